@@ -1,0 +1,5 @@
+"""The palaver command."""
+
+
+def main() -> None:
+    """Run the palaver command."""
