@@ -1,5 +1,0 @@
-"""The palaver command."""
-
-
-def main() -> None:
-    """Run the palaver command."""
