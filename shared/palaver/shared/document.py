@@ -1,0 +1,160 @@
+"""The base of all documents, and the one place where pydantic's errors become ours."""
+
+from collections.abc import Iterator
+from enum import Enum
+from typing import Any, Final, NoReturn, Self
+
+import pydantic
+from pydantic import BaseModel, ConfigDict
+
+from palaver.shared.errors.tree import ValidationError
+from palaver.shared.plain import shape
+
+_MOST_TOLD: Final = 3
+_SHOWN: Final = frozenset(
+    ("code", "finish_reason", "job_id", "kind", "mode", "model", "profile", "provider", "session_id", "type")
+)
+
+
+class _Shape(str):
+    """Text that stands for a value in a repr, without quotes."""
+
+    __slots__ = ()
+    __repr__ = str.__str__
+
+
+class Document(BaseModel):
+    """An immutable value of the contract. However it is made, wrong input raises our `ValidationError`."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        hide_input_in_errors=True,
+        populate_by_name=True,
+        ser_json_inf_nan="constants",
+    )
+
+    def __init__(self, /, **data: Any) -> None:
+        problem = None
+        try:
+            super().__init__(**data)
+        except pydantic.ValidationError as error:
+            problem = validation_error(error)
+        # Raised out here, so that not even __context__ holds pydantic's error, which knows the input.
+        if problem is not None:
+            raise problem
+
+    # Nested documents then skip __init__ and report their place to the outermost one.
+    __init__.__pydantic_base_init__ = True  # type: ignore[attr-defined]
+
+    @classmethod
+    def validated(cls, value: Any, *, at: str = "") -> Self:
+        """The document of an instance or a mapping; errors name their place below `at`."""
+        try:
+            found: Self = cls.__pydantic_validator__.validate_python(value)
+            return found
+        except pydantic.ValidationError as error:
+            problem = validation_error(error, prefix=at)
+        raise problem
+
+    @classmethod
+    def model_validate(cls, obj: Any, **options: Any) -> Self:
+        """As pydantic's, but raises our ValidationError."""
+        try:
+            return super().model_validate(obj, **options)
+        except pydantic.ValidationError as error:
+            problem = validation_error(error)
+        raise problem
+
+    @classmethod
+    def model_validate_json(cls, json_data: str | bytes | bytearray, **options: Any) -> Self:
+        """As pydantic's, but raises our ValidationError."""
+        try:
+            return super().model_validate_json(json_data, **options)
+        except pydantic.ValidationError as error:
+            problem = validation_error(error)
+        raise problem
+
+    def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
+        # A repr ends up in logs and tracebacks: what may be content is told by its shape.
+        for name, value in super().__repr_args__():
+            shown = value is None or name in _SHOWN or isinstance(value, int | float | Enum | BaseModel)
+            yield name, value if shown else _Shape(shape(value))
+
+    def to_json(self) -> bytes:
+        """The document as UTF-8 JSON, without the fields that are null."""
+        return self.__pydantic_serializer__.to_json(self, exclude_none=True)
+
+
+def validation_error(error: pydantic.ValidationError, *, prefix: str = "") -> ValidationError:
+    """Our error for pydantic's: `param` is the path of the first wrong field, the message tells up to
+    three.
+    """
+    problems = [_problem(item, prefix) for item in error.errors(include_url=False)]
+    told = "; ".join(text for _, text in problems[:_MOST_TOLD])
+    if len(problems) > _MOST_TOLD:
+        told += f"; and {len(problems) - _MOST_TOLD} more"
+    return ValidationError(told, param=problems[0][0])
+
+
+def refuse(param: str, reason: str) -> NoReturn:
+    """Raise our ValidationError for a field, in the words that all of them have."""
+    raise ValidationError(f"{param}: {reason}" if param else reason, param=param or None)
+
+
+def _problem(item: Any, prefix: str) -> tuple[str | None, str]:
+    path = _path(item["loc"], prefix)
+    cause = item.get("ctx", {}).get("error")
+    if isinstance(cause, ValidationError):
+        # raised by a parser inside, which has named its own place
+        inner = cause.param or ""
+        path += inner if inner.startswith("[") or not path else f".{inner}" if inner else ""
+        reason = cause.message.removeprefix(f"{inner}: ")
+        return path or None, f"{path}: {reason}" if path else reason
+    reason = str(cause) if cause is not None else _reason(item)
+    return path or None, f"{path}: {reason}" if path else reason
+
+
+_LIMITS: Final = {
+    "greater_than": ("gt", "above"),
+    "greater_than_equal": ("ge", "at least"),
+    "less_than": ("lt", "below"),
+    "less_than_equal": ("le", "at most"),
+}
+
+
+def _reason(item: Any) -> str:
+    kind, context = item["type"], item.get("ctx", {})
+    if kind in _LIMITS:
+        name, words = _LIMITS[kind]
+        return f"must be {words} {context[name]}, not {shape(item['input'])}"
+    if kind == "missing":
+        return "is required"
+    if kind == "extra_forbidden":
+        return "is not a known field"
+    if kind == "json_invalid":
+        return "is not valid JSON"
+    text = str(item["msg"])
+    text = text[:1].lower() + text[1:]
+    text = text.removeprefix("input should be ").partition(", unable")[0]
+    return f"must be {text}, not {shape(item['input'])}"
+
+
+def _path(location: tuple[int | str, ...], prefix: str) -> str:
+    path = prefix
+    for part in location:
+        if isinstance(part, int):
+            path += f"[{part}]"
+        elif "[" not in part:
+            # parts with a bracket are names of union branches, not of fields
+            path += f".{_printable(part)}" if path else _printable(part)
+    return path
+
+
+def _printable(name: str) -> str:
+    # a key that a caller made up may be anything
+    return "".join(_characters(name[:64])) + ("…" if len(name) > 64 else "")
+
+
+def _characters(name: str) -> Iterator[str]:
+    return (c if c.isprintable() else "?" for c in name)

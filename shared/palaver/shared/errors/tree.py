@@ -1,0 +1,424 @@
+"""The errors of Palaver.
+
+PalaverError
+├── ValidationError (ValueError)        the input is wrong; nothing was stored
+├── ConfigurationError                  palaver.toml or the environment is wrong
+├── InternalError                       a bug of ours
+├── ServiceUnavailableError             retryable
+│   ├── LedgerUnavailableError          the ledger's Redis does not answer
+│   └── BrokerUnavailableError          the Celery broker does not answer
+├── LedgerFullError                     Redis is out of memory
+├── QueueFullError                      too many jobs are waiting
+├── ConflictError                       an idempotency key was used with another body
+├── SessionBusyError                    on_busy="reject" and a job runs
+├── SessionClosedError                  the session takes no more messages
+├── JobError
+│   ├── JobNotFoundError
+│   ├── JobNotFinishedError
+│   ├── JobLostError                    Redis lost acknowledged writes
+│   ├── JobCancelledError
+│   ├── JobExpiredError
+│   ├── JobPoisonedError                workers die of it
+│   ├── WaitTimeoutError (TimeoutError) the wait ended, the job goes on
+│   ├── ChatIncompleteResponseError     still truncated after the last continue
+│   └── LeaseError                      the ledger's verdicts on a worker's write
+│       ├── FencedError                 another attempt has the job
+│       ├── JobEndedError
+│       ├── JobGoneError
+│       └── SequenceGapError            writes before this one are missing
+├── ChatClientError                     an abstract ChatClient's stream failed
+└── ProviderError
+    ├── APIError                        a status that none below covers
+    │   ├── AuthenticationError         401, 403
+    │   ├── NotFoundError               404
+    │   │   └── ModelNotFoundError      also an OllamaError
+    │   ├── RateLimitError              429, retryable
+    │   └── ServerError                 5xx, retryable
+    ├── TimeoutError (TimeoutError)     retryable, also 408
+    ├── ConnectionError (ConnectionError) retryable
+    ├── StreamInterruptedError          retryable
+    ├── MalformedStreamError
+    ├── ContentFilterError
+    └── OllamaError
+        └── ChatError                   has a context
+
+Names in brackets are the builtins that a class also derives from. No message holds a prompt, an answer or a
+key.
+"""
+
+import builtins
+from typing import Any, ClassVar
+
+_registry: dict[str, type["PalaverError"]] = {}
+
+
+class PalaverError(Exception):
+    """Something failed in Palaver.
+
+    The docstring's first line is the message when none is given. `fields` names what travels in `details`.
+    """
+
+    code: ClassVar[str] = "palaver_error"
+    fields: ClassVar[tuple[str, ...]] = ("status_code", "retry_after")
+    retryable: bool = False
+    http_status: int = 500
+    type: str = "PalaverError"
+    job_id: str | None = None
+    provider: str | None = None
+    param: str | None = None
+    status_code: int | None = None
+    retry_after: float | None = None
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        cls.type = cls.__name__
+        # The first class of a name keeps it: nobody takes over the meaning of one of ours.
+        _registry.setdefault(cls.__name__, cls)
+
+    def __init__(
+        self,
+        message: str | None = None,
+        *,
+        job_id: str | None = None,
+        provider: str | None = None,
+        param: str | None = None,
+        status_code: int | None = None,
+        retry_after: float | None = None,
+        retryable: bool | None = None,
+    ) -> None:
+        super().__init__(message or (type(self).__doc__ or type(self).__name__).partition("\n")[0])
+        self.job_id, self.provider, self.param = job_id, provider, param
+        self.status_code, self.retry_after = status_code, retry_after
+        if retryable is not None:
+            self.retryable = retryable
+        if status_code is not None and 400 <= status_code < 600:
+            self.http_status = status_code
+
+    @property
+    def message(self) -> str:
+        """What went wrong, in one sentence."""
+        return str(self.args[0]) if self.args else ""
+
+
+_registry["PalaverError"] = PalaverError
+
+
+def error_class(name: str) -> builtins.type[PalaverError] | None:
+    """The class of this name, also one that a provider package defined; None for an unknown one."""
+    return _registry.get(name)
+
+
+class ValidationError(PalaverError, ValueError):
+    """The input is not valid."""
+
+    code = "invalid_request"
+    http_status = 422
+
+
+class ConfigurationError(PalaverError):
+    """The configuration is not valid."""
+
+    code = "configuration"
+
+
+class InternalError(PalaverError):
+    """An internal error happened in Palaver."""
+
+    code = "internal"
+
+
+class ServiceUnavailableError(PalaverError):
+    """A service that Palaver needs cannot be reached."""
+
+    code = "service_unavailable"
+    retryable = True
+    http_status = 503
+
+
+class LedgerUnavailableError(ServiceUnavailableError):
+    """The ledger's Redis cannot be reached."""
+
+    code = "ledger_unavailable"
+
+
+class BrokerUnavailableError(ServiceUnavailableError):
+    """The Celery broker cannot be reached."""
+
+    code = "broker_unavailable"
+
+
+class LedgerFullError(PalaverError):
+    """The ledger's Redis is out of memory."""
+
+    code = "ledger_full"
+    retryable = True
+    http_status = 507
+
+
+class QueueFullError(PalaverError):
+    """Too many jobs are waiting."""
+
+    code = "queue_full"
+    retryable = True
+    http_status = 429
+
+
+class ConflictError(PalaverError):
+    """The idempotency key was used before with another body."""
+
+    code = "conflict"
+    http_status = 409
+
+
+class SessionBusyError(PalaverError):
+    """The session is running another job."""
+
+    code = "session_busy"
+    retryable = True
+    http_status = 409
+
+
+class SessionClosedError(PalaverError):
+    """The session is closed and takes no more messages."""
+
+    code = "session_closed"
+    http_status = 409
+
+
+class ChatClientError(PalaverError):
+    """A chat client could not finish its stream."""
+
+    code = "chat_client"
+    http_status = 502
+
+
+class JobError(PalaverError):
+    """The job could not be completed."""
+
+    code = "job_error"
+
+
+class JobNotFoundError(JobError):
+    """There is no such job."""
+
+    code = "job_not_found"
+    http_status = 404
+
+
+class JobNotFinishedError(JobError):
+    """The job has not finished yet."""
+
+    code = "job_not_finished"
+    retryable = True
+    http_status = 409
+
+
+class JobLostError(JobError):
+    """The job was lost when Redis lost acknowledged writes; submit it again."""
+
+    code = "job_lost"
+    http_status = 410
+
+
+class JobCancelledError(JobError):
+    """The job was cancelled."""
+
+    code = "job_cancelled"
+    http_status = 409
+
+
+class JobExpiredError(JobError):
+    """The job did not finish before its deadline."""
+
+    code = "job_expired"
+    http_status = 504
+
+
+class JobPoisonedError(JobError):
+    """The job was given up: the workers that ran it died one after another."""
+
+    code = "job_poisoned"
+
+
+class WaitTimeoutError(JobError, builtins.TimeoutError):
+    """The wait for the job ended; the job itself goes on."""
+
+    code = "wait_timeout"
+    retryable = True
+    http_status = 504
+
+
+class ChatIncompleteResponseError(JobError):
+    """The answer was still truncated after the last continue.
+
+    `final_result` is the `ChatResponse` so far (its JSON form once it has travelled), counts as of the last
+    try.
+    """
+
+    code = "incomplete_response"
+    http_status = 502
+    fields = (*JobError.fields, "final_result", "continue_count", "max_continues")
+
+    def __init__(
+        self,
+        message: str | None = None,
+        *,
+        final_result: Any = None,
+        continue_count: int = 0,
+        max_continues: int = 0,
+        **context: Any,
+    ) -> None:
+        super().__init__(message, **context)
+        self.final_result = final_result
+        self.continue_count, self.max_continues = continue_count, max_continues
+
+
+class LeaseError(JobError):
+    """The ledger refused a worker's write."""
+
+    code = "lease"
+    http_status = 409
+
+
+class FencedError(LeaseError):
+    """Another attempt has taken the job over."""
+
+    code = "fenced"
+
+
+class JobEndedError(LeaseError):
+    """The job has already ended."""
+
+    code = "job_ended"
+
+
+class JobGoneError(LeaseError):
+    """The ledger no longer has the job."""
+
+    code = "job_gone"
+    http_status = 404
+
+
+class SequenceGapError(LeaseError):
+    """Writes before this one are missing in the ledger.
+
+    `last_taken` is the sequence number of the last that it has.
+    """
+
+    code = "sequence_gap"
+    fields = (*LeaseError.fields, "last_taken")
+
+    def __init__(self, message: str | None = None, *, last_taken: int = 0, **context: Any) -> None:
+        super().__init__(message, **context)
+        self.last_taken = last_taken
+
+
+class ProviderError(PalaverError):
+    """The provider could not answer."""
+
+    code = "provider_error"
+    http_status = 502
+
+
+class APIError(ProviderError):
+    """The provider answered with an error."""
+
+    code = "api_error"
+
+
+class AuthenticationError(APIError):
+    """The provider refused the key."""
+
+    code = "authentication"
+    http_status = 401
+
+
+class NotFoundError(APIError):
+    """The provider does not have what was asked for."""
+
+    code = "not_found"
+    http_status = 404
+
+
+class RateLimitError(APIError):
+    """The provider's rate limit is reached.
+
+    `retry_after` is in seconds, if the provider told it.
+    """
+
+    code = "rate_limit"
+    retryable = True
+    http_status = 429
+
+
+class ServerError(APIError):
+    """The provider failed.
+
+    `status_code` is the status that it really sent.
+    """
+
+    code = "server_error"
+    retryable = True
+
+
+class TimeoutError(ProviderError, builtins.TimeoutError):
+    """The provider did not answer in time."""
+
+    code = "timeout"
+    retryable = True
+    http_status = 504
+
+
+class ConnectionError(ProviderError, builtins.ConnectionError):
+    """The provider cannot be reached."""
+
+    code = "connection"
+    retryable = True
+
+
+class StreamInterruptedError(ProviderError):
+    """The provider's stream ended before the answer did."""
+
+    code = "stream_interrupted"
+    retryable = True
+
+
+class MalformedStreamError(ProviderError):
+    """The provider sent something that is not of its format."""
+
+    code = "malformed_stream"
+
+
+class ContentFilterError(ProviderError):
+    """The provider's content filter refused the request."""
+
+    code = "content_filter"
+    http_status = 422
+
+
+class OllamaError(ProviderError):
+    """The Ollama server could not answer."""
+
+    code = "ollama"
+
+
+class ModelNotFoundError(NotFoundError, OllamaError):
+    """The provider does not have this model."""
+
+    code = "model_not_found"
+
+
+class ChatError(OllamaError):
+    """A chat operation failed.
+
+    `context` says more about it, and is never None.
+    """
+
+    code = "chat_error"
+    fields = (*OllamaError.fields, "context")
+
+    def __init__(
+        self, message: str | None = None, context: dict[str, Any] | None = None, **more: Any
+    ) -> None:
+        super().__init__(message, **more)
+        self.context = context or {}

@@ -1,0 +1,70 @@
+"""An error as a document: the form in which it crosses processes and comes back as the same class."""
+
+from typing import Any, Self
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from palaver.shared.errors.tree import InternalError, PalaverError, error_class
+from palaver.shared.plain import JsonObject
+
+
+class ErrorInfo(BaseModel):
+    """What a reader is told about a failure. `type` is the class name, `details` that class's own fields.
+
+    Keys that a newer worker may add are ignored.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
+
+    type: str
+    code: str
+    message: str
+    retryable: bool = False
+    http_status: int = 500
+    job_id: str | None = None
+    provider: str | None = None
+    param: str | None = None
+    details: JsonObject = Field(default_factory=dict)
+
+    @classmethod
+    def of(cls, error: BaseException) -> Self:
+        """The document of an error. Of a foreign one only the class is told: its text may hold content."""
+        if not isinstance(error, PalaverError):
+            error = InternalError(f"{type(error).__name__} in the worker; its log has the traceback")
+        return cls(
+            type=error.type,
+            code=error.code,
+            message=error.message,
+            retryable=error.retryable,
+            http_status=error.http_status,
+            job_id=error.job_id,
+            provider=error.provider,
+            param=error.param,
+            details=_details(error),
+        )
+
+    def exception(self) -> PalaverError:
+        """The error itself: of its own class, or a `PalaverError` that keeps everything of an unknown one."""
+        cls = error_class(self.type) or PalaverError
+        # Without __init__: a class may ask for arguments that only its own code knows.
+        error = cls.__new__(cls)
+        Exception.__init__(error, self.message)
+        fields = tuple(dict.fromkeys((*cls.fields, *self.details)))
+        state: dict[str, Any] = {"fields": fields} | dict.fromkeys(fields) | self.details
+        state |= self.model_dump(include=_COMMON)
+        error.__dict__.update(state)
+        return error
+
+
+_COMMON = {"type", "code", "retryable", "http_status", "job_id", "provider", "param"}
+
+
+def _details(error: PalaverError) -> dict[str, Any]:
+    details: dict[str, Any] = {}
+    for name in error.fields:
+        value = getattr(error, name, None)
+        if isinstance(value, BaseModel):
+            value = value.model_dump(mode="json", exclude_none=True)
+        if value is not None:
+            details[name] = value
+    return details

@@ -1,0 +1,279 @@
+"""The chat job: one request, as it is stored in the ledger and run by a worker."""
+
+import hashlib
+from collections.abc import Mapping
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated, Any, Final, Literal, Self
+
+import orjson
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator, model_validator
+
+from palaver.shared.document import Document, refuse
+from palaver.shared.errors.tree import ValidationError
+from palaver.shared.messages import Message, parse_history, parse_messages
+from palaver.shared.names import DEFAULT_PRIORITY, new_job_id, valid_job_id, valid_session_id
+from palaver.shared.params import ChatParams, ReasoningOptions
+from palaver.shared.plain import Flag, Integer, JsonObject, Real, Text, measure, shape
+from palaver.shared.tools import FunctionTool, ToolChoice
+
+MAX_DOCUMENT_BYTES: Final = 4 * 1024 * 1024
+MAX_DEADLINE: Final = 7 * 24 * 3600.0
+DEFAULT_DEADLINE: Final = 3600.0
+# The year 2100: above it, somebody wrote milliseconds.
+_LATEST_RUN: Final = 4_102_444_800.0
+GENERATED: Final = frozenset({"job_id", "session_id", "idempotency_key"})
+"""Fields that a client fills in by itself; they tell nothing about what is asked."""
+
+
+class Status(StrEnum):
+    """Where a job is. It moves from queued to running to one of the four ends, and never back."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    EXPIRED = "expired"
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing will happen to the job any more."""
+        return self not in (Status.QUEUED, Status.RUNNING)
+
+
+class OnBusy(StrEnum):
+    """What a new job does when its session is running another one."""
+
+    ENQUEUE = "enqueue"
+    REJECT = "reject"
+    INTERRUPT = "interrupt"
+    ROLLBACK = "rollback"
+    PARALLEL = "parallel"
+
+
+class FinishReason(StrEnum):
+    """Why a model stopped."""
+
+    STOP = "stop"
+    LENGTH = "length"
+    TOOL_CALLS = "tool_calls"
+    CONTENT_FILTER = "content_filter"
+    ERROR = "error"
+
+
+Seconds = Annotated[Real, Field(gt=0, le=MAX_DEADLINE)]
+Name = Annotated[Text, Field(min_length=1, max_length=256)]
+
+
+def _session_id(value: Any) -> Any:
+    if not valid_session_id(value):
+        raise ValueError(
+            f"must be 1 to 128 letters, digits, dots, underscores, colons or hyphens, not {shape(value)}"
+        )
+    return value
+
+
+def _job_id(value: Any) -> Any:
+    if not valid_job_id(value):
+        raise ValueError(
+            f"must be 1 to 128 letters, digits, dots, underscores or hyphens, not {shape(value)}"
+        )
+    return value
+
+
+def _printable(value: str) -> str:
+    if not value.isprintable():
+        raise ValueError("must not contain control characters")
+    return value
+
+
+SessionId = Annotated[Text, BeforeValidator(_session_id)]
+JobId = Annotated[Text, BeforeValidator(_job_id)]
+Key = Annotated[Name, AfterValidator(_printable)]
+
+
+class Timeouts(Document):
+    """Bounds in seconds: `connect`, `read` (between two bytes, not for a whole answer), `total` (None: the
+    deadline).
+    """
+
+    total: Seconds | None = None
+    connect: Seconds = 60.0
+    read: Seconds = 60.0
+
+
+class Completion(Document):
+    """Auto-continue of truncated answers: while the finish reason is `length`, at most `max_continues` more
+    requests.
+
+    `continue_prompt` is the text of the user message that asks to go on; `continue_delay` waits that many
+    seconds, or between two bounds, but never before the first continue.
+    """
+
+    max_continues: Annotated[Integer, Field(ge=0, le=1000)] = 5
+    ensure_complete: Flag = True
+    continue_prompt: Annotated[Text, Field(min_length=1)] = "continue"
+    continue_delay: tuple[Annotated[Real, Field(ge=0)], Annotated[Real, Field(ge=0)]] = (0.0, 0.0)
+    on_error: Literal["raise", "return_partial"] = "raise"
+
+    @field_validator("continue_delay", mode="before")
+    @classmethod
+    def _both_bounds(cls, value: Any) -> Any:
+        return (value, value) if isinstance(value, int | float) else value
+
+    @field_validator("continue_delay")
+    @classmethod
+    def _in_order(cls, value: tuple[float, float]) -> tuple[float, float]:
+        if value[0] > value[1]:
+            raise ValueError("must have the smaller bound first")
+        return value
+
+
+class CachePolicy(Document):
+    """Whether an equal request may be answered from the cache; `ttl` in seconds, None for the configured
+    one.
+    """
+
+    ttl: Seconds | None = None
+
+
+def _switch(value: Any) -> Any:
+    """`True` asks for the defaults of an optional feature, `False` for none of it."""
+    if isinstance(value, bool):
+        return {} if value else None
+    return value
+
+
+def _models(value: Any) -> Any:
+    names = [value] if isinstance(value, str) else value
+    if value is None or (isinstance(value, str) and value.strip()):
+        return value
+    if not isinstance(names, list | tuple):
+        raise ValueError(f"must be a model or a list of models, not {shape(value)}")
+    if not names or any(not isinstance(name, str) or not name.strip() for name in names):
+        raise ValueError("must not be empty or blank")
+    return list(names)
+
+
+def _tools(value: Any) -> Any:
+    if isinstance(value, list | tuple):
+        return list(value)
+    raise ValueError(f"must be a list of tools, not {shape(value)}")
+
+
+class ChatJob(Document):
+    """One request to a model, whole: everything a worker needs, and no secret.
+
+    Times are in seconds: `deadline` counts from submit or `run_at`, `run_at` is Unix time (an aware
+    datetime is taken too). Raises ValidationError; its `param` names the field.
+    """
+
+    job_id: JobId = Field(default_factory=new_job_id)
+    messages: list[Message]
+    history: list[Message] | Literal["session"] | None = None
+    system: Text | None = None
+    model: Annotated[Text | list[Text] | None, BeforeValidator(_models)] = None
+    params: ChatParams = Field(default_factory=ChatParams)
+    tools: Annotated[list[FunctionTool], BeforeValidator(_tools)] | None = None
+    tool_choice: ToolChoice | None = None
+    parallel_tool_calls: Flag | None = None
+    reasoning: ReasoningOptions | None = None
+    session_id: SessionId | None = None
+    user: Name | None = None
+    tenant: Key | None = None
+    priority: Annotated[Integer, Field(ge=0, le=9)] = DEFAULT_PRIORITY
+    deadline: Annotated[Real, Field(ge=1, le=MAX_DEADLINE)] = DEFAULT_DEADLINE
+    run_at: Annotated[Real, Field(ge=0, le=_LATEST_RUN)] | None = None
+    timeouts: Timeouts = Field(default_factory=Timeouts)
+    max_retries: Annotated[Integer, Field(ge=0, le=100)] = 2
+    idempotency_key: Key | None = None
+    on_busy: OnBusy = OnBusy.ENQUEUE
+    complete: Annotated[Completion | None, BeforeValidator(_switch)] = None
+    cache: Annotated[CachePolicy | None, BeforeValidator(_switch)] = None
+    agent: Key | None = None
+    files: list[Key] = Field(default_factory=list)
+    webhook: Annotated[Text, Field(pattern=r"^https?://", max_length=2048)] | None = None
+    metadata: JsonObject = Field(default_factory=dict)
+    retry_of: JobId | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _not_too_large(cls, value: Any, info: ValidationInfo) -> Any:
+        limit = (info.context or {}).get("max_bytes", MAX_DOCUMENT_BYTES)
+        # before anything walks into it
+        if measure(value, limit) > limit:
+            refuse(_largest(value), f"the job is larger than {limit} bytes")
+        return value
+
+    @field_validator("messages", mode="before")
+    @classmethod
+    def _any_messages(cls, value: Any) -> list[Message]:
+        return parse_messages(value, param="")
+
+    @field_validator("history", mode="before")
+    @classmethod
+    def _any_history(cls, value: Any) -> Any:
+        if value is None or value == "session":
+            return value
+        return parse_history(value, param="")
+
+    @field_validator("run_at", mode="before")
+    @classmethod
+    def _aware(cls, value: Any) -> Any:
+        if not isinstance(value, datetime):
+            return value
+        if value.tzinfo is None:
+            raise ValueError("must have a time zone")
+        return value.timestamp()
+
+    @model_validator(mode="after")
+    def _session_for_history(self) -> Self:
+        if self.history == "session" and self.session_id is None and self.idempotency_key is None:
+            refuse("history", "is the session's, but the job names no session_id")
+        return self
+
+    @classmethod
+    def parse(cls, document: Mapping[str, Any] | bytes | str, *, max_bytes: int = MAX_DOCUMENT_BYTES) -> Self:
+        """A job from a dict or from JSON, e.g. the argument of `palaver.submit`.
+
+        `max_bytes` bounds the document and is checked before anything else. Raises ValidationError.
+        """
+        if isinstance(document, bytes | str):
+            document = _loads(document, max_bytes)
+        if not isinstance(document, Mapping):
+            raise ValidationError(f"a job must be a JSON object, not {shape(document)}")
+        return cls.model_validate(dict(document), context={"max_bytes": max_bytes})
+
+    @property
+    def models(self) -> list[str]:
+        """The models in the order of fallback; empty: the configured default."""
+        if self.model is None:
+            return []
+        return [self.model] if isinstance(self.model, str) else list(self.model)
+
+
+def fingerprint(job: ChatJob) -> str:
+    """What a job asks for, as a hash: equal for two submits of one body, whatever their generated ids.
+
+    Defaults count as given, and the order of keys does not matter.
+    """
+    body = job.model_dump(mode="json", exclude=set(GENERATED))
+    return hashlib.sha256(orjson.dumps(body, option=orjson.OPT_SORT_KEYS)).hexdigest()
+
+
+def _loads(document: bytes | str, max_bytes: int) -> Any:
+    if len(document) > max_bytes:
+        raise ValidationError(f"the job is larger than {max_bytes} bytes")
+    try:
+        return orjson.loads(document)
+    except orjson.JSONDecodeError as error:
+        place = f"line {error.lineno}, column {error.colno}"
+    raise ValidationError(f"the job is not valid JSON ({place})")
+
+
+def _largest(value: Any) -> str:
+    if not isinstance(value, Mapping):
+        return ""
+    sizes = {str(name): measure(item, MAX_DOCUMENT_BYTES) for name, item in value.items()}
+    return max(sizes, key=lambda name: sizes[name], default="")

@@ -1,0 +1,87 @@
+"""Sampling parameters of a job, strict about types: no booleans or strings for numbers, no NaN."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Final, Literal, Self
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from palaver.shared.document import Document
+from palaver.shared.plain import Flag, Integer, JsonObject, Real, Text, shape
+
+Effort = Literal["minimal", "low", "medium", "high", "xhigh"]
+DEFAULT_EFFORT: Final[Effort] = "medium"
+Penalty = Annotated[Real, Field(ge=-2, le=2)]
+
+
+class ReasoningOptions(Document):
+    """How a model shall think before it answers. Made from `True`, `False`, an effort, or an object.
+
+    `effort` None leaves it to the provider's default; `max_tokens` bounds the thinking.
+    """
+
+    enabled: Flag = True
+    effort: Effort | None = None
+    max_tokens: Annotated[Integer, Field(ge=1)] | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_any(cls, value: Any) -> Any:
+        if isinstance(value, bool):
+            return {"enabled": value}
+        return {"effort": value} if isinstance(value, str) else value
+
+
+def _stop(value: Any) -> Any:
+    stops = [value] if isinstance(value, str) else value
+    if not isinstance(stops, list | tuple):
+        raise ValueError(f"must be a string or a list of strings, not {shape(value)}")
+    if not stops or any(not isinstance(stop, str) or not stop for stop in stops):
+        raise ValueError("must be one or more non-empty strings")
+    return list(stops)
+
+
+def _token_keys(value: Any) -> Any:
+    if not isinstance(value, Mapping):
+        raise ValueError(f"must be an object of token ids and biases, not {shape(value)}")
+    # JSON has no integer keys: the number is kept as text from the start, so that both sides hold the same.
+    return {
+        str(key) if isinstance(key, int) and not isinstance(key, bool) else key: v for key, v in value.items()
+    }
+
+
+class ChatParams(Document):
+    """Everything optional that shapes an answer; None is never sent. `extra` is merged into the request last.
+
+    `return_raw` keeps the provider's body, `return_raw_events` its events; `include_usage` asks for token
+    counts of a stream.
+    """
+
+    temperature: Annotated[Real, Field(ge=0, le=2)] | None = None
+    top_p: Annotated[Real, Field(ge=0, le=1)] | None = None
+    top_k: Annotated[Integer, Field(ge=1)] | None = None
+    max_tokens: Annotated[Integer, Field(ge=1)] | None = None
+    stop: Annotated[list[Text], BeforeValidator(_stop)] | None = None
+    presence_penalty: Penalty | None = None
+    frequency_penalty: Penalty | None = None
+    logit_bias: (
+        Annotated[dict[Text, Annotated[Real, Field(ge=-100, le=100)]], BeforeValidator(_token_keys)] | None
+    ) = None
+    user: Text | None = None
+    n: Annotated[Integer, Field(ge=1, le=128)] | None = None
+    seed: Annotated[Integer, Field(ge=-(2**63), lt=2**63)] | None = None
+    response_format: JsonObject | None = None
+    reasoning: ReasoningOptions | None = None
+    extra: JsonObject = Field(default_factory=dict)
+    include_usage: Flag = True
+    return_raw: Flag = False
+    return_raw_events: Flag = False
+
+    def merged(self, over: "ChatParams | Mapping[str, Any] | None") -> Self:
+        """These, with what `over` sets on top; None there sets nothing, and `extra` is merged key by key."""
+        if over is None:
+            return self
+        given = over.model_dump(exclude_unset=True) if isinstance(over, ChatParams) else dict(over)
+        fields = self.model_dump(exclude_unset=True) | {k: v for k, v in given.items() if v is not None}
+        if isinstance(given.get("extra"), Mapping):
+            fields["extra"] = self.extra | dict(given["extra"])
+        return type(self)(**fields)

@@ -1,0 +1,249 @@
+"""Provider profiles and model aliases: which providers there are, and what a job's `model` means."""
+
+import os
+import tomllib
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, Final, NamedTuple, Self
+
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, field_validator
+
+from palaver.shared.document import Document, refuse
+from palaver.shared.errors.tree import ConfigurationError, ValidationError
+from palaver.shared.jobs import Timeouts
+from palaver.shared.plain import Integer, JsonObject, Real, Text, shape
+from palaver.shared.settings import Settings, redacted_url
+
+SCRIPTED: Final = "scripted"
+DEFAULT_MODEL: Final = "scripted/echo"
+"""What answers when nothing at all is configured: no key and no network needed."""
+
+
+class Resume(StrEnum):
+    """How an answer goes on after a crash or a cut stream."""
+
+    AUTO = "auto"
+    PREFIX = "prefix"
+    PROMPT = "prompt"
+    RESTART = "restart"
+
+
+class ModelRef(NamedTuple):
+    """One model of one profile."""
+
+    profile: str
+    model: str
+
+    def __str__(self) -> str:
+        return f"{self.profile}/{self.model}"
+
+
+class Limits(Document):
+    """A profile's limits over all workers; None is no limit."""
+
+    requests_per_minute: Annotated[Real, Field(gt=0)] | None = None
+    tokens_per_minute: Annotated[Real, Field(gt=0)] | None = None
+    concurrent: Annotated[Integer, Field(ge=1)] | None = None
+
+
+def _base_url(value: str) -> str:
+    if not value.startswith(("http://", "https://")):
+        raise ValueError("must begin with http:// or https://")
+    return value.rstrip("/")
+
+
+def _profile_name(value: str) -> str:
+    if not value or not value.isprintable() or "/" in value or value != value.strip():
+        raise ValueError("must be a name without slashes")
+    return value
+
+
+def _secret(value: Any) -> Any:
+    if value is None or isinstance(value, SecretStr) or (isinstance(value, str) and value):
+        return value
+    raise ValueError(f"must be a key, not {shape(value)}")
+
+
+class Profile(Document):
+    """A configured provider. Keys and headers are secrets: they are in no repr and in no dump.
+
+    `kind` is a built-in dialect or `package.module:Class`. `models` None: any model is taken. `timeouts`
+    are the defaults of jobs; `options` belong to the kind.
+    """
+
+    name: Annotated[Text, AfterValidator(_profile_name)]
+    kind: Annotated[Text, Field(min_length=1)]
+    base_url: Annotated[Text, AfterValidator(_base_url)] | None = None
+    api_key_env: Text | None = None
+    api_key: Annotated[SecretStr | None, BeforeValidator(_secret)] = Field(default=None, exclude=True)
+    headers: dict[Text, Text] = Field(default_factory=dict, exclude=True)
+    limits: Limits = Field(default_factory=Limits)
+    resume: Resume = Resume.AUTO
+    models: list[Text] | None = None
+    timeouts: Timeouts = Field(default_factory=Timeouts)
+    proxies: dict[Text, Text] | None = Field(default=None, exclude=True)
+    options: JsonObject = Field(default_factory=dict, exclude=True)
+
+    @field_validator("models", mode="before")
+    @classmethod
+    def _one_or_many(cls, value: Any) -> Any:
+        return [value] if isinstance(value, str) else value
+
+    def key(self) -> str | None:
+        """The key in clear, or None for a provider without one.
+
+        Raises ConfigurationError when the profile names an environment variable that is not set.
+        """
+        if self.api_key is not None:
+            return self.api_key.get_secret_value()
+        if self.api_key_env is not None:
+            raise ConfigurationError(
+                f"provider {self.name}: the environment variable {self.api_key_env} is not set",
+                provider=self.name,
+            )
+        return None
+
+    def announcement(self) -> dict[str, Any]:
+        """What a worker tells everybody about the profile: kind and models."""
+        return {"kind": self.kind, "models": self.models}
+
+    def __str__(self) -> str:
+        address = f" at {redacted_url(self.base_url)}" if self.base_url else ""
+        return f"{self.name} ({self.kind}{address})"
+
+
+class Catalog(Document):
+    """All profiles, and the aliases: names for a list of models in the order of fallback."""
+
+    profiles: dict[str, Profile]
+    aliases: dict[str, list[str]] = Field(default_factory=dict)
+
+    @classmethod
+    def load(cls, settings: Settings) -> Self:
+        """The catalog of `palaver.toml` and the environment (which wins). A missing file is an empty one.
+
+        Raises ConfigurationError naming the file and the key.
+        """
+        document = _toml(Path(settings.config))
+        providers = {**_table(document, "providers", settings.config), **settings.providers}
+        models = {**_table(document, "models", settings.config), **settings.models}
+        try:
+            return cls.of(providers, models)
+        except ValidationError as error:
+            problem = f"{settings.config}: {error.message}"
+        raise ConfigurationError(problem)
+
+    @classmethod
+    def of(cls, providers: Mapping[str, Any] | None = None, models: Mapping[str, Any] | None = None) -> Self:
+        """A catalog from the tables `[providers.NAME]` and `[models]`; without any provider it has
+        `scripted`.
+
+        Keys named by `api_key_env` are read here. Raises ValidationError.
+        """
+        profiles = {name: _profile(name, table) for name, table in (providers or {}).items()}
+        if not profiles:
+            profiles = {SCRIPTED: Profile(name=SCRIPTED, kind=SCRIPTED)}
+        catalog = cls(
+            profiles=profiles, aliases={name: _alias(name, value) for name, value in (models or {}).items()}
+        )
+        for name in catalog.aliases:
+            catalog._resolve_one(name, f"models.{name}", ())
+        return catalog
+
+    def profile(self, name: str) -> Profile:
+        """The profile of this name. Raises ValidationError (param `model`) for an unknown one."""
+        found = self.profiles.get(name)
+        if found is None:
+            refuse(
+                "model", f"there is no provider {_told(name)}; configured: {', '.join(sorted(self.profiles))}"
+            )
+        return found
+
+    def resolve(self, model: str | Sequence[str] | None = None) -> list[ModelRef]:
+        """The models that a job's `model` names, in the order of fallback, without repetitions.
+
+        None means the alias `default`, or the scripted echo when nothing is configured. Raises
+        ValidationError (param `model`) for an unknown profile or alias, and for a model that its profile
+        does not list.
+        """
+        if model is None:
+            model = self._default()
+        names = [model] if isinstance(model, str) else list(model)
+        if not names:
+            refuse("model", "must not be empty")
+        found = [ref for name in names for ref in self._resolve_one(name, "model", ())]
+        return list(dict.fromkeys(found))
+
+    def _default(self) -> str:
+        if "default" in self.aliases:
+            return "default"
+        if list(self.profiles) != [SCRIPTED]:
+            refuse("model", "is required: palaver.toml has no [models] default")
+        return DEFAULT_MODEL
+
+    def _resolve_one(self, name: str, param: str, seen: tuple[str, ...]) -> list[ModelRef]:
+        if name in seen:
+            refuse(param, f"the alias {_told(name)} leads back to itself")
+        if name in self.aliases:
+            return [
+                ref for each in self.aliases[name] for ref in self._resolve_one(each, param, (*seen, name))
+            ]
+        profile_name, slash, model = name.partition("/")
+        if not slash or not model.strip():
+            known = ", ".join(sorted(self.aliases)) or "none"
+            refuse(param, f"{_told(name)} is neither provider/model nor a known alias (aliases: {known})")
+        profile = self.profiles.get(profile_name)
+        if profile is None:
+            known = ", ".join(sorted(self.profiles))
+            refuse(param, f"there is no provider {_told(profile_name)}; configured: {known}")
+        if profile.models is not None and model not in profile.models:
+            refuse(param, f"{profile_name} has no model {_told(model)}; it has: {', '.join(profile.models)}")
+        return [ModelRef(profile_name, model)]
+
+
+def _told(name: str) -> str:
+    return repr(name if len(name) <= 64 else name[:63] + "…")
+
+
+def _profile(name: str, table: Any) -> Profile:
+    if isinstance(table, Profile):
+        return table
+    if not isinstance(table, Mapping):
+        refuse(f"providers.{name}", f"must be a table, not {shape(table)}")
+    fields = {"name": name, **table}
+    if fields.get("api_key") is None and isinstance(variable := fields.get("api_key_env"), str):
+        fields["api_key"] = os.environ.get(variable) or None
+    return Profile.validated(fields, at=f"providers.{name}")
+
+
+def _alias(name: str, value: Any) -> list[str]:
+    names = [value] if isinstance(value, str) else value
+    if (
+        not isinstance(names, list | tuple)
+        or not names
+        or any(not isinstance(item, str) or not item for item in names)
+    ):
+        refuse(f"models.{name}", "must be a model or a non-empty list of models")
+    return list(names)
+
+
+def _toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        problem = f"{path} cannot be read: {error.strerror}"
+    except UnicodeDecodeError:
+        problem = f"{path} is not UTF-8"
+    except tomllib.TOMLDecodeError as error:
+        problem = f"{path} is not valid TOML: {error}"
+    raise ConfigurationError(problem)
+
+
+def _table(document: Mapping[str, Any], name: str, path: str) -> Mapping[str, Any]:
+    table = document.get(name, {})
+    if not isinstance(table, Mapping):
+        raise ConfigurationError(f"{path}: [{name}] must be a table, not {shape(table)}")
+    return table

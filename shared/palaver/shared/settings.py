@@ -1,0 +1,160 @@
+"""The settings of a process: `PALAVER_*` variables, read once at the edge and passed down. Times are in
+seconds.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, Final, Self
+from urllib.parse import SplitResult, urlsplit, urlunsplit
+
+import orjson
+import pydantic
+from pydantic import AfterValidator, Field, SecretStr, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
+
+from palaver.shared.document import validation_error
+from palaver.shared.errors.tree import ConfigurationError
+from palaver.shared.jobs import DEFAULT_DEADLINE, MAX_DEADLINE, MAX_DOCUMENT_BYTES
+
+DEFAULT_REDIS_URL: Final = "redis://127.0.0.1:6379/0"
+DEV_FILE: Final = Path(".palaver/dev.json")
+"""Where `palaver dev` writes the addresses of what it started."""
+
+_SECRET_QUERY: Final = ("password", "token", "api_key", "secret")
+_URLS: Final = ("redis_url", "broker_url")
+
+
+def redacted_url(url: str) -> str:
+    """The URL for messages and logs: its password, and secrets in its query, replaced by `***`."""
+    try:
+        parts = urlsplit(url)
+        return urlunsplit(_redacted(parts))
+    except ValueError:
+        return "(not a URL)"
+
+
+def _redacted(parts: SplitResult) -> SplitResult:
+    user, at, host = parts.netloc.rpartition("@")
+    if ":" in user:
+        user = f"{user.partition(':')[0]}:***"
+    query = "&".join(
+        f"{name}=***" if any(word in name.lower() for word in _SECRET_QUERY) else f"{name}{sign}{value}"
+        for name, sign, value in (pair.partition("=") for pair in parts.query.split("&"))
+    )
+    return parts._replace(netloc=f"{user}{at}{host}", query=query)
+
+
+def _url(value: str) -> str:
+    try:
+        scheme = urlsplit(value).scheme
+    except ValueError:
+        scheme = ""
+    if not scheme:
+        raise ValueError("must be a URL such as redis://127.0.0.1:6379/0")
+    return value
+
+
+Url = Annotated[str, AfterValidator(_url)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Period = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+class Settings(BaseSettings):
+    """Everything that a process reads from its environment.
+
+    `redis_url` is the ledger, `broker_url` Celery's broker (default: the same Redis). `providers` and
+    `models` hold what `palaver.toml` may hold too, as JSON. Wrong values raise ConfigurationError naming
+    the variable.
+    """
+
+    model_config = SettingsConfigDict(
+        env_prefix="PALAVER_", extra="ignore", frozen=True, hide_input_in_errors=True, env_ignore_empty=True
+    )
+
+    redis_url: Url = DEFAULT_REDIS_URL
+    broker_url: Url = ""
+    namespace: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,64}$")] = "palaver"
+    config: str = "./palaver.toml"
+    providers: dict[str, Any] = Field(default_factory=dict)
+    models: dict[str, Any] = Field(default_factory=dict)
+    secret: SecretStr | None = None
+
+    deadline: Annotated[float, Field(ge=1, le=MAX_DEADLINE)] = DEFAULT_DEADLINE
+    max_document_bytes: Annotated[int, Field(ge=1024)] = MAX_DOCUMENT_BYTES
+    connect_seconds: Positive = 3.0
+
+    retention: Positive = 24 * 3600.0
+    log_retention: Positive = 3600.0
+    log_maxlen: Annotated[int, Field(ge=1)] = 10_000
+    session_retention: Positive = 30 * 24 * 3600.0
+
+    concurrency: Annotated[int, Field(ge=1)] = 1000
+    drain_seconds: Period = 30.0
+    lease_seconds: Positive = 10.0
+    renew_seconds: Positive = 3.0
+
+    def __init__(self, **values: Any) -> None:
+        problem = None
+        try:
+            super().__init__(**values)
+        except pydantic.ValidationError as error:
+            told = validation_error(error)
+            problem = f"{_variable(told.param)}{told.message.removeprefix(told.param or '')}"
+        except SettingsError as error:
+            # its text names the field, its cause the content
+            problem = str(error)
+        if problem is not None:
+            raise ConfigurationError(problem)
+
+    @classmethod
+    def load(cls, **values: Any) -> Self:
+        """The settings of this process; explicit values win over the environment.
+
+        When no URL is set anywhere, the addresses come from `.palaver/dev.json` in the working directory, if
+        `palaver dev` has written one. Raises ConfigurationError.
+        """
+        settings = cls(**values)
+        if "redis_url" in settings.model_fields_set:
+            return settings
+        addresses = _dev_addresses()
+        # explicit values, then the environment, then the file
+        known = {name: value for name, value in addresses.items() if name not in settings.model_fields_set}
+        return cls(**{**known, **values}) if known else settings
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_redis(cls, values: Any) -> Any:
+        if isinstance(values, dict) and not values.get("broker_url"):
+            return {**values, "broker_url": values.get("redis_url") or DEFAULT_REDIS_URL}
+        return values
+
+    @model_validator(mode="after")
+    def _lease_outlives_renewal(self) -> Self:
+        if self.renew_seconds * 2 > self.lease_seconds:
+            raise ValueError("lease_seconds must be at least twice renew_seconds")
+        return self
+
+    def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
+        for name, value in super().__repr_args__():
+            if name in _URLS:
+                value = redacted_url(str(value))
+            elif name in ("providers", "models"):
+                value = sorted(value)
+            yield name, value
+
+
+def _variable(param: str | None) -> str:
+    return f"PALAVER_{param.upper()}" if param else "PALAVER_*"
+
+
+def _dev_addresses() -> dict[str, Any]:
+    try:
+        document = orjson.loads(DEV_FILE.read_bytes())
+    except FileNotFoundError:
+        return {}
+    except (OSError, orjson.JSONDecodeError):
+        document = None
+    if not isinstance(document, dict):
+        raise ConfigurationError(f"{DEV_FILE} cannot be read; remove it, or start palaver dev again")
+    names = (*_URLS, "namespace", "config")
+    return {name: document[name] for name in names if isinstance(document.get(name), str)}
