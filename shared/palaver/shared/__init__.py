@@ -1,0 +1,122 @@
+"""The contract: everything that a producer, a worker and a reader must agree on.
+
+Names are loaded at first use, so that importing one part does not cost the others. All errors are in
+`palaver.shared.errors`, all event classes in `palaver.shared.events`.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from palaver.shared.accumulator import Accumulator, accumulate, end_error
+    from palaver.shared.chat_client import ChatClient
+    from palaver.shared.errors import ErrorInfo, PalaverError, ValidationError, error_for_status
+    from palaver.shared.events import AnyEvent, Event, OtherEvent, parse_event
+    from palaver.shared.jobs import ChatJob, FinishReason, OnBusy, Status, Timeouts, fingerprint
+    from palaver.shared.memory import MemoryModel, SendMessageWrap
+    from palaver.shared.messages import (
+        ChatInput,
+        ImagePart,
+        Message,
+        MessagesLike,
+        Role,
+        TextPart,
+        ToolCall,
+        UserMessage,
+        parse_messages,
+    )
+    from palaver.shared.names import Queue, new_job_id, new_session_id, queue_for, valid_session_id
+    from palaver.shared.params import ChatParams, ReasoningOptions
+    from palaver.shared.presets import ModelPreset
+    from palaver.shared.profiles import Catalog, ModelRef, Profile
+    from palaver.shared.responses import ChatResponse, ChatResult, Response, StreamChunk, UniResponse, Usage
+    from palaver.shared.sessions import SessionInfo, SessionStatus
+    from palaver.shared.settings import Settings, redacted_url
+    from palaver.shared.tools import FunctionTool, ToolChoice
+
+_HOMES: Final = {
+    "accumulator": "Accumulator accumulate end_error",
+    "chat_client": "ChatClient",
+    "errors": "ErrorInfo PalaverError ValidationError error_for_status",
+    "events": "AnyEvent Event OtherEvent parse_event",
+    "jobs": "ChatJob FinishReason OnBusy Status Timeouts fingerprint",
+    "memory": "MemoryModel SendMessageWrap",
+    "messages": "ChatInput ImagePart Message MessagesLike Role TextPart ToolCall UserMessage parse_messages",
+    "names": "Queue new_job_id new_session_id queue_for valid_session_id",
+    "params": "ChatParams ReasoningOptions",
+    "presets": "ModelPreset",
+    "profiles": "Catalog ModelRef Profile",
+    "responses": "ChatResponse ChatResult Response StreamChunk UniResponse Usage",
+    "sessions": "SessionInfo SessionStatus",
+    "settings": "Settings redacted_url",
+    "tools": "FunctionTool ToolChoice",
+}
+_HOME_OF: Final = {name: home for home, names in _HOMES.items() for name in names.split()}
+
+__all__ = [
+    "Accumulator",
+    "AnyEvent",
+    "Catalog",
+    "ChatClient",
+    "ChatInput",
+    "ChatJob",
+    "ChatParams",
+    "ChatResponse",
+    "ChatResult",
+    "ErrorInfo",
+    "Event",
+    "FinishReason",
+    "FunctionTool",
+    "ImagePart",
+    "MemoryModel",
+    "Message",
+    "MessagesLike",
+    "ModelPreset",
+    "ModelRef",
+    "OnBusy",
+    "OtherEvent",
+    "PalaverError",
+    "Profile",
+    "Queue",
+    "ReasoningOptions",
+    "Response",
+    "Role",
+    "SendMessageWrap",
+    "SessionInfo",
+    "SessionStatus",
+    "Settings",
+    "Status",
+    "StreamChunk",
+    "TextPart",
+    "Timeouts",
+    "ToolCall",
+    "ToolChoice",
+    "UniResponse",
+    "Usage",
+    "UserMessage",
+    "ValidationError",
+    "accumulate",
+    "end_error",
+    "error_for_status",
+    "fingerprint",
+    "new_job_id",
+    "new_session_id",
+    "parse_event",
+    "parse_messages",
+    "queue_for",
+    "redacted_url",
+    "valid_session_id",
+]
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOME_OF.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{home}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -12,7 +12,14 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, fie
 from palaver.shared.document import Document, refuse
 from palaver.shared.errors.tree import ValidationError
 from palaver.shared.messages import Message, parse_history, parse_messages
-from palaver.shared.names import DEFAULT_PRIORITY, new_job_id, valid_job_id, valid_session_id
+from palaver.shared.names import (
+    DEFAULT_PRIORITY,
+    JOB_ID,
+    SESSION_ID,
+    new_job_id,
+    valid_job_id,
+    valid_session_id,
+)
 from palaver.shared.params import ChatParams, ReasoningOptions
 from palaver.shared.plain import Flag, Integer, JsonObject, Real, Text, measure, shape
 from palaver.shared.tools import FunctionTool, ToolChoice
@@ -88,8 +95,10 @@ def _printable(value: str) -> str:
     return value
 
 
-SessionId = Annotated[Text, BeforeValidator(_session_id)]
-JobId = Annotated[Text, BeforeValidator(_job_id)]
+SessionId = Annotated[
+    Text, BeforeValidator(_session_id), Field(json_schema_extra={"pattern": f"^{SESSION_ID}$"})
+]
+JobId = Annotated[Text, BeforeValidator(_job_id), Field(json_schema_extra={"pattern": f"^{JOB_ID}$"})]
 Key = Annotated[Name, AfterValidator(_printable)]
 
 
@@ -138,7 +147,13 @@ class CachePolicy(Document):
     ttl: Seconds | None = None
 
 
-def _switch(value: Any) -> Any:
+def _web_address(value: str) -> str:
+    if not value.startswith(("http://", "https://")) or not value.isprintable() or " " in value:
+        raise ValueError("must be an http:// or https:// address")
+    return value
+
+
+def _switched(value: Any) -> Any:
     """`True` asks for the defaults of an optional feature, `False` for none of it."""
     if isinstance(value, bool):
         return {} if value else None
@@ -189,11 +204,11 @@ class ChatJob(Document):
     max_retries: Annotated[Integer, Field(ge=0, le=100)] = 2
     idempotency_key: Key | None = None
     on_busy: OnBusy = OnBusy.ENQUEUE
-    complete: Annotated[Completion | None, BeforeValidator(_switch)] = None
-    cache: Annotated[CachePolicy | None, BeforeValidator(_switch)] = None
+    complete: Completion | None = None
+    cache: CachePolicy | None = None
     agent: Key | None = None
     files: list[Key] = Field(default_factory=list)
-    webhook: Annotated[Text, Field(pattern=r"^https?://", max_length=2048)] | None = None
+    webhook: Annotated[Text, Field(max_length=2048), AfterValidator(_web_address)] | None = None
     metadata: JsonObject = Field(default_factory=dict)
     retry_of: JobId | None = None
 
@@ -206,7 +221,7 @@ class ChatJob(Document):
             refuse(_largest(value), f"the job is larger than {limit} bytes")
         return value
 
-    @field_validator("messages", mode="before")
+    @field_validator("messages", mode="before", json_schema_input_type=str | list[str | Message])
     @classmethod
     def _any_messages(cls, value: Any) -> list[Message]:
         return parse_messages(value, param="")
@@ -217,6 +232,16 @@ class ChatJob(Document):
         if value is None or value == "session":
             return value
         return parse_history(value, param="")
+
+    @field_validator("complete", mode="before", json_schema_input_type=Completion | bool | None)
+    @classmethod
+    def _switch_complete(cls, value: Any) -> Any:
+        return _switched(value)
+
+    @field_validator("cache", mode="before", json_schema_input_type=CachePolicy | bool | None)
+    @classmethod
+    def _switch_cache(cls, value: Any) -> Any:
+        return _switched(value)
 
     @field_validator("run_at", mode="before")
     @classmethod

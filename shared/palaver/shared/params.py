@@ -60,7 +60,7 @@ class ChatParams(Document):
     top_p: Annotated[Real, Field(ge=0, le=1)] | None = None
     top_k: Annotated[Integer, Field(ge=1)] | None = None
     max_tokens: Annotated[Integer, Field(ge=1)] | None = None
-    stop: Annotated[list[Text], BeforeValidator(_stop)] | None = None
+    stop: Annotated[list[Text], BeforeValidator(_stop, json_schema_input_type=str | list[str])] | None = None
     presence_penalty: Penalty | None = None
     frequency_penalty: Penalty | None = None
     logit_bias: (

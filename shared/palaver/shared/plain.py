@@ -8,15 +8,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Final
 
-from pydantic import (
-    AfterValidator,
-    AllowInfNan,
-    BaseModel,
-    BeforeValidator,
-    PlainValidator,
-    Strict,
-    WithJsonSchema,
-)
+from pydantic import AfterValidator, AllowInfNan, BaseModel, Field, PlainValidator, Strict, WithJsonSchema
 
 MAX_DEPTH: Final = 64
 """Containers within containers: deeper ones would overflow the stack of some reader."""
@@ -129,16 +121,10 @@ def _at(path: str) -> str:
     return f"at {path.lstrip('.')}: " if path else ""
 
 
-def _real(value: Any) -> Any:
-    # Strict() refuses booleans and strings; it takes integers for floats, as JSON does not tell them apart
-    if isinstance(value, bool):
-        raise ValueError(f"must be a number, not {shape(value)}")
-    return value
-
-
 JsonValue = Annotated[Any, PlainValidator(plain), WithJsonSchema({})]
 JsonObject = Annotated[dict[str, Any], PlainValidator(plain_object), WithJsonSchema({"type": "object"})]
-Real = Annotated[float, Strict(), AllowInfNan(False), BeforeValidator(_real)]
-Integer = Annotated[int, Strict()]
+# Strict refuses booleans and strings; it takes integers for floats, as JSON does not tell them apart.
+Real = Annotated[float, Strict(), AllowInfNan(False)]
+Integer = Annotated[int, Strict(), Field(lt=2**63)]
 Flag = Annotated[bool, Strict()]
 Text = Annotated[str, Strict(), AfterValidator(lambda text: _text(text, ""))]

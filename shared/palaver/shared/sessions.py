@@ -1,0 +1,43 @@
+"""What is known of a session."""
+
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import ConfigDict, Field
+
+from palaver.shared.document import Document
+from palaver.shared.jobs import JobId, SessionId
+from palaver.shared.plain import Integer, JsonObject, Real, Text
+
+_Count = Annotated[Integer, Field(ge=0)]
+
+
+class SessionStatus(StrEnum):
+    """Completed and archived sessions take no new messages."""
+
+    ACTIVE = "active"
+    COMPLETED = "completed"
+    ARCHIVED = "archived"
+
+
+class SessionInfo(Document):
+    """A session as the ledger knows it. Times are Unix seconds; `seq` is its last event, the cursor of a
+    late reader.
+
+    A session belongs to a `user`, to an `anonymous_id`, or to nobody. Keys of a newer version are ignored.
+    """
+
+    model_config = ConfigDict(extra="ignore")
+
+    session_id: SessionId
+    status: SessionStatus = SessionStatus.ACTIVE
+    seq: _Count = 0
+    active: JobId | None = None
+    waiting: list[JobId] = Field(default_factory=list)
+    agent_path: Text | None = None
+    user: Text | None = None
+    anonymous_id: Text | None = None
+    tenant: Text | None = None
+    context: JsonObject = Field(default_factory=dict)
+    created: Real | None = None
+    last_event: Real | None = None
