@@ -1,0 +1,58 @@
+"""The folder `.palaver`: one dev at a time, and a dead one is recognised."""
+
+from pathlib import Path
+
+from palaver.producer.cli.folder import Addresses, DevFolder
+
+HERE = Addresses(
+    pid=1,
+    redis_url="redis://127.0.0.1:1/0",
+    broker_url="redis://127.0.0.1:1/0",
+    namespace="palaver",
+    config="./palaver.toml",
+    flower_url=None,
+    log="dev.log",
+    parts={"redis": 2},
+)
+
+
+def test_only_one_holds_the_folder(tmp_path: Path) -> None:
+    first, second = DevFolder(tmp_path), DevFolder(tmp_path)
+    assert not first.running()
+    with first.held() as mine:
+        first.publish(HERE)
+        assert mine
+        assert second.running()
+        with second.held() as also:
+            assert not also
+        assert second.addresses() == HERE, "the loser must not touch the winner's file"
+    assert not second.running()
+    assert second.addresses() is None
+
+
+def test_a_file_without_its_dev_is_stale_until_the_next_dev(tmp_path: Path) -> None:
+    folder = DevFolder(tmp_path)
+    folder.path.mkdir()
+    assert not folder.stale()
+    folder.publish(HERE)
+    assert folder.stale()
+    with folder.held():
+        assert not folder.stale()
+        assert folder.addresses() is None
+
+
+def test_the_last_log_is_kept_beside_the_new_one(tmp_path: Path) -> None:
+    folder = DevFolder(tmp_path)
+    folder.path.mkdir()
+    for text in (b"first", b"second"):
+        with folder.open_log() as log:
+            log.write(text)
+    assert folder.log.read_bytes() == b"second"
+    assert folder.log.with_name("dev.log.1").read_bytes() == b"first"
+
+
+def test_an_unreadable_file_gives_no_addresses(tmp_path: Path) -> None:
+    folder = DevFolder(tmp_path)
+    folder.path.mkdir()
+    (folder.path / "dev.json").write_text("{")
+    assert folder.addresses() is None
