@@ -1,0 +1,109 @@
+"""The names of the ledger's keys. The table of what they hold is in this folder's README."""
+
+from dataclasses import dataclass
+
+from palaver.shared.errors import ConfigurationError
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """Names under one namespace (`PALAVER_NAMESPACE`).
+
+    A session's keys share the braces of `base`, and so one slot of a Redis Cluster.
+    """
+
+    namespace: str = "palaver"
+
+    def __post_init__(self) -> None:
+        # A brace would move the keys to another slot than their session's.
+        if not self.namespace or any(c in "{}" or not c.isprintable() or c.isspace() for c in self.namespace):
+            raise ConfigurationError(
+                f"PALAVER_NAMESPACE must be a word without braces or spaces, not {self.namespace!r}",
+                param="namespace",
+            )
+
+    def base(self, session_id: str) -> str:
+        """KEYS[1] of every script on a session, and the session's channel."""
+        return f"{self.namespace}:{{{session_id}}}"
+
+    def channel(self, session_id: str) -> str:
+        """The channel on which the session's events are published."""
+        return self.base(session_id)
+
+    def events(self, session_id: str) -> str:
+        """The session's log, a stream."""
+        return f"{self.base(session_id)}:events"
+
+    def session(self, session_id: str) -> str:
+        """The session's hash."""
+        return f"{self.base(session_id)}:session"
+
+    def waiting(self, session_id: str) -> str:
+        """The line of jobs behind the one that has the turn."""
+        return f"{self.base(session_id)}:waiting"
+
+    def messages(self, session_id: str) -> str:
+        """The session's history."""
+        return f"{self.base(session_id)}:messages"
+
+    def idempotency(self, session_id: str, key: str) -> str:
+        """An idempotency key of the session."""
+        return f"{self.base(session_id)}:key:{key}"
+
+    def job(self, session_id: str, job_id: str) -> str:
+        """A job's hash."""
+        return f"{self.base(session_id)}:job:{job_id}"
+
+    def text(self, session_id: str, job_id: str) -> str:
+        """The text of a running job so far."""
+        return f"{self.job(session_id, job_id)}:text"
+
+    def reasoning(self, session_id: str, job_id: str) -> str:
+        """The reasoning of a running job so far."""
+        return f"{self.job(session_id, job_id)}:reasoning"
+
+    def index(self, job_id: str) -> str:
+        """Holds the session id of a job."""
+        return f"{self.namespace}:job:{job_id}"
+
+    @property
+    def due(self) -> str:
+        """When a sweeper should next look at each unended job."""
+        return f"{self.namespace}:due"
+
+    @property
+    def sweep(self) -> str:
+        """Who sweeps, and when the last sweep was."""
+        return f"{self.namespace}:sweep"
+
+    @property
+    def workers(self) -> str:
+        """Live workers with their load."""
+        return f"{self.namespace}:workers"
+
+    @property
+    def profiles(self) -> str:
+        """The provider profiles that live workers serve."""
+        return f"{self.namespace}:profiles"
+
+    @property
+    def agents(self) -> str:
+        """The agent paths that live workers serve."""
+        return f"{self.namespace}:agents"
+
+    @property
+    def control(self) -> str:
+        """The channel of notices to workers."""
+        return f"{self.namespace}:control"
+
+
+def due_member(session_id: str, job_id: str) -> str:
+    """A job's entry in `due`. Neither id contains a slash."""
+    return f"{session_id}/{job_id}"
+
+
+def parse_due_member(member: bytes | str) -> tuple[str, str]:
+    """(session id, job id) of an entry of `due`."""
+    text = member.decode() if isinstance(member, bytes) else member
+    session_id, _, job_id = text.partition("/")
+    return session_id, job_id

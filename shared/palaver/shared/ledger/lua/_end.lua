@@ -1,0 +1,100 @@
+-- The end of a job, whoever ends it. Needs: clock, ttl, retention, log, turns.
+local ESCAPES = {['"'] = '\\"', ['\\'] = '\\\\'}
+
+-- A JSON string. (cjson would also escape every slash; text is UTF-8 already.)
+local function quote(text)
+  return '"' .. string.gsub(text, '[%z\1-\31"\\]', function(c)
+    return ESCAPES[c] or string.format('\\u%04x', string.byte(c))
+  end) .. '"'
+end
+
+-- What the job had while it could run, and needs no more.
+local function strip(job)
+  local rounds = tonumber(redis.call('HGET', job, 'rounds') or 0)
+  redis.call('HDEL', job, 'holder', 'token', 'worker', 'lease', 'pseq', 'cancel', 'deaths', 'looks', 'resume',
+    'parked', 'rounds', 'user', 'hist', 'mode', 'queue')
+  for i = 1, rounds do redis.call('HDEL', job, 'round:' .. i) end
+end
+
+local function remember(history)
+  if #history == 0 then return end
+  local messages = base .. ':messages'
+  for _, message in ipairs(history) do redis.call('RPUSH', messages, message) end
+  redis.call('LTRIM', messages, -history_max, -1)
+  raise(messages, keep_session)
+end
+
+local function keep(jid, job, key)
+  redis.call('PEXPIRE', job, keep_job)
+  if key then redis.call('PEXPIRE', base .. ':key:' .. key, keep_job) end
+  redis.call('DEL', job .. ':text', job .. ':reasoning')
+  raise(session, keep_session)
+  if redis.call('HINCRBY', session, 'live', -1) <= 0 then
+    redis.call('HSET', session, 'live', 0)
+    redis.call('PEXPIRE', events, keep_log)
+  else
+    raise(events, keep_log)
+  end
+end
+
+-- Ends a job that is not ended yet. The first write frees memory, so that a full Redis does not refuse it.
+-- `result` holds any of response, error, text, reasoning; `history` the messages to remember.
+-- Returns the seq of its stream_end and, if that gave somebody the turn, the id and queue of that job.
+local function end_job(jid, status, attempt, inner, result, history)
+  local job = job_key(jid)
+  local was = redis.call('HMGET', job, 'cancel', 'key', 'mode')
+  strip(job)
+  local seq = emit(jid, attempt, inner)
+  redis.call('HSET', job, 'status', status, 'attempt', attempt, 'ended', int(now), 'end', seq)
+  for field, value in pairs(result) do
+    if value ~= '' then redis.call('HSET', job, field, value) end
+  end
+  if (status == 'completed' or status == 'cancelled') and was[1] ~= 'rollback' then remember(history) end
+  keep(jid, job, was[2])
+  local next_job, queue
+  if redis.call('HGET', session, 'active') == jid then
+    next_job, queue = hand_on()
+  elseif was[3] ~= 'parallel' and redis.call('LREM', waiting, 1, jid) > 0 then
+    tell_line(0)
+  end
+  if next_job then redis.call('HSET', job, 'next', next_job) end
+  return seq, next_job, queue
+end
+
+-- Ends a job that no worker holds: claims it, which fixes its text, and composes the stream_end.
+local function end_unheld(jid, status, failure)
+  local job = job_key(jid)
+  local was = redis.call('HMGET', job, 'attempt', 'status', 'user')
+  local attempt = tonumber(was[1] or 0)
+  if was[2] == 'running' then attempt = attempt + 1 end
+  local text = redis.call('GET', job .. ':text') or ''
+  local reasoning = redis.call('GET', job .. ':reasoning') or ''
+  local history = {}
+  for message in string.gmatch(was[3] or '', '[^\n]+') do history[#history + 1] = message end
+  if text ~= '' then
+    history[#history + 1] = '{"role":"assistant","content":' .. quote(text)
+      .. ',"metadata":{"partial":true,"status":"' .. status .. '"}}'
+  end
+  local inner = '"type":"stream_end","data":{"status":"' .. status .. '","error":' .. failure
+    .. ',"text":' .. quote(text) .. ',"reasoning":' .. quote(reasoning) .. '}'
+  return end_job(jid, status, int(attempt), inner, {error = failure, text = text, reasoning = reasoning}, history)
+end
+
+local function is_held(job)
+  local lease = redis.call('HMGET', job, 'holder', 'lease')
+  return lease[1] and tonumber(lease[2]) > now
+end
+
+-- Asks the worker that holds the job to end it. A rollback outranks what was asked before.
+local function ask(jid, mode)
+  local job = job_key(jid)
+  redis.call('HDEL', job, '_')
+  if mode == 'rollback' then
+    redis.call('HSET', job, 'cancel', mode)
+  else
+    redis.call('HSETNX', job, 'cancel', mode)
+  end
+  local attempt = redis.call('HGET', job, 'attempt')
+  redis.call('PUBLISH', string.match(base, '^(.*):{') .. ':control', '{"type":"cancel","session_id":"' .. sid
+    .. '","job_id":"' .. jid .. '","attempt":' .. attempt .. ',"mode":"' .. mode .. '"}')
+end

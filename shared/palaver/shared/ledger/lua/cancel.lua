@@ -1,0 +1,27 @@
+-- cancel: ends a job that no worker holds; asks the worker of a held one to end it.
+-- KEYS 1 palaver:{SID}
+-- keys used  every key of the session · NS:control channel
+-- ARGV 1 session id · 2 job id · 3-7 retention · 8 cancel | interrupt | rollback · 9 error as JSON
+-- reply ok, status, next job ('' for none), its queue, ms of Redis time | gone
+local base, sid, jid = KEYS[1], ARGV[1], ARGV[2]
+local job = base .. ':job:' .. jid
+-- include clock
+-- include retention
+-- include ttl
+-- include log
+-- include turns
+-- include end
+local status = redis.call('HGET', job, 'status')
+if not status then return {'gone'} end
+if status ~= 'queued' and status ~= 'running' then
+  local next_job = redis.call('HGET', job, 'next')
+  return {'ok', status, next_job or '', next_job and RESUME or '', now}
+end
+if is_held(job) then
+  ask(jid, ARGV[8])
+  return {'ok', status, '', '', now}
+end
+redis.call('HDEL', job, '_')
+if ARGV[8] == 'rollback' then redis.call('HSET', job, 'cancel', 'rollback') end
+local _, next_job, queue = end_unheld(jid, 'cancelled', ARGV[9])
+return {'ok', 'cancelled', next_job or '', queue or '', now}

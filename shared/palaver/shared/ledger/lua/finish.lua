@@ -1,0 +1,29 @@
+-- finish: a worker ends its job. The first end wins; the same worker asking again gets the first reply.
+-- KEYS 1 palaver:{SID}
+-- keys used  every key of the session
+-- ARGV 1 session id · 2 job id · 3-7 retention · 8 attempt · 9 status · 10 stream_end: JSON of "type" and "data"
+--      11 response · 12 error · 13… messages for the session's history
+-- reply ok, status, seq of stream_end, next job ('' for none), its queue, ms of Redis time
+--       | gone | ended, status | fenced
+local base, sid, jid, attempt = KEYS[1], ARGV[1], ARGV[2], ARGV[8]
+local job = base .. ':job:' .. jid
+-- include fence
+-- include clock
+if verdict then
+  if verdict[1] ~= 'ended' or fence[3] ~= attempt then return verdict end
+  local first = redis.call('HMGET', job, 'end', 'next')
+  return {'ok', fence[1], tonumber(first[1]), first[2] or '', first[2] and 'palaver.resume' or '', now}
+end
+-- include retention
+-- include ttl
+-- include log
+-- include turns
+-- include end
+local result, history = {response = ARGV[11], error = ARGV[12]}, {}
+if ARGV[11] == '' then
+  result.text = redis.call('GET', job .. ':text') or ''
+  result.reasoning = redis.call('GET', job .. ':reasoning') or ''
+end
+for i = 13, #ARGV do history[#history + 1] = ARGV[i] end
+local seq, next_job, queue = end_job(jid, ARGV[9], attempt, ARGV[10], result, history)
+return {'ok', ARGV[9], seq, next_job or '', queue or '', now}

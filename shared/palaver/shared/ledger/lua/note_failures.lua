@@ -1,0 +1,14 @@
+-- note_failures: a worker stores how many provider errors the job has had, so that a takeover goes on counting.
+-- KEYS 1 palaver:{SID}
+-- keys used  {SID}:job:JID hash
+-- ARGV 1 session id · 2 job id · 3 attempt · 4 failures in all
+-- reply ok, cancel flag, failures stored | gone | ended, status | fenced
+local job, attempt = KEYS[1] .. ':job:' .. ARGV[2], ARGV[3]
+-- include fence
+if verdict then return verdict end
+local stored = tonumber(redis.call('HGET', job, 'failures') or 0)
+if tonumber(ARGV[4]) > stored then
+  stored = tonumber(ARGV[4])
+  redis.call('HSET', job, 'failures', stored)
+end
+return {'ok', cancel, stored}

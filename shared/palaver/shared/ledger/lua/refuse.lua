@@ -1,0 +1,23 @@
+-- refuse: a job that names itself but cannot be accepted (its document is not valid, say) ends at once as failed.
+-- KEYS 1 palaver:{SID}
+-- keys used  {SID}:job:JID hash · {SID}:session hash · {SID}:events stream
+-- ARGV 1 session id · 2 job id · 3-7 retention · 8 error as JSON
+-- reply ok, status, cursor (the seq before its first event) | exists, status
+local base, sid, jid = KEYS[1], ARGV[1], ARGV[2]
+local job = base .. ':job:' .. jid
+-- include clock
+-- include retention
+-- include ttl
+-- include log
+-- include turns
+-- include end
+local known = redis.call('HMGET', job, 'fp', 'status', 'cursor')
+if known[2] then
+  if known[1] == 'refused' then return {'ok', known[2], tonumber(known[3])} end
+  return {'exists', known[2]}
+end
+redis.call('HSET', job, 'fp', 'refused', 'status', 'queued', 'created', int(now))
+redis.call('HINCRBY', session, 'live', 1)
+local seq = end_unheld(jid, 'failed', ARGV[8])
+redis.call('HSET', job, 'cursor', seq - 1)
+return {'ok', 'failed', seq - 1}

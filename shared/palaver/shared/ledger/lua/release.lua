@@ -1,0 +1,18 @@
+-- release: a worker gives its job back, at once (hand-over) or until a time (parking). The session keeps its turn,
+-- the job its text.
+-- KEYS 1 palaver:{SID}
+-- keys used  {SID}:job:JID hash
+-- ARGV 1 session id · 2 job id · 3 attempt · 4 resume at, ms of Redis time, 0 for now
+-- reply ok, queue to send to ('' while parked), due in ms of Redis time | gone | ended, status | fenced
+local job, attempt = KEYS[1] .. ':job:' .. ARGV[2], ARGV[3]
+-- include fence
+-- include clock
+local resume = tonumber(redis.call('HGET', job, 'resume') or -1)
+if verdict and not (fence[1] == 'running' and not fence[2] and fence[3] == attempt and resume >= 0) then return verdict end
+if not verdict then
+  resume = tonumber(ARGV[4])
+  redis.call('HDEL', job, 'holder', 'token', 'lease', 'worker', 'looks')
+  redis.call('HSET', job, 'resume', int(resume), 'queue', 'palaver.resume')
+end
+if resume > now then return {'ok', '', resume} end
+return {'ok', 'palaver.resume', now + 5000}

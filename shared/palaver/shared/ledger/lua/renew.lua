@@ -1,0 +1,16 @@
+-- renew: a worker extends its lease. Never shortens it.
+-- KEYS 1 palaver:{SID}
+-- keys used  {SID}:job:JID hash · {SID}:events stream (its time to live)
+-- ARGV 1 session id · 2 job id · 3 attempt · 4 lease in ms
+-- reply ok, cancel flag, lease end in ms of Redis time | gone | ended, status | fenced
+local base, job, attempt = KEYS[1], KEYS[1] .. ':job:' .. ARGV[2], ARGV[3]
+-- include fence
+if verdict then return verdict end
+-- include clock
+-- Begins with a write that is never refused for memory.
+redis.call('HDEL', job, '_')
+local lease = math.max(now + tonumber(ARGV[4]), tonumber(redis.call('HGET', job, 'lease')))
+redis.call('HSET', job, 'lease', int(lease))
+local left = redis.call('PTTL', job)
+if redis.call('PTTL', base .. ':events') < left then redis.call('PEXPIRE', base .. ':events', left) end
+return {'ok', cancel, lease}

@@ -1,0 +1,107 @@
+"""What a shell runs: an operation is keys and arguments in, a reply out, and no I/O."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from palaver.shared.errors import InternalError, LedgerFullError, PalaverError
+from palaver.shared.ledger.scripts import Script
+from palaver.shared.settings import Settings
+
+R = TypeVar("R")
+Argument = str | bytes | int
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A plain Redis command, e.g. `Command("ZREM", "palaver:due", "s1/0199…")`."""
+
+    words: tuple[Argument, ...]
+
+    def __init__(self, *words: Argument) -> None:
+        object.__setattr__(self, "words", words)
+
+
+def nothing_after(_reply: Any) -> tuple[Command, ...]:
+    """The `after` of an operation that needs none."""
+    return ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Operation(Generic[R]):
+    """One run of a script, with the plain commands on keys of other slots that belong to it.
+
+    A shell sends `before` and the script in one go, then the commands that `after` makes of the raw reply,
+    then gives the raw reply to `decode`. Everything may be sent again blindly. `decode` takes the reply in
+    RESP2 with bytes, or the exception that a client library made of an error reply, and raises the
+    verdict's error.
+    """
+
+    script: Script
+    keys: tuple[str, ...]
+    args: tuple[Argument, ...]
+    decode: Callable[[Any], R]
+    before: tuple[Command, ...] = ()
+    after: Callable[[Any], tuple[Command, ...]] = nothing_after
+
+    def evalsha(self) -> tuple[Argument, ...]:
+        """The words of the EVALSHA command."""
+        return ("EVALSHA", self.script.sha, len(self.keys), *self.keys, *self.args)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Query(Generic[R]):
+    """Plain reading commands, sent in one go; `decode` takes the list of their raw replies."""
+
+    commands: tuple[Command, ...]
+    decode: Callable[[Sequence[Any]], R]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retention:
+    """How much is kept and for how long (seconds). Ended jobs, logs after their last event, sessions."""
+
+    job: float = 24 * 3600
+    log: float = 3600
+    session: float = 30 * 24 * 3600
+    log_entries: int = 10_000
+    history: int = 1_000
+
+    @classmethod
+    def of(cls, settings: Settings) -> "Retention":
+        """As the settings say."""
+        return cls(
+            job=settings.retention,
+            log=settings.log_retention,
+            session=settings.session_retention,
+            log_entries=settings.log_maxlen,
+        )
+
+    def args(self) -> tuple[int, ...]:
+        """ARGV 3 to 7 of the scripts that take a retention."""
+        return (
+            self.log_entries,
+            *(milliseconds(s) for s in (self.job, self.log, self.session)),
+            self.history,
+        )
+
+
+def milliseconds(seconds: float) -> int:
+    """Whole milliseconds, at least 1: a time to live of 0 would delete the key."""
+    return max(1, round(seconds * 1000))
+
+
+def reply_error(error: Exception) -> PalaverError:
+    """What an error reply of Redis to a script or command means.
+
+    The scripts' verdicts are no error replies.
+    """
+    # Redis 6 wraps the message of a refused command, Redis 7 does not.
+    if "OOM command not allowed" in str(error) or str(error).startswith("OOM"):
+        return LedgerFullError()
+    return InternalError(f"Redis refused a command of the ledger ({str(error).partition(' ')[0]})")
+
+
+def text(value: bytes | str) -> str:
+    """A word of a reply."""
+    return value.decode() if isinstance(value, bytes) else value

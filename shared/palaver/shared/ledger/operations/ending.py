@@ -1,0 +1,78 @@
+"""How others than the worker end a job: cancel, expire."""
+
+from typing import Any, Literal
+
+from palaver.shared.errors import ErrorInfo, JobCancelledError, JobExpiredError
+from palaver.shared.jobs import Status
+from palaver.shared.ledger.keys import Keys
+from palaver.shared.ledger.operation import Argument, Command, Operation, Retention, text
+from palaver.shared.ledger.operations.verdicts import accepted, dispatch_in, due_after_end, is_ok
+from palaver.shared.ledger.replies import Cancelled, Expired
+from palaver.shared.ledger.scripts import load
+
+Mode = Literal["cancel", "interrupt", "rollback"]
+
+
+def cancel(
+    keys: Keys, session_id: str, job_id: str, *, mode: Mode = "cancel", retention: Retention
+) -> Operation[Cancelled]:
+    """End a job that no worker holds, or ask the worker that does. Of an ended job it tells the status.
+
+    `interrupt` is the same by another name; `rollback` also keeps the job out of the session's history.
+    Raises JobGoneError.
+    """
+
+    def decode(raw: Any) -> Cancelled:
+        reply = accepted(raw, job_id)
+        return Cancelled(status=Status(text(reply[1])), dispatch=dispatch_in(session_id, reply[2], reply[3]))
+
+    def after(raw: Any) -> tuple[Command, ...]:
+        return after_end(keys, session_id, job_id, raw, retention)
+
+    args: tuple[Argument, ...] = (
+        session_id,
+        job_id,
+        *retention.args(),
+        mode,
+        error_json(JobCancelledError(job_id=job_id)),
+    )
+    return Operation(
+        script=load("cancel"), keys=(keys.base(session_id),), args=args, decode=decode, after=after
+    )
+
+
+def expire(keys: Keys, session_id: str, job_id: str, *, retention: Retention) -> Operation[Expired]:
+    """End a job past its deadline; before it, say how much time is left. Raises JobGoneError."""
+
+    def decode(raw: Any) -> Expired:
+        reply = accepted(raw, job_id, "early")
+        if text(reply[0]) == "early":
+            return Expired(status=Status(text(reply[1])), dispatch=None, early=int(reply[2]) / 1000)
+        return Expired(status=Status(text(reply[1])), dispatch=dispatch_in(session_id, reply[2], reply[3]))
+
+    def after(raw: Any) -> tuple[Command, ...]:
+        return after_end(keys, session_id, job_id, raw, retention)
+
+    args: tuple[Argument, ...] = (
+        session_id,
+        job_id,
+        *retention.args(),
+        error_json(JobExpiredError(job_id=job_id)),
+    )
+    return Operation(
+        script=load("expire"), keys=(keys.base(session_id),), args=args, decode=decode, after=after
+    )
+
+
+def after_end(
+    keys: Keys, session_id: str, job_id: str, raw: Any, retention: Retention
+) -> tuple[Command, ...]:
+    """The commands after a reply `ok, status, next job, queue, now`."""
+    if not is_ok(raw) or not Status(text(raw[1])).ended:
+        return ()
+    return due_after_end(keys, session_id, job_id, raw[2], raw[4], retention)
+
+
+def error_json(error: Exception) -> bytes:
+    """An error as the ledger stores and sends it."""
+    return ErrorInfo.of(error).model_dump_json().encode()

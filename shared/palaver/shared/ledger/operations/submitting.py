@@ -1,0 +1,164 @@
+"""How jobs come in: submit and refuse."""
+
+from typing import Any
+
+from palaver.shared.errors import (
+    ConflictError,
+    ErrorInfo,
+    JobCancelledError,
+    SessionBusyError,
+    SessionClosedError,
+)
+from palaver.shared.jobs import ChatJob, Status
+from palaver.shared.ledger.keys import Keys, due_member
+from palaver.shared.ledger.operation import (
+    Argument,
+    Command,
+    Operation,
+    Retention,
+    milliseconds,
+    reply_error,
+    text,
+)
+from palaver.shared.ledger.operations.ending import error_json
+from palaver.shared.ledger.operations.verdicts import RESEND_AFTER_MS, accepted, dispatch_in, is_ok, resend_at
+from palaver.shared.ledger.replies import Refused, Submitted
+from palaver.shared.ledger.scripts import load
+from palaver.shared.names import queue_for, session_for
+
+
+def session_of(job: ChatJob) -> str:
+    """The session that a job goes to:
+
+    its own, else the one of its idempotency key, else one of its own id.
+    """
+    if job.session_id is not None:
+        return job.session_id
+    if job.idempotency_key is not None:
+        return session_for(job.tenant, job.idempotency_key)
+    return job.job_id
+
+
+def submit(keys: Keys, job: ChatJob, *, fingerprint: str, retention: Retention) -> Operation[Submitted]:
+    """Store the job, its place in its session's line and its first event.
+
+    Nothing is stored when it raises: ConflictError (the idempotency key or the job id was used with another
+    body), SessionBusyError, SessionClosedError, LedgerFullError.
+    """
+    session_id = session_of(job)
+
+    def decode(raw: Any) -> Submitted:
+        reply = accepted_job(raw, job.job_id)
+        return Submitted(
+            session_id=session_id,
+            job_id=text(reply[1]),
+            cursor=int(reply[2]),
+            created=bool(reply[3]),
+            status=Status(text(reply[4])),
+            position=int(reply[5]),
+            dispatch=dispatch_in(session_id, reply[6], reply[7]),
+        )
+
+    return Operation(
+        script=load("submit"),
+        keys=(keys.base(session_id),),
+        args=_submit_args(session_id, job, fingerprint, retention),
+        before=_before_submit(keys, session_id, job, retention),
+        decode=decode,
+        after=lambda raw: _after_submit(keys, session_id, job.job_id, raw),
+    )
+
+
+def _before_submit(keys: Keys, session_id: str, job: ChatJob, retention: Retention) -> tuple[Command, ...]:
+    """The job can be found and is watched before it exists: a crash cannot leave one that nobody looks at."""
+    run_at = milliseconds(job.run_at) if job.run_at else 0
+    index, kept = keys.index(job.job_id), milliseconds(job.deadline + retention.job)
+    member = due_member(session_id, job.job_id)
+    return (
+        Command("EVAL", load("index").source, 1, index, session_id, run_at, kept)
+        if run_at
+        else Command("SET", index, session_id, "PX", kept),
+        Command("EVAL", load("watch").source, 1, keys.due, member, run_at, RESEND_AFTER_MS),
+    )
+
+
+def accepted_job(raw: Any, job_id: str) -> Any:
+    """The reply of submit, or the error that says why the job was not taken."""
+    if isinstance(raw, Exception):
+        raise reply_error(raw)
+    match text(raw[0]):
+        case "conflict":
+            raise ConflictError(job_id=text(raw[1]), param="idempotency_key")
+        case "busy":
+            raise SessionBusyError(job_id=text(raw[1]), param="on_busy")
+        case "closed":
+            raise SessionClosedError(
+                f"The session is {text(raw[1])} and takes no more messages.", param="session_id"
+            )
+    return accepted(raw, job_id)
+
+
+def _submit_args(
+    session_id: str, job: ChatJob, fingerprint: str, retention: Retention
+) -> tuple[Argument, ...]:
+    document = job.model_copy(update={"session_id": session_id}) if job.session_id is None else job
+    args: tuple[Argument, ...] = (
+        *(session_id, job.job_id),
+        *retention.args(),
+        *(fingerprint, job.idempotency_key or "", job.on_busy.value, queue_for(job.priority).value),
+        *(milliseconds(job.run_at) if job.run_at else 0, milliseconds(job.deadline)),
+        *("1" if job.history == "session" else "", ",".join(job.models)),
+        *(document.to_json(), b"\n".join(new_messages(job)), error_json(JobCancelledError())),
+    )
+    return args
+
+
+def new_messages(job: ChatJob) -> list[bytes]:
+    """What a job adds to its session's history before its answer, as JSON.
+
+    All its messages if the session's history goes before them; of a whole conversation, only the last user
+    message.
+    """
+    messages = [message for message in job.messages if message.role in ("user", "tool")]
+    if job.history != "session":
+        messages = messages[-1:]
+    return [message.to_json() for message in messages]
+
+
+def _after_submit(keys: Keys, session_id: str, job_id: str, raw: Any) -> tuple[Command, ...]:
+    """A refused job leaves nothing behind; a turn that was repaired is watched."""
+    if isinstance(raw, Exception):
+        return ()
+    forget = (
+        Command("DEL", keys.index(job_id)),
+        Command("ZREM", keys.due, due_member(session_id, job_id)),
+    )
+    if not is_ok(raw):
+        # A conflict about its own id means that the job is there, with another body.
+        return () if text(raw[0]) == "conflict" and text(raw[1]) == job_id else forget
+    commands = forget if text(raw[1]) != job_id else ()
+    if raw[6] and text(raw[6]) != job_id:
+        commands = (*commands, resend_at(keys, session_id, text(raw[6]), int(raw[8]) + RESEND_AFTER_MS))
+    return commands
+
+
+def refuse(
+    keys: Keys, session_id: str, job_id: str, error: ErrorInfo, *, retention: Retention
+) -> Operation[Refused]:
+    """End a named job that cannot be accepted:
+
+    readers of its session get one stream_end. Existing jobs are left alone.
+    """
+
+    def decode(raw: Any) -> Refused:
+        reply = accepted(raw, job_id, "exists")
+        existed = text(reply[0]) == "exists"
+        return Refused(status=Status(text(reply[1])), cursor=0 if existed else int(reply[2]), existed=existed)
+
+    return Operation(
+        script=load("refuse"),
+        keys=(keys.base(session_id),),
+        args=(session_id, job_id, *retention.args(), error.model_dump_json().encode()),
+        before=(Command("SET", keys.index(job_id), session_id, "NX", "PX", milliseconds(retention.job)),),
+        decode=decode,
+    )

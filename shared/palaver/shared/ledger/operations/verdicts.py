@@ -1,0 +1,73 @@
+"""What the replies have in common: the verdicts that refuse a write, and the job that got the turn."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from palaver.shared.errors import (
+    FencedError,
+    InternalError,
+    JobEndedError,
+    JobGoneError,
+    PalaverError,
+    SequenceGapError,
+)
+from palaver.shared.ledger.keys import Keys, due_member
+from palaver.shared.ledger.operation import Argument, Command, Retention, milliseconds, reply_error, text
+from palaver.shared.ledger.replies import Dispatch
+
+RESEND_AFTER_MS = 5_000
+"""A message that nobody claimed in this time may be lost."""
+
+
+def accepted(raw: Any, job_id: str, *also: str) -> Sequence[Any]:
+    """The reply if its first word is `ok` or one of `also`; raises the error of the verdict otherwise."""
+    if isinstance(raw, Exception):
+        raise reply_error(raw)
+    word = text(raw[0])
+    if word == "ok" or word in also:
+        return raw  # type: ignore[no-any-return]
+    raise _verdict(word, raw, job_id)
+
+
+def _verdict(word: str, raw: Sequence[Any], job_id: str) -> PalaverError:
+    match word:
+        case "fenced":
+            return FencedError(job_id=job_id)
+        case "ended":
+            return JobEndedError(f"The job has already ended: {text(raw[1])}.", job_id=job_id)
+        case "gone":
+            return JobGoneError(job_id=job_id)
+        case "gap":
+            return SequenceGapError(last_taken=int(raw[1]), job_id=job_id)
+    return InternalError(f"The ledger answered with an unknown word: {word}.", job_id=job_id)
+
+
+def is_ok(raw: Any) -> bool:
+    """Whether a raw reply accepts the call."""
+    return not isinstance(raw, Exception) and text(raw[0]) == "ok"
+
+
+def dispatch_in(session_id: str, job_id: bytes | str, queue: bytes | str) -> Dispatch | None:
+    """The job to send, as two words of a reply name it."""
+    return Dispatch(session_id, text(job_id), text(queue)) if job_id else None
+
+
+def resend_at(keys: Keys, session_id: str, job_id: str, milliseconds: Argument) -> Command:
+    """A sweeper is to look at the job then."""
+    return Command("ZADD", keys.due, milliseconds, due_member(session_id, job_id))
+
+
+def due_after_end(
+    keys: Keys, session_id: str, job_id: str, next_job: bytes | str, now: int, retention: Retention
+) -> tuple[Command, ...]:
+    """After a job's end:
+
+    its successor is watched before it is forgotten itself, so that a crash between loses none.
+    """
+    commands = [
+        Command("ZREM", keys.due, due_member(session_id, job_id)),
+        Command("PEXPIRE", keys.index(job_id), milliseconds(retention.job)),
+    ]
+    if next_job:
+        commands.insert(0, resend_at(keys, session_id, text(next_job), int(now) + RESEND_AFTER_MS))
+    return tuple(commands)

@@ -1,0 +1,204 @@
+"""What a worker does with a job: claim, append, renew, store, finish, release."""
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from palaver.shared.jobs import Status
+from palaver.shared.ledger.keys import Keys, due_member
+from palaver.shared.ledger.operation import Argument, Command, Operation, Retention, milliseconds, text
+from palaver.shared.ledger.operations.verdicts import accepted, dispatch_in, due_after_end, is_ok, resend_at
+from palaver.shared.ledger.replies import (
+    Appended,
+    Claimed,
+    Dispatch,
+    Finished,
+    NotClaimed,
+    Released,
+    Renewed,
+    Stored,
+)
+from palaver.shared.ledger.scripts import load
+
+APPEND_CONSTANT: Final = 4
+"""So many first arguments of append are the same in every batch of an attempt:
+
+session id, job id, attempt, entries.
+"""
+APPEND_FIXED: Final = 8
+"""So many arguments stand before append's events; after the constant ones come first, reset, text, reasoning.
+"""
+
+
+def claim(
+    keys: Keys, session_id: str, job_id: str, *, token: str, worker: str, lease: float
+) -> Operation[Claimed | NotClaimed]:
+    """Take the job for `lease` seconds. The same token again gives the same reply."""
+
+    def decode(raw: Any) -> Claimed | NotClaimed:
+        reply = accepted(raw, job_id, "no")
+        if text(reply[0]) == "no":
+            return NotClaimed(text(reply[1]))  # type: ignore[arg-type] # the words are the script's
+        return Claimed(
+            session_id=session_id,
+            job_id=job_id,
+            attempt=int(reply[1]),
+            job=reply[2],
+            text=text(reply[3]),
+            reasoning=text(reply[4]),
+            failures=int(reply[5]),
+            cancelled=text(reply[6]),
+            deadline=int(reply[7]) / 1000,
+            rounds=list(reply[9]),
+            history=list(reply[10]),
+        )
+
+    def after(raw: Any) -> tuple[Command, ...]:
+        if not is_ok(raw):
+            return ()
+        return (Command("ZADD", keys.due, int(raw[8]), due_member(session_id, job_id)),)
+
+    args: tuple[Argument, ...] = (session_id, job_id, token, worker, milliseconds(lease))
+    return Operation(
+        script=load("claim"), keys=(keys.base(session_id),), args=args, decode=decode, after=after
+    )
+
+
+def append(
+    keys: Keys,
+    session_id: str,
+    job_id: str,
+    *,
+    attempt: int,
+    first: int,
+    events: Sequence[bytes],
+    text: str = "",
+    reasoning: str = "",
+    reset: bool = False,
+    log_entries: int = 10_000,
+) -> Operation[Appended]:
+    """Log events. Each is the JSON of its `type` and `data` without braces: `"type":"text_chunk","data":{…}`.
+
+    `first` is the producer sequence of the first one, from 1 in each attempt. `reset` empties text and
+    reasoning first (a `stream_start` with offset 0); `text` and `reasoning` are what the batch adds after
+    that. Raises FencedError, JobEndedError, JobGoneError, SequenceGapError; LedgerFullError if Redis has no
+    memory.
+    """
+
+    def decode(raw: Any) -> Appended:
+        reply = accepted(raw, job_id)
+        return Appended(cancelled=_word(reply[1]), last_taken=int(reply[2]))
+
+    args: tuple[Argument, ...] = (
+        session_id,
+        job_id,
+        attempt,
+        log_entries,
+        first,
+        int(reset),
+        text,
+        reasoning,
+        *events,
+    )
+    return Operation(script=load("append"), keys=(keys.base(session_id),), args=args, decode=decode)
+
+
+def renew(keys: Keys, session_id: str, job_id: str, *, attempt: int, lease: float) -> Operation[Renewed]:
+    """Extend the lease to `lease` seconds from now."""
+
+    def decode(raw: Any) -> Renewed:
+        return Renewed(cancelled=_word(accepted(raw, job_id)[1]))
+
+    args: tuple[Argument, ...] = (session_id, job_id, attempt, milliseconds(lease))
+    return Operation(script=load("renew"), keys=(keys.base(session_id),), args=args, decode=decode)
+
+
+def save_round(
+    keys: Keys, session_id: str, job_id: str, *, attempt: int, number: int, content: bytes
+) -> Operation[Stored]:
+    """Store a finished round before the job's next provider request.
+
+    Numbers begin at 1; raises SequenceGapError.
+    """
+    return _store(keys, "save_round", (session_id, job_id, attempt, number, content))
+
+
+def note_failures(
+    keys: Keys, session_id: str, job_id: str, *, attempt: int, failures: int
+) -> Operation[Stored]:
+    """Store the number of provider errors so far, which counts against `max_retries` over all attempts."""
+    return _store(keys, "note_failures", (session_id, job_id, attempt, failures))
+
+
+def _store(keys: Keys, script: str, args: tuple[Argument, ...]) -> Operation[Stored]:
+    session_id, job_id = str(args[0]), str(args[1])
+
+    def decode(raw: Any) -> Stored:
+        reply = accepted(raw, job_id)
+        return Stored(cancelled=_word(reply[1]), count=int(reply[2]))
+
+    return Operation(script=load(script), keys=(keys.base(session_id),), args=args, decode=decode)
+
+
+def finish(
+    keys: Keys,
+    session_id: str,
+    job_id: str,
+    *,
+    attempt: int,
+    status: Status,
+    end: bytes,
+    response: bytes | None = None,
+    error: bytes | None = None,
+    history: Sequence[bytes] = (),
+    retention: Retention,
+) -> Operation[Finished]:
+    """End the job with `end`, the stream_end's JSON of `type` and `data` without braces.
+
+    `history` is what the session's history gets if the job completed or was cancelled without a rollback.
+    Without a `response` the ledger keeps the text so far. The same worker asking again gets the first
+    reply.
+    """
+
+    def decode(raw: Any) -> Finished:
+        reply = accepted(raw, job_id)
+        return Finished(
+            status=Status(_word(reply[1])),
+            seq=int(reply[2]),
+            dispatch=dispatch_in(session_id, reply[3], reply[4]),
+        )
+
+    def after(raw: Any) -> tuple[Command, ...]:
+        return due_after_end(keys, session_id, job_id, raw[3], raw[5], retention) if is_ok(raw) else ()
+
+    args: tuple[Argument, ...] = (
+        *(session_id, job_id, *retention.args(), attempt, status.value),
+        *(end, response or b"", error or b"", *history),
+    )
+    return Operation(
+        script=load("finish"), keys=(keys.base(session_id),), args=args, decode=decode, after=after
+    )
+
+
+def release(
+    keys: Keys, session_id: str, job_id: str, *, attempt: int, resume_at: float | None = None
+) -> Operation[Released]:
+    """Give the job back:
+
+    at once, for another worker, or parked until `resume_at` (Unix time by Redis's clock).
+    """
+
+    def decode(raw: Any) -> Released:
+        queue = _word(accepted(raw, job_id)[1])
+        return Released(dispatch=Dispatch(session_id, job_id, queue) if queue else None)
+
+    def after(raw: Any) -> tuple[Command, ...]:
+        return (resend_at(keys, session_id, job_id, int(raw[2])),) if is_ok(raw) else ()
+
+    args: tuple[Argument, ...] = (session_id, job_id, attempt, milliseconds(resume_at) if resume_at else 0)
+    return Operation(
+        script=load("release"), keys=(keys.base(session_id),), args=args, decode=decode, after=after
+    )
+
+
+def _word(value: bytes | str) -> str:
+    return text(value)

@@ -1,0 +1,130 @@
+"""What the ledger answers. Times are seconds unless a name says otherwise."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from palaver.shared.jobs import Status
+
+
+@dataclass(frozen=True, slots=True)
+class Dispatch:
+    """Send this Celery message now: the job has the turn."""
+
+    session_id: str
+    job_id: str
+    queue: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Submitted:
+    """The job is stored.
+
+    `cursor` is the seq before its first event; `created` is False if the idempotency key had one.
+    """
+
+    session_id: str
+    job_id: str
+    cursor: int
+    created: bool
+    status: Status
+    position: int  # jobs ahead in the session
+    dispatch: Dispatch | None  # usually this job; another one if a dead turn was repaired
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refused:
+    """The job ended as failed before it began; or a job of this id `existed` and was left alone."""
+
+    status: Status
+    cursor: int
+    existed: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claimed:
+    """The worker has the job. Text, reasoning and rounds are what earlier attempts left."""
+
+    session_id: str
+    job_id: str
+    attempt: int
+    job: bytes = field(repr=False)  # the document
+    text: str = field(repr=False)
+    reasoning: str = field(repr=False)
+    rounds: list[bytes] = field(repr=False)
+    history: list[bytes] = field(repr=False)
+    failures: int  # provider errors so far
+    cancelled: str  # the mode in which its end was asked for, '' if it was not
+    deadline: float  # seconds left, negative when it has passed
+
+
+@dataclass(frozen=True, slots=True)
+class NotClaimed:
+    """Nothing to do for this message. `leased` also while an expired lease waits for a sweep to free it."""
+
+    reason: Literal["gone", "ended", "leased", "waiting", "not_due"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Appended:
+    """The events are logged. `cancelled` is cancel, interrupt, rollback, expire or ''."""
+
+    cancelled: str
+    last_taken: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Renewed:
+    """The lease was extended."""
+
+    cancelled: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stored:
+    """A round or a count was stored; `count` is the number stored now."""
+
+    cancelled: str
+    count: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finished:
+    """The job has ended. `seq` is that of its stream_end, `dispatch` the job that has the turn now."""
+
+    status: Status
+    seq: int
+    dispatch: Dispatch | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cancelled:
+    """The job's status now; while it has not `ended`, its worker has been asked to end it."""
+
+    status: Status
+    dispatch: Dispatch | None
+
+    @property
+    def ended(self) -> bool:
+        """Whether the stream_end is written."""
+        return self.status.ended
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Expired:
+    """As `Cancelled`, for a job past its deadline; `early` is the time left if it is not past it."""
+
+    status: Status
+    dispatch: Dispatch | None
+    early: float = 0.0
+
+    @property
+    def ended(self) -> bool:
+        """Whether the stream_end is written."""
+        return self.status.ended
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Released:
+    """The job is free, or parked if there is nothing to dispatch."""
+
+    dispatch: Dispatch | None
