@@ -1,5 +1,6 @@
 """The base of all documents, and the one place where pydantic's errors become ours."""
 
+import re
 from collections.abc import Iterator
 from enum import Enum
 from typing import Any, Final, NoReturn, Self
@@ -7,7 +8,7 @@ from typing import Any, Final, NoReturn, Self
 import pydantic
 from pydantic import BaseModel, ConfigDict
 
-from palaver.shared.errors.tree import ValidationError
+from palaver.shared.error_tree import ValidationError
 from palaver.shared.plain import shape
 
 _MOST_TOLD: Final = 3
@@ -134,7 +135,8 @@ def _reason(item: Any) -> str:
         return "is not a known field"
     if kind == "json_invalid":
         return "is not valid JSON"
-    text = str(item["msg"])
+    # members of enums are told by their values
+    text = re.sub(r"<[\w.]+: ('[^']*')>", r"\1", str(item["msg"]))
     text = text[:1].lower() + text[1:]
     text = text.removeprefix("input should be ").partition(", unable")[0]
     return f"must be {text}, not {shape(item['input'])}"

@@ -10,7 +10,7 @@ import orjson
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
 from palaver.shared.document import Document, refuse
-from palaver.shared.errors.tree import ValidationError
+from palaver.shared.error_tree import ValidationError
 from palaver.shared.messages import Message, parse_history, parse_messages
 from palaver.shared.names import (
     DEFAULT_PRIORITY,

@@ -16,22 +16,22 @@ _INT_MIN, _INT_MAX = -(2**63), 2**64 - 1
 
 
 def shape(value: object) -> str:
-    """A value described without its content: `string of 12 characters`, `list of 3`, `number 5`, `true`."""
+    """A value described without its content: `a string of 12 characters`, `a list of 3`, `5`, `true`."""
     if value is None:
         return "null"
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, int | float):
         # Python refuses to print an integer of thousands of digits
-        return "a huge number" if isinstance(value, int) and value.bit_length() > 64 else f"number {value}"
+        return "a huge number" if isinstance(value, int) and value.bit_length() > 64 else f"{value}"
     if isinstance(value, str):
-        return f"string of {len(value)} characters" if value else "empty string"
+        return f"a string of {len(value)} characters" if value else "an empty string"
     if isinstance(value, bytes | bytearray):
         return f"{len(value)} bytes"
     if isinstance(value, Mapping):
-        return f"object with {len(value)} keys"
+        return f"an object with {len(value)} keys"
     if isinstance(value, Sequence):
-        return f"list of {len(value)}"
+        return f"a list of {len(value)}"
     return f"a {type(value).__name__}"
 
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Final, NamedTuple, Self
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, field_validator
 
 from palaver.shared.document import Document, refuse
-from palaver.shared.errors.tree import ConfigurationError, ValidationError
+from palaver.shared.error_tree import ConfigurationError, ValidationError
 from palaver.shared.jobs import Timeouts
 from palaver.shared.plain import Integer, JsonObject, Real, Text, shape
 from palaver.shared.settings import Settings, redacted_url

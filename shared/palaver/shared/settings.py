@@ -2,6 +2,7 @@
 seconds.
 """
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Final, Self
@@ -13,7 +14,7 @@ from pydantic import AfterValidator, Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from palaver.shared.document import validation_error
-from palaver.shared.errors.tree import ConfigurationError
+from palaver.shared.error_tree import ConfigurationError
 from palaver.shared.jobs import DEFAULT_DEADLINE, MAX_DEADLINE, MAX_DOCUMENT_BYTES
 
 DEFAULT_REDIS_URL: Final = "redis://127.0.0.1:6379/0"
@@ -72,7 +73,7 @@ class Settings(BaseSettings):
     )
 
     redis_url: Url = DEFAULT_REDIS_URL
-    broker_url: Url = ""
+    broker_url: Annotated[str, AfterValidator(lambda value: value and _url(value))] = ""
     namespace: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,64}$")] = "palaver"
     config: str = "./palaver.toml"
     providers: dict[str, Any] = Field(default_factory=dict)
@@ -101,8 +102,9 @@ class Settings(BaseSettings):
             told = validation_error(error)
             problem = f"{_variable(told.param)}{told.message.removeprefix(told.param or '')}"
         except SettingsError as error:
-            # its text names the field, its cause the content
-            problem = str(error)
+            # its text names the field, its cause has the content
+            field = re.search(r'field "(\w+)"', str(error))
+            problem = f"{_variable(field and field[1])}: must be valid JSON"
         if problem is not None:
             raise ConfigurationError(problem)
 
@@ -121,12 +123,12 @@ class Settings(BaseSettings):
         known = {name: value for name, value in addresses.items() if name not in settings.model_fields_set}
         return cls(**{**known, **values}) if known else settings
 
-    @model_validator(mode="before")
-    @classmethod
-    def _one_redis(cls, values: Any) -> Any:
-        if isinstance(values, dict) and not values.get("broker_url"):
-            return {**values, "broker_url": values.get("redis_url") or DEFAULT_REDIS_URL}
-        return values
+    @model_validator(mode="after")
+    def _one_redis(self) -> Self:
+        if not self.broker_url:
+            # not by a default, so that "was it set?" stays known
+            self.__dict__["broker_url"] = self.redis_url
+        return self
 
     @model_validator(mode="after")
     def _lease_outlives_renewal(self) -> Self:

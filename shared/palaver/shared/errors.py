@@ -1,7 +1,8 @@
 """All errors, their wire form, and the table that maps a provider's statuses to them."""
 
-from palaver.shared.errors.status import STATUS_ERRORS, error_for_status, extract_message
-from palaver.shared.errors.tree import (
+from palaver.shared.error_info import ErrorInfo
+from palaver.shared.error_table import STATUS_ERRORS, error_for_status, extract_message
+from palaver.shared.error_tree import (
     APIError,
     AuthenticationError,
     BrokerUnavailableError,
@@ -44,7 +45,6 @@ from palaver.shared.errors.tree import (
     ValidationError,
     WaitTimeoutError,
 )
-from palaver.shared.errors.wire import ErrorInfo
 
 __all__ = [
     "STATUS_ERRORS",

@@ -4,17 +4,18 @@ from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from palaver.shared.errors.tree import InternalError, PalaverError, error_class
-from palaver.shared.plain import JsonObject
+from palaver.shared.document import Document
+from palaver.shared.error_tree import InternalError, PalaverError, error_class
+from palaver.shared.plain import JsonObject, plain, shape
 
 
-class ErrorInfo(BaseModel):
+class ErrorInfo(Document):
     """What a reader is told about a failure. `type` is the class name, `details` that class's own fields.
 
     Keys that a newer worker may add are ignored.
     """
 
-    model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
+    model_config = ConfigDict(extra="ignore")
 
     type: str
     code: str
@@ -34,7 +35,7 @@ class ErrorInfo(BaseModel):
         return cls(
             type=error.type,
             code=error.code,
-            message=error.message,
+            message=error.message.encode(errors="replace").decode(),
             retryable=error.retryable,
             http_status=error.http_status,
             job_id=error.job_id,
@@ -66,5 +67,13 @@ def _details(error: PalaverError) -> dict[str, Any]:
         if isinstance(value, BaseModel):
             value = value.model_dump(mode="json", exclude_none=True)
         if value is not None:
-            details[name] = value
+            details[name] = _travelling(value, name)
     return details
+
+
+def _travelling(value: Any, name: str) -> Any:
+    # Reporting an error must never fail: what is no JSON is told by its shape.
+    try:
+        return plain(value, path=name)
+    except ValueError:
+        return shape(value)

@@ -4,7 +4,7 @@ from typing import Any, Final
 
 import orjson
 
-from palaver.shared.errors.tree import (
+from palaver.shared.error_tree import (
     APIError,
     AuthenticationError,
     NotFoundError,
