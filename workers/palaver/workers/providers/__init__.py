@@ -1,0 +1,45 @@
+"""Providers: what a model server is asked, and its answer as parts. See README.md."""
+
+from palaver.workers.providers.base import (
+    Decoder,
+    Dialect,
+    DialectRequest,
+    GenerationRequest,
+    HttpProvider,
+    Provider,
+    ProviderHealth,
+)
+from palaver.workers.providers.flavours import detect_provider
+from palaver.workers.providers.parts import (
+    FinishPart,
+    MetadataPart,
+    Part,
+    RawPart,
+    ReasoningDelta,
+    TextDelta,
+    ToolCallPart,
+    UsagePart,
+    WarningPart,
+)
+from palaver.workers.providers.registry import create
+
+__all__ = [
+    "Decoder",
+    "Dialect",
+    "DialectRequest",
+    "FinishPart",
+    "GenerationRequest",
+    "HttpProvider",
+    "MetadataPart",
+    "Part",
+    "Provider",
+    "ProviderHealth",
+    "RawPart",
+    "ReasoningDelta",
+    "TextDelta",
+    "ToolCallPart",
+    "UsagePart",
+    "WarningPart",
+    "create",
+    "detect_provider",
+]

@@ -1,0 +1,230 @@
+"""The doors of this folder: what a provider is asked, what a dialect and a decoder are, what a provider
+must do.
+
+A dialect is pure: requests and bytes in, values out. `HttpProvider` is the one thin shell that adds the
+network.
+"""
+
+import time
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from palaver.shared.errors import PalaverError, StreamInterruptedError, TimeoutError
+from palaver.shared.jobs import Timeouts
+from palaver.shared.messages import Message
+from palaver.shared.params import ChatParams, ReasoningOptions
+from palaver.shared.profiles import Profile
+from palaver.shared.tools import FunctionTool, ToolChoice
+from palaver.workers.http import HttpClient, HttpRequest, HttpResponse
+from palaver.workers.providers.parts import Part, WarningPart
+
+_LARGEST_ERROR_BODY = 64 * 1024
+_LARGEST_LIST_BODY = 8 * 1024 * 1024
+_PATIENCE_AFTER_END = 0.05  # seconds for the HTTP end of an answer that is already whole
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GenerationRequest:
+    """One request to one model, provider-neutral."""
+
+    model: str
+    messages: list[Message]
+    params: ChatParams = field(default_factory=ChatParams)
+    tools: list[FunctionTool] | None = None
+    tool_choice: ToolChoice | None = None
+    parallel_tool_calls: bool | None = None
+    reasoning: ReasoningOptions | None = None  # before params.reasoning
+    timeouts: Timeouts | None = None  # None: the profile's
+    prefix: str | None = None  # text of the answer that exists already; the provider shall go on after it
+    stream: bool = True  # False: one whole body; the only way to get more than one choice
+
+
+@dataclass(frozen=True, slots=True)
+class DialectRequest:
+    """What a dialect makes of a request: path below the base URL, JSON body, and what it had to leave out."""
+
+    path: str
+    body: dict[str, Any]
+    warnings: tuple[WarningPart, ...] = ()
+
+
+class Decoder(Protocol):
+    """A response's bytes become parts. One per response; stateful, no I/O.
+
+    `feed` never raises: what came before an error in the same read must arrive. The error comes out of
+    `finish`.
+    """
+
+    @property
+    def done(self) -> bool:
+        """Nothing more is needed: the answer is whole, or failed. Stop reading and call `finish`."""
+        ...
+
+    @property
+    def complete(self) -> bool:
+        """The model finished; a connection that breaks now loses nothing but perhaps the usage."""
+        ...
+
+    def feed(self, data: bytes) -> list[Part]:
+        """All parts of one network read."""
+        ...
+
+    def finish(self) -> list[Part]:
+        """The remaining parts, FinishPart last. Raises the provider's error, MalformedStreamError, or
+        StreamInterruptedError when the bytes ended before the answer did."""
+        ...
+
+
+class Dialect(Protocol):
+    """A provider's wire format: pure, no I/O."""
+
+    @property
+    def base_url(self) -> str:
+        """Where requests go when the profile names no address."""
+        ...
+
+    def headers(self) -> dict[str, str]:
+        """Headers of every request, the key's among them."""
+        ...
+
+    def request(self, request: GenerationRequest) -> DialectRequest:
+        """The body of one generation. Raises ValidationError for what the dialect cannot say at all."""
+        ...
+
+    def decoder(self, request: GenerationRequest) -> Decoder:
+        """A fresh decoder for the answer to `request`."""
+        ...
+
+    def error(self, status: int, headers: Mapping[str, str], body: bytes) -> PalaverError:
+        """The error that a response of this status means."""
+        ...
+
+    @property
+    def models_path(self) -> str:
+        """Where the models are listed; also the cheapest question that proves the provider alive."""
+        ...
+
+    def models(self, body: bytes) -> list[str]:
+        """The model names in that list's body."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProviderHealth:
+    """Whether a provider answers, without spending a token."""
+
+    ok: bool
+    latency_ms: float
+    error: PalaverError | None = None
+
+
+class Provider(ABC):
+    """A configured provider. Made by `registry.create` as `Class(profile, http)`, once per profile and
+    process.
+    """
+
+    continues_prefix: bool = False
+    """Whether `GenerationRequest.prefix` is honoured: the answer goes on after it and does not repeat it."""
+
+    def __init__(self, profile: Profile, http: HttpClient) -> None:
+        self.profile = profile
+        self.http = http
+
+    @abstractmethod
+    def stream(self, request: GenerationRequest) -> AsyncIterator[list[Part]]:
+        """The answer, part by part; FinishPart is the last. Raises the mapped PalaverError with `provider`
+        set.
+
+        Close the iterator when you stop early (`contextlib.aclosing`): closing it closes the connection.
+        """
+
+    async def models(self) -> list[str] | None:
+        """The models that can be asked for; None if the provider does not tell."""
+        return None
+
+    async def health(self) -> ProviderHealth:
+        """Ask the cheapest question there is."""
+        started = time.perf_counter()
+        error: PalaverError | None = None
+        try:
+            await self.models()
+        except PalaverError as failure:
+            error = failure
+        return ProviderHealth(
+            ok=error is None, latency_ms=(time.perf_counter() - started) * 1000, error=error
+        )
+
+    async def aclose(self) -> None:
+        """Release what this provider alone holds; the HTTP client is shared and stays open."""
+        return
+
+
+class HttpProvider(Provider):
+    """The shell around a dialect: sends its request, feeds its decoder, maps its errors. Retries nothing."""
+
+    def __init__(self, profile: Profile, http: HttpClient, dialect: Dialect) -> None:
+        super().__init__(profile, http)
+        self.dialect = dialect
+
+    async def stream(self, request: GenerationRequest) -> AsyncIterator[list[Part]]:
+        """See `Provider.stream`."""
+        asked = self.dialect.request(request)
+        decoder = self.dialect.decoder(request)
+        if asked.warnings:
+            yield list(asked.warnings)
+        http_request = self._http_request("POST", asked.path, asked.body, request.timeouts)
+        try:
+            async with self.http.stream(http_request) as response:
+                await self._raise_for_status(response)
+                try:
+                    async for data in response.chunks():
+                        if parts := decoder.feed(data):
+                            yield parts
+                        if decoder.done:
+                            break
+                except PalaverError:
+                    if not decoder.complete:
+                        raise
+                # The end of the HTTP body mostly comes with the end of the answer; read, it frees the
+                # connection for the next request. Usage may still be in it.
+                for data in await response.rest(_PATIENCE_AFTER_END if decoder.complete else 0):
+                    if parts := decoder.feed(data):
+                        yield parts
+            yield decoder.finish()
+        except PalaverError as error:
+            error.provider = error.provider or self.profile.name
+            raise
+
+    async def models(self) -> list[str] | None:
+        """See `Provider.models`."""
+        request = self._http_request("GET", self.dialect.models_path, None, None)
+        try:
+            async with self.http.stream(request) as response:
+                await self._raise_for_status(response)
+                return self.dialect.models(await response.read(_LARGEST_LIST_BODY))
+        except PalaverError as error:
+            error.provider = error.provider or self.profile.name
+            raise
+
+    async def _raise_for_status(self, response: HttpResponse) -> None:
+        if 200 <= response.status < 300:
+            return
+        try:
+            body = await response.read(_LARGEST_ERROR_BODY)
+        except (StreamInterruptedError, TimeoutError):
+            body = b""  # the status says more than the reason why its body did not come
+        raise self.dialect.error(response.status, response.headers, body)
+
+    def _http_request(
+        self, method: str, path: str, body: dict[str, Any] | None, timeouts: Timeouts | None
+    ) -> HttpRequest:
+        return HttpRequest(
+            method=method,
+            url=(self.profile.base_url or self.dialect.base_url) + path,
+            headers=self.dialect.headers(),
+            json=body,
+            timeouts=timeouts or self.profile.timeouts,
+            proxies=self.profile.proxies,
+        )

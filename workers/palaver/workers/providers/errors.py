@@ -1,0 +1,132 @@
+"""Errors of providers, in responses and inside streams, become ours. Statuses map in
+`palaver.shared.errors`.
+"""
+
+import email.utils
+import json
+from collections.abc import Mapping
+from typing import Any, Final
+
+from palaver.shared.errors import (
+    ContentFilterError,
+    ModelNotFoundError,
+    NotFoundError,
+    PalaverError,
+    RateLimitError,
+    ServerError,
+    ValidationError,
+    error_for_status,
+    extract_message,
+)
+
+CODES: Final[dict[str, int]] = {
+    "authentication_error": 401,
+    "content_filter": 400,
+    "context_length_exceeded": 400,
+    "engine_overloaded": 503,
+    "insufficient_quota": 429,
+    "invalid_api_key": 401,
+    "invalid_request_error": 400,
+    "model_not_found": 404,
+    "not_found_error": 404,
+    "overloaded": 503,
+    "overloaded_error": 503,
+    "permission_error": 403,
+    "rate_limit_error": 429,
+    "rate_limit_exceeded": 429,
+    "server_error": 500,
+    "timeout": 504,
+}
+"""The status that an error object inside a stream would have had as a response, by its `code` or `type`."""
+
+
+def response_error(status: int, headers: Mapping[str, str], body: bytes) -> PalaverError:
+    """The error that an HTTP response means; `retry_after` in seconds where the response names it."""
+    error = error_for_status(status, extract_message(status, body), retry_after=retry_after(headers))
+    return _refined(error, _fields(_document(body)))
+
+
+def stream_error(document: Any) -> PalaverError:
+    """The error that an object inside a 200 response means: `{"error": …}`, or the error itself.
+
+    Without a known code it is a ServerError: the provider had begun to answer, so trying again makes sense.
+    """
+    fields = _fields(document)
+    status = _status_of(fields)
+    message = extract_message(status or 500, json.dumps(document))
+    if message.startswith("HTTP ") and not fields:
+        message = "The provider reported an error in the middle of its answer."
+    if status is None:
+        return _refined(ServerError(message), fields)
+    error = error_for_status(status, message)
+    return _refined(error, fields)
+
+
+def retry_after(headers: Mapping[str, str]) -> float | None:
+    """Seconds to wait, of `retry-after-ms` or either form of `Retry-After`; a date counts from the `Date`
+    header.
+    """
+    milliseconds = _number(headers.get("retry-after-ms"))
+    if milliseconds is not None:
+        return milliseconds / 1000
+    value = headers.get("retry-after")
+    seconds = _number(value)
+    if seconds is not None or value is None:
+        return seconds
+    try:
+        until = email.utils.parsedate_to_datetime(value)
+        now = email.utils.parsedate_to_datetime(headers.get("date", ""))
+        return max(0.0, (until - now).total_seconds())
+    except (TypeError, ValueError):
+        return None
+
+
+def _refined(error: PalaverError, fields: dict[str, Any]) -> PalaverError:
+    code = str(fields.get("code") or fields.get("type") or "")
+    kind: type[PalaverError] | None = None
+    if "content_filter" in code:
+        kind = ContentFilterError
+    elif isinstance(error, NotFoundError) and ("model" in code or "model" in error.message.lower()):
+        kind = ModelNotFoundError
+    if kind is not None:
+        error = kind(error.message, status_code=error.status_code)
+    if isinstance(error, ValidationError) and isinstance(fields.get("param"), str):
+        error.param = fields["param"]
+    if isinstance(error, RateLimitError) and code == "insufficient_quota":
+        error.retryable = False  # an empty account does not fill up while we wait
+    return error
+
+
+def _status_of(fields: dict[str, Any]) -> int | None:
+    for key in ("code", "status", "status_code", "http_status"):
+        value = fields.get(key)
+        status = int(value) if isinstance(value, int | str) and str(value).isdigit() else 0
+        if 400 <= status < 600:
+            return status
+    for key in ("code", "type"):
+        status = CODES.get(str(fields.get(key)), 0)
+        if status:
+            return status
+    return None
+
+
+def _fields(document: Any) -> dict[str, Any]:
+    inner = document.get("error") if isinstance(document, dict) else None
+    if isinstance(inner, dict):
+        return inner
+    return document if isinstance(document, dict) else {}
+
+
+def _document(body: bytes) -> Any:
+    try:
+        return json.loads(body)
+    except ValueError:
+        return None
+
+
+def _number(value: str | None) -> float | None:
+    try:
+        number = float(value or "")
+    except ValueError:
+        return None
+    return number if 0 <= number < 1e9 else None
