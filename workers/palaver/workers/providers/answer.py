@@ -1,0 +1,95 @@
+"""What both decoders know about the answer so far, and how it ends."""
+
+from typing import Any, Final
+
+import orjson
+
+from palaver.shared.errors import PalaverError, StreamInterruptedError
+from palaver.workers.providers import wire
+from palaver.workers.providers.parts import FinishPart, Part, ReasoningDelta, TextDelta, WarningPart
+from palaver.workers.providers.text import DeltaText
+from palaver.workers.providers.tool_calls import ToolCallMerger
+
+MAX_RAW_BYTES: Final = 64 * 1024
+"""A provider's own event or body above this is not passed on, even if asked for."""
+
+
+def is_json(data: bytes) -> bool:
+    """Whether every reader can parse this; the decoders here are more lenient than that."""
+    try:
+        orjson.loads(data)
+    except ValueError:
+        return False
+    return True
+
+
+class Answer:
+    """The state of one answer. Its methods add parts to the list of the read in which they came."""
+
+    def __init__(self, *, think_tags: bool = False, raw_events: bool = False) -> None:
+        self.text = DeltaText(think_tags=think_tags)
+        self.reasoning = DeltaText()
+        self.tools = ToolCallMerger()
+        self.begun = False  # something of the answer came
+        self.ended = False  # the format's own end mark came
+        self.reason: str | None = None  # the finish reason in the dialect's words
+        self.model: str | None = None
+        self.failure: PalaverError | None = None
+        self._raw_events = raw_events
+        self.plain = False
+
+    def settle(self) -> None:
+        """Find out whether a common text delta can pass as it is; to be called after anything uncommon."""
+        # The first delta never is: it tells the model.
+        off = self._raw_events or self.ended or self.failure is not None or not self.begun
+        self.plain = not off and self.text.idle
+
+    @property
+    def complete(self) -> bool:
+        """The model finished, whatever the connection does now."""
+        return self.failure is None and (self.reason is not None or (self.ended and self.begun))
+
+    def add_text(self, text: str, raw: bytes | None, parts: list[Part]) -> None:
+        """A delta of the visible answer."""
+        self._extend(self.text.feed(text), raw, parts)
+
+    def add_reasoning(self, text: str, raw: bytes | None, parts: list[Part]) -> None:
+        """A delta of thinking that the provider keeps apart itself."""
+        self._extend([(True, thought) for _, thought in self.reasoning.feed(text)], raw, parts)
+
+    def add_usage(self, counts: Any, parts: list[Part]) -> None:
+        """Token counts, as soon as they are known: a cancelled job has been paid for too."""
+        if counts and (part := wire.usage_part(counts)):
+            parts.append(part)
+
+    def finish(self, reasons: dict[str, str]) -> list[Part]:
+        """The parts that end a complete answer. Raises the failure, or StreamInterruptedError."""
+        if self.failure is not None:
+            raise self.failure
+        if not self.complete:
+            raise StreamInterruptedError("The provider's stream ended before the answer did.")
+        parts: list[Part] = []
+        self._extend(self.text.finish(), None, parts)
+        self._extend([(True, thought) for _, thought in self.reasoning.finish()], None, parts)
+        asks_tools = bool(self.tools)
+        reason = reasons.get(self.reason or "stop")
+        if reason is None:
+            reason = "stop"
+            told = (self.reason or "")[:64]
+            parts.append(
+                WarningPart(
+                    "unknown_finish_reason", f"The provider's finish reason {told!r} is taken as stop."
+                )
+            )
+        # Several servers end with stop although they ask for tools.
+        reason = "tool_calls" if reason == "stop" and asks_tools else reason
+        parts.extend(self.tools.finish(truncated=reason in ("length", "content_filter")))
+        parts.append(FinishPart(reason, self.model))
+        return parts
+
+    def _extend(self, pairs: list[tuple[bool, str]], raw: bytes | None, parts: list[Part]) -> None:
+        if raw is not None and not (self._raw_events and len(raw) <= MAX_RAW_BYTES and is_json(raw)):
+            raw = None
+        for thinking, text in pairs:
+            parts.append(ReasoningDelta(text, raw) if thinking else TextDelta(text, raw))
+            raw = None  # the event is told once, beside the first delta that it brought

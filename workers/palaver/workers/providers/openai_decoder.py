@@ -1,0 +1,262 @@
+"""Answers of the OpenAI dialect, decoded: a stream of chunks, or the one JSON body that some servers send
+instead.
+"""
+
+from typing import Any, Final
+
+from palaver.shared.errors import MalformedStreamError, PalaverError
+from palaver.workers.providers.answer import MAX_RAW_BYTES, Answer, is_json
+from palaver.workers.providers.errors import stream_error
+from palaver.workers.providers.openai_chunk import (
+    Choice,
+    Chunk,
+    Delta,
+    decode_chunk,
+    error_in,
+    lenient_chunk,
+    lenient_json,
+)
+from palaver.workers.providers.parts import MetadataPart, Part, RawPart, TextDelta, ToolCallPart
+from palaver.workers.providers.sse import MAX_EVENT_BYTES, ServerEvent, SseDecoder
+from palaver.workers.providers.text import repaired
+from palaver.workers.providers.tool_calls import ToolCallMerger
+
+FINISH_REASONS: Final[dict[str, str]] = {
+    "content_filter": "content_filter",
+    "end_turn": "stop",
+    "eos": "stop",
+    "eos_token": "stop",
+    "function_call": "tool_calls",
+    "length": "length",
+    "max_tokens": "length",
+    "model_length": "length",
+    "stop": "stop",
+    "stop_sequence": "stop",
+    "tool_calls": "tool_calls",
+    "tool_use": "tool_calls",
+}
+"""Finish reasons of compatible servers to ours; an unknown one counts as `stop`, with a warning."""
+
+FAILURES: Final = frozenset(("error", "insufficient_system_resource"))
+"""Finish reasons that mean that the provider failed."""
+
+_BLANK: Final = b"\xef\xbb\xbf \t\r\n"
+
+
+class OpenAIDecoder:
+    """See `base.Decoder`. `raw_events` keeps each event beside its delta, `raw_body` a whole body."""
+
+    def __init__(
+        self,
+        *,
+        think_tags: bool = False,
+        raw_events: bool = False,
+        raw_body: bool = False,
+        max_event_bytes: int = MAX_EVENT_BYTES,
+    ) -> None:
+        self._answer = Answer(think_tags=think_tags, raw_events=raw_events)
+        self._sse = SseDecoder(max_event_bytes)
+        self._raw_body = raw_body
+        self._limit = max_event_bytes
+        self._peek = True  # only blanks so far, or a whole body: not (yet) a stream
+        self._body: list[bytes] = []  # pieces of a whole body that came instead of a stream
+        self._body_size = 0
+
+    @property
+    def done(self) -> bool:
+        """See `Decoder.done`."""
+        return self._answer.ended or self._answer.failure is not None
+
+    @property
+    def complete(self) -> bool:
+        """See `Decoder.complete`."""
+        return self._answer.complete
+
+    def feed(self, data: bytes) -> list[Part]:
+        """See `Decoder.feed`."""
+        parts: list[Part] = []
+        answer = self._answer
+        if self._peek:
+            data = self._without_body(data)
+        for event in self._sse.feed(data):
+            try:
+                chunk = decode_chunk(event.data)
+            except ValueError:
+                self._take_uncommon(event, parts)
+                continue
+            if answer.plain and (text := _only_text(chunk)):
+                parts.append(TextDelta(text))
+                answer.begun = True
+            else:
+                self._take(chunk, event, parts)
+        if self._sse.error is not None:
+            self._fail(self._sse.error)
+        return parts
+
+    def finish(self) -> list[Part]:
+        """See `Decoder.finish`."""
+        parts: list[Part] = []
+        if self._body:
+            self._take_body(b"".join(self._body), parts)
+            self._body = []
+        for event in self._sse.finish():
+            self._take_uncommon(event, parts, cut=True)
+        answer = self._answer
+        if not answer.begun and (answer.ended or not (self._peek or self._sse.recognised)):
+            self._fail(MalformedStreamError("The provider's answer is not a stream of chat chunks."))
+        return parts + answer.finish(FINISH_REASONS)
+
+    def _take(self, chunk: Chunk, event: ServerEvent, parts: list[Part]) -> None:
+        answer = self._answer
+        if not chunk.choices and not chunk.usage and not chunk.x_groq:
+            # Errors come in many shapes, none of which looks like a chunk.
+            self._take_uncommon(event, parts)
+            return
+        self._take_chunk(chunk, event.data, parts)
+        answer.settle()
+
+    def _take_uncommon(self, event: ServerEvent, parts: list[Part], *, cut: bool = False) -> None:
+        """An event that is no common chunk: the end mark, an error, or a chunk in need of leniency.
+
+        `cut`: the stream ended inside the event, so what cannot be read is no fault of its sender.
+        """
+        data = event.data.strip()
+        if data in (b"[DONE]", b'"[DONE]"'):
+            self._answer.ended = True
+        elif data and self._answer.failure is None:
+            try:
+                document = lenient_json(data)
+            except ValueError:
+                if not cut:
+                    self._fail(_not_json(event))
+                return
+            self._take_document(document, event, parts)
+        self._answer.settle()
+
+    def _take_document(self, document: Any, event: ServerEvent, parts: list[Part]) -> None:
+        if event.event == b"error" or (isinstance(document, dict) and error_in(document)):
+            self._fail(stream_error(document))
+        elif isinstance(document, dict):
+            self._take_chunk(lenient_chunk(document), None, parts)
+
+    def _take_chunk(self, chunk: Chunk, raw: bytes | None, parts: list[Part]) -> None:
+        answer = self._answer
+        if chunk.error and answer.failure is None:
+            self._fail(stream_error({"error": chunk.error}))
+        if answer.failure is not None:
+            return
+        answer.model = answer.model or chunk.model
+        for choice in chunk.choices or ():
+            if not choice.index and not answer.ended:
+                self._take_choice(choice, raw, parts)
+        answer.add_usage(chunk.usage or (chunk.x_groq or {}).get("usage"), parts)
+
+    def _take_choice(self, choice: Choice, raw: bytes | None, parts: list[Part]) -> None:
+        answer = self._answer
+        # A message at the end of a stream repeats what the deltas have said.
+        delta = choice.delta or (None if answer.begun else choice.message)
+        answer.begun = answer.begun or delta is not None or bool(choice.finish_reason)
+        if delta is not None:
+            self._take_delta(delta, raw, parts)
+        if choice.finish_reason in FAILURES or choice.error:
+            self._fail(
+                stream_error({"error": choice.error or "The provider failed in the middle of its answer."})
+            )
+        elif choice.finish_reason:
+            answer.reason = choice.finish_reason
+
+    def _take_delta(self, delta: Delta, raw: bytes | None, parts: list[Part]) -> None:
+        answer = self._answer
+        if thought := delta.reasoning_content or delta.reasoning:
+            answer.add_reasoning(thought, raw, parts)
+        if text := delta.content or delta.refusal:
+            answer.add_text(text, raw, parts)
+        _add_calls(delta, answer.tools)
+
+    def _take_body(self, body: bytes, parts: list[Part]) -> None:
+        answer = self._answer
+        try:
+            document = lenient_json(body)
+        except ValueError:
+            self._fail(MalformedStreamError("The provider's answer is neither a stream nor JSON."))
+            return
+        if isinstance(document, list) and document:
+            document = document[0]  # some gateways wrap their one error in a list
+        if not isinstance(document, dict) or error_in(document):
+            self._fail(stream_error(document))
+            return
+        chunk = lenient_chunk(document)
+        self._take_chunk(chunk, None, parts)
+        answer.ended = True
+        if others := [_told(choice) for choice in chunk.choices or () if choice.index]:
+            parts.append(MetadataPart({"choices": others}))
+        if self._raw_body and len(body) <= MAX_RAW_BYTES and is_json(body):
+            parts.append(RawPart(body))
+
+    def _fail(self, error: PalaverError) -> None:
+        self._answer.failure = self._answer.failure or error
+        self._answer.settle()
+
+    def _without_body(self, data: bytes) -> bytes:
+        """The bytes of a stream; those of a JSON body are kept aside until its end."""
+        if self._answer.failure is not None:
+            return b""
+        if not self._body:
+            data = data.lstrip(_BLANK)
+            if data and data[:1] not in b"{[":
+                self._peek = False
+                return data
+        if data:
+            self._body.append(data)
+            self._body_size += len(data)
+        if self._body_size > self._limit:
+            self._fail(MalformedStreamError(f"The provider sent a body of more than {self._limit} bytes."))
+            self._body = []
+        return b""
+
+
+def _only_text(chunk: Chunk) -> str | None:
+    """The text of a chunk that adds visible text to the one choice, and nothing else; nearly every chunk
+    does.
+    """
+    choices = chunk.choices
+    if not choices or len(choices) != 1 or chunk.usage or chunk.error or chunk.x_groq:
+        return None
+    choice = choices[0]
+    delta = choice.delta
+    if delta is None or choice.finish_reason or choice.index or choice.error:
+        return None
+    if delta.tool_calls or delta.reasoning_content or delta.reasoning:
+        return None
+    return delta.content
+
+
+def _add_calls(delta: Delta, tools: ToolCallMerger) -> None:
+    for call in delta.tool_calls or ():
+        function = call.function
+        if function is None:
+            tools.feed(call.index, call.id, None, None)
+        else:
+            tools.feed(call.index, call.id, function.name, function.arguments)
+
+
+def _told(choice: Choice) -> dict[str, Any]:
+    """Another choice of a whole body, for the response's metadata."""
+    message = choice.message or Delta()
+    tools = ToolCallMerger()
+    _add_calls(message, tools)
+    told: dict[str, Any] = {
+        "index": choice.index,
+        "content": repaired(message.content or ""),
+        "finish_reason": FINISH_REASONS.get(choice.finish_reason or "stop", "stop"),
+    }
+    if tools:
+        calls = [part for part in tools.finish(truncated=False) if isinstance(part, ToolCallPart)]
+        told["tool_calls"] = [
+            {"id": call.id, "name": call.name, "arguments": call.arguments} for call in calls
+        ]
+    return told
+
+
+def _not_json(event: ServerEvent) -> MalformedStreamError:
+    return MalformedStreamError(f"The provider sent an event of {len(event.data)} bytes that is not JSON.")

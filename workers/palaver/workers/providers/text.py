@@ -1,0 +1,124 @@
+"""Repairs of text that arrives in deltas: halves of characters, and thinking hidden between tags."""
+
+from collections.abc import Iterator
+
+_HIGH_SURROGATES = range(0xD800, 0xDC00)
+
+
+class SurrogateJoiner:
+    """Makes one character of a surrogate pair that a provider's JSON split over two deltas.
+
+    A half that never finds its other half comes out as U+FFFD: text that leaves here always encodes as UTF-8.
+    """
+
+    def __init__(self) -> None:
+        self.held = ""
+
+    def feed(self, text: str) -> str:
+        """`text` behind what was held back, without a high surrogate at its end."""
+        text = self.held + text
+        self.held = ""
+        if text and ord(text[-1]) in _HIGH_SURROGATES:
+            self.held = text[-1]
+            text = text[:-1]
+        return repaired(text)
+
+    def finish(self) -> str:
+        """What is still held, made presentable."""
+        text, self.held = self.held, ""
+        return repaired(text)
+
+
+def repaired(text: str) -> str:
+    """Text that encodes as UTF-8: pairs of surrogates joined, single ones replaced by U+FFFD."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    return text
+
+
+class DeltaText:
+    """One kind of text of one answer: half characters joined, thinking between tags told apart if asked."""
+
+    def __init__(self, *, think_tags: bool = False) -> None:
+        self._joiner = SurrogateJoiner()
+        self._splitter = ThinkSplitter() if think_tags else None
+
+    @property
+    def idle(self) -> bool:
+        """Whether the next delta could pass unchanged: nothing is held back or looked for."""
+        return not self._joiner.held and (self._splitter is None or self._splitter.over)
+
+    def feed(self, text: str) -> list[tuple[bool, str]]:
+        """Pairs of (is thinking, text), in order, none of them empty."""
+        return self._split(self._joiner.feed(text))
+
+    def finish(self) -> list[tuple[bool, str]]:
+        """What was held back."""
+        pairs = self._split(self._joiner.finish())
+        return pairs if self._splitter is None else pairs + list(self._splitter.finish())
+
+    def _split(self, text: str) -> list[tuple[bool, str]]:
+        if not text:
+            return []
+        return [(False, text)] if self._splitter is None else list(self._splitter.feed(text))
+
+
+class ThinkSplitter:
+    """Splits `<think>…</think>` at the beginning of an answer from the answer, however the deltas cut the
+    tags.
+
+    Only leading whitespace may stand before the opening tag: a tag that the answer itself talks about
+    stays text.
+    """
+
+    OPEN = "<think>"
+    CLOSE = "</think>"
+
+    def __init__(self) -> None:
+        self._state = "before"
+        self._held = ""
+
+    @property
+    def over(self) -> bool:
+        """The answer itself has begun: no tag is looked for any more."""
+        return self._state == "answer"
+
+    def feed(self, text: str) -> Iterator[tuple[bool, str]]:
+        """Pairs of (is thinking, text), in order, none of them empty."""
+        text = self._held + text
+        self._held = ""
+        if self._state == "before":
+            start = text.lstrip()
+            if start.startswith(self.OPEN):
+                self._state = "thinking"
+                text = start[len(self.OPEN) :]
+            elif self.OPEN.startswith(start):
+                self._held = text
+                return
+            else:
+                self._state = "answer"
+        if self._state == "thinking":
+            thought, closed, text = text.partition(self.CLOSE)
+            if closed:
+                self._state = "answer"
+            else:
+                thought = self._without_partial_close(thought)
+            if thought:
+                yield True, thought
+        if self._state == "answer" and text:
+            yield False, text
+
+    def finish(self) -> Iterator[tuple[bool, str]]:
+        """What was held back because it could have become a tag."""
+        if self._held:
+            yield self._state == "thinking", self._held
+        self._held = ""
+
+    def _without_partial_close(self, thought: str) -> str:
+        for size in range(min(len(self.CLOSE) - 1, len(thought)), 0, -1):
+            if thought.endswith(self.CLOSE[:size]):
+                self._held = thought[-size:]
+                return thought[:-size]
+        return thought

@@ -1,0 +1,99 @@
+"""Tool-call fragments of a stream, merged into whole calls."""
+
+import hashlib
+import json
+from typing import Any
+
+from palaver.shared.plain import plain_object
+from palaver.workers.providers.parts import ToolCallPart, WarningPart
+
+
+class _Call:
+    def __init__(self) -> None:
+        self.id = ""
+        self.name = ""
+        self.arguments: list[str] = []
+
+    def take(self, call_id: str | None, name: str | None, arguments: Any) -> None:
+        self.id = self.id or call_id or ""
+        # Some servers repeat id and name with every fragment, a few send the name in pieces.
+        if name and name != self.name:
+            self.name += name
+        if isinstance(arguments, dict):
+            self.arguments = [json.dumps(arguments, ensure_ascii=False)]
+        elif isinstance(arguments, str) and arguments and not self._repeats(arguments):
+            self.arguments.append(arguments)
+
+    def _repeats(self, arguments: str) -> bool:
+        # The whole call once more, as the last fragment, must not double what is already complete.
+        return arguments[0] == "{" and arguments == "".join(self.arguments)
+
+
+class ToolCallMerger:
+    """Merges by index; by id where the index is missing, or where one index carries a second id."""
+
+    def __init__(self) -> None:
+        self._calls: list[_Call] = []
+        self._by_index: dict[int, _Call] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._calls)
+
+    def feed(self, index: int | None, call_id: str | None, name: str | None, arguments: Any) -> None:
+        """Take one fragment; every field but the first one's name may be missing."""
+        self._find(index, call_id, name).take(call_id, name, arguments)
+
+    def _find(self, index: int | None, call_id: str | None, name: str | None) -> _Call:
+        found = self._by_index.get(index) if index is not None else self._without_index(call_id, name)
+        if found is not None and call_id and found.id and found.id != call_id:
+            found = next((call for call in self._calls if call.id == call_id), None)
+        if found is None:
+            found = _Call()
+            self._calls.append(found)
+        if index is not None:
+            self._by_index[index] = found
+        return found
+
+    def _without_index(self, call_id: str | None, name: str | None) -> _Call | None:
+        last = self._calls[-1] if self._calls else None
+        if call_id:
+            return next((call for call in self._calls if call.id == call_id), None)
+        # Without index and id, a name begins a new call once the last one has its arguments.
+        if last is not None and name and last.arguments:
+            return None
+        return last
+
+    def finish(self, *, truncated: bool) -> list[ToolCallPart | WarningPart]:
+        """Every call, once, in the order in which they began.
+
+        `truncated`: the answer ended at its length limit, so a call whose arguments are not whole is left
+        out.
+        """
+        parts: list[ToolCallPart | WarningPart] = []
+        for position, call in enumerate(self._calls):
+            arguments = _parsed("".join(call.arguments))
+            if truncated and isinstance(arguments, str):
+                message = (
+                    f"The answer reached its length limit inside the call of {call.name!r}; it is left out."
+                )
+                parts.append(WarningPart("tool_call_truncated", message))
+            else:
+                parts.append(ToolCallPart(call.id or _made_id(position, call), call.name, arguments))
+        self._calls = []
+        return parts
+
+
+def _parsed(text: str) -> dict[str, Any] | str:
+    if not text.strip():
+        return {}
+    try:
+        # plain_object refuses what the ledger could not hold: half surrogates, NaN, endless nesting
+        return plain_object(json.loads(text, strict=False))
+    except (ValueError, RecursionError):
+        return text
+
+
+def _made_id(position: int, call: _Call) -> str:
+    # Some servers send none. Derived, so that decoding the same bytes again names the same call.
+    seed = f"{position}\0{call.name}\0{''.join(call.arguments)}"
+    return "call_" + hashlib.sha256(seed.encode("utf-8", "surrogatepass")).hexdigest()[:24]
