@@ -1,0 +1,168 @@
+"""Child processes for tests: waited for by what they print, ended by their own ids, their output kept."""
+
+import contextlib
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Self
+
+ROOT = Path(__file__).resolve().parents[1]
+_FOREIGN = re.compile(r"^(PALAVER_|CELERY_|FLOWER_)|_proxy$", re.IGNORECASE)
+
+
+class ProcessEnded(AssertionError):
+    """A process ended or stayed silent before it said what was waited for; shows its last lines."""
+
+
+def clean_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
+    """This process's environment without proxies and without settings of the machine, plus `extra`.
+
+    The interpreter that runs the tests comes first on PATH, so that `palaver` and `celery` are its own.
+    """
+    kept = {name: value for name, value in os.environ.items() if not _FOREIGN.search(name)}
+    kept["PATH"] = os.pathsep.join((str(Path(sys.executable).parent), kept.get("PATH", os.defpath)))
+    return {**kept, "NO_COLOR": "1", "PYTHONUNBUFFERED": "1", **(extra or {})}
+
+
+@dataclass(eq=False)
+class Running:
+    """One started process. Everything it writes is kept in `lines` and in the file `log`."""
+
+    name: str
+    process: subprocess.Popen[str]
+    log: Path
+    lines: list[str] = field(default_factory=list)
+    _news: threading.Condition = field(default_factory=threading.Condition)
+    _closed: bool = False
+
+    def __post_init__(self) -> None:
+        threading.Thread(target=self._pump, name=f"log of {self.name}", daemon=True).start()
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    @property
+    def output(self) -> str:
+        """All that it has written so far."""
+        with self._news:
+            return "\n".join(self.lines)
+
+    def wait_for(self, pattern: str, *, seconds: float = 30) -> re.Match[str]:
+        """The first line that matches the regular expression, also when it came before this call."""
+        end = time.monotonic() + seconds
+        seen = 0
+        with self._news:
+            while True:
+                for line in self.lines[seen:]:
+                    if found := re.search(pattern, line):
+                        return found
+                seen = len(self.lines)
+                left = end - time.monotonic()
+                if self._closed or left <= 0:
+                    why = f"ended with {self.process.poll()}" if self._closed else f"not within {seconds} s"
+                    raise ProcessEnded(f"{self.name}: no line like {pattern!r}, {why}\n{self.tail()}")
+                self._news.wait(left)
+
+    def tail(self, count: int = 40) -> str:
+        """Its last lines."""
+        return "\n".join(self.lines[-count:])
+
+    def signal(self, number: int) -> None:
+        """Send a signal to this process alone."""
+        with contextlib.suppress(ProcessLookupError):
+            self.process.send_signal(number)
+
+    def kill(self) -> None:
+        """SIGKILL it with all that it started, at once, as a crash of its machine would."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
+    def stop(self, seconds: float = 15) -> int:
+        """Ask it to end (SIGTERM) and kill what is left of its group; the exit code."""
+        self.signal(signal.SIGTERM)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.process.wait(seconds)
+        self.kill()
+        return self.process.returncode
+
+    def wait(self, seconds: float = 60) -> int:
+        """Its exit code, once it has ended by itself."""
+        try:
+            return self.process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            raise ProcessEnded(f"{self.name}: still running after {seconds} s\n{self.tail()}") from None
+
+    def _pump(self) -> None:
+        assert self.process.stdout is not None
+        with self.log.open("a", encoding="utf-8") as log:
+            for line in self.process.stdout:
+                log.write(line)
+                log.flush()
+                with self._news:
+                    self.lines.append(line.rstrip("\n"))
+                    self._news.notify_all()
+        with self._news:
+            self._closed = True
+            self._news.notify_all()
+
+
+class Processes:
+    """Starts processes and ends them, the last first. A context manager."""
+
+    def __init__(self, folder: Path, environment: Mapping[str, str] | None = None) -> None:
+        self.folder = folder
+        self.environment = dict(environment or {})
+        self.all: list[Running] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def start(
+        self,
+        command: Iterable[str | Path],
+        *,
+        name: str = "",
+        env: Mapping[str, str] | None = None,
+        cwd: Path | None = None,
+    ) -> Running:
+        """Start `command` in a process group of its own, with a clean environment plus ours plus `env`."""
+        words = [str(word) for word in command]
+        label = f"{name or Path(words[0]).name}-{len(self.all) + 1}"
+        process = subprocess.Popen(
+            words,
+            cwd=cwd or self.folder,
+            env=clean_environment({**self.environment, **(env or {})}),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            start_new_session=True,
+        )
+        running = Running(label, process, self.folder / f"{label}.log")
+        self.all.append(running)
+        return running
+
+    def python(self, *words: str | Path, name: str = "", env: Mapping[str, str] | None = None) -> Running:
+        """Start the interpreter of the tests with these arguments, in the root of the checkout."""
+        return self.start((sys.executable, *words), name=name or "python", env=env, cwd=ROOT)
+
+    def stop(self) -> None:
+        """End everything that still runs."""
+        for running in reversed(self.all):
+            if running.process.poll() is None:
+                running.stop()
+            else:
+                running.kill()  # children that outlived it

@@ -1,0 +1,59 @@
+"""The tests' own tools do what the other tests rely on."""
+
+import socket
+import sys
+
+import pytest
+
+from tests.guard import OutsideReached
+from tests.processes import ProcessEnded, Processes, clean_environment
+from tests.servers import RedisServer
+
+pytest_plugins = ("pytester",)
+
+
+def test_every_flavour_of_redis_answers_a_script(any_redis: RedisServer) -> None:
+    with any_redis.client() as client:
+        assert client.dbsize() == 0
+        assert client.eval("return redis.call('INCR', KEYS[1])", 1, "{a}:n") == 1
+
+
+def test_no_connection_leaves_this_machine() -> None:
+    with socket.socket() as probe, pytest.raises(OutsideReached):
+        probe.connect(("192.0.2.1", 9))
+    with pytest.raises(OutsideReached):
+        socket.getaddrinfo("palaver.invalid", 80)
+
+
+def test_a_process_is_waited_for_by_what_it_prints(processes: Processes) -> None:
+    child = processes.start((sys.executable, "-c", "print('port 7'); input()"))
+    assert child.wait_for(r"port (\d+)")[1] == "7"
+    with pytest.raises(ProcessEnded, match="port 7"):
+        child.wait_for("never")  # its input is empty, so it ends
+
+
+def test_a_child_sees_no_proxy_and_no_setting_of_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HTTPS_PROXY", "no_proxy", "PALAVER_REDIS_URL", "CELERY_BROKER_URL"):
+        monkeypatch.setenv(name, "x")
+    assert (
+        not {"HTTPS_PROXY", "no_proxy", "PALAVER_REDIS_URL", "CELERY_BROKER_URL"} & clean_environment().keys()
+    )
+
+
+@pytest.mark.parametrize(("setting", "outcomes"), [("", {"skipped": 2}), ("all", {"failed": 1, "errors": 1})])
+def test_a_missing_service_skips_or_fails(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, setting: str, outcomes: dict[str, int]
+) -> None:
+    monkeypatch.setenv("PALAVER_TEST_REQUIRE", setting)
+    pytester.makeconftest("from tests.conftest import *")
+    pytester.makepyfile(
+        """
+        import pytest
+        from tests.servers import missing
+        def test_service(): missing("no server")
+        @pytest.mark.skip(reason="by hand")
+        def test_skip(): pass
+        """
+    )
+    result = pytester.runpytest_inprocess("-p", "no:cacheprovider")
+    result.assert_outcomes(**outcomes)
