@@ -1,0 +1,56 @@
+# What people type. Needs Python 3.11 or newer with venv, and make; everything else goes into .venv.
+# 3.12 and 3.11 come first because the packaged Redis server is built for them.
+PYTHON ?= $(shell for p in python3.12 python3.11 python3 python3.13 python3.14 python; do \
+	$$p -c 'import sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
+BIN := .venv/bin
+TESTS ?=
+WORKERS ?= 2
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check bench schema lock clean
+
+help: ## this list
+	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## /  make \1\t/' | expand -t 16
+
+setup: .venv/.ready ## make .venv and install the project into it
+
+demo: .venv/.ready ## start everything, watch an answer arrive twice, stop everything
+	@$(BIN)/python -m palaver.producer.cli.demo
+
+test: .venv/.test ## the tests; TESTS="tests/unit -k jobs" chooses
+	@$(BIN)/python -m pytest -q -rs -n $(WORKERS) --dist loadgroup $(TESTS)
+
+check: .venv/.test ## style, types, the walls between the rooms, stale schemas and locks
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/palaver schema --check
+	$(BIN)/python requirements/lock.py --check
+
+bench: .venv/.test ## 1,000 live streams through one worker process
+	@$(BIN)/python -m tests.benchmarks.streams
+
+schema: .venv/.ready ## write shared/schemas from the models
+	$(BIN)/palaver schema --write
+
+lock: .venv/.test ## resolve requirements/*.txt anew (needs uv)
+	$(BIN)/python requirements/lock.py
+
+clean: ## remove what the commands above made
+	rm -rf .venv .palaver build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.venv/bin/python:
+	@test -n "$(PYTHON)" || { echo "Palaver needs Python 3.11 or newer with its venv module: install it, or say make PYTHON=/path/to/python" >&2; exit 1; }
+	$(PYTHON) -m venv .venv || { rm -rf .venv; echo "$(PYTHON) has no working venv (Debian and Ubuntu: apt install python3-venv)" >&2; exit 1; }
+
+# Stamps: a second run compares four dates and is done.
+.venv/.ready: pyproject.toml requirements/all.txt | .venv/bin/python
+	$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements/all.txt
+	$(BIN)/python -m pip install -q --disable-pip-version-check --no-build-isolation --no-deps -e .
+	@touch $@
+
+.venv/.test: requirements/test.txt .venv/.ready
+	$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements/test.txt
+	@touch $@
