@@ -4,6 +4,7 @@ the truth about every job. The README beside this file has the keys and rules.
 """
 
 from palaver.shared.ledger import operations
+from palaver.shared.ledger.async_ledger import AsyncLedger
 from palaver.shared.ledger.keys import Keys
 from palaver.shared.ledger.operation import Command, Operation, Query, Retention, reply_error
 from palaver.shared.ledger.replies import (
@@ -21,16 +22,22 @@ from palaver.shared.ledger.replies import (
     Submitted,
 )
 from palaver.shared.ledger.scripts import Script, load, script_names
+from palaver.shared.ledger.sync_ledger import SyncLedger
+from palaver.shared.ledger.views import Announcement, JobView, LogBounds, Snapshot
 
 __all__ = [
+    "Announcement",
     "Appended",
+    "AsyncLedger",
     "Cancelled",
     "Claimed",
     "Command",
     "Dispatch",
     "Expired",
     "Finished",
+    "JobView",
     "Keys",
+    "LogBounds",
     "NotClaimed",
     "Operation",
     "Query",
@@ -39,8 +46,10 @@ __all__ = [
     "Renewed",
     "Retention",
     "Script",
+    "Snapshot",
     "Stored",
     "Submitted",
+    "SyncLedger",
     "load",
     "operations",
     "reply_error",

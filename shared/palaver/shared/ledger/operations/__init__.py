@@ -1,6 +1,18 @@
 """Every transition of the ledger as a pure function from keys and arguments to an Operation."""
 
 from palaver.shared.ledger.operations.ending import cancel, expire
+from palaver.shared.ledger.operations.reading import (
+    announce,
+    announced,
+    events,
+    find,
+    log_bounds,
+    messages,
+    seq,
+    snapshot,
+    unended,
+    withdraw,
+)
 from palaver.shared.ledger.operations.submitting import new_messages, refuse, session_of, submit
 from palaver.shared.ledger.operations.working import (
     APPEND_CONSTANT,
@@ -17,17 +29,27 @@ from palaver.shared.ledger.operations.working import (
 __all__ = [
     "APPEND_CONSTANT",
     "APPEND_FIXED",
+    "announce",
+    "announced",
     "append",
     "cancel",
     "claim",
+    "events",
     "expire",
+    "find",
     "finish",
+    "log_bounds",
+    "messages",
     "new_messages",
     "note_failures",
     "refuse",
     "release",
     "renew",
     "save_round",
+    "seq",
     "session_of",
+    "snapshot",
     "submit",
+    "unended",
+    "withdraw",
 ]

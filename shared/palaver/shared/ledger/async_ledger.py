@@ -1,0 +1,167 @@
+"""The ledger for code on an event loop.
+
+`SyncLedger` is its twin; what both do is in `exchange` and `operations`.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Any, Self
+
+import redis.asyncio
+from redis.exceptions import ResponseError
+
+from palaver.shared.errors import ErrorInfo, JobNotFoundError, PalaverError
+from palaver.shared.jobs import ChatJob, fingerprint
+from palaver.shared.ledger import connections, exchange
+from palaver.shared.ledger.exchange import Exchange, Words
+from palaver.shared.ledger.keys import Keys
+from palaver.shared.ledger.operation import Operation, Query, R, Retention
+from palaver.shared.ledger.operations import ending, reading, submitting
+from palaver.shared.ledger.replies import Cancelled, Expired, Refused, Submitted
+from palaver.shared.ledger.views import Announcement, JobView, LogBounds, Snapshot
+from palaver.shared.settings import Settings
+
+
+class AsyncLedger:
+    """An async shell around the operations, for one event loop.
+
+    Every method raises LedgerUnavailableError, which names the URL, when Redis does not answer within
+    `settings.connect_seconds`. `client` replaces the connection, for tests.
+    """
+
+    def __init__(self, settings: Settings, *, client: redis.asyncio.Redis | None = None) -> None:
+        self.settings = settings
+        self.keys = Keys(settings.namespace)
+        self.retention = Retention.of(settings)
+        self._client = connections.async_client(settings) if client is None else client
+        self._client.response_callbacks.clear()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Close the connections. The ledger may be used again; it then opens new ones."""
+        await self._client.aclose()
+
+    async def check(self) -> None:
+        """Raises LedgerUnavailableError if Redis does not answer."""
+        await self._drive(exchange.check())
+
+    async def run(self, operation: Operation[R]) -> R:
+        """Run any operation of `palaver.shared.ledger.operations`; raises its verdict."""
+        return await self._drive(exchange.run(operation))
+
+    async def run_many(self, operations: Sequence[Operation[R]]) -> list[R | PalaverError]:
+        """Run many independent operations in few round trips; a verdict is that operation's result."""
+        return await self._drive(exchange.run_many(operations))
+
+    async def query(self, query: Query[R]) -> R:
+        """Run any query of `palaver.shared.ledger.operations.reading`."""
+        return await self._drive(exchange.query(query))
+
+    async def submit(self, job: ChatJob) -> Submitted:
+        """Store the job and its place in its session.
+
+        Raises ConflictError, SessionBusyError, …
+        """
+        return await self.run(
+            submitting.submit(self.keys, job, fingerprint=fingerprint(job), retention=self.retention)
+        )
+
+    async def submit_many(self, jobs: Iterable[ChatJob]) -> list[Submitted | PalaverError]:
+        """Store many jobs in few round trips."""
+        return await self.run_many(
+            [
+                submitting.submit(self.keys, job, fingerprint=fingerprint(job), retention=self.retention)
+                for job in jobs
+            ]
+        )
+
+    async def refuse(self, session_id: str, job_id: str, error: ErrorInfo) -> Refused:
+        """End a named job that cannot be accepted."""
+        return await self.run(
+            submitting.refuse(self.keys, session_id, job_id, error, retention=self.retention)
+        )
+
+    async def cancel(self, session_id: str, job_id: str, *, mode: ending.Mode = "cancel") -> Cancelled:
+        """End a job, or have its worker end it. Raises JobGoneError."""
+        return await self.run(
+            ending.cancel(self.keys, session_id, job_id, mode=mode, retention=self.retention)
+        )
+
+    async def expire(self, session_id: str, job_id: str) -> Expired:
+        """End a job past its deadline. Raises JobGoneError."""
+        return await self.run(ending.expire(self.keys, session_id, job_id, retention=self.retention))
+
+    async def find(self, job_id: str) -> str | None:
+        """The session of a job."""
+        return await self.query(reading.find(self.keys, job_id))
+
+    async def job(self, job_id: str, session_id: str | None = None, *, document: bool = False) -> JobView:
+        """The job as it is now. Raises JobNotFoundError."""
+        session_id = session_id or await self.find(job_id)
+        found = (await self.snapshot(session_id, [job_id], documents=document)).jobs if session_id else {}
+        if job_id not in found:
+            raise JobNotFoundError(f"There is no job {job_id}.", job_id=job_id)
+        return found[job_id]
+
+    async def snapshot(
+        self, session_id: str, job_ids: Sequence[str] = (), *, documents: bool = False
+    ) -> Snapshot:
+        """A session and some of its jobs at one moment."""
+        return await self.run(reading.snapshot(self.keys, session_id, job_ids, documents=documents))
+
+    async def events(self, session_id: str, *, after: int = 0, count: int = reading.PAGE) -> list[bytes]:
+        """A page of the session's log, as JSON."""
+        return await self.query(reading.events(self.keys, session_id, after=after, count=count))
+
+    async def log_bounds(self, session_id: str) -> LogBounds:
+        """What the log holds."""
+        return await self.query(reading.log_bounds(self.keys, session_id))
+
+    async def seq(self, session_id: str) -> int:
+        """The seq of the session's last event."""
+        return await self.query(reading.seq(self.keys, session_id))
+
+    async def messages(self, session_id: str) -> list[bytes]:
+        """The session's messages as JSON, those that the active job began with included."""
+        return await self.run(reading.messages(self.keys, session_id))
+
+    async def workers(self) -> list[Announcement]:
+        """Live workers."""
+        return await self.run(reading.announced(self.keys.workers))
+
+    async def announced_profiles(self) -> list[Announcement]:
+        """The profiles that live workers serve."""
+        return await self.run(reading.announced(self.keys.profiles))
+
+    async def announced_agents(self) -> list[Announcement]:
+        """The agent paths that live workers serve."""
+        return await self.run(reading.announced(self.keys.agents))
+
+    async def unended(self) -> int:
+        """How many jobs have not ended."""
+        return await self.query(reading.unended(self.keys))
+
+    async def _drive(self, conversation: Exchange[R]) -> R:
+        try:
+            words = next(conversation)
+            while True:
+                words = conversation.send(await self._send(words))
+        except StopIteration as stop:
+            return stop.value  # type: ignore[no-any-return]
+
+    async def _send(self, commands: list[Words]) -> list[Any]:
+        with connections.translated(self.settings):
+            if len(commands) == 1:
+                try:
+                    return [await self._client.execute_command(*commands[0])]  # type: ignore[no-untyped-call]
+                except ResponseError as error:
+                    return [error]
+            # No MULTI: a full Redis would refuse the whole of it, also the commands that free memory.
+            pipeline = self._client.pipeline(transaction=False)
+            for words in commands:
+                pipeline.execute_command(*words)
+            return await pipeline.execute(raise_on_error=False)

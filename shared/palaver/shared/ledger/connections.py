@@ -1,0 +1,93 @@
+"""Redis clients as the ledger wants them: raw RESP2 replies, few retries, errors that name the URL."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import redis
+import redis.asyncio
+from redis.asyncio.retry import Retry as AsyncRetry
+from redis.backoff import ExponentialBackoff, NoBackoff
+from redis.exceptions import RedisError, ResponseError
+from redis.retry import Retry
+
+from palaver.shared.errors import ConfigurationError, LedgerUnavailableError
+from palaver.shared.settings import Settings, redacted_url
+
+# A cut connection is tried again at once, then given up: every script survives that.
+_RETRIES = 2
+
+
+def sync_client(settings: Settings) -> redis.Redis:
+    """A pool of blocking connections."""
+    # A timeout is not retried: it has already taken all the time that the caller has.
+    retry = Retry(ExponentialBackoff(cap=0.2, base=0.05), _RETRIES, (redis.exceptions.ConnectionError,))
+    with _explained(settings):
+        client = redis.Redis.from_url(settings.redis_url, retry=retry, **_options(settings))
+    client.response_callbacks.clear()
+    return client
+
+
+def async_client(settings: Settings) -> "redis.asyncio.Redis":
+    """A pool of connections of one event loop."""
+    retry = AsyncRetry(ExponentialBackoff(cap=0.2, base=0.05), _RETRIES, (redis.exceptions.ConnectionError,))
+    with _explained(settings):
+        client = redis.asyncio.Redis.from_url(settings.redis_url, retry=retry, **_options(settings))
+    client.response_callbacks.clear()
+    return client
+
+
+def listening_client(settings: Settings) -> "redis.asyncio.Redis":
+    """For one connection that waits for messages without end, whose owner wants to know of every cut."""
+    options = {**_options(settings), "socket_timeout": None, "retry": AsyncRetry(NoBackoff(), 0)}
+    with _explained(settings):
+        return redis.asyncio.Redis.from_url(settings.redis_url, **options)
+
+
+@contextmanager
+def translated(settings: Settings) -> Iterator[None]:
+    """Failures of the connection become LedgerUnavailableError. Error replies pass: they are answers."""
+    try:
+        yield
+    except ResponseError:
+        raise
+    except (RedisError, OSError) as error:
+        problem = _problem(error)
+    else:
+        return
+    # Raised outside: the cause's text may hold what was sent.
+    url = redacted_url(settings.redis_url)
+    raise LedgerUnavailableError(f"The ledger at {url} cannot be reached: {problem}.")
+
+
+def _problem(error: Exception) -> str:
+    if isinstance(error, redis.exceptions.AuthenticationError):
+        return "it refused the user or password"
+    if isinstance(error, redis.exceptions.BusyLoadingError):
+        return "it is still loading its data"
+    if isinstance(error, redis.exceptions.TimeoutError | TimeoutError):
+        return "it did not answer in time"
+    if "onnection refused" in str(error) or "Connect call failed" in str(error):
+        return "connection refused"
+    return "the connection failed"
+
+
+@contextmanager
+def _explained(settings: Settings) -> Iterator[None]:
+    try:
+        yield
+    except ValueError:
+        url = redacted_url(settings.redis_url)
+    else:
+        return
+    raise ConfigurationError(f"PALAVER_REDIS_URL must be a redis://, rediss:// or unix:// URL, not {url}")
+
+
+def _options(settings: Settings) -> dict[str, Any]:
+    # Scripts answer in microseconds; a Redis that is silent for seconds is not there.
+    return {
+        "protocol": 2,
+        "socket_connect_timeout": settings.connect_seconds * 0.9,
+        "socket_timeout": settings.connect_seconds * 0.9,
+        "socket_keepalive": True,
+    }

@@ -1,0 +1,98 @@
+"""The conversation with Redis without I/O: what to send next, given what came back.
+
+Each function is a generator: it yields the words of the commands to send in one go, is sent their raw
+replies in order (error replies as exceptions), and returns the result. The async and the sync shell drive
+the same generators.
+"""
+
+from collections.abc import Callable, Generator, Sequence
+from typing import Any
+
+from palaver.shared.errors import PalaverError
+from palaver.shared.ledger.operation import Argument, Operation, Query, R
+from palaver.shared.ledger.operations.reading import checked, decode_query
+
+Words = tuple[Argument, ...]
+Exchange = Generator[list[Words], list[Any], R]
+
+BATCH = 200
+"""Operations sent in one go: enough to hide the round trip, little enough to bound the buffers."""
+
+
+def check() -> Exchange[None]:
+    """Ask whether Redis answers."""
+    replies = yield [("PING",)]
+    checked(replies[0])
+
+
+def query(query: Query[R]) -> Exchange[R]:
+    """Run a query."""
+    replies = yield [command.words for command in query.commands]
+    return decode_query(query, replies)
+
+
+def run(operation: Operation[R]) -> Exchange[R]:
+    """Run one operation; raises its verdict."""
+    raw = (yield from _scripts([operation]))[0]
+    return operation.decode(raw)
+
+
+def run_many(operations: Sequence[Operation[R]]) -> Exchange[list[R | PalaverError]]:
+    """Run independent operations; a verdict is that operation's result."""
+    results: list[R | PalaverError] = []
+    for start in range(0, len(operations), BATCH):
+        batch = operations[start : start + BATCH]
+        raws = yield from _scripts(batch)
+        for operation, raw in zip(batch, raws, strict=True):
+            results.append(_result(operation.decode, raw))
+    return results
+
+
+def _result(decode: Callable[[Any], R], raw: Any) -> R | PalaverError:
+    try:
+        return decode(raw)
+    except PalaverError as verdict:
+        return verdict
+
+
+def _scripts(operations: Sequence[Operation[R]]) -> Exchange[list[Any]]:
+    """The raw replies of the scripts, with what goes before and after them."""
+    first: list[Words] = []
+    for operation in operations:
+        first += [command.words for command in operation.before]
+        first.append(operation.evalsha())
+    replies = iter((yield first))
+    raws = []
+    for operation in operations:
+        before = [next(replies) for _ in operation.before]
+        raw = next(replies)
+        refused = next((reply for reply in before if isinstance(reply, Exception)), None)
+        raws.append(raw if refused is None else refused)
+    yield from _load_missing(operations, raws)
+    after = [
+        command.words
+        for operation, raw in zip(operations, raws, strict=True)
+        if not isinstance(raw, Exception)
+        for command in operation.after(raw)
+    ]
+    if after:
+        for reply in (yield after):
+            checked(reply)
+    return raws
+
+
+def _load_missing(operations: Sequence[Operation[R]], raws: list[Any]) -> Exchange[None]:
+    """Runs what a server did not know by its hash, e.g. after a restart: EVAL also loads it."""
+    missing = [i for i, raw in enumerate(raws) if _unknown(raw)]
+    if not missing:
+        return
+    evals = [("EVAL", operations[i].script.source, *operations[i].evalsha()[2:]) for i in missing]
+    for i, raw in zip(missing, (yield evals), strict=True):
+        raws[i] = raw
+
+
+def _unknown(raw: Any) -> bool:
+    # redis-py cuts the word off and makes a class of it, hiredis alone leaves it in the message.
+    return isinstance(raw, Exception) and (
+        type(raw).__name__ == "NoScriptError" or str(raw).startswith("NOSCRIPT")
+    )

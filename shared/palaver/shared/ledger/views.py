@@ -1,0 +1,157 @@
+"""What a reader is told about jobs and sessions: snapshots, decoded only as far as somebody looks."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+
+from palaver.shared.errors import ErrorInfo
+from palaver.shared.jobs import ChatJob, Status
+from palaver.shared.responses import ChatResponse
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobView:
+    """A job at one moment. Times are Unix seconds; `text` is the partial text of a job without a response."""
+
+    job_id: str
+    session_id: str
+    status: Status
+    attempt: int
+    failures: int  # provider errors so far
+    created: float
+    started: float | None
+    ended: float | None
+    time_left: float  # seconds to the deadline by Redis's clock; negative: it has passed
+    cursor: int  # the seq before the job's first event
+    end_seq: int | None  # the seq of its stream_end
+    position: int  # jobs ahead of it in its session
+    model: str  # as it was asked for; a fallback list with commas
+    due: float | None  # when a parked job goes on
+    held: bool  # a worker has a live lease
+    worker: str | None
+    text: str = field(repr=False)
+    reasoning: str = field(repr=False)
+    response_json: bytes | None = field(repr=False)
+    error_json: bytes | None = field(repr=False)
+    document_json: bytes | None = field(repr=False)  # only if it was asked for
+
+    @property
+    def overdue(self) -> bool:
+        """Past its deadline and not ended: whoever sees it runs `expire`."""
+        return self.time_left <= 0 and not self.status.ended
+
+    @property
+    def response(self) -> ChatResponse | None:
+        """The answer of an ended job, if there is one."""
+        return None if self.response_json is None else ChatResponse.model_validate_json(self.response_json)
+
+    @property
+    def error(self) -> ErrorInfo | None:
+        """Why an ended job did not complete."""
+        return None if self.error_json is None else ErrorInfo.model_validate_json(self.error_json)
+
+    @property
+    def document(self) -> ChatJob | None:
+        """The job itself, if it was asked for."""
+        return None if self.document_json is None else ChatJob.parse(self.document_json)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """A session and some of its jobs, all of one moment. `seq` is that of its last event."""
+
+    session_id: str
+    time: float  # of Redis
+    seq: int
+    active: str | None
+    waiting: list[str]
+    jobs: dict[str, JobView]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogBounds:
+    """The log of a session: its first and last entry (0: it is empty) and the session's own `seq`."""
+
+    first: int
+    last: int
+    seq: int
+
+
+@dataclass(frozen=True, slots=True)
+class Announcement:
+    """What a live worker says; `time` (Unix seconds) is when it said so last."""
+
+    name: str
+    time: float
+    data: dict[str, Any]
+
+
+def decode_snapshot(session_id: str, raw: Sequence[Any]) -> Snapshot:
+    """A Snapshot from the reply of the snapshot script."""
+    now, seq, active, waiting, jobs = raw
+    line = [jid.decode() for jid in waiting]
+    holder = active.decode() or None
+    views = [_view(session_id, job, int(now), holder, line) for job in jobs]
+    return Snapshot(
+        session_id=session_id,
+        time=int(now) / 1000,
+        seq=int(seq),
+        active=holder,
+        waiting=line,
+        jobs={view.job_id: view for view in views},
+    )
+
+
+def _view(session_id: str, raw: Sequence[Any], now: int, active: str | None, line: list[str]) -> JobView:
+    job_id = raw[0].decode()
+    fields: dict[bytes, bytes] = dict(zip(raw[1::2], raw[2::2], strict=True))
+
+    def number(name: bytes) -> int:
+        return int(fields.get(name, b"0"))
+
+    def seconds(name: bytes) -> float | None:
+        return number(name) / 1000 if name in fields else None
+
+    status = Status(fields[b"status"].decode())
+    due = max(number(b"parked"), number(b"resume"))
+    return JobView(
+        job_id=job_id,
+        session_id=session_id,
+        status=status,
+        attempt=number(b"attempt"),
+        failures=number(b"failures"),
+        created=number(b"created") / 1000,
+        started=seconds(b"started"),
+        ended=seconds(b"ended"),
+        time_left=(number(b"deadline") - now) / 1000,
+        cursor=number(b"cursor"),
+        end_seq=number(b"end") or None,
+        position=_position(job_id, active, line),
+        model=fields.get(b"model", b"").decode(),
+        due=due / 1000 if due else None,
+        held=number(b"lease") > now,
+        worker=fields[b"worker"].decode() if b"worker" in fields else None,
+        text=fields.get(b"text", b"").decode(),
+        reasoning=fields.get(b"reasoning", b"").decode(),
+        response_json=fields.get(b"response"),
+        error_json=fields.get(b"error"),
+        document_json=fields.get(b"doc"),
+    )
+
+
+def _position(job_id: str, active: str | None, line: list[str]) -> int:
+    if job_id not in line:
+        return 0
+    return line.index(job_id) + (1 if active else 0)
+
+
+def decode_announcements(raw: Sequence[bytes]) -> list[Announcement]:
+    """From the reply of the announced script."""
+    found = []
+    for name, content in zip(raw[::2], raw[1::2], strict=True):
+        data = orjson.loads(content)
+        del data["expires"]
+        found.append(Announcement(name.decode(), data.pop("time"), data))
+    return sorted(found, key=lambda announcement: announcement.name)
