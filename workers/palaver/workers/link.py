@@ -1,0 +1,407 @@
+"""One raw connection to the ledger's Redis, shared by everything that a worker process writes.
+
+Order is kept, across lost connections too: what has no reply yet is written again, byte for byte and in its
+old order, before anything newer. That is safe because every script of the ledger survives a blind repeat, and
+it is the only place in a worker that resends. While Redis is away, callers wait; nobody sees a connection
+error but the caller of `Link.start`.
+
+Commands are packed by the caller (the publisher by hand) or by hiredis (`Link.run`), replies are parsed by
+hiredis: half of what a worker spends on a chunk with a general client is the packing of its pipelines.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import socket
+import ssl
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any, Protocol, TypeVar
+
+import hiredis
+from redis.asyncio.connection import SSLConnection, parse_url
+
+from palaver.shared.errors import LedgerUnavailableError, PalaverError
+from palaver.shared.ledger import Operation, load, reply_error, script_names
+from palaver.shared.settings import redacted_url
+
+__all__ = ["Link", "Replies", "Sender"]
+
+logger = logging.getLogger("palaver.workers.link")
+
+R = TypeVar("R")
+Replies = list[Any]
+
+CONNECT_SECONDS = 3.0  # one try, handshake included
+STALL_SECONDS = 10.0  # a reply that is this late means a dead path; the connection is replaced
+BACKOFF_SECONDS = (0.02, 1.0)  # first and longest pause between tries
+MAX_RELOADS = 3  # of one frame's scripts; more means a server that forgets them at once
+
+# Replies of a server that cannot serve now but will, or that is the wrong one after a failover: connect anew.
+TRANSIENT = ("LOADING", "READONLY", "MASTERDOWN", "BUSY", "CLUSTERDOWN", "TRYAGAIN", "UNKILLABLE")
+
+
+class Sender(Protocol):
+    """What the publisher needs of a link."""
+
+    def send(self, data: bytes, expects: int, done: Callable[[Replies], None]) -> None: ...
+
+
+class _Frame:
+    """Bytes on their way and the replies that they are owed."""
+
+    __slots__ = ("data", "done", "dropped", "expects", "faulty", "reloads", "replies", "sent")
+
+    def __init__(self, data: bytes, expects: int, done: Callable[[Replies], None]) -> None:
+        self.data = data
+        self.expects = expects
+        self.done = done
+        self.replies: Replies = []
+        self.faulty = False  # a reply is an error
+        self.dropped = False  # nobody waits any more: not worth a resend
+        self.reloads = 0
+        self.sent = 0.0  # monotonic seconds
+
+    def reset(self) -> _Frame:
+        self.replies, self.faulty = [], False
+        return self
+
+
+class _Wire(asyncio.Protocol):
+    """One connection: frames in the order of their writing, and the replies that fill them."""
+
+    def __init__(self, done: Callable[[_Wire, _Frame], None]) -> None:
+        self.frames: deque[_Frame] = deque()
+        self.lost: Callable[[], object] = _ignored
+        self._done = done
+        self._reader = hiredis.Reader()
+        self._transport: asyncio.Transport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - narrows the type, cannot fail
+        self._transport = transport
+        sock = transport.get_extra_info("socket")
+        if sock is not None and sock.family in (socket.AF_INET, socket.AF_INET6):
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+
+    def write(self, frame: _Frame) -> None:
+        frame.sent = time.monotonic()
+        self.frames.append(frame)
+        if self._transport is not None:
+            self._transport.write(frame.data)
+
+    def data_received(self, data: bytes) -> None:
+        self._reader.feed(data)
+        gets, frames = self._reader.gets, self.frames
+        while frames and (reply := gets()) is not False:
+            frame = frames[0]
+            frame.replies.append(reply)
+            if reply.__class__ is hiredis.ReplyError:
+                frame.faulty = True
+            if len(frame.replies) == frame.expects:
+                frames.popleft()
+                self._done(self, frame)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._transport = None
+        self.lost()
+
+    @property
+    def open(self) -> bool:
+        return self._transport is not None
+
+    def abort(self) -> None:
+        if self._transport is not None:
+            self._transport.abort()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Address:
+    """Where a Redis URL points and what to say on arrival."""
+
+    host: str
+    port: int
+    path: str | None  # of a unix socket; then it counts
+    tls: ssl.SSLContext | None
+    greeting: tuple[tuple[str, ...], ...]  # AUTH, SELECT, CLIENT SETNAME
+
+    @classmethod
+    def parse(cls, url: str) -> _Address:
+        parts: dict[str, Any] = dict(parse_url(url))
+        greeting: list[tuple[str, ...]] = []
+        if parts.get("password") or parts.get("username"):
+            user = (parts["username"],) if parts.get("username") else ()
+            greeting.append(("AUTH", *user, parts.get("password") or ""))
+        if parts.get("db"):
+            greeting.append(("SELECT", str(parts["db"])))
+        greeting.append(("CLIENT", "SETNAME", "palaver-worker"))
+        path = parts.get("path")
+        secure = parts.get("connection_class") is SSLConnection
+        return cls(
+            host=parts.get("host", "localhost"),
+            port=int(parts.get("port", 6379)),
+            path=path,
+            tls=_tls(parts) if secure else None,
+            greeting=tuple(greeting),
+        )
+
+
+def _tls(parts: dict[str, Any]) -> ssl.SSLContext:
+    """The same `ssl_*` options as redis-py's URLs."""
+    context = ssl.create_default_context(cafile=parts.get("ssl_ca_certs"), capath=parts.get("ssl_ca_path"))
+    if str(parts.get("ssl_cert_reqs", "required")).lower() in ("none", "optional"):
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    elif str(parts.get("ssl_check_hostname", "true")).lower() == "false":
+        context.check_hostname = False
+    if parts.get("ssl_certfile"):
+        context.load_cert_chain(parts["ssl_certfile"], parts.get("ssl_keyfile"), parts.get("ssl_password"))
+    return context
+
+
+class Link:
+    """The process's connection to the ledger. Belongs to one event loop; start and stop it there."""
+
+    def __init__(
+        self, url: str, *, connect_seconds: float = CONNECT_SECONDS, stall_seconds: float = STALL_SECONDS
+    ):
+        self._address = _Address.parse(url)
+        self._shown_url = redacted_url(url)
+        self._connect_seconds = connect_seconds
+        self._stall_seconds = stall_seconds
+        self._wire: _Wire | None = None
+        self._waiting: deque[_Frame] = (
+            deque()
+        )  # written and unanswered when the connection went, then newer ones
+        self._scripts = [
+            _pack("SCRIPT", "LOAD", load(name).source) for name in script_names()
+        ]  # at each connect
+        self._reconnecting: asyncio.Task[None] | None = None
+        self._watch: asyncio.TimerHandle | None = None
+        self._closed = False
+        self._backoff = BACKOFF_SECONDS[0]
+
+    @property
+    def connected(self) -> bool:
+        return self._wire is not None
+
+    async def start(self) -> None:
+        """Connect. Raises `LedgerUnavailableError`, naming the URL without its password, within 3 seconds."""
+        try:
+            await self._connect()
+        except (OSError, hiredis.HiredisError) as error:
+            message = f"Redis at {self._shown_url} cannot be reached: {error or type(error).__name__}"
+            raise LedgerUnavailableError(message) from error
+        self._watch_for_stalls()
+
+    async def stop(self) -> None:
+        """Close the connection; whoever still waits for a reply is cancelled."""
+        self._closed = True
+        if self._watch is not None:
+            self._watch.cancel()
+        if self._reconnecting is not None:
+            self._reconnecting.cancel()
+        wire, self._wire = self._wire, None
+        if wire is not None:
+            self._waiting.extendleft(reversed(wire.frames))
+            wire.frames.clear()
+            wire.abort()
+        for frame in self._waiting:
+            frame.done([])
+        self._waiting.clear()
+
+    def send(self, data: bytes, expects: int, done: Callable[[Replies], None]) -> None:
+        """Write packed commands that have `expects` replies; `done` gets them all, errors among them as
+        values.
+
+        `done` gets an empty list when the link is stopped before the replies came.
+        """
+        self._submit(_Frame(data, expects, done))
+
+    async def run(self, operation: Operation[R]) -> R:
+        """Carry out one operation and return its decoded reply; raises the verdict as the operation does."""
+        result = (await self.run_all([operation]))[0]
+        if isinstance(result, PalaverError):
+            raise result
+        return result
+
+    async def run_all(self, operations: Sequence[Operation[R]]) -> list[R | PalaverError]:
+        """Carry out operations in one write; a verdict stands in its operation's place as a value."""
+        future: asyncio.Future[Replies] = asyncio.get_running_loop().create_future()
+
+        def done(replies: Replies) -> None:
+            if future.done():
+                return
+            if replies:
+                future.set_result(replies)
+            else:
+                future.cancel()
+
+        commands = [words for operation in operations for words in _commands(operation)]
+        frame = _Frame(b"".join([_pack(*words) for words in commands]), len(commands), done)
+        self._submit(frame)
+        try:
+            replies = await future
+        except asyncio.CancelledError:
+            frame.dropped = True
+            raise
+        return self._decoded(operations, replies)
+
+    def _decoded(self, operations: Sequence[Operation[R]], replies: Replies) -> list[R | PalaverError]:
+        results: list[R | PalaverError] = []
+        following: list[bytes] = []
+        rest = iter(replies)
+        for operation in operations:
+            refused = [raw for raw in islice(rest, len(operation.before)) if isinstance(raw, Exception)]
+            raw = next(rest)
+            following.extend(_pack(*command.words) for command in operation.after(raw))
+            try:
+                results.append(reply_error(refused[0]) if refused else operation.decode(raw))
+            except PalaverError as verdict:
+                results.append(verdict)
+        if following:
+            # Order is kept and nothing is lost on the way, so there is nothing to wait for.
+            self.send(b"".join(following), len(following), _logged)
+        return results
+
+    def _submit(self, frame: _Frame) -> None:
+        if self._closed:
+            frame.done([])
+        elif self._wire is None:
+            self._waiting.append(frame)
+        else:
+            self._wire.write(frame)
+
+    def _answered(self, wire: _Wire, frame: _Frame) -> None:
+        self._backoff = BACKOFF_SECONDS[0]
+        if frame.faulty:
+            words = [_word(reply) for reply in frame.replies if isinstance(reply, hiredis.ReplyError)]
+            if any(word in TRANSIENT for word in words):
+                logger.warning("link.refused", extra={"reply": words[0]})
+                wire.frames.appendleft(frame.reset())
+                self._backoff = BACKOFF_SECONDS[1]
+                wire.abort()
+                return
+            if "NOSCRIPT" in words and frame.reloads < MAX_RELOADS:
+                self._reload(wire, frame)
+                return
+        frame.done(frame.replies)
+
+    def _reload(self, wire: _Wire, frame: _Frame) -> None:
+        """Load every script and send the frame again, whole: what of it was taken answers as before."""
+        frame.reset().reloads += 1
+        wire.write(_Frame(b"".join(self._scripts), len(self._scripts), _ignored))
+        wire.write(frame)
+
+    def _lost(self, wire: _Wire) -> None:
+        if self._closed:
+            return
+        self._wire = None
+        self._waiting.extendleft(frame.reset() for frame in reversed(wire.frames))
+        logger.warning("link.lost", extra={"url": self._shown_url, "unanswered": len(self._waiting)})
+        self._reconnecting = asyncio.get_running_loop().create_task(self._reconnect(), name="palaver-link")
+
+    async def _reconnect(self) -> None:
+        while True:
+            try:
+                await self._connect()
+            except (OSError, hiredis.HiredisError) as error:
+                pause = self._backoff * random.uniform(0.5, 1.0)
+                self._backoff = min(self._backoff * 2, BACKOFF_SECONDS[1])
+                logger.warning(
+                    "link.unreachable", extra={"url": self._shown_url, "error": type(error).__name__}
+                )
+                await asyncio.sleep(pause)
+            else:
+                logger.info("link.restored", extra={"url": self._shown_url})
+                return
+
+    async def _connect(self) -> None:
+        """Open a connection, greet, load the scripts, and write again what has no reply yet."""
+        async with asyncio.timeout(self._connect_seconds):
+            wire = await self._open()
+            try:
+                await self._greet(wire)
+            except BaseException:
+                wire.abort()
+                raise
+        wire.lost = lambda: self._lost(wire)
+        self._wire = wire
+        waiting, self._waiting = self._waiting, deque()
+        for frame in waiting:
+            if not frame.dropped:
+                wire.write(frame)
+
+    async def _open(self) -> _Wire:
+        loop, address = asyncio.get_running_loop(), self._address
+
+        def make() -> _Wire:
+            return _Wire(self._answered)
+
+        if address.path is not None:
+            _, wire = await loop.create_unix_connection(make, address.path)
+        else:
+            name = address.host if address.tls else None
+            _, wire = await loop.create_connection(
+                make, address.host, address.port, ssl=address.tls, server_hostname=name
+            )
+        return wire
+
+    async def _greet(self, wire: _Wire) -> None:
+        greeted: asyncio.Future[Replies] = asyncio.get_running_loop().create_future()
+        commands = [*(_pack(*words) for words in self._address.greeting), *self._scripts]
+
+        def done(replies: Replies) -> None:
+            if not greeted.done():
+                greeted.set_result(replies)
+
+        def lost() -> None:
+            if not greeted.done():
+                greeted.set_exception(ConnectionResetError("the connection was closed during the greeting"))
+
+        wire.lost = lost
+        wire.write(_Frame(b"".join(commands), len(commands), done))
+        for reply in await greeted:
+            if isinstance(reply, hiredis.ReplyError):
+                raise reply
+        if not wire.open:
+            raise ConnectionResetError("the connection was closed after the greeting")
+
+    def _watch_for_stalls(self) -> None:
+        """Replace a connection whose path died without a word; the resend rule makes that safe."""
+        wire = self._wire
+        if wire is not None and wire.frames and time.monotonic() - wire.frames[0].sent > self._stall_seconds:
+            logger.warning("link.stalled", extra={"url": self._shown_url, "seconds": self._stall_seconds})
+            wire.abort()
+        loop = asyncio.get_running_loop()
+        self._watch = loop.call_later(self._stall_seconds / 5, self._watch_for_stalls)
+
+
+def _pack(*words: str | bytes | int) -> bytes:
+    packed: bytes = hiredis.pack_command(words)  # type: ignore[arg-type] # its stub knows tuples of one word only
+    return packed
+
+
+def _ignored(*_: object) -> None:
+    """For what nobody needs to know."""
+
+
+def _logged(replies: Replies) -> None:
+    """For commands that nobody waits for."""
+    for reply in replies:
+        if isinstance(reply, hiredis.ReplyError):
+            logger.error("link.command_refused", extra={"reply": _word(reply)})
+
+
+def _word(reply: Exception) -> str:
+    """An error reply's first word; the others may quote arguments."""
+    return str(reply).partition(" ")[0]
+
+
+def _commands(operation: Operation[Any]) -> tuple[tuple[str | bytes | int, ...], ...]:
+    return (*(command.words for command in operation.before), operation.evalsha())
