@@ -6,7 +6,6 @@ from random import Random
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.unit.workers.ledgers import Connection, Job, claimed
 
 from palaver.shared.errors import (
     FencedError,
@@ -18,6 +17,7 @@ from palaver.shared.errors import (
 )
 from palaver.shared.ledger import Keys
 from palaver.workers.publisher import HIGH_WATER, Publisher, Writer
+from tests.unit.workers.ledgers import Connection, Job, claimed
 
 FOREVER = float("inf")
 
