@@ -1,0 +1,174 @@
+"""The house rules that a machine can hold: sizes, doors, addresses, reasons."""
+
+import ast
+import importlib
+import re
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from tests.processes import ROOT
+
+ROOMS = ("shared", "producer", "workers")
+LONGEST_FILE = 500
+LONGEST_FUNCTION = 60
+PERCENTILES = {90: 20, 95: 32}
+
+# The outermost boundaries, where an unknown error has to become an ended job, a log line or an exit code.
+BROAD_EXCEPTS: dict[str, str] = {}
+
+
+@cache
+def tracked() -> tuple[Path, ...]:
+    """Every file under version control, and those that would be."""
+    command = ("git", "ls-files", "--cached", "--others", "--exclude-standard")
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    if done.returncode:
+        pytest.skip("not a git checkout")
+    return tuple(path for line in done.stdout.splitlines() if (path := ROOT / line).is_file())
+
+
+def sources(*tops: str) -> Iterator[Path]:
+    for path in tracked():
+        if path.suffix == ".py" and path.relative_to(ROOT).parts[0] in tops:
+            yield path
+
+
+@cache
+def tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+def functions(*tops: str) -> Iterator[tuple[str, int]]:
+    """Name and length of every function, without its docstring and decorators."""
+    for path in sources(*tops):
+        for node in ast.walk(tree(path)):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                yield f"{path.relative_to(ROOT)}:{node.lineno} {node.name}", _lines(node)
+
+
+def _lines(node: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    length = (node.end_lineno or node.lineno) - node.lineno + 1
+    first = node.body[0]
+    if isinstance(first, ast.Expr) and ast.get_docstring(node) is not None:
+        length -= (first.end_lineno or first.lineno) - first.lineno + 1
+    return length
+
+
+def test_no_file_is_long() -> None:
+    long = {
+        str(path.relative_to(ROOT)): count
+        for path in sources(*ROOMS, "tests", "deploy", "requirements")
+        if (count := len(path.read_text(encoding="utf-8").splitlines())) > LONGEST_FILE
+    }
+    assert not long
+
+
+def test_no_function_is_long() -> None:
+    assert not [(name, count) for name, count in functions(*ROOMS, "tests") if count > LONGEST_FUNCTION]
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_nearly_all_functions_are_short(room: str) -> None:
+    lengths = sorted(count for _, count in functions(room))
+    for percentile, most in PERCENTILES.items():
+        assert lengths[len(lengths) * percentile // 100] <= most, f"p{percentile} of {room}"
+
+
+def test_only_boundaries_catch_everything() -> None:
+    found = {f"{path.relative_to(ROOT)}:{name}" for path in sources(*ROOMS) for name in _broad(tree(path))}
+    assert found == set(BROAD_EXCEPTS), "a new boundary needs its reason in BROAD_EXCEPTS"
+
+
+def _broad(module: ast.Module) -> Iterator[str]:
+    """Functions with a broad `except` that does not raise again."""
+    for function in ast.walk(module):
+        if not isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
+            continue
+        for node in ast.walk(function):
+            if isinstance(node, ast.ExceptHandler) and _catches_all(node) and not _raises_again(node):
+                yield function.name
+
+
+def _catches_all(handler: ast.ExceptHandler) -> bool:
+    names = handler.type.elts if isinstance(handler.type, ast.Tuple) else [handler.type]
+    return any(
+        n is None or (isinstance(n, ast.Name) and n.id in ("Exception", "BaseException")) for n in names
+    )
+
+
+def _raises_again(handler: ast.ExceptHandler) -> bool:
+    return isinstance(handler.body[-1], ast.Raise)
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_the_namespace_has_no_init(room: str) -> None:
+    assert not (ROOT / room / "palaver" / "__init__.py").exists(), "it would hide the other rooms"
+    assert (ROOT / room / "palaver" / room / "py.typed").exists()
+
+
+@pytest.mark.parametrize("path", [p for p in sources(*ROOMS) if p.name == "__init__.py"], ids=str)
+def test_a_door_names_all_that_it_opens(path: Path) -> None:
+    """A package's __init__ lists in __all__ what it imports, and has all that it lists; ruff sorts it."""
+    name = ".".join(path.relative_to(ROOT).parts[1:-1])
+    door = importlib.import_module(name)
+    opened = {
+        alias.asname or alias.name
+        for node in ast.walk(tree(path))
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("palaver.")
+        for alias in node.names
+    }
+    listed = getattr(door, "__all__", [])
+    assert {word for word in opened if not word.startswith("_")} <= set(listed), name
+    assert [word for word in listed if not hasattr(door, word)] == []
+
+
+# Spelled so that this file does not find itself.
+_MACHINE = (r"/wo" r"rk/", r"/ro" r"ot/", r"/ho" r"me/", r"/Us" r"ers/", r"/opt/py" r"pi")
+_REGISTRY = (r"py" r"pi\.org", r"pythonhost" r"ed", r"artifact" r"ory", r"://[^ ]*/sim" r"ple\b")
+
+
+def test_no_machine_and_no_registry_is_named() -> None:
+    addresses = re.compile("|".join(_MACHINE + _REGISTRY))
+    found = {
+        str(path.relative_to(ROOT)): match[0]
+        for path in tracked()
+        if (match := addresses.search(path.read_bytes().decode("utf-8", "replace")))
+    }
+    assert not found
+
+
+def test_every_dependency_has_its_reason() -> None:
+    text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    declared = tomllib.loads(text)
+    tables = [declared["project"]["dependencies"], *declared["project"]["optional-dependencies"].values()]
+    tables += declared["dependency-groups"].values()
+    for requirement in (line for table in tables for line in table if not line.startswith("palaver[")):
+        assert re.search(re.escape(f'"{requirement}"') + r",\s+# \w", text), f"{requirement}: why?"
+
+
+def test_every_ruff_exception_has_its_reason() -> None:
+    text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    ignored = text.partition("ignore = [\n")[2].partition("\n]")[0]
+    rules = ignored.splitlines() + re.findall(
+        r'^"[^"]+" = \[.*$', text.partition("per-file-ignores]\n")[2], re.M
+    )
+    assert rules
+    assert not [line for line in rules if "#" not in line]
+
+
+def test_the_locks_are_of_this_pyproject() -> None:
+    command = (sys.executable, ROOT / "requirements" / "lock.py", "--check")
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize("folder", ["producer", "workers", "tests", "deploy"])
+def test_every_top_folder_has_a_page(folder: str) -> None:
+    page = (ROOT / folder / "README.md").read_text(encoding="utf-8")
+    assert len(page.splitlines()) <= 70, "at most a page"
