@@ -1,0 +1,84 @@
+"""What is shipped: the wheel, installed where the checkout is not, and the source distribution."""
+
+import subprocess
+import sys
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from tests.processes import ROOT, clean_environment
+
+SHIPPED = ("palaver/shared/py.typed", "palaver/producer/py.typed", "palaver/workers/py.typed")
+
+
+def run(*command: str | Path, cwd: Path = ROOT) -> str:
+    """What a command prints; it must succeed."""
+    done = subprocess.run(
+        command, cwd=cwd, env=clean_environment(), capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout.strip()
+
+
+def build(target: str, folder: Path, source: Path = ROOT) -> Path:
+    """Build "wheel" or "sdist" with the backend that is installed here, without a network."""
+    script = f"from hatchling import build; print(build.build_{target}({str(folder)!r}))"
+    return folder / run(sys.executable, "-c", script, cwd=source).split()[-1]
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build("wheel", tmp_path_factory.mktemp("wheel"))
+
+
+@pytest.fixture(scope="module")
+def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A new environment into which pip installed the wheel; of ours it sees the dependencies alone."""
+    folder = tmp_path_factory.mktemp("installed")
+    run(sys.executable, "-m", "venv", folder)
+    python = folder / "bin" / "python"
+    run(python, "-m", "pip", "install", "-q", "--no-index", "--no-deps", wheel)
+    where = "import sysconfig; print(sysconfig.get_path('purelib'))"
+    # A folder in a .pth file adds our dependencies, but not the .pth of our own editable install.
+    Path(run(python, "-c", where), "dependencies.pth").write_text(run(sys.executable, "-c", where))
+    return folder / "bin"
+
+
+def test_the_wheel_holds_all_that_runs(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        inside = set(archive.namelist())
+    in_tree = {
+        str(path.relative_to(ROOT / room))
+        for room in ("shared", "producer", "workers")
+        for path in (ROOT / room / "palaver").rglob("*")
+        if path.is_file() and path.suffix != ".pyc"
+    }
+    assert in_tree <= inside
+    assert set(SHIPPED) <= inside
+    assert any(name.endswith(".lua") for name in inside)
+    assert not {name for name in inside if name.startswith(("tests", "shared", "palaver/__init__"))}
+
+
+def test_an_install_of_the_wheel_imports_and_runs(installed: Path) -> None:
+    code = """
+import palaver.shared.schemas, palaver.producer, palaver.workers
+from palaver.shared.ledger import operations
+home = palaver.shared.__file__
+assert "installed" in home and "site-packages" in home, home
+assert palaver.shared.schemas.documents()
+print("imported")
+"""
+    assert run(installed / "python", "-I", "-c", code) == "imported"
+
+
+def test_the_source_distribution_builds_the_same_wheel(wheel: Path, tmp_path: Path) -> None:
+    with tarfile.open(build("sdist", tmp_path)) as archive:
+        archive.extractall(tmp_path, filter="data")
+    (source,) = (path for path in tmp_path.iterdir() if path.is_dir())
+    for name in ("Makefile", "LICENSE", "tests/conftest.py", "deploy/compose.yaml", "requirements/all.txt"):
+        assert (source / name).is_file(), name
+    again = build("wheel", tmp_path, source)
+    with zipfile.ZipFile(wheel) as first, zipfile.ZipFile(again) as second:
+        assert first.namelist() == second.namelist()
