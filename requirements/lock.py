@@ -29,6 +29,7 @@ def locks(project: dict[str, Any]) -> dict[str, list[str]]:
     return {
         "test": ["--extra", "all", "--group", "test"],
         "base": [],
+        "service": ["--extra", "worker", "--extra", "flower"],  # the container image
         **{extra: ["--extra", extra] for extra in extras},
     }
 
