@@ -94,8 +94,8 @@ class OpenAIDialect:
         return messages
 
     def _message(self, message: Message) -> dict[str, Any]:
-        sent = message.payload()
-        sent.pop("reasoning", None)
+        given = message.payload()
+        sent = {name: value for name, value in given.items() if value is not None and name != "reasoning"}
         sent.setdefault("content", None)
         if message.role is Role.DEVELOPER and not self._flavour.developer_role:
             sent["role"] = "system"

@@ -4,10 +4,11 @@ The common chunk is decoded by type, skipping everything else. Whatever does not
 list as content, a number as text) goes through `json` and ends in the same structs.
 """
 
-import json
 from typing import Any
 
 import msgspec
+
+from palaver.workers.providers.lenient import dictionaries, dictionary, integer, text
 
 
 class Function(msgspec.Struct, gc=False):
@@ -33,6 +34,7 @@ class Delta(msgspec.Struct, gc=False):
     reasoning: str | None = None
     refusal: str | None = None
     tool_calls: list[Fragment] | None = None
+    function_call: Function | None = None  # the one call of the older format
 
 
 class Choice(msgspec.Struct, gc=False):
@@ -58,28 +60,14 @@ class Chunk(msgspec.Struct, gc=False):
 decode_chunk = msgspec.json.Decoder(Chunk).decode
 
 
-def lenient_json(data: bytes) -> Any:
-    """JSON as servers send it: bad UTF-8 replaced, control characters and half surrogates let through.
-
-    Raises ValueError.
-    """
-    try:
-        return json.loads(data.decode("utf-8", "replace"), strict=False)
-    except RecursionError:
-        raise ValueError("nested too deeply") from None
-
-
 def lenient_chunk(document: dict[str, Any]) -> Chunk:
     """A chunk from any JSON object: values of the wrong type are brought into shape or left out."""
-    choices = document.get("choices")
     return Chunk(
-        choices=[_choice(item) for item in choices if isinstance(item, dict)]
-        if isinstance(choices, list)
-        else None,
-        usage=_dict(document.get("usage")),
-        model=_text(document.get("model")),
+        choices=[_choice(item) for item in dictionaries(document.get("choices"))],
+        usage=dictionary(document.get("usage")),
+        model=text(document.get("model")),
         error=document.get("error"),
-        x_groq=_dict(document.get("x_groq")),
+        x_groq=dictionary(document.get("x_groq")),
     )
 
 
@@ -96,8 +84,8 @@ def _choice(item: dict[str, Any]) -> Choice:
     return Choice(
         delta=_delta(item.get("delta")),
         message=_delta(item.get("message")),
-        finish_reason=_text(item.get("finish_reason")),
-        index=_int(item.get("index")),
+        finish_reason=text(item.get("finish_reason")),
+        index=integer(item.get("index")),
         error=item.get("error"),
     )
 
@@ -106,15 +94,13 @@ def _delta(item: Any) -> Delta | None:
     if not isinstance(item, dict):
         return None
     content = item.get("content")
-    thought = _text(item.get("reasoning_content")) or _text(item.get("reasoning"))
-    calls = item.get("tool_calls")
-    if not isinstance(calls, list):
-        calls = [{"index": 0, "function": item["function_call"]}] if item.get("function_call") else []
+    thought = text(item.get("reasoning_content")) or text(item.get("reasoning"))
     return Delta(
         content=_joined(content, "text"),
         reasoning_content=thought or _joined(content, "thinking"),
-        refusal=_text(item.get("refusal")),
-        tool_calls=[_fragment(call) for call in calls if isinstance(call, dict)] or None,
+        refusal=text(item.get("refusal")),
+        tool_calls=[_fragment(call) for call in dictionaries(item.get("tool_calls"))] or None,
+        function_call=_function(item.get("function_call")),
     )
 
 
@@ -123,36 +109,24 @@ def _joined(content: Any, kind: str) -> str | None:
     again.
     """
     if not isinstance(content, list):
-        return _text(content) if kind == "text" else None
+        return text(content) if kind == "text" else None
     texts = []
     for part in content:
         if isinstance(part, dict) and part.get("type") == kind:
             value = part.get(kind)
-            texts.append((_joined(value, "text") if isinstance(value, list) else _text(value)) or "")
+            texts.append((_joined(value, "text") if isinstance(value, list) else text(value)) or "")
     return "".join(texts)
 
 
 def _fragment(call: dict[str, Any]) -> Fragment:
-    function = call.get("function")
-    function = function if isinstance(function, dict) else call
-    arguments = function.get("arguments")
-    return Fragment(
-        index=_int(call.get("index")),
-        id=_text(call.get("id")),
-        function=Function(
-            name=_text(function.get("name")),
-            arguments=arguments if isinstance(arguments, str | dict) else None,
-        ),
+    function = _function(call.get("function")) or _function(call)
+    return Fragment(index=integer(call.get("index")), id=text(call.get("id")), function=function)
+
+
+def _function(item: Any) -> Function | None:
+    if not isinstance(item, dict):
+        return None
+    arguments = item.get("arguments")
+    return Function(
+        name=text(item.get("name")), arguments=arguments if isinstance(arguments, str | dict) else None
     )
-
-
-def _text(value: Any) -> str | None:
-    return value if isinstance(value, str) else None
-
-
-def _int(value: Any) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
-
-
-def _dict(value: Any) -> dict[str, Any] | None:
-    return value if isinstance(value, dict) else None

@@ -7,14 +7,15 @@ from typing import Any, Final
 from palaver.shared.errors import MalformedStreamError, PalaverError
 from palaver.workers.providers.answer import MAX_RAW_BYTES, Answer, is_json
 from palaver.workers.providers.errors import stream_error
+from palaver.workers.providers.lenient import lenient_json
 from palaver.workers.providers.openai_chunk import (
     Choice,
     Chunk,
     Delta,
+    Function,
     decode_chunk,
     error_in,
     lenient_chunk,
-    lenient_json,
 )
 from palaver.workers.providers.parts import MetadataPart, Part, RawPart, TextDelta, ToolCallPart
 from palaver.workers.providers.sse import MAX_EVENT_BYTES, ServerEvent, SseDecoder
@@ -226,18 +227,17 @@ def _only_text(chunk: Chunk) -> str | None:
     delta = choice.delta
     if delta is None or choice.finish_reason or choice.index or choice.error:
         return None
-    if delta.tool_calls or delta.reasoning_content or delta.reasoning:
+    if delta.tool_calls or delta.function_call or delta.reasoning_content or delta.reasoning:
         return None
     return delta.content
 
 
 def _add_calls(delta: Delta, tools: ToolCallMerger) -> None:
     for call in delta.tool_calls or ():
-        function = call.function
-        if function is None:
-            tools.feed(call.index, call.id, None, None)
-        else:
-            tools.feed(call.index, call.id, function.name, function.arguments)
+        function = call.function or Function()
+        tools.feed(call.index, call.id, function.name, function.arguments)
+    if delta.function_call is not None:
+        tools.feed(0, None, delta.function_call.name, delta.function_call.arguments)
 
 
 def _told(choice: Choice) -> dict[str, Any]:
