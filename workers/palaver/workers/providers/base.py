@@ -22,7 +22,7 @@ from palaver.workers.providers.parts import Part, WarningPart
 
 _LARGEST_ERROR_BODY = 64 * 1024
 _LARGEST_LIST_BODY = 8 * 1024 * 1024
-_PATIENCE_AFTER_END = 0.05  # seconds for the HTTP end of an answer that is already whole
+_PATIENCE_AFTER_END = 0.25  # seconds for the HTTP end of an answer that is already whole
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -170,12 +170,12 @@ class HttpProvider(Provider):
 
     async def stream(self, request: GenerationRequest) -> AsyncIterator[list[Part]]:
         """See `Provider.stream`."""
-        asked = self.dialect.request(request)
-        decoder = self.dialect.decoder(request)
-        if asked.warnings:
-            yield list(asked.warnings)
-        http_request = self._http_request("POST", asked.path, asked.body, request.timeouts)
         try:
+            asked = self.dialect.request(request)
+            decoder = self.dialect.decoder(request)
+            if asked.warnings:
+                yield list(asked.warnings)
+            http_request = self._http_request("POST", asked.path, asked.body, request.timeouts)
             async with self.http.stream(http_request) as response:
                 await self._raise_for_status(response)
                 try:
