@@ -22,6 +22,7 @@ from palaver.shared.ledger.replies import (
     Submitted,
 )
 from palaver.shared.ledger.scripts import Script, load, script_names
+from palaver.shared.ledger.subscriptions import Inbox, Notice, Signal, Subscriptions
 from palaver.shared.ledger.sync_ledger import SyncLedger
 from palaver.shared.ledger.views import Announcement, JobView, LogBounds, Snapshot
 
@@ -35,10 +36,12 @@ __all__ = [
     "Dispatch",
     "Expired",
     "Finished",
+    "Inbox",
     "JobView",
     "Keys",
     "LogBounds",
     "NotClaimed",
+    "Notice",
     "Operation",
     "Query",
     "Refused",
@@ -46,9 +49,11 @@ __all__ = [
     "Renewed",
     "Retention",
     "Script",
+    "Signal",
     "Snapshot",
     "Stored",
     "Submitted",
+    "Subscriptions",
     "SyncLedger",
     "load",
     "operations",

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Self
 
 import redis.asyncio
+from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import ResponseError
 
 from palaver.shared.errors import ErrorInfo, JobNotFoundError, PalaverError
@@ -32,6 +33,7 @@ class AsyncLedger:
         self.settings = settings
         self.keys = Keys(settings.namespace)
         self.retention = Retention.of(settings)
+        self._own = client is None
         self._client = connections.async_client(settings) if client is None else client
         self._client.response_callbacks.clear()
 
@@ -44,6 +46,12 @@ class AsyncLedger:
     async def aclose(self) -> None:
         """Close the connections. The ledger may be used again; it then opens new ones."""
         await self._client.aclose()
+
+    def listening_connection(self) -> AbstractConnection:
+        """A connection of its own, not yet open, on which to wait for messages without end."""
+        client = connections.listening_client(self.settings) if self._own else self._client
+        connection: AbstractConnection = client.connection_pool.make_connection()  # type: ignore[no-untyped-call]
+        return connection
 
     async def check(self) -> None:
         """Raises LedgerUnavailableError if Redis does not answer."""
