@@ -87,7 +87,7 @@ class Subscriptions:
     async def aclose(self) -> None:
         """Close the connection. Inboxes get nothing any more."""
         if self._pump is not None:
-            # Besides the cancel, because a wait_for swallows one that comes together with a message (Python 3.11).
+            # Besides the cancel: a wait_for of Python 3.11 swallows one that comes together with a message.
             self._closing = True
             self._pump.cancel()
             with contextlib.suppress(asyncio.CancelledError):
