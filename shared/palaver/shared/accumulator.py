@@ -119,8 +119,9 @@ class Accumulator:
         """Take an event; the chunks that it adds to the stream, mostly one or none."""
         if self.job_id is None:
             self.job_id = event.job_id
-        known = event.job_id != self.job_id or (event.seq <= self.seq and not isinstance(event, Resync))
-        if known or self.done:
+        # What a reader makes itself, a resync and the end after it, has no seq of its own.
+        old = event.seq <= self.seq and not isinstance(event, Resync | StreamEnd)
+        if event.job_id != self.job_id or old or self.done:
             return ()
         self.seq = event.seq
         self.attempt = max(self.attempt, event.attempt)

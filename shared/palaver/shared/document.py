@@ -83,8 +83,8 @@ class Document(BaseModel):
             yield name, value if shown else _Shape(shape(value))
 
     def to_json(self) -> bytes:
-        """The document as UTF-8 JSON, without the fields that are null."""
-        return self.__pydantic_serializer__.to_json(self, exclude_none=True)
+        """The document as UTF-8 JSON, without the optional fields that are None."""
+        return self.__pydantic_serializer__.to_json(self)
 
 
 def validation_error(error: pydantic.ValidationError, *, prefix: str = "") -> ValidationError:
@@ -128,7 +128,9 @@ def _reason(item: Any) -> str:
     kind, context = item["type"], item.get("ctx", {})
     if kind in _LIMITS:
         name, words = _LIMITS[kind]
-        return f"must be {words} {context[name]}, not {shape(item['input'])}"
+        bound = context[name]
+        bound = int(bound) if float(bound).is_integer() else bound
+        return f"must be {words} {bound}, not {shape(item['input'])}"
     if kind == "missing":
         return "is required"
     if kind == "extra_forbidden":

@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from palaver.shared.document import Document
 from palaver.shared.error_tree import InternalError, PalaverError, error_class
-from palaver.shared.plain import JsonObject, plain, shape
+from palaver.shared.plain import JsonObject, optional, plain, shape
 
 
 class ErrorInfo(Document):
@@ -22,9 +22,9 @@ class ErrorInfo(Document):
     message: str
     retryable: bool = False
     http_status: int = 500
-    job_id: str | None = None
-    provider: str | None = None
-    param: str | None = None
+    job_id: str | None = optional()
+    provider: str | None = optional()
+    param: str | None = optional()
     details: JsonObject = Field(default_factory=dict)
 
     @classmethod

@@ -68,6 +68,8 @@ class PalaverError(Exception):
     param: str | None = None
     status_code: int | None = None
     retry_after: float | None = None
+    response: Any = None
+    """What there is of the answer, for whoever catches the error; it does not travel with it."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)

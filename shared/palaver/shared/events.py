@@ -9,7 +9,7 @@ from pydantic import ConfigDict, Field
 from palaver.shared.document import Document
 from palaver.shared.errors import ErrorInfo, ValidationError
 from palaver.shared.jobs import Status
-from palaver.shared.plain import Flag, Integer, JsonObject, JsonValue, Real, Text, shape
+from palaver.shared.plain import Flag, Integer, JsonObject, JsonValue, Real, Text, optional, shape
 from palaver.shared.responses import ChatResponse, Usage
 
 Count = Annotated[Integer, Field(ge=0)]
@@ -36,10 +36,6 @@ class BaseEvent(Document):
     attempt: Count = 0
     time: Real = 0.0
 
-    def to_json(self) -> bytes:
-        """The event as it stands in the log."""
-        return self.__pydantic_serializer__.to_json(self, exclude_unset=False, exclude_none=True)
-
 
 class JobQueuedData(Data):
     """`position`: jobs ahead in this session."""
@@ -57,8 +53,8 @@ class JobQueued(BaseEvent):
 class StreamStartData(Data):
     """`offset`: Unicode code points of the text that stay; at 0 readers drop all they have of the job."""
 
-    model: Text | None = None
-    provider: Text | None = None
+    model: Text | None = optional()
+    provider: Text | None = optional()
     offset: Count = 0
     metadata: JsonObject = Field(default_factory=dict)
 
@@ -74,7 +70,7 @@ class DeltaData(Data):
     """A piece of text; `raw` is the provider's event, if asked for."""
 
     delta: Text
-    raw: JsonValue = None
+    raw: JsonValue = optional()
 
 
 class TextChunk(BaseEvent):
@@ -95,7 +91,7 @@ class ContentData(Data):
     """An object and what it is."""
 
     content_type: Text
-    data: JsonValue = None
+    data: JsonValue = optional()
 
 
 class Content(BaseEvent):
@@ -124,8 +120,8 @@ class ToolResultData(Data):
     """What the tool answered to the call of this id."""
 
     id: Text
-    name: Text | None = None
-    content: JsonValue = None
+    name: Text | None = optional()
+    content: JsonValue = optional()
     is_error: Flag = False
 
 
@@ -140,7 +136,7 @@ class WidgetData(Data):
     """A component's kind and its data."""
 
     widget_type: Text
-    data: JsonValue = None
+    data: JsonValue = optional()
 
 
 class Widget(BaseEvent):
@@ -154,8 +150,8 @@ class ProgressData(Data):
     """So much of so much is done."""
 
     done: Count = 0
-    total: Count | None = None
-    message: Text | None = None
+    total: Count | None = optional()
+    message: Text | None = optional()
 
 
 class Progress(BaseEvent):
@@ -169,7 +165,7 @@ class WarningData(Data):
     """`code` is stable, `param` names the field concerned."""
 
     code: Text
-    param: Text | None = None
+    param: Text | None = optional()
     message: Text = ""
 
 
@@ -185,7 +181,7 @@ class RetryData(Data):
 
     error: ErrorInfo
     delay: Annotated[Real, Field(ge=0)] = 0.0
-    model: Text | None = None
+    model: Text | None = optional()
 
 
 class Retry(BaseEvent):
@@ -215,12 +211,12 @@ class StreamEndData(Data):
     """How the job ended: `response` if it completed, else `error` with the partial `text` and `reasoning`."""
 
     status: Literal[Status.COMPLETED, Status.FAILED, Status.CANCELLED, Status.EXPIRED]
-    response: ChatResponse | None = None
-    error: ErrorInfo | None = None
-    text: Text | None = None
-    reasoning: Text | None = None
-    usage: Usage | None = None
-    finish_reason: Text | None = None
+    response: ChatResponse | None = optional()
+    error: ErrorInfo | None = optional()
+    text: Text | None = optional()
+    reasoning: Text | None = optional()
+    usage: Usage | None = optional()
+    finish_reason: Text | None = optional()
 
 
 class StreamEnd(BaseEvent):

@@ -21,7 +21,7 @@ from palaver.shared.names import (
     valid_session_id,
 )
 from palaver.shared.params import ChatParams, ReasoningOptions
-from palaver.shared.plain import Flag, Integer, JsonObject, Real, Text, measure, shape
+from palaver.shared.plain import Flag, Integer, JsonObject, Real, Text, measure, optional, shape
 from palaver.shared.tools import FunctionTool, ToolChoice
 
 MAX_DOCUMENT_BYTES: Final = 4 * 1024 * 1024
@@ -107,7 +107,7 @@ class Timeouts(Document):
     deadline).
     """
 
-    total: Seconds | None = None
+    total: Seconds | None = optional()
     connect: Seconds = 60.0
     read: Seconds = 60.0
 
@@ -144,7 +144,7 @@ class CachePolicy(Document):
     one.
     """
 
-    ttl: Seconds | None = None
+    ttl: Seconds | None = optional()
 
 
 def _web_address(value: str) -> str:
@@ -186,31 +186,31 @@ class ChatJob(Document):
 
     job_id: JobId = Field(default_factory=new_job_id)
     messages: list[Message]
-    history: list[Message] | Literal["session"] | None = None
-    system: Text | None = None
-    model: Annotated[Text | list[Text] | None, BeforeValidator(_models)] = None
+    history: list[Message] | Literal["session"] | None = optional()
+    system: Text | None = optional()
+    model: Annotated[Text | list[Text] | None, BeforeValidator(_models)] = optional()
     params: ChatParams = Field(default_factory=ChatParams)
-    tools: Annotated[list[FunctionTool], BeforeValidator(_tools)] | None = None
-    tool_choice: ToolChoice | None = None
-    parallel_tool_calls: Flag | None = None
-    reasoning: ReasoningOptions | None = None
-    session_id: SessionId | None = None
-    user: Name | None = None
-    tenant: Key | None = None
+    tools: Annotated[list[FunctionTool], BeforeValidator(_tools)] | None = optional()
+    tool_choice: ToolChoice | None = optional()
+    parallel_tool_calls: Flag | None = optional()
+    reasoning: ReasoningOptions | None = optional()
+    session_id: SessionId | None = optional()
+    user: Name | None = optional()
+    tenant: Key | None = optional()
     priority: Annotated[Integer, Field(ge=0, le=9)] = DEFAULT_PRIORITY
     deadline: Annotated[Real, Field(ge=1, le=MAX_DEADLINE)] = DEFAULT_DEADLINE
-    run_at: Annotated[Real, Field(ge=0, le=_LATEST_RUN)] | None = None
+    run_at: Annotated[Real, Field(ge=0, le=_LATEST_RUN)] | None = optional()
     timeouts: Timeouts = Field(default_factory=Timeouts)
     max_retries: Annotated[Integer, Field(ge=0, le=100)] = 2
-    idempotency_key: Key | None = None
+    idempotency_key: Key | None = optional()
     on_busy: OnBusy = OnBusy.ENQUEUE
-    complete: Completion | None = None
-    cache: CachePolicy | None = None
-    agent: Key | None = None
+    complete: Completion | None = optional()
+    cache: CachePolicy | None = optional()
+    agent: Key | None = optional()
     files: list[Key] = Field(default_factory=list)
-    webhook: Annotated[Text, Field(max_length=2048), AfterValidator(_web_address)] | None = None
+    webhook: Annotated[Text, Field(max_length=2048), AfterValidator(_web_address)] | None = optional()
     metadata: JsonObject = Field(default_factory=dict)
-    retry_of: JobId | None = None
+    retry_of: JobId | None = optional()
 
     @model_validator(mode="before")
     @classmethod

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final, Literal, Self, TypeAlias
 from pydantic import BeforeValidator, ConfigDict, Discriminator, Field, Tag, field_validator, model_validator
 
 from palaver.shared.document import Document, refuse
-from palaver.shared.plain import JsonObject, Text, plain, plain_object, shape
+from palaver.shared.plain import JsonObject, Text, optional, plain, plain_object, shape
 
 LONGEST_INPUT: Final = 4096
 """Characters of a `ChatInput` message after stripping."""
@@ -52,7 +52,7 @@ class ImageURL(_Open):
     """Where an image is: an http(s) address or a `data:` URL."""
 
     url: Annotated[Text, Field(min_length=1)]
-    detail: Text | None = None
+    detail: Text | None = optional()
 
 
 class ImagePart(_Open):
@@ -135,12 +135,12 @@ class Message(_Open):
     """
 
     role: Annotated[Role, BeforeValidator(_role)]
-    content: Content = None
-    name: Text | None = None
-    tool_calls: list[ToolCall] | None = None
-    tool_call_id: Text | None = None
-    reasoning: Text | None = None
-    metadata: JsonObject | None = None
+    content: Content = optional()
+    name: Text | None = optional()
+    tool_calls: list[ToolCall] | None = optional()
+    tool_call_id: Text | None = optional()
+    reasoning: Text | None = optional()
+    metadata: JsonObject | None = optional()
 
     @model_validator(mode="after")
     def _has_content(self) -> Self:
@@ -185,7 +185,7 @@ class ChatInput(Document):
     """
 
     message: Text
-    system_prompt: Text | None = None
+    system_prompt: Text | None = optional()
 
     @field_validator("message")
     @classmethod

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Final, Literal, Self
 from pydantic import BeforeValidator, Field, model_validator
 
 from palaver.shared.document import Document
-from palaver.shared.plain import Flag, Integer, JsonObject, Real, Text, shape
+from palaver.shared.plain import Flag, Integer, JsonObject, Real, Text, optional, shape
 
 Effort = Literal["minimal", "low", "medium", "high", "xhigh"]
 DEFAULT_EFFORT: Final[Effort] = "medium"
@@ -20,8 +20,8 @@ class ReasoningOptions(Document):
     """
 
     enabled: Flag = True
-    effort: Effort | None = None
-    max_tokens: Annotated[Integer, Field(ge=1)] | None = None
+    effort: Effort | None = optional()
+    max_tokens: Annotated[Integer, Field(ge=1)] | None = optional()
 
     @model_validator(mode="before")
     @classmethod
@@ -56,21 +56,23 @@ class ChatParams(Document):
     counts of a stream.
     """
 
-    temperature: Annotated[Real, Field(ge=0, le=2)] | None = None
-    top_p: Annotated[Real, Field(ge=0, le=1)] | None = None
-    top_k: Annotated[Integer, Field(ge=1)] | None = None
-    max_tokens: Annotated[Integer, Field(ge=1)] | None = None
-    stop: Annotated[list[Text], BeforeValidator(_stop, json_schema_input_type=str | list[str])] | None = None
-    presence_penalty: Penalty | None = None
-    frequency_penalty: Penalty | None = None
+    temperature: Annotated[Real, Field(ge=0, le=2)] | None = optional()
+    top_p: Annotated[Real, Field(ge=0, le=1)] | None = optional()
+    top_k: Annotated[Integer, Field(ge=1)] | None = optional()
+    max_tokens: Annotated[Integer, Field(ge=1)] | None = optional()
+    stop: Annotated[list[Text], BeforeValidator(_stop, json_schema_input_type=str | list[str])] | None = (
+        optional()
+    )
+    presence_penalty: Penalty | None = optional()
+    frequency_penalty: Penalty | None = optional()
     logit_bias: (
         Annotated[dict[Text, Annotated[Real, Field(ge=-100, le=100)]], BeforeValidator(_token_keys)] | None
-    ) = None
-    user: Text | None = None
-    n: Annotated[Integer, Field(ge=1, le=128)] | None = None
-    seed: Annotated[Integer, Field(ge=-(2**63), lt=2**63)] | None = None
-    response_format: JsonObject | None = None
-    reasoning: ReasoningOptions | None = None
+    ) = optional()
+    user: Text | None = optional()
+    n: Annotated[Integer, Field(ge=1, le=128)] | None = optional()
+    seed: Annotated[Integer, Field(ge=-(2**63), lt=2**63)] | None = optional()
+    response_format: JsonObject | None = optional()
+    reasoning: ReasoningOptions | None = optional()
     extra: JsonObject = Field(default_factory=dict)
     include_usage: Flag = True
     return_raw: Flag = False

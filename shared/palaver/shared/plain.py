@@ -121,6 +121,18 @@ def _at(path: str) -> str:
     return f"at {path.lstrip('.')}: " if path else ""
 
 
+def optional() -> Any:
+    """A field that is left out of JSON when it is None.
+
+    Per field, because pydantic's `exclude_none` also drops nulls under keys that only the caller knows.
+    """
+    return Field(default=None, exclude_if=_is_none)
+
+
+def _is_none(value: object) -> bool:
+    return value is None
+
+
 JsonValue = Annotated[Any, PlainValidator(plain), WithJsonSchema({})]
 JsonObject = Annotated[dict[str, Any], PlainValidator(plain_object), WithJsonSchema({"type": "object"})]
 # Strict refuses booleans and strings; it takes integers for floats, as JSON does not tell them apart.

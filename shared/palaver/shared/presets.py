@@ -6,7 +6,7 @@ from pydantic import BeforeValidator, Field, SecretStr
 
 from palaver.shared.document import Document
 from palaver.shared.params import ChatParams
-from palaver.shared.plain import Flag, Integer, JsonObject, Real, Text, shape
+from palaver.shared.plain import Flag, Integer, JsonObject, Real, Text, optional, shape
 
 MAIN_PROTOCOL: Final = "__main__"
 """The original's name for the OpenAI dialect."""
@@ -21,10 +21,10 @@ def _secret(value: Any) -> Any:
 class PresetConfig(Document):
     """Defaults of a preset's jobs."""
 
-    top_k: Annotated[Integer, Field(ge=1)] | None = None
-    top_p: Annotated[Real, Field(ge=0, le=1)] | None = None
-    temperature: Annotated[Real, Field(ge=0, le=2)] | None = None
-    max_tokens: Annotated[Integer, Field(ge=1)] | None = None
+    top_k: Annotated[Integer, Field(ge=1)] | None = optional()
+    top_p: Annotated[Real, Field(ge=0, le=1)] | None = optional()
+    temperature: Annotated[Real, Field(ge=0, le=2)] | None = optional()
+    max_tokens: Annotated[Integer, Field(ge=1)] | None = optional()
     stream: Flag = True
     multimodal: Flag = False
 
@@ -39,7 +39,7 @@ class ModelPreset(Document):
 
     model: Annotated[Text, Field(min_length=1)]
     name: Annotated[Text, Field(min_length=1)] = "default"
-    base_url: Text | None = None
+    base_url: Text | None = optional()
     api_key: Annotated[SecretStr | None, BeforeValidator(_secret)] = Field(default=None, exclude=True)
     protocol: Annotated[Text, Field(min_length=1)] = MAIN_PROTOCOL
     config: PresetConfig = Field(default_factory=PresetConfig)

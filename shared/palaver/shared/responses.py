@@ -10,7 +10,7 @@ from palaver.shared.document import Document, refuse
 from palaver.shared.errors import ErrorInfo, PalaverError
 from palaver.shared.jobs import FinishReason
 from palaver.shared.messages import Role, ToolCall
-from palaver.shared.plain import Flag, Integer, JsonObject, JsonValue, Text, shape
+from palaver.shared.plain import Flag, Integer, JsonObject, JsonValue, Text, optional, shape
 
 Count = Annotated[Integer, Field(ge=0)]
 
@@ -22,9 +22,9 @@ class Usage(Document):
     beyond them is kept in `details`.
     """
 
-    input_tokens: Count | None = None
-    output_tokens: Count | None = None
-    total_tokens: Count | None = None
+    input_tokens: Count | None = optional()
+    output_tokens: Count | None = optional()
+    total_tokens: Count | None = optional()
     details: JsonObject = Field(default_factory=dict)
 
     @model_validator(mode="before")
@@ -103,16 +103,16 @@ class ChatResponse(Document):
 
     content: Text = ""
     success: Flag = True
-    error: Text | None = None
-    error_info: ErrorInfo | None = None
-    finish_reason: FinishReason | None = None
-    usage: Usage | None = None
-    model: Text | None = None
-    provider: Text | None = None
+    error: Text | None = optional()
+    error_info: ErrorInfo | None = optional()
+    finish_reason: FinishReason | None = optional()
+    usage: Usage | None = optional()
+    model: Text | None = optional()
+    provider: Text | None = optional()
     tool_calls: list[ToolCall] = Field(default_factory=list)
-    reasoning: Text | None = None
+    reasoning: Text | None = optional()
     metadata: JsonObject = Field(default_factory=dict)
-    raw: JsonValue = None
+    raw: JsonValue = optional()
 
     @model_validator(mode="before")
     @classmethod
@@ -185,9 +185,9 @@ class Response(Document):
     """Document 001's view of a response."""
 
     content: Text
-    token_count: Count | None = None
-    model_name: Text | None = None
-    reasoning: Text | None = None
+    token_count: Count | None = optional()
+    model_name: Text | None = optional()
+    reasoning: Text | None = optional()
 
     @classmethod
     def of(cls, response: ChatResponse) -> Self:
@@ -205,11 +205,11 @@ class ChatResult(Document):
 
     text: Text
     usage: Usage = Field(default_factory=Usage)
-    finish_reason: FinishReason | None = None
+    finish_reason: FinishReason | None = optional()
     tool_calls: list[ToolCall] = Field(default_factory=list)
-    reasoning: Text | None = None
-    model_name: Text | None = None
-    raw: JsonValue = None
+    reasoning: Text | None = optional()
+    model_name: Text | None = optional()
+    raw: JsonValue = optional()
 
     @classmethod
     def of(cls, response: ChatResponse) -> Self:
@@ -240,8 +240,8 @@ class UniResponse(Document):
 
     role: Literal[Role.ASSISTANT] = Role.ASSISTANT
     content: Text
-    usage: JsonObject | None = None
-    tool_calls: list[ToolCall] | None = None
+    usage: JsonObject | None = optional()
+    tool_calls: list[ToolCall] | None = optional()
 
     @classmethod
     def of(cls, response: ChatResponse) -> Self:

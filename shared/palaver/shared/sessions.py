@@ -7,7 +7,7 @@ from pydantic import ConfigDict, Field
 
 from palaver.shared.document import Document
 from palaver.shared.jobs import JobId, SessionId
-from palaver.shared.plain import Integer, JsonObject, Real, Text
+from palaver.shared.plain import Integer, JsonObject, Real, Text, optional
 
 _Count = Annotated[Integer, Field(ge=0)]
 
@@ -32,12 +32,12 @@ class SessionInfo(Document):
     session_id: SessionId
     status: SessionStatus = SessionStatus.ACTIVE
     seq: _Count = 0
-    active: JobId | None = None
+    active: JobId | None = optional()
     waiting: list[JobId] = Field(default_factory=list)
-    agent_path: Text | None = None
-    user: Text | None = None
-    anonymous_id: Text | None = None
-    tenant: Text | None = None
+    agent_path: Text | None = optional()
+    user: Text | None = optional()
+    anonymous_id: Text | None = optional()
+    tenant: Text | None = optional()
     context: JsonObject = Field(default_factory=dict)
-    created: Real | None = None
-    last_event: Real | None = None
+    created: Real | None = optional()
+    last_event: Real | None = optional()

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, model_validator
 
 from palaver.shared.document import Document
-from palaver.shared.plain import Flag, JsonObject, Text, shape
+from palaver.shared.plain import Flag, JsonObject, Text, optional, shape
 
 _ANY_ARGUMENTS: dict[str, Any] = {"type": "object", "properties": {}}
 
@@ -28,7 +28,7 @@ class FunctionTool(Document):
     """
 
     name: ToolName
-    description: Text | None = None
+    description: Text | None = optional()
     parameters: JsonObject = Field(default_factory=lambda: dict(_ANY_ARGUMENTS))
     strict: Flag = False
 
@@ -63,7 +63,7 @@ class ToolChoice(Document):
     """
 
     mode: Literal["auto", "required", "none", "function"]
-    name: ToolName | None = None
+    name: ToolName | None = optional()
 
     @model_validator(mode="before")
     @classmethod
