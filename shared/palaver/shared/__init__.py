@@ -33,6 +33,12 @@ if TYPE_CHECKING:
     from palaver.shared.sessions import SessionInfo, SessionStatus
     from palaver.shared.settings import Settings, redacted_url
     from palaver.shared.tools import FunctionTool, ToolChoice
+    from palaver.shared.validation import (
+        validate_chat_params,
+        validate_messages,
+        validate_model,
+        validate_stop,
+    )
 
 _HOMES: Final = {
     "accumulator": "Accumulator accumulate end_error",
@@ -50,6 +56,7 @@ _HOMES: Final = {
     "sessions": "SessionInfo SessionStatus",
     "settings": "Settings redacted_url",
     "tools": "FunctionTool ToolChoice",
+    "validation": "validate_chat_params validate_messages validate_model validate_stop",
 }
 _HOME_OF: Final = {name: home for home, names in _HOMES.items() for name in names.split()}
 
@@ -106,6 +113,10 @@ __all__ = [
     "queue_for",
     "redacted_url",
     "valid_session_id",
+    "validate_chat_params",
+    "validate_messages",
+    "validate_model",
+    "validate_stop",
 ]
 
 

@@ -48,6 +48,15 @@ class Document(BaseModel):
     # Nested documents then skip __init__ and report their place to the outermost one.
     __init__.__pydantic_base_init__ = True  # type: ignore[attr-defined]
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        problem = None
+        try:
+            super().__setattr__(name, value)
+        except pydantic.ValidationError as error:
+            problem = validation_error(error)
+        if problem is not None:
+            raise problem
+
     @classmethod
     def validated(cls, value: Any, *, at: str = "") -> Self:
         """The document of an instance or a mapping; errors name their place below `at`."""
@@ -135,6 +144,8 @@ def _reason(item: Any) -> str:
         return "is required"
     if kind == "extra_forbidden":
         return "is not a known field"
+    if kind == "frozen_instance":
+        return "cannot be changed: the document is immutable"
     if kind == "json_invalid":
         return "is not valid JSON"
     # members of enums are told by their values

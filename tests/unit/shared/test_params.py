@@ -4,7 +4,17 @@ from typing import Any
 
 import pytest
 
-from palaver.shared import ChatParams, FunctionTool, ModelPreset, ReasoningOptions, ToolChoice
+from palaver.shared import (
+    ChatParams,
+    FunctionTool,
+    ModelPreset,
+    ReasoningOptions,
+    ToolChoice,
+    validate_chat_params,
+    validate_messages,
+    validate_model,
+    validate_stop,
+)
 from palaver.shared.errors import ValidationError
 
 NAN = float("nan")
@@ -99,6 +109,30 @@ def test_all_wrong_fields_are_told() -> None:
 )
 def test_reasoning_forms(given: Any, expected: Any) -> None:
     assert ChatParams(reasoning=given).reasoning == expected
+
+
+class TestDocument004:
+    def test_what_is_fine_comes_back(self) -> None:
+        assert validate_chat_params(temperature=2, max_tokens=1).temperature == 2
+        assert validate_messages("hi")[0].content == "hi"
+        assert validate_model("a/b") == "a/b"
+        assert validate_stop("x") == ["x"]
+
+    @pytest.mark.parametrize("model", [None, "", " ", 5])
+    def test_models(self, model: Any) -> None:
+        with pytest.raises(ValidationError, match="model: "):
+            validate_model(model)
+
+    @pytest.mark.parametrize("stop", [None, "", [], [1]])
+    def test_stops(self, stop: Any) -> None:
+        with pytest.raises(ValidationError, match="stop: "):
+            validate_stop(stop)
+
+    def test_the_rest(self) -> None:
+        with pytest.raises(ValidationError, match="messages: "):
+            validate_messages([])
+        with pytest.raises(ValidationError, match="temperature: "):
+            validate_chat_params(temperature=True)
 
 
 class TestTools:

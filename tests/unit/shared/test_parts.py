@@ -195,6 +195,23 @@ class TestChatClient:
             )()
 
 
+class TestDocuments:
+    def test_they_do_not_change(self) -> None:
+        message: Any = Message(role="user", content="hi")
+        with pytest.raises(ValidationError, match="immutable") as caught:
+            message.content = "ho"
+        assert caught.value.param == "content"
+
+    def test_but_memory_does_and_stays_valid(self) -> None:
+        memory: Any = MemoryModel()
+        memory.messages = ["hi"]
+        assert memory.messages[0].role == "user"
+        with pytest.raises(ValidationError) as caught:
+            memory.messages = [{"role": "wizard", "content": "secret"}]
+        assert caught.value.param == "messages[0].role"
+        assert "secret" not in str(caught.value)
+
+
 def test_a_session() -> None:
     info = SessionInfo(session_id="s", seq=3, waiting=["j"])
     assert SessionInfo.model_validate_json(info.to_json()) == info
