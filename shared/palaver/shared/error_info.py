@@ -50,8 +50,9 @@ class ErrorInfo(Document):
         # Without __init__: a class may ask for arguments that only its own code knows.
         error = cls.__new__(cls)
         Exception.__init__(error, self.message)
-        fields = tuple(dict.fromkeys((*cls.fields, *self.details)))
-        state: dict[str, Any] = {"fields": fields} | dict.fromkeys(fields) | self.details
+        state: dict[str, Any] = {name: self.details.get(name) for name in cls.fields}
+        # Only what the class knows becomes an attribute; the rest is kept for whoever passes the error on.
+        state["unknown_details"] = {k: v for k, v in self.details.items() if k not in cls.fields}
         state |= self.model_dump(include=_COMMON)
         error.__dict__.update(state)
         return error
@@ -61,7 +62,7 @@ _COMMON = {"type", "code", "retryable", "http_status", "job_id", "provider", "pa
 
 
 def _details(error: PalaverError) -> dict[str, Any]:
-    details: dict[str, Any] = {}
+    details: dict[str, Any] = dict(error.unknown_details)
     for name in error.fields:
         value = getattr(error, name, None)
         if isinstance(value, BaseModel):

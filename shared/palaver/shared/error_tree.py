@@ -47,6 +47,8 @@ key.
 """
 
 import builtins
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 _registry: dict[str, type["PalaverError"]] = {}
@@ -68,6 +70,8 @@ class PalaverError(Exception):
     param: str | None = None
     status_code: int | None = None
     retry_after: float | None = None
+    unknown_details: Mapping[str, Any] = MappingProxyType({})
+    """What a class of a newer version told beyond the fields that are known here."""
     response: Any = None
     """What there is of the answer, for whoever catches the error; it does not travel with it."""
 

@@ -210,5 +210,8 @@ def test_a_very_long_message_is_cut() -> None:
 
 
 def test_a_document_of_a_newer_worker_is_read() -> None:
-    info = ErrorInfo.model_validate_json(b'{"type":"New","code":"new","message":"m","later":1}')
-    assert info.exception().code == "new"
+    info = ErrorInfo.model_validate_json(
+        b'{"type":"New","code":"new","message":"m","later":1,"details":{"degrees":3,"args":5}}'
+    )
+    error = info.exception()
+    assert (error.code, str(error), error.unknown_details) == ("new", "m", {"degrees": 3, "args": 5})
