@@ -43,14 +43,16 @@ clean: ## remove what the commands above made
 
 .venv/bin/python:
 	@test -n "$(PYTHON)" || { echo "Palaver needs Python 3.11 or newer with its venv module: install it, or say make PYTHON=/path/to/python" >&2; exit 1; }
-	$(PYTHON) -m venv .venv || { rm -rf .venv; echo "$(PYTHON) has no working venv (Debian and Ubuntu: apt install python3-venv)" >&2; exit 1; }
+	@$(PYTHON) -m venv .venv || { rm -rf .venv; echo "$(PYTHON) has no working venv (Debian and Ubuntu: apt install python3-venv)" >&2; exit 1; }
 
 # Stamps: a second run compares four dates and is done.
 .venv/.ready: pyproject.toml requirements/all.txt | .venv/bin/python
-	$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements/all.txt
-	$(BIN)/python -m pip install -q --disable-pip-version-check --no-build-isolation --no-deps -e .
+	@echo "Installing Palaver into .venv; this is done once."
+	@$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements/all.txt
+	@$(BIN)/python -m pip install -q --disable-pip-version-check --no-build-isolation --no-deps -e .
 	@touch $@
 
 .venv/.test: requirements/test.txt .venv/.ready
-	$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements/test.txt
+	@echo "Installing what the tests need."
+	@$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements/test.txt
 	@touch $@

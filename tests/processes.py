@@ -71,6 +71,13 @@ class Running:
                     raise ProcessEnded(f"{self.name}: no line like {pattern!r}, {why}\n{self.tail()}")
                 self._news.wait(left)
 
+    def drained(self, *, seconds: float = 10) -> None:
+        """Wait until all output of an ended process is in `lines`; no wait for one that runs."""
+        if self.process.poll() is None:
+            return
+        with self._news:
+            assert self._news.wait_for(lambda: self._closed, seconds), f"{self.name}: its output stays open"
+
     def tail(self, count: int = 40) -> str:
         """Its last lines."""
         return "\n".join(self.lines[-count:])

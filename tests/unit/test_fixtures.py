@@ -55,5 +55,5 @@ def test_a_missing_service_skips_or_fails(
         def test_skip(): pass
         """
     )
-    result = pytester.runpytest_inprocess("-p", "no:cacheprovider")
+    result = pytester.runpytest_inprocess("-p", "no:cacheprovider", "-p", "no:asyncio")
     result.assert_outcomes(**outcomes)
