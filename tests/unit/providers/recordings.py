@@ -1,0 +1,418 @@
+"""What model servers send, as bytes, and what it means. Hand-made after real servers."""
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from palaver.shared.errors import (
+    MalformedStreamError,
+    PalaverError,
+    RateLimitError,
+    ServerError,
+    StreamInterruptedError,
+)
+
+
+@dataclass(frozen=True)
+class Recording:
+    """One response body of one dialect (with decoder options), and what must come out of it."""
+
+    data: bytes
+    text: str = ""
+    reasoning: str = ""
+    reason: str | None = "stop"  # None: it fails
+    calls: tuple[tuple[str, str, Any], ...] = ()
+    tokens: int | None = None
+    error: type[PalaverError] | None = None
+    options: tuple[tuple[str, Any], ...] = ()
+    kind: str = "openai"
+
+
+def chunk(content: str | None = None, finish: Any = None, **more: Any) -> bytes:
+    delta = more.pop("delta", {"content": content} if content is not None else {})
+    choice = {"index": 0, "delta": delta, "finish_reason": finish}
+    return json.dumps({"model": "m", "choices": [choice], **more}).encode()
+
+
+def sse(*events: bytes, end: bytes = b"\n", prefix: bytes = b"data: ") -> bytes:
+    return b"".join(prefix + event + end * 2 for event in events)
+
+
+def fragments(*calls: dict[str, Any]) -> bytes:
+    return chunk(delta={"tool_calls": list(calls)})
+
+
+DONE = b"[DONE]"
+USAGE = {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5}
+HELLO = (chunk("Hel"), chunk("lo"))
+STOP = chunk(finish="stop")
+WEATHER = {"name": "weather", "arguments": '{"city":"Bern"}'}
+EMOJI = "a👩‍🚀语\u2028\u0085\ufeffz"
+
+
+def line(**fields: Any) -> bytes:
+    return json.dumps({"model": "m", "done": False, **fields}, ensure_ascii=False).encode() + b"\n"
+
+
+def said(text: str, **more: Any) -> bytes:
+    return line(message={"role": "assistant", "content": text, **more})
+
+
+LAST = line(done=True, done_reason="stop", prompt_eval_count=3, eval_count=2, total_duration=9)
+
+RECORDINGS: dict[str, Recording] = {
+    # the frame
+    "plain": Recording(sse(*HELLO, STOP, DONE), "Hello"),
+    "no space after data:": Recording(sse(*HELLO, STOP, DONE, prefix=b"data:"), "Hello"),
+    "byte order mark": Recording(b"\xef\xbb\xbf" + sse(*HELLO, STOP, DONE), "Hello"),
+    "CRLF": Recording(sse(*HELLO, STOP, DONE, end=b"\r\n"), "Hello"),
+    "CR": Recording(sse(*HELLO, STOP, DONE, end=b"\r"), "Hello"),
+    "comments, ids, retries": Recording(
+        b": OPENROUTER PROCESSING\n\nid: 7\nretry: 10\n" + sse(*HELLO) + b":\n\n" + sse(STOP, DONE), "Hello"
+    ),
+    "events with a name": Recording(
+        b"event: message\n" + sse(*HELLO, STOP) + b"event: done\n" + sse(DONE), "Hello"
+    ),
+    "data over several lines": Recording(
+        b'data: {"model":"m","choices":\ndata: [{"index":0,\ndata: "delta":{"content":"Hello"}}]}\n\n'
+        + sse(STOP, DONE),
+        "Hello",
+    ),
+    "raw UTF-8 and line separators": Recording(
+        sse(b'{"choices":[{"delta":{"content":"' + EMOJI.encode() + b'"}}]}', STOP, DONE), EMOJI
+    ),
+    "escaped characters": Recording(sse(chunk(EMOJI), STOP, DONE), EMOJI),
+    "last event without its blank line": Recording(sse(*HELLO, STOP) + b"data: [DONE]", "Hello"),
+    "empty data and pings": Recording(
+        b"data:\n\ndata: \n\nevent: ping\ndata: {}\n\n" + sse(*HELLO, STOP, DONE), "Hello"
+    ),
+    # the end
+    "[DONE] spaced": Recording(sse(*HELLO, STOP, b"  [DONE] "), "Hello"),
+    "[DONE] missing": Recording(sse(*HELLO, STOP), "Hello"),
+    "[DONE] and no finish reason": Recording(sse(*HELLO, DONE), "Hello"),
+    "finish reason empty, then given": Recording(
+        sse(chunk("Hello", ""), chunk(finish="length"), DONE), "Hello", reason="length"
+    ),
+    "finish reason absent": Recording(
+        sse(b'{"choices":[{"delta":{"content":"Hello"}}]}', STOP, DONE), "Hello"
+    ),
+    "finish reason with the last text": Recording(sse(chunk("Hel"), chunk("lo", "stop")), "Hello"),
+    "finish reason unknown": Recording(sse(*HELLO, chunk(finish="bored"), DONE), "Hello"),
+    "finish reason of another dialect": Recording(
+        sse(*HELLO, chunk(finish="max_tokens")), "Hello", reason="length"
+    ),
+    "content filter": Recording(
+        sse(*HELLO, chunk(finish="content_filter"), DONE), "Hello", reason="content_filter"
+    ),
+    "nothing said": Recording(sse(chunk(delta={"role": "assistant"}), STOP, DONE)),
+    # usage
+    "usage with empty choices": Recording(
+        sse(*HELLO, STOP, json.dumps({"choices": [], "usage": USAGE}).encode(), DONE), "Hello", tokens=5
+    ),
+    "usage on the last event": Recording(
+        sse(*HELLO, chunk(finish="stop", usage=USAGE), DONE), "Hello", tokens=5
+    ),
+    "usage after [DONE]": Recording(
+        sse(*HELLO, STOP, DONE, json.dumps({"choices": [], "usage": USAGE}).encode()), "Hello", tokens=5
+    ),
+    "usage on every event": Recording(
+        sse(
+            chunk("Hel", usage=None),
+            chunk("lo", usage={**USAGE, "total_tokens": 4}),
+            chunk(finish="stop", usage=USAGE),
+        ),
+        "Hello",
+        tokens=5,
+    ),
+    "usage of Groq": Recording(
+        sse(*HELLO, chunk(finish="stop", x_groq={"usage": USAGE}), DONE), "Hello", tokens=5
+    ),
+    "usage that makes no sense": Recording(
+        sse(*HELLO, chunk(finish="stop", usage={"prompt_tokens": -1}), DONE), "Hello"
+    ),
+    # text
+    "half a character in each delta": Recording(
+        sse(
+            *(
+                b'{"choices":[{"index":0,"delta":{"content":"%s"}}]}' % half
+                for half in (b"x\\ud83d", b"\\ude00y")
+            ),
+            STOP,
+        ),
+        "x😀y",
+    ),
+    "a half character alone": Recording(
+        sse(b'{"choices":[{"index":0,"delta":{"content":"x\\ud83d"}}]}', chunk("y"), STOP), "x\ufffdy"
+    ),
+    "bad UTF-8": Recording(sse(b'{"choices":[{"index":0,"delta":{"content":"x\xff"}}]}', STOP), "x\ufffd"),
+    "control characters": Recording(
+        sse(b'{"choices":[{"index":0,"delta":{"content":"a\x01\tb"}}]}', STOP), "a\x01\tb"
+    ),
+    "content as a list": Recording(
+        sse(
+            chunk(delta={"content": [{"type": "thinking", "thinking": [{"type": "text", "text": "hm"}]}]}),
+            chunk(delta={"content": [{"type": "text", "text": "Hel"}, {"type": "text", "text": "lo"}]}),
+            STOP,
+        ),
+        "Hello",
+        "hm",
+    ),
+    "refusal": Recording(sse(chunk(delta={"refusal": "I will not."}), STOP), "I will not."),
+    "other choices": Recording(
+        sse(json.dumps({"choices": [{"index": 1, "delta": {"content": "no"}}]}).encode(), *HELLO, STOP),
+        "Hello",
+    ),
+    "message repeated at the end": Recording(
+        sse(
+            *HELLO,
+            json.dumps({"choices": [{"message": {"content": "Hello"}, "finish_reason": "stop"}]}).encode(),
+        ),
+        "Hello",
+    ),
+    "1 MB in one event": Recording(
+        sse(chunk("é" * 100), chunk("x" * 2**20), STOP, DONE), "é" * 100 + "x" * 2**20
+    ),
+    # reasoning
+    "reasoning_content": Recording(
+        sse(chunk(delta={"reasoning_content": "hm"}), *HELLO, STOP), "Hello", "hm"
+    ),
+    "reasoning": Recording(sse(chunk(delta={"reasoning": "hm", "content": ""}), *HELLO, STOP), "Hello", "hm"),
+    "reasoning under both names": Recording(
+        sse(chunk(delta={"reasoning": "hm", "reasoning_content": "hm"}), *HELLO, STOP), "Hello", "hm"
+    ),
+    "think tags": Recording(
+        sse(*map(chunk, ("\n<th", "ink>h", "m</", "thi", "nk>", "Hel", "lo <think>")), STOP),
+        "Hello <think>",
+        "hm",
+        options=(("think_tags", True),),
+    ),
+    "think tags not asked for": Recording(sse(chunk("<think>hm</think>"), STOP), "<think>hm</think>"),
+    # tool calls
+    "tool call in fragments": Recording(
+        sse(
+            fragments(
+                {"index": 0, "id": "c1", "type": "function", "function": {"name": "weather", "arguments": ""}}
+            ),
+            fragments({"index": 0, "function": {"arguments": '{"city":'}}),
+            fragments({"index": 0, "function": {"arguments": '"Bern"}'}}),
+            chunk(finish="tool_calls"),
+            DONE,
+        ),
+        reason="tool_calls",
+        calls=(("c1", "weather", {"city": "Bern"}),),
+    ),
+    "tool calls interleaved": Recording(
+        sse(
+            fragments({"index": 1, "id": "b", "function": {"name": "two", "arguments": "{"}}),
+            fragments({"index": 0, "id": "a", "function": {"name": "one"}}),
+            fragments(
+                {"index": 1, "function": {"arguments": "}"}}, {"index": 0, "function": {"arguments": None}}
+            ),
+            chunk(finish="tool_calls"),
+        ),
+        reason="tool_calls",
+        calls=(("b", "two", {}), ("a", "one", {})),
+    ),
+    "id and name repeated with every fragment": Recording(
+        sse(
+            *(
+                fragments({"index": 0, "id": "c1", "function": {"name": "weather", "arguments": piece}})
+                for piece in ('{"ci', 'ty":"Bern"}')
+            ),
+            chunk(finish="tool_calls"),
+        ),
+        reason="tool_calls",
+        calls=(("c1", "weather", {"city": "Bern"}),),
+    ),
+    "one index for all calls": Recording(
+        sse(
+            fragments({"index": 0, "id": "a", "function": WEATHER}),
+            fragments({"index": 0, "id": "b", "function": WEATHER}),
+            STOP,
+        ),
+        reason="tool_calls",
+        calls=(("a", "weather", {"city": "Bern"}), ("b", "weather", {"city": "Bern"})),
+    ),
+    "no index": Recording(
+        sse(
+            fragments({"id": "a", "function": {"name": "weather", "arguments": '{"city"'}}),
+            fragments({"function": {"arguments": ':"Bern"}'}}),
+            fragments({"id": "b", "function": {"name": "time"}}),
+            STOP,
+        ),
+        reason="tool_calls",
+        calls=(("a", "weather", {"city": "Bern"}), ("b", "time", {})),
+    ),
+    "arguments as an object": Recording(
+        sse(
+            fragments({"index": 0, "id": "a", "function": {"name": "f", "arguments": {"x": [1, None]}}}), STOP
+        ),
+        reason="tool_calls",
+        calls=(("a", "f", {"x": [1, None]}),),
+    ),
+    "arguments that are no JSON": Recording(
+        sse(fragments({"index": 0, "id": "a", "function": {"name": "f", "arguments": "{oops"}}), STOP),
+        reason="tool_calls",
+        calls=(("a", "f", "{oops"),),
+    ),
+    "arguments cut by the length limit": Recording(
+        sse(
+            fragments({"index": 0, "id": "a", "function": {"name": "f", "arguments": '{"x": 1'}}),
+            chunk(finish="length"),
+        ),
+        reason="length",
+    ),
+    "the call whole once more at the end": Recording(
+        sse(
+            fragments({"index": 0, "id": "a", "function": {"name": "weather"}}),
+            fragments({"index": 0, "function": {"arguments": WEATHER["arguments"]}}),
+            fragments({"index": 0, "id": "a", "function": WEATHER}),
+            STOP,
+        ),
+        reason="tool_calls",
+        calls=(("a", "weather", {"city": "Bern"}),),
+    ),
+    "function_call of old": Recording(
+        sse(
+            chunk(delta={"function_call": {"name": "weather", "arguments": '{"city"'}}),
+            chunk(delta={"function_call": {"arguments": ':"Bern"}'}}),
+            chunk(finish="function_call"),
+        ),
+        reason="tool_calls",
+        calls=(("call_", "weather", {"city": "Bern"}),),
+    ),
+    # whole bodies
+    "a JSON body": Recording(
+        b'\n{"model":"m","choices":[{"index":0,"message":{"role":"assistant","content":"Hello","reasoning_content":"hm",'
+        b'"tool_calls":[{"id":"a","type":"function","function":{"name":"weather","arguments":"{\\"city\\":\\"Bern\\"}"}}]},'
+        b'"finish_reason":"tool_calls"}],"usage":{"prompt_tokens":3,"completion_tokens":2}}\n',
+        "Hello",
+        "hm",
+        "tool_calls",
+        (("a", "weather", {"city": "Bern"}),),
+        5,
+    ),
+    "a JSON body with an error": Recording(
+        b'{"error":{"message":"slow down","type":"rate_limit_error"}}', reason=None, error=RateLimitError
+    ),
+    "a list with an error": Recording(
+        b'[{"error":{"message":"no","code":503}}]', reason=None, error=ServerError
+    ),
+    "a web page": Recording(
+        b"<!DOCTYPE html>\n<html>gateway</html>", reason=None, error=MalformedStreamError
+    ),
+    # failures
+    "ends early": Recording(sse(*HELLO), "Hello", reason=None, error=StreamInterruptedError),
+    "ends inside an event": Recording(
+        sse(*HELLO) + b'data: {"choi', "Hello", reason=None, error=StreamInterruptedError
+    ),
+    "nothing at all": Recording(b"", reason=None, error=StreamInterruptedError),
+    "comments only": Recording(b": hold on\n\n", reason=None, error=StreamInterruptedError),
+    "[DONE] only": Recording(sse(DONE), reason=None, error=MalformedStreamError),
+    "not JSON": Recording(sse(*HELLO, b"{oops"), "Hello", reason=None, error=MalformedStreamError),
+    "an error object": Recording(
+        sse(*HELLO, b'{"error":{"message":"fell over","code":502}}', DONE),
+        "Hello",
+        reason=None,
+        error=ServerError,
+    ),
+    "an error text": Recording(
+        sse(*HELLO, b'{"error":"fell over"}'), "Hello", reason=None, error=ServerError
+    ),
+    "an error event": Recording(
+        sse(*HELLO) + b'event: error\ndata: {"message":"fell over"}\n\n',
+        "Hello",
+        reason=None,
+        error=ServerError,
+    ),
+    "an error field (llama.cpp)": Recording(
+        sse(*HELLO) + b'error: {"code":500,"message":"fell over"}\n\n',
+        "Hello",
+        reason=None,
+        error=ServerError,
+    ),
+    "an error on a bare line": Recording(
+        sse(*HELLO) + b'{"error":{"message":"fell over"}}\n\n', "Hello", reason=None, error=ServerError
+    ),
+    "an error beside a choice": Recording(
+        sse(*HELLO, chunk("", "error", error={"message": "fell over", "code": 502})),
+        "Hello",
+        reason=None,
+        error=ServerError,
+    ),
+    "finish reason error": Recording(
+        sse(*HELLO, chunk(finish="error")), "Hello", reason=None, error=ServerError
+    ),
+    "an event beyond the bound": Recording(
+        sse(*HELLO, chunk("x" * 500), STOP, DONE),
+        "Hello",
+        reason=None,
+        error=MalformedStreamError,
+        options=(("max_event_bytes", 300),),
+    ),
+    # Ollama
+    "ollama: plain": Recording(said("Hel") + said("lo") + LAST, "Hello", tokens=5, kind="ollama"),
+    "ollama: CRLF and blank lines": Recording(
+        (said("Hel") + b"\n" + said("lo") + LAST).replace(b"\n", b"\r\n"), "Hello", tokens=5, kind="ollama"
+    ),
+    "ollama: no last newline": Recording((said("Hello") + LAST).rstrip(), "Hello", tokens=5, kind="ollama"),
+    "ollama: thinking": Recording(
+        said("", thinking="hm") + said("Hello") + LAST, "Hello", "hm", tokens=5, kind="ollama"
+    ),
+    "ollama: raw UTF-8": Recording(said(EMOJI) + LAST, EMOJI, tokens=5, kind="ollama"),
+    "ollama: half characters": Recording(
+        b'{"message":{"content":"x\\ud83d"},"done":false}\n{"message":{"content":"\\ude00"},"done":false}\n'
+        + LAST,
+        "x😀",
+        tokens=5,
+        kind="ollama",
+    ),
+    "ollama: length": Recording(
+        said("Hello") + line(done=True, done_reason="length"), "Hello", reason="length", kind="ollama"
+    ),
+    "ollama: no done_reason": Recording(said("Hello") + line(done=True), "Hello", kind="ollama"),
+    "ollama: tool calls": Recording(
+        said(
+            "",
+            tool_calls=[
+                {"function": {"name": "f", "arguments": {"x": 1}}},
+                {"function": {"name": "f", "arguments": {}}},
+            ],
+        )
+        + LAST,
+        reason="tool_calls",
+        calls=(("call_", "f", {"x": 1}), ("call_", "f", {})),
+        tokens=5,
+        kind="ollama",
+    ),
+    "ollama: one body": Recording(
+        line(message={"content": "Hello"}, done=True, done_reason="stop", eval_count=2),
+        "Hello",
+        kind="ollama",
+    ),
+    "ollama: error inside": Recording(
+        said("Hel") + b'{"error":"model runner stopped"}\n',
+        "Hel",
+        reason=None,
+        error=ServerError,
+        kind="ollama",
+    ),
+    "ollama: ends early": Recording(
+        said("Hel"), "Hel", reason=None, error=StreamInterruptedError, kind="ollama"
+    ),
+    "ollama: ends inside a line": Recording(
+        said("Hel") + said("lo")[:20], "Hel", reason=None, error=StreamInterruptedError, kind="ollama"
+    ),
+    "ollama: not JSON": Recording(
+        said("Hel") + b"oops\n", "Hel", reason=None, error=MalformedStreamError, kind="ollama"
+    ),
+    "ollama: nothing": Recording(b"", reason=None, error=StreamInterruptedError, kind="ollama"),
+    "ollama: a line beyond the bound": Recording(
+        said("Hel") + said("x" * 500) + LAST,
+        "Hel",
+        reason=None,
+        error=MalformedStreamError,
+        options=(("max_event_bytes", 300),),
+        kind="ollama",
+    ),
+}

@@ -1,0 +1,210 @@
+"""Errors of providers and of the HTTP client become ours."""
+
+import builtins
+import json
+from collections.abc import Iterator
+
+import aiohttp
+import aiohttp.http_exceptions
+import httpx
+import pytest
+
+from palaver.shared.errors import (
+    APIError,
+    AuthenticationError,
+    ConfigurationError,
+    ConnectionError,
+    ContentFilterError,
+    ErrorInfo,
+    ModelNotFoundError,
+    NotFoundError,
+    OllamaError,
+    PalaverError,
+    RateLimitError,
+    ServerError,
+    StreamInterruptedError,
+    TimeoutError,
+    ValidationError,
+)
+from palaver.workers.http import EXCEPTIONS, HttpRequest, _mapped, proxy_for
+from palaver.workers.providers.errors import CODES, response_error, retry_after, stream_error
+
+
+@pytest.mark.parametrize(
+    ("status", "error", "retryable"),
+    [
+        (400, ValidationError, False),
+        (401, AuthenticationError, False),
+        (403, AuthenticationError, False),
+        (404, NotFoundError, False),
+        (408, TimeoutError, True),
+        (409, APIError, False),
+        (413, ValidationError, False),
+        (418, APIError, False),
+        (422, ValidationError, False),
+        (429, RateLimitError, True),
+        (500, ServerError, True),
+        (529, ServerError, True),
+    ],
+)
+def test_statuses(status: int, error: type[PalaverError], retryable: bool) -> None:
+    found = response_error(status, {}, b"<html>a page</html>")
+    assert type(found) is error
+    assert (found.status_code, found.retryable, found.message) == (status, retryable, f"HTTP {status}")
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ({"error": {"message": "m", "type": "t"}}, "m"),
+        ({"error": "m"}, "m"),
+        ({"message": "m"}, "m"),
+        ({"detail": "m"}, "m"),
+        ({"detail": [{"loc": ["body"], "msg": "m"}]}, "m"),
+        ({}, "HTTP 500"),
+        ([], "HTTP 500"),
+        (None, "HTTP 500"),
+    ],
+)
+def test_messages(body: object, message: str) -> None:
+    assert response_error(500, {}, json.dumps(body).encode()).message == message
+
+
+def test_errors_are_told_apart_by_their_code() -> None:
+    unknown = response_error(
+        404, {}, b'{"error":{"message":"The model `x` does not exist","code":"model_not_found"}}'
+    )
+    assert isinstance(unknown, ModelNotFoundError)
+    assert isinstance(unknown, OllamaError)
+    assert unknown.status_code == 404
+    assert isinstance(response_error(404, {}, b'{"error":"model \'x\' not found"}'), ModelNotFoundError)
+    assert type(response_error(404, {}, b'{"detail":"Not Found"}')) is NotFoundError
+    assert isinstance(response_error(400, {}, b'{"error":{"code":"content_filter"}}'), ContentFilterError)
+    assert response_error(400, {}, b'{"error":{"message":"m","param":"top_k"}}').param == "top_k"
+    assert not response_error(429, {}, b'{"error":{"code":"insufficient_quota"}}').retryable
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({}, None),
+        ({"retry-after": "7"}, 7),
+        ({"retry-after": "0.5"}, 0.5),
+        ({"retry-after-ms": "250", "retry-after": "1"}, 0.25),
+        ({"retry-after": "Wed, 21 Oct 2026 07:28:10 GMT", "date": "Wed, 21 Oct 2026 07:28:00 GMT"}, 10),
+        ({"retry-after": "Wed, 21 Oct 2026 07:27:00 GMT", "date": "Wed, 21 Oct 2026 07:28:00 GMT"}, 0),
+        ({"retry-after": "Wed, 21 Oct 2026 07:28:10 GMT"}, None),
+        ({"retry-after": "soon"}, None),
+        ({"retry-after": "-1"}, None),
+        ({"retry-after": "nan"}, None),
+    ],
+)
+def test_retry_after(headers: dict[str, str], seconds: float | None) -> None:
+    assert retry_after(headers) == seconds
+
+
+@pytest.mark.parametrize(
+    ("document", "error"),
+    [
+        ({"error": {"message": "m", "code": 502}}, ServerError),
+        ({"error": {"message": "m", "code": "429"}}, RateLimitError),
+        ({"error": {"message": "m", "type": "invalid_request_error"}}, ValidationError),
+        ({"error": {"message": "m"}}, ServerError),
+        ({"error": "m"}, ServerError),
+        ({"message": "m", "object": "error", "code": 400}, ValidationError),
+        ("m", ServerError),
+    ],
+)
+def test_errors_inside_a_stream(document: object, error: type[PalaverError]) -> None:
+    found = stream_error(document)
+    assert type(found) is error
+    assert found.message == "m"
+    assert type(ErrorInfo.of(found).exception()) is error
+
+
+def test_every_code_has_a_status_of_an_error() -> None:
+    assert all(400 <= status < 600 for status in CODES.values())
+
+
+def _tree(*roots: type[BaseException]) -> Iterator[type[BaseException]]:
+    for root in roots:
+        yield root
+        yield from _tree(*root.__subclasses__())
+
+
+FOREIGN = sorted(
+    {
+        kind
+        for kind in _tree(
+            httpx.HTTPError,
+            httpx.StreamError,
+            httpx.InvalidURL,
+            httpx.CookieConflict,
+            aiohttp.ClientError,
+            aiohttp.http_exceptions.HttpProcessingError,
+        )
+        if kind.__module__.split(".")[0] in ("httpx", "aiohttp")
+    },
+    key=lambda kind: f"{kind.__module__}.{kind.__name__}",
+)
+
+
+def test_all_exceptions_of_httpx_are_looked_at() -> None:
+    public = {
+        value for value in vars(httpx).values() if isinstance(value, type) and issubclass(value, Exception)
+    }
+    assert public <= set(FOREIGN)
+
+
+@pytest.mark.parametrize("kind", [*FOREIGN, builtins.TimeoutError, OSError, ConnectionResetError, ValueError])
+@pytest.mark.parametrize("reading", [False, True])
+def test_the_table_of_foreign_exceptions_is_complete(kind: type[BaseException], reading: bool) -> None:
+    error = kind.__new__(kind)
+    error.__cause__ = None
+    request = HttpRequest(method="GET", url="http://u:secret@host:1/path?key=secret")
+    ours = _mapped(error, request, reading=reading)
+    assert isinstance(ours, PalaverError)
+    assert ours.message.startswith("http://host:1 ")
+    assert "secret" not in ours.message
+    nearest = next(base for base in kind.__mro__ if base in EXCEPTIONS)
+    assert nearest not in (Exception, BaseException)
+
+
+def test_what_the_transport_blurs_is_told_apart_by_its_cause() -> None:
+    request = HttpRequest(method="GET", url="http://host")
+
+    def mapped(cause: Exception, *, reading: bool) -> type[PalaverError]:
+        blurred = httpx.ConnectTimeout("")
+        blurred.__cause__ = cause
+        return type(_mapped(blurred, request, reading=reading))
+
+    assert mapped(aiohttp.ClientOSError(111, "refused"), reading=False) is ConnectionError
+    assert mapped(aiohttp.ServerDisconnectedError(), reading=False) is ConnectionError
+    assert mapped(aiohttp.ServerDisconnectedError(), reading=True) is StreamInterruptedError
+    assert mapped(aiohttp.ConnectionTimeoutError(), reading=False) is TimeoutError
+    assert mapped(aiohttp.SocketTimeoutError(), reading=True) is TimeoutError
+
+
+@pytest.mark.parametrize(
+    ("url", "proxies", "environment", "proxy"),
+    [
+        ("http://h", None, {}, None),
+        ("http://h", None, {"http": "http://p:1"}, "http://p:1"),
+        ("https://h", None, {"http": "http://p:1"}, None),
+        ("https://h", None, {"all": "p:1"}, "http://p:1"),
+        ("http://h:80/x", None, {"http": "http://p:1", "no": "h"}, None),
+        ("http://h", {}, {"http": "http://p:1"}, None),
+        ("http://h", {"http": "http://q"}, {"http": "http://p:1"}, "http://q"),
+        ("https://h", {"all://": "http://q"}, {}, "http://q"),
+        ("https://h", {"https://": "http://q", "all": "http://r"}, {}, "http://q"),
+    ],
+)
+def test_proxies(
+    url: str, proxies: dict[str, str] | None, environment: dict[str, str], proxy: str | None
+) -> None:
+    assert proxy_for(url, proxies, environment) == proxy
+
+
+def test_a_proxy_must_speak_http() -> None:
+    with pytest.raises(ConfigurationError):
+        proxy_for("http://h", {"all": "socks5://user:secret@p"}, {})
