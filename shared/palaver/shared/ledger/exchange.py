@@ -40,6 +40,11 @@ def run(operation: Operation[R]) -> Exchange[R]:
 def run_many(operations: Sequence[Operation[R]]) -> Exchange[list[R | PalaverError]]:
     """Run independent operations; a verdict is that operation's result."""
     results: list[R | PalaverError] = []
+    # Loaded beforehand: a server that does not know a script would be sent it once for each operation.
+    scripts = {operation.script.sha: operation.script.source for operation in operations}
+    if scripts:
+        for reply in (yield [("SCRIPT", "LOAD", source) for source in scripts.values()]):
+            checked(reply)
     for start in range(0, len(operations), BATCH):
         batch = operations[start : start + BATCH]
         raws = yield from _scripts(batch)
