@@ -1,0 +1,275 @@
+"""Whatever is dropped, doubled, trimmed or set back: every event comes once and in order, or a resync."""
+
+import orjson
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from palaver.producer.cursor import LogCursor, Look, Read, Snapshot, decode
+
+JOBS = ("job-a", "job-b")
+
+
+class Session:
+    """A session as the ledger keeps it: a dense log that may be trimmed, or set back by a failover."""
+
+    def __init__(self) -> None:
+        self.seq = 0
+        self.log: list[bytes] = []
+        self.text = dict.fromkeys(JOBS, "")
+        self.ended: set[str] = set()
+        self.written = 0
+        self._past: list[tuple[dict[str, str], set[str]]] = [(dict(self.text), set())]
+
+    def write(self, job: str, *, end: bool = False) -> bytes:
+        self.seq += 1
+        self.written += 1
+        delta = f"<{self.written}>"
+        body = {
+            "seq": self.seq,
+            "type": "stream_end" if end else "text_chunk",
+            "job_id": job,
+            "data": {"delta": delta},
+        }
+        self.text[job] += delta
+        if end:
+            self.ended.add(job)
+        self.log.append(orjson.dumps(body))
+        self._past.append((dict(self.text), set(self.ended)))
+        return self.log[-1]
+
+    @property
+    def open(self) -> set[str]:
+        return {job for job, text in self.text.items() if text} - self.ended
+
+    def read(self, after: int) -> list[bytes]:
+        return [raw for raw in self.log if decode(raw).seq > after][:3]
+
+    def set_back(self, count: int) -> None:
+        count = min(count, len(self.log))
+        self.log = self.log[: len(self.log) - count]
+        self.seq -= count
+        del self._past[self.seq + 1 :]
+        self.text, self.ended = dict(self._past[-1][0]), set(self._past[-1][1])
+
+
+class Consumer:
+    """What somebody who only sees events and resyncs knows."""
+
+    def __init__(self) -> None:
+        self.seq = 0
+        self.text = dict.fromkeys(JOBS, "")
+        self.resyncs = 0
+
+    def take(self, raw: bytes) -> None:
+        entry = decode(raw)
+        assert entry.seq == self.seq + 1, "an event was skipped or repeated"
+        self.seq = entry.seq
+        self.text[entry.job_id] += entry.fields["data"]["delta"]
+
+    def resync(self, session: Session) -> None:
+        self.seq, self.text = session.seq, dict(session.text)
+        self.resyncs += 1
+
+
+class Reading(RuleBasedStateMachine):
+    """Publishers, a lossy channel, a trimming log and one reader, in any order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.session, self.consumer, self.cursor = Session(), Consumer(), LogCursor()
+        self.channel: list[bytes] = []
+        self.connected = False
+        self.may_lose = False
+
+    @rule(job=st.sampled_from(JOBS), end=st.booleans())
+    def publish(self, job: str, end: bool) -> None:
+        if job not in self.session.ended:
+            raw = self.session.write(job, end=end)
+            if self.connected:
+                self.channel.append(raw)
+
+    @rule(count=st.integers(1, 4))
+    def deliver(self, count: int) -> None:
+        batch, self.channel = self.channel[:count], self.channel[count:]
+        self.cursor.live(batch)
+
+    @precondition(lambda self: self.channel)
+    @rule(at=st.integers(0, 50))
+    def drop(self, at: int) -> None:
+        del self.channel[at % len(self.channel)]
+
+    @precondition(lambda self: self.channel)
+    @rule(at=st.integers(0, 50))
+    def double(self, at: int) -> None:
+        self.channel.append(self.channel[at % len(self.channel)])
+
+    @rule()
+    def noise(self) -> None:
+        self.cursor.live([b"not an event", b"[]", b'{"seq":"x"}'[:5]])
+
+    @rule()
+    def overrun(self) -> None:
+        self.channel.clear()
+        self.cursor.overrun()
+
+    @rule()
+    def reconnect(self) -> None:
+        self.channel.clear()
+        self.connected = True
+        self.cursor.confirmed()
+
+    @rule()
+    def silence(self) -> None:
+        self.cursor.silence()
+
+    @rule(keep=st.integers(1, 6))
+    def trim(self, keep: int) -> None:
+        self.may_lose |= len(self.session.log) > keep
+        self.session.log = self.session.log[-keep:]
+
+    @rule(count=st.integers(1, 5), again=st.integers(0, 5))
+    def failover(self, count: int, again: int) -> None:
+        """The last writes are gone and others take their place; every connection broke."""
+        self.may_lose = True
+        self.session.set_back(count)
+        for _ in range(again):
+            self.publish(JOBS[0], False)
+        self.reconnect()
+
+    @rule()
+    def step(self) -> None:
+        match self.cursor.need:
+            case Read(after, compare):
+                self.cursor.page(self.session.read(after), self.session.seq if compare else None)
+            case Look(jobs):
+                self.cursor.looked([job for job in jobs if job in self.session.ended])
+            case Snapshot():
+                assert self.may_lose, "a resync although the log held everything"
+                self._drain()
+                self.consumer.resync(self.session)
+                self.cursor.resumed(self.session.seq, self.session.open)
+                self.step()  # reads the entry at the new cursor, before a failover can replace it
+
+    def _drain(self) -> None:
+        for entry in self.cursor.take():
+            self.consumer.take(entry.raw)
+
+    @invariant()
+    def events_come_once_and_in_order(self) -> None:
+        self._drain()
+        assert self.cursor.seq == self.consumer.seq
+
+    def teardown(self) -> None:
+        """When everything has calmed down, the consumer knows what the session holds."""
+        if not self.connected:
+            self.reconnect()
+        for _ in range(200):
+            self.silence()
+            while self.cursor.need is not None:
+                self.step()
+                self._drain()
+            if self.consumer.seq == self.session.seq:
+                break
+        assert self.consumer.seq == self.session.seq
+        assert self.consumer.text == self.session.text
+        assert (
+            set(self.cursor.open_jobs)
+            == {job for job, text in self.session.text.items() if text} - self.session.ended
+        )
+
+
+Reading.TestCase.settings = settings(max_examples=300, stateful_step_count=40, deadline=None)
+TestReading = Reading.TestCase
+
+
+def run(cursor: LogCursor, session: Session, *, ended: frozenset[str] = frozenset()) -> list[int]:
+    """Serve a cursor from a session until it wants nothing; the seqs that it handed out."""
+    seqs: list[int] = []
+    while cursor.need is not None:
+        match cursor.need:
+            case Read(after, compare):
+                cursor.page(session.read(after), session.seq if compare else None)
+            case Look(jobs):
+                cursor.looked([job for job in jobs if job in session.ended | ended])
+            case Snapshot():
+                pytest.fail("nothing was trimmed")
+        seqs += [entry.seq for entry in cursor.take()]
+    return seqs
+
+
+def two_jobs() -> Session:
+    session = Session()
+    for job in ("job-a", "job-b", "job-a", "job-b"):
+        session.write(job)
+    session.write("job-a", end=True)
+    session.write("job-b")
+    return session
+
+
+def test_a_job_reader_gets_its_job_alone_and_ends_after_its_end() -> None:
+    cursor = LogCursor(job_id="job-a")
+    cursor.confirmed()
+    assert run(cursor, two_jobs()) == [1, 3, 5]
+    assert cursor.done
+
+
+def test_a_reader_that_comes_after_the_end_does_not_hang() -> None:
+    cursor = LogCursor(5, job_id="job-a")
+    cursor.confirmed()
+    assert run(cursor, two_jobs()) == []
+    assert cursor.done
+
+
+def test_an_end_written_between_the_page_and_the_look_is_still_delivered() -> None:
+    session = Session()
+    session.write("job-a")
+    cursor = LogCursor(job_id="job-a")
+    cursor.confirmed()
+    cursor.page(session.read(0), session.seq)
+    assert cursor.need == Look(("job-a",))
+    session.write("job-a", end=True)
+    cursor.looked(["job-a"])
+    assert run(cursor, session) == [1, 2]
+    assert cursor.done
+
+
+def test_a_log_that_is_gone_needs_a_snapshot() -> None:
+    session = two_jobs()
+    session.log.clear()
+    cursor = LogCursor(job_id="job-a")
+    cursor.confirmed()
+    cursor.page([], session.seq)
+    assert cursor.need == Snapshot(("job-a",))
+    cursor.resumed(session.seq, [])
+    assert cursor.done
+    assert cursor.need is None
+
+
+def test_an_unended_job_goes_on_after_its_snapshot() -> None:
+    session = two_jobs()
+    session.log = session.log[-1:]
+    cursor = LogCursor(job_id="job-b")
+    cursor.confirmed()
+    cursor.page(session.read(0), session.seq)
+    assert cursor.need == Snapshot(("job-b",))
+    cursor.resumed(session.seq, ["job-b"])
+    session.write("job-b", end=True)
+    assert run(cursor, session) == [7]
+    assert cursor.done
+
+
+def test_live_messages_alone_need_no_reading() -> None:
+    session = Session()
+    cursor = LogCursor()
+    cursor.confirmed()
+    assert run(cursor, session) == []
+    cursor.live([session.write("job-a") for _ in range(4)])
+    assert cursor.need is None
+    assert [entry.seq for entry in cursor.take()] == [1, 2, 3, 4]
+
+
+def test_what_is_no_event_is_refused_in_the_log() -> None:
+    with pytest.raises(ValueError, match="without seq"):
+        decode(b"{}")
