@@ -1,0 +1,245 @@
+"""Messages to workers: kombu and Celery's task protocol 2, so that no producer imports Celery.
+
+A message names a session and a job and nothing else. It goes through the broker's default exchange to a
+durable queue of the same name: that needs no binding, which a flushed Redis would have lost. Queues are
+declared by every new connection, as workers declare them too.
+
+A message may be delivered twice (a send whose answer was lost is repeated); only one claim of the job
+succeeds. Protocol: https://docs.celeryq.dev/en/stable/internals/protocol.html
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, nullcontext
+from typing import Any, Final
+
+import orjson
+from kombu import Connection, Exchange, Producer, Queue
+from kombu.exceptions import KombuError
+
+from palaver.shared.errors import BrokerUnavailableError, ConfigurationError
+from palaver.shared.ledger import Dispatch
+from palaver.shared.names import QUEUES, TASK_CHAT
+from palaver.shared.settings import redacted_url
+
+CONNECT_SECONDS: Final = 2.5
+"""Bound of connecting and of every answer; with the rest of a submit it stays under 3 seconds."""
+TRUSTED_SECONDS: Final = 1.0
+"""A connection that was idle for longer is checked before something is stored that needs it."""
+BATCH: Final = 500
+
+_EMBEDDED: Final = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
+
+
+class Broker:
+    """The Celery broker, as producers use it. Safe to use from several threads and after a fork.
+
+    Raises `BrokerUnavailableError` within 3 seconds when it cannot be reached; the error names the URL
+    without its password.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self._link = _Link(url)
+
+    def __repr__(self) -> str:
+        return f"Broker({redacted_url(self.url)})"
+
+    def check(self) -> None:
+        """One round trip to the broker, connecting if need be."""
+        with self._using() as link:
+            link.round_trip()
+
+    def prepare(self) -> None:
+        """Make sure that a message can be sent now; no round trip if one succeeded a moment ago."""
+        with self._using() as link:
+            if not link.trusted:
+                link.round_trip()
+
+    def send(self, dispatches: Iterable[Dispatch]) -> None:
+        """Send the messages, pipelined where the transport can; all of them once more after a failure."""
+        waiting = list(dispatches)
+        if not waiting:
+            return
+        with self._using() as link:
+            link.publish(waiting)
+
+    def queue_lengths(self) -> dict[str, int]:
+        """Messages waiting in each of Palaver's queues."""
+        with self._using() as link:
+            return link.lengths()
+
+    def close(self) -> None:
+        """Close the connection; the next use opens another."""
+        link = self._link
+        if link.pid == os.getpid():
+            with link.lock:
+                link.close()
+
+    @contextmanager
+    def _using(self) -> Iterator[_Link]:
+        if self._link.pid != os.getpid():
+            # The parent's connection is left to the parent: closing it here would speak on its socket.
+            _INHERITED.append(self._link)
+            self._link = _Link(self.url)
+        with self._link.lock:
+            yield self._link
+
+
+_INHERITED: list[_Link] = []
+
+
+class _Link:
+    """One connection with its channel, in the process that opened it; used under its lock."""
+
+    def __init__(self, url: str) -> None:
+        self.pid = os.getpid()
+        self.lock = threading.Lock()
+        self._url = url
+        self._origin = f"palaver-{self.pid}@{socket.gethostname()}"
+        self._connection: Connection | None = None
+        self._producer: Producer | None = None
+        self._used = float("-inf")
+
+    @property
+    def trusted(self) -> bool:
+        """Whether the connection answered a moment ago."""
+        return self._producer is not None and time.monotonic() - self._used < TRUSTED_SECONDS
+
+    def round_trip(self) -> None:
+        """Have the broker answer."""
+        self._reliably(self._declare)
+
+    def publish(self, dispatches: list[Dispatch]) -> None:
+        """Send messages; several in one round trip where the transport can."""
+
+        def send() -> None:
+            producer = self._connected()
+            if len(dispatches) == 1:
+                self._publish(producer, dispatches[0])
+                return
+            with producer.batch(max_size=BATCH):  # type: ignore[attr-defined] # new in kombu 5.7
+                for dispatch in dispatches:
+                    self._publish(producer, dispatch)
+
+        self._reliably(send)
+
+    def lengths(self) -> dict[str, int]:
+        """The lengths of all queues."""
+        found: dict[str, int] = {}
+        self._reliably(lambda: found.update(self._declare()))
+        return found
+
+    def close(self, *, dead: bool = False) -> None:
+        """Close the connection; to a dead one no farewell is said, which could hang."""
+        connection, self._connection, self._producer = self._connection, None, None
+        if connection is not None and dead:
+            connection.collect()
+        elif connection is not None:
+            connection.release()
+
+    def _reliably(self, action: Any) -> None:
+        """Run it; if the connection turns out to be dead, once more on a new one."""
+        fresh = self._producer is None
+        try:
+            try:
+                action()
+            except self._errors():
+                if fresh:
+                    raise
+                self.close(dead=True)
+                action()
+        except self._errors() as error:
+            self.close(dead=True)
+            raise _unavailable(self._url, error) from None
+        self._used = time.monotonic()
+
+    def _errors(self) -> tuple[type[BaseException], ...]:
+        own = (KombuError, OSError)
+        if self._connection is None:
+            return own
+        return (*own, *self._connection.connection_errors, *self._connection.channel_errors)
+
+    def _connected(self) -> Producer:
+        if self._producer is None:
+            self._connection = _connection(self._url)
+            self._connection.ensure_connection(max_retries=0)
+            self._producer = Producer(_frugal(self._connection.channel()), auto_declare=False)
+            self._declare()
+        return self._producer
+
+    def _declare(self) -> dict[str, int]:
+        channel: Any = self._connected().channel
+        lengths = {}
+        for name in QUEUES:
+            queue: Any = Queue(name, Exchange(""), routing_key=name, channel=channel)
+            lengths[str(name)] = int(queue.queue_declare().message_count)
+        return lengths
+
+    def _publish(self, producer: Producer, dispatch: Dispatch) -> None:
+        session_id, job_id = dispatch.session_id, dispatch.job_id
+        producer.publish(
+            orjson.dumps([[session_id, job_id], {}, _EMBEDDED]).decode(),
+            exchange="",
+            routing_key=dispatch.queue,
+            content_type="application/json",
+            content_encoding="utf-8",
+            headers=self._headers(session_id, job_id),
+            correlation_id=job_id,
+            reply_to="",
+        )
+
+    def _headers(self, session_id: str, job_id: str) -> dict[str, Any]:
+        return {
+            "lang": "py",
+            "task": TASK_CHAT,
+            "id": job_id,
+            "root_id": job_id,
+            "parent_id": None,
+            "group": None,
+            "group_index": None,
+            "shadow": None,
+            "eta": None,
+            "expires": None,
+            "retries": 0,
+            "timelimit": [None, None],
+            "argsrepr": repr((session_id, job_id)),
+            "kwargsrepr": "{}",
+            "origin": self._origin,
+            "ignore_result": True,
+            "replaced_task_nesting": 0,
+            "stamped_headers": None,
+            "stamps": {},
+        }
+
+
+def _frugal(channel: Any) -> Any:
+    """The channel; on Redis kombu would make a client for every message, which costs more than sending."""
+    if hasattr(channel, "conn_or_acquire"):
+        client = channel.Client(connection_pool=channel.pool)
+        channel.conn_or_acquire = lambda given=None: nullcontext(given or client)
+    return channel
+
+
+def _connection(url: str) -> Connection:
+    options = {"socket_connect_timeout": CONNECT_SECONDS, "socket_timeout": CONNECT_SECONDS, "max_retries": 0}
+    if url.startswith("amqp"):
+        options = {"read_timeout": CONNECT_SECONDS, "write_timeout": CONNECT_SECONDS, "max_retries": 0}
+    problem = "this kind of broker is not known"
+    try:
+        return Connection(url, connect_timeout=CONNECT_SECONDS, transport_options=options)
+    except (KeyError, ImportError, ValueError) as error:
+        if isinstance(error, ImportError):
+            problem = f"its client library is missing: {error}"
+    raise ConfigurationError(f"the broker {redacted_url(url)} cannot be used: {problem}", param="broker_url")
+
+
+def _unavailable(url: str, error: BaseException) -> BrokerUnavailableError:
+    # The client library's text names host and port at most; its first line says why.
+    reason = str(error).partition("\n")[0] or type(error).__name__
+    return BrokerUnavailableError(f"the broker {redacted_url(url)} cannot be reached: {reason}")
