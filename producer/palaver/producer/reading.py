@@ -1,0 +1,162 @@
+"""Readers as clients use them: on a program's own event loop, or on the background one."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncGenerator, Callable, Generator, Iterable
+from contextlib import aclosing, closing
+
+from palaver.producer.background import Background, background
+from palaver.producer.hub import Hub
+from palaver.producer.outcome import response_of, wait_ended
+from palaver.producer.reader import Reader, Send
+from palaver.shared.accumulator import Accumulator
+from palaver.shared.events import AnyEvent
+from palaver.shared.ledger import Dispatch
+from palaver.shared.responses import ChatResponse, StreamChunk
+from palaver.shared.settings import Settings
+
+SendNow = Callable[[Iterable[Dispatch]], None]
+
+
+class Reading:
+    """Everything that reads, on one event loop."""
+
+    def __init__(self, hub: Hub, send: Send) -> None:
+        self.hub = hub
+        self._send = send
+
+    def reader(self, session_id: str, after: int, job_id: str | None = None) -> Reader:
+        """A new consumer; to be closed."""
+        hub = self.hub
+        return Reader(hub.ledger, hub.subscriptions, session_id, after, job_id=job_id, send=self._send)
+
+    async def events(
+        self, session_id: str, after: int, job_id: str | None = None
+    ) -> AsyncGenerator[AnyEvent, None]:
+        """The events one by one."""
+        async with aclosing(self.reader(session_id, after, job_id)) as reader:
+            while (batch := await reader.batch()) is not None:
+                for event in batch:
+                    yield event
+
+    async def result(
+        self,
+        session_id: str,
+        job_id: str,
+        cursor: int,
+        timeout: float | None,  # noqa: ASYNC109 -- as in the blocking client
+    ) -> ChatResponse:
+        """Wait for a job's end; see `JobHandle.result`."""
+        view = await self.hub.ledger.job(job_id, session_id)
+        if not view.status.ended:
+            try:
+                async with (
+                    asyncio.timeout(timeout),
+                    aclosing(self.reader(session_id, cursor, job_id)) as reader,
+                ):
+                    await reader.end()
+            except TimeoutError:
+                raise wait_ended(job_id, timeout or 0) from None
+            view = await self.hub.ledger.job(job_id, session_id)
+        return response_of(view)
+
+
+class BlockingReading:
+    """Readers of a program without an event loop: they run on the background loop of the process.
+
+    `send` is called on a thread of that loop's.
+    """
+
+    def __init__(self, settings: Settings, send: SendNow) -> None:
+        self._settings = settings
+        self._send = send
+
+    def events(
+        self, session_id: str, after: int, job_id: str | None = None
+    ) -> Generator[AnyEvent, None, None]:
+        """The events one by one. In a forked child it goes on, on the child's own connections."""
+        while True:
+            loop = background()
+            feed = _Feed(self, loop, session_id, after, job_id)
+            try:
+                while loop.pid == os.getpid():
+                    batch = loop.run(feed.batch())
+                    if batch is None:
+                        return
+                    for event in batch:
+                        yield event
+                        after = event.seq
+            finally:
+                loop.spawn(feed.aclose())
+
+    def result(self, session_id: str, job_id: str, cursor: int, timeout: float | None) -> ChatResponse:
+        """Wait for a job's end; see `JobHandle.result`."""
+        loop = background()
+
+        async def wait() -> ChatResponse:
+            return await (await self.on(loop)).result(session_id, job_id, cursor, timeout)
+
+        return loop.run(wait())
+
+    async def on(self, loop: Background) -> Reading:
+        """The reading on this loop, which runs this."""
+
+        async def send(dispatches: Iterable[Dispatch]) -> None:
+            await asyncio.to_thread(self._send, dispatches)
+
+        return Reading(Hub.kept(loop, self._settings), send)
+
+
+class _Feed:
+    """A reader that is used from another thread: steps and the end wait for each other."""
+
+    def __init__(
+        self, reading: BlockingReading, loop: Background, session_id: str, after: int, job_id: str | None
+    ) -> None:
+        self._reading = reading
+        self._loop = loop
+        self._what = (session_id, after, job_id)
+        self._reader: Reader | None = None
+        self._busy = asyncio.Lock()
+
+    async def batch(self) -> list[AnyEvent] | None:
+        async with self._busy:
+            if self._reader is None:
+                self._reader = (await self._reading.on(self._loop)).reader(*self._what)
+            return await self._reader.batch()
+
+    async def aclose(self) -> None:
+        async with self._busy:
+            if self._reader is not None:
+                await self._reader.aclose()
+
+
+def chunks_of(job_id: str, events: Generator[AnyEvent, None, None]) -> Generator[StreamChunk, None, None]:
+    """A job's events as the chunks of its answer; raises the job's error after the last one."""
+    state = Accumulator(job_id)
+    with closing(events):
+        for event in events:
+            yield from state.feed(event)
+    _raise_error(state)
+
+
+async def achunks_of(
+    job_id: str, events: AsyncGenerator[AnyEvent, None]
+) -> AsyncGenerator[StreamChunk, None]:
+    """As `chunks_of`."""
+    state = Accumulator(job_id)
+    async with aclosing(events):
+        async for event in events:
+            for chunk in state.feed(event):
+                yield chunk
+    _raise_error(state)
+
+
+def _raise_error(state: Accumulator) -> None:
+    error = state.error
+    if error is not None:
+        error.job_id = error.job_id or state.job_id
+        error.response = state.response
+        raise error
