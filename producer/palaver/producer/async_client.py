@@ -1,0 +1,178 @@
+"""The client of programs with an event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import weakref
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Literal, Self, TypeVar, Unpack, overload
+
+from palaver.producer.broker import Broker
+from palaver.producer.client import CHUNK, send_stored, split
+from palaver.producer.handles import AsyncJobHandle
+from palaver.producer.hub import Hub
+from palaver.producer.prepare import (
+    Admission,
+    JobFields,
+    JobLike,
+    announced,
+    check_job_id,
+    check_session,
+    given,
+    own_catalog,
+    prepare,
+    prepare_many,
+)
+from palaver.producer.reading import Reading
+from palaver.shared.events import AnyEvent
+from palaver.shared.jobs import ChatJob
+from palaver.shared.ledger import AsyncLedger, Dispatch, Submitted
+from palaver.shared.messages import MessagesLike
+from palaver.shared.params import ChatParams
+from palaver.shared.responses import ChatResponse
+from palaver.shared.settings import Settings
+
+T = TypeVar("T")
+
+
+class AsyncClient:
+    """`Client` with `await` and `async for`: same arguments, same errors, nothing blocks the event loop.
+
+    All clients of one event loop share its connections. Close it, or use it in `async with`.
+    """
+
+    def __init__(self, settings: Settings | None = None, **values: Any) -> None:
+        self.settings = settings or Settings.load(**values)
+        self.broker = Broker(self.settings.broker_url)
+        self._admission = Admission(own_catalog(self.settings))
+        self._hubs: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Hub] = weakref.WeakKeyDictionary()
+        # kombu has no asyncio: one thread serves this client's messages, in order.
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="palaver-broker")
+
+    @property
+    def ledger(self) -> AsyncLedger:
+        """The ledger, on the running loop."""
+        return self._hub.ledger
+
+    @property
+    def reading(self) -> Reading:
+        """The readers of the running loop."""
+        return Reading(self._hub, self.send)
+
+    @overload
+    async def submit(
+        self,
+        messages: MessagesLike,
+        *,
+        model: str | Sequence[str] | None = None,
+        session_id: str | None = None,
+        params: ChatParams | Mapping[str, Any] | None = None,
+        wait: Literal[False] = False,
+        timeout: float | None = None,  # noqa: ASYNC109 -- as in the blocking client
+        **fields: Unpack[JobFields],
+    ) -> AsyncJobHandle: ...
+
+    @overload
+    async def submit(
+        self,
+        messages: MessagesLike,
+        *,
+        model: str | Sequence[str] | None = None,
+        session_id: str | None = None,
+        params: ChatParams | Mapping[str, Any] | None = None,
+        wait: Literal[True],
+        timeout: float | None = None,  # noqa: ASYNC109 -- as in the blocking client
+        **fields: Unpack[JobFields],
+    ) -> ChatResponse: ...
+
+    async def submit(
+        self,
+        messages: MessagesLike,
+        *,
+        model: str | Sequence[str] | None = None,
+        session_id: str | None = None,
+        params: ChatParams | Mapping[str, Any] | None = None,
+        wait: bool = False,
+        timeout: float | None = None,  # noqa: ASYNC109 -- as in the blocking client
+        **fields: Unpack[JobFields],
+    ) -> AsyncJobHandle | ChatResponse:
+        """Store a job and tell the workers of it; see `Client.submit`."""
+        job = prepare(messages, self.settings, given(fields, model, session_id, params))
+        await self._admit([job])
+        await self._on_thread(self.broker.prepare)
+        submitted = await self.ledger.submit(job)
+        await self.send([submitted.dispatch])
+        handle = self._handle(submitted)
+        return await handle.result(timeout) if wait else handle
+
+    async def submit_many(self, jobs: Iterable[JobLike]) -> list[AsyncJobHandle]:
+        """Store many jobs, many times faster than one by one; see `Client.submit_many`."""
+        prepared = prepare_many(jobs, self.settings)
+        await self._admit(prepared)
+        handles: list[AsyncJobHandle] = []
+        for start in range(0, len(prepared), CHUNK):
+            handles += await self._submit_chunk(prepared[start : start + CHUNK])
+        return handles
+
+    async def job(self, job_id: str) -> AsyncJobHandle:
+        """The handle of a job that anybody submitted. Raises JobNotFoundError."""
+        check_job_id(job_id)
+        view = await self.ledger.job(job_id)
+        return AsyncJobHandle(self, view.session_id, job_id, view.cursor)
+
+    def events(self, session_id: str, after: int = 0) -> AsyncGenerator[AnyEvent, None]:
+        """All events of a session with a `seq` above `after`, live and without end."""
+        check_session(session_id, after)
+        return self.reading.events(session_id, after)
+
+    async def check(self) -> None:
+        """One round trip to the ledger and one to the broker."""
+        await self.ledger.check()
+        await self._on_thread(self.broker.check)
+
+    async def send(self, dispatches: Iterable[Dispatch | None]) -> None:
+        """Send messages of jobs that are stored already; a broker that fails now only delays them."""
+        due = [dispatch for dispatch in dispatches if dispatch is not None]
+        if due:
+            await self._on_thread(lambda: send_stored(self.broker, due))
+
+    async def aclose(self) -> None:
+        """Close this client's connections; its readers on this loop end. May be called twice."""
+        hub = self._hubs.pop(asyncio.get_running_loop(), None)
+        if hub is not None:
+            await hub.release()
+        await asyncio.to_thread(self.broker.close)
+        self._thread.shutdown(wait=False)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        await self.aclose()
+
+    @property
+    def _hub(self) -> Hub:
+        loop = asyncio.get_running_loop()
+        hub = self._hubs.get(loop)
+        if hub is None:
+            hub = self._hubs[loop] = Hub.acquire(self.settings)
+        return hub
+
+    async def _on_thread(self, call: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, call)
+
+    async def _admit(self, jobs: Iterable[ChatJob]) -> None:
+        for _ in self._admission.rounds(jobs):
+            self._admission.update(announced(await self.ledger.announced_profiles()))
+
+    async def _submit_chunk(self, jobs: list[ChatJob]) -> list[AsyncJobHandle]:
+        await self._on_thread(self.broker.prepare)
+        stored, errors = split(await self.ledger.submit_many(jobs))
+        await self.send([reply.dispatch for reply in stored])
+        if errors:
+            raise errors[0]
+        return [self._handle(reply) for reply in stored]
+
+    def _handle(self, submitted: Submitted) -> AsyncJobHandle:
+        return AsyncJobHandle(self, submitted.session_id, submitted.job_id, submitted.cursor)

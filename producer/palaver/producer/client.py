@@ -1,0 +1,201 @@
+"""The client of programs without an event loop."""
+
+from __future__ import annotations
+
+import logging
+import weakref
+from collections.abc import Generator, Iterable, Mapping, Sequence
+from typing import Any, Final, Literal, Self, Unpack, overload
+
+from palaver.producer.broker import Broker
+from palaver.producer.handles import JobHandle
+from palaver.producer.prepare import (
+    Admission,
+    JobFields,
+    JobLike,
+    announced,
+    check_job_id,
+    check_session,
+    given,
+    own_catalog,
+    prepare,
+    prepare_many,
+)
+from palaver.producer.reading import BlockingReading, SendNow
+from palaver.shared.errors import BrokerUnavailableError, PalaverError
+from palaver.shared.events import AnyEvent
+from palaver.shared.jobs import ChatJob
+from palaver.shared.ledger import Dispatch, Submitted, SyncLedger
+from palaver.shared.messages import MessagesLike
+from palaver.shared.params import ChatParams
+from palaver.shared.responses import ChatResponse
+from palaver.shared.settings import Settings
+
+log = logging.getLogger("palaver.producer")
+
+CHUNK: Final = 500
+"""Jobs that `submit_many` stores in one round trip."""
+
+
+class Client:
+    """Submits jobs and reads what comes back. Safe to use from several threads and after a fork.
+
+    `Client()` takes its settings from `PALAVER_*` and `palaver.toml`; `Client(redis_url=…)` names some of
+    them. Nothing is connected before the first use. Every method raises LedgerUnavailableError or
+    BrokerUnavailableError, naming the URL, within 3 seconds when it cannot reach its server.
+    """
+
+    def __init__(self, settings: Settings | None = None, **values: Any) -> None:
+        self.settings = settings or Settings.load(**values)
+        self.ledger = SyncLedger(self.settings)
+        self.broker = Broker(self.settings.broker_url)
+        self.reading = BlockingReading(self.settings, _sender(self.broker))
+        self._admission = Admission(own_catalog(self.settings))
+        self._close = weakref.finalize(self, _close, self.ledger, self.broker)
+
+    @overload
+    def submit(
+        self,
+        messages: MessagesLike,
+        *,
+        model: str | Sequence[str] | None = None,
+        session_id: str | None = None,
+        params: ChatParams | Mapping[str, Any] | None = None,
+        wait: Literal[False] = False,
+        timeout: float | None = None,
+        **fields: Unpack[JobFields],
+    ) -> JobHandle: ...
+
+    @overload
+    def submit(
+        self,
+        messages: MessagesLike,
+        *,
+        model: str | Sequence[str] | None = None,
+        session_id: str | None = None,
+        params: ChatParams | Mapping[str, Any] | None = None,
+        wait: Literal[True],
+        timeout: float | None = None,
+        **fields: Unpack[JobFields],
+    ) -> ChatResponse: ...
+
+    def submit(
+        self,
+        messages: MessagesLike,
+        *,
+        model: str | Sequence[str] | None = None,
+        session_id: str | None = None,
+        params: ChatParams | Mapping[str, Any] | None = None,
+        wait: bool = False,
+        timeout: float | None = None,
+        **fields: Unpack[JobFields],
+    ) -> JobHandle | ChatResponse:
+        """Store a job and tell the workers; with `wait`, wait for its result, at most `timeout` seconds.
+
+        `messages` is a prompt, a message, or a list of them; `model` is `"profile/model"`, an alias, or a
+        list in the order of fallback. A job with a `session_id` goes on with that session's history.
+
+        Raises, before anything is stored: ValidationError with `param`, and the errors of a server that
+        cannot be reached. Raises from the ledger: ConflictError, SessionBusyError, SessionClosedError,
+        LedgerFullError. If the broker fails only after the job was stored, the job is safe and this returns
+        as usual, with a warning in the log: a worker's sweep sends the message again.
+        """
+        job = prepare(messages, self.settings, given(fields, model, session_id, params))
+        self._admit([job])
+        self.broker.prepare()
+        submitted = self.ledger.submit(job)
+        self.send([submitted.dispatch])
+        handle = self._handle(submitted)
+        return handle.result(timeout) if wait else handle
+
+    def submit_many(self, jobs: Iterable[JobLike]) -> list[JobHandle]:
+        """Store many jobs, many times faster than one by one; the handles are in the order of the jobs.
+
+        A job is a prompt, a dict of `submit`'s arguments, or a `ChatJob`. All are validated before one is
+        stored; errors name the place, e.g. `jobs[3].params.temperature`. When the ledger refuses one (see
+        `submit`), its error is raised after the jobs that were sent with it are stored; give jobs an
+        `idempotency_key`, and the call can be repeated.
+        """
+        prepared = prepare_many(jobs, self.settings)
+        self._admit(prepared)
+        handles: list[JobHandle] = []
+        for start in range(0, len(prepared), CHUNK):
+            handles += self._submit_chunk(prepared[start : start + CHUNK])
+        return handles
+
+    def job(self, job_id: str) -> JobHandle:
+        """The handle of a job that anybody submitted. Raises JobNotFoundError."""
+        check_job_id(job_id)
+        view = self.ledger.job(job_id)
+        return JobHandle(self, view.session_id, job_id, view.cursor)
+
+    def events(self, session_id: str, after: int = 0) -> Generator[AnyEvent, None, None]:
+        """All events of a session with a `seq` above `after`, live and without end."""
+        check_session(session_id, after)
+        return self.reading.events(session_id, after)
+
+    def check(self) -> None:
+        """One round trip to the ledger and one to the broker."""
+        self.ledger.check()
+        self.broker.check()
+
+    def send(self, dispatches: Iterable[Dispatch | None]) -> None:
+        """Send messages of jobs that are stored already; a broker that fails now only delays them."""
+        send_stored(self.broker, dispatches)
+
+    def close(self) -> None:
+        """Close the connections; the next use opens others. Readers that still run are not disturbed."""
+        _close(self.ledger, self.broker)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+    def _admit(self, jobs: Iterable[ChatJob]) -> None:
+        for _ in self._admission.rounds(jobs):
+            self._admission.update(announced(self.ledger.announced_profiles()))
+
+    def _submit_chunk(self, jobs: list[ChatJob]) -> list[JobHandle]:
+        self.broker.prepare()
+        replies = self.ledger.submit_many(jobs)
+        stored, errors = split(replies)
+        self.send(reply.dispatch for reply in stored)
+        if errors:
+            raise errors[0]
+        return [self._handle(reply) for reply in stored]
+
+    def _handle(self, submitted: Submitted) -> JobHandle:
+        return JobHandle(self, submitted.session_id, submitted.job_id, submitted.cursor)
+
+
+def split(replies: Iterable[Submitted | PalaverError]) -> tuple[list[Submitted], list[PalaverError]]:
+    """What was stored and what was refused."""
+    stored: list[Submitted] = []
+    errors: list[PalaverError] = []
+    for reply in replies:
+        if isinstance(reply, Submitted):
+            stored.append(reply)
+        else:
+            errors.append(reply)
+    return stored, errors
+
+
+def send_stored(broker: Broker, dispatches: Iterable[Dispatch | None]) -> None:
+    """Send messages; if that fails, leave it to the sweep of a worker, which finds the jobs in the ledger."""
+    due = [dispatch for dispatch in dispatches if dispatch is not None]
+    try:
+        broker.send(due)
+    except BrokerUnavailableError as error:
+        log.warning("dispatch_deferred jobs=%d first=%s: %s", len(due), due[0].job_id, error)
+
+
+def _sender(broker: Broker) -> SendNow:
+    # Without the client: its readers must not keep it alive.
+    return lambda dispatches: send_stored(broker, dispatches)
+
+
+def _close(ledger: SyncLedger, broker: Broker) -> None:
+    broker.close()
+    ledger.close()

@@ -1,0 +1,118 @@
+"""Handles on submitted jobs. A handle holds ids only: one from another process does the same."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Generator, Iterator
+from typing import TYPE_CHECKING
+
+from palaver.producer.prepare import check_after
+from palaver.producer.reading import achunks_of, chunks_of
+from palaver.shared.errors import JobGoneError, JobNotFoundError
+from palaver.shared.events import AnyEvent
+from palaver.shared.jobs import Status
+from palaver.shared.ledger import JobView
+from palaver.shared.responses import ChatResponse, StreamChunk
+
+if TYPE_CHECKING:
+    from palaver.producer.async_client import AsyncClient
+    from palaver.producer.client import Client
+
+
+class _Handle:
+    """What both kinds of handle know: the ids, and the cursor before the job's first event."""
+
+    def __init__(self, session_id: str, job_id: str, cursor: int) -> None:
+        self.session_id = session_id
+        self.job_id = job_id
+        self.cursor = cursor
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(job_id={self.job_id!r}, session_id={self.session_id!r})"
+
+    def _from(self, after: int) -> int:
+        """Where to read from: nothing before the cursor is of this job."""
+        check_after(after)
+        return max(after, self.cursor)
+
+
+class JobHandle(_Handle):
+    """A submitted job. Iterating over it gives the chunks of the answer, from the first one, live.
+
+    The loop ends after a chunk with `done`, and then raises the job's own error if it did not complete.
+    """
+
+    def __init__(self, client: Client, session_id: str, job_id: str, cursor: int) -> None:
+        super().__init__(session_id, job_id, cursor)
+        self._client = client
+
+    @property
+    def status(self) -> Status:
+        """The job's status now; asks the ledger."""
+        return self.view().status
+
+    def view(self) -> JobView:
+        """Everything that the ledger knows of the job. Raises JobNotFoundError."""
+        return self._client.ledger.job(self.job_id, self.session_id)
+
+    def events(self, after: int = 0) -> Generator[AnyEvent, None, None]:
+        """The job's events with a `seq` above `after`, live, until its `stream_end`."""
+        return self._client.reading.events(self.session_id, self._from(after), self.job_id)
+
+    def __iter__(self) -> Iterator[StreamChunk]:
+        return chunks_of(self.job_id, self.events())
+
+    def result(self, timeout: float | None = None) -> ChatResponse:
+        """Wait for the end, at most `timeout` seconds.
+
+        Raises the job's own error if it failed, was cancelled or expired; `error.response` has the partial
+        text. Raises WaitTimeoutError when the wait was too short: the job goes on.
+        """
+        return self._client.reading.result(self.session_id, self.job_id, self.cursor, timeout)
+
+    def cancel(self) -> Status:
+        """End the job. Returns its status now: `running` until the worker that was asked has ended it.
+
+        A job that waits never starts. An ended job stays what it is.
+        """
+        try:
+            cancelled = self._client.ledger.cancel(self.session_id, self.job_id)
+        except JobGoneError:
+            raise JobNotFoundError(f"there is no job {self.job_id}", job_id=self.job_id) from None
+        self._client.send([cancelled.dispatch])
+        return cancelled.status
+
+
+class AsyncJobHandle(_Handle):
+    """A submitted job, as `JobHandle`, for `async for` and `await`."""
+
+    def __init__(self, client: AsyncClient, session_id: str, job_id: str, cursor: int) -> None:
+        super().__init__(session_id, job_id, cursor)
+        self._client = client
+
+    async def status(self) -> Status:
+        """The job's status now; asks the ledger."""
+        return (await self.view()).status
+
+    async def view(self) -> JobView:
+        """Everything that the ledger knows of the job. Raises JobNotFoundError."""
+        return await self._client.ledger.job(self.job_id, self.session_id)
+
+    def events(self, after: int = 0) -> AsyncGenerator[AnyEvent, None]:
+        """The job's events with a `seq` above `after`, live, until its `stream_end`."""
+        return self._client.reading.events(self.session_id, self._from(after), self.job_id)
+
+    def __aiter__(self) -> AsyncGenerator[StreamChunk, None]:
+        return achunks_of(self.job_id, self.events())
+
+    async def result(self, timeout: float | None = None) -> ChatResponse:  # noqa: ASYNC109 -- as JobHandle's
+        """Wait for the end; see `JobHandle.result`."""
+        return await self._client.reading.result(self.session_id, self.job_id, self.cursor, timeout)
+
+    async def cancel(self) -> Status:
+        """End the job; see `JobHandle.cancel`."""
+        try:
+            cancelled = await self._client.ledger.cancel(self.session_id, self.job_id)
+        except JobGoneError:
+            raise JobNotFoundError(f"there is no job {self.job_id}", job_id=self.job_id) from None
+        await self._client.send([cancelled.dispatch])
+        return cancelled.status

@@ -1,0 +1,199 @@
+"""From what a caller wrote to a job that may be stored; pure. What is wrong is found before any I/O."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final, Literal, TypedDict
+
+from palaver.shared.document import refuse
+from palaver.shared.errors import ValidationError
+from palaver.shared.jobs import CachePolicy, ChatJob, Completion, OnBusy, Timeouts
+from palaver.shared.ledger import Announcement
+from palaver.shared.messages import MessagesLike
+from palaver.shared.names import valid_job_id, valid_session_id
+from palaver.shared.params import ChatParams, ReasoningOptions
+from palaver.shared.plain import shape
+from palaver.shared.profiles import Catalog
+from palaver.shared.settings import Settings
+from palaver.shared.tools import FunctionTool, ToolChoice
+
+ALIAS: Final = "alias"
+"""The `kind` under which workers announce a model alias."""
+
+Announced = Mapping[str, Mapping[str, Any]]
+"""Profile or alias name -> `{"kind": …, "models": […] | None}`, as live workers serve them."""
+
+ANNOUNCED_SECONDS: Final = 5.0
+"""How long a producer remembers what workers announce."""
+
+JobLike = str | Mapping[str, Any] | ChatJob
+"""What `submit_many` takes for one job: a prompt, the arguments of `submit`, or a job."""
+
+
+class JobFields(TypedDict, total=False):
+    """The fields of `ChatJob` that `submit` takes besides messages, model, session_id and params."""
+
+    job_id: str
+    history: MessagesLike | Literal["session"] | None
+    system: str | None
+    tools: Sequence[FunctionTool | Mapping[str, Any]] | None
+    tool_choice: ToolChoice | str | Mapping[str, Any] | None
+    parallel_tool_calls: bool | None
+    reasoning: ReasoningOptions | Mapping[str, Any] | bool | None
+    user: str | None
+    tenant: str | None
+    priority: int
+    deadline: float
+    run_at: float | datetime | None
+    timeouts: Timeouts | Mapping[str, float]
+    max_retries: int
+    idempotency_key: str | None
+    on_busy: OnBusy | Literal["enqueue", "reject", "interrupt", "rollback", "parallel"]
+    complete: Completion | Mapping[str, Any] | bool | None
+    cache: CachePolicy | Mapping[str, Any] | bool | None
+    agent: str | None
+    files: Sequence[str]
+    webhook: str | None
+    metadata: Mapping[str, Any]
+    retry_of: str | None
+
+
+def given(
+    fields: JobFields,
+    model: str | Sequence[str] | None,
+    session_id: str | None,
+    params: ChatParams | Mapping[str, Any] | None,
+) -> dict[str, Any]:
+    """All fields that the caller gave."""
+    named = {"model": model, "session_id": session_id, "params": params}
+    return {**fields, **{name: value for name, value in named.items() if value is not None}}
+
+
+def prepare(messages: Any, settings: Settings, fields: Mapping[str, Any]) -> ChatJob:
+    """The job of these messages and fields of `ChatJob`; a field that was not given is not named.
+
+    A caller who names a session continues it: `history` is then `"session"`, unless something else is given.
+    Raises ValidationError.
+    """
+    document = {"messages": messages, **fields}
+    document.setdefault("deadline", settings.deadline)
+    if document.get("session_id") is not None:
+        document.setdefault("history", "session")
+    return ChatJob.parse(document, max_bytes=settings.max_document_bytes)
+
+
+def prepare_many(jobs: Iterable[JobLike], settings: Settings) -> list[ChatJob]:
+    """The jobs of `submit_many`; errors name their place, e.g. `jobs[3].params.temperature`."""
+    if isinstance(jobs, str | bytes | Mapping | ChatJob) or not isinstance(jobs, Iterable):
+        refuse("jobs", f"must be a list of jobs, not {shape(jobs)}")
+    return [_nth(index, job, settings) for index, job in enumerate(jobs)]
+
+
+def _nth(index: int, job: JobLike, settings: Settings) -> ChatJob:
+    if isinstance(job, ChatJob):
+        return job
+    fields = dict(job) if isinstance(job, Mapping) else {"messages": job}
+    try:
+        return prepare(fields.pop("messages", None), settings, fields)
+    except ValidationError as error:
+        place = f"jobs[{index}]" + (f".{error.param}" if error.param else "")
+        problem = ValidationError(f"{place}: {error.message.removeprefix(f'{error.param}: ')}", param=place)
+    raise problem
+
+
+def check_session(session_id: object, after: object) -> None:
+    """Raises ValidationError for what cannot name a session or a cursor."""
+    if not valid_session_id(session_id):
+        refuse("session_id", f"must be 1 to 128 letters, digits or any of ._:-, not {shape(session_id)}")
+    check_after(after)
+
+
+def check_after(after: object) -> None:
+    """Raises ValidationError for what cannot be a cursor."""
+    if isinstance(after, bool) or not isinstance(after, int) or after < 0:
+        refuse("after", f"must be the seq of an event, or 0, not {shape(after)}")
+
+
+def check_job_id(job_id: object) -> None:
+    """Raises ValidationError for what cannot name a job."""
+    if not valid_job_id(job_id):
+        refuse("job_id", f"must be 1 to 128 letters, digits or any of ._-, not {shape(job_id)}")
+
+
+def announced(profiles: Iterable[Announcement]) -> Announced:
+    """What live workers serve, by name."""
+    return {profile.name: profile.data for profile in profiles}
+
+
+def own_catalog(settings: Settings) -> Catalog | None:
+    """The catalog of this process's own configuration; None if there is none."""
+    if settings.providers or settings.models or Path(settings.config).exists():
+        return Catalog.load(settings)
+    return None
+
+
+class Admission:
+    """Whether a job's models exist: by what workers announce, else by the own catalog; without both, yes.
+
+    Models are checked only where a profile lists them.
+    """
+
+    def __init__(self, catalog: Catalog | None) -> None:
+        self._catalog = catalog
+        self._announced: Announced = {}
+        self._updated = float("-inf")
+
+    def update(self, announced: Announced) -> None:
+        """Take what live workers announce now."""
+        self._announced = announced
+        self._updated = time.monotonic()
+
+    def rounds(self, jobs: Iterable[ChatJob]) -> Iterator[None]:
+        """Check the jobs; the caller answers every round with an `update`.
+
+        Raises ValidationError with `param="model"`, never by what workers announced a while ago.
+        """
+        wanted = list(dict.fromkeys(tuple(job.models) for job in jobs))
+        fresh = time.monotonic() - self._updated > ANNOUNCED_SECONDS
+        if fresh:
+            yield
+        try:
+            return self._check_all(wanted)
+        except ValidationError:
+            if fresh:
+                raise
+        yield
+        return self._check_all(wanted)
+
+    def _check_all(self, wanted: Iterable[tuple[str, ...]]) -> None:
+        for models in wanted:
+            if self._announced:
+                for model in models:
+                    self._check(model)
+            elif self._catalog is not None:
+                self._catalog.resolve(models or None)
+
+    def _check(self, model: str) -> None:
+        profile, slash, name = model.partition("/")
+        if not slash:
+            self._check_alias(model)
+            return
+        served = self._announced.get(profile)
+        if served is None or served.get("kind") == ALIAS:
+            known = sorted(name for name, item in self._announced.items() if item.get("kind") != ALIAS)
+            refuse("model", f"no worker serves the provider {profile[:64]!r}; served: {', '.join(known)}")
+        models = served.get("models")
+        if not name.strip() or (models is not None and name not in models):
+            listed = f"; it has: {', '.join(models)}" if models else ""
+            refuse("model", f"{profile} has no model {name[:64]!r}{listed}")
+
+    def _check_alias(self, model: str) -> None:
+        if self._announced.get(model, {}).get("kind") == ALIAS:
+            return
+        if self._catalog is None or model not in self._catalog.aliases:
+            refuse("model", f"{model[:64]!r} is neither provider/model nor an alias that is known here")
+        for target in self._catalog.resolve(model):
+            self._check(str(target))

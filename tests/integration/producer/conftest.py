@@ -1,0 +1,28 @@
+"""A client of the test's own namespace, and a stand-in for the worker of its jobs."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from palaver.producer import Client, JobHandle
+from palaver.shared.settings import Settings
+from tests.integration.producer.stand_in import StandIn
+from tests.servers import RedisServer
+
+
+@pytest.fixture
+def settings(redis_server: RedisServer, namespace: str, tmp_path: Path) -> Settings:
+    return Settings(redis_url=redis_server.url, namespace=namespace, config=str(tmp_path / "palaver.toml"))
+
+
+@pytest.fixture
+def client(settings: Settings) -> Iterator[Client]:
+    with Client(settings) as client:
+        yield client
+
+
+@pytest.fixture
+def work_on(settings: Settings) -> Callable[[JobHandle], StandIn]:
+    """Claim a job, as its worker would."""
+    return lambda handle: StandIn.claim(settings, handle.session_id, handle.job_id)

@@ -1,0 +1,301 @@
+"""What goes in: everything is validated before anything is stored, and what is stored is not lost."""
+
+import logging
+import socket
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from palaver.producer import AsyncClient, Client, JobHandle
+from palaver.shared.errors import (
+    BrokerUnavailableError,
+    ConfigurationError,
+    ConflictError,
+    JobNotFoundError,
+    LedgerUnavailableError,
+    PalaverError,
+    ValidationError,
+)
+from palaver.shared.jobs import ChatJob, Status
+from palaver.shared.ledger import SyncLedger, operations
+from palaver.shared.names import QUEUES, Queue
+from palaver.shared.responses import ChatResponse
+from palaver.shared.settings import Settings
+from tests.integration.producer.stand_in import StandIn
+from tests.servers import RedisServer, free_port
+
+WorkOn = Callable[[JobHandle], StandIn]
+
+WRONG: dict[str, tuple[dict[str, Any], str]] = {
+    "empty message": ({"messages": ""}, "messages"),
+    "no message": ({"messages": []}, "messages"),
+    "unknown role": ({"messages": [{"role": "boss", "content": "x"}]}, "messages[0].role"),
+    "temperature 5": ({"params": {"temperature": 5}}, "params.temperature"),
+    "unknown profile": ({"model": "nope/m"}, "model"),
+    "unknown model": ({"model": "listed/other"}, "model"),
+    "unknown fallback": ({"model": ["listed/known", "nope/m"]}, "model"),
+    "unknown alias": ({"model": "nope"}, "model"),
+    "10 MB message": ({"messages": "x" * 10_000_000}, "messages"),
+    "metadata that is no JSON": ({"metadata": {"when": object()}}, "metadata"),
+    "negative deadline": ({"deadline": -1}, "deadline"),
+    "deadline of a month": ({"deadline": 30 * 86400}, "deadline"),
+    "session id with a space": ({"session_id": "s 1"}, "session_id"),
+    "empty session id": ({"session_id": ""}, "session_id"),
+    "unknown field": ({"temprature": 1}, "temprature"),
+    "priority 10": ({"priority": 10}, "priority"),
+    "history that is neither": ({"history": 7}, "history"),
+}
+
+
+@pytest.fixture
+def served(settings: Settings) -> Iterator[SyncLedger]:
+    """A live worker that serves two profiles, one of them with a list of models, and an alias."""
+    ledger = SyncLedger(settings)
+    profiles: dict[str, dict[str, Any]] = {
+        "open": {"kind": "openai", "models": None},
+        "listed": {"kind": "openai", "models": ["known"]},
+        "default": {"kind": "alias", "models": ["open/m"]},
+    }
+    ledger.run(operations.announce(ledger.keys.profiles, profiles, seconds=60))
+    yield ledger
+    ledger.close()
+
+
+def stored(server: RedisServer) -> tuple[int, list[int]]:
+    """How many keys there are, and how many messages wait."""
+    with server.client() as redis:
+        return redis.dbsize(), [redis.llen(queue) for queue in QUEUES]
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_wrong_input_is_one_error_that_names_the_field_and_stores_nothing(
+    case: str, client: Client, served: SyncLedger, redis_server: RedisServer
+) -> None:
+    given, param = WRONG[case]
+    client.submit("fine", model="open/m")
+    before = stored(redis_server)
+    arguments: dict[str, Any] = {"messages": "x", "model": "open/m", **given}
+    with pytest.raises(ValidationError) as caught:
+        client.submit(arguments.pop("messages"), **arguments)
+    assert caught.value.param is not None
+    assert caught.value.param.startswith(param)
+    assert len(str(caught.value)) < 400
+    assert stored(redis_server) == before
+
+
+def test_models_that_are_served_are_taken(client: Client, served: SyncLedger) -> None:
+    for model in (None, "open/anything", "listed/known", "default", ["listed/known", "default"]):
+        client.submit("x", model=model)
+
+
+def test_without_a_worker_the_own_catalog_says_what_there_is(settings: Settings) -> None:
+    with open(settings.config, "w") as file:
+        file.write('[providers.mine]\nkind = "scripted"\nmodels = ["m"]\n[models]\ndefault = "mine/m"\n')
+    with Client(settings) as client:
+        client.submit("x")
+        client.submit("x", model="mine/m")
+        for model in ("mine/other", "other/m", "other"):
+            with pytest.raises(ValidationError, match="model"):
+                client.submit("x", model=model)
+
+
+def test_a_worker_that_came_meanwhile_is_asked_before_a_refusal(client: Client, served: SyncLedger) -> None:
+    with pytest.raises(ValidationError):
+        client.submit("x", model="new/m")
+    served.run(operations.announce(served.keys.profiles, {"new": {"kind": "x", "models": None}}, seconds=60))
+    client.submit("x", model="new/m")
+
+
+def test_with_neither_every_model_is_taken(client: Client) -> None:
+    assert client.submit("x", model="anything/at-all").status is Status.QUEUED
+
+
+def test_a_job_goes_to_the_queue_of_its_priority(client: Client, redis_server: RedisServer) -> None:
+    for priority in (9, 5, 0):
+        client.submit("x", priority=priority)
+    with redis_server.client() as redis:
+        assert [redis.llen(queue) for queue in (Queue.HIGH, Queue.NORMAL, Queue.LOW)] == [1, 1, 1]
+
+
+def test_only_the_job_that_has_the_turn_is_sent(client: Client, redis_server: RedisServer) -> None:
+    first, second = client.submit("one", session_id="s1"), client.submit("two", session_id="s1")
+    assert stored(redis_server)[1] == [0, 0, 1, 0, 0, 0]
+    assert second.view().position == 1
+    first.cancel()
+    assert stored(redis_server)[1] == [1, 0, 1, 0, 0, 0]
+
+
+def test_a_session_s_job_goes_on_with_its_history_unless_told_otherwise(
+    client: Client, settings: Settings
+) -> None:
+    with SyncLedger(settings) as ledger:
+        told = client.submit("x", session_id="s1", history=None)
+        for handle, expected in ((client.submit("x", session_id="s1"), "session"), (told, None)):
+            document = ledger.job(handle.job_id, document=True).document
+            assert isinstance(document, ChatJob)
+            assert document.history == expected
+
+
+def test_the_same_key_is_the_same_job_and_another_body_a_conflict(client: Client) -> None:
+    first = client.submit("x", idempotency_key="k")
+    again = client.submit("x", idempotency_key="k")
+    assert (again.job_id, again.session_id, again.cursor) == (first.job_id, first.session_id, first.cursor)
+    with pytest.raises(ConflictError):
+        client.submit("y", idempotency_key="k")
+
+
+def test_handles_of_another_client_do_the_same(client: Client, settings: Settings, work_on: WorkOn) -> None:
+    handle = client.submit("x")
+    with Client(settings) as other:
+        theirs = other.job(handle.job_id)
+        assert (theirs.session_id, theirs.cursor) == (handle.session_id, handle.cursor)
+        response = work_on(handle).answer(["done"])
+        assert theirs.result(10) == response
+    with pytest.raises(JobNotFoundError):
+        client.job("0199-no-such-job")
+    with pytest.raises(ValidationError):
+        client.job("no such job")
+
+
+def test_waiting_submit_gives_the_response(
+    client: Client, settings: Settings, redis_server: RedisServer
+) -> None:
+    with ThreadPoolExecutor() as pool:
+        waiting = pool.submit(client.submit, "x", session_id="s1", job_id="j1", wait=True, timeout=20)
+        with redis_server.client() as redis:
+            assert redis.brpop(Queue.NORMAL, 10)  # the message says that the job is stored
+        response = StandIn.claim(settings, "s1", "j1").answer(["done"])
+        assert waiting.result(20) == response
+    assert isinstance(response, ChatResponse)
+
+
+def test_many_jobs_at_once(client: Client, redis_server: RedisServer) -> None:
+    jobs: list[Any] = ["one", {"messages": "two", "priority": 9}, ChatJob.parse({"messages": "three"})]
+    handles = client.submit_many(jobs + ["x"] * 1200)
+    assert len({handle.job_id for handle in handles}) == 1203
+    assert handles[2].job_id == jobs[2].job_id
+    with redis_server.client() as redis:
+        assert (redis.llen(Queue.NORMAL), redis.llen(Queue.HIGH)) == (1202, 1)
+    assert handles[1200].status is Status.QUEUED
+
+
+def test_one_wrong_job_of_many_stores_none(client: Client, redis_server: RedisServer) -> None:
+    with pytest.raises(ValidationError) as caught:
+        client.submit_many(["x"] * 5 + [{"messages": "x", "params": {"temperature": 5}}])
+    assert caught.value.param == "jobs[5].params.temperature"
+    assert stored(redis_server) == (0, [0] * 6)
+    with pytest.raises(ValidationError, match="jobs"):
+        client.submit_many("not a list")
+
+
+def test_a_refused_job_of_many_is_raised_after_the_others_are_safe(client: Client) -> None:
+    client.submit("x", idempotency_key="k")
+    with pytest.raises(ConflictError):
+        client.submit_many(
+            [
+                {"messages": "y", "job_id": "before"},
+                {"messages": "y", "idempotency_key": "k"},
+                {"messages": "z", "job_id": "after"},
+            ]
+        )
+    assert client.job("before").status is client.job("after").status is Status.QUEUED
+
+
+@pytest.mark.parametrize("method", ["submit", "submit_many", "job", "check"])
+def test_no_redis_is_one_line_in_time_that_names_the_url(method: str) -> None:
+    url = f"redis://:geheim@127.0.0.1:{free_port()}/0"
+    client = Client(redis_url=url)
+    began = time.monotonic()
+    with pytest.raises(LedgerUnavailableError, match=r"redis://:\*\*\*@127") as caught:
+        getattr(client, method)(*([] if method == "check" else ["x"] if method != "submit_many" else [["x"]]))
+    assert time.monotonic() - began < 3
+    assert "geheim" not in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_redis_that_never_answers_is_given_up_in_time() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        client = Client(redis_url=f"redis://127.0.0.1:{silent.getsockname()[1]}/0")
+        began = time.monotonic()
+        with pytest.raises(LedgerUnavailableError):
+            client.submit("x")
+    assert time.monotonic() - began < 3
+
+
+READERS: dict[str, Callable[[Client, JobHandle], object]] = {
+    "events": lambda client, handle: next(handle.events()),
+    "chunks": lambda client, handle: next(iter(handle)),
+    "session": lambda client, handle: next(client.events("s1")),
+    "result": lambda client, handle: handle.result(),
+}
+
+
+@pytest.mark.parametrize("reader", READERS)
+def test_reading_without_redis_ends_in_time(reader: str, own_redis: Callable[..., RedisServer]) -> None:
+    server = own_redis()
+    client = Client(redis_url=server.url)
+    handle = client.submit("x")
+    assert server.running is not None
+    server.running.kill()
+    began = time.monotonic()
+    with pytest.raises(LedgerUnavailableError):
+        READERS[reader](client, handle)
+    assert time.monotonic() - began < 3
+
+
+def test_no_broker_stores_nothing(settings: Settings, redis_server: RedisServer) -> None:
+    url = f"redis://:geheim@127.0.0.1:{free_port()}/0"
+    client = Client(Settings(**{**settings.model_dump(), "broker_url": url}))
+    with pytest.raises(BrokerUnavailableError, match=r"redis://:\*\*\*@127"):
+        client.submit("x")
+    assert stored(redis_server)[0] == 0
+
+
+def test_a_broker_that_fails_after_the_job_was_stored_loses_nothing(
+    settings: Settings, own_redis: Callable[..., RedisServer], caplog: pytest.LogCaptureFixture
+) -> None:
+    broker = own_redis()
+    client = Client(Settings(**{**settings.model_dump(), "broker_url": broker.url}))
+    client.submit("x")  # the connection is trusted for a moment now
+    assert broker.running is not None
+    broker.running.kill()
+    with caplog.at_level(logging.WARNING, "palaver.producer"):
+        handle = client.submit("x")
+    assert handle.status is Status.QUEUED
+    assert "dispatch_deferred" in caplog.text
+    with pytest.raises(BrokerUnavailableError):
+        client.submit("x")
+    assert client.ledger.unended() == 2  # a sweep sends the message of the one that was stored
+
+
+def test_a_wrong_setting_is_said_at_once(settings: Settings) -> None:
+    with pytest.raises(ConfigurationError):
+        Client(redis_url="no url")
+    with open(settings.config, "w") as file:
+        file.write("[providers")
+    with pytest.raises(ConfigurationError, match="TOML"):
+        Client(settings)
+
+
+async def test_the_async_client_does_the_same(settings: Settings, redis_server: RedisServer) -> None:
+    async with AsyncClient(settings) as client:
+        await client.check()
+        handle = await client.submit("x", session_id="s1")
+        many = await client.submit_many(["y"] * 600)
+        assert stored(redis_server)[1][2] == 601
+        StandIn.claim(settings, "s1", handle.job_id).answer(["a", "b"])
+        assert [chunk.delta async for chunk in handle] == ["a", "b", ""]
+        response = await handle.result(10)
+        assert response.content == "ab"
+        assert await (await client.job(handle.job_id)).status() is Status.COMPLETED
+        assert await many[0].cancel() is Status.CANCELLED
+        with pytest.raises(ValidationError, match="session_id"):
+            await client.submit("x", session_id="s 1")
+        with pytest.raises(PalaverError):
+            await client.job("0199-no-such-job")
+        events = client.events("s1", after=1)
+        assert (await anext(events)).seq == 2
+        await events.aclose()

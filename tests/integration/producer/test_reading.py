@@ -1,0 +1,362 @@
+"""Late, early, twice, many: every reader sees every event once, in order, ending in one stream_end."""
+
+import asyncio
+import random
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import aclosing
+
+import pytest
+
+from palaver.producer import AsyncClient, Client, JobHandle
+from palaver.producer.reader import Reader
+from palaver.shared.accumulator import accumulate
+from palaver.shared.errors import (
+    JobCancelledError,
+    JobExpiredError,
+    JobLostError,
+    RateLimitError,
+    WaitTimeoutError,
+)
+from palaver.shared.events import AnyEvent, Resync, StreamEnd
+from palaver.shared.jobs import Status
+from palaver.shared.ledger import AsyncLedger, Keys, Subscriptions
+from palaver.shared.settings import Settings
+from tests.integration.producer.stand_in import PIECES, StandIn
+from tests.servers import RedisServer, eventually
+
+WorkOn = Callable[[JobHandle], StandIn]
+TEXT = "".join(PIECES)
+
+
+def is_whole(events: Sequence[AnyEvent], text: str = TEXT) -> None:
+    """Every event once, in order, one end, the last; the text to the byte."""
+    assert [event.seq for event in events] == list(range(1, len(events) + 1))
+    assert [event.type for event in events].count("stream_end") == 1
+    assert isinstance(events[-1], StreamEnd)
+    assert accumulate(events).text.encode() == text.encode()
+
+
+def test_readers_early_meanwhile_and_late(client: Client, work_on: WorkOn) -> None:
+    handle = client.submit("Hello")
+    with ThreadPoolExecutor() as pool:
+        early = pool.submit(lambda: list(handle.events()))
+        worker = work_on(handle)
+        worker.start()
+        meanwhile = []
+        for place, piece in enumerate(PIECES):
+            worker.say(piece)
+            if place % 3 == 0:
+                meanwhile.append(pool.submit(lambda: list(handle.events())))
+        worker.complete()
+        for reading in [early, *meanwhile]:
+            is_whole(reading.result(20))
+    is_whole(list(handle.events()))
+    assert handle.result().content.encode() == TEXT.encode()
+
+
+async def test_fifty_readers_at_once(client: Client, settings: Settings, work_on: WorkOn) -> None:
+    handle = client.submit("Hello")
+    async with AsyncClient(settings) as reading:
+        theirs = await reading.job(handle.job_id)
+
+        async def read() -> list[AnyEvent]:
+            return [event async for event in theirs.events()]
+
+        readers = [asyncio.create_task(read()) for _ in range(50)]
+        await asyncio.to_thread(lambda: work_on(handle).answer(PIECES * 20))
+        for reader in readers:
+            is_whole(await reader, TEXT * 20)
+
+
+async def test_a_hundred_reconnects_at_random_points(
+    client: Client, settings: Settings, work_on: WorkOn, redis_server: RedisServer
+) -> None:
+    handle = client.submit("Hello")
+    pieces = [f"{number} " for number in range(1500)]
+    cuts = set(random.Random(7).sample(range(1500), 100))
+
+    def work() -> None:
+        worker = work_on(handle)
+        worker.start()
+        with redis_server.client() as cutter:
+            for number, piece in enumerate(pieces):
+                worker.say(piece)
+                if number in cuts:
+                    assert eventually(lambda: cutter.execute_command("CLIENT", "KILL", "TYPE", "pubsub"))
+        worker.complete()
+
+    async with AsyncClient(settings) as reading:
+        theirs = await reading.job(handle.job_id)
+        working = asyncio.create_task(asyncio.to_thread(work))
+        events = [event async for event in theirs.events()]
+        await working
+    is_whole(events, "".join(pieces))
+
+
+def test_a_consumer_that_comes_back_with_its_cursor(client: Client, work_on: WorkOn) -> None:
+    handle = client.submit("Hello")
+    work_on(handle).answer()
+    events: list[AnyEvent] = []
+    while not events or events[-1].type != "stream_end":
+        reading = handle.events(after=events[-1].seq if events else 0)
+        events.append(next(reading))
+        reading.close()
+    is_whole(events)
+    assert list(handle.events(after=events[-1].seq)) == []
+
+
+def test_chunks_of_an_answer(client: Client, work_on: WorkOn) -> None:
+    handle = client.submit("Hello")
+    worker = work_on(handle)
+    worker.start()
+    worker.think("hm")
+    worker.say("a", "b")
+    worker.complete()
+    chunks = list(handle)
+    assert [(chunk.kind, chunk.delta, chunk.done) for chunk in chunks] == [
+        ("reasoning", "hm", False),
+        ("text", "a", False),
+        ("text", "b", False),
+        ("text", "", True),
+    ]
+    assert chunks[-1].finish_reason == "stop"
+    assert chunks[-1].usage == handle.result().usage
+
+
+def test_a_job_reader_sees_nothing_of_its_session_s_other_jobs(client: Client, work_on: WorkOn) -> None:
+    first = client.submit("one", session_id="s1")
+    second = client.submit("two", session_id="s1")
+    work_on(first).answer(["first"])
+    work_on(second).answer(["second"])
+    assert {event.job_id for event in second.events()} == {second.job_id}
+    assert second.result().content == "second"
+    session = client.events("s1")
+    whole = [next(session) for _ in range(9)]
+    session.close()
+    assert [event.seq for event in whole] == list(range(1, 10))
+
+
+def test_a_trimmed_log_gives_one_resync_and_goes_on(
+    client: Client, settings: Settings, work_on: WorkOn, redis_server: RedisServer
+) -> None:
+    handle = client.submit("Hello", session_id="s1")
+    worker = work_on(handle)
+    worker.start()
+    worker.say(*PIECES)
+    with redis_server.client() as trimmer:
+        trimmer.xtrim(Keys(settings.namespace).events("s1"), maxlen=3, approximate=False)
+    reading = handle.events()
+    resync = next(reading)
+    assert isinstance(resync, Resync)
+    assert (resync.data.text, resync.data.status) == (TEXT, Status.RUNNING)
+    assert resync.seq == resync.data.seq == 2 + len(PIECES)
+    worker.say("more")
+    worker.complete()
+    rest = list(reading)
+    assert [event.seq for event in rest] == [resync.seq + 1, resync.seq + 2]
+    assert accumulate([resync, *rest]).text == TEXT + "more"
+
+
+def test_a_session_reader_gets_one_resync_for_each_job_concerned(
+    client: Client, settings: Settings, work_on: WorkOn, redis_server: RedisServer
+) -> None:
+    done, active, waiting = (client.submit(text, session_id="s1") for text in ("a", "b", "c"))
+    work_on(done).answer(["done"])
+    worker = work_on(active)
+    worker.start()
+    worker.say("half")
+    with redis_server.client() as trimmer:
+        trimmer.xtrim(Keys(settings.namespace).events("s1"), maxlen=5, approximate=False)
+    reading = client.events("s1")
+    made = [next(reading) for _ in range(4)]
+    worker.say(" way")
+    live = next(reading)
+    reading.close()
+    resyncs = {event.job_id: event.data.text for event in made if isinstance(event, Resync)}
+    assert resyncs == {done.job_id: "done", active.job_id: "half", waiting.job_id: ""}
+    assert [event.job_id for event in made if isinstance(event, StreamEnd)] == [done.job_id]
+    assert (live.job_id, live.seq) == (active.job_id, made[0].seq + 1)
+
+
+def test_after_its_log_is_gone_a_job_answers_from_its_document(
+    client: Client, settings: Settings, work_on: WorkOn, redis_server: RedisServer
+) -> None:
+    handle = client.submit("Hello")
+    response = work_on(handle).answer()
+    with redis_server.client() as remover:
+        remover.delete(Keys(settings.namespace).events(handle.session_id))
+    resync, end = handle.events()
+    assert isinstance(resync, Resync)
+    assert isinstance(end, StreamEnd)
+    assert resync.data.text == TEXT
+    assert end.data.response == response
+    assert "".join(chunk.delta for chunk in handle) == TEXT
+    assert handle.result() == response
+
+
+async def test_a_slow_consumer_drops_its_buffer_and_misses_nothing(
+    client: Client, settings: Settings, work_on: WorkOn
+) -> None:
+    handle = client.submit("Hello")
+    pieces = [f"{number} " for number in range(10_000)]
+
+    async def send(dispatches: object) -> None:
+        pytest.fail("nothing was to be sent")
+
+    async with AsyncLedger(settings) as ledger, Subscriptions(ledger, limit=20) as subscriptions:
+        reader = Reader(ledger, subscriptions, handle.session_id, 0, job_id=handle.job_id, send=send)
+        worker = work_on(handle)
+        worker.start()
+        events = list(await reader.batch() or ())
+        for start in range(0, len(pieces), 50):  # each batch is more than the buffer holds
+            worker.say(*pieces[start : start + 50])
+            if random.Random(start).random() < 0.5:
+                events += await reader.batch() or ()
+        worker.complete()
+        while batch := await reader.batch():
+            events += batch
+    is_whole(events, "".join(pieces))
+
+
+def test_what_redis_lost_is_found_after_a_reconnect(
+    client: Client, settings: Settings, work_on: WorkOn, redis_server: RedisServer
+) -> None:
+    handle = client.submit("Hello", session_id="s1")
+    worker = work_on(handle)
+    worker.start()
+    worker.say("kept ")
+    keys = Keys(settings.namespace)
+    with redis_server.client() as redis:
+        before = {key: redis.dump(key) for key in redis.keys(keys.base("s1") + "*")}
+        worker.say("lost ")
+        reading = handle.events()
+        seen = [next(reading) for _ in range(4)]
+        for key, value in before.items():  # as a failover to a replica that was behind
+            redis.restore(key, 0, value, replace=True)
+        StandIn.say(_again(worker, attempt_next=3), "other ")
+        redis.execute_command("CLIENT", "KILL", "TYPE", "pubsub")
+        resync = next(reading)
+    reading.close()
+    assert accumulate(seen).text == "kept lost "
+    assert isinstance(resync, Resync)
+    assert resync.data.text == "kept other "
+
+
+def _again(worker: StandIn, *, attempt_next: int) -> StandIn:
+    worker._next = attempt_next
+    return worker
+
+
+def test_a_job_that_redis_lost_is_said_to_be_lost(
+    client: Client, settings: Settings, work_on: WorkOn, redis_server: RedisServer
+) -> None:
+    handle = client.submit("Hello")
+    work_on(handle).start()
+    reading = handle.events()
+    next(reading)
+    with redis_server.client() as redis:
+        redis.delete(*redis.keys(settings.namespace + "*"))
+        redis.execute_command("CLIENT", "KILL", "TYPE", "pubsub")
+    with pytest.raises(JobLostError):
+        list(reading)
+
+
+def test_a_reader_ends_a_job_past_its_deadline_with_no_worker_alive(client: Client) -> None:
+    handle = client.submit("Hello", deadline=1)
+    began = time.monotonic()
+    with pytest.raises(JobExpiredError) as caught:
+        handle.result(timeout=30)
+    assert time.monotonic() - began < 5
+    assert caught.value.job_id == handle.job_id
+    assert [event.type for event in handle.events()] == ["job_queued", "stream_end"]
+    assert handle.status is Status.EXPIRED
+
+
+def test_the_job_that_gets_the_turn_of_an_expired_one_is_sent(
+    client: Client, redis_server: RedisServer
+) -> None:
+    first = client.submit("one", session_id="s1", deadline=1)
+    second = client.submit("two", session_id="s1")
+    with pytest.raises(JobExpiredError):
+        first.result(timeout=30)
+    with redis_server.client() as redis:
+        (message,) = redis.lrange("palaver.resume", 0, -1)
+    assert second.job_id.encode() in message
+
+
+def test_a_failed_job_raises_its_own_error_with_the_partial_text(client: Client, work_on: WorkOn) -> None:
+    handle = client.submit("Hello")
+    worker = work_on(handle)
+    worker.start()
+    worker.say("half an ans")
+    worker.fail(RateLimitError("slow down", provider="openai", retry_after=7.0, status_code=429))
+    deltas: list[str] = []
+    with pytest.raises(RateLimitError, match="slow down") as streamed:
+        deltas += (chunk.delta for chunk in handle)
+    with pytest.raises(RateLimitError) as fetched:
+        handle.result()
+    for error in (streamed.value, fetched.value):
+        assert (error.retry_after, error.status_code, error.provider) == (7.0, 429, "openai")
+        assert error.job_id == handle.job_id
+        assert error.response.content == "half an ans"
+
+
+def test_a_wait_that_is_too_short_says_that_the_job_goes_on(client: Client, work_on: WorkOn) -> None:
+    handle = client.submit("Hello")
+    with pytest.raises(WaitTimeoutError, match="goes on") as caught:
+        handle.result(timeout=0.05)
+    assert caught.value.job_id == handle.job_id
+    response = work_on(handle).answer()
+    assert handle.result(timeout=0) == response
+
+
+def test_cancel_tells_the_state_every_time(client: Client, work_on: WorkOn) -> None:
+    waiting, running = client.submit("one"), client.submit("two")
+    worker = work_on(running)
+    assert [waiting.cancel(), waiting.cancel()] == [Status.CANCELLED, Status.CANCELLED]
+    with pytest.raises(JobCancelledError):
+        waiting.result()
+    assert running.cancel() is Status.RUNNING  # its worker was asked
+    worker.complete()
+    assert running.cancel() is Status.COMPLETED
+
+
+def test_reading_from_many_threads_takes_one_subscription(
+    client: Client, work_on: WorkOn, redis_server: RedisServer
+) -> None:
+    handles = [client.submit(str(number)) for number in range(20)]
+    listening = threading.Barrier(21)
+
+    def read(handle: JobHandle) -> list[AnyEvent]:
+        reading = handle.events()
+        events = [next(reading)]
+        listening.wait(20)
+        return events + list(reading)
+
+    with ThreadPoolExecutor(20) as pool:
+        readings = [pool.submit(read, handle) for handle in handles]
+        listening.wait(20)
+        with redis_server.client() as redis:
+            assert len(redis.client_list(_type="pubsub")) <= 1
+        for handle in handles:
+            work_on(handle).answer()
+        for reading in readings:
+            is_whole(reading.result(20))
+
+
+async def test_leaving_an_async_loop_early_gives_up_the_subscription(
+    client: Client, settings: Settings, work_on: WorkOn, redis_server: RedisServer
+) -> None:
+    handle = client.submit("Hello")
+    work_on(handle).start()
+    async with AsyncClient(settings) as reading:
+        theirs = await reading.job(handle.job_id)
+        async with aclosing(theirs.events()) as events:
+            async for event in events:
+                if event.type == "stream_start":
+                    break
+        with redis_server.client() as redis:
+            assert redis.pubsub_channels() == []
