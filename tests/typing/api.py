@@ -1,0 +1,66 @@
+"""The public API as a type checker sees it; checked by mypy, never run."""
+
+from typing import assert_type
+
+from palaver.producer import AsyncClient, AsyncJobHandle, Client, JobHandle
+from palaver.shared.events import AnyEvent
+from palaver.shared.jobs import ChatJob, Status
+from palaver.shared.responses import ChatResponse, StreamChunk
+
+
+def blocking(client: Client) -> None:
+    """A program without an event loop."""
+    handle = client.submit("Hello", model="openai/gpt-4o-mini", session_id="s1")
+    assert_type(handle, JobHandle)
+    assert_type(handle.job_id, str)
+    assert_type(handle.cursor, int)
+    for chunk in handle:
+        assert_type(chunk, StreamChunk)
+        assert_type(chunk.delta, str)
+    for event in handle.events(after=0):
+        assert_type(event, AnyEvent)
+    for event in client.events("s1", after=17):
+        assert_type(event.seq, int)
+    assert_type(handle.result(timeout=60), ChatResponse)
+    assert_type(handle.cancel(), Status)
+    assert_type(client.job(handle.job_id).status, Status)
+    assert_type(client.submit("Hello", wait=True, timeout=5), ChatResponse)
+    assert_type(client.submit_many(["a", {"messages": "b"}, ChatJob(messages=[])]), list[JobHandle])
+    client.submit(
+        [{"role": "user", "content": "Hello"}],
+        model=["openai/gpt-4o-mini", "local/llama3"],
+        params={"temperature": 0.2},
+        priority=9,
+        deadline=60,
+        on_busy="interrupt",
+        complete=True,
+        reasoning={"effort": "high"},
+        metadata={"order": 7},
+    )
+
+
+def refused(client: Client) -> None:
+    """What the checker refuses before anything runs."""
+    client.submit(7)  # type: ignore[call-overload]
+    client.submit("Hello", temprature=0.2)  # type: ignore[call-overload]
+    client.submit("Hello", priority="high")  # type: ignore[call-overload]
+    client.events(17)  # type: ignore[arg-type]
+
+
+async def with_a_loop(client: AsyncClient) -> None:
+    """A program with an event loop."""
+    async with client:
+        handle = await client.submit("Hello", session_id="s1")
+        assert_type(handle, AsyncJobHandle)
+        async for chunk in handle:
+            assert_type(chunk, StreamChunk)
+        async for event in handle.events(after=0):
+            assert_type(event, AnyEvent)
+        async for event in client.events("s1", after=17):
+            assert_type(event, AnyEvent)
+        assert_type(await handle.result(timeout=60), ChatResponse)
+        assert_type(await handle.status(), Status)
+        assert_type(await handle.cancel(), Status)
+        assert_type(await client.job(handle.job_id), AsyncJobHandle)
+        assert_type(await client.submit("Hello", wait=True), ChatResponse)
+        assert_type(await client.submit_many(["a"]), list[AsyncJobHandle])
