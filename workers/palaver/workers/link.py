@@ -232,6 +232,15 @@ class Link:
 
     async def run_all(self, operations: Sequence[Operation[R]]) -> list[R | PalaverError]:
         """Carry out operations in one write; a verdict stands in its operation's place as a value."""
+        commands = [words for operation in operations for words in _commands(operation)]
+        replies = await self._ask(b"".join([_pack(*words) for words in commands]), len(commands))
+        return self._decoded(operations, replies)
+
+    async def caught_up(self) -> None:
+        """Return when Redis has carried out everything that was written before."""
+        await self._ask(_pack("PING"), 1)
+
+    async def _ask(self, data: bytes, expects: int) -> Replies:
         future: asyncio.Future[Replies] = asyncio.get_running_loop().create_future()
 
         def done(replies: Replies) -> None:
@@ -242,15 +251,13 @@ class Link:
             else:
                 future.cancel()
 
-        commands = [words for operation in operations for words in _commands(operation)]
-        frame = _Frame(b"".join([_pack(*words) for words in commands]), len(commands), done)
+        frame = _Frame(data, expects, done)
         self._submit(frame)
         try:
-            replies = await future
+            return await future
         except asyncio.CancelledError:
             frame.dropped = True
             raise
-        return self._decoded(operations, replies)
 
     def _decoded(self, operations: Sequence[Operation[R]], replies: Replies) -> list[R | PalaverError]:
         results: list[R | PalaverError] = []
@@ -259,13 +266,17 @@ class Link:
         for operation in operations:
             refused = [raw for raw in islice(rest, len(operation.before)) if isinstance(raw, Exception)]
             raw = next(rest)
-            following.extend(_pack(*command.words) for command in operation.after(raw))
+            if refused:
+                results.append(reply_error(refused[0]))
+                continue
+            if not isinstance(raw, Exception):
+                following.extend(_pack(*command.words) for command in operation.after(raw))
             try:
-                results.append(reply_error(refused[0]) if refused else operation.decode(raw))
+                results.append(operation.decode(raw))
             except PalaverError as verdict:
                 results.append(verdict)
         if following:
-            # Order is kept and nothing is lost on the way, so there is nothing to wait for.
+            # Order is kept and nothing is lost on the way: who must wait for them has `caught_up`.
             self.send(b"".join(following), len(following), _logged)
         return results
 

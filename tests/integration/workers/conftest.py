@@ -1,0 +1,115 @@
+"""An engine in this process: a service on a real Redis, without Celery."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any, TypeVar
+
+import orjson
+import pytest
+import redis
+
+from palaver.shared.accumulator import Accumulator
+from palaver.shared.events import parse_event
+from palaver.shared.jobs import ChatJob
+from palaver.shared.profiles import Catalog
+from palaver.shared.settings import Settings
+from palaver.workers.providers import Provider
+from palaver.workers.runner import Outcome
+from palaver.workers.service import WorkerService
+from tests.integration.workers.doubles import PREFIX
+
+P = TypeVar("P", bound=Provider)
+
+PROVIDERS: dict[str, dict[str, Any]] = {
+    "scripted": {"kind": "scripted", "options": {"rate": 0}},
+    "again": {"kind": "scripted", "resume": "restart", "options": {"rate": 0}},
+    "slow": {"kind": "scripted", "options": {"rate": 50}},
+    **{name.lower(): {"kind": PREFIX + name} for name in ("Buggy", "Recording", "Flood", "Silent")},
+}
+
+
+class Engine:
+    """A service, and short words for what the tests do with it."""
+
+    def __init__(self, service: WorkerService) -> None:
+        self.service = service
+        self.ledger = service.ledger
+        self.client = redis.Redis.from_url(service.settings.redis_url)
+
+    async def submit(self, messages: Any, **fields: Any) -> ChatJob:
+        text = messages if isinstance(messages, str) else orjson.dumps(messages).decode()
+        job = ChatJob(messages=text, **({"session_id": "s1", "model": "scripted/echo"} | fields))
+        await self.ledger.submit(job)
+        return job
+
+    async def run(self, job: ChatJob) -> Outcome:
+        async with asyncio.timeout(60):
+            return await self.service.run(job.session_id or "", job.job_id)
+
+    async def answer(self, messages: Any, **fields: Any) -> list[dict[str, Any]]:
+        """Submit and run; the job's events."""
+        job = await self.submit(messages, **fields)
+        await self.run(job)
+        return await self.events(job)
+
+    async def events(self, job: ChatJob) -> list[dict[str, Any]]:
+        """The job's events, after what holds for every log was checked."""
+        events = [orjson.loads(event) for event in await self.ledger.events(job.session_id or "")]
+        assert [event["seq"] for event in events] == list(range(1, len(events) + 1))
+        own = [event for event in events if event["job_id"] == job.job_id]
+        ends = [event["type"] == "stream_end" for event in own]
+        assert sum(ends) == ends[-1] <= 1
+        return own
+
+    async def said(self, job: ChatJob) -> None:
+        """Return when the job has written some text."""
+        async with asyncio.timeout(20):
+            while not any(event["type"] == "text_chunk" for event in await self.events(job)):  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+
+    def provider(self, name: str, kind: type[P]) -> P:
+        provider = self.service._providers(name)
+        assert isinstance(provider, kind)
+        return provider
+
+    def kill_connections(self) -> None:
+        """Cut the worker's connection as a network would: without a word to either side's code."""
+        for connection in self.client.client_list():
+            if connection["name"] == "palaver-worker":
+                self.client.client_kill_filter(_id=connection["id"])
+
+
+def text_of(events: list[dict[str, Any]]) -> str:
+    """The job's text by the rule of the offset."""
+    accumulator = Accumulator()
+    for event in events:
+        accumulator.feed(parse_event(event))
+    return accumulator.text
+
+
+MakeEngine = Callable[..., Awaitable[Engine]]
+
+
+@pytest.fixture
+async def make_engine(redis_url: str, namespace: str) -> AsyncIterator[MakeEngine]:
+    """Start an engine; settings may be given."""
+    engines: list[Engine] = []
+
+    async def make(**values: Any) -> Engine:
+        settings = Settings(**({"redis_url": redis_url, "namespace": namespace} | values))
+        service = WorkerService(settings, Catalog.of(PROVIDERS), name=f"test-{len(engines)}")
+        await service.start()
+        engines.append(Engine(service))
+        return engines[-1]
+
+    yield make
+    for engine in engines:
+        await engine.service.drain(0)
+        await engine.service.close()
+        engine.client.close()
+
+
+@pytest.fixture
+async def engine(make_engine: MakeEngine) -> Engine:
+    """An engine that renews so seldom that nothing here can wait for a renewal."""
+    return await make_engine(lease_seconds=60, renew_seconds=20)

@@ -1,0 +1,55 @@
+"""Providers for tests of the engine, named in profiles as `tests.integration.workers.doubles:Class`."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+from palaver.workers.providers import FinishPart, GenerationRequest, Part, Provider, TextDelta
+
+PREFIX = "tests.integration.workers.doubles:"
+
+
+class Buggy(Provider):
+    """Says two words and then does what no provider should."""
+
+    async def stream(self, request: GenerationRequest) -> AsyncIterator[list[Part]]:
+        yield [TextDelta("two words")]
+        raise KeyError(f"a secret: {request.messages[-1].text}")
+
+
+class Recording(Provider):
+    """Answers `ok` and remembers what it was asked."""
+
+    asked: list[GenerationRequest]
+
+    async def stream(self, request: GenerationRequest) -> AsyncIterator[list[Part]]:
+        self.__dict__.setdefault("asked", []).append(request)
+        yield [TextDelta("ok"), FinishPart("stop", "recorded-1")]
+
+
+class Flood(Provider):
+    """Never ends, never waits for anything but its reader, and counts."""
+
+    said = 0
+    closed = False
+
+    async def stream(self, request: GenerationRequest) -> AsyncIterator[list[Part]]:
+        try:
+            while True:
+                await asyncio.sleep(0)
+                self.said += 1
+                yield [TextDelta("x" * 1024)]
+        finally:
+            self.closed = True
+
+
+class Silent(Provider):
+    """Says one word and then nothing for ever."""
+
+    closed = False
+
+    async def stream(self, request: GenerationRequest) -> AsyncIterator[list[Part]]:
+        try:
+            yield [TextDelta("one")]
+            await asyncio.Event().wait()
+        finally:
+            self.closed = True

@@ -1,0 +1,335 @@
+"""One job, from its claim to its end. `Runner.run` shows the steps; every way out of them ends in `finish`.
+
+A failure is a value here: whatever stops the work (a provider, the canceller, the clock, the ledger, an
+operator, a bug) arrives in `_end` as one error, and its class alone decides what is written.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+import traceback
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from palaver.shared.errors import (
+    ErrorInfo,
+    InternalError,
+    JobCancelledError,
+    JobExpiredError,
+    LeaseError,
+    PalaverError,
+    SequenceGapError,
+    StreamInterruptedError,
+    TimeoutError,
+)
+from palaver.shared.jobs import Status
+from palaver.shared.ledger import Claimed, Dispatch, Keys, NotClaimed, Retention, operations
+from palaver.shared.names import new_token
+from palaver.shared.profiles import Catalog, ModelRef
+from palaver.workers.answer import Answer
+from palaver.workers.lease import LeaseKeeper
+from palaver.workers.link import Link
+from palaver.workers.policies import Again, Failure, GiveUp, Tries, additions, after_failure, begin
+from palaver.workers.providers import Part, Provider
+from palaver.workers.publisher import Publisher
+from palaver.workers.stop import HandOver, Stop, asked_to_end, uninterrupted
+from palaver.workers.work import UNSERVED, Work, read_job, request_for
+
+__all__ = ["Outcome", "Runner", "report"]
+
+logger = logging.getLogger("palaver.workers.runner")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What became of one run."""
+
+    session_id: str
+    job_id: str
+    status: Status | None  # None: the job was not ended here
+    reason: str | None = None  # then: why not (gone, ended, leased, waiting, not_due, fenced, released)
+    code: str | None = None  # the error's code, for a job that did not complete
+    model: str | None = None  # profile/model that answered or failed last
+    dispatch: Dispatch | None = None  # a message to send now: the session's next job, or this one handed over
+
+
+@dataclass(slots=True)
+class _Run:
+    """What the steps of one run share."""
+
+    claimed: Claimed
+    answer: Answer
+    stop: Stop
+    ends_at: float  # deadline, on the monotonic clock
+    work: Work | None = None
+    ref: ModelRef | None = None
+    failures: int = 0
+
+
+class Runner:
+    """Runs jobs. One per process; everything it is given is shared by all of them."""
+
+    def __init__(
+        self,
+        *,
+        link: Link,
+        keys: Keys,
+        publisher: Publisher,
+        leases: LeaseKeeper,
+        providers: Callable[[str], Provider],
+        catalog: Catalog,
+        retention: Retention,
+        worker: str,
+        lease_seconds: float,
+        max_document_bytes: int,
+    ) -> None:
+        self._link = link
+        self._keys = keys
+        self._publisher = publisher
+        self._leases = leases
+        self._providers = providers
+        self._catalog = catalog
+        self._retention = retention
+        self._worker = worker
+        self._lease_seconds = lease_seconds
+        self._max_document_bytes = max_document_bytes
+
+    async def run(self, session_id: str, job_id: str, stop: Stop) -> Outcome:
+        """Claim the job, carry it to its end and say what became of it. A job that is not ours is left alone.
+
+        `stop` ends it from outside. Cancelling the task that awaits this ends the job as cancelled,
+        `stream_end` included.
+        """
+        asked = time.monotonic()
+        claimed = await uninterrupted(self._claim(session_id, job_id), lambda: stop(_told_to_end(job_id)))
+        if isinstance(claimed, NotClaimed):
+            return Outcome(session_id=session_id, job_id=job_id, status=None, reason=claimed.reason)
+        run = self._open(claimed, stop, asked)
+        with self._leases.hold(claimed, run.answer.writer, stop):
+            error = await self._work(run)
+            return await uninterrupted(self._end(run, error))
+
+    # The steps between claim and end
+
+    async def _work(self, run: _Run) -> PalaverError | None:
+        """Read, ask, stream; the error that ended it, or None for a whole answer."""
+        job_id = run.claimed.job_id
+        try:
+            async with run.stop:
+                self._read(run)
+                await self._generate(run)
+        except PalaverError as error:
+            return error
+        except asyncio.CancelledError:
+            return _told_to_end(job_id)
+        except Exception as bug:  # noqa: BLE001 - the outermost boundary: a bug of ours must end the job, not the reader
+            report(bug, f"job {job_id}")
+            return InternalError(
+                f"{type(bug).__name__} in the worker; its log has the traceback", job_id=job_id
+            )
+        return None
+
+    def _read(self, run: _Run) -> None:
+        """Check the document again, and set the clocks that may end the work."""
+        claimed = run.claimed
+        if claimed.cancelled:
+            raise asked_to_end(claimed.cancelled, claimed.job_id)
+        run.stop.after(claimed.deadline, JobExpiredError(job_id=claimed.job_id))
+        work = run.work = read_job(claimed, max_bytes=self._max_document_bytes)
+        total = work.job.timeouts.total
+        if total is not None:
+            late = f"the answer took longer than timeouts.total, {total:g} seconds"
+            run.stop.after(total, TimeoutError(late, job_id=claimed.job_id))
+        for name in UNSERVED:
+            if getattr(work.job, name):
+                run.answer.warn("not_supported", f"this worker does not serve {name!r}; it is left out", name)
+
+    async def _generate(self, run: _Run) -> None:
+        """Ask the job's models until one has answered; raises the error after which none is asked again."""
+        assert run.work is not None  # noqa: S101 - `_read` came before
+        models = self._catalog.resolve(run.work.job.model)
+        tries = Tries(models=len(models), retries=run.claimed.failures)
+        while True:
+            try:
+                return await self._stream(run, run.work, models[tries.current])
+            except PalaverError as error:
+                decision = after_failure(tries, _failure(run, run.work, error), random.random)
+                if isinstance(decision, GiveUp):
+                    raise
+                tries = decision.tries
+                await self._tell_retry(run, error, decision, models[tries.current])
+            await asyncio.sleep(decision.delay)
+
+    async def _stream(self, run: _Run, work: Work, ref: ModelRef) -> None:
+        """One request: what the provider says goes to the writer as it comes, and no faster than that can
+        send.
+        """
+        run.ref = ref
+        answer, writer, provider = run.answer, run.answer.writer, self._providers(ref.profile)
+        beginning = begin(
+            answer.text,
+            resume=provider.profile.resume,
+            continues_prefix=provider.continues_prefix,
+            may_prompt=work.job.complete is not None,
+            whole_only=bool(answer.tool_calls),
+        )
+        answer.request(ref, beginning.offset)
+        async with _closing(provider.stream(request_for(work, ref.model, beginning))) as stream:
+            async for parts in stream:
+                answer.take(parts)
+                if writer.full:
+                    await writer.drain()
+        if not answer.finished:
+            raise StreamInterruptedError(provider=ref.profile)
+
+    async def _tell_retry(self, run: _Run, error: PalaverError, decision: Again, ref: ModelRef) -> None:
+        run.failures += 1
+        logger.info(
+            "job.retry", extra={"job_id": run.claimed.job_id, "error": error.type, "delay": decision.delay}
+        )
+        run.answer.retry(error, decision.delay, ref)
+        await self._link.run(
+            operations.note_failures(*self._address(run), attempt=run.claimed.attempt, failures=run.failures)
+        )
+
+    # The end
+
+    async def _end(self, run: _Run, error: PalaverError | None) -> Outcome:
+        """Write what is left, then `finish` or `release`; a worker that lost the job writes nothing."""
+        try:
+            await run.answer.writer.flush()
+        except PalaverError as verdict:
+            if error is None or isinstance(verdict, LeaseError):
+                error = verdict
+        try:
+            # After a gap the ledger has lost what it had acknowledged: another attempt goes on from the rest.
+            if isinstance(error, HandOver | SequenceGapError):
+                return await self._release(run, error)
+            if isinstance(error, LeaseError):
+                return await self._lost(run, error)
+            return await self._finish(run, error)
+        except LeaseError as verdict:
+            return await self._lost(run, verdict)
+        finally:
+            run.answer.writer.close()
+
+    async def _finish(self, run: _Run, error: PalaverError | None) -> Outcome:
+        if error is not None:
+            error.job_id = run.claimed.job_id
+        response, error = run.answer.result(error)
+        status = _status(error)
+        history = additions(run.work.job, status, response) if run.work is not None else []
+        finished = await self._link.run(
+            operations.finish(
+                *self._address(run),
+                attempt=run.claimed.attempt,
+                status=status,
+                end=run.answer.end(status, response, error),
+                response=response.to_json(),
+                error=None if error is None else ErrorInfo.of(error).model_dump_json().encode(),
+                history=history,
+                retention=self._retention,
+            )
+        )
+        logger.info("job.ended", extra=_context(run, status=finished.status, error=error and error.type))
+        code = error.code if error is not None else None
+        return await self._outcome(run, finished.dispatch, status=finished.status, code=code)
+
+    async def _release(self, run: _Run, reason: PalaverError) -> Outcome:
+        released = await self._link.run(operations.release(*self._address(run), attempt=run.claimed.attempt))
+        logger.info("job.released", extra=_context(run, error=reason.type))
+        return await self._outcome(run, released.dispatch, reason="released")
+
+    async def _lost(self, run: _Run, verdict: PalaverError) -> Outcome:
+        logger.warning("job.lost", extra=_context(run, error=verdict.type))
+        return await self._outcome(run, None, reason=verdict.code)
+
+    # Small things
+
+    async def _claim(self, session_id: str, job_id: str) -> Claimed | NotClaimed:
+        return await self._link.run(
+            operations.claim(
+                self._keys,
+                session_id,
+                job_id,
+                token=new_token(),
+                worker=self._worker,
+                lease=self._lease_seconds,
+            )
+        )
+
+    def _open(self, claimed: Claimed, stop: Stop, asked: float) -> _Run:
+        writer = self._publisher.open(claimed, confirmed_until=asked + self._lease_seconds)
+        writer.on_stop(stop)
+        run = _Run(claimed, Answer(writer), stop, ends_at=time.monotonic() + claimed.deadline)
+        run.failures = claimed.failures
+        return run
+
+    def _address(self, run: _Run) -> tuple[Keys, str, str]:
+        return self._keys, run.claimed.session_id, run.claimed.job_id
+
+    async def _outcome(
+        self, run: _Run, dispatch: Dispatch | None, *, status: Status | None = None, **fields: Any
+    ) -> Outcome:
+        if dispatch is not None:
+            # Whoever gets the turn is watched for before its message is sent: a crash between loses nobody.
+            await self._link.caught_up()
+        return Outcome(
+            dispatch=dispatch,
+            session_id=run.claimed.session_id,
+            job_id=run.claimed.job_id,
+            status=status,
+            model=str(run.ref) if run.ref else None,
+            **fields,
+        )
+
+
+def _failure(run: _Run, work: Work, error: PalaverError) -> Failure:
+    return Failure(
+        error=error,
+        begun=run.answer.begun,
+        max_retries=work.job.max_retries,
+        seconds_left=run.ends_at - time.monotonic(),
+    )
+
+
+def _status(error: PalaverError | None) -> Status:
+    if error is None:
+        return Status.COMPLETED
+    if isinstance(error, JobCancelledError):
+        return Status.CANCELLED
+    return Status.EXPIRED if isinstance(error, JobExpiredError) else Status.FAILED
+
+
+def _told_to_end(job_id: str) -> PalaverError:
+    return JobCancelledError("The job was cancelled: its worker was told to end it.", job_id=job_id)
+
+
+def _context(run: _Run, **more: Any) -> dict[str, Any]:
+    claimed = run.claimed
+    known = {"session_id": claimed.session_id, "job_id": claimed.job_id, "attempt": claimed.attempt}
+    return {**known, "model": str(run.ref) if run.ref else None, **more}
+
+
+def report(bug: Exception, where: str) -> None:
+    """Log where it happened, but not the exception's text, which may quote a prompt or an answer."""
+    frames = "".join(traceback.format_tb(bug.__traceback__))
+    logger.error("worker.internal_error %s in %s\n%s", type(bug).__name__, where, frames)
+
+
+@asynccontextmanager
+async def _closing(stream: AsyncIterator[list[Part]]) -> AsyncIterator[AsyncIterator[list[Part]]]:
+    """Closes the provider's connection however the block is left; a foreign iterator may have nothing to
+    close.
+    """
+    try:
+        yield stream
+    finally:
+        close = getattr(stream, "aclose", None)
+        if close is not None:
+            await close()

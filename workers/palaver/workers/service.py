@@ -1,0 +1,258 @@
+"""A worker process without Celery: everything that runs jobs, built on one event loop, drained and closed
+there.
+
+Make it after any fork. The Celery tasks call `run`; a program of its own could as well.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import platform
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import Any
+
+import orjson
+
+from palaver.shared.errors import JobCancelledError, PalaverError
+from palaver.shared.ledger import AsyncLedger, Dispatch, operations
+from palaver.shared.ledger.subscriptions import Signal, Subscriptions
+from palaver.shared.names import Queue
+from palaver.shared.profiles import Catalog
+from palaver.shared.settings import Settings
+from palaver.workers.http import HttpClient
+from palaver.workers.lease import LeaseKeeper
+from palaver.workers.link import Link
+from palaver.workers.providers import Provider, create
+from palaver.workers.publisher import Publisher
+from palaver.workers.runner import Outcome, Runner, report
+from palaver.workers.stop import HandOver, Stop, asked_to_end
+
+__all__ = ["WorkerService"]
+
+logger = logging.getLogger("palaver.workers.service")
+
+HEARTBEAT_SECONDS = 5.0
+ANNOUNCED_SECONDS = 15.0  # a worker that is silent for so long is not there
+HAND_OVER_SECONDS = 5.0  # for the jobs that are handed over to be written off
+REST_AFTER_BUG_SECONDS = 1.0
+
+
+class Providers:
+    """The providers of the catalog's profiles, each made when it is first asked for."""
+
+    def __init__(self, catalog: Catalog, http: HttpClient) -> None:
+        self._catalog = catalog
+        self._http = http
+        self._made: dict[str, Provider] = {}
+
+    def __call__(self, profile: str) -> Provider:
+        """The provider of this profile. Raises ConfigurationError, or ValidationError for an unknown one."""
+        if profile not in self._made:
+            self._made[profile] = create(self._catalog.profile(profile), self._http)
+        return self._made[profile]
+
+    async def aclose(self) -> None:
+        """Close every provider, then the connections that they share."""
+        for provider in self._made.values():
+            await provider.aclose()
+        await self._http.aclose()
+
+
+class WorkerService:
+    """Runs jobs. `name` is the worker's in every list, `slots` how many jobs it takes at once."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        catalog: Catalog | None = None,
+        *,
+        name: str | None = None,
+        slots: int | None = None,
+    ) -> None:
+        self.settings = settings
+        self.catalog = Catalog.load(settings) if catalog is None else catalog
+        self.name = name or f"palaver@{platform.node()}-{os.getpid()}"
+        self.slots = settings.concurrency if slots is None else slots
+        self.ledger = AsyncLedger(settings)
+        self._link = Link(settings.redis_url, connect_seconds=settings.connect_seconds)
+        self._leases = LeaseKeeper(
+            self._link,
+            self.ledger.keys,
+            lease_seconds=settings.lease_seconds,
+            renew_seconds=settings.renew_seconds,
+        )
+        self._subscriptions = Subscriptions(self.ledger)
+        self._providers = Providers(self.catalog, HttpClient())
+        self._runner = self._make_runner()
+        self._running: dict[Stop, str] = {}  # to the job's id
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._draining = False
+        self._started = time.time()
+        self._tasks: list[asyncio.Task[None]] = []
+
+    @property
+    def running(self) -> int:
+        """How many jobs are being run."""
+        return len(self._running)
+
+    async def start(self) -> None:
+        """Connect and announce the worker. Raises LedgerUnavailableError within 3 seconds."""
+        await self._link.start()
+        await self._announce()
+        for name, work in (
+            ("leases", self._leases.run),
+            ("heartbeat", self._beat),
+            ("control", self._listen),
+        ):
+            self._tasks.append(asyncio.create_task(_for_ever(name, work), name=f"palaver-{name}"))
+
+    async def run(self, session_id: str, job_id: str) -> Outcome:
+        """Run a job that a message named. What it returns may hold a message to send, `Outcome.dispatch`.
+
+        Cancelling the task that awaits this ends the job as cancelled, with its `stream_end`.
+        """
+        if self._draining:
+            again = Dispatch(session_id, job_id, Queue.RESUME)
+            return Outcome(
+                session_id=session_id, job_id=job_id, status=None, reason="draining", dispatch=again
+            )
+        stop = Stop()
+        self._running[stop] = job_id
+        self._idle.clear()
+        try:
+            return await self._runner.run(session_id, job_id, stop)
+        finally:
+            del self._running[stop]
+            if not self._running:
+                self._idle.set()
+
+    def end(self, job_id: str, reason: PalaverError | None = None) -> bool:
+        """End a job that runs here for this reason (default: it was cancelled); False if it does not run
+        here.
+
+        The class of the reason decides how: JobCancelledError, JobExpiredError, or any other for `failed`.
+        """
+        stops = [stop for stop, running in self._running.items() if running == job_id]
+        for stop in stops:
+            stop(reason or JobCancelledError(job_id=job_id))
+        return bool(stops)
+
+    async def drain(self, seconds: float | None = None) -> None:
+        """Take no more jobs, let streams finish for so long (default: the settings'), then hand the rest
+        over.
+
+        Called again with 0, it hands over at once. Returns when nothing runs any more.
+        """
+        self._draining = True
+        patience = self.settings.drain_seconds if seconds is None else seconds
+        logger.info("worker.draining", extra={"worker": self.name, "jobs": self.running, "seconds": patience})
+        if not await self._idle_within(patience):
+            for stop in list(self._running):
+                stop(HandOver("The worker stops; another one goes on with the job."))
+            await self._idle_within(HAND_OVER_SECONDS)
+
+    async def close(self) -> None:
+        """Stop everything. Jobs that still run are left to their leases: call `drain` before."""
+        while self._tasks:
+            # Again and again: library code may swallow a cancellation that meets another event in one turn.
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.wait(self._tasks, timeout=1.0)
+            self._tasks = [task for task in self._tasks if not task.done()]
+        await self._subscriptions.aclose()
+        await self._withdraw()
+        await self._link.stop()
+        await self._idle_within(HAND_OVER_SECONDS)
+        await self._providers.aclose()
+        await self.ledger.aclose()
+
+    def _make_runner(self) -> Runner:
+        publisher = Publisher(self._link, self.ledger.keys, log_entries=self.settings.log_maxlen)
+        return Runner(
+            link=self._link,
+            keys=self.ledger.keys,
+            publisher=publisher,
+            leases=self._leases,
+            providers=self._providers,
+            catalog=self.catalog,
+            retention=self.ledger.retention,
+            worker=self.name,
+            lease_seconds=self.settings.lease_seconds,
+            max_document_bytes=self.settings.max_document_bytes,
+        )
+
+    async def _idle_within(self, seconds: float) -> bool:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._idle.wait()
+        return self._idle.is_set()
+
+    async def _listen(self) -> None:
+        """Heed notices at once; what was missed while not subscribed is in the next renewal's replies."""
+        async with self._subscriptions.listen(self.ledger.keys.control) as inbox:
+            while True:
+                for notice in await inbox.receive():
+                    if isinstance(notice, Signal):
+                        self._leases.renew_now()
+                    else:
+                        self._heed(notice)
+
+    def _heed(self, notice: bytes) -> None:
+        try:
+            said = orjson.loads(notice)
+            if said["type"] == "cancel":
+                self.end(said["job_id"], asked_to_end(said["mode"], said["job_id"]))
+        except (orjson.JSONDecodeError, KeyError, TypeError):
+            logger.warning("worker.notice_ignored", extra={"worker": self.name, "bytes": len(notice)})
+
+    async def _beat(self) -> None:
+        while True:
+            await asyncio.sleep(HEARTBEAT_SECONDS)
+            await self._announce()
+
+    async def _announce(self) -> None:
+        keys = self.ledger.keys
+        worker = {
+            "pid": os.getpid(),
+            "host": platform.node(),
+            "running": self.running,
+            "slots": self.slots,
+            "started": self._started,
+            "draining": self._draining,
+        }
+        profiles: dict[str, Any] = {
+            name: profile.announcement() for name, profile in self.catalog.profiles.items()
+        }
+        # A producer without a palaver.toml learns the aliases here, and refuses what nobody serves.
+        aliases = {name: {"kind": "alias", "models": models} for name, models in self.catalog.aliases.items()}
+        answers = await self._link.run_all(
+            [
+                operations.announce(keys.workers, {self.name: worker}, seconds=ANNOUNCED_SECONDS),
+                operations.announce(keys.profiles, profiles | aliases, seconds=ANNOUNCED_SECONDS),
+            ]
+        )
+        for problem in filter(None, answers):
+            logger.warning("worker.not_announced", extra={"worker": self.name, "error": problem.type})
+
+    async def _withdraw(self) -> None:
+        if not self._link.connected:
+            return
+        try:
+            await self.ledger.query(operations.withdraw(self.ledger.keys.workers, [self.name]))
+        except PalaverError as error:
+            logger.info("worker.not_withdrawn", extra={"worker": self.name, "error": error.type})
+
+
+async def _for_ever(name: str, work: Callable[[], Awaitable[None]]) -> None:
+    """A part of the service that must outlive its own bugs."""
+    while True:
+        try:
+            await work()
+        except Exception as bug:  # noqa: BLE001 - an outermost boundary: without leases every job would be lost
+            report(bug, f"the worker's {name}")
+        await asyncio.sleep(REST_AFTER_BUG_SECONDS)

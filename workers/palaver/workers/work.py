@@ -1,0 +1,61 @@
+"""A claimed job, read and checked, and what a provider is asked for it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from palaver.shared.errors import ValidationError
+from palaver.shared.jobs import ChatJob, Timeouts
+from palaver.shared.ledger import Claimed
+from palaver.shared.messages import Message, Role
+from palaver.workers.policies import Beginning
+from palaver.workers.providers import GenerationRequest
+
+__all__ = ["UNSERVED", "read_job", "request_for"]
+
+UNSERVED = ("complete", "cache", "files", "webhook")
+"""Fields that this worker leaves out, with a warning to the readers of the job that has them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """A job and the conversation before it."""
+
+    job: ChatJob
+    history: list[Message]
+
+
+def read_job(claimed: Claimed, *, max_bytes: int) -> Work:
+    """The job as it was stored, validated again: another program, or an older one, may have stored it.
+
+    Raises ValidationError naming the field.
+    """
+    job = ChatJob.parse(claimed.job, max_bytes=max_bytes)
+    if job.agent is not None:
+        raise ValidationError("agent: this worker serves no agents", param="agent", job_id=claimed.job_id)
+    if isinstance(job.history, list):
+        return Work(job, job.history)
+    return Work(job, [Message.model_validate_json(message) for message in claimed.history])
+
+
+def request_for(work: Work, model: str, beginning: Beginning) -> GenerationRequest:
+    """What the provider is asked: system, history, messages, and how to go on with what is already there."""
+    job = work.job
+    system = [Message(role=Role.SYSTEM, content=job.system)] if job.system else []
+    messages = [*system, *work.history, *job.messages]
+    if beginning.prompt is not None:
+        messages.append(Message(role=Role.ASSISTANT, content=beginning.said))
+        messages.append(Message(role=Role.USER, content=beginning.prompt))
+    return GenerationRequest(
+        model=model,
+        messages=messages,
+        params=job.params,
+        tools=job.tools,
+        tool_choice=job.tool_choice,
+        parallel_tool_calls=job.parallel_tool_calls,
+        reasoning=job.reasoning,
+        # The defaults stand for "not said": then the profile's own are meant.
+        timeouts=None if job.timeouts == Timeouts() else job.timeouts,
+        prefix=beginning.said if beginning.prompt is None and beginning.said else None,
+        stream=(job.params.n or 1) == 1,
+    )
