@@ -1,1 +1,5 @@
 """The `palaver` command."""
+
+from palaver.producer.cli.entry import main
+
+__all__ = ["main"]

@@ -10,6 +10,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import IO, Self
@@ -23,6 +24,7 @@ class Part:
 
     name: str
     process: subprocess.Popen[bytes]
+    on_line: Callable[[bytes], None]
     last_lines: deque[str] = field(default_factory=lambda: deque(maxlen=8))
 
     @property
@@ -78,8 +80,18 @@ class Parts:
         for pump in self._pumps:
             pump.join(timeout=1)
 
-    def start(self, name: str, command: Sequence[str], env: Mapping[str, str] | None = None) -> Part:
-        """Start one part; `env` is added to this process's own."""
+    def start(
+        self,
+        name: str,
+        command: Sequence[str],
+        *,
+        env: Mapping[str, str] | None = None,
+        on_line: Callable[[bytes], None] | None = None,
+    ) -> Part:
+        """Start one part; `env` is added to this process's own.
+
+        `on_line` is given each line that it writes, in a thread of its own; by default they are logged.
+        """
         process = subprocess.Popen(  # noqa: S603
             command,
             stdin=subprocess.DEVNULL,
@@ -88,7 +100,7 @@ class Parts:
             env={**os.environ, **(env or {})},
             process_group=self._guard.pid,
         )
-        part = Part(name=name, process=process)
+        part = Part(name=name, process=process, on_line=on_line or partial(self._write_log, name))
         self._parts.append(part)
         pump = threading.Thread(target=self._pump, args=(part,), name=f"log of {name}", daemon=True)
         pump.start()
@@ -163,9 +175,12 @@ class Parts:
     def _pump(self, part: Part) -> None:
         for line in part.process.stdout or ():
             part.last_lines.append(line.decode(errors="replace").rstrip())
-            with self._log_lock:
-                self._log.write(f"{part.name:<7}| ".encode() + line.rstrip() + b"\n")
-                self._log.flush()
+            part.on_line(line)
         part.process.wait()
         if not self._stopping:
             self._happened.put(part)
+
+    def _write_log(self, name: str, line: bytes) -> None:
+        with self._log_lock:
+            self._log.write(f"{name:<7}| ".encode() + line.rstrip() + b"\n")
+            self._log.flush()

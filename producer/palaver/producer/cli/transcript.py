@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from palaver.producer.cli.terminal import dim, harmless, note, one_line, seconds, write
+from palaver.shared.errors import ErrorInfo, PalaverError
 from palaver.shared.events import AnyEvent
 from palaver.shared.responses import Usage
 
@@ -81,13 +82,13 @@ class Transcript:
     def _retried(self, _event: AnyEvent, data: Any) -> None:
         then = f" with {data.model}" if data.model else ""
         again = f"again in {seconds(data.delay)}" if data.delay else "again at once"
-        self.aside(f"{data.error.type}: {one_line(data.error.message)}; {again}{then}")
+        self.aside(f"{describe_error(data.error)}; {again}{then}")
 
     def _ended(self, _event: AnyEvent, data: Any) -> None:
         self.end_line()
         if not self._headers:
             return
-        why = f": {data.error.type}: {one_line(data.error.message)}" if data.error else ""
+        why = f": {describe_error(data.error)}" if data.error else ""
         tokens = describe_usage(data.usage)
         self.aside(f"{data.status}{why}" + (f" · {tokens}" if tokens else ""))
 
@@ -110,6 +111,11 @@ def describe(event: AnyEvent) -> str:
             total = f"/{data.total}" if data.total is not None else ""
             return f"{data.done}{total} {one_line(data.message or '')}".rstrip()
     return f"[{one_line(event.type)}]"
+
+
+def describe_error(error: ErrorInfo | PalaverError) -> str:
+    """`RateLimitError: why` in one line, to be gone on with."""
+    return f"{error.type}: {one_line(error.message).rstrip('.')}"
 
 
 def describe_usage(usage: Usage | None) -> str:

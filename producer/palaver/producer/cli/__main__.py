@@ -1,0 +1,7 @@
+"""`python -m palaver.producer.cli`, where no `palaver` is on PATH."""
+
+import sys
+
+from palaver.producer.cli.entry import main
+
+sys.exit(main())

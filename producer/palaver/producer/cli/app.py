@@ -1,0 +1,119 @@
+"""The commands and their options. Each imports what it needs only when it runs: `palaver` starts quickly."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(
+    help="Durable, resumable LLM chats over Celery and Redis.",
+    epilog="Exit codes: 0 done, 1 the job failed, 2 wrong usage or input, 3 a service is unreachable.",
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+job = typer.Typer(help="Look at a job, or cancel it.", rich_markup_mode=None)
+app.add_typer(job, name="job")
+
+Json = Annotated[bool, typer.Option("--json", help="JSON on stdout, one document a line.")]
+Port = Annotated[int | None, typer.Option(min=1, max=65535, show_default="a free one")]
+JobId = Annotated[str, typer.Argument(metavar="JOB", help="The job's id.")]
+
+
+@app.command()
+def dev(
+    *,
+    port_redis: Port = None,
+    port_flower: Port = None,
+    flower: Annotated[bool, typer.Option("--flower/--no-flower", help="Start Flower.")] = True,
+    concurrency: Annotated[int | None, typer.Option(min=1, help="Streams at once in the worker.")] = None,
+    as_json: Json = False,
+) -> int:
+    """Run everything on this machine: Redis, a worker, Flower. Ctrl-C stops it all.
+
+    Redis is PALAVER_REDIS_URL, else a redis-server or valkey-server on PATH, else the packaged one, else
+    fakeredis.
+    """
+    from palaver.producer.cli.dev import Options, run
+
+    return run(
+        Options(port_redis=port_redis, port_flower=port_flower, flower=flower, concurrency=concurrency),
+        as_json=as_json,
+    )
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def worker(context: typer.Context, *, as_json: Json = False) -> int:
+    """Run a worker here. Further options go to Celery's worker: --concurrency 500, --queues …"""
+    from palaver.producer.cli.worker import run
+
+    return run(context.args)
+
+
+@app.command()
+def chat(
+    message: Annotated[str, typer.Argument(help="What to say; - reads it from stdin.")],
+    *,
+    model: Annotated[str | None, typer.Option("--model", "-m", help="profile/model, or an alias.")] = None,
+    session: Annotated[str | None, typer.Option("--session", "-s", help="Go on with this session.")] = None,
+    system: Annotated[str | None, typer.Option(help="The system prompt.")] = None,
+    as_json: Json = False,
+) -> int:
+    """Submit a chat job and stream the answer. Ctrl-C cancels the job.
+
+    Into a pipe the answer is written whole at its end; --json streams the job's events instead.
+    """
+    from palaver.producer.cli.chat import run
+
+    return run(message, model=model, session=session, system=system, as_json=as_json)
+
+
+@app.command()
+def tail(
+    session: Annotated[str, typer.Argument(help="The session's id.")],
+    *,
+    after: Annotated[int, typer.Option(min=0, help="Only what comes after this seq.")] = 0,
+    as_json: Json = False,
+) -> int:
+    """Follow a session: first its log, then live, until Ctrl-C."""
+    from palaver.producer.cli.tail import run
+
+    return run(session, after=after, as_json=as_json)
+
+
+@job.command()
+def show(job_id: JobId, *, as_json: Json = False) -> int:
+    """Status, answer and error of a job."""
+    from palaver.producer.cli.jobs import show
+
+    return show(job_id, as_json=as_json)
+
+
+@job.command()
+def cancel(job_id: JobId, *, as_json: Json = False) -> int:
+    """Ask a job to stop, and wait until it has. Its partial answer is kept."""
+    from palaver.producer.cli.jobs import cancel
+
+    return cancel(job_id, as_json=as_json)
+
+
+@app.command()
+def status(*, as_json: Json = False) -> int:
+    """Ledger, broker, queues and workers on one screen. Exit code 0 only when a live worker consumes."""
+    from palaver.producer.cli.status import run
+
+    return run(as_json=as_json)
+
+
+@app.command()
+def schema(
+    folder: Annotated[Path, typer.Argument(metavar="[DIR]", show_default=True)] = Path("shared/schemas"),
+    *,
+    check: Annotated[bool, typer.Option("--check", help="Exit 1 if the files in DIR are stale.")] = False,
+    write: Annotated[bool, typer.Option("--write", help="Write the files into DIR.")] = False,
+    as_json: Json = False,
+) -> int:
+    """Print, check or write JSON Schemas and AsyncAPI."""
+    from palaver.producer.cli.schema import run
+
+    return run(folder, check=check, write=write, as_json=as_json)

@@ -1,0 +1,106 @@
+"""`palaver chat`: one job, from the terminal and back to it."""
+
+import contextlib
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator
+
+from palaver.producer import Client, JobHandle
+from palaver.producer.cli.failures import complain
+from palaver.producer.cli.terminal import note, one_line, seconds, write
+from palaver.producer.cli.transcript import Transcript, describe_error, describe_usage, live
+from palaver.shared.accumulator import Accumulator
+from palaver.shared.errors import PalaverError
+from palaver.shared.events import AnyEvent
+from palaver.shared.jobs import Status
+
+
+def run(message: str, *, model: str | None, session: str | None, system: str | None, as_json: bool) -> int:
+    """Submit, show what comes back, return 0 for a completed job and 1 for any other end."""
+    text = sys.stdin.read() if message == "-" else message
+    with Client() as client:
+        view = _View(as_json=as_json)
+        handle = client.submit(text, model=model, session_id=session, system=system)
+        with _interrupt_cancels(handle, view):
+            for event in handle.events():
+                view.show(event)
+    return view.finish(handle)
+
+
+class _View:
+    """What one job's events become: a live terminal, one text for a pipe, or JSON lines."""
+
+    def __init__(self, *, as_json: bool) -> None:
+        self._as_json = as_json
+        self._live = live()
+        self._transcript = Transcript()
+        self._state = Accumulator()
+        self._begun = time.monotonic()
+        self._first: float | None = None
+
+    def show(self, event: AnyEvent) -> None:
+        """Take the next event."""
+        self._state.feed(event)
+        if self._first is None and (self._state.text or self._state.reasoning):
+            self._first = time.monotonic() - self._begun
+        if self._as_json:
+            write(event.to_json().decode() + "\n")
+        elif self._live:
+            self._transcript.show(event)
+
+    def aside(self, text: str) -> None:
+        """A note for a person."""
+        if not self._as_json:
+            self._transcript.aside(text)
+
+    def finish(self, handle: JobHandle) -> int:
+        """The last lines; returns the exit code."""
+        status = self._state.status
+        if not self._as_json:
+            if not self._live and self._state.text:
+                write(self._state.text + "\n")
+            self._say_end(handle, status)
+        return 0 if status is Status.COMPLETED else 1
+
+    def _say_end(self, handle: JobHandle, status: Status) -> None:
+        error = self._state.error
+        if status is Status.COMPLETED:
+            note(self._summary(handle))
+        elif status is Status.CANCELLED or error is None:
+            note(f"{status} · {self._summary(handle)}")
+        else:
+            complain(f"job {handle.job_id} {status}: {describe_error(error)}")
+
+    def _summary(self, handle: JobHandle) -> str:
+        model = "/".join(filter(None, (self._state.provider, self._state.model)))
+        first = f"first token {seconds(self._first)}" if self._first is not None else ""
+        took = f"{seconds(time.monotonic() - self._begun)} in all"
+        tokens = describe_usage(self._state.usage)
+        return " · ".join(
+            filter(None, (one_line(model), tokens, first, took, f"session {handle.session_id}"))
+        )
+
+
+@contextlib.contextmanager
+def _interrupt_cancels(handle: JobHandle, view: _View) -> Iterator[None]:
+    """Ctrl-C asks the job to stop while its events go on being shown; a second one leaves at once."""
+
+    def cancel() -> None:
+        try:
+            handle.cancel()
+        except PalaverError as error:
+            complain(error.message)
+
+    def on_interrupt(_number: int, _frame: object) -> None:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        view.aside("cancelling …")
+        # In a thread: the main one may be inside the client at this very moment.
+        threading.Thread(target=cancel, name="cancel", daemon=True).start()
+
+    before = signal.signal(signal.SIGINT, on_interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -1,0 +1,227 @@
+"""`palaver dev`: Redis, a worker and Flower on this machine, started, watched and stopped together."""
+
+import contextlib
+import os
+import socket
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+from palaver.producer.cli.embedded import choose_server
+from palaver.producer.cli.failures import complain
+from palaver.producer.cli.folder import FOLDER, Addresses, DevFolder, free_port
+from palaver.producer.cli.processes import Part, PartDied, Parts, StopAsked
+from palaver.producer.cli.terminal import bold, columns, dim, harmless, note, seconds, write, write_json
+from palaver.producer.cli.worker import WORKER, require_worker
+from palaver.shared.errors import ConfigurationError, LedgerUnavailableError
+from palaver.shared.ledger import SyncLedger
+from palaver.shared.settings import Settings, redacted_url
+
+REDIS_STARTS = 10.0  # seconds
+WORKER_STARTS = 60.0
+STOPS = 5.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """What the command line asked for; a port of None is a free one."""
+
+    port_redis: int | None = None
+    port_flower: int | None = None
+    flower: bool = True
+    concurrency: int | None = None
+
+
+def run(options: Options, *, as_json: bool) -> int:
+    """Start everything, say so, and stay until Ctrl-C (exit code 0) or until a part dies (1)."""
+    try:
+        with running(options, Path.cwd()) as (stack, parts):
+            _say_ready(stack, as_json=as_json)
+            try:
+                parts.watch()
+            except StopAsked:
+                note("\nstopping (Ctrl-C again: at once) …" if sys.stderr.isatty() else "stopping …")
+    except PartDied as death:
+        return say_died(death, DevFolder(Path.cwd()))
+    except StopAsked:
+        pass  # while it was starting
+    note("stopped")
+    return 0
+
+
+@contextlib.contextmanager
+def running(options: Options, root: Path) -> Iterator[tuple["Stack", Parts]]:
+    """The whole stack, ready, in the folder `root`; stopped in order at the end of the block.
+
+    Raises PartDied and StopAsked while it starts, as `Parts.watch` and `Parts.until` do in the block.
+    """
+    require_worker()
+    folder = DevFolder(root)
+    with folder.held() as mine:
+        if not mine:
+            raise ConfigurationError(_already_runs(folder))
+        with folder.open_log() as log, Parts(log) as parts, parts.signals():
+            stack = Stack(options, Settings.load(), folder, parts)
+            grace = STOPS
+            try:
+                stack.start()
+                folder.publish(stack.addresses)
+                yield stack, parts
+            except PartDied:
+                grace = 1.0  # the others may be waiting for it
+                raise
+            finally:
+                parts.stop(grace=grace)
+
+
+class Stack:
+    """The parts, in the order of their start: each needs those before it."""
+
+    def __init__(self, options: Options, settings: Settings, folder: DevFolder, parts: Parts) -> None:
+        self._options = options
+        self._folder = folder
+        self._parts = parts
+        self._worker_name = f"dev-{os.getpid()}@{socket.gethostname()}"
+        self.settings = settings
+        self.server = "PALAVER_REDIS_URL"
+        self.worker = ""
+        self.flower_url: str | None = None
+        self.took = 0.0
+
+    @property
+    def addresses(self) -> Addresses:
+        return Addresses(
+            pid=os.getpid(),
+            redis_url=self.settings.redis_url,
+            broker_url=self.settings.broker_url,
+            namespace=self.settings.namespace,
+            config=self.settings.config,
+            flower_url=self.flower_url,
+            log=str(self._folder.log),
+            parts=self._parts.pids,
+        )
+
+    def start(self) -> None:
+        """Start all parts; returns when the worker has announced itself, which means that it consumes."""
+        begun = time.monotonic()
+        if "redis_url" in self.settings.model_fields_set:
+            SyncLedger(self.settings).check()
+        else:
+            self._start_redis()
+        worker = self._start_worker()
+        flower = self._start_flower() if self._options.flower else None
+        self._await_worker(worker)
+        if flower:
+            self._parts.until(lambda: _listens(flower), seconds=WORKER_STARTS)
+        self.took = time.monotonic() - begun
+
+    def _start_redis(self) -> None:
+        # Somebody may take a free port between its choice and its use: then another one.
+        attempts = 1 if self._options.port_redis else 3
+        for attempt in range(1, attempts + 1):
+            port = self._options.port_redis or free_port()
+            server = choose_server(port, self._folder.path)
+            self.settings = Settings.load(redis_url=f"redis://127.0.0.1:{port}/0")
+            part = self._parts.start("redis", server.command)
+            try:
+                self._await_redis(part)
+            except PartDied:
+                if attempt == attempts:
+                    raise
+                self._parts.discard(part)
+            else:
+                self.server = server.label
+                return
+
+    def _await_redis(self, part: Part) -> None:
+        ledger = SyncLedger(self.settings)
+        if not self._parts.until(lambda: _answers(ledger), seconds=REDIS_STARTS):
+            raise ConfigurationError(self._too_late(part, REDIS_STARTS))
+
+    def _start_worker(self) -> Part:
+        command = [*WORKER, "--hostname", self._worker_name]
+        if self._options.concurrency:
+            command += ["--concurrency", str(self._options.concurrency)]
+        return self._parts.start("worker", command, env=self._environment())
+
+    def _await_worker(self, part: Part) -> None:
+        ledger = SyncLedger(self.settings)
+
+        def announced() -> bool:
+            for worker in ledger.workers():
+                # On a Redis of somebody else's choice there may be other workers.
+                if worker.name == self._worker_name or worker.data.get("pid") == part.process.pid:
+                    self.worker = worker.name
+            return bool(self.worker)
+
+        if not self._parts.until(announced, seconds=WORKER_STARTS):
+            raise ConfigurationError(self._too_late(part, WORKER_STARTS))
+
+    def _start_flower(self) -> int | None:
+        if not find_spec("flower"):
+            return None
+        port = self._options.port_flower or free_port()
+        self.flower_url = f"http://127.0.0.1:{port}"
+        command = [sys.executable, "-m", "celery", "-A", "palaver.workers", "flower"]
+        command += ["--address=127.0.0.1", f"--port={port}"]
+        # Without a login Flower refuses what its buttons ask for (Terminate …), unless it is told not to.
+        environment = {**self._environment(), "FLOWER_UNAUTHENTICATED_API": "true"}
+        self._parts.start("flower", command, env=environment)
+        return port
+
+    def _environment(self) -> dict[str, str]:
+        addresses = self.addresses
+        return {"PALAVER_REDIS_URL": addresses.redis_url, "PALAVER_BROKER_URL": addresses.broker_url}
+
+    def _too_late(self, part: Part, limit: float) -> str:
+        return f"{part.name} did not answer within {limit:.0f} s; see {FOLDER / self._folder.log.name}"
+
+
+def _answers(ledger: SyncLedger) -> bool:
+    try:
+        ledger.check()
+    except LedgerUnavailableError:
+        return False
+    return True
+
+
+def _listens(port: int) -> bool:
+    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=0.2):
+        return True
+    return False
+
+
+def _say_ready(stack: Stack, *, as_json: bool) -> None:
+    addresses = stack.addresses
+    if as_json:
+        write_json({"ready": True, **asdict(addresses), "server": stack.server, "worker": stack.worker})
+        return
+    same_broker = addresses.broker_url == addresses.redis_url
+    flower = addresses.flower_url or ("not started" if find_spec("flower") else "needs palaver[flower]")
+    rows = [
+        ("Redis", redacted_url(addresses.redis_url), dim(stack.server)),
+        *([] if same_broker else [("broker", redacted_url(addresses.broker_url), "")]),
+        ("worker", stack.worker, ""),
+        ("Flower", flower, ""),
+        ("log", str(FOLDER / "dev.log"), ""),
+    ]
+    write(columns(rows))
+    hint = dim(' · palaver chat "Hello" · Ctrl-C stops it all')
+    write(f"{bold('ready')} after {seconds(stack.took)}{hint}\n")
+
+
+def say_died(death: PartDied, folder: DevFolder) -> int:
+    """Which part ended, and what it said last; returns the exit code."""
+    complain(f"{death}, so everything was stopped. The end of its part of {folder.log}:")
+    for line in death.part.last_lines:
+        note(f"  {harmless(line)}")
+    return 1
+
+
+def _already_runs(folder: DevFolder) -> str:
+    running = folder.addresses()
+    who = f" (process {running.pid}, {running.redis_url})" if running else ""
+    return f"palaver dev already runs in this folder{who}: use it, stop it, or take another folder"

@@ -1,0 +1,48 @@
+"""Run one command line: exit codes, and every failure as one line on stderr."""
+
+import os
+import sys
+
+import typer
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run `palaver ARGUMENTS` (default: this process's) and return its exit code.
+
+    0 done, 1 the job failed, 2 wrong usage or input, 3 a service is unreachable.
+    """
+    from palaver.producer.cli.app import app
+
+    words = sys.argv[1:] if arguments is None else arguments
+    try:
+        return app(args=words or ["--help"], prog_name="palaver", standalone_mode=False) or 0
+    except typer.TyperException as error:
+        return _wrong_usage(error, words)
+    except typer.Abort:
+        return 1
+    except BrokenPipeError:
+        # Whoever read the output (`| head`) has enough; without this the interpreter complains at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    # The classes are looked up only when something failed, so that --help need not load them.
+    except _expected() as error:
+        from palaver.producer.cli.failures import report
+
+        return report(error, as_json="--json" in words)
+
+
+def _expected() -> tuple[type[Exception], ...]:
+    from palaver.shared.errors import PalaverError
+
+    return (PalaverError, OSError)
+
+
+def _wrong_usage(error: typer.TyperException, words: list[str]) -> int:
+    from palaver.producer.cli.failures import complain
+
+    context = getattr(error, "ctx", None)
+    path = context.command_path if context else "palaver"
+    complain(
+        f"{error.format_message().rstrip('.')}; see {path} --help", code="usage", as_json="--json" in words
+    )
+    return 2

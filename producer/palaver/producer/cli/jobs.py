@@ -1,0 +1,92 @@
+"""`palaver job show|cancel`."""
+
+import contextlib
+import time
+from typing import Any
+
+from palaver.producer import Client
+from palaver.producer.cli.terminal import columns, dim, harmless, one_line, seconds, write, write_json
+from palaver.producer.cli.transcript import describe_error, describe_usage
+from palaver.shared.errors import JobError
+from palaver.shared.ledger import JobView
+
+CANCEL_WAITS = 10.0  # seconds
+
+
+def show(job_id: str, *, as_json: bool) -> int:
+    """What the ledger knows of a job."""
+    with Client() as client:
+        view = client.job(job_id).view()
+    if as_json:
+        write_json(_document(view))
+    else:
+        _print(view)
+    return 0
+
+
+def cancel(job_id: str, *, as_json: bool) -> int:
+    """Ask the job to stop and wait for its end; an ended one answers with how it ended."""
+    with Client() as client:
+        handle = client.job(job_id)
+        if not handle.cancel().ended:
+            with contextlib.suppress(JobError):  # its end, or a worker that takes longer
+                handle.result(timeout=CANCEL_WAITS)
+        view = handle.view()
+    if as_json:
+        write_json(_document(view))
+    else:
+        write(f"{view.status}\n" if view.status.ended else f"{view.status}, asked to stop\n")
+    return 0
+
+
+def _document(view: JobView) -> dict[str, Any]:
+    response, error = view.response, view.error
+    return {
+        "job_id": view.job_id,
+        "session_id": view.session_id,
+        "status": view.status,
+        "model": view.model,
+        "attempt": view.attempt,
+        "failures": view.failures,
+        "position": view.position,
+        "created": view.created,
+        "started": view.started,
+        "ended": view.ended,
+        "time_left": view.time_left,
+        "cursor": view.cursor,
+        "worker": view.worker,
+        "text": view.text,
+        "response": response.model_dump(mode="json", exclude_none=True) if response else None,
+        "error": error.model_dump(mode="json", exclude_none=True) if error else None,
+    }
+
+
+def _print(view: JobView) -> None:
+    rows = [
+        ("job", view.job_id),
+        ("session", view.session_id),
+        ("status", _status(view)),
+        ("model", one_line(_model(view))),
+        ("attempt", str(view.attempt) + (f" ({view.failures} provider errors)" if view.failures else "")),
+        ("worker", one_line(view.worker or "")),
+        ("created", time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(view.created))),
+        ("took", seconds(view.ended - view.started) if view.started and view.ended else ""),
+        ("tokens", describe_usage(view.response.usage) if view.response else ""),
+        ("error", describe_error(view.error) if view.error else ""),
+    ]
+    write(columns([(dim(name.ljust(7)), value) for name, value in rows if value], indent=""))
+    text = view.response.content if view.response else view.text
+    if text:
+        write(f"\n{harmless(text)}\n")
+
+
+def _status(view: JobView) -> str:
+    if view.position:
+        return f"{view.status}, {view.position} ahead in its session"
+    return str(view.status)
+
+
+def _model(view: JobView) -> str:
+    response = view.response
+    answered = "/".join(filter(None, (response.provider, response.model))) if response else ""
+    return answered or view.model

@@ -1,0 +1,43 @@
+"""`palaver worker`: this process becomes a worker."""
+
+import os
+import sys
+from importlib.util import find_spec
+
+from palaver.shared.errors import ConfigurationError
+from palaver.shared.ledger import SyncLedger
+from palaver.shared.settings import Settings
+
+# Started, never imported: producers and workers are installed and deployed apart.
+WORKER = (sys.executable, "-m", "palaver.workers")
+
+
+def run(arguments: list[str]) -> int:
+    """Replace this process by `python -m palaver.workers ARGUMENTS`, once its services have answered."""
+    require_worker()
+    _check_services(Settings.load())
+    sys.stdout.flush()
+    os.execv(WORKER[0], [*WORKER, *arguments])  # noqa: S606
+
+
+def require_worker() -> None:
+    """Raise ConfigurationError when this machine has no worker installed."""
+    missing = [name for name in ("celery", "aiohttp", "greenlet", "httpx", "msgspec") if not find_spec(name)]
+    if missing:
+        raise ConfigurationError(
+            f"a worker needs more than is installed here ({', '.join(missing)} missing): "
+            "pip install 'palaver[worker]'"
+        )
+
+
+def _check_services(settings: Settings) -> None:
+    """A worker would wait for ever for a service that is not there; here somebody is told."""
+    from palaver.producer.broker import Broker  # `dev` uses this module too and needs no broker
+
+    with SyncLedger(settings) as ledger:
+        ledger.check()
+    broker = Broker(settings.broker_url)
+    try:
+        broker.check()
+    finally:
+        broker.close()
