@@ -46,7 +46,7 @@ class Talk:
 
     async def into(self, found: list[Part], script: dict[str, Any] | str, **fields: Any) -> None:
         """The answer as far as it comes: what is in `found` has arrived, also when this raises."""
-        async with contextlib.aclosing(self.provider.stream(self.request(script, **fields))) as stream:  # type: ignore[type-var]
+        async with contextlib.aclosing(self.provider.stream(self.request(script, **fields))) as stream:
             async for parts in stream:
                 found.extend(parts)
 

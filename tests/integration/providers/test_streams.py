@@ -62,7 +62,7 @@ async def test_deltas_arrive_while_the_server_still_writes(talk: Talks, server: 
     provider = talk()
     async with contextlib.aclosing(
         provider.provider.stream(provider.request({"n": 10_000, "rate": 50}))
-    ) as stream:  # type: ignore[type-var]
+    ) as stream:
         first = await anext(stream)
         assert text_of(first).startswith(" w0")
         assert server.stats()["open"] == 1
@@ -207,6 +207,13 @@ async def test_keys_headers_and_no_cookies(talk: Talks, server: ModelServer) -> 
     assert headers == {"X-Team": "blue"}
     await talk(api_key="sk-1", headers={"Authorization": "Basic x"}).parts({"n": 1})
     assert server.last()["headers"]["authorization"] == "Basic x"
+
+
+async def test_a_key_that_the_provider_repeats_is_not_told(talk: Talks) -> None:
+    fail = {"status": 401, "message": "Incorrect key provided: sk-canary-1234. Get one."}
+    with pytest.raises(AuthenticationError, match=r"provided: \*\*\*\. Get") as raised:
+        await talk(api_key="sk-canary-1234").parts({"fail": fail})
+    assert "canary" not in repr(raised.value)
 
 
 async def test_redirects_are_errors(talk: Talks, server: ModelServer) -> None:

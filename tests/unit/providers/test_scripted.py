@@ -54,7 +54,7 @@ async def play(
     parts: list[Part] = [] if found is None else found
     asked = json.dumps(messages) if isinstance(messages, dict) and "role" not in messages else messages
     request = GenerationRequest(model=model, messages=parse_messages(asked), **fields)
-    async with contextlib.aclosing((provider or scripted()).stream(request)) as stream:  # type: ignore[type-var]
+    async with contextlib.aclosing((provider or scripted()).stream(request)) as stream:
         async for batch in stream:
             parts.extend(batch)
     return parts
@@ -177,7 +177,7 @@ async def test_rate_and_start_are_kept() -> None:
 async def test_an_endless_answer_can_be_left() -> None:
     request = GenerationRequest(model="endless", messages=parse_messages("x"))
     count = 0
-    async with contextlib.aclosing(scripted().stream(request)) as stream:  # type: ignore[type-var]
+    async with contextlib.aclosing(scripted().stream(request)) as stream:
         async for _ in stream:
             count += 1
             if count == 1000:

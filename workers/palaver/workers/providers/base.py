@@ -7,7 +7,7 @@ network.
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -22,6 +22,7 @@ from palaver.workers.providers.parts import Part, WarningPart
 
 _LARGEST_ERROR_BODY = 64 * 1024
 _LARGEST_LIST_BODY = 8 * 1024 * 1024
+_SHORTEST_SECRET = 8  # characters; shorter header values are words, not keys
 _PATIENCE_AFTER_END = 0.25  # seconds for the HTTP end of an answer that is already whole
 
 
@@ -133,7 +134,7 @@ class Provider(ABC):
         self.http = http
 
     @abstractmethod
-    def stream(self, request: GenerationRequest) -> AsyncIterator[list[Part]]:
+    def stream(self, request: GenerationRequest) -> AsyncGenerator[list[Part], None]:
         """The answer, part by part; FinishPart is the last. Raises the mapped PalaverError with `provider`
         set.
 
@@ -168,7 +169,7 @@ class HttpProvider(Provider):
         super().__init__(profile, http)
         self.dialect = dialect
 
-    async def stream(self, request: GenerationRequest) -> AsyncIterator[list[Part]]:
+    async def stream(self, request: GenerationRequest) -> AsyncGenerator[list[Part], None]:
         """See `Provider.stream`."""
         try:
             asked = self.dialect.request(request)
@@ -187,15 +188,20 @@ class HttpProvider(Provider):
                 except PalaverError:
                     if not decoder.complete:
                         raise
-                # The end of the HTTP body mostly comes with the end of the answer; read, it frees the
-                # connection for the next request. Usage may still be in it.
-                for data in await response.rest(_PATIENCE_AFTER_END if decoder.complete else 0):
-                    if parts := decoder.feed(data):
-                        yield parts
+                for parts in await self._rest(response, decoder):
+                    yield parts
             yield decoder.finish()
         except PalaverError as error:
-            error.provider = error.provider or self.profile.name
+            self._label(error)
             raise
+
+    async def _rest(self, response: HttpResponse, decoder: Decoder) -> list[list[Part]]:
+        """What follows a complete answer. The end of the HTTP body mostly comes with the end of the answer;
+        read, it frees the connection for the next request. Usage may still be in it.
+        """
+        if not decoder.complete:
+            return []
+        return [parts for data in await response.rest(_PATIENCE_AFTER_END) if (parts := decoder.feed(data))]
 
     async def models(self) -> list[str] | None:
         """See `Provider.models`."""
@@ -205,8 +211,20 @@ class HttpProvider(Provider):
                 await self._raise_for_status(response)
                 return self.dialect.models(await response.read(_LARGEST_LIST_BODY))
         except PalaverError as error:
-            error.provider = error.provider or self.profile.name
+            self._label(error)
             raise
+
+    def _label(self, error: PalaverError) -> None:
+        """Put the provider's name into the error, and take keys out that the provider repeats in its
+        message.
+        """
+        error.provider = error.provider or self.profile.name
+        message = error.message
+        for value in self.dialect.headers().values():
+            for secret in (value, value.rpartition(" ")[2]):
+                if len(secret) >= _SHORTEST_SECRET:
+                    message = message.replace(secret, "***")
+        error.args = (message, *error.args[1:])
 
     async def _raise_for_status(self, response: HttpResponse) -> None:
         if 200 <= response.status < 300:

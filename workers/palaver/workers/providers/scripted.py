@@ -6,7 +6,7 @@ name).
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 
 from palaver.shared.errors import ConfigurationError, PalaverError, ValidationError
 from palaver.shared.profiles import Profile
@@ -40,7 +40,7 @@ class ScriptedProvider(Provider):
             return
         raise ConfigurationError(problem, provider=profile.name)
 
-    async def stream(self, request: GenerationRequest) -> AsyncIterator[list[Part]]:
+    async def stream(self, request: GenerationRequest) -> AsyncGenerator[list[Part], None]:
         """See `Provider.stream`."""
         loop = asyncio.get_running_loop()
         started = loop.time()
