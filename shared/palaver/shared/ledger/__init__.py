@@ -20,6 +20,7 @@ from palaver.shared.ledger.replies import (
     Renewed,
     Stored,
     Submitted,
+    Swept,
 )
 from palaver.shared.ledger.scripts import Script, load, script_names
 from palaver.shared.ledger.subscriptions import Inbox, Notice, Signal, Subscriptions
@@ -54,6 +55,7 @@ __all__ = [
     "Stored",
     "Submitted",
     "Subscriptions",
+    "Swept",
     "SyncLedger",
     "load",
     "operations",

@@ -3,7 +3,7 @@
 `SyncLedger` is its twin; what both do is in `exchange` and `operations`.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any, Self
 
 import redis.asyncio
@@ -12,12 +12,12 @@ from redis.exceptions import ResponseError
 
 from palaver.shared.errors import ErrorInfo, JobNotFoundError, PalaverError
 from palaver.shared.jobs import ChatJob, fingerprint
-from palaver.shared.ledger import connections, exchange
+from palaver.shared.ledger import connections, exchange, sweeping
 from palaver.shared.ledger.exchange import Exchange, Words
 from palaver.shared.ledger.keys import Keys
 from palaver.shared.ledger.operation import Operation, Query, R, Retention
 from palaver.shared.ledger.operations import ending, reading, submitting
-from palaver.shared.ledger.replies import Cancelled, Expired, Refused, Submitted
+from palaver.shared.ledger.replies import Cancelled, Expired, Refused, Submitted, Swept
 from palaver.shared.ledger.views import Announcement, JobView, LogBounds, Snapshot
 from palaver.shared.settings import Settings
 
@@ -152,6 +152,20 @@ class AsyncLedger:
     async def unended(self) -> int:
         """How many jobs have not ended."""
         return await self.query(reading.unended(self.keys))
+
+    async def sweep(self, *, empty_queues: Collection[str] = (), period: float = 1.0) -> Swept:
+        """Look at the jobs that are due, unless another process swept in the last `period` seconds.
+
+        The caller sends the dispatches. `empty_queues` are broker queues that hold no message.
+        """
+        conversation = sweeping.sweep(
+            self.keys,
+            retention=self.retention,
+            lease=self.settings.lease_seconds,
+            period=period,
+            empty_queues=empty_queues,
+        )
+        return await self._drive(conversation)
 
     async def _drive(self, conversation: Exchange[R]) -> R:
         try:

@@ -128,3 +128,44 @@ class Released:
     """The job is free, or parked if there is nothing to dispatch."""
 
     dispatch: Dispatch | None
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """An entry of `due`: a job that a sweeper is to look at; `score` in ms of Redis time."""
+
+    session_id: str
+    job_id: str
+    score: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SweepTurn:
+    """This process sweeps now. `time` is Redis's."""
+
+    time: float
+    since_last: float | None  # None: there was no sweep in the last hour
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Looked:
+    """What a look found and did.
+
+    `gone` and `ended` need no further look; the detail of `ended` is the status. `unsure`: a lease has
+    expired, the detail is its worker; find out whether that is alive and look again.
+    """
+
+    outcome: Literal["ok", "gone", "ended", "unsure"]
+    next_look: int  # ms of Redis time
+    dispatch: Dispatch | None
+    detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Swept:
+    """One sweep. `dispatches` are to be sent now; `full` says that there is more to look at already."""
+
+    dispatches: list[Dispatch]
+    looked: int = 0
+    ended: int = 0
+    full: bool = False

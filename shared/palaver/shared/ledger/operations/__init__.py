@@ -14,6 +14,7 @@ from palaver.shared.ledger.operations.reading import (
     withdraw,
 )
 from palaver.shared.ledger.operations.submitting import new_messages, refuse, session_of, submit
+from palaver.shared.ledger.operations.sweeping import POISONED_AFTER, due, look, settle, take_turn
 from palaver.shared.ledger.operations.working import (
     APPEND_CONSTANT,
     APPEND_FIXED,
@@ -29,16 +30,19 @@ from palaver.shared.ledger.operations.working import (
 __all__ = [
     "APPEND_CONSTANT",
     "APPEND_FIXED",
+    "POISONED_AFTER",
     "announce",
     "announced",
     "append",
     "cancel",
     "claim",
+    "due",
     "events",
     "expire",
     "find",
     "finish",
     "log_bounds",
+    "look",
     "messages",
     "new_messages",
     "note_failures",
@@ -48,8 +52,10 @@ __all__ = [
     "save_round",
     "seq",
     "session_of",
+    "settle",
     "snapshot",
     "submit",
+    "take_turn",
     "unended",
     "withdraw",
 ]

@@ -1,0 +1,248 @@
+"""Sweeps: expired leases, lost messages, due times, deadlines, dead turns, orphans."""
+
+from typing import Any
+
+import pytest
+
+from palaver.shared.errors import FencedError
+from palaver.shared.jobs import ChatJob, Status
+from palaver.shared.ledger import Dispatch, NotClaimed, Submitted, Swept, operations
+from palaver.shared.ledger.operations import POISONED_AFTER
+from tests.integration.ledger.world import EXPIRED, World
+
+RESUME = "palaver.resume"
+
+
+@pytest.fixture
+def swept(world: World) -> World:
+    """A world in which the last sweep was just now."""
+    world.ledger.sweep(period=0)
+    return world
+
+
+def sweep(world: World, **options: Any) -> Swept:
+    return world.ledger.sweep(period=0, **options)
+
+
+def make_due(world: World, *jobs: Submitted) -> None:
+    """Time passes, as far as sweepers know."""
+    for job in jobs:
+        score = int(world.time() * 1000) - 10
+        world.raw.zadd(world.keys.due, {f"{job.session_id}/{job.job_id}": score})
+
+
+def announce(world: World, *names: str) -> None:
+    world.ledger.run(operations.announce(world.keys.workers, {name: {"pid": 1} for name in names}, seconds=9))
+
+
+def set_field(world: World, job: Submitted, name: str, value: str | int) -> None:
+    world.raw.hset(world.keys.job(job.session_id, job.job_id), name, value)
+
+
+def test_only_one_sweeps_in_a_period(world: World) -> None:
+    job = world.submit()
+    make_due(world, job)
+    assert world.ledger.sweep(period=60).looked == 1
+    make_due(world, job)
+    assert world.ledger.sweep(period=60) == Swept(dispatches=[])
+
+
+def test_nothing_is_looked_at_before_its_time(swept: World) -> None:
+    job = swept.submit()
+    due = swept.due(job)
+    assert due == pytest.approx(swept.time() + 5, abs=3)
+    assert sweep(swept).looked == 0
+
+
+def test_a_message_that_nobody_claimed_is_sent_again(swept: World) -> None:
+    job = swept.submit()
+    waits = []
+    for sends in (False, True, True, True):
+        make_due(swept, job)
+        assert bool(sweep(swept).dispatches) is sends
+        waits.append(round((swept.due(job) or 0) - swept.time()))
+    assert waits == pytest.approx([5, 10, 20, 40], abs=2)
+    for _ in range(12):
+        make_due(swept, job)
+        sweep(swept)
+    assert (swept.due(job) or 0) - swept.time() == pytest.approx(300, abs=5)
+
+
+def test_it_is_sent_again_at_once_when_its_queue_is_empty(swept: World) -> None:
+    job = swept.submit(priority=0)
+    make_due(swept, job)
+    again = sweep(swept, empty_queues=["palaver.high", "palaver.low"])
+    assert again.dispatches == [Dispatch("s1", job.job_id, "palaver.low")]
+
+
+def test_a_live_lease_is_left_alone(swept: World) -> None:
+    job = swept.submit()
+    swept.claim(job, lease=30)
+    make_due(swept, job)
+    assert sweep(swept).dispatches == []
+    assert (swept.due(job) or 0) - swept.time() == pytest.approx(30, abs=3)
+    swept.append(job, "still mine")
+
+
+@pytest.mark.parametrize("alive", [True, False])
+def test_an_expired_lease_is_freed_and_the_zombie_fenced(swept: World, alive: bool) -> None:
+    job = swept.submit()
+    swept.claim(job, lease=EXPIRED)
+    swept.append(job, "half")
+    if alive:
+        announce(swept, "w1")
+    make_due(swept, job)
+    assert sweep(swept).dispatches == [Dispatch("s1", job.job_id, RESUME)]
+    assert swept.field(job, "deaths") == (None if alive else b"1")
+    before = swept.dump()
+    with pytest.raises(FencedError):
+        swept.append(job, "zombie", first=2)
+    assert swept.dump() == before
+    again = swept.claim(job, by="t2")
+    assert (again.attempt, again.text) == (2, "half")
+
+
+def test_after_a_pause_expired_leases_are_extended_once(world: World) -> None:
+    job = world.submit()
+    world.claim(job, lease=EXPIRED)
+    make_due(world, job)
+    assert sweep(world).dispatches == []  # the first sweep for long
+    assert world.ledger.job(job.job_id).held
+    assert (world.due(job) or 0) - world.time() == pytest.approx(10, abs=3)
+    set_field(world, job, "lease", 1)
+    make_due(world, job)
+    assert sweep(world).dispatches == [Dispatch("s1", job.job_id, RESUME)]
+
+
+def die(world: World, job: Submitted, attempt: int, *events: str) -> Swept:
+    world.claim(job, by=f"t{attempt}", lease=EXPIRED)
+    if events:
+        world.append(job, *events, attempt=attempt)
+    make_due(world, job)
+    return sweep(world)
+
+
+def test_three_deaths_without_an_event_between_poison_a_job(swept: World) -> None:
+    job, second = swept.submit(), swept.submit()
+    for attempt in range(1, POISONED_AFTER):
+        die(swept, job, attempt, "start")
+    last = die(swept, job, POISONED_AFTER)
+    assert (last.ended, last.dispatches) == (1, [Dispatch("s1", second.job_id, RESUME)])
+    view = swept.ledger.job(job.job_id)
+    assert view.status is Status.FAILED
+    assert view.error is not None
+    assert view.error.type == "JobPoisonedError"
+    assert swept.told(job)[-1] == "stream_end"
+    assert swept.due(job) is None
+
+
+def test_progress_starts_the_count_of_deaths_anew(swept: World) -> None:
+    job = swept.submit()
+    for attempt in range(1, 8):
+        die(swept, job, attempt, "start", "progress")
+    assert swept.ledger.job(job.job_id).status is Status.RUNNING
+    assert swept.field(job, "deaths") == b"1"
+
+
+def test_a_parked_job_goes_on_when_it_is_due(swept: World) -> None:
+    job = swept.submit()
+    swept.claim(job)
+    swept.release(job, resume_at=swept.time() + 60)
+    make_due(swept, job)
+    assert sweep(swept).dispatches == []
+    assert (swept.due(job) or 0) - swept.time() == pytest.approx(60, abs=3)
+    set_field(swept, job, "resume", 1)
+    make_due(swept, job)
+    assert sweep(swept, empty_queues=[RESUME]).dispatches == [Dispatch("s1", job.job_id, RESUME)]
+    assert swept.claim(job, by="t2").attempt == 2
+
+
+def test_a_job_with_run_at_enters_the_line_when_due(swept: World) -> None:
+    later = swept.submit(run_at=swept.time() + 60)
+    soon = swept.submit(run_at=swept.time() + 60)
+    for job in (later, soon):
+        set_field(swept, job, "parked", 1)
+    make_due(swept, soon)
+    assert sweep(swept).dispatches == [Dispatch("s1", soon.job_id, "palaver.normal")]
+    make_due(swept, later)
+    assert sweep(swept).dispatches == []
+    assert swept.ledger.snapshot("s1").waiting == [later.job_id]
+    assert swept.positions(later)[-1] == 1
+    assert swept.try_claim(later) == NotClaimed("waiting")
+
+
+@pytest.mark.parametrize("held", ["no", "expired", "yes"])
+def test_deadlines(swept: World, held: str) -> None:
+    job, second = swept.submit(), swept.submit()
+    if held != "no":
+        swept.claim(job, lease=EXPIRED if held == "expired" else 30)
+        swept.append(job, "half")
+    set_field(swept, job, "deadline", 1)
+    make_due(swept, job)
+    done = sweep(swept)
+    if held == "yes":
+        assert done.ended == 0
+        assert swept.renew(job).cancelled == "expire"
+        return
+    assert (done.ended, done.dispatches) == (1, [Dispatch("s1", second.job_id, RESUME)])
+    view = swept.ledger.job(job.job_id)
+    assert (view.status, view.text) == (Status.EXPIRED, "half" if held == "expired" else "")
+    assert swept.due(job) is None
+    assert swept.due(second) is not None
+
+
+def test_a_job_in_the_line_expires_there(swept: World) -> None:
+    first, second, third = (swept.submit() for _ in range(3))
+    set_field(swept, second, "deadline", 1)
+    make_due(swept, second)
+    assert sweep(swept).ended == 1
+    assert swept.ledger.snapshot("s1").waiting == [third.job_id]
+    assert swept.ledger.snapshot("s1").active == first.job_id
+
+
+def test_a_dead_turn_is_repaired_by_a_look_at_who_waits(swept: World) -> None:
+    lost, waiting = swept.submit(), swept.submit()
+    swept.raw.delete(swept.keys.job("s1", lost.job_id))
+    make_due(swept, waiting)
+    assert sweep(swept).dispatches == [Dispatch("s1", waiting.job_id, RESUME)]
+
+
+def test_a_turn_given_by_somebody_who_then_died_is_found(swept: World) -> None:
+    first, second = swept.submit(), swept.submit()
+    swept.claim(first)
+    finishing = swept.finishing(first)
+    # only the script: its caller dies before anything else
+    swept.raw.eval(finishing.script.source, 1, *finishing.keys, *finishing.args)
+    make_due(swept, first)
+    done = sweep(swept)
+    assert done.dispatches == [Dispatch("s1", second.job_id, RESUME)]
+    assert swept.due(first) is None
+
+
+def test_an_orphan_is_dropped_after_a_grace_period(swept: World) -> None:
+    job = swept.submit()
+    swept.raw.delete(swept.keys.job("s1", job.job_id))
+    make_due(swept, job)
+    sweep(swept)
+    assert swept.due(job) is not None  # its submit may be under way
+    swept.raw.zadd(swept.keys.due, {f"s1/{job.job_id}": int(swept.time() * 1000) - 61_000})
+    sweep(swept)
+    assert swept.due(job) is None
+    assert swept.ledger.find(job.job_id) is None
+
+
+def test_settling_leaves_alone_what_somebody_has_moved(swept: World) -> None:
+    job = swept.submit()
+    make_due(swept, job)
+    (entry,) = swept.ledger.query(operations.due(swept.keys, time=swept.time(), limit=10))
+    swept.claim(job)
+    moved = swept.due(job)
+    swept.ledger.run(operations.settle(swept.keys, [(entry, 5), (entry, None)]))
+    assert swept.due(job) == moved
+
+
+def test_many_at_once_in_bounded_steps(swept: World) -> None:
+    jobs = swept.ledger.submit_many([ChatJob(messages="Hi", session_id=f"s{i}") for i in range(30)])
+    make_due(swept, *(job for job in jobs if isinstance(job, Submitted)))
+    done = sweep(swept, empty_queues=["palaver.normal"])
+    assert (done.looked, len(done.dispatches), done.full) == (30, 30, False)
