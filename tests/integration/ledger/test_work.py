@@ -13,7 +13,7 @@ from palaver.shared.errors import (
 )
 from palaver.shared.jobs import Status
 from palaver.shared.ledger import Claimed, Dispatch, NotClaimed, Submitted
-from tests.integration.ledger.world import World, chunk
+from tests.integration.ledger.world import EXPIRED, World, chunk
 
 WRITES: dict[str, Callable[[World, Submitted], Any]] = {
     "append": lambda world, job: world.append(job, "zombie"),
@@ -108,7 +108,7 @@ def test_what_cannot_be_claimed(world: World) -> None:
 
 def test_an_expired_lease_waits_for_a_sweep(world: World) -> None:
     job = world.submit()
-    world.claim(job, lease=0.001)
+    world.claim(job, lease=EXPIRED)
     assert world.try_claim(job, by="t2") == NotClaimed("leased")
     world.append(job, "still mine")
 

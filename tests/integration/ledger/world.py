@@ -24,6 +24,7 @@ from tests.servers import RedisServer
 
 LEASE = 30.0
 EXPIRED = 0.001
+"""A lease that has run out when the claim returns."""
 
 
 class World:
@@ -44,9 +45,12 @@ class World:
         return self.ledger.submit(ChatJob(messages=messages, session_id=session_id, **fields))
 
     def try_claim(self, job: Submitted, *, by: str = "t1", lease: float = LEASE) -> Claimed | NotClaimed:
-        return self.ledger.run(
+        reply = self.ledger.run(
             operations.claim(self.keys, job.session_id, job.job_id, token=by, worker="w1", lease=lease)
         )
+        if lease == EXPIRED and isinstance(reply, Claimed):
+            self.raw.hset(self.keys.job(job.session_id, job.job_id), "lease", 1)
+        return reply
 
     def claim(self, job: Submitted, *, by: str = "t1", lease: float = LEASE) -> Claimed:
         claimed = self.try_claim(job, by=by, lease=lease)
