@@ -96,8 +96,8 @@ def reply_error(error: Exception) -> PalaverError:
 
     The scripts' verdicts are no error replies.
     """
-    # Redis 6 wraps the message of a refused command, Redis 7 does not.
-    if "OOM command not allowed" in str(error) or str(error).startswith("OOM"):
+    # Redis 6 wraps the message of a command that a script was refused, and redis-py cuts off its first word.
+    if "command not allowed when used memory" in str(error):
         return LedgerFullError()
     return InternalError(f"Redis refused a command of the ledger ({str(error).partition(' ')[0]})")
 

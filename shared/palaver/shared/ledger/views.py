@@ -23,7 +23,9 @@ class JobView:
     created: float
     started: float | None
     ended: float | None
-    time_left: float  # seconds to the deadline by Redis's clock; negative: it has passed
+    time_left: (
+        float  # seconds to the deadline by Redis's clock; negative: it has passed; 0: the job has ended
+    )
     cursor: int  # the seq before the job's first event
     end_seq: int | None  # the seq of its stream_end
     position: int  # jobs ahead of it in its session
@@ -111,10 +113,10 @@ def _view(session_id: str, raw: Sequence[Any], now: int, active: str | None, lin
     def number(name: bytes) -> int:
         return int(fields.get(name, b"0"))
 
-    def seconds(name: bytes) -> float | None:
-        return number(name) / 1000 if name in fields else None
-
     status = Status(fields[b"status"].decode())
+    # When a job ends, its times and the seq of its stream_end move into one field.
+    done = [int(word) for word in fields.get(b"done", b"").split()]
+    created, started, ended, end_seq = done or (number(b"created"), number(b"started"), 0, 0)
     due = max(number(b"parked"), number(b"resume"))
     return JobView(
         job_id=job_id,
@@ -122,12 +124,12 @@ def _view(session_id: str, raw: Sequence[Any], now: int, active: str | None, lin
         status=status,
         attempt=number(b"attempt"),
         failures=number(b"failures"),
-        created=number(b"created") / 1000,
-        started=seconds(b"started"),
-        ended=seconds(b"ended"),
-        time_left=(number(b"deadline") - now) / 1000,
-        cursor=number(b"cursor"),
-        end_seq=number(b"end") or None,
+        created=created / 1000,
+        started=started / 1000 if started else None,
+        ended=ended / 1000 if ended else None,
+        time_left=0.0 if status.ended else (number(b"deadline") - now) / 1000,
+        cursor=int(fields.get(b"first", b"0").partition(b" ")[0]),
+        end_seq=end_seq or None,
         position=_position(job_id, active, line),
         model=fields.get(b"model", b"").decode(),
         due=due / 1000 if due else None,

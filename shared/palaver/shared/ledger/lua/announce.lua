@@ -4,6 +4,7 @@
 -- Stored: the object with "expires" (ms of Redis time) and "time" (seconds) before its own fields.
 -- reply ok
 -- include clock
+redis.call('HDEL', KEYS[1], '_')
 local entries = redis.call('HGETALL', KEYS[1])
 for i = 1, #entries, 2 do
   local expires = tonumber(string.match(entries[i + 1], '^{"expires":(%d+)') or 0)

@@ -11,8 +11,8 @@ local job = base .. ':job:' .. jid
 -- include clock
 if verdict then
   if verdict[1] ~= 'ended' or fence[3] ~= attempt then return verdict end
-  local first = redis.call('HMGET', job, 'end', 'next')
-  return {'ok', fence[1], tonumber(first[1]), first[2] or '', first[2] and 'palaver.resume' or '', now}
+  local first = redis.call('HMGET', job, 'done', 'next')
+  return {'ok', fence[1], tonumber(string.match(first[1], '%d+$')), first[2] or '', first[2] and 'palaver.resume' or '', now}
 end
 -- include retention
 -- include ttl

@@ -11,13 +11,13 @@ local job = base .. ':job:' .. jid
 -- include log
 -- include turns
 -- include end
-local known = redis.call('HMGET', job, 'fp', 'status', 'cursor')
+local known = redis.call('HMGET', job, 'fp', 'status', 'first')
 if known[2] then
-  if known[1] == 'refused' then return {'ok', known[2], tonumber(known[3])} end
+  if known[1] == 'refused' then return {'ok', known[2], tonumber(string.match(known[3], '^%d+'))} end
   return {'exists', known[2]}
 end
 redis.call('HSET', job, 'fp', 'refused', 'status', 'queued', 'created', int(now))
 redis.call('HINCRBY', session, 'live', 1)
 local seq = end_unheld(jid, 'failed', ARGV[8])
-redis.call('HSET', job, 'cursor', seq - 1)
+redis.call('HSET', job, 'first', (seq - 1) .. ' 0')
 return {'ok', 'failed', seq - 1}

@@ -2,6 +2,8 @@
 -- KEYS 1 palaver:due
 -- ARGV entry, score that the sweeper saw, next score ('' to drop), …
 -- reply ok
+-- Begins with a write that is never refused for memory, as every script does that a sweep cannot do without.
+redis.call('EXPIRE', KEYS[1], 400 * 24 * 3600)
 for i = 1, #ARGV, 3 do
   local score = redis.call('ZSCORE', KEYS[1], ARGV[i])
   if score and tonumber(score) == tonumber(ARGV[i + 1]) then
@@ -12,5 +14,4 @@ for i = 1, #ARGV, 3 do
     end
   end
 end
-redis.call('EXPIRE', KEYS[1], 400 * 24 * 3600)
 return {'ok'}

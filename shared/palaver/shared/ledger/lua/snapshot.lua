@@ -13,8 +13,7 @@ if #wanted == 0 then
   if about[2] then wanted[1] = about[2] end
   for _, jid in ipairs(line) do wanted[#wanted + 1] = jid end
 end
-local FIELDS = {'status', 'attempt', 'failures', 'created', 'started', 'ended', 'deadline', 'cursor', 'end', 'model',
-  'response', 'error', 'parked', 'resume', 'mode', 'lease', 'worker', 'text', 'reasoning'}
+local FIELDS = {'status', 'attempt', 'failures', 'created', 'started', 'done', 'deadline', 'first', 'model', 'response', 'error', 'parked', 'resume', 'mode', 'lease', 'worker', 'text', 'reasoning'}
 if ARGV[1] == '1' then FIELDS[#FIELDS + 1] = 'doc' end
 local jobs = {}
 for _, jid in ipairs(wanted) do

@@ -19,16 +19,17 @@ local job = base .. ':job:' .. jid
 
 -- The first reply again, from what is stored.
 local function recall(known, created)
-  local kept = redis.call('HMGET', job_key(known), 'cursor', 'status', 'position', 'mode', 'parked', 'queue', 'next')
+  local kept = redis.call('HMGET', job_key(known), 'first', 'status', 'mode', 'parked', 'queue', 'next')
+  local cursor, position = string.match(kept[1], '^(%d+) (%d+)$')
   local send, queue = '', ''
-  if kept[2] == 'queued' and not kept[5] then
-    if kept[4] == 'parallel' or redis.call('HGET', session, 'active') == known then
-      send, queue = known, kept[6]
-    elseif kept[7] then
-      send, queue = kept[7], RESUME
+  if kept[2] == 'queued' and not kept[4] then
+    if kept[3] == 'parallel' or redis.call('HGET', session, 'active') == known then
+      send, queue = known, kept[5]
+    elseif kept[6] then
+      send, queue = kept[6], RESUME
     end
   end
-  return {'ok', known, tonumber(kept[1]), created, kept[2], tonumber(kept[3]), send, queue, now}
+  return {'ok', known, tonumber(cursor), created, kept[2], tonumber(position), send, queue, now}
 end
 
 local known = redis.call('HGET', job, 'fp')
@@ -65,7 +66,6 @@ redis.call('HINCRBY', session, 'live', 1)
 local cursor = tonumber(about[3] or 0)
 local last = redis.call('XREVRANGE', events, '+', '-', 'COUNT', 1)
 if last[1] then cursor = math.max(cursor, tonumber(string.match(last[1][1], '^%d+'))) end
-redis.call('HSET', job, 'cursor', cursor)
 redis.call('HSET', session, 'seq', cursor)
 
 local send, queue
@@ -79,7 +79,7 @@ local position = 0
 if run_at <= now and ARGV[10] ~= 'parallel' and redis.call('HGET', session, 'active') ~= jid then
   if ARGV[10] == 'interrupt' or ARGV[10] == 'rollback' then position = 1 else position = redis.call('LLEN', waiting) end
 end
-redis.call('HSET', job, 'position', position)
+redis.call('HSET', job, 'first', cursor .. ' ' .. position)
 if send and send ~= jid then redis.call('HSET', job, 'next', send) end
 
 local horizon = int(deadline - now + tonumber(keep_job))

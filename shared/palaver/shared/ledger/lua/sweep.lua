@@ -5,6 +5,7 @@
 -- include clock
 local state = redis.call('HMGET', KEYS[1], 'last', 'until')
 if tonumber(state[2] or 0) > now then return {'busy'} end
+redis.call('HDEL', KEYS[1], '_')
 redis.call('HSET', KEYS[1], 'last', int(now), 'until', int(now + tonumber(ARGV[1])))
 redis.call('PEXPIRE', KEYS[1], 3600000)
 return {'ok', now, state[1] and now - tonumber(state[1]) or -1}

@@ -1,0 +1,121 @@
+"""What a full Redis does to jobs, and what an ended job costs. Real servers only: fakeredis has no limit."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from palaver.shared.errors import LedgerFullError
+from palaver.shared.jobs import Status
+from palaver.shared.ledger import Submitted, operations
+from tests.integration.ledger.world import EXPIRED, World
+from tests.processes import Processes
+from tests.servers import missing, redis_binary, start_redis
+
+JOBS = 250
+ANSWER = b'{"content":"%s"}' % (b"word " * 200)
+
+
+@pytest.fixture(params=["redis-7", "redis-6.2"])
+def world(request: pytest.FixtureRequest, processes: Processes) -> Iterator[World]:
+    """A ledger on a server of its own, to be filled."""
+    binary = redis_binary(request.param)
+    if binary is None:
+        missing(f"no {request.param} server on this machine")
+    world = World(start_redis(processes, binary, "--maxmemory-policy", "noeviction"))
+    yield world
+    world.close()
+
+
+def fill(world: World) -> None:
+    """From now on every command that needs memory is refused."""
+    world.raw.config_set("maxmemory", "1")
+
+
+def test_submit_and_append_fail_clearly_and_store_nothing(world: World) -> None:
+    job = world.submit()
+    world.claim(job)
+    world.append(job, "a")
+    fill(world)
+    before = world.dump()
+    with pytest.raises(LedgerFullError, match="out of memory"):
+        world.submit("s2", idempotency_key="k")
+    with pytest.raises(LedgerFullError):
+        world.append(job, "b", first=2)
+    with pytest.raises(LedgerFullError):
+        world.save_round(job, 1)
+    assert world.dump() == before
+
+
+def test_renew_release_cancel_and_finish_still_work(world: World) -> None:
+    running, parked, held, waiting = (world.submit(f"s{i}") for i in range(4))
+    dead = world.submit("s4")
+    behind = world.submit("s3")
+    for job in (running, parked, held):
+        world.claim(job)
+        world.append(job, "half")
+    world.claim(dead, lease=EXPIRED)
+    fill(world)
+    assert world.renew(running).cancelled == ""
+    assert world.release(parked).dispatch is not None
+    assert not world.ledger.cancel("s2", held.job_id).ended
+    assert world.ledger.cancel("s3", behind.job_id).ended
+    assert world.ledger.cancel("s3", waiting.job_id).ended
+    assert world.ledger.cancel("s4", dead.job_id).ended
+    assert world.finish(running, response=b"{}", history=[b"{}"]).status is Status.COMPLETED
+    assert world.finish(held, status=Status.CANCELLED).status is Status.CANCELLED
+    for job in (running, held, waiting, behind, dead):
+        assert world.told(job).count("stream_end") == 1
+
+
+def test_a_sweep_still_ends_what_is_overdue(world: World) -> None:
+    job = world.submit()
+    world.ledger.sweep(period=0)
+    world.raw.hset(world.keys.job("s1", job.job_id), "deadline", 1)
+    fill(world)
+    looked = world.ledger.run(
+        operations.look(world.keys, "s1", job.job_id, retention=world.ledger.retention, lease=10)
+    )
+    assert (looked.outcome, looked.detail) == ("ended", "expired")
+
+
+def test_a_whole_sweep_works_without_memory(world: World) -> None:
+    overdue, lost = world.submit("s1"), world.submit("s2")
+    world.ledger.sweep(period=0)
+    world.raw.hset(world.keys.job("s1", overdue.job_id), "deadline", 1)
+    world.raw.zadd(world.keys.due, {f"s1/{overdue.job_id}": 1, f"s2/{lost.job_id}": 1})
+    fill(world)
+    world.ledger.run(operations.announce(world.keys.workers, {"w1": {}}, seconds=9))
+    swept = world.ledger.sweep(period=0, empty_queues=["palaver.normal"])
+    assert (swept.looked, swept.ended) == (2, 1)
+    assert swept.dispatches == [lost.dispatch]
+    assert world.due(overdue) is None
+    assert (world.due(lost) or 0) > world.time()
+
+
+def test_an_ended_job_costs_its_document_its_answer_and_at_most_2_kb(world: World) -> None:
+    run_jobs(world, "warm")
+    before = used_memory(world)
+    job = run_jobs(world, "cold")
+    document = world.ledger.job(job.job_id, document=True).document_json
+    assert document is not None
+    cost = (used_memory(world) - before) / JOBS - len(document) - len(ANSWER)
+    assert cost <= 2048, f"{cost:.0f} bytes beside document and answer"
+    assert world.ledger.unended() == 0
+
+
+def run_jobs(world: World, name: str) -> Submitted:
+    """Finished jobs whose logs are gone, each with a key and a session of its own; returns the last."""
+    for i in range(JOBS):
+        job = world.submit(f"{name}-{i}", idempotency_key=f"key-{i}", model="openai/gpt-4o-mini")
+        world.claim(job)
+        world.append(job, "word " * 200)
+        world.finish(job, response=ANSWER)
+        world.raw.delete(world.keys.events(job.session_id))
+    return job
+
+
+def used_memory(world: World) -> int:
+    """Without the buffers of connections, which come and go."""
+    stats: Any = world.raw.memory_stats()
+    return int(stats["total.allocated"]) - int(stats["clients.normal"])
