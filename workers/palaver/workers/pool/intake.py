@@ -1,0 +1,79 @@
+"""Celery's consumer, proof against messages that are not what they should be, and silent about what is in
+them.
+
+Celery logs the body of a message that it cannot use, and a few kinds of malformed message end its worker.
+Here each of them costs one line of log, and the message.
+"""
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from celery import signals
+from celery.worker import state
+from celery.worker.consumer.consumer import Consumer
+from kombu.transport.redis import Channel as RedisChannel
+
+__all__ = ["Intake"]
+
+logger = logging.getLogger("palaver.workers.intake")
+
+MALFORMED = (TypeError, ValueError, KeyError, IndexError, AttributeError)
+
+
+class Intake(Consumer):
+    """`worker_consumer = "palaver.workers.pool.intake:Intake"`."""
+
+    connection_errors: tuple[type[Exception], ...]
+
+    def connection_for_read(self, heartbeat: float | None = None) -> Any:
+        connection = self.app.connection_for_read(heartbeat=heartbeat)
+        transport: Any = connection.transport
+        if getattr(transport, "Channel", None) is RedisChannel:
+            transport.Channel = _RedisChannel
+        return self.ensure_connected(connection)
+
+    def create_task_handler(self, *args: Any, **kwargs: Any) -> Callable[[Any], None]:
+        handle = super().create_task_handler(*args, **kwargs)
+
+        def on_task_received(message: Any) -> None:
+            try:
+                handle(message)
+            except MALFORMED as error:
+                self._discard(message, error)
+
+        return on_task_received
+
+    def on_decode_error(self, message: Any, exc: Exception) -> None:
+        self._discard(message, exc)
+
+    def on_invalid_task(self, body: Any, message: Any, exc: Exception) -> None:
+        self._discard(message, exc)
+
+    def on_unknown_message(self, body: Any, message: Any) -> None:
+        self._discard(message, None)
+
+    def on_unknown_task(self, body: Any, message: Any, exc: Exception) -> None:
+        self._discard(message, exc)
+
+    def _discard(self, message: Any, error: Exception | None) -> None:
+        """Reject it, and forget the request that Celery may have made of it already."""
+        name = type(error).__name__ if error is not None else "no task"
+        logger.warning("message.discarded %s, %d bytes", name, len(message.body or ""))
+        if not message.acknowledged:
+            message.reject_log_error(logger, self.connection_errors)
+        for request in list(state.reserved_requests):
+            if request._message is message:  # noqa: SLF001 - Celery has no other way from a message to its request
+                state.task_ready(request)
+        signals.task_rejected.send(sender=self, message=message, exc=error)
+
+
+class _RedisChannel(RedisChannel):
+    """A list on Redis takes anything; what is no message at all was popped already, and is dropped."""
+
+    def _brpop_read(self, **options: Any) -> Any:
+        try:
+            return super()._brpop_read(**options)  # type: ignore[misc]
+        except MALFORMED as error:
+            logger.warning("message.discarded %s: not a message", type(error).__name__)
+            return True

@@ -1,0 +1,111 @@
+"""The event loop of a worker process, in a thread of its own."""
+
+import asyncio
+import logging
+import threading
+import traceback
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
+
+try:
+    from uvloop import new_event_loop
+except ImportError:  # not made for every platform
+    from asyncio import new_event_loop  # type: ignore[assignment]
+
+__all__ = ["LoopThread"]
+
+logger = logging.getLogger("palaver.workers.pool")
+
+T = TypeVar("T")
+
+
+class LoopThread:
+    """Starts a loop, runs coroutines on it, and ends it with nothing left behind.
+
+    `on_lost` is called, in the loop's thread, when the loop ends although nobody asked it to.
+    """
+
+    def __init__(self, on_lost: Callable[[], None]) -> None:
+        self._on_lost = on_lost
+        self._stopping = False
+        self.loop: asyncio.AbstractEventLoop = new_event_loop()
+        self.loop.set_exception_handler(_report)
+        self._thread = threading.Thread(target=self._run, name="palaver-loop", daemon=True)
+
+    @property
+    def alive(self) -> bool:
+        return self._thread.is_alive()
+
+    @property
+    def kind(self) -> str:
+        """Which implementation of the loop runs."""
+        return type(self.loop).__module__.partition(".")[0]
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def call(self, function: Callable[..., object], *args: Any) -> None:
+        """Run a function on the loop soon. From any thread; without effect once the loop has ended."""
+        if not self.loop.is_closed():
+            self.loop.call_soon_threadsafe(function, *args)
+
+    def run(self, coroutine: Coroutine[Any, Any, T], timeout: float | None = None) -> T:
+        """Run a coroutine on the loop and wait for it. From another thread; raises what it raises.
+
+        TimeoutError after `timeout` seconds; the coroutine is then cancelled.
+        """
+        future = asyncio.run_coroutine_threadsafe(coroutine, self.loop)
+        try:
+            return future.result(timeout)
+        except TimeoutError:
+            future.cancel()
+            raise
+
+    def stop(self, timeout: float = 5.0) -> None:
+        """Cancel what still runs, wait for it up to `timeout` seconds, close the loop."""
+        self._stopping = True
+        if self.alive:
+            self.call(self._begin_stop, timeout)
+            self._thread.join(timeout + 5.0)
+        if not self.alive and not self.loop.is_closed():
+            self.loop.close()
+
+    def _begin_stop(self, timeout: float) -> None:
+        ending = self.loop.create_task(self._end_all(timeout))
+        ending.add_done_callback(lambda _: self.loop.stop())
+
+    async def _end_all(self, seconds: float) -> None:
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in others:
+            task.cancel()
+        if others:
+            _, stubborn = await asyncio.wait(others, timeout=seconds)
+            for task in stubborn:
+                logger.warning("pool.task_left_behind %s", task.get_name())
+        await self.loop.shutdown_asyncgens()
+        await self.loop.shutdown_default_executor()
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self.loop)
+        try:
+            self.loop.run_forever()
+        except BaseException as error:  # noqa: BLE001 - the thread's outermost boundary; the process ends for it
+            logger.critical("pool.loop_crashed %s\n%s", type(error).__name__, _frames(error))
+        finally:
+            if not self._stopping:
+                self._on_lost()
+
+
+def _report(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Log what nobody caught: where it happened, but not the exception's text, which may quote a prompt."""
+    error = context.get("exception")
+    logger.error(
+        "pool.unhandled %s: %s\n%s",
+        context.get("message"),
+        type(error).__name__,
+        _frames(error) if error is not None else "",
+    )
+
+
+def _frames(error: BaseException) -> str:
+    return "".join(traceback.format_tb(error.__traceback__))

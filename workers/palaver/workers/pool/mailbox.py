@@ -1,0 +1,96 @@
+"""Calls from the loop and its threads to the one thread that owns Celery's state.
+
+Celery's callbacks acknowledge messages and send events over the broker's connection, and no AMQP connection
+may be used by two threads; a stream loop must not wait for a broker either. So every callback is posted
+here and runs in Celery's own thread: woken through kombu's hub, or, under a transport without one, in a
+thread of the mailbox.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from queue import Empty, SimpleQueue
+from typing import Any
+
+from celery.concurrency import prefork
+
+__all__ = ["Mailbox"]
+
+logger = logging.getLogger("palaver.workers.pool")
+
+Call = Callable[[], object]
+
+# What the prefork pool does while it waits for its last tasks; celery-types does not know it.
+run_acknowledgements: Callable[[Any], None] = vars(prefork)["_run_ready_callbacks"]
+
+
+class Mailbox:
+    """A queue of calls and the thread that runs them, in order."""
+
+    def __init__(self) -> None:
+        # SimpleQueue, because a signal handler may post while this very thread is inside get()
+        self._calls: SimpleQueue[Call | None] = SimpleQueue()
+        self._hub: Any = None
+        self._thread: threading.Thread | None = None
+
+    def attach(self, hub: Any) -> None:
+        """Run calls on kombu's event loop from now on."""
+        self._hub = hub
+
+    def start_thread(self) -> None:
+        """Run calls in a thread of our own: this broker transport has no event loop."""
+        self._thread = threading.Thread(target=self._serve, name="palaver-mailbox", daemon=True)
+        self._thread.start()
+
+    def post(self, call: Call) -> None:
+        """Have Celery's thread run this soon. From any thread."""
+        self._calls.put(call)
+        self.wake()
+
+    def wake(self) -> None:
+        if self._hub is not None:
+            self._hub.call_soon(self.run_posted)
+
+    def run_posted(self) -> None:
+        """Run what has been posted. Only in the thread that owns Celery's state."""
+        with suppress(Empty):
+            while True:
+                _run(self._calls.get_nowait())
+
+    def pump(self, seconds: float) -> None:
+        """Wait up to so long for a call, run it, and what else is due in a worker that is stopping.
+
+        Nothing turns the hub any more then, so acknowledgements and heartbeats would wait for the last task.
+        """
+        with suppress(Empty):
+            _run(self._calls.get(timeout=max(seconds, 0.001)))
+            self.run_posted()
+        if self._hub is not None:
+            run_acknowledgements(self._hub)
+            self._hub.fire_timers()
+
+    def take_over(self) -> None:
+        """End the thread: the caller will `pump` from now on."""
+        if self._thread is not None and self._thread is not threading.current_thread():
+            self._calls.put(None)
+            self._thread.join()
+        self._thread = None
+
+    def _serve(self) -> None:
+        while (call := self._calls.get()) is not None:
+            _run(call)
+
+
+def _run(call: Call | None) -> None:
+    if call is None:
+        return
+    began = time.monotonic()
+    try:
+        call()
+    except Exception as error:
+        # A faulty signal handler or backend of a user's app must not take the worker's other streams down.
+        logger.exception(
+            "pool.callback_failed %s after %.3f s", type(error).__name__, time.monotonic() - began
+        )

@@ -1,0 +1,303 @@
+"""A Celery worker pool around one event loop.
+
+`worker_pool = "palaver.workers.pool:AsyncPool"`. Coroutine tasks run on the loop, hundreds or thousands at
+once; the plain functions among a user's tasks run in threads beside it. Everything here that touches
+Celery's state happens in Celery's own thread: it starts executions, and their ends come back to it through
+the mailbox.
+
+Slots are counted, not made: growing and shrinking moves a limit, and a shrunk pool lets what runs end by
+itself.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any, Final, Protocol, TypeVar
+
+from celery import signals
+from celery.concurrency.base import BasePool
+from celery.platforms import EX_FAILURE
+from celery.worker import state
+
+from palaver.workers.pool.bridge import bridge, is_async
+from palaver.workers.pool.execution import CoroutineExecution, Execution, Order, ThreadExecution
+from palaver.workers.pool.loop import LoopThread
+from palaver.workers.pool.mailbox import Mailbox
+
+__all__ = ["AsyncPool", "Resident"]
+
+logger = logging.getLogger("palaver.workers.pool")
+
+T = TypeVar("T")
+
+MAX_THREADS: Final = 10_000  # threads are made when needed; the slots are the limit
+COLD_SECONDS: Final = 5.0  # what a cold shutdown gives running tasks to write their end
+TICK_SECONDS: Final = 0.5
+
+
+class Resident(Protocol):
+    """Something that lives on the pool's loop for as long as the pool."""
+
+    async def start(self) -> None:
+        """Before the first task."""
+
+    async def hand_over(self) -> None:
+        """Give what still runs to other workers: the time to drain is over. Its tasks then end by
+        themselves.
+        """
+
+    async def stop(self) -> None:
+        """After the last task."""
+
+
+class AsyncPool(BasePool):
+    """See the module. `limit` is the number of slots; `app.conf.palaver_drain_seconds` bounds a warm shutdown
+    (None: as long as it takes).
+    """
+
+    signal_safe = False
+    body_can_be_buffer = True
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._running: set[Execution] = set()
+        self._waiting: deque[Execution] = deque()
+        self._residents: list[Resident] = []
+        # held for a moment each: under a transport without an event loop two threads come here
+        self._lock = threading.RLock()
+        self.on_resize: Callable[[int], object] = lambda _: None
+        self._mailbox = Mailbox()
+        self._loop = LoopThread(self._loop_lost)
+        self._executor = ThreadPoolExecutor(MAX_THREADS, thread_name_prefix="palaver-task")
+        self._async: dict[str, bool] = {}
+        self._told_to_stop = 0
+        self._drain_until: float | None = None
+        self._stopped = False
+        self._terminated = False
+
+    # Life
+
+    def on_start(self) -> None:
+        bridge(self.app)
+        self._loop.start()
+        if self.options.get("threads"):
+            self._mailbox.start_thread()
+        signals.worker_shutting_down.connect(self._shutting_down)
+
+    def register_with_event_loop(self, hub: Any) -> None:
+        """Called at each connection to the broker, always with the same hub."""
+        self._mailbox.attach(hub)
+
+    def add_resident(self, resident: Resident) -> None:
+        """Start a resident on the loop. Raises what its `start` raises."""
+        self._loop.run(resident.start())
+        self._residents.append(resident)
+
+    def run(self, coroutine: Coroutine[Any, Any, T], timeout: float | None = None) -> T:
+        """Run a coroutine on the pool's loop and wait for it. From another thread."""
+        return self._loop.run(coroutine, timeout)
+
+    def on_close(self) -> None:
+        self.flush()
+
+    def flush(self) -> None:
+        """Forget what has not begun: its messages have gone back, or will, with their connection."""
+        self._waiting.clear()
+
+    def on_stop(self) -> None:
+        """Wait for the running tasks; when the time to drain is over, hand over what can be handed over."""
+        self._end()
+
+    def on_terminate(self) -> None:
+        """Hand over at once, and end the rest."""
+        self._terminated = True
+        self._end()
+
+    def _end(self) -> None:
+        if self._stopped:
+            return
+        self._stopped = True
+        self._mailbox.take_over()
+        if self._told_to_stop == 0:
+            self._drain_until = self._drained_by()
+        self._drain()
+        self._each_resident("hand_over")
+        for execution in list(self._running):
+            execution.hand_back()
+        self._wait()
+        self._close()
+
+    def _close(self) -> None:
+        signals.worker_shutting_down.disconnect(self._shutting_down)
+        self._each_resident("stop")
+        self._loop.stop()
+        self._executor.shutdown(wait=False, cancel_futures=True)
+        self._mailbox.run_posted()
+
+    def _drain(self) -> None:
+        """Wait for running tasks. The time is read again in each turn, because a signal may end it."""
+        while self._busy and not self._cold:
+            left = TICK_SECONDS if self._drain_until is None else self._drain_until - time.monotonic()
+            if left <= 0:
+                return
+            self._mailbox.pump(min(left, TICK_SECONDS))
+
+    def _wait(self) -> None:
+        """Wait for the ends that are left to write; in a cold shutdown not for ever."""
+        given_up = math.inf
+        while self._busy and time.monotonic() < given_up:
+            if self._cold:
+                given_up = min(given_up, time.monotonic() + COLD_SECONDS)
+            self._mailbox.pump(TICK_SECONDS)
+
+    @property
+    def _cold(self) -> bool:
+        return self._terminated or state.should_terminate not in (None, False)
+
+    @property
+    def _busy(self) -> bool:
+        return bool(self._running) and self._loop.alive
+
+    def _each_resident(self, step: str) -> None:
+        for resident in reversed(self._residents):
+            if not self._loop.alive:
+                return
+            try:
+                self._loop.run(getattr(resident, step)(), timeout=2 * COLD_SECONDS)
+            except Exception as error:  # noqa: BLE001 - the process is ending; the next step matters more
+                logger.error("pool.%s_failed %s", step, type(error).__name__)
+
+    def _drained_by(self) -> float | None:
+        seconds = self.app.conf.get("palaver_drain_seconds")
+        return None if seconds is None else time.monotonic() + seconds
+
+    def _shutting_down(self, how: str = "", **_: Any) -> None:
+        """Inside a signal handler: the first one starts the clock, a second one stops waiting."""
+        self._told_to_stop += 1
+        self._drain_until = self._drained_by() if self._told_to_stop == 1 else time.monotonic()
+        # the hub may sleep for a second yet; only the loop's thread may wake it from here
+        self._loop.call(self._mailbox.wake)
+
+    def _loop_lost(self) -> None:
+        """The loop is gone, and every stream with it: this process must not go on looking healthy."""
+        state.should_stop = EX_FAILURE  # type: ignore[assignment]
+        self._mailbox.post(lambda: None)
+        backstop = threading.Timer(COLD_SECONDS, os._exit, (EX_FAILURE,))
+        backstop.daemon = True
+        backstop.start()
+
+    # Tasks
+
+    def apply_async(
+        self, target: Any, args: Any = None, kwargs: Any = None, **options: Any
+    ) -> Execution | None:
+        """As the base class, without its debug line: that has the message's body in it."""
+        return self.on_apply(target, args or (), kwargs or {}, **options)
+
+    def on_apply(  # type: ignore[override]
+        self,
+        target: Callable[..., Any],
+        args: Any = (),
+        kwargs: Any = None,
+        *,
+        callback: Callable[[Any], object] = lambda _: None,
+        error_callback: Callable[[Any], object] | None = None,
+        accept_callback: Callable[[int, float], object] | None = None,
+        timeout_callback: Callable[[bool, float], object] | None = None,
+        soft_timeout: float | None = None,
+        timeout: float | None = None,
+        **_: Any,
+    ) -> Execution | None:
+        """Run `target` as soon as a slot is free; the result is held weakly by Celery's request."""
+        if self._stopped:
+            return None
+        order = Order(
+            run=partial(target, *args, **(kwargs or {})),
+            callback=callback,
+            error_callback=error_callback,
+            accept_callback=accept_callback,
+            timeout_callback=timeout_callback,
+            soft_timeout=soft_timeout or self.options.get("soft_timeout"),
+            timeout=timeout or self.options.get("timeout"),
+        )
+        execution = self._execution(order, args[0] if args else None)
+        with self._lock:
+            self._waiting.append(execution)
+            self._fill()
+        return execution
+
+    def _execution(self, order: Order, name: Any) -> Execution:
+        """Celery's tracers have the task's name as their first argument."""
+        task = self.app.tasks.get(name) if isinstance(name, str) else None
+        shared: dict[str, Any] = {
+            "loop": self._loop,
+            "post": self._mailbox.post,
+            "on_end": self._ended,
+            # A resident's tasks are handed over by the resident; a message that was acknowledged early is
+            # gone.
+            "hands_back": bool(task and task.acks_late and not getattr(task, "resident", False)),
+        }
+        if task is not None and self._is_async(task):
+            return CoroutineExecution(order, **shared)
+        return ThreadExecution(order, executor=self._executor, **shared)
+
+    def _is_async(self, task: Any) -> bool:
+        name: str = task.name
+        if name not in self._async:
+            self._async[name] = is_async(task)
+        return self._async[name]
+
+    def _fill(self) -> None:
+        while self._waiting and len(self._running) < self.slots:
+            execution = self._waiting.popleft()
+            self._running.add(execution)
+            execution.start()
+
+    def _ended(self, execution: Execution) -> None:
+        with self._lock:
+            self._running.discard(execution)
+            self._fill()
+
+    def terminate_job(self, pid: int, signal: object = None) -> None:
+        """Nothing to do: every task here has the same pid, and Celery terminates the execution as well."""
+
+    # Size
+
+    @property
+    def slots(self) -> int:
+        """How many tasks may run at once."""
+        return self.limit or 0
+
+    def grow(self, n: int = 1) -> None:
+        """Add slots."""
+        with self._lock:
+            self.limit = self.slots + n
+            self._fill()
+        self.on_resize(self.slots)
+
+    def shrink(self, n: int = 1) -> None:
+        """Take slots away; tasks that hold one go on. ValueError if there are not so many."""
+        with self._lock:
+            if n > self.slots:
+                raise ValueError(f"cannot take {n} slots from a pool of {self.slots}")
+            self.limit = self.slots - n
+        self.on_resize(self.slots)
+
+    def _get_info(self) -> dict[str, Any]:
+        """What `inspect stats` and Flower show as `pool`."""
+        return {
+            **super()._get_info(),  # type: ignore[misc]
+            "running": len(self._running),
+            "waiting": len(self._waiting),
+            "processes": [os.getpid()],
+            "threads": threading.active_count(),
+            "loop": self._loop.kind,
+        }
