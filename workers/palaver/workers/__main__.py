@@ -1,0 +1,39 @@
+"""`python -m palaver.workers`: a worker with our settings. Options are those of `celery worker`.
+
+Exit codes: 2 wrong configuration or usage, 3 the ledger or the broker cannot be reached; one line says which.
+"""
+
+import sys
+from collections.abc import Sequence
+
+from palaver.shared.errors import PalaverError, ServiceUnavailableError
+from palaver.shared.ledger import SyncLedger
+from palaver.shared.profiles import Catalog
+from palaver.shared.settings import Settings
+from palaver.workers.app import check_broker, run
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Check that everything is there, then be a worker until told to stop."""
+    try:
+        settings = Settings.load()
+        Catalog.load(settings)
+        _check(settings)
+    except PalaverError as error:
+        print(f"palaver worker: {error}", file=sys.stderr)  # noqa: T201 - a command's answer
+        return 3 if isinstance(error, ServiceUnavailableError) else 2
+    return run(["worker", "--loglevel", "INFO", *arguments])
+
+
+def _check(settings: Settings) -> None:
+    ledger = SyncLedger(settings)
+    try:
+        ledger.check()
+    finally:
+        ledger.close()
+    if settings.broker_url != settings.redis_url:
+        check_broker(settings)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,196 @@
+"""The Celery application of a worker, and how any other Celery application becomes one.
+
+`celery -A palaver.workers worker` is all that is needed. An application of your own, whose tasks should run
+in the same workers: `install(app)`; its settings win over ours.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Sequence
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from celery import Celery, bootsteps
+from celery.bin.celery import celery as command
+from celery.exceptions import ImproperlyConfigured, WorkerShutdown
+from click import ClickException
+from kombu import Connection, Exchange
+from kombu import Queue as BrokerQueue
+
+from palaver.shared.errors import BrokerUnavailableError, PalaverError, ServiceUnavailableError
+from palaver.shared.jobs import MAX_DEADLINE
+from palaver.shared.names import QUEUES, TASK_BATCH, TASK_CHAT, TASK_PROBE, TASK_SUBMIT, Queue
+from palaver.shared.settings import Settings, redacted_url
+from palaver.workers import tasks as tasks  # registers them
+from palaver.workers.pool import AsyncPool
+from palaver.workers.service import WorkerService
+
+__all__ = ["app", "check_broker", "install", "run"]
+
+logger = logging.getLogger("palaver.workers.app")
+
+WRONG_USAGE: Final = 2
+UNREACHABLE: Final = 3
+"""Exit codes, as of the `palaver` command."""
+
+ROUTES: Final = {
+    TASK_CHAT: {"queue": str(Queue.NORMAL)},
+    TASK_SUBMIT: {"queue": str(Queue.SUBMIT)},
+    TASK_BATCH: {"queue": str(Queue.BATCH)},
+    TASK_PROBE: {"queue": str(Queue.HIGH)},
+}
+
+
+def install(celery: Any, settings: Settings | None = None) -> Celery:
+    """Make the workers of an application Palaver workers: pool, queues, tasks and the service behind them.
+
+    Every setting is a default and gives way to the application's own. Settings are read when the
+    application is first used, from `PALAVER_*` unless given. Returns the application.
+    """
+    read = _Once(settings)
+    celery.add_defaults(lambda: _defaults(read()))
+    celery.on_after_finalize.connect(_declare_queues, weak=False)
+    celery.palaver_settings = read
+    celery.steps["worker"].add(ServiceStep)
+    installed: Celery = celery
+    return installed
+
+
+class _Once:
+    """The settings, read at most once."""
+
+    def __init__(self, settings: Settings | None) -> None:
+        self._settings = settings
+
+    def __call__(self) -> Settings:
+        if self._settings is None:
+            self._settings = Settings.load()
+        return self._settings
+
+
+def _defaults(settings: Settings) -> dict[str, Any]:
+    return {
+        "broker_url": settings.broker_url,
+        "broker_transport_options": _transport_options(settings.broker_url),
+        "broker_connection_retry_on_startup": True,
+        "accept_content": ["json"],
+        "task_routes": ROUTES,
+        "worker_pool": "palaver.workers.pool:AsyncPool",
+        "worker_consumer": "palaver.workers.pool.intake:Intake",
+        "worker_concurrency": settings.concurrency,
+        # as many messages as slots: what a worker cannot run yet, another one may
+        "worker_prefetch_multiplier": 1,
+        "worker_cancel_long_running_tasks_on_connection_loss": False,
+        "worker_send_task_events": True,
+        "task_send_sent_event": True,
+        "palaver_drain_seconds": settings.drain_seconds,
+    }
+
+
+def _transport_options(url: str) -> dict[str, Any]:
+    """Redis only: queues in strict order, and no second delivery while a job may still run."""
+    if not urlsplit(url).scheme.startswith(("redis", "sentinel")):
+        return {}
+    return {"queue_order_strategy": "priority", "visibility_timeout": int(MAX_DEADLINE) + 24 * 3600}
+
+
+def _declare_queues(sender: Any, **_: Any) -> None:
+    """Ours before the application's own, in the order in which they are to be consumed.
+
+    They are reached by name through the default exchange: no binding that could be lost with a broker's data.
+    """
+    ours = [BrokerQueue(str(name), Exchange(""), routing_key=str(name)) for name in QUEUES]
+    others = [queue for name, queue in sender.amqp.queues.items() if name not in set(QUEUES)]
+    sender.amqp.queues = [*ours, *others]
+    for queue in ours:
+        # Celery gives a queue without an exchange its default one
+        sender.amqp.queues[queue.name].exchange = Exchange("")
+
+
+def check_broker(settings: Settings) -> None:
+    """Raises BrokerUnavailableError if the broker does not answer in time. Some transports keep to no
+    timeout while they connect, so this happens in a thread.
+    """
+    problem: list[str] = ["no answer"]
+
+    def connect() -> None:
+        try:
+            with Connection(settings.broker_url, connect_timeout=settings.connect_seconds) as connection:
+                connection.ensure_connection(max_retries=1)
+            problem.clear()
+        except Exception as error:  # noqa: BLE001 - every transport has errors of its own
+            problem[:] = [type(error).__name__]
+
+    attempt = threading.Thread(target=connect, daemon=True)
+    attempt.start()
+    attempt.join(settings.connect_seconds)
+    if problem:
+        url = redacted_url(settings.broker_url)
+        raise BrokerUnavailableError(f"The broker at {url} cannot be reached: {problem[0]}")
+
+
+def run(arguments: Sequence[str]) -> int:
+    """What `celery -A palaver.workers ARGUMENTS` does, and its exit code."""
+    options = ["-A", "palaver.workers", *arguments]
+    try:
+        return int(command.main(args=options, prog_name="palaver", standalone_mode=False) or 0)
+    except ClickException as error:
+        error.show()
+        return WRONG_USAGE
+
+
+class ServiceStep(bootsteps.StartStopStep):
+    """Starts the service that runs jobs, on the pool's loop; the pool ends it after the last task."""
+
+    requires = ("celery.worker.components:Pool",)
+
+    def start(self, parent: Any) -> None:
+        """Ends the process with a line and an exit code, instead of a traceback, if the service cannot
+        start.
+        """
+        pool = parent.pool
+        if not isinstance(pool, AsyncPool):
+            raise ImproperlyConfigured("Palaver's tasks need worker_pool = palaver.workers.pool:AsyncPool")
+        try:
+            service = WorkerService(parent.app.palaver_settings(), name=parent.hostname, slots=pool.slots)
+            pool.add_resident(_Residence(service))
+        except PalaverError as error:
+            logger.critical("%s", error)
+            pool.stop()
+            unreachable = isinstance(error, ServiceUnavailableError)
+            raise WorkerShutdown(UNREACHABLE if unreachable else WRONG_USAGE) from None
+        pool.on_resize = lambda slots: setattr(service, "slots", slots)
+        parent.app.palaver_service = service
+
+    def stop(self, parent: Any) -> None:
+        """Nothing: the service goes with the pool."""
+
+
+class _Residence:
+    """The service as the pool sees it."""
+
+    def __init__(self, service: WorkerService) -> None:
+        self._service = service
+
+    async def start(self) -> None:
+        await self._service.start()
+
+    async def hand_over(self) -> None:
+        await self._service.drain(0)
+
+    async def stop(self) -> None:
+        await self._service.close()
+
+
+app = install(
+    Celery(
+        "palaver",
+        set_as_current=False,
+        task_acks_late=True,
+        task_ignore_result=True,
+        task_serializer="json",
+        task_default_queue=str(Queue.NORMAL),
+    )
+)

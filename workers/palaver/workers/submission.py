@@ -1,0 +1,70 @@
+"""A whole job document that came as a message: checked, stored, or refused where its reader will look.
+
+Needs no Celery: `palaver.submit` is a door to `accept`.
+"""
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from typing import Any, Final
+
+from palaver.shared.errors import ErrorInfo, LedgerFullError, PalaverError, ServiceUnavailableError
+from palaver.shared.jobs import ChatJob
+from palaver.shared.ledger import AsyncLedger, Submitted
+from palaver.shared.names import valid_job_id, valid_session_id
+from palaver.shared.settings import Settings
+
+__all__ = ["accept"]
+
+logger = logging.getLogger("palaver.workers.submission")
+
+FIRST_PAUSE: Final = 0.5  # seconds
+LONGEST_PAUSE: Final = 10.0
+
+
+async def accept(ledger: AsyncLedger, settings: Settings, document: Any, *, key: str | None) -> Submitted:
+    """Store the job; the promises of a job begin with that. `key`: its idempotency key, if it names none
+    itself.
+
+    While the ledger cannot be written it waits: the message is the only copy. A document that cannot be
+    accepted raises its error, after the job that it names was ended with that error.
+    """
+    try:
+        job = _read(document, settings, key)
+        return await _patiently(ledger, job)
+    except PalaverError as error:
+        await _refuse(ledger, document, error)
+        raise
+
+
+def _read(document: Any, settings: Settings, key: str | None) -> ChatJob:
+    if isinstance(document, Mapping):
+        document = {"idempotency_key": key, "deadline": settings.deadline, **document}
+    return ChatJob.parse(document, max_bytes=settings.max_document_bytes)
+
+
+async def _patiently(ledger: AsyncLedger, job: ChatJob) -> Submitted:
+    pause = FIRST_PAUSE
+    while True:
+        try:
+            return await ledger.submit(job)
+        except (ServiceUnavailableError, LedgerFullError) as error:
+            logger.warning("submit.waiting %s, again in %.1f s", error.code, pause)
+        await asyncio.sleep(pause)
+        pause = min(pause * 2, LONGEST_PAUSE)
+
+
+async def _refuse(ledger: AsyncLedger, document: Any, error: PalaverError) -> None:
+    """Give the named job its terminal event; nobody can wait for one that is not named."""
+    named = document if isinstance(document, Mapping) else {}
+    session_id, job_id = named.get("session_id"), named.get("job_id")
+    if isinstance(session_id, str) and isinstance(job_id, str) and _valid(session_id, job_id):
+        error.job_id = job_id
+        await ledger.refuse(session_id, job_id, ErrorInfo.of(error))
+        logger.info("submit.refused %s (%s) job %s", error.code, error.param, job_id)
+    else:
+        logger.warning("submit.discarded %s (%s): it names no job", error.code, error.param)
+
+
+def _valid(session_id: str, job_id: str) -> bool:
+    return valid_session_id(session_id) and valid_job_id(job_id)

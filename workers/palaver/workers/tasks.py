@@ -1,0 +1,185 @@
+"""The Celery tasks: doors to the service that lives on the pool's loop.
+
+Messages, events, results and logs show ids, a status and a model, and never what somebody asked or was
+answered: `palaver.submit` is the one message with content, and its request shows none of it.
+"""
+
+import asyncio
+import logging
+from collections.abc import Coroutine
+from functools import partial
+from typing import Any, TypeVar
+
+from celery import Task, shared_task
+from celery.worker.request import Request
+
+from palaver.shared.errors import ConfigurationError, InternalError, PalaverError, ValidationError
+from palaver.shared.jobs import Status
+from palaver.shared.ledger import Dispatch
+from palaver.shared.names import TASK_CHAT, TASK_PROBE, TASK_SUBMIT, valid_job_id, valid_session_id
+from palaver.workers.runner import Outcome, report
+from palaver.workers.service import WorkerService
+from palaver.workers.submission import accept
+
+__all__ = ["DiscreetRequest", "Door", "JobFailed", "JobRequest", "chat", "probe", "send", "submit"]
+
+logger = logging.getLogger("palaver.workers.tasks")
+
+T = TypeVar("T")
+
+HIDDEN = "(...)"
+
+
+class JobFailed(Exception):  # noqa: N818 - named for what an operator reads in Flower
+    """The job's code of failure; its message is in the job's own events, for those who may read them."""
+
+
+class DiscreetRequest(Request):
+    """A request that shows ids only, whatever its sender wrote into the headers that describe its
+    arguments.
+    """
+
+    # parts of the base class that celery-types does not know
+    name: str
+    _args: Any
+    _kwargs: Any
+    _argsrepr: str
+    _kwargsrepr: str
+    _request_dict: dict[str, Any]
+    _type: str
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        address = _address(self._args, self._kwargs)
+        self._argsrepr = HIDDEN if address is None else repr(address)
+        self._kwargsrepr = "{}"
+        self.name = self._type
+        # the tracer describes failures from here
+        self._request_dict.update(argsrepr=self._argsrepr, kwargsrepr=self._kwargsrepr, shadow=None)
+
+    def info(self, safe: bool = False) -> Any:
+        """What `inspect active` and Flower ask for: never the arguments themselves."""
+        return super().info(safe=True)
+
+
+class JobRequest(DiscreetRequest):
+    """The request of a job. A worker that goes hands its jobs over, and cancels none."""
+
+    def cancel(self, pool: Any, signal: Any = None, emit_retry: bool = True) -> None:
+        """Celery's cold shutdown; the pool's residents hand the jobs over right after it."""
+
+
+class Door(Task[Any, Any]):
+    """Base of our tasks. `resident`: it ends by itself once the service was told to hand over."""
+
+    abstract = True
+    Request = "palaver.workers.tasks:DiscreetRequest"
+    resident = False
+    acks_late = True
+    ignore_result = True
+    typing = False
+    throws = (JobFailed,)
+
+    @property
+    def service(self) -> WorkerService:
+        """The service of this process. ConfigurationError in a worker that was started with another pool."""
+        service = getattr(self.app, "palaver_service", None)
+        if not isinstance(service, WorkerService):
+            raise ConfigurationError(f"{self.name} needs the worker pool palaver.workers.pool:AsyncPool")
+        return service
+
+
+class JobDoor(Door):
+    """Base of `palaver.chat`."""
+
+    abstract = True
+    Request = "palaver.workers.tasks:JobRequest"
+    resident = True
+
+
+@shared_task(name=TASK_CHAT, base=JobDoor, bind=True)
+async def chat(self: JobDoor, *args: Any, **kwargs: Any) -> dict[str, Any]:
+    """Run the job `(session_id, job_id)`."""
+    address = _address(args, kwargs)
+    if address is None:
+        logger.warning("chat.discarded %s: it does not name a session and a job", self.request.id)
+        raise JobFailed(ValidationError.code)
+    outcome = await _guarded(self.service.run(*address))
+    if outcome.dispatch is not None:
+        await send(self, outcome.dispatch)
+    return _told(outcome)
+
+
+@shared_task(name=TASK_SUBMIT, base=Door, bind=True)
+async def submit(self: Door, *args: Any, **kwargs: Any) -> dict[str, Any]:
+    """Store the job of a whole document, `palaver.submit(job)`, and send its `palaver.chat`."""
+    document = args[0] if len(args) == 1 and not kwargs else kwargs.get("job") if not args else None
+    service = self.service
+    stored = await _guarded(accept(service.ledger, service.settings, document, key=self.request.id))
+    if stored.dispatch is not None:
+        await send(self, stored.dispatch)
+    return {"job_id": stored.job_id, "session_id": stored.session_id, "status": stored.status}
+
+
+@shared_task(name=TASK_PROBE, base=Door, bind=True)
+async def probe(self: Door) -> dict[str, Any]:
+    """What this worker is and serves; it answers, so its loop runs."""
+    service = self.service
+    return {
+        "worker": service.name,
+        "running": service.running,
+        "slots": service.slots,
+        "profiles": sorted(service.catalog.profiles),
+    }
+
+
+async def send(task: Door, dispatch: Dispatch) -> None:
+    """Send the message of a job that has its turn. It may fail: the ledger knows the job, and a sweep sends
+    again.
+    """
+    message = partial(
+        task.app.send_task,
+        TASK_CHAT,
+        args=(dispatch.session_id, dispatch.job_id),
+        task_id=dispatch.job_id,
+        queue=str(dispatch.queue),
+        ignore_result=True,
+    )
+    try:
+        # a broker that is slow or gone must not hold the streams of the loop
+        await asyncio.get_running_loop().run_in_executor(None, message)
+    except Exception as error:  # noqa: BLE001 - every transport has errors of its own
+        logger.warning("send.failed %s job %s", type(error).__name__, dispatch.job_id)
+
+
+async def _guarded(work: Coroutine[Any, Any, T]) -> T:
+    """The worker's outermost boundary: out of here comes a code, and no text that may quote somebody."""
+    try:
+        return await work
+    except PalaverError as error:
+        raise JobFailed(error.code) from None
+    except Exception as bug:  # noqa: BLE001 - see above
+        report(bug, "a task")
+        raise JobFailed(InternalError.code) from None
+
+
+def _told(outcome: Outcome) -> dict[str, Any]:
+    """The result that Flower shows; raises JobFailed for a job that failed."""
+    if outcome.status in (Status.FAILED, Status.EXPIRED):
+        raise JobFailed(outcome.code or str(outcome.status))
+    if outcome.reason == "gone":
+        logger.warning("chat.unknown session %s has no job %s", outcome.session_id, outcome.job_id)
+    return {"job_id": outcome.job_id, "status": str(outcome.status or outcome.reason), "model": outcome.model}
+
+
+def _address(args: Any, kwargs: Any) -> tuple[str, str] | None:
+    """The session and the job that a message names, if that is all it holds."""
+    if isinstance(kwargs, dict) and not args and kwargs.keys() == {"session_id", "job_id"}:
+        args = (kwargs["session_id"], kwargs["job_id"])
+    elif kwargs:
+        return None
+    if isinstance(args, list | tuple) and len(args) == 2:
+        session_id, job_id = args
+        if valid_session_id(session_id) and valid_job_id(job_id):
+            return session_id, job_id
+    return None
