@@ -21,8 +21,8 @@ PERCENTILES = {90: 20, 95: 32}
 
 # The outermost boundaries, where an unknown error has to become an ended job, a log line or an exit code.
 BROAD_EXCEPTS: dict[str, str] = {
-    "workers/palaver/workers/app.py:check_broker": "the broker's transports have errors of their own",
-    "workers/palaver/workers/app.py:connect": "the same, in the thread that waits for them",
+    "workers/palaver/workers/app.py:check_broker": "brokers have errors of their own",
+    "workers/palaver/workers/app.py:connect": "the same, in its thread",
     "workers/palaver/workers/pool/execution.py:_einfo": "describes an error for Celery",
     "workers/palaver/workers/pool/execution.py:_main": "what a user's task raises in its thread is its result",
     "workers/palaver/workers/pool/loop.py:_run": "a loop that crashed must end the process",
@@ -32,7 +32,7 @@ BROAD_EXCEPTS: dict[str, str] = {
     "workers/palaver/workers/pool/tracer.py:wait_for": "hands exceptions on to the coroutine",
     "workers/palaver/workers/runner.py:_work": "a bug must end the job, not its readers",
     "workers/palaver/workers/service.py:_for_ever": "leases must outlive a bug",
-    "workers/palaver/workers/tasks.py:send": "the broker's transports have errors of their own",
+    "workers/palaver/workers/tasks.py:send": "brokers have errors of their own",
 }
 
 
