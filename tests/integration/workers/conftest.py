@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 import orjson
 import pytest
 import redis
+import uvloop
 
 from palaver.shared.accumulator import Accumulator
 from palaver.shared.events import parse_event
@@ -26,6 +27,11 @@ PROVIDERS: dict[str, dict[str, Any]] = {
     "slow": {"kind": "scripted", "options": {"rate": 50}},
     **{name.lower(): {"kind": PREFIX + name} for name in ("Buggy", "Recording", "Flood", "Silent")},
 }
+
+
+def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """The loop that workers run on."""
+    return {"uvloop": uvloop.new_event_loop}
 
 
 class Engine:
@@ -95,9 +101,9 @@ async def make_engine(redis_url: str, namespace: str) -> AsyncIterator[MakeEngin
     """Start an engine; settings may be given."""
     engines: list[Engine] = []
 
-    async def make(**values: Any) -> Engine:
+    async def make(*, profiles: dict[str, Any] | None = None, **values: Any) -> Engine:
         settings = Settings(**({"redis_url": redis_url, "namespace": namespace} | values))
-        service = WorkerService(settings, Catalog.of(PROVIDERS), name=f"test-{len(engines)}")
+        service = WorkerService(settings, Catalog.of(profiles or PROVIDERS), name=f"test-{len(engines)}")
         await service.start()
         engines.append(Engine(service))
         return engines[-1]

@@ -15,20 +15,18 @@ import asyncio
 import logging
 import random
 import socket
-import ssl
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Protocol, TypeVar, cast
 
 import hiredis
-from redis.asyncio.connection import SSLConnection, parse_url
 
 from palaver.shared.errors import LedgerUnavailableError, PalaverError
 from palaver.shared.ledger import Operation, load, reply_error, script_names
 from palaver.shared.settings import redacted_url
+from palaver.workers.address import Address
 
 __all__ = ["Link", "Replies", "Sender"]
 
@@ -119,57 +117,13 @@ class _Wire(asyncio.Protocol):
             self._transport.abort()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Address:
-    """Where a Redis URL points and what to say on arrival."""
-
-    host: str
-    port: int
-    path: str | None  # of a unix socket; then it counts
-    tls: ssl.SSLContext | None
-    greeting: tuple[tuple[str, ...], ...]  # AUTH, SELECT, CLIENT SETNAME
-
-    @classmethod
-    def parse(cls, url: str) -> _Address:
-        parts: dict[str, Any] = dict(parse_url(url))
-        greeting: list[tuple[str, ...]] = []
-        if parts.get("password") or parts.get("username"):
-            user = (parts["username"],) if parts.get("username") else ()
-            greeting.append(("AUTH", *user, parts.get("password") or ""))
-        if parts.get("db"):
-            greeting.append(("SELECT", str(parts["db"])))
-        greeting.append(("CLIENT", "SETNAME", "palaver-worker"))
-        path = parts.get("path")
-        secure = parts.get("connection_class") is SSLConnection
-        return cls(
-            host=parts.get("host", "localhost"),
-            port=int(parts.get("port", 6379)),
-            path=path,
-            tls=_tls(parts) if secure else None,
-            greeting=tuple(greeting),
-        )
-
-
-def _tls(parts: dict[str, Any]) -> ssl.SSLContext:
-    """The same `ssl_*` options as redis-py's URLs."""
-    context = ssl.create_default_context(cafile=parts.get("ssl_ca_certs"), capath=parts.get("ssl_ca_path"))
-    if str(parts.get("ssl_cert_reqs", "required")).lower() in ("none", "optional"):
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    elif str(parts.get("ssl_check_hostname", "true")).lower() == "false":
-        context.check_hostname = False
-    if parts.get("ssl_certfile"):
-        context.load_cert_chain(parts["ssl_certfile"], parts.get("ssl_keyfile"), parts.get("ssl_password"))
-    return context
-
-
 class Link:
     """The process's connection to the ledger. Belongs to one event loop; start and stop it there."""
 
     def __init__(
         self, url: str, *, connect_seconds: float = CONNECT_SECONDS, stall_seconds: float = STALL_SECONDS
     ):
-        self._address = _Address.parse(url)
+        self._address = Address.parse(url)
         self._shown_url = redacted_url(url)
         self._connect_seconds = connect_seconds
         self._stall_seconds = stall_seconds
@@ -194,7 +148,7 @@ class Link:
         try:
             await self._connect()
         except (OSError, hiredis.HiredisError) as error:
-            message = f"Redis at {self._shown_url} cannot be reached: {error or type(error).__name__}"
+            message = f"Redis at {self._shown_url} cannot be reached: {str(error) or 'no answer in time'}"
             raise LedgerUnavailableError(message) from error
         self._watch_for_stalls()
 

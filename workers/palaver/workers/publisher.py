@@ -44,7 +44,7 @@ class Writer:
     """
 
     __slots__ = (
-        "_claimed", "_confirmed_until", "_events", "_head", "_next", "_on_stop", "_publisher", "_reasoning",
+        "_confirmed_until", "_events", "_head", "_job", "_next", "_on_stop", "_publisher", "_reasoning",
         "_reset", "_run", "_run_head", "_sent", "_size", "_text", "_waiters", "cancelled", "queued", "said",
         "thought", "verdict",
     )  # fmt: skip
@@ -58,7 +58,7 @@ class Writer:
         self.thought = bytearray(claimed.reasoning.encode())
         self.verdict: PalaverError | None = None  # why nothing can be written any more
         self.cancelled = False
-        self._claimed = claimed
+        self._job = (claimed.session_id, claimed.job_id, claimed.attempt)
         self._publisher = publisher
         self._head = head
         self._confirmed_until = confirmed_until
@@ -189,26 +189,20 @@ class Writer:
             return
         if reply[1] and not self.cancelled:
             self.cancelled = True
-            self._tell(asked_to_end(reply[1].decode(), self._claimed.job_id))
+            self._tell(asked_to_end(reply[1].decode(), self._job[1]))
         if self._waiters:
             self._wake()
 
     def _verdict(self, reply: Any) -> PalaverError:
         """Why an append was not taken. The ledger's own decoder knows; here it is off the hot path."""
-        claimed = self._claimed
-        refused = operations.append(
-            self._publisher.keys,
-            claimed.session_id,
-            claimed.job_id,
-            attempt=claimed.attempt,
-            first=1,
-            events=(),
-        )
+        session_id, job_id, attempt = self._job
+        keys = self._publisher.keys
+        refused = operations.append(keys, session_id, job_id, attempt=attempt, first=1, events=())
         try:
             refused.decode(reply)
         except PalaverError as verdict:
             return verdict
-        return InternalError("the ledger's answer to an append has an unknown form", job_id=claimed.job_id)
+        return InternalError("the ledger's answer to an append has an unknown form", job_id=job_id)
 
     def _add(self, head: bytes, piece: bytes, raw: bytes | None) -> None:
         if raw is not None:

@@ -13,7 +13,7 @@ import time
 import traceback
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from palaver.shared.errors import (
@@ -62,7 +62,8 @@ class Outcome:
 class _Run:
     """What the steps of one run share."""
 
-    claimed: Claimed
+    claimed: Claimed  # without the document and what else is read once
+    unread: Claimed | None  # with them, until they were read
     answer: Answer
     stop: Stop
     ends_at: float  # deadline, on the monotonic clock
@@ -110,7 +111,8 @@ class Runner:
         if isinstance(claimed, NotClaimed):
             return Outcome(session_id=session_id, job_id=job_id, status=None, reason=claimed.reason)
         run = self._open(claimed, stop, asked)
-        with self._leases.hold(claimed, run.answer.writer, stop):
+        del claimed  # its document may be megabytes, and the stream may last for hours
+        with self._leases.hold(run.claimed, run.answer.writer, stop):
             error = await self._work(run)
             return await uninterrupted(self._end(run, error))
 
@@ -136,7 +138,8 @@ class Runner:
 
     def _read(self, run: _Run) -> None:
         """Check the document again, and set the clocks that may end the work."""
-        claimed = run.claimed
+        claimed, run.unread = run.unread, None
+        assert claimed is not None  # noqa: S101 - read once
         if claimed.cancelled:
             raise asked_to_end(claimed.cancelled, claimed.job_id)
         run.stop.after(claimed.deadline, JobExpiredError(job_id=claimed.job_id))
@@ -266,9 +269,8 @@ class Runner:
     def _open(self, claimed: Claimed, stop: Stop, asked: float) -> _Run:
         writer = self._publisher.open(claimed, confirmed_until=asked + self._lease_seconds)
         writer.on_stop(stop)
-        run = _Run(claimed, Answer(writer), stop, ends_at=time.monotonic() + claimed.deadline)
-        run.failures = claimed.failures
-        return run
+        ends_at = time.monotonic() + claimed.deadline
+        return _Run(_brief(claimed), claimed, Answer(writer), stop, ends_at, failures=claimed.failures)
 
     def _address(self, run: _Run) -> tuple[Keys, str, str]:
         return self._keys, run.claimed.session_id, run.claimed.job_id
@@ -287,6 +289,10 @@ class Runner:
             model=str(run.ref) if run.ref else None,
             **fields,
         )
+
+
+def _brief(claimed: Claimed) -> Claimed:
+    return replace(claimed, job=b"", text="", reasoning="", rounds=[], history=[])
 
 
 def _failure(run: _Run, work: Work, error: PalaverError) -> Failure:

@@ -1,0 +1,100 @@
+"""Jobs through the engine from a model server in another process, over HTTP."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from palaver.shared.jobs import Status
+from tests.integration.workers.conftest import Engine, MakeEngine, text_of
+from tests.model_server import ModelServer, start_model_server
+from tests.processes import Processes
+from tests.servers import eventually
+
+pytestmark = pytest.mark.redis
+
+PIECES = ["Grüße ", "日", "本", "👩", "\u200d", "🚀", "e", "\u0301", " \n\t", '"quoted\\"', "\u2028", "</s>"]
+
+
+@pytest.fixture
+def server(processes: Processes) -> ModelServer:
+    return start_model_server(processes)
+
+
+@pytest.fixture
+async def engine(server: ModelServer, make_engine: MakeEngine) -> Engine:
+    profiles = {
+        "openai": {"kind": "openai", "base_url": server.openai_url},
+        "prefix": {"kind": "openai", "base_url": server.openai_url, "resume": "prefix"},
+        "restart": {"kind": "openai", "base_url": server.openai_url, "resume": "restart"},
+        "nobody": {"kind": "openai", "base_url": "http://127.0.0.1:9/v1"},
+    }
+    return await make_engine(profiles=profiles, lease_seconds=60, renew_seconds=20)
+
+
+async def test_text_is_equal_byte_for_byte(engine: Engine) -> None:
+    events = await engine.answer({"deltas": PIECES, "rate": 500}, model="openai/m")
+    assert events[-1]["data"]["response"]["content"] == text_of(events) == "".join(PIECES)
+
+
+async def test_a_job_whose_worker_link_is_cut_again_and_again(engine: Engine) -> None:
+    job = await engine.submit({"n": 150, "rate": 300}, model="openai/m")
+    running = asyncio.create_task(engine.run(job))
+    await engine.said(job)
+    while not running.done():
+        engine.kill_connections()
+        await asyncio.sleep(0.03)
+    events = await engine.events(job)
+    assert text_of(events) == "".join(f" w{n}" for n in range(150))
+
+
+FAILURES: list[tuple[dict[str, Any], str, str]] = [
+    ({"status": 401}, "AuthenticationError", ""),
+    ({"status": 404}, "NotFoundError", ""),
+    ({"status": 429}, "RateLimitError", ""),
+    ({"status": 500}, "ServerError", ""),
+    ({"kind": "cut", "after": 3}, "StreamInterruptedError", " w0 w1 w2"),
+    ({"kind": "eof", "after": 3}, "StreamInterruptedError", " w0 w1 w2"),
+    ({"kind": "garbage", "after": 3}, "MalformedStreamError", " w0 w1 w2"),
+    ({"kind": "idle", "after": 3}, "TimeoutError", " w0 w1 w2"),
+]
+
+
+@pytest.mark.parametrize(("fail", "error", "partial"), FAILURES)
+async def test_failures_of_a_server_end_the_job_with_the_partial_text(
+    engine: Engine, fail: dict[str, Any], error: str, partial: str
+) -> None:
+    job = await engine.submit(
+        {"n": 9, "rate": 200, "fail": fail}, model="restart/m", max_retries=0, timeouts={"read": 0.3}
+    )
+    outcome = await engine.run(job)
+    end = (await engine.events(job))[-1]["data"]
+    assert outcome.status is Status.FAILED
+    assert (end["error"]["type"], end["error"]["provider"]) == (error, "restart")
+    assert end["text"] == partial
+
+
+async def test_nobody_listens(engine: Engine) -> None:
+    end = (await engine.answer("hello", model="nobody/m", max_retries=0))[-1]["data"]
+    assert (end["status"], end["error"]["type"]) == ("failed", "ConnectionError")
+
+
+@pytest.mark.parametrize(("profile", "offsets"), [("prefix", [0, 9]), ("restart", [0, 0])])
+async def test_a_cut_stream_goes_on_without_losing_or_repeating_a_word(
+    engine: Engine, profile: str, offsets: list[int]
+) -> None:
+    script = {"n": 9, "rate": 200, "fail": {"kind": "cut", "after": 3, "times": 1}}
+    events = await engine.answer(script, model=f"{profile}/m")
+    assert [e["data"]["offset"] for e in events if e["type"] == "stream_start"] == offsets
+    assert events[-1]["data"]["response"]["content"] == text_of(events) == "".join(f" w{n}" for n in range(9))
+
+
+async def test_cancel_closes_the_connection_to_the_provider(engine: Engine, server: ModelServer) -> None:
+    job = await engine.submit({"n": 3, "fail": {"kind": "idle", "after": 2}}, model="openai/m")
+    running = asyncio.create_task(engine.run(job))
+    await engine.said(job)
+    await engine.ledger.cancel("s1", job.job_id)
+    assert (await running).status is Status.CANCELLED
+    closed: Callable[[], bool] = lambda: server.stats()["open"] == 0  # noqa: E731
+    assert await asyncio.to_thread(eventually, closed)
