@@ -33,9 +33,7 @@ class Address:
             wrong = redacted_url(url)
         else:
             return cls._of(parts)
-        raise ConfigurationError(
-            f"PALAVER_REDIS_URL must be a redis, rediss or unix URL, not {wrong}"
-        )
+        raise ConfigurationError(f"PALAVER_REDIS_URL must be a redis, rediss or unix URL, not {wrong}")
 
     @classmethod
     def _of(cls, parts: dict[str, Any]) -> Address:
