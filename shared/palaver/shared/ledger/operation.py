@@ -1,7 +1,7 @@
 """What a shell runs: an operation is keys and arguments in, a reply out, and no I/O."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 from palaver.shared.errors import InternalError, LedgerFullError, PalaverError
@@ -16,7 +16,7 @@ Argument = str | bytes | int
 class Command:
     """A plain Redis command, e.g. `Command("ZREM", "palaver:due", "s1/0199…")`."""
 
-    words: tuple[Argument, ...]
+    words: tuple[Argument, ...] = field(repr=False)
 
     def __init__(self, *words: Argument) -> None:
         object.__setattr__(self, "words", words)
@@ -39,9 +39,9 @@ class Operation(Generic[R]):
 
     script: Script
     keys: tuple[str, ...]
-    args: tuple[Argument, ...]
+    args: tuple[Argument, ...] = field(repr=False)
     decode: Callable[[Any], R]
-    before: tuple[Command, ...] = ()
+    before: tuple[Command, ...] = field(default=(), repr=False)
     after: Callable[[Any], tuple[Command, ...]] = nothing_after
 
     def evalsha(self) -> tuple[Argument, ...]:

@@ -1,0 +1,232 @@
+"""Both shells over a real connection: unknown scripts, cut connections, servers that are not there."""
+
+import asyncio
+import socket
+import threading
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import closing
+
+import pytest
+
+from palaver.shared.errors import ConfigurationError, JobNotFoundError, LedgerUnavailableError
+from palaver.shared.jobs import ChatJob
+from palaver.shared.ledger import AsyncLedger, Signal, Subscriptions, SyncLedger, operations
+from palaver.shared.settings import Settings
+from tests.integration.ledger.world import World
+from tests.servers import RedisServer, free_port
+
+
+@pytest.fixture
+async def ledger(world: World) -> AsyncIterator[AsyncLedger]:
+    ledger = AsyncLedger(world.settings)
+    yield ledger
+    await ledger.aclose()
+
+
+class Cutter:
+    """Stands before a Redis; cuts the connection instead of handing on a reply, as often as told."""
+
+    def __init__(self, port: int) -> None:
+        self.cuts = 0
+        self._upstream = port
+        self._server = socket.create_server(("127.0.0.1", 0))
+        self.port = self._server.getsockname()[1]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def close(self) -> None:
+        self._server.close()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                client, _ = self._server.accept()
+            except OSError:
+                return
+            upstream = socket.create_connection(("127.0.0.1", self._upstream))
+            for source, target, replies in ((client, upstream, False), (upstream, client, True)):
+                threading.Thread(target=self._copy, args=(source, target, replies), daemon=True).start()
+
+    def _copy(self, source: socket.socket, target: socket.socket, replies: bool) -> None:
+        try:
+            while data := source.recv(65536):
+                if replies and self.cuts:
+                    self.cuts -= 1
+                    break
+                target.sendall(data)
+        except OSError:
+            pass
+        for end in (source, target):
+            try:
+                end.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                continue
+
+
+@pytest.fixture
+def cutter(redis_server: RedisServer) -> Iterator[Cutter]:
+    with closing(Cutter(redis_server.port)) as cutter:
+        yield cutter
+
+
+def test_a_reply_that_is_cut_off_makes_no_second_job(cutter: Cutter, redis_server: RedisServer) -> None:
+    world = World(redis_server)
+    job = ChatJob(messages="Hi", session_id="s1", idempotency_key="k")
+    with SyncLedger(Settings(redis_url=f"redis://127.0.0.1:{cutter.port}/0")) as ledger:
+        ledger.check()
+        cutter.cuts = 1
+        submitted = ledger.submit(job)
+    assert submitted.created
+    assert cutter.cuts == 0
+    assert len(world.events()) == 1
+    world.close()
+
+
+async def test_the_async_shell_survives_it_too(cutter: Cutter, redis_server: RedisServer) -> None:
+    ledger = AsyncLedger(Settings(redis_url=f"redis://127.0.0.1:{cutter.port}/0"))
+    await ledger.check()
+    cutter.cuts = 1
+    submitted = await ledger.submit(ChatJob(messages="Hi", session_id="s1"))
+    assert (submitted.created, await ledger.seq("s1")) == (True, 1)
+    await ledger.aclose()
+
+
+def test_scripts_that_the_server_forgot_are_loaded_again(world: World) -> None:
+    job = world.submit()
+    world.raw.script_flush()
+    world.claim(job)
+    world.raw.script_flush()
+    assert world.append(job, "a").last_taken == 1
+
+
+def test_a_server_that_is_not_there_is_named_in_time_and_without_its_password() -> None:
+    url = f"redis://user:geheim@127.0.0.1:{free_port()}/0"
+    started = time.monotonic()
+    with pytest.raises(LedgerUnavailableError, match="connection refused") as caught:
+        SyncLedger(Settings(redis_url=url)).seq("s1")
+    assert time.monotonic() - started < 3
+    assert "geheim" not in str(caught.value)
+    assert "127.0.0.1" in str(caught.value)
+
+
+async def test_a_server_that_says_nothing_is_given_up_in_time() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        settings = Settings(redis_url=f"redis://127.0.0.1:{silent.getsockname()[1]}/0", connect_seconds=0.5)
+        started = time.monotonic()
+        with pytest.raises(LedgerUnavailableError, match="did not answer in time"):
+            await AsyncLedger(settings).check()
+        with pytest.raises(LedgerUnavailableError):
+            SyncLedger(settings).check()
+        assert time.monotonic() - started < 3
+
+
+def test_a_url_of_something_else_is_a_configuration_error() -> None:
+    with pytest.raises(ConfigurationError, match=r"PALAVER_REDIS_URL.*http://x"):
+        SyncLedger(Settings(redis_url="http://x", broker_url="redis://x"))
+
+
+async def test_both_shells_see_the_same(world: World, ledger: AsyncLedger) -> None:
+    await ledger.check()
+    world.ledger.check()
+    job = await ledger.submit(ChatJob(messages="Hi", session_id="s1"))
+    world.claim(job)
+    world.append(job, "text")
+    assert await ledger.find(job.job_id) == world.ledger.find(job.job_id) == "s1"
+    assert await ledger.events("s1", after=1) == world.ledger.events("s1", after=1)
+    assert await ledger.log_bounds("s1") == world.ledger.log_bounds("s1")
+    assert (await ledger.job(job.job_id)).text == world.ledger.job(job.job_id).text == "text"
+    assert await ledger.messages("s1") == world.ledger.messages("s1")
+    assert (await ledger.cancel("s1", job.job_id)).status == world.ledger.cancel("s1", job.job_id).status
+    with pytest.raises(JobNotFoundError, match="job-1"):
+        await ledger.job("job-1")
+    with pytest.raises(JobNotFoundError, match="job-1"):
+        world.ledger.job("job-1", "s1")
+
+
+async def test_many_submits_with_one_key_make_one_job(world: World, ledger: AsyncLedger) -> None:
+    jobs = [ChatJob(messages="Hi", session_id="s1", idempotency_key="k") for _ in range(20)]
+    results = await asyncio.gather(*(ledger.submit(job) for job in jobs))
+    assert len({result.job_id for result in results}) == 1
+    assert sum(result.created for result in results) == 1
+    assert world.ledger.unended() == 1
+    assert len(list(world.raw.scan_iter("palaver:job:*"))) == 1
+
+
+async def test_announcements_expire_and_are_withdrawn(world: World, ledger: AsyncLedger) -> None:
+    workers = world.keys.workers
+    world.raw.hset(workers, "old", '{"expires":1,"time":1.0,"pid":1}')
+    assert world.ledger.workers() == []
+    world.ledger.run(operations.announce(workers, {"w1": {"pid": 1}, "w2": {}}, seconds=60))
+    assert [(worker.name, worker.data) for worker in await ledger.workers()] == [
+        ("w1", {"pid": 1}),
+        ("w2", {}),
+    ]
+    assert world.raw.hlen(workers) == 2
+    assert abs((await ledger.workers())[0].time - world.time()) < 30
+    world.ledger.query(operations.withdraw(workers, ["w1"]))
+    assert [worker.name for worker in world.ledger.workers()] == ["w2"]
+    assert world.ledger.announced_profiles() == world.ledger.announced_agents() == []
+
+
+async def test_an_inbox_confirms_first_and_then_has_everything(world: World, ledger: AsyncLedger) -> None:
+    async with (
+        Subscriptions(ledger) as subscriptions,
+        subscriptions.listen(world.keys.channel("s1")) as one,
+        subscriptions.listen(world.keys.channel("s1")) as two,
+    ):
+        assert await one.receive(10) == [Signal.SUBSCRIBED]
+        assert await two.receive(10) == [Signal.SUBSCRIBED]
+        await ledger.submit(ChatJob(messages="Hi", session_id="s1"))
+        logged = await ledger.events("s1")
+        assert await one.receive(10) == logged
+        assert await two.receive(10) == logged
+        async with subscriptions.listen(world.keys.channel("s1")) as late:
+            assert await late.receive(10) == [Signal.SUBSCRIBED]
+        assert await one.receive(0.01) == []
+
+
+async def test_a_slow_inbox_overruns_and_says_so(world: World, ledger: AsyncLedger) -> None:
+    channel = world.keys.channel("s1")
+    async with (
+        Subscriptions(ledger, limit=10) as subscriptions,
+        subscriptions.listen(channel) as slow,
+        subscriptions.listen(channel) as quick,
+    ):
+        await slow.receive(10)
+        await quick.receive(10)
+        for i in range(25):
+            world.raw.publish(channel, str(i))
+            assert await quick.receive(10) == [b"%d" % i]
+        notices = await slow.receive(10)
+        assert notices[0] is Signal.OVERRUN
+        assert notices[-1] == b"24"
+        assert len(notices) <= 11
+
+
+async def test_a_channel_that_was_left_can_be_joined_again(world: World, ledger: AsyncLedger) -> None:
+    channel = world.keys.channel("s1")
+    async with Subscriptions(ledger) as subscriptions:
+        for _ in range(5):
+            async with subscriptions.listen(channel) as inbox:
+                assert await inbox.receive(10) == [Signal.SUBSCRIBED]
+                world.raw.publish(channel, "x")
+                assert await inbox.receive(10) == [b"x"]
+
+
+async def test_a_cut_subscription_comes_back_and_says_both(redis_server: RedisServer) -> None:
+    world, ledger = World(redis_server), AsyncLedger(Settings(redis_url=redis_server.url))
+    async with (
+        Subscriptions(ledger) as subscriptions,
+        subscriptions.listen(world.keys.channel("s1")) as inbox,
+        subscriptions.listen(world.keys.control) as control,
+    ):
+        await inbox.receive(10)
+        await control.receive(10)
+        world.raw.client_kill_filter(_type="pubsub")
+        for listener in (inbox, control):
+            seen: list[object] = []
+            while Signal.SUBSCRIBED not in seen:
+                seen += await listener.receive(10)
+            assert seen == [Signal.LOST, Signal.SUBSCRIBED]
+    await ledger.aclose()
+    world.close()
