@@ -1,7 +1,7 @@
 """Providers for tests of the engine, named in profiles as `tests.integration.workers.doubles:Class`."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 
 from palaver.workers.providers import FinishPart, GenerationRequest, Part, Provider, TextDelta
 
@@ -11,7 +11,7 @@ PREFIX = "tests.integration.workers.doubles:"
 class Buggy(Provider):
     """Says two words and then does what no provider should."""
 
-    async def stream(self, request: GenerationRequest) -> AsyncIterator[list[Part]]:
+    async def stream(self, request: GenerationRequest) -> AsyncGenerator[list[Part], None]:
         yield [TextDelta("two words")]
         raise KeyError(f"a secret: {request.messages[-1].text}")
 
@@ -21,7 +21,7 @@ class Recording(Provider):
 
     asked: list[GenerationRequest]
 
-    async def stream(self, request: GenerationRequest) -> AsyncIterator[list[Part]]:
+    async def stream(self, request: GenerationRequest) -> AsyncGenerator[list[Part], None]:
         self.__dict__.setdefault("asked", []).append(request)
         yield [TextDelta("ok"), FinishPart("stop", "recorded-1")]
 
@@ -32,7 +32,7 @@ class Flood(Provider):
     said = 0
     closed = False
 
-    async def stream(self, request: GenerationRequest) -> AsyncIterator[list[Part]]:
+    async def stream(self, request: GenerationRequest) -> AsyncGenerator[list[Part], None]:
         try:
             while True:
                 await asyncio.sleep(0)
@@ -47,7 +47,7 @@ class Silent(Provider):
 
     closed = False
 
-    async def stream(self, request: GenerationRequest) -> AsyncIterator[list[Part]]:
+    async def stream(self, request: GenerationRequest) -> AsyncGenerator[list[Part], None]:
         try:
             yield [TextDelta("one")]
             await asyncio.Event().wait()

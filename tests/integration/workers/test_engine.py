@@ -11,6 +11,7 @@ import pytest
 
 from palaver.shared.errors import TimeoutError
 from palaver.shared.jobs import ChatJob, Status
+from palaver.shared.ledger import Dispatch
 from palaver.shared.names import Queue
 from palaver.workers.publisher import HIGH_WATER
 from tests.integration.workers.conftest import Engine, MakeEngine, text_of
@@ -320,6 +321,25 @@ async def test_streams_may_finish_while_a_worker_drains(engine: Engine) -> None:
     await engine.said(job)
     await engine.service.drain(30)
     assert (await running).status is Status.COMPLETED
+
+
+async def test_a_sweeping_worker_sends_what_was_lost(make_engine: MakeEngine) -> None:
+    gone, here = await make_engine(lease_seconds=1, renew_seconds=0.5), await make_engine()
+    job = await gone.submit("hello", model="silent/m")
+    running = asyncio.create_task(gone.run(job))
+    await gone.said(job)
+    await gone.service.close()  # without draining: the lease stays behind
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    sent: asyncio.Queue[Dispatch] = asyncio.Queue()
+    await here.service.serve(sent.put)
+    async with asyncio.timeout(30):
+        dispatch = await sent.get()
+    assert (dispatch.job_id, dispatch.queue) == (job.job_id, Queue.RESUME)
+    taken_over = asyncio.create_task(here.run(job))
+    await here.said(job)
+    await here.ledger.cancel("s1", job.job_id)
+    assert (await taken_over).status is Status.CANCELLED
 
 
 async def test_a_worker_is_announced_while_it_is_there(make_engine: MakeEngine) -> None:

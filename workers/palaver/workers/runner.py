@@ -11,8 +11,8 @@ import logging
 import random
 import time
 import traceback
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
+from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -35,7 +35,7 @@ from palaver.workers.answer import Answer
 from palaver.workers.lease import LeaseKeeper
 from palaver.workers.link import Link
 from palaver.workers.policies import Again, Failure, GiveUp, Tries, additions, after_failure, begin
-from palaver.workers.providers import Part, Provider
+from palaver.workers.providers import Provider
 from palaver.workers.publisher import Publisher
 from palaver.workers.stop import HandOver, Stop, asked_to_end, uninterrupted
 from palaver.workers.work import UNSERVED, Work, read_job, request_for
@@ -182,7 +182,7 @@ class Runner:
             whole_only=bool(answer.tool_calls),
         )
         answer.request(ref, beginning.offset)
-        async with _closing(provider.stream(request_for(work, ref.model, beginning))) as stream:
+        async with aclosing(provider.stream(request_for(work, ref.model, beginning))) as stream:
             async for parts in stream:
                 answer.take(parts)
                 if writer.full:
@@ -326,16 +326,3 @@ def report(bug: Exception, where: str) -> None:
     """Log where it happened, but not the exception's text, which may quote a prompt or an answer."""
     frames = "".join(traceback.format_tb(bug.__traceback__))
     logger.error("worker.internal_error %s in %s\n%s", type(bug).__name__, where, frames)
-
-
-@asynccontextmanager
-async def _closing(stream: AsyncIterator[list[Part]]) -> AsyncIterator[AsyncIterator[list[Part]]]:
-    """Closes the provider's connection however the block is left; a foreign iterator may have nothing to
-    close.
-    """
-    try:
-        yield stream
-    finally:
-        close = getattr(stream, "aclose", None)
-        if close is not None:
-            await close()

@@ -13,11 +13,12 @@ import platform
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import orjson
 
-from palaver.shared.errors import JobCancelledError, PalaverError
+from palaver.shared.errors import JobCancelledError, PalaverError, ServiceUnavailableError
 from palaver.shared.ledger import AsyncLedger, Dispatch, operations
 from palaver.shared.ledger.subscriptions import Signal, Subscriptions
 from palaver.shared.names import Queue
@@ -35,7 +36,10 @@ __all__ = ["WorkerService"]
 
 logger = logging.getLogger("palaver.workers.service")
 
-HEARTBEAT_SECONDS = 5.0
+Send = Callable[[Dispatch], Awaitable[None]]
+
+HEARTBEAT_SECONDS = 2.5  # a sweep takes a worker for dead that missed two
+SWEEP_SECONDS = 1.0
 ANNOUNCED_SECONDS = 15.0  # a worker that is silent for so long is not there
 HAND_OVER_SECONDS = 5.0  # for the jobs that are handed over to be written off
 REST_AFTER_BUG_SECONDS = 1.0
@@ -100,16 +104,25 @@ class WorkerService:
         """How many jobs are being run."""
         return len(self._running)
 
-    async def start(self) -> None:
-        """Connect and announce the worker. Raises LedgerUnavailableError within 3 seconds."""
+    async def start(self, *, announce: bool = True) -> None:
+        """Connect. Raises LedgerUnavailableError within 3 seconds.
+
+        With `announce` the worker is said to serve at once; without, `serve` says it later.
+        """
         await self._link.start()
+        self._begin("leases", self._leases.run)
+        self._begin("control", self._listen)
+        if announce:
+            await self.serve()
+
+    async def serve(self, send: Send | None = None) -> None:
+        """Announce the worker, once it consumes. With `send`, which sends a job's message, it also takes its
+        turns at sweeping: what died with another worker, or was never sent, goes on.
+        """
         await self._announce()
-        for name, work in (
-            ("leases", self._leases.run),
-            ("heartbeat", self._beat),
-            ("control", self._listen),
-        ):
-            self._tasks.append(asyncio.create_task(_for_ever(name, work), name=f"palaver-{name}"))
+        self._begin("heartbeat", self._beat)
+        if send is not None:
+            self._begin("sweeps", partial(self._sweep, send))
 
     async def run(self, session_id: str, job_id: str) -> Outcome:
         """Run a job that a message named. What it returns may hold a message to send, `Outcome.dispatch`.
@@ -152,8 +165,7 @@ class WorkerService:
         patience = self.settings.drain_seconds if seconds is None else seconds
         logger.info("worker.draining", extra={"worker": self.name, "jobs": self.running, "seconds": patience})
         if not await self._idle_within(patience):
-            for stop in list(self._running):
-                stop(HandOver("The worker stops; another one goes on with the job."))
+            self._hand_over()
             await self._idle_within(HAND_OVER_SECONDS)
 
     async def close(self) -> None:
@@ -167,9 +179,13 @@ class WorkerService:
         await self._subscriptions.aclose()
         await self._withdraw()
         await self._link.stop()
+        self._hand_over()  # which nobody is told any more, but the connections to providers are closed
         await self._idle_within(HAND_OVER_SECONDS)
         await self._providers.aclose()
         await self.ledger.aclose()
+
+    def _begin(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
+        self._tasks.append(asyncio.create_task(_for_ever(name, work), name=f"palaver-{name}"))
 
     def _make_runner(self) -> Runner:
         publisher = Publisher(self._link, self.ledger.keys, log_entries=self.settings.log_maxlen)
@@ -185,6 +201,10 @@ class WorkerService:
             lease_seconds=self.settings.lease_seconds,
             max_document_bytes=self.settings.max_document_bytes,
         )
+
+    def _hand_over(self) -> None:
+        for stop in list(self._running):
+            stop(HandOver("The worker stops; another one goes on with the job."))
 
     async def _idle_within(self, seconds: float) -> bool:
         with suppress(TimeoutError):
@@ -209,6 +229,19 @@ class WorkerService:
                 self.end(said["job_id"], asked_to_end(said["mode"], said["job_id"]))
         except (orjson.JSONDecodeError, KeyError, TypeError):
             logger.warning("worker.notice_ignored", extra={"worker": self.name, "bytes": len(notice)})
+
+    async def _sweep(self, send: Send) -> None:
+        while True:
+            try:
+                swept = await self.ledger.sweep(period=SWEEP_SECONDS)
+            except ServiceUnavailableError as error:
+                logger.warning("worker.not_swept", extra={"worker": self.name, "error": error.type})
+            else:
+                for dispatch in swept.dispatches:
+                    await send(dispatch)
+                if swept.full:
+                    continue
+            await asyncio.sleep(SWEEP_SECONDS)
 
     async def _beat(self) -> None:
         while True:
