@@ -22,7 +22,9 @@ from palaver.shared.settings import Settings, redacted_url
 
 REDIS_STARTS = 10.0  # seconds
 WORKER_STARTS = 60.0
-STOPS = 5.0
+FLOWER_STARTS = 30.0  # it is a convenience: without it the stack is ready all the same
+DRAINS = 3.0  # whoever stops a dev waits for it
+STOPS = 10.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,11 +113,9 @@ class Stack:
             SyncLedger(self.settings).check()
         else:
             self._start_redis()
-        worker = self._start_worker()
-        flower = self._start_flower() if self._options.flower else None
-        self._await_worker(worker)
-        if flower:
-            self._parts.until(lambda: _listens(flower), seconds=WORKER_STARTS)
+        self._await_worker(self._start_worker())
+        if self._options.flower:
+            self._start_flower()
         self.took = time.monotonic() - begun
 
     def _start_redis(self) -> None:
@@ -142,10 +142,14 @@ class Stack:
             raise ConfigurationError(self._too_late(part, REDIS_STARTS))
 
     def _start_worker(self) -> Part:
-        command = [*WORKER, "--hostname", self._worker_name]
+        # The only worker here: to look for others would cost it a second.
+        command = [*WORKER, "--hostname", self._worker_name, "--without-mingle", "--without-gossip"]
         if self._options.concurrency:
             command += ["--concurrency", str(self._options.concurrency)]
-        return self._parts.start("worker", command, env=self._environment())
+        environment = self._environment()
+        if "drain_seconds" not in self.settings.model_fields_set:
+            environment["PALAVER_DRAIN_SECONDS"] = str(DRAINS)
+        return self._parts.start("worker", command, env=environment)
 
     def _await_worker(self, part: Part) -> None:
         ledger = SyncLedger(self.settings)
@@ -160,17 +164,18 @@ class Stack:
         if not self._parts.until(announced, seconds=WORKER_STARTS):
             raise ConfigurationError(self._too_late(part, WORKER_STARTS))
 
-    def _start_flower(self) -> int | None:
+    def _start_flower(self) -> None:
+        """After the worker: Flower asks for the workers once, when it starts."""
         if not find_spec("flower"):
-            return None
+            return
         port = self._options.port_flower or free_port()
         self.flower_url = f"http://127.0.0.1:{port}"
         command = [sys.executable, "-m", "celery", "-A", "palaver.workers", "flower"]
-        command += ["--address=127.0.0.1", f"--port={port}"]
+        command += ["--address=127.0.0.1", f"--port={port}", f"--conf={_flower_configuration()}"]
         # Without a login Flower refuses what its buttons ask for (Terminate …), unless it is told not to.
         environment = {**self._environment(), "FLOWER_UNAUTHENTICATED_API": "true"}
         self._parts.start("flower", command, env=environment)
-        return port
+        self._parts.until(lambda: _listens(port), seconds=FLOWER_STARTS)
 
     def _environment(self) -> dict[str, str]:
         addresses = self.addresses
@@ -186,6 +191,12 @@ def _answers(ledger: SyncLedger) -> bool:
     except LedgerUnavailableError:
         return False
     return True
+
+
+def _flower_configuration() -> str:
+    # Only located: Flower executes it, and this process imports nothing of a worker.
+    spec = find_spec("palaver.workers")
+    return str(Path(spec.origin).with_name("flowerconfig.py")) if spec and spec.origin else ""
 
 
 def _listens(port: int) -> bool:

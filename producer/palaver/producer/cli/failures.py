@@ -58,7 +58,9 @@ def _dev_hint() -> str:
     folder = DevFolder(Path())
     if folder.stale():
         return f"; {FOLDER}/dev.json is left over from a palaver dev that was killed, start it again"
-    return "" if folder.running() else "; set PALAVER_REDIS_URL, or start palaver dev in this folder"
+    if folder.running():
+        return "" if folder.addresses() else "; palaver dev is still starting in this folder"
+    return "; set PALAVER_REDIS_URL, or start palaver dev in this folder"
 
 
 def _write(line: str) -> None:
