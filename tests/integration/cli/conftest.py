@@ -1,0 +1,32 @@
+"""A folder to run `palaver` in, and a running `palaver dev`."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.integration.cli.shell import Dev, Shell
+
+CONFIGURATION = """
+[providers.scripted]
+kind = "scripted"
+[providers.anew]
+kind = "scripted"
+resume = "restart"
+[models]
+default = ["scripted/echo"]
+"""
+
+
+@pytest.fixture
+def shell(tmp_path: Path) -> Shell:
+    return Shell(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def dev(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dev]:
+    """One stack for all tests that do not disturb it; they are in one group, so that it starts once."""
+    folder = tmp_path_factory.mktemp("dev")
+    (folder / "palaver.toml").write_text(CONFIGURATION)
+    with Shell(folder).dev("--no-flower") as running:
+        yield running

