@@ -71,6 +71,7 @@ class Execution(ABC):
         self._hands_back = hands_back
         self._timers: list[asyncio.TimerHandle] = []
         self._ended = False
+        self._verdict = threading.Lock()
 
     # In Celery's thread
 
@@ -83,7 +84,7 @@ class Execution(ABC):
             self._loop.call(self._arm)
             self._begin()
         else:
-            self._post(partial(self._end, None, _Ended()))
+            self._settle(None, _Ended())
 
     def terminate(self, signal: object = None) -> None:
         """End it for good; Celery has told everybody already. The signal's number says nothing here."""
@@ -98,7 +99,6 @@ class Execution(ABC):
 
     def _end(self, answer: Any, error: BaseException | None) -> None:
         """The work has stopped: give the slot back, and tell Celery how it went, if it does not know."""
-        self._ended = True
         try:
             self._tell(answer, error)
         finally:
@@ -123,7 +123,6 @@ class Execution(ABC):
             self._timers.append(self._loop.loop.call_later(order.timeout, self._hard_limit))
 
     def _disarm(self) -> None:
-        self._ended = True
         for timer in self._timers:
             timer.cancel()
 
@@ -133,9 +132,8 @@ class Execution(ABC):
             self._interrupt_softly()
 
     def _hard_limit(self) -> None:
-        if self.stop is None and not self._ended:
+        if self._stop(Stop.HARD_LIMIT):
             self._tell_limit(False, self.order.timeout)
-            self._stop(Stop.HARD_LIMIT)
 
     def _tell_limit(self, soft: bool, seconds: float | None) -> None:
         if self.order.timeout_callback is not None and seconds is not None:
@@ -143,13 +141,21 @@ class Execution(ABC):
 
     # From any thread
 
-    def _stop(self, reason: Stop) -> None:
-        if self.stop is None:
-            self.stop = reason
+    def _stop(self, reason: Stop) -> bool:
+        """Interrupt the body; False if it was through already, or was ended for another reason."""
+        with self._verdict:
+            if self._ended:
+                return False
+            first = self.stop is None
+            if first:
+                self.stop = reason
         self._interrupt()
+        return first
 
     def _settle(self, answer: Any, error: BaseException | None) -> None:
-        """The body is through."""
+        """The body is through, and from here on nothing changes how it went."""
+        with self._verdict:
+            self._ended = True
         self._loop.call(self._disarm)
         self._post(partial(self._end, answer, error))
 

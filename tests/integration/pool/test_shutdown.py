@@ -1,0 +1,98 @@
+"""How a worker ends: warm, out of time to drain, at a second signal, cold, and when its loop crashes."""
+
+import signal
+from pathlib import Path
+
+import pytest
+from celery import Celery
+
+from tests.integration.pool.conftest import APP, Workers
+from tests.processes import Processes
+from tests.servers import eventually
+
+pytestmark = [pytest.mark.redis, pytest.mark.worker]
+
+
+def test_a_warm_shutdown_waits_for_what_runs(workers: Workers) -> None:
+    worker = workers.start("--concurrency", "4")
+    results = [workers.send("nap", 1), workers.send("early", 1), workers.send("threaded", 1)]
+    assert eventually(lambda: workers.stats()["running"] == 3)
+    worker.signal(signal.SIGTERM)
+    assert worker.wait(30) == 0
+    assert [result.get(timeout=5) for result in results][:2] == [results[0].id, "done"]
+    assert workers.queued() == 0
+
+
+def test_after_the_time_to_drain_messages_go_back(workers: Workers) -> None:
+    worker = workers.start("--concurrency", "4", env={"USER_DRAIN": "0.5"})
+    late, early = workers.send("nap", 600), workers.send("early", 3)
+    worker.wait_for("SAYS early begun")
+    worker.wait_for(f"SAYS begun {late.id}")
+    worker.signal(signal.SIGTERM)
+    assert worker.wait(30) == 0
+    assert early.get(timeout=5) == "done", "it was acknowledged, so nobody else would do it"
+    assert f"SAYS cancelled {late.id}" in worker.output
+    assert workers.queued() == 1
+
+
+def test_a_second_signal_waits_no_longer(workers: Workers) -> None:
+    worker = workers.start("--concurrency", "4")
+    nap = workers.send("nap", 600)
+    worker.wait_for(f"SAYS begun {nap.id}")
+    worker.signal(signal.SIGTERM)
+    worker.wait_for("Warm shutdown")
+    worker.signal(signal.SIGTERM)
+    assert worker.wait(30) == 0
+    assert workers.queued() == 1
+    again = workers.start("--concurrency", "4")
+    again.wait_for(f"SAYS begun {nap.id}")
+
+
+def test_a_cold_shutdown_gives_messages_back(workers: Workers) -> None:
+    worker = workers.start("--concurrency", "4")
+    nap = workers.send("nap", 600)
+    worker.wait_for(f"SAYS begun {nap.id}")
+    worker.signal(signal.SIGQUIT)
+    worker.wait(30)
+    assert f"SAYS cancelled {nap.id}" in worker.output
+    assert workers.queued() == 1
+    assert "destroyed" not in worker.output
+
+
+def test_a_soft_shutdown_lets_short_tasks_finish(workers: Workers) -> None:
+    worker = workers.start("--concurrency", "4", env={"USER_SOFT_SHUTDOWN": "3"})
+    short, long = workers.send("nap", 1), workers.send("nap", 600)
+    worker.wait_for(f"SAYS begun {short.id}")
+    worker.wait_for(f"SAYS begun {long.id}")
+    worker.signal(signal.SIGQUIT)
+    worker.wait(30)
+    assert short.get(timeout=5) == short.id
+    assert f"SAYS cancelled {long.id}" in worker.output
+    assert workers.queued() == 1
+
+
+def test_a_crash_of_the_loop_ends_the_process(workers: Workers) -> None:
+    worker = workers.start("--concurrency", "4")
+    workers.send("break_the_loop")
+    assert worker.wait(30) != 0
+    assert workers.queued() == 1, "the message went back"
+
+
+def test_a_broker_without_an_event_loop(processes: Processes, tmp_path: Path) -> None:
+    """Celery then has no hub to wake; acknowledgements and results must arrive all the same."""
+    folder = tmp_path / "broker"
+    folder.mkdir()
+    environment = {"USER_BROKER": "filesystem://", "USER_FOLDER": str(folder)}
+    words = ("-m", "celery", "-A", APP, "worker", "--loglevel", "INFO", "--concurrency", "4")
+    worker = processes.python(*words, name="worker", env=environment)
+    worker.wait_for(r" ready\.$", seconds=60)
+    client = Celery("client", broker="filesystem://", set_as_current=False)
+    client.conf.broker_transport_options = {"data_folder_in": str(folder), "data_folder_out": str(folder)}
+    for _ in range(6):
+        client.send_task(f"{APP}.nap", args=(0.1,))
+    assert eventually(lambda: worker.output.count("succeeded in") == 6)
+    last = client.send_task(f"{APP}.nap", args=(1,))
+    worker.wait_for(f"SAYS begun {last.id}")
+    worker.signal(signal.SIGTERM)
+    assert worker.wait(30) == 0
+    assert worker.output.count("succeeded in") == 7

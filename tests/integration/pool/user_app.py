@@ -1,0 +1,122 @@
+"""A Celery application of somebody else, run by our pool: `celery -A tests.integration.pool.user_app
+worker`.
+"""
+
+import asyncio
+import os
+import sys
+import threading
+import time
+from typing import Any
+
+from celery import Celery, Task
+from celery.exceptions import SoftTimeLimitExceeded
+
+app = Celery("user", broker=os.environ["USER_BROKER"], backend=os.environ.get("USER_BACKEND"))
+app.conf.update(
+    worker_pool="palaver.workers.pool:AsyncPool",
+    task_acks_late=True,
+    worker_prefetch_multiplier=1,
+    worker_send_task_events=True,
+    worker_redirect_stdouts=False,
+    worker_soft_shutdown_timeout=float(os.environ.get("USER_SOFT_SHUTDOWN", "0")),
+    palaver_drain_seconds=float(os.environ["USER_DRAIN"]) if "USER_DRAIN" in os.environ else None,
+    broker_connection_retry_on_startup=True,
+)
+
+if "USER_FOLDER" in os.environ:
+    folders = {"data_folder_in": os.environ["USER_FOLDER"], "data_folder_out": os.environ["USER_FOLDER"]}
+    app.conf.broker_transport_options = folders
+
+
+def say(*words: object) -> None:
+    sys.__stdout__.write(f"SAYS {' '.join(map(str, words))}\n")  # type: ignore[union-attr]
+    sys.__stdout__.flush()  # type: ignore[union-attr]
+
+
+@app.task(bind=True)
+async def nap(self: Task[Any, Any], seconds: float) -> str:
+    say("begun", self.request.id)
+    try:
+        await asyncio.sleep(seconds)
+    except asyncio.CancelledError:
+        say("cancelled", self.request.id)
+        raise
+    finally:
+        await asyncio.sleep(0)
+    return str(self.request.id)
+
+
+@app.task(acks_late=False)
+async def early(seconds: float) -> str:
+    say("early begun")
+    await asyncio.sleep(seconds)
+    say("early done")
+    return "done"
+
+
+@app.task
+async def quick(number: int) -> int:
+    await asyncio.sleep(0)
+    return number
+
+
+@app.task
+async def tidy() -> str:
+    """Catches the soft limit, and still awaits something afterwards."""
+    try:
+        await asyncio.sleep(60)
+    except SoftTimeLimitExceeded:
+        async with asyncio.timeout(5):
+            await asyncio.sleep(0.01)
+        return "tidied"
+    return "slept"
+
+
+@app.task(bind=True, max_retries=3)
+async def flaky(self: Task[Any, Any]) -> int:
+    await asyncio.sleep(0)
+    if self.request.retries < 2:
+        raise self.retry(countdown=0.01)
+    return int(self.request.retries)
+
+
+@app.task(
+    autoretry_for=(ZeroDivisionError,),
+    max_retries=2,
+    retry_backoff=False,
+    default_retry_delay=0,
+    bind=True,
+)
+async def stubborn(self: Task[Any, Any]) -> int:
+    await asyncio.sleep(0)
+    return 1 // self.request.retries
+
+
+@app.task
+def threaded(seconds: float = 0.0) -> str:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        time.sleep(0.01)
+    return threading.current_thread().name
+
+
+@app.task
+async def where() -> str:
+    return threading.current_thread().name
+
+
+@app.task
+async def exits() -> None:
+    raise SystemExit(3)
+
+
+@app.task
+async def cancels_itself() -> None:
+    raise asyncio.CancelledError
+
+
+@app.task
+async def break_the_loop() -> None:
+    asyncio.get_running_loop().stop()
+    await asyncio.sleep(60)
