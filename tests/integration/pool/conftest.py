@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
+import redis
 from celery import Celery
 from celery.result import AsyncResult
 
@@ -20,6 +21,7 @@ APP = "tests.integration.pool.user_app"
 class Workers:
     """A broker, a client of it, and the workers that were started on it."""
 
+    broker: Callable[[], redis.Redis]
     client: Celery
     start: Callable[..., Running]
 
@@ -38,8 +40,8 @@ class Workers:
         inspect = self.client.control.inspect(timeout=10, limit=1)
         pool = self.stats()
         books = [*(inspect.active() or {}).values(), *(inspect.reserved() or {}).values()]
-        with self.client.connection() as connection:
-            unacked = connection.default_channel.client.hlen("unacked")
+        with self.broker() as broker:
+            unacked = broker.hlen("unacked")
         return not pool["running"] and not pool["waiting"] and not any(books) and not unacked
 
     def wait_idle(self) -> None:
@@ -47,8 +49,8 @@ class Workers:
 
     def queued(self) -> int:
         """Messages that no worker holds."""
-        with self.client.connection() as connection:
-            return int(connection.default_channel.client.llen("celery"))
+        with self.broker() as broker:
+            return int(broker.llen("celery"))
 
 
 def _workers(stack: ExitStack, folder: Any) -> Workers:
@@ -78,7 +80,7 @@ def _workers(stack: ExitStack, folder: Any) -> Workers:
         running.wait_for(r" ready\.$", seconds=60)
         return running
 
-    return Workers(client, start)
+    return Workers(server.client, client, start)
 
 
 @pytest.fixture
