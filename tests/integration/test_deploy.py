@@ -1,0 +1,108 @@
+"""The container files: checked as files, and compose's commands and settings run as plain processes."""
+
+import re
+import subprocess
+import sys
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from palaver.producer import Client
+from palaver.shared.settings import Settings
+from tests.processes import ROOT, Processes, clean_environment
+from tests.servers import any_redis_binary, eventually, free_port, missing
+
+DEPLOY = ROOT / "deploy"
+COMPOSE: dict[str, Any] = yaml.safe_load((DEPLOY / "compose.yaml").read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("hadolint", "deploy/Dockerfile"),
+        ("check-jsonschema", "--builtin-schema", "vendor.compose-spec", "deploy/compose.yaml"),
+        ("yamllint", "--strict", "deploy", ".pre-commit-config.yaml", ".yamllint.yaml"),
+    ],
+    ids=lambda command: command[0],
+)
+def test_the_files_are_sound(command: tuple[str, ...]) -> None:
+    tool = Path(sys.executable).with_name(command[0])
+    if not tool.exists():
+        missing(f"{command[0]} is not installed")
+    done = subprocess.run(
+        (tool, *command[1:]), cwd=ROOT, env=clean_environment(), capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_image_copies_what_is_there_and_runs_as_nobody() -> None:
+    dockerfile = (DEPLOY / "Dockerfile").read_text(encoding="utf-8")
+    allowed = (ROOT / ".dockerignore").read_text(encoding="utf-8").split()
+    for line in re.findall(r"^COPY (?!--from)(.+)$", dockerfile, re.MULTILINE):
+        for source in line.split()[:-1]:
+            assert (ROOT / source).exists(), source
+            assert f"!{Path(source).parts[0]}" in allowed, f"{source} is kept out by .dockerignore"
+    assert re.search(r"^USER [1-9]\d*$", dockerfile, re.MULTILINE)
+
+
+def test_a_worker_is_given_the_time_that_it_needs_to_drain() -> None:
+    worker = COMPOSE["services"]["worker"]
+    assert int(worker["stop_grace_period"].rstrip("s")) > int(worker["environment"]["PALAVER_DRAIN_SECONDS"])
+
+
+class Composed:
+    """The services of compose.yaml as processes, with addresses and paths of this machine."""
+
+    def __init__(self, processes: Processes) -> None:
+        self.processes = processes
+        self.redis_port = str(free_port())
+        self.redis_url = f"redis://127.0.0.1:{self.redis_port}/0"
+        self._pairs = {
+            "redis://redis:6379/0": self.redis_url,
+            "/etc/palaver": str(DEPLOY),
+            "0.0.0.0": "127.0.0.1",
+            "5555": str(free_port()),
+        }
+
+    def translated(self, text: str) -> str:
+        for theirs, ours in self._pairs.items():
+            text = text.replace(theirs, ours)
+        return re.sub(r"\$\{\w+:-(.*?)\}", r"\1", text)
+
+    def environment(self, service: str) -> dict[str, str]:
+        found: dict[str, str] = COMPOSE["services"][service].get("environment", {})
+        return {name: self.translated(value) for name, value in found.items()}
+
+    def start(self, service: str) -> None:
+        words = [self.translated(word) for word in COMPOSE["services"][service]["command"]]
+        if service == "redis":
+            binary = any_redis_binary() or missing("no Redis server on this machine")
+            here = ("--port", self.redis_port, "--bind", "127.0.0.1", "--dir", str(self.processes.folder))
+            words = [binary, *words[1:], *here]
+        self.processes.start(words, name=service, env=self.environment(service))
+
+    def healthy(self, service: str) -> bool:
+        """Run the service's own health check; one without has the image's."""
+        check = COMPOSE["services"][service].get("healthcheck", {"test": ["CMD", "palaver", "status"]})
+        words = [self.translated(word) for word in check["test"][1:]]
+        if words[0] == "redis-cli":
+            words[1:1] = ["-p", self.redis_port]
+        env = clean_environment(self.environment(service))
+        done = subprocess.run(
+            words, cwd=self.processes.folder, env=env, capture_output=True, timeout=30, check=False
+        )
+        return done.returncode == 0
+
+
+def test_the_services_of_compose_work_together(processes: Processes) -> None:
+    composed = Composed(processes)
+    for service in ("redis", "worker", "flower"):
+        assert not composed.healthy(service), f"{service} is healthy before it runs"
+        composed.start(service)
+        assert eventually(partial(composed.healthy, service), seconds=60), service
+    settings = Settings(redis_url=composed.redis_url, config=str(DEPLOY / "palaver.toml"))
+    with Client(settings) as client:
+        assert client.submit("as in a container").result(timeout=30).content == "as in a container"
