@@ -6,9 +6,11 @@ in the same workers: `install(app)`; its settings win over ours.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -21,6 +23,7 @@ from kombu import Queue as BrokerQueue
 
 from palaver.shared.errors import BrokerUnavailableError, PalaverError, ServiceUnavailableError
 from palaver.shared.jobs import MAX_DEADLINE
+from palaver.shared.ledger import Dispatch
 from palaver.shared.names import QUEUES, TASK_BATCH, TASK_CHAT, TASK_PROBE, TASK_SUBMIT, Queue
 from palaver.shared.settings import Settings, redacted_url
 from palaver.workers import tasks as tasks  # registers them
@@ -34,6 +37,8 @@ logger = logging.getLogger("palaver.workers.app")
 WRONG_USAGE: Final = 2
 UNREACHABLE: Final = 3
 """Exit codes, as of the `palaver` command."""
+
+RETRY_SECONDS: Final = 1.0
 
 ROUTES: Final = {
     TASK_CHAT: {"queue": str(Queue.NORMAL)},
@@ -155,7 +160,7 @@ class ServiceStep(bootsteps.StartStopStep):
             raise ImproperlyConfigured("Palaver's tasks need worker_pool = palaver.workers.pool:AsyncPool")
         try:
             service = WorkerService(parent.app.palaver_settings(), name=parent.hostname, slots=pool.slots)
-            pool.add_resident(_Residence(service))
+            pool.add_resident(_Residence(service, partial(tasks.send, parent.app)))
         except PalaverError as error:
             logger.critical("%s", error)
             pool.stop()
@@ -171,11 +176,20 @@ class ServiceStep(bootsteps.StartStopStep):
 class _Residence:
     """The service as the pool sees it."""
 
-    def __init__(self, service: WorkerService) -> None:
+    def __init__(self, service: WorkerService, send: Callable[[Dispatch], Awaitable[None]]) -> None:
         self._service = service
+        self._send = send
 
     async def start(self) -> None:
-        await self._service.start()
+        await self._service.start(announce=False)
+
+    async def serve(self) -> None:
+        while True:
+            try:
+                return await self._service.serve(self._send)
+            except PalaverError as error:
+                logger.warning("worker.not_announced %s", error.code)
+            await asyncio.sleep(RETRY_SECONDS)
 
     async def hand_over(self) -> None:
         await self._service.drain(0)

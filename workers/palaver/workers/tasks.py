@@ -10,7 +10,7 @@ from collections.abc import Coroutine
 from functools import partial
 from typing import Any, TypeVar
 
-from celery import Task, shared_task
+from celery import Celery, Task, shared_task
 from celery.worker.request import Request
 
 from palaver.shared.errors import ConfigurationError, InternalError, PalaverError, ValidationError
@@ -106,7 +106,7 @@ async def chat(self: JobDoor, *args: Any, **kwargs: Any) -> dict[str, Any]:
         raise JobFailed(ValidationError.code)
     outcome = await _guarded(self.service.run(*address))
     if outcome.dispatch is not None:
-        await send(self, outcome.dispatch)
+        await send(self.app, outcome.dispatch)
     return _told(outcome)
 
 
@@ -117,7 +117,7 @@ async def submit(self: Door, *args: Any, **kwargs: Any) -> dict[str, Any]:
     service = self.service
     stored = await _guarded(accept(service.ledger, service.settings, document, key=self.request.id))
     if stored.dispatch is not None:
-        await send(self, stored.dispatch)
+        await send(self.app, stored.dispatch)
     return {"job_id": stored.job_id, "session_id": stored.session_id, "status": stored.status}
 
 
@@ -133,12 +133,12 @@ async def probe(self: Door) -> dict[str, Any]:
     }
 
 
-async def send(task: Door, dispatch: Dispatch) -> None:
+async def send(app: Celery, dispatch: Dispatch) -> None:
     """Send the message of a job that has its turn. It may fail: the ledger knows the job, and a sweep sends
     again.
     """
     message = partial(
-        task.app.send_task,
+        app.send_task,
         TASK_CHAT,
         args=(dispatch.session_id, dispatch.job_id),
         task_id=dispatch.job_id,

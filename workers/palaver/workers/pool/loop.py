@@ -5,6 +5,7 @@ import logging
 import threading
 import traceback
 from collections.abc import Callable, Coroutine
+from concurrent.futures import Future
 from typing import Any, TypeVar
 
 try:
@@ -28,6 +29,7 @@ class LoopThread:
     def __init__(self, on_lost: Callable[[], None]) -> None:
         self._on_lost = on_lost
         self._stopping = False
+        self._begun: list[Future[object]] = []  # a task that nobody holds may be collected
         self.loop: asyncio.AbstractEventLoop = new_event_loop()
         self.loop.set_exception_handler(_report)
         self._thread = threading.Thread(target=self._run, name="palaver-loop", daemon=True)
@@ -48,6 +50,10 @@ class LoopThread:
         """Run a function on the loop soon. From any thread; without effect once the loop has ended."""
         if not self.loop.is_closed():
             self.loop.call_soon_threadsafe(function, *args)
+
+    def begin(self, coroutine: Coroutine[Any, Any, object]) -> None:
+        """Run a coroutine on the loop; nobody waits for it. From any thread."""
+        self._begun.append(asyncio.run_coroutine_threadsafe(coroutine, self.loop))
 
     def run(self, coroutine: Coroutine[Any, Any, T], timeout: float | None = None) -> T:
         """Run a coroutine on the loop and wait for it. From another thread; raises what it raises.

@@ -49,6 +49,9 @@ class Resident(Protocol):
     async def start(self) -> None:
         """Before the first task."""
 
+    async def serve(self) -> None:
+        """Once the worker consumes messages."""
+
     async def hand_over(self) -> None:
         """Give what still runs to other workers: the time to drain is over. Its tasks then end by
         themselves.
@@ -91,6 +94,7 @@ class AsyncPool(BasePool):
         if self.options.get("threads"):
             self._mailbox.start_thread()
         signals.worker_shutting_down.connect(self._shutting_down)
+        signals.worker_ready.connect(self._ready)
 
     def register_with_event_loop(self, hub: Any) -> None:
         """Called at each connection to the broker, always with the same hub."""
@@ -137,6 +141,7 @@ class AsyncPool(BasePool):
 
     def _close(self) -> None:
         signals.worker_shutting_down.disconnect(self._shutting_down)
+        signals.worker_ready.disconnect(self._ready)
         self._each_resident("stop")
         self._loop.stop()
         self._executor.shutdown(wait=False, cancel_futures=True)
@@ -185,6 +190,10 @@ class AsyncPool(BasePool):
         self._drain_until = self._drained_by() if self._told_to_stop == 1 else time.monotonic()
         # the hub may sleep for a second yet; only the loop's thread may wake it from here
         self._loop.call(self._mailbox.wake)
+
+    def _ready(self, **_: Any) -> None:
+        for resident in self._residents:
+            self._loop.begin(resident.serve())
 
     def _loop_lost(self) -> None:
         """The loop is gone, and every stream with it: this process must not go on looking healthy."""
