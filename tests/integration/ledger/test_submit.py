@@ -148,10 +148,32 @@ def test_parallel_takes_no_turn(world: World) -> None:
 def test_submit_repairs_a_turn_that_vanished(world: World) -> None:
     lost, waiting = world.submit(), world.submit()
     world.raw.delete(world.keys.job("s1", lost.job_id))
-    new = world.submit()
+    again = ChatJob(messages="Hi", session_id="s1")
+    new = world.ledger.submit(again)
     assert new.dispatch == Dispatch("s1", waiting.job_id, "palaver.resume")
     assert world.ledger.snapshot("s1").active == waiting.job_id
     assert world.due(waiting) is not None
+    before = world.dump()
+    assert world.ledger.submit(again) == new
+    assert world.dump() == before
+    world.claim(waiting)
+    world.finish(waiting)
+    world.claim(new)
+    finished = world.finish(new)
+    assert finished.dispatch is None
+    assert world.finish(new) == finished
+
+
+def test_a_session_that_was_lost_gets_a_time_to_live_again(world: World) -> None:
+    job, side = world.submit(), world.submit(on_busy="parallel")
+    for running in (job, side):
+        world.claim(running)
+    world.raw.delete(world.keys.session("s1"))
+    world.append(job, "a")
+    assert world.seconds_to_live(world.keys.session("s1")) > 3500
+    world.raw.delete(world.keys.session("s1"))
+    world.finish(side)
+    assert world.ledger.seq("s1") == len(world.events()) == 4
 
 
 def test_a_job_with_run_at_waits_outside_the_line(world: World) -> None:

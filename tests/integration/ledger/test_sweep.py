@@ -102,6 +102,18 @@ def test_an_expired_lease_is_freed_and_the_zombie_fenced(swept: World, alive: bo
     assert (again.attempt, again.text) == (2, "half")
 
 
+def test_a_cancel_that_its_worker_did_not_live_to_see_is_done(swept: World) -> None:
+    job = swept.submit()
+    swept.claim(job)
+    swept.append(job, "half")
+    swept.ledger.cancel("s1", job.job_id)
+    set_field(swept, job, "lease", 1)
+    make_due(swept, job)
+    assert sweep(swept).ended == 1
+    view = swept.ledger.job(job.job_id)
+    assert (view.status, view.text) == (Status.CANCELLED, "half")
+
+
 def test_after_a_pause_expired_leases_are_extended_once(world: World) -> None:
     job = world.submit()
     world.claim(job, lease=EXPIRED)

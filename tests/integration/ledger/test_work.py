@@ -299,6 +299,14 @@ def test_the_history_is_capped(world: World) -> None:
     assert (len(kept), kept[0], kept[-1]) == (1_000, b"200", b"1199")
 
 
+def test_the_last_entry_of_due_has_a_time_to_live_too(world: World) -> None:
+    job = world.submit()
+    world.raw.delete(world.keys.due)
+    world.claim(job)
+    assert world.due(job) is not None
+    assert world.seconds_to_live(world.keys.due) > 300 * 24 * 3600
+
+
 def test_released_at_once_goes_to_the_queue_of_takeovers(world: World) -> None:
     job, waiting = world.submit(), world.submit()
     world.claim(job)

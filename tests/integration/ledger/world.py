@@ -166,7 +166,7 @@ class World:
             case b"list":
                 return self.raw.lrange(key, 0, -1)
             case b"zset":
-                return self.raw.zrange(key, 0, -1)  # scores are hints
+                return set(self.raw.zrange(key, 0, -1))  # scores are hints
             case b"stream":
                 return self.raw.xrange(key)
         return self.raw.get(key)

@@ -35,6 +35,8 @@ end
 local function emit(jid, attempt, inner)
   local seq = tonumber(redis.call('HGET', session, 'seq') or 0) + 1
   seq = write(seq, head(jid, attempt), inner)
-  redis.call('HSET', session, 'seq', seq)
+  if redis.call('HSET', session, 'seq', seq) == 1 and redis.call('PTTL', session) < 0 then
+    redis.call('PEXPIRE', session, math.max(redis.call('PTTL', events), 3600000))
+  end
   return seq
 end

@@ -26,7 +26,7 @@ local stamp = clock[1] .. string.format('.%06d', tonumber(clock[2]))
 local seq = tonumber(redis.call('HGET', session, 'seq') or 0)
 local heading = head(jid, ARGV[3])
 for i = 9, #ARGV do seq = write(seq + 1, heading, ARGV[i]) end
-redis.call('HSET', session, 'seq', seq)
+if redis.call('HSET', session, 'seq', seq) == 1 then redis.call('PEXPIRE', session, redis.call('PTTL', job)) end
 redis.call('HSET', job, 'pseq', last)
 if ARGV[6] == '1' then redis.call('DEL', job .. ':text', job .. ':reasoning') end
 

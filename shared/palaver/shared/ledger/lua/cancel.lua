@@ -11,11 +11,12 @@ local job = base .. ':job:' .. jid
 -- include log
 -- include turns
 -- include end
+-- include next
 local status = redis.call('HGET', job, 'status')
 if not status then return {'gone'} end
 if status ~= 'queued' and status ~= 'running' then
-  local next_job = redis.call('HGET', job, 'next')
-  return {'ok', status, next_job or '', next_job and RESUME or '', now}
+  local next_job, queue = successor(job)
+  return {'ok', status, next_job, queue, now}
 end
 if is_held(job) then
   ask(jid, ARGV[8])

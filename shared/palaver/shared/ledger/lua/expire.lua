@@ -11,10 +11,12 @@ local job = base .. ':job:' .. jid
 -- include log
 -- include turns
 -- include end
-local state = redis.call('HMGET', job, 'status', 'deadline', 'next')
+-- include next
+local state = redis.call('HMGET', job, 'status', 'deadline')
 if not state[1] then return {'gone'} end
 if state[1] ~= 'queued' and state[1] ~= 'running' then
-  return {'ok', state[1], state[3] or '', state[3] and RESUME or '', now}
+  local next_job, queue = successor(job)
+  return {'ok', state[1], next_job, queue, now}
 end
 if tonumber(state[2]) > now then return {'early', state[1], tonumber(state[2]) - now} end
 if is_held(job) then

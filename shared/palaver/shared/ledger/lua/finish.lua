@@ -9,10 +9,12 @@ local base, sid, jid, attempt = KEYS[1], ARGV[1], ARGV[2], ARGV[8]
 local job = base .. ':job:' .. jid
 -- include fence
 -- include clock
+-- include next
 if verdict then
   if verdict[1] ~= 'ended' or fence[3] ~= attempt then return verdict end
-  local first = redis.call('HMGET', job, 'done', 'next')
-  return {'ok', fence[1], tonumber(string.match(first[1], '%d+$')), first[2] or '', first[2] and 'palaver.resume' or '', now}
+  local seq = string.match(redis.call('HGET', job, 'done'), '%d+$')
+  local next_job, queue = successor(job)
+  return {'ok', fence[1], tonumber(seq), next_job, queue, now}
 end
 -- include retention
 -- include ttl

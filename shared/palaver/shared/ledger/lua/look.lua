@@ -56,6 +56,8 @@ local function free_lease()
     redis.call('HSET', job, 'lease', int(lease))
     return reply('ok', lease)
   end
+  local mode = redis.call('HGET', job, 'cancel')
+  if mode and mode ~= 'expire' then return finished('cancelled', ARGV[15]) end
   if ARGV[10] == '' then return reply('unsure', now, '', '', state[12]) end
   if ARGV[10] == 'dead' then
     -- The first event of an attempt only says that it began; anything more is progress.

@@ -21,7 +21,7 @@ from palaver.shared.ledger.operation import (
     text,
 )
 from palaver.shared.ledger.operations.ending import error_json
-from palaver.shared.ledger.operations.verdicts import RESEND_AFTER_MS, accepted, dispatch_in, is_ok, resend_at
+from palaver.shared.ledger.operations.verdicts import RESEND_AFTER_MS, accepted, dispatch_in, is_ok, look_at
 from palaver.shared.ledger.replies import Refused, Submitted
 from palaver.shared.ledger.scripts import load
 from palaver.shared.names import queue_for, session_for
@@ -146,7 +146,7 @@ def _after_submit(keys: Keys, session_id: str, job_id: str, raw: Any) -> tuple[C
         return () if text(raw[0]) == "conflict" and text(raw[1]) == job_id else forget
     commands = forget if text(raw[1]) != job_id else ()
     if raw[6] and text(raw[6]) != job_id:
-        commands = (*commands, resend_at(keys, session_id, text(raw[6]), int(raw[8]) + RESEND_AFTER_MS))
+        commands = (*commands, *look_at(keys, session_id, text(raw[6]), int(raw[8]) + RESEND_AFTER_MS))
     return commands
 
 

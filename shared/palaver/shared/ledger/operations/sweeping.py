@@ -16,7 +16,7 @@ from palaver.shared.ledger.operation import (
     text,
 )
 from palaver.shared.ledger.operations.ending import error_json
-from palaver.shared.ledger.operations.verdicts import RESEND_AFTER_MS, dispatch_in, resend_at
+from palaver.shared.ledger.operations.verdicts import RESEND_AFTER_MS, dispatch_in, look_at
 from palaver.shared.ledger.replies import Due, Looked, SweepTurn
 from palaver.shared.ledger.scripts import load
 
@@ -87,7 +87,7 @@ def look(
     def after(raw: Any) -> tuple[Command, ...]:
         if not raw[3] or text(raw[3]) == job_id:
             return ()
-        return (resend_at(keys, session_id, text(raw[3]), int(raw[1]) + RESEND_AFTER_MS),)
+        return look_at(keys, session_id, text(raw[3]), int(raw[1]) + RESEND_AFTER_MS)
 
     args: tuple[Argument, ...] = (
         *(session_id, job_id),

@@ -12,7 +12,7 @@ from palaver.shared.errors import (
     SequenceGapError,
 )
 from palaver.shared.ledger.keys import Keys, due_member
-from palaver.shared.ledger.operation import Argument, Command, Retention, milliseconds, reply_error, text
+from palaver.shared.ledger.operation import Command, Retention, milliseconds, reply_error, text
 from palaver.shared.ledger.replies import Dispatch
 
 RESEND_AFTER_MS = 5_000
@@ -52,9 +52,17 @@ def dispatch_in(session_id: str, job_id: bytes | str, queue: bytes | str) -> Dis
     return Dispatch(session_id, text(job_id), text(queue)) if job_id else None
 
 
-def resend_at(keys: Keys, session_id: str, job_id: str, milliseconds: Argument) -> Command:
+DUE_SECONDS = 400 * 24 * 3600
+"""Far above any deadline and run_at in use: `due` lives while somebody submits or sweeps at least yearly."""
+
+
+def look_at(keys: Keys, session_id: str, job_id: str, time_ms: int) -> tuple[Command, ...]:
     """A sweeper is to look at the job then."""
-    return Command("ZADD", keys.due, milliseconds, due_member(session_id, job_id))
+    return (
+        Command("ZADD", keys.due, time_ms, due_member(session_id, job_id)),
+        # The entry may be the only one, and its set new.
+        Command("EXPIRE", keys.due, DUE_SECONDS),
+    )
 
 
 def due_after_end(
@@ -64,10 +72,9 @@ def due_after_end(
 
     its successor is watched before it is forgotten itself, so that a crash between loses none.
     """
-    commands = [
+    successor = look_at(keys, session_id, text(next_job), int(now) + RESEND_AFTER_MS) if next_job else ()
+    return (
+        *successor,
         Command("ZREM", keys.due, due_member(session_id, job_id)),
         Command("PEXPIRE", keys.index(job_id), milliseconds(retention.job)),
-    ]
-    if next_job:
-        commands.insert(0, resend_at(keys, session_id, text(next_job), int(now) + RESEND_AFTER_MS))
-    return tuple(commands)
+    )

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from palaver.shared.jobs import Status
-from palaver.shared.ledger.keys import Keys, due_member
+from palaver.shared.ledger.keys import Keys
 from palaver.shared.ledger.operation import Argument, Command, Operation, Retention, milliseconds, text
-from palaver.shared.ledger.operations.verdicts import accepted, dispatch_in, due_after_end, is_ok, resend_at
+from palaver.shared.ledger.operations.verdicts import accepted, dispatch_in, due_after_end, is_ok, look_at
 from palaver.shared.ledger.replies import (
     Appended,
     Claimed,
@@ -55,7 +55,7 @@ def claim(
     def after(raw: Any) -> tuple[Command, ...]:
         if not is_ok(raw):
             return ()
-        return (Command("ZADD", keys.due, int(raw[8]), due_member(session_id, job_id)),)
+        return look_at(keys, session_id, job_id, int(raw[8]))
 
     args: tuple[Argument, ...] = (session_id, job_id, token, worker, milliseconds(lease))
     return Operation(
@@ -192,7 +192,7 @@ def release(
         return Released(dispatch=Dispatch(session_id, job_id, queue) if queue else None)
 
     def after(raw: Any) -> tuple[Command, ...]:
-        return (resend_at(keys, session_id, job_id, int(raw[2])),) if is_ok(raw) else ()
+        return look_at(keys, session_id, job_id, int(raw[2])) if is_ok(raw) else ()
 
     args: tuple[Argument, ...] = (session_id, job_id, attempt, milliseconds(resume_at) if resume_at else 0)
     return Operation(
