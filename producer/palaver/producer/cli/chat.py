@@ -1,6 +1,7 @@
 """`palaver chat`: one job, from the terminal and back to it."""
 
 import contextlib
+import shutil
 import signal
 import sys
 import threading
@@ -16,13 +17,16 @@ from palaver.shared.errors import PalaverError
 from palaver.shared.events import AnyEvent
 from palaver.shared.jobs import Status
 
+PATIENCE = 5.0  # seconds without a sign of a worker, before the user is told
+
 
 def run(message: str, *, model: str | None, session: str | None, system: str | None, as_json: bool) -> int:
     """Submit, show what comes back, return 0 for a completed job and 1 for any other end."""
     text = sys.stdin.read() if message == "-" else message
     with Client() as client:
-        view = _View(as_json=as_json)
+        begun = time.monotonic()
         handle = client.submit(text, model=model, session_id=session, system=system)
+        view = _View(begun, as_json=as_json)
         with _interrupt_cancels(handle, view):
             for event in handle.events():
                 view.show(event)
@@ -32,17 +36,22 @@ def run(message: str, *, model: str | None, session: str | None, system: str | N
 class _View:
     """What one job's events become: a live terminal, one text for a pipe, or JSON lines."""
 
-    def __init__(self, *, as_json: bool) -> None:
+    def __init__(self, begun: float, *, as_json: bool) -> None:
         self._as_json = as_json
         self._live = live()
         self._transcript = Transcript()
         self._state = Accumulator()
-        self._begun = time.monotonic()
+        self._begun = begun
         self._first: float | None = None
+        self._patience = threading.Timer(PATIENCE, self.aside, ["no worker has taken it yet: palaver status"])
+        self._patience.daemon = True
+        self._patience.start()
 
     def show(self, event: AnyEvent) -> None:
         """Take the next event."""
         self._state.feed(event)
+        if event.type != "job_queued":
+            self._patience.cancel()
         if self._first is None and (self._state.text or self._state.reasoning):
             self._first = time.monotonic() - self._begun
         if self._as_json:
@@ -78,14 +87,17 @@ class _View:
         first = f"first token {seconds(self._first)}" if self._first is not None else ""
         took = f"{seconds(time.monotonic() - self._begun)} in all"
         tokens = describe_usage(self._state.usage)
-        return " · ".join(
-            filter(None, (one_line(model), tokens, first, took, f"session {handle.session_id}"))
-        )
+        told = " · ".join(filter(None, (one_line(model), tokens, first, took)))
+        session = f"session {handle.session_id}"
+        # A made-up session id is long; breaking it would make it hard to copy.
+        fits = len(told) + len(session) + 3 <= shutil.get_terminal_size().columns
+        return f"{told} · {session}" if fits or not self._live else f"{told}\n{session}"
 
 
 @contextlib.contextmanager
 def _interrupt_cancels(handle: JobHandle, view: _View) -> Iterator[None]:
-    """Ctrl-C asks the job to stop while its events go on being shown; a second one leaves at once."""
+    """Ctrl-C asks the job to stop while its events go on being shown; the next one leaves at once."""
+    request: threading.Thread | None = None
 
     def cancel() -> None:
         try:
@@ -94,10 +106,14 @@ def _interrupt_cancels(handle: JobHandle, view: _View) -> Iterator[None]:
             complain(error.message)
 
     def on_interrupt(_number: int, _frame: object) -> None:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        view.aside("cancelling …")
-        # In a thread: the main one may be inside the client at this very moment.
-        threading.Thread(target=cancel, name="cancel", daemon=True).start()
+        nonlocal request
+        if request is None:
+            view.aside("cancelling …")
+            # In a thread: the main one may be inside the client at this very moment.
+            request = threading.Thread(target=cancel, name="cancel", daemon=True)
+            request.start()
+        elif not request.is_alive():  # nobody leaves before the request has been made
+            raise KeyboardInterrupt
 
     before = signal.signal(signal.SIGINT, on_interrupt)
     try:
