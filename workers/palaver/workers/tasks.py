@@ -11,6 +11,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from celery import Celery, Task, shared_task
+from celery.exceptions import InvalidTaskError
 from celery.worker.request import Request
 
 from palaver.shared.errors import ConfigurationError, InternalError, PalaverError, ValidationError
@@ -50,6 +51,8 @@ class DiscreetRequest(Request):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        if not isinstance(self._args, list | tuple) or not isinstance(self._kwargs, dict):
+            raise InvalidTaskError("arguments are a list and a mapping")
         address = _address(self._args, self._kwargs)
         self._argsrepr = HIDDEN if address is None else repr(address)
         self._kwargsrepr = "{}"

@@ -1,0 +1,180 @@
+"""Workers side by side, coming, going, and finding nobody there."""
+
+import json
+import re
+import signal
+import time
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import redis
+from pytest_celery import CeleryTestSetup  # type: ignore[import-untyped]
+
+from palaver.producer import Client
+from palaver.shared.jobs import Status
+from palaver.shared.settings import Settings
+from tests.integration.nodes import LocalWorker
+from tests.processes import Processes
+from tests.servers import eventually, free_port
+
+pytestmark = [pytest.mark.redis, pytest.mark.worker]
+
+StartWorker = Callable[..., LocalWorker]
+
+
+def script(words: int, rate: int) -> str:
+    return json.dumps({"n": words, "rate": rate})
+
+
+@pytest.fixture
+def client(celery_setup: CeleryTestSetup) -> Any:
+    settings = Settings(redis_url=celery_setup.broker.container.url)
+    client = Client(settings)
+    yield client
+    client.close()
+
+
+@pytest.fixture
+def ledger(celery_setup: CeleryTestSetup) -> redis.Redis:
+    return redis.Redis.from_url(celery_setup.broker.container.url, decode_responses=True)
+
+
+def received(workers: list[LocalWorker]) -> list[int]:
+    """How many jobs each of them has taken."""
+    return [len(re.findall(r"palaver\.chat\[\S+ received", worker.running.output)) for worker in workers]
+
+
+def shares(workers: list[LocalWorker]) -> list[int]:
+    """How many jobs each of them has run."""
+    return [len(re.findall(r"palaver\.chat\[\S+ succeeded", worker.running.output)) for worker in workers]
+
+
+def test_no_worker_holds_more_than_its_slots_and_a_new_one_takes_the_rest(
+    celery_setup: CeleryTestSetup, start_worker: StartWorker, client: Client
+) -> None:
+    workers = [celery_setup.worker.container, start_worker()]
+    handles = client.submit_many([{"messages": json.dumps({"endless": True, "rate": 1})} for _ in range(60)])
+    assert eventually(lambda: received(workers) == [20, 20])
+    workers.append(start_worker())
+    assert eventually(lambda: received(workers) == [20, 20, 20])
+    for handle in handles:
+        assert handle.cancel() in (Status.CANCELLED, Status.RUNNING)
+    assert eventually(lambda: shares(workers) == [20, 20, 20])
+
+
+def test_two_workers_run_a_fair_share_each(
+    celery_setup: CeleryTestSetup, start_worker: StartWorker, client: Client
+) -> None:
+    workers = [celery_setup.worker.container, start_worker()]
+    handles = client.submit_many([{"messages": script(8, 40)} for _ in range(200)])
+    for handle in handles:
+        handle.result(timeout=60)
+    assert eventually(lambda: sum(shares(workers)) == 200)
+    assert min(shares(workers)) >= 60, shares(workers)
+
+
+class TestOneSlot:
+    @pytest.fixture
+    def worker_options(self) -> tuple[str, ...]:
+        return ("--concurrency", "1", "--without-mingle")
+
+    def test_queues_are_served_in_their_order(
+        self, celery_setup: CeleryTestSetup, client: Client, ledger: redis.Redis
+    ) -> None:
+        blocker = client.submit(script(60, 40))
+        assert eventually(lambda: client.job(blocker.job_id).status == Status.RUNNING)
+        handles = {
+            priority: client.submit("hello", session_id=f"p{priority}", priority=priority)
+            for priority in (0, 5, 9)
+        }
+        resumed = client.submit("hello", session_id="resumed", priority=0)
+        # as a hand-over would: the job's message on the queue of resumed jobs
+        message = ledger.lpop("palaver.low")
+        assert isinstance(message, str)
+        ledger.lpush("palaver.resume", message)
+        for handle in (*handles.values(), resumed):
+            handle.result(timeout=60)
+        worker = celery_setup.worker.container.running
+        order = [line.split("[", 2)[2].split("]")[0] for line in worker.lines if "succeeded" in line][1:]
+        assert order == [resumed.job_id, *(handles[priority].job_id for priority in (9, 5, 0))]
+
+
+def test_a_drained_worker_hands_its_streams_over(
+    celery_setup: CeleryTestSetup, start_worker: StartWorker, client: Client
+) -> None:
+    first = celery_setup.worker.container.running
+    handles = [client.submit(script(200, 50), session_id=f"s{number}") for number in range(3)]
+    assert eventually(lambda: all(handle.status == Status.RUNNING for handle in handles))
+    second = start_worker()
+    first.signal(signal.SIGTERM)
+    first.wait_for("Warm shutdown")
+    first.signal(signal.SIGTERM)
+    assert first.wait(30) == 0
+    assert "destroyed" not in first.output
+    want = "".join(f" w{number}" for number in range(200))
+    for handle in handles:
+        assert handle.result(timeout=60).content == want
+        events = list(handle.events(after=0))
+        assert Counter(event.type for event in events)["stream_end"] == 1
+    assert shares([second]) == [3]
+
+
+def test_a_short_stream_is_not_handed_over(celery_setup: CeleryTestSetup, client: Client) -> None:
+    worker = celery_setup.worker.container.running
+    handle = client.submit(script(60, 40))
+    assert eventually(lambda: handle.status == Status.RUNNING)
+    worker.signal(signal.SIGTERM)
+    assert handle.result(timeout=30).content
+    assert worker.wait(30) == 0
+
+
+def test_a_cold_shutdown_hands_over_too(
+    celery_setup: CeleryTestSetup, start_worker: StartWorker, client: Client
+) -> None:
+    first = celery_setup.worker.container.running
+    handle = client.submit(script(200, 50))
+    assert eventually(lambda: handle.status == Status.RUNNING)
+    first.signal(signal.SIGQUIT)
+    first.wait(30)
+    start_worker()
+    assert handle.result(timeout=60).content == "".join(f" w{number}" for number in range(200))
+
+
+@pytest.mark.parametrize("variable", ["PALAVER_REDIS_URL", "PALAVER_BROKER_URL"])
+def test_nobody_there_is_one_line_and_exit_code_three(
+    processes: Processes, palaver_env: dict[str, str], variable: str
+) -> None:
+    url = f"redis://:sesame@127.0.0.1:{free_port()}/0"
+    worker = processes.python("-m", "palaver.workers", env={**palaver_env, variable: url})
+    began = time.monotonic()
+    assert worker.wait(30) == 3
+    assert time.monotonic() - began < 15
+    (line,) = worker.lines
+    assert url.replace("sesame", "***") in line
+    assert "sesame" not in line
+
+
+def test_wrong_settings_are_one_line(processes: Processes, palaver_env: dict[str, str]) -> None:
+    worker = processes.python("-m", "palaver.workers", env={**palaver_env, "PALAVER_CONCURRENCY": "none"})
+    assert worker.wait(30) == 2
+    (line,) = worker.lines
+    assert "PALAVER_CONCURRENCY" in line
+
+
+def test_wrong_options_are_told(processes: Processes, palaver_env: dict[str, str]) -> None:
+    worker = processes.python("-m", "palaver.workers", "--no-such-option", env=palaver_env)
+    assert worker.wait(30) == 2
+    assert "--no-such-option" in worker.output
+    assert "Traceback" not in worker.output
+
+
+def test_celery_alone_starts_the_right_worker(processes: Processes, palaver_env: dict[str, str]) -> None:
+    words = ("-m", "celery", "-A", "palaver.workers", "worker", "--loglevel", "INFO")
+    worker = processes.python(*words, env=palaver_env)
+    worker.wait_for(r" ready\.$", seconds=60)
+    client = Client(Settings(redis_url=palaver_env["PALAVER_REDIS_URL"]))
+    assert client.submit("hello").result(timeout=30).content == "hello"
+    client.close()
+    assert worker.stop() == 0

@@ -1,0 +1,61 @@
+"""Celery's test architecture on local processes: a broker, Palaver workers, and an app that sends to them."""
+
+from collections.abc import Callable, Iterator
+
+import pytest
+from pytest_celery import CeleryBrokerCluster, CeleryTestWorker, CeleryWorkerCluster, RedisTestBroker  # type: ignore[import-untyped]
+
+from tests.integration.nodes import LocalRedis, LocalWorker
+from tests.processes import Processes
+from tests.servers import RedisServer
+
+StartWorker = Callable[..., LocalWorker]
+
+
+@pytest.fixture
+def celery_broker_cluster(
+    own_redis: Callable[..., RedisServer], processes: Processes
+) -> Iterator[CeleryBrokerCluster]:
+    """One Redis of the test's own: it is the broker and the ledger."""
+    cluster = CeleryBrokerCluster(RedisTestBroker(LocalRedis(own_redis(), processes)))
+    yield cluster
+    cluster.teardown()
+
+
+@pytest.fixture
+def celery_backend_cluster() -> None:
+    """No results: what became of a job stands in the ledger."""
+
+
+@pytest.fixture
+def worker_env(celery_broker_cluster: CeleryBrokerCluster, palaver_env: dict[str, str]) -> dict[str, str]:
+    """Environment of the workers; add to it before `celery_setup` is asked for."""
+    return {**palaver_env, "PALAVER_REDIS_URL": celery_broker_cluster[0].container.url}
+
+
+@pytest.fixture
+def worker_options() -> tuple[str, ...]:
+    """Options of every worker; override it in a test module or class."""
+    return ("--concurrency", "20", "--without-mingle")
+
+
+@pytest.fixture
+def start_worker(
+    processes: Processes, worker_env: dict[str, str], worker_options: tuple[str, ...]
+) -> StartWorker:
+    """Start one more worker, and wait until it consumes."""
+
+    def start(*options: str, **env: str) -> LocalWorker:
+        worker = LocalWorker.launch(processes, {**worker_env, **env}, *worker_options, *options)
+        assert worker.ready()
+        return worker
+
+    return start
+
+
+@pytest.fixture
+def celery_worker_cluster(start_worker: StartWorker) -> Iterator[CeleryWorkerCluster]:
+    """One worker; `start_worker` adds more."""
+    cluster = CeleryWorkerCluster(CeleryTestWorker(start_worker(), app=None))
+    yield cluster
+    cluster.teardown()
