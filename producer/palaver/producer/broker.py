@@ -16,16 +16,17 @@ import threading
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, nullcontext
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import orjson
-from kombu import Connection, Exchange, Producer, Queue
-from kombu.exceptions import KombuError
 
 from palaver.shared.errors import BrokerUnavailableError, ConfigurationError
 from palaver.shared.ledger import Dispatch
 from palaver.shared.names import QUEUES, TASK_CHAT
 from palaver.shared.settings import redacted_url
+
+if TYPE_CHECKING:  # imported at the first connection: a program that only reads never needs it
+    from kombu import Connection, Producer
 
 CONNECT_SECONDS: Final = 2.5
 """Bound of connecting and of every answer; with the rest of a submit it stays under 3 seconds."""
@@ -160,13 +161,16 @@ class _Link:
         self._used = time.monotonic()
 
     def _errors(self) -> tuple[type[BaseException], ...]:
-        own = (KombuError, OSError)
+        from kombu.exceptions import KombuError
+
         if self._connection is None:
-            return own
-        return (*own, *self._connection.connection_errors, *self._connection.channel_errors)
+            return (KombuError, OSError)
+        return (KombuError, OSError, *self._connection.connection_errors, *self._connection.channel_errors)
 
     def _connected(self) -> Producer:
         if self._producer is None:
+            from kombu import Producer
+
             self._connection = _connection(self._url)
             self._connection.ensure_connection(max_retries=0)
             self._producer = Producer(_frugal(self._connection.channel()), auto_declare=False)
@@ -174,6 +178,8 @@ class _Link:
         return self._producer
 
     def _declare(self) -> dict[str, int]:
+        from kombu import Exchange, Queue
+
         channel: Any = self._connected().channel
         lengths = {}
         for name in QUEUES:
@@ -227,6 +233,8 @@ def _frugal(channel: Any) -> Any:
 
 
 def _connection(url: str) -> Connection:
+    from kombu import Connection
+
     options = {"socket_connect_timeout": CONNECT_SECONDS, "socket_timeout": CONNECT_SECONDS, "max_retries": 0}
     if url.startswith("amqp"):
         options = {"read_timeout": CONNECT_SECONDS, "write_timeout": CONNECT_SECONDS, "max_retries": 0}
