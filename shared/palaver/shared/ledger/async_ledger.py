@@ -3,6 +3,7 @@
 `SyncLedger` is its twin; what both do is in `exchange` and `operations`.
 """
 
+import asyncio
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any, Self
 
@@ -168,10 +169,16 @@ class AsyncLedger:
         return await self._drive(conversation)
 
     async def _drive(self, conversation: Exchange[R]) -> R:
+        task = asyncio.current_task()
+        asked = task.cancelling() if task else 0
         try:
             words = next(conversation)
             while True:
-                words = conversation.send(await self._send(words))
+                replies = await self._send(words)
+                # redis-py sends under asyncio.wait_for, which in Python 3.11 can swallow a cancellation.
+                if task and task.cancelling() > asked:
+                    raise asyncio.CancelledError
+                words = conversation.send(replies)
         except StopIteration as stop:
             return stop.value  # type: ignore[no-any-return]
 
