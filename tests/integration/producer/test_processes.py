@@ -1,0 +1,149 @@
+"""A client in programs as they are: that fork, that are interrupted, that end in the middle of an answer."""
+
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from textwrap import dedent
+
+import pytest
+
+from palaver.producer import Client, JobHandle
+from palaver.shared.ledger import Keys
+from palaver.shared.settings import Settings
+from tests.integration.producer.stand_in import StandIn
+from tests.processes import Processes, Running
+from tests.servers import RedisServer, eventually
+
+WorkOn = Callable[[JobHandle], StandIn]
+Run = Callable[..., Running]
+
+
+@pytest.fixture
+def run(processes: Processes, settings: Settings, tmp_path: Path) -> Run:
+    """Run a program with a `client` and the job's `handle`; any warning of the interpreter is an error."""
+
+    def start(handle: JobHandle, program: str) -> Running:
+        script = tmp_path / "program.py"
+        head = f"""
+            import os, sys
+            from palaver.producer import Client
+            client = Client()
+            handle = client.job({handle.job_id!r})
+        """
+        script.write_text(dedent(head) + dedent(program))
+        env = {"PALAVER_REDIS_URL": settings.redis_url, "PALAVER_NAMESPACE": settings.namespace}
+        return processes.python("-W", "error", str(script), env=env)
+
+    return start
+
+
+def test_a_program_that_ends_in_the_middle_of_an_answer_ends_quietly(
+    client: Client, run: Run, work_on: WorkOn
+) -> None:
+    handle = client.submit("x")
+    work_on(handle).start()
+    running = run(handle, "reading = handle.events(); print(next(reading).type, next(reading).type)")
+    assert running.wait() == 0
+    running.drained()
+    assert running.lines == ["job_queued stream_start"]
+
+
+def test_a_reading_that_nobody_holds_gives_up_its_subscription(
+    client: Client, settings: Settings, work_on: WorkOn, redis_server: RedisServer
+) -> None:
+    handle = client.submit("x")
+    worker = work_on(handle)
+    worker.start()
+    reading = handle.events()
+    first = [next(reading), next(reading)]
+    worker.say("a")
+    first.append(next(reading))
+    channel = Keys(settings.namespace).channel(handle.session_id).encode()
+    with redis_server.client() as redis:
+        assert redis.pubsub_channels() == [channel]
+        del reading
+        assert eventually(lambda: redis.pubsub_channels() == [])
+
+
+def test_ctrl_c_ends_a_wait(client: Client, run: Run, redis_server: RedisServer) -> None:
+    handle = client.submit("x")
+    running = run(
+        handle,
+        """
+        try:
+            handle.result()
+        except KeyboardInterrupt:
+            print("interrupted")
+        """,
+    )
+    with redis_server.client() as redis:
+        assert eventually(redis.pubsub_channels)
+    running.signal(signal.SIGINT)
+    assert running.wait(10) == 0
+    running.drained()
+    assert running.lines == ["interrupted"]
+
+
+def test_ctrl_c_ends_a_loop_and_the_job_goes_on(client: Client, run: Run, work_on: WorkOn) -> None:
+    handle = client.submit("x")
+    worker = work_on(handle)
+    worker.start()
+    worker.say("a")
+    running = run(
+        handle,
+        """
+        try:
+            for chunk in handle:
+                print(chunk.delta, flush=True)
+        except KeyboardInterrupt:
+            print("interrupted", handle.status)
+        """,
+    )
+    running.wait_for("^a$")
+    running.signal(signal.SIGINT)
+    assert running.wait(10) == 0
+    running.drained()
+    assert running.lines == ["a", "interrupted running"]
+
+
+def test_after_a_fork_parent_and_child_both_read_on_and_submit(
+    client: Client, run: Run, work_on: WorkOn
+) -> None:
+    handle = client.submit("x")
+    worker = work_on(handle)
+    worker.start()
+    worker.say("a")
+    running = run(
+        handle,
+        """
+        def say(*words):  # in one write: two processes share this output
+            os.write(1, " ".join(words).encode() + b"\\n")
+
+        reading = handle.events()
+        text = [next(reading), next(reading), next(reading)][-1].data.delta
+        child = os.fork()
+        who = "parent" if child else "child"
+        say(who, "reads")
+        text += "".join(event.data.delta for event in reading if event.type == "text_chunk")
+        client.submit("y", job_id=who)
+        say(who, text, handle.result().content)
+        if child:
+            sys.exit(os.waitpid(child, 0)[1])
+        """,
+    )
+    running.wait_for("parent reads")
+    running.wait_for("child reads")
+    worker.say("b")
+    worker.complete()
+    assert running.wait(30) == 0
+    running.drained()
+    assert sorted(running.lines) == ["child ab ab", "child reads", "parent ab ab", "parent reads"]
+    assert [client.job(who).status for who in ("parent", "child")] == ["queued", "queued"]
+
+
+def test_importing_the_producer_costs_no_client_library(processes: Processes) -> None:
+    program = "import sys, palaver.producer; print(sorted({'redis', 'kombu', 'pydantic'} & set(sys.modules)))"
+    running = processes.python("-c", program)
+    assert running.wait() == 0
+    running.drained()
+    assert running.lines == ["[]"]
