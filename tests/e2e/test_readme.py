@@ -1,0 +1,87 @@
+"""The README as a newcomer takes it: its snippets run as printed and do what it says."""
+
+import json
+import re
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from tests.processes import ROOT, Processes, Running
+from tests.servers import RedisServer, missing
+
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def snippet(language: str) -> str:
+    """The only block of that language."""
+    (found,) = re.findall(rf"^```{language}\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+    return str(found)
+
+
+def program(name: str) -> str:
+    path = shutil.which(name)
+    if path is None:
+        missing(f"no {name} on this machine")
+    return path
+
+
+def test_the_snippets_are_as_short_as_promised() -> None:
+    assert len([line for line in snippet("python").splitlines() if line.strip()]) <= 15
+    assert len(snippet("js").splitlines()) <= 12
+
+
+def test_a_producer_and_three_readers(
+    redis_server: RedisServer,
+    worker: Callable[..., Running],
+    processes: Processes,
+    palaver_env: dict[str, str],
+    tmp_path: Path,
+) -> None:
+    """Python hands in a job and reads it; redis-cli listens; JavaScript comes before, redis-cli after."""
+    worker()
+    redis_cli = [program("redis-cli"), "-p", str(redis_server.port)]
+    script = tmp_path / "reader.js"
+    script.write_text(snippet("js").replace("6379", str(redis_server.port)))
+    subscribe, everything, later = (
+        [word.strip("'") for word in line.split()[1:]] for line in snippet("sh").splitlines()
+    )
+
+    early = processes.start((program("node"), script, "s1"), name="node")
+    live = processes.start((*redis_cli, *subscribe), name="subscribe")
+    live.wait_for("subscribe")
+    producer = processes.start((sys.executable, "-c", snippet("python")), name="producer", env=palaver_env)
+
+    assert producer.wait() == 0, producer.output
+    assert "The quick brown fox" in producer.output
+    assert "job_queued" in producer.output
+    assert "stream_end" in producer.lines[-1]
+    assert early.wait() == 0, early.output
+    assert early.wait_for("The quick brown fox")
+    live.wait_for("stream_end")
+
+    whole = processes.start((*redis_cli, *everything), name="log")
+    assert whole.wait() == 0
+    assert events(whole) == events(live)
+    rest = processes.start((*redis_cli, *later), name="rest")
+    assert rest.wait() == 0
+    assert events(rest) == events(whole)[2:]
+
+
+def events(running: Running) -> list[dict[str, object]]:
+    running.drained()
+    return [json.loads(line) for line in running.lines if line.startswith("{")]
+
+
+def test_every_link_leads_somewhere() -> None:
+    for page in ROOT.glob("**/README.md"):
+        if ".venv" in page.parts:
+            continue
+        for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", page.read_text(encoding="utf-8")):
+            assert (page.parent / target).exists(), f"{page.relative_to(ROOT)}: {target}"
+
+
+def test_what_it_says_of_make_is_there() -> None:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    for target in set(re.findall(r"`?\bmake ([a-z]+)\b`?", README)):
+        assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
