@@ -18,7 +18,7 @@ from .strategies import errors as infos
 def tree(root: Any = PalaverError) -> Any:
     yield root
     for child in root.__subclasses__():
-        if child.__module__.startswith("palaver."):
+        if child.__module__.startswith("palaver.shared."):
             yield from tree(child)
 
 
