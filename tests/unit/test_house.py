@@ -28,11 +28,11 @@ BROAD_EXCEPTS: dict[str, str] = {
     "workers/palaver/workers/pool/loop.py:_run": "a loop that crashed must end the process",
     "workers/palaver/workers/pool/mailbox.py:_run": "a faulty signal handler must not end the other streams",
     "workers/palaver/workers/pool/pool.py:_each_resident": "a worker that stops goes on stopping",
+    "workers/palaver/workers/pool/post.py:send": "brokers have errors of their own",
     "workers/palaver/workers/pool/tracer.py:__await__": "hands exceptions on to the greenlet",
     "workers/palaver/workers/pool/tracer.py:wait_for": "hands exceptions on to the coroutine",
     "workers/palaver/workers/runner.py:_work": "a bug must end the job, not its readers",
     "workers/palaver/workers/service.py:_for_ever": "leases must outlive a bug",
-    "workers/palaver/workers/tasks.py:send": "brokers have errors of their own",
 }
 
 

@@ -126,6 +126,29 @@ def test_after_a_pause_expired_leases_are_extended_once(world: World) -> None:
     assert sweep(world).dispatches == [Dispatch("s1", job.job_id, RESUME)]
 
 
+def test_a_pause_between_a_sweep_and_its_look_frees_no_lease(swept: World) -> None:
+    job = swept.submit()
+    swept.claim(job, lease=EXPIRED)
+    look = operations.look(
+        swept.keys,
+        "s1",
+        job.job_id,
+        retention=swept.ledger.retention,
+        lease=10,
+        extend_after=swept.time() - 1,
+    )
+    assert swept.ledger.run(look).dispatch is None
+    assert swept.ledger.job(job.job_id).held
+
+
+def test_a_sweep_that_found_too_much_goes_on(swept: World) -> None:
+    job = swept.submit()
+    make_due(swept, job)
+    assert swept.ledger.sweep(period=60).looked == 1
+    make_due(swept, job)
+    assert swept.ledger.sweep(period=60, more=True).looked == 1
+
+
 def die(world: World, job: Submitted, attempt: int, *events: str) -> Swept:
     world.claim(job, by=f"t{attempt}", lease=EXPIRED)
     if events:

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import orjson
@@ -323,6 +323,20 @@ async def test_streams_may_finish_while_a_worker_drains(engine: Engine) -> None:
     assert (await running).status is Status.COMPLETED
 
 
+class KeptPost:
+    """A broker whose messages the test reads."""
+
+    def __init__(self) -> None:
+        self.sent: asyncio.Queue[Dispatch] = asyncio.Queue()
+
+    async def send(self, dispatches: Sequence[Dispatch]) -> None:
+        for dispatch in dispatches:
+            self.sent.put_nowait(dispatch)
+
+    async def empty_queues(self) -> Sequence[str]:
+        return [str(queue) for queue in Queue]
+
+
 async def test_a_sweeping_worker_sends_what_was_lost(make_engine: MakeEngine) -> None:
     gone, here = await make_engine(lease_seconds=1, renew_seconds=0.5), await make_engine()
     job = await gone.submit("hello", model="silent/m")
@@ -331,10 +345,10 @@ async def test_a_sweeping_worker_sends_what_was_lost(make_engine: MakeEngine) ->
     await gone.service.close()  # without draining: the lease stays behind
     with pytest.raises(asyncio.CancelledError):
         await running
-    sent: asyncio.Queue[Dispatch] = asyncio.Queue()
-    await here.service.serve(sent.put)
+    post = KeptPost()
+    await here.service.serve(post)
     async with asyncio.timeout(30):
-        dispatch = await sent.get()
+        dispatch = await post.sent.get()
     assert (dispatch.job_id, dispatch.queue) == (job.job_id, Queue.RESUME)
     taken_over = asyncio.create_task(here.run(job))
     await here.said(job)
@@ -344,7 +358,7 @@ async def test_a_sweeping_worker_sends_what_was_lost(make_engine: MakeEngine) ->
 
 async def test_a_worker_is_announced_while_it_is_there(make_engine: MakeEngine) -> None:
     engine = await make_engine()
-    workers = {worker.name: worker.data for worker in await engine.ledger.workers()}
+    workers = {worker.data["name"]: worker.data for worker in await engine.ledger.workers()}
     assert workers["test-0"]["slots"] == engine.service.settings.concurrency
     profiles = {profile.name for profile in await engine.ledger.announced_profiles()}
     assert {"scripted", "slow"} <= profiles

@@ -9,8 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import Awaitable, Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -23,11 +22,11 @@ from kombu import Queue as BrokerQueue
 
 from palaver.shared.errors import BrokerUnavailableError, PalaverError, ServiceUnavailableError
 from palaver.shared.jobs import MAX_DEADLINE
-from palaver.shared.ledger import Dispatch
 from palaver.shared.names import QUEUES, TASK_BATCH, TASK_CHAT, TASK_PROBE, TASK_SUBMIT, Queue
 from palaver.shared.settings import Settings, redacted_url
 from palaver.workers import tasks as tasks  # registers them
 from palaver.workers.pool import AsyncPool
+from palaver.workers.pool.post import Post
 from palaver.workers.service import WorkerService
 
 __all__ = ["app", "check_broker", "install", "run"]
@@ -158,9 +157,10 @@ class ServiceStep(bootsteps.StartStopStep):
         pool = parent.pool
         if not isinstance(pool, AsyncPool):
             raise ImproperlyConfigured("Palaver's tasks need worker_pool = palaver.workers.pool:AsyncPool")
+        post = parent.app.palaver_post = Post(parent.app)
         try:
             service = WorkerService(parent.app.palaver_settings(), name=parent.hostname, slots=pool.slots)
-            pool.add_resident(_Residence(service, partial(tasks.send, parent.app)))
+            pool.add_resident(_Residence(service, post))
         except PalaverError as error:
             logger.critical("%s", error)
             pool.stop()
@@ -176,9 +176,9 @@ class ServiceStep(bootsteps.StartStopStep):
 class _Residence:
     """The service as the pool sees it."""
 
-    def __init__(self, service: WorkerService, send: Callable[[Dispatch], Awaitable[None]]) -> None:
+    def __init__(self, service: WorkerService, post: Post) -> None:
         self._service = service
-        self._send = send
+        self._post = post
 
     async def start(self) -> None:
         await self._service.start(announce=False)
@@ -186,7 +186,7 @@ class _Residence:
     async def serve(self) -> None:
         while True:
             try:
-                return await self._service.serve(self._send)
+                return await self._service.serve(self._post)
             except PalaverError as error:
                 logger.warning("worker.not_announced %s", error.code)
             await asyncio.sleep(RETRY_SECONDS)

@@ -13,15 +13,14 @@ import platform
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from functools import partial
 from typing import Any
 
 import orjson
 
-from palaver.shared.errors import JobCancelledError, PalaverError, ServiceUnavailableError
+from palaver.shared.errors import JobCancelledError, PalaverError
 from palaver.shared.ledger import AsyncLedger, Dispatch, operations
 from palaver.shared.ledger.subscriptions import Signal, Subscriptions
-from palaver.shared.names import Queue
+from palaver.shared.names import Queue, new_token
 from palaver.shared.profiles import Catalog
 from palaver.shared.settings import Settings
 from palaver.workers.http import HttpClient
@@ -31,16 +30,14 @@ from palaver.workers.providers import Provider, create
 from palaver.workers.publisher import Publisher
 from palaver.workers.runner import Outcome, Runner, report
 from palaver.workers.stop import HandOver, Stop, asked_to_end
+from palaver.workers.sweeper import Post, Sweeper
 
 __all__ = ["WorkerService"]
 
 logger = logging.getLogger("palaver.workers.service")
 
-Send = Callable[[Dispatch], Awaitable[None]]
-
-HEARTBEAT_SECONDS = 2.5  # a sweep takes a worker for dead that missed two
-SWEEP_SECONDS = 1.0
-ANNOUNCED_SECONDS = 15.0  # a worker that is silent for so long is not there
+HEARTBEAT = 0.25  # of a lease: a sweep takes a worker for dead that missed two
+ANNOUNCED = 1.5  # of a lease: a worker that is silent for so long is not there
 HAND_OVER_SECONDS = 5.0  # for the jobs that are handed over to be written off
 REST_AFTER_BUG_SECONDS = 1.0
 
@@ -67,7 +64,11 @@ class Providers:
 
 
 class WorkerService:
-    """Runs jobs. `name` is the worker's in every list, `slots` how many jobs it takes at once."""
+    """Runs jobs. `name` is the worker's in every list, `slots` how many jobs it takes at once.
+
+    In the ledger it has the name of this one life, `alias`: a worker that died is not to be taken for the one
+    that was started in its place under the same name.
+    """
 
     def __init__(
         self,
@@ -80,6 +81,7 @@ class WorkerService:
         self.settings = settings
         self.catalog = Catalog.load(settings) if catalog is None else catalog
         self.name = name or f"palaver@{platform.node()}-{os.getpid()}"
+        self.alias = f"{self.name}/{new_token()[:8]}"
         self.slots = settings.concurrency if slots is None else slots
         self.ledger = AsyncLedger(settings)
         self._link = Link(settings.redis_url, connect_seconds=settings.connect_seconds)
@@ -115,14 +117,14 @@ class WorkerService:
         if announce:
             await self.serve()
 
-    async def serve(self, send: Send | None = None) -> None:
-        """Announce the worker, once it consumes. With `send`, which sends a job's message, it also takes its
-        turns at sweeping: what died with another worker, or was never sent, goes on.
+    async def serve(self, post: Post | None = None) -> None:
+        """Announce the worker, once it consumes. With a `post` it also takes its turns at sweeping: what died
+        with another worker, or was never sent, goes on.
         """
         await self._announce()
         self._begin("heartbeat", self._beat)
-        if send is not None:
-            self._begin("sweeps", partial(self._sweep, send))
+        if post is not None:
+            self._begin("sweeps", Sweeper(self.ledger, post).run)
 
     async def run(self, session_id: str, job_id: str) -> Outcome:
         """Run a job that a message named. What it returns may hold a message to send, `Outcome.dispatch`.
@@ -197,7 +199,7 @@ class WorkerService:
             providers=self._providers,
             catalog=self.catalog,
             retention=self.ledger.retention,
-            worker=self.name,
+            worker=self.alias,
             lease_seconds=self.settings.lease_seconds,
             max_document_bytes=self.settings.max_document_bytes,
         )
@@ -230,27 +232,15 @@ class WorkerService:
         except (orjson.JSONDecodeError, KeyError, TypeError):
             logger.warning("worker.notice_ignored", extra={"worker": self.name, "bytes": len(notice)})
 
-    async def _sweep(self, send: Send) -> None:
-        while True:
-            try:
-                swept = await self.ledger.sweep(period=SWEEP_SECONDS)
-            except ServiceUnavailableError as error:
-                logger.warning("worker.not_swept", extra={"worker": self.name, "error": error.type})
-            else:
-                for dispatch in swept.dispatches:
-                    await send(dispatch)
-                if swept.full:
-                    continue
-            await asyncio.sleep(SWEEP_SECONDS)
-
     async def _beat(self) -> None:
         while True:
-            await asyncio.sleep(HEARTBEAT_SECONDS)
+            await asyncio.sleep(self.settings.lease_seconds * HEARTBEAT)
             await self._announce()
 
     async def _announce(self) -> None:
-        keys = self.ledger.keys
+        keys, seconds = self.ledger.keys, self.settings.lease_seconds * ANNOUNCED
         worker = {
+            "name": self.name,
             "pid": os.getpid(),
             "host": platform.node(),
             "running": self.running,
@@ -265,8 +255,8 @@ class WorkerService:
         aliases = {name: {"kind": "alias", "models": models} for name, models in self.catalog.aliases.items()}
         answers = await self._link.run_all(
             [
-                operations.announce(keys.workers, {self.name: worker}, seconds=ANNOUNCED_SECONDS),
-                operations.announce(keys.profiles, profiles | aliases, seconds=ANNOUNCED_SECONDS),
+                operations.announce(keys.workers, {self.alias: worker}, seconds=seconds),
+                operations.announce(keys.profiles, profiles | aliases, seconds=seconds),
             ]
         )
         for problem in filter(None, answers):
@@ -276,7 +266,7 @@ class WorkerService:
         if not self._link.connected:
             return
         try:
-            await self.ledger.query(operations.withdraw(self.ledger.keys.workers, [self.name]))
+            await self.ledger.query(operations.withdraw(self.ledger.keys.workers, [self.alias]))
         except PalaverError as error:
             logger.info("worker.not_withdrawn", extra={"worker": self.name, "error": error.type})
 

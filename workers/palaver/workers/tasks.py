@@ -4,25 +4,23 @@ Messages, events, results and logs show ids, a status and a model, and never wha
 answered: `palaver.submit` is the one message with content, and its request shows none of it.
 """
 
-import asyncio
 import logging
 from collections.abc import Coroutine
-from functools import partial
 from typing import Any, TypeVar
 
-from celery import Celery, Task, shared_task
+from celery import Task, shared_task
 from celery.exceptions import InvalidTaskError
 from celery.worker.request import Request
 
 from palaver.shared.errors import ConfigurationError, InternalError, PalaverError, ValidationError
 from palaver.shared.jobs import Status
-from palaver.shared.ledger import Dispatch
 from palaver.shared.names import TASK_CHAT, TASK_PROBE, TASK_SUBMIT, valid_job_id, valid_session_id
+from palaver.workers.pool.post import Post
 from palaver.workers.runner import Outcome, report
 from palaver.workers.service import WorkerService
 from palaver.workers.submission import accept
 
-__all__ = ["DiscreetRequest", "Door", "JobFailed", "JobRequest", "chat", "probe", "send", "submit"]
+__all__ = ["DiscreetRequest", "Door", "JobFailed", "JobRequest", "chat", "probe", "submit"]
 
 logger = logging.getLogger("palaver.workers.tasks")
 
@@ -91,6 +89,13 @@ class Door(Task[Any, Any]):
             raise ConfigurationError(f"{self.name} needs the worker pool palaver.workers.pool:AsyncPool")
         return service
 
+    @property
+    def post(self) -> Post:
+        """Where the messages of jobs go that are to be run next."""
+        app: Any = self.app  # its step has put it there
+        post: Post = app.palaver_post
+        return post
+
 
 class JobDoor(Door):
     """Base of `palaver.chat`."""
@@ -109,7 +114,7 @@ async def chat(self: JobDoor, *args: Any, **kwargs: Any) -> dict[str, Any]:
         raise JobFailed(ValidationError.code)
     outcome = await _guarded(self.service.run(*address))
     if outcome.dispatch is not None:
-        await send(self.app, outcome.dispatch)
+        await self.post.send([outcome.dispatch])
     return _told(outcome)
 
 
@@ -120,7 +125,7 @@ async def submit(self: Door, *args: Any, **kwargs: Any) -> dict[str, Any]:
     service = self.service
     stored = await _guarded(accept(service.ledger, service.settings, document, key=self.request.id))
     if stored.dispatch is not None:
-        await send(self.app, stored.dispatch)
+        await self.post.send([stored.dispatch])
     return {"job_id": stored.job_id, "session_id": stored.session_id, "status": stored.status}
 
 
@@ -134,25 +139,6 @@ async def probe(self: Door) -> dict[str, Any]:
         "slots": service.slots,
         "profiles": sorted(service.catalog.profiles),
     }
-
-
-async def send(app: Celery, dispatch: Dispatch) -> None:
-    """Send the message of a job that has its turn. It may fail: the ledger knows the job, and a sweep sends
-    again.
-    """
-    message = partial(
-        app.send_task,
-        TASK_CHAT,
-        args=(dispatch.session_id, dispatch.job_id),
-        task_id=dispatch.job_id,
-        queue=str(dispatch.queue),
-        ignore_result=True,
-    )
-    try:
-        # a broker that is slow or gone must not hold the streams of the loop
-        await asyncio.get_running_loop().run_in_executor(None, message)
-    except Exception as error:  # noqa: BLE001 - every transport has errors of its own
-        logger.warning("send.failed %s job %s", type(error).__name__, dispatch.job_id)
 
 
 async def _guarded(work: Coroutine[Any, Any, T]) -> T:

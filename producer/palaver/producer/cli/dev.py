@@ -157,8 +157,9 @@ class Stack:
         def announced() -> bool:
             for worker in ledger.workers():
                 # On a Redis of somebody else's choice there may be other workers.
-                if worker.name == self._worker_name or worker.data.get("pid") == part.process.pid:
-                    self.worker = worker.name
+                name = worker.data.get("name", worker.name)
+                if name == self._worker_name or worker.data.get("pid") == part.process.pid:
+                    self.worker = name
             return bool(self.worker)
 
         if not self._parts.until(announced, seconds=WORKER_STARTS):

@@ -154,10 +154,13 @@ class AsyncLedger:
         """How many jobs have not ended."""
         return await self.query(reading.unended(self.keys))
 
-    async def sweep(self, *, empty_queues: Collection[str] = (), period: float = 1.0) -> Swept:
+    async def sweep(
+        self, *, empty_queues: Collection[str] = (), period: float = 1.0, more: bool = False
+    ) -> Swept:
         """Look at the jobs that are due, unless another process swept in the last `period` seconds.
 
-        The caller sends the dispatches. `empty_queues` are broker queues that hold no message.
+        The caller sends the dispatches. `empty_queues` are broker queues that hold no message; `more` goes on
+        with a sweep that was `full`.
         """
         conversation = sweeping.sweep(
             self.keys,
@@ -165,6 +168,7 @@ class AsyncLedger:
             lease=self.settings.lease_seconds,
             period=period,
             empty_queues=empty_queues,
+            more=more,
         )
         return await self._drive(conversation)
 

@@ -12,6 +12,8 @@ from palaver.shared.ledger.replies import Due, Looked, SweepTurn, Swept
 
 # More than this since the last sweep: Redis, or every sweeper, had stood still.
 _LATE_SECONDS = 3.0
+# Of a lease; a worker that was silent for so long has missed two heartbeats.
+_SILENCE = 0.65
 # An entry without a job: its submit may still be under way.
 _ORPHAN_MS = 60_000
 
@@ -23,16 +25,16 @@ def sweep(
     lease: float,
     period: float = 1.0,
     empty_queues: Collection[str] = (),
-    silence: float = 6.5,
+    more: bool = False,
     limit: int = 1_000,
 ) -> Exchange[Swept]:
     """Look at what is due, unless another process swept less than `period` seconds ago.
 
     `empty_queues` are broker queues without a message: what nobody claimed from them is sent again at once.
-    A worker that has not announced itself for `silence` seconds counts as dead, which must be longer than its
-    heartbeat and shorter than its lease.
+    `more` goes on with a sweep that was `full`. A worker that has not announced itself for two thirds of a
+    lease counts as dead: heartbeats are more frequent than that.
     """
-    turn = yield from exchange.run(sweeping.take_turn(keys, period=period))
+    turn = yield from exchange.run(sweeping.take_turn(keys, period=period, again=more))
     if turn is None:
         return Swept(dispatches=[])
     entries = yield from exchange.query(sweeping.due(keys, time=turn.time, limit=limit))
@@ -42,7 +44,7 @@ def sweep(
     found = yield from look.at(entries)
     unsure = {entry: looked.detail for entry, looked in found.items() if looked.outcome == "unsure"}
     if unsure:
-        live = yield from _live_workers(keys, turn, silence)
+        live = yield from _live_workers(keys, turn, lease * _SILENCE)
         alive = [entry for entry, worker in unsure.items() if worker in live]
         dead = [entry for entry, worker in unsure.items() if worker not in live]
         found.update((yield from look.at(alive, worker="alive")))
@@ -64,7 +66,9 @@ class _Look:
         self, keys: Keys, retention: Retention, lease: float, turn: SweepTurn, empty_queues: tuple[str, ...]
     ) -> None:
         self._keys, self._retention, self._lease = keys, retention, lease
-        self._extend = turn.since_last is None or turn.since_last > _LATE_SECONDS
+        # Redis may also stand still between the beginning of this sweep and one of its looks.
+        late = turn.since_last is None or turn.since_last > _LATE_SECONDS
+        self._extend_after = 0.0 if late else turn.time + _LATE_SECONDS
         self._empty_queues = empty_queues
 
     def at(self, entries: Sequence[Due], *, worker: sweeping.Verdict = "") -> Exchange[dict[Due, Looked]]:
@@ -76,7 +80,7 @@ class _Look:
                 entry.job_id,
                 retention=self._retention,
                 lease=self._lease,
-                extend=self._extend,
+                extend_after=self._extend_after,
                 worker=worker,
                 empty_queues=self._empty_queues,
             )

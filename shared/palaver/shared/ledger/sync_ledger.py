@@ -139,10 +139,11 @@ class SyncLedger:
         """How many jobs have not ended."""
         return self.query(reading.unended(self.keys))
 
-    def sweep(self, *, empty_queues: Collection[str] = (), period: float = 1.0) -> Swept:
+    def sweep(self, *, empty_queues: Collection[str] = (), period: float = 1.0, more: bool = False) -> Swept:
         """Look at the jobs that are due, unless another process swept in the last `period` seconds.
 
-        The caller sends the dispatches. `empty_queues` are broker queues that hold no message.
+        The caller sends the dispatches. `empty_queues` are broker queues that hold no message; `more` goes on
+        with a sweep that was `full`.
         """
         conversation = sweeping.sweep(
             self.keys,
@@ -150,6 +151,7 @@ class SyncLedger:
             lease=self.settings.lease_seconds,
             period=period,
             empty_queues=empty_queues,
+            more=more,
         )
         return self._drive(conversation)
 

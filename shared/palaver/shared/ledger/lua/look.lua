@@ -2,7 +2,8 @@
 -- was given up, enters what waited for its time, repairs the session's turn, has lost messages sent again.
 -- KEYS 1 palaver:{SID}
 -- keys used  every key of the session · NS:control channel
--- ARGV 1 session id · 2 job id · 3-7 retention · 8 '1': Redis may have stood still, extend an expired lease once
+-- ARGV 1 session id · 2 job id · 3-7 retention · 8 ms of Redis time: later than this, Redis has stood still during the
+--      sweep or before it, and an expired lease is extended once
 --      9 lease in ms, for that · 10 'dead', 'alive' or '' (not asked yet): the worker of an expired lease
 --      11 broker queues that are empty, with commas around each · 12 successive deaths that make a job poisoned
 --      13 error of an expired job · 14 of a poisoned one · 15 of one that is interrupted by what enters the line
@@ -18,6 +19,7 @@ local job = base .. ':job:' .. jid
 -- include end
 -- include enter
 local RESEND, LONGEST, IDLE = 5000, 300000, 60000
+local late = now > tonumber(ARGV[8])
 
 local state = redis.call('HMGET', job, 'status', 'holder', 'lease', 'deadline', 'parked', 'resume', 'mode', 'looks',
   'queue', 'deaths', 'pseq', 'worker')
@@ -51,7 +53,7 @@ local function resend(queue)
 end
 
 local function free_lease()
-  if ARGV[8] == '1' then
+  if late then
     local lease = now + tonumber(ARGV[9])
     redis.call('HSET', job, 'lease', int(lease))
     return reply('ok', lease)
@@ -81,7 +83,7 @@ if is_held(job) then
 end
 redis.call('HDEL', job, '_')
 -- Only of a lease one cannot know whether it would have been renewed.
-if deadline <= now and not (state[2] and ARGV[8] == '1') then return finished('expired', ARGV[13]) end
+if deadline <= now and not (state[2] and late) then return finished('expired', ARGV[13]) end
 if state[2] then return free_lease() end
 local due = math.max(tonumber(state[5] or 0), tonumber(state[6] or 0))
 if due > now then return reply('ok', math.min(due, deadline)) end

@@ -1,5 +1,6 @@
 """What sweepers do: take turns, look at one job, settle the entries of `due`."""
 
+import math
 from collections.abc import Collection, Sequence
 from typing import Any, Literal
 
@@ -23,11 +24,16 @@ from palaver.shared.ledger.scripts import load
 POISONED_AFTER = 3
 """Successive deaths of workers, without anything written in between, after which a job is given up."""
 
+_NEVER_MS = 2**53
+
 Verdict = Literal["dead", "alive", ""]
 
 
-def take_turn(keys: Keys, *, period: float) -> Operation[SweepTurn | None]:
-    """The sweepers' turn for `period` seconds; None while somebody else has it. It only saves work."""
+def take_turn(keys: Keys, *, period: float, again: bool = False) -> Operation[SweepTurn | None]:
+    """The sweepers' turn for `period` seconds; None while somebody has it. It only saves work.
+
+    `again` goes on with a turn that the caller has just had.
+    """
 
     def decode(raw: Any) -> SweepTurn | None:
         if isinstance(raw, Exception):
@@ -37,7 +43,8 @@ def take_turn(keys: Keys, *, period: float) -> Operation[SweepTurn | None]:
         since = int(raw[2])
         return SweepTurn(time=int(raw[1]) / 1000, since_last=None if since < 0 else since / 1000)
 
-    return Operation(script=load("sweep"), keys=(keys.sweep,), args=(round(period * 1000),), decode=decode)
+    args: tuple[Argument, ...] = (round(period * 1000), int(again))
+    return Operation(script=load("sweep"), keys=(keys.sweep,), args=args, decode=decode)
 
 
 def due(keys: Keys, *, time: float, limit: int) -> Query[list[Due]]:
@@ -62,15 +69,15 @@ def look(
     *,
     retention: Retention,
     lease: float,
-    extend: bool = False,
+    extend_after: float = math.inf,
     worker: Verdict = "",
     empty_queues: Collection[str] = (),
 ) -> Operation[Looked]:
     """Look at one job and do what is due, see `Looked`.
 
-    `extend` says that Redis may have stood still: an expired lease is extended by `lease` seconds, once.
-    Otherwise it is freed, if `worker` says whether the one that held it is dead or alive; if not, the reply
-    names it.
+    When Redis's time is past `extend_after` seconds, Redis may have stood still: an expired lease is
+    extended by `lease` seconds, once. Otherwise it is freed, if `worker` says whether the one that held it
+    is dead or alive; if not, the reply names it.
     """
 
     def decode(raw: Any) -> Looked:
@@ -92,7 +99,13 @@ def look(
     args: tuple[Argument, ...] = (
         *(session_id, job_id),
         *retention.args(),
-        *(int(extend), milliseconds(lease), worker, f",{','.join(empty_queues)},", POISONED_AFTER),
+        *(
+            _late_after(extend_after),
+            milliseconds(lease),
+            worker,
+            f",{','.join(empty_queues)},",
+            POISONED_AFTER,
+        ),
         error_json(JobExpiredError(job_id=job_id)),
         error_json(JobPoisonedError(job_id=job_id)),
         error_json(JobCancelledError()),
@@ -100,6 +113,10 @@ def look(
     return Operation(
         script=load("look"), keys=(keys.base(session_id),), args=args, decode=decode, after=after
     )
+
+
+def _late_after(seconds: float) -> int:
+    return _NEVER_MS if seconds == math.inf else milliseconds(seconds)
 
 
 def settle(keys: Keys, changes: Sequence[tuple[Due, int | None]]) -> Operation[None]:
