@@ -25,7 +25,7 @@ from palaver.shared.ledger.replies import (
 from palaver.shared.ledger.scripts import Script, load, script_names
 from palaver.shared.ledger.subscriptions import Inbox, Notice, Signal, Subscriptions
 from palaver.shared.ledger.sync_ledger import SyncLedger
-from palaver.shared.ledger.views import Announcement, JobView, LogBounds, Snapshot
+from palaver.shared.ledger.views import Announcement, DeadLetter, JobView, LogBounds, Snapshot
 
 __all__ = [
     "Announcement",
@@ -34,6 +34,7 @@ __all__ = [
     "Cancelled",
     "Claimed",
     "Command",
+    "DeadLetter",
     "Dispatch",
     "Expired",
     "Finished",

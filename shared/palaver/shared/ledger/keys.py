@@ -72,6 +72,11 @@ class Keys:
         return f"{self.namespace}:due"
 
     @property
+    def dead(self) -> str:
+        """The dead letters: jobs that failed or expired, by when they ended."""
+        return f"{self.namespace}:dead"
+
+    @property
     def sweep(self) -> str:
         """Who sweeps, and when the last sweep was."""
         return f"{self.namespace}:sweep"
@@ -98,12 +103,12 @@ class Keys:
 
 
 def due_member(session_id: str, job_id: str) -> str:
-    """A job's entry in `due`. Neither id contains a slash."""
+    """A job's entry in `due` and `dead`. Neither id contains a slash."""
     return f"{session_id}/{job_id}"
 
 
 def parse_due_member(member: bytes | str) -> tuple[str, str]:
-    """(session id, job id) of an entry of `due`."""
+    """(session id, job id) of an entry of `due` or `dead`."""
     text = member.decode() if isinstance(member, bytes) else member
     session_id, _, job_id = text.partition("/")
     return session_id, job_id

@@ -11,13 +11,13 @@ from redis.exceptions import ResponseError
 
 from palaver.shared.errors import ErrorInfo, JobNotFoundError, PalaverError
 from palaver.shared.jobs import ChatJob, fingerprint
-from palaver.shared.ledger import connections, exchange, sweeping
+from palaver.shared.ledger import connections, deadletters, exchange, sweeping
 from palaver.shared.ledger.exchange import Exchange, Words
 from palaver.shared.ledger.keys import Keys
 from palaver.shared.ledger.operation import Operation, Query, R, Retention
-from palaver.shared.ledger.operations import ending, reading, submitting
+from palaver.shared.ledger.operations import dead, ending, reading, submitting
 from palaver.shared.ledger.replies import Cancelled, Expired, Refused, Submitted, Swept
-from palaver.shared.ledger.views import Announcement, JobView, LogBounds, Snapshot
+from palaver.shared.ledger.views import Announcement, DeadLetter, JobView, LogBounds, Snapshot
 from palaver.shared.settings import Settings
 
 
@@ -138,6 +138,14 @@ class SyncLedger:
     def unended(self) -> int:
         """How many jobs have not ended."""
         return self.query(reading.unended(self.keys))
+
+    def dead(self, limit: int | None = None) -> list[DeadLetter]:
+        """Jobs that failed or expired, the latest first: as many as are kept, or `limit`."""
+        return self._drive(deadletters.listing(self.keys, limit=limit))
+
+    def drop_dead(self, entries: Sequence[tuple[str, str]]) -> int:
+        """Take these (session id, job id) out of the dead letters; how many of them were there."""
+        return self.query(dead.drop(self.keys, entries)) if entries else 0
 
     def sweep(self, *, empty_queues: Collection[str] = (), period: float = 1.0, more: bool = False) -> Swept:
         """Look at the jobs that are due, unless another process swept in the last `period` seconds.

@@ -1,6 +1,6 @@
 """What a reader is told about jobs and sessions: snapshots, decoded only as far as somebody looks."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -58,6 +58,34 @@ class JobView:
     def document(self) -> ChatJob | None:
         """The job itself, if it was asked for."""
         return None if self.document_json is None else ChatJob.parse(self.document_json)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeadLetter:
+    """A job that failed or expired, without anything that was asked or answered. Times are Unix seconds."""
+
+    job_id: str
+    session_id: str
+    status: Status
+    model: str  # as it was asked for; a fallback list with commas
+    attempts: int
+    failures: int  # provider errors
+    deaths: int  # of its workers, in succession
+    created: float
+    ended: float
+    age: float  # seconds since it ended, by Redis's clock
+    error_json: bytes | None = field(repr=False)
+
+    @property
+    def error(self) -> ErrorInfo | None:
+        """The last error."""
+        return None if self.error_json is None else ErrorInfo.model_validate_json(self.error_json)
+
+    @property
+    def reason(self) -> str:
+        """The code of the error."""
+        error = self.error
+        return str(self.status) if error is None else error.code
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,6 +168,26 @@ def _view(session_id: str, raw: Sequence[Any], now: int, active: str | None, lin
         response_json=fields.get(b"response"),
         error_json=fields.get(b"error"),
         document_json=fields.get(b"doc"),
+    )
+
+
+def decode_dead_letter(
+    session_id: str, job_id: str, fields: Mapping[str, bytes | None], now: float
+) -> DeadLetter:
+    """A DeadLetter from fields of the hash of an ended job; `now` is Redis's time in seconds."""
+    created, _, ended, _ = (int(word) / 1000 for word in (fields["done"] or b"0 0 0 0").split())
+    return DeadLetter(
+        job_id=job_id,
+        session_id=session_id,
+        status=Status((fields["status"] or b"").decode()),
+        model=(fields["model"] or b"").decode(),
+        attempts=int(fields["attempt"] or 0),
+        failures=int(fields["failures"] or 0),
+        deaths=int(fields["deaths"] or 0),
+        created=created,
+        ended=ended,
+        age=max(0.0, now - ended),
+        error_json=fields["error"],
     )
 
 

@@ -8,10 +8,10 @@ local function quote(text)
   end) .. '"'
 end
 
--- What the job had while it could run, and needs no more.
+-- What the job had while it could run, and needs no more. (`deaths` stays, for whoever asks why it ended.)
 local function strip(job)
   local rounds = tonumber(redis.call('HGET', job, 'rounds') or 0)
-  redis.call('HDEL', job, 'holder', 'token', 'worker', 'lease', 'pseq', 'cancel', 'deaths', 'looks', 'resume',
+  redis.call('HDEL', job, 'holder', 'token', 'worker', 'lease', 'pseq', 'cancel', 'looks', 'resume',
     'parked', 'rounds', 'user', 'hist', 'mode', 'queue', 'next', 'created', 'started', 'deadline')
   for i = 1, rounds do redis.call('HDEL', job, 'round:' .. i) end
 end

@@ -64,8 +64,8 @@ local function free_lease()
   if ARGV[10] == 'dead' then
     -- The first event of an attempt only says that it began; anything more is progress.
     local deaths = tonumber(state[11] or 0) > 1 and 1 or tonumber(state[10] or 0) + 1
-    if deaths >= tonumber(ARGV[12]) then return finished('failed', ARGV[14]) end
     redis.call('HSET', job, 'deaths', deaths)
+    if deaths >= tonumber(ARGV[12]) then return finished('failed', ARGV[14]) end
   end
   redis.call('HDEL', job, 'holder', 'token', 'lease', 'worker', 'looks')
   redis.call('HSET', job, 'resume', 0, 'queue', RESUME)

@@ -6,6 +6,7 @@ from palaver.shared.errors import ErrorInfo, JobCancelledError, JobExpiredError
 from palaver.shared.jobs import Status
 from palaver.shared.ledger.keys import Keys
 from palaver.shared.ledger.operation import Argument, Command, Operation, Retention, text
+from palaver.shared.ledger.operations.dead import bury
 from palaver.shared.ledger.operations.verdicts import accepted, dispatch_in, due_after_end, is_ok
 from palaver.shared.ledger.replies import Cancelled, Expired
 from palaver.shared.ledger.scripts import load
@@ -51,7 +52,13 @@ def expire(keys: Keys, session_id: str, job_id: str, *, retention: Retention) ->
         return Expired(status=Status(text(reply[1])), dispatch=dispatch_in(session_id, reply[2], reply[3]))
 
     def after(raw: Any) -> tuple[Command, ...]:
-        return after_end(keys, session_id, job_id, raw, retention)
+        forget = after_end(keys, session_id, job_id, raw, retention)
+        if not is_ok(raw) or text(raw[1]) != Status.EXPIRED:
+            return forget
+        return (
+            *bury(keys, session_id, job_id, status=Status.EXPIRED, now=int(raw[4]), retention=retention),
+            *forget,
+        )
 
     args: tuple[Argument, ...] = (
         session_id,

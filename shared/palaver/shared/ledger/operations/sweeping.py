@@ -16,6 +16,7 @@ from palaver.shared.ledger.operation import (
     reply_error,
     text,
 )
+from palaver.shared.ledger.operations.dead import bury
 from palaver.shared.ledger.operations.ending import error_json
 from palaver.shared.ledger.operations.verdicts import RESEND_AFTER_MS, dispatch_in, look_at
 from palaver.shared.ledger.replies import Due, Looked, SweepTurn
@@ -92,9 +93,12 @@ def look(
         )
 
     def after(raw: Any) -> tuple[Command, ...]:
-        if not raw[3] or text(raw[3]) == job_id:
-            return ()
-        return look_at(keys, session_id, text(raw[3]), int(raw[1]) + RESEND_AFTER_MS)
+        now, send = int(raw[1]), text(raw[3])
+        status = text(raw[5]) if text(raw[0]) == "ended" else ""
+        return (
+            *(look_at(keys, session_id, send, now + RESEND_AFTER_MS) if send not in ("", job_id) else ()),
+            *bury(keys, session_id, job_id, status=status, now=now, retention=retention),
+        )
 
     args: tuple[Argument, ...] = (
         *(session_id, job_id),

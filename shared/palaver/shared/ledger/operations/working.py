@@ -6,6 +6,7 @@ from typing import Any, Final
 from palaver.shared.jobs import Status
 from palaver.shared.ledger.keys import Keys
 from palaver.shared.ledger.operation import Argument, Command, Operation, Retention, milliseconds, text
+from palaver.shared.ledger.operations.dead import bury
 from palaver.shared.ledger.operations.verdicts import accepted, dispatch_in, due_after_end, is_ok, look_at
 from palaver.shared.ledger.replies import (
     Appended,
@@ -168,7 +169,12 @@ def finish(
         )
 
     def after(raw: Any) -> tuple[Command, ...]:
-        return due_after_end(keys, session_id, job_id, raw[3], raw[5], retention) if is_ok(raw) else ()
+        if not is_ok(raw):
+            return ()
+        return (
+            *bury(keys, session_id, job_id, status=_word(raw[1]), now=int(raw[5]), retention=retention),
+            *due_after_end(keys, session_id, job_id, raw[3], raw[5], retention),
+        )
 
     args: tuple[Argument, ...] = (
         *(session_id, job_id, *retention.args(), attempt, status.value),
