@@ -5,6 +5,7 @@ from typing import assert_type
 from palaver.producer import AsyncClient, AsyncJobHandle, Client, JobHandle
 from palaver.shared.events import AnyEvent
 from palaver.shared.jobs import ChatJob, Status
+from palaver.shared.ledger import DeadLetter
 from palaver.shared.responses import ChatResponse, StreamChunk
 
 
@@ -24,6 +25,8 @@ def blocking(client: Client) -> None:
     assert_type(handle.result(timeout=60), ChatResponse)
     assert_type(handle.cancel(), Status)
     assert_type(client.job(handle.job_id).status, Status)
+    assert_type(client.retry(handle.job_id), JobHandle)
+    assert_type(client.dead(limit=5), list[DeadLetter])
     assert_type(client.submit("Hello", wait=True, timeout=5), ChatResponse)
     assert_type(client.submit_many(["a", {"messages": "b"}, ChatJob(messages=[])]), list[JobHandle])
     client.submit(
@@ -62,5 +65,7 @@ async def with_a_loop(client: AsyncClient) -> None:
         assert_type(await handle.status(), Status)
         assert_type(await handle.cancel(), Status)
         assert_type(await client.job(handle.job_id), AsyncJobHandle)
+        assert_type(await client.retry(handle.job_id), AsyncJobHandle)
+        assert_type(await client.dead(), list[DeadLetter])
         assert_type(await client.submit("Hello", wait=True), ChatResponse)
         assert_type(await client.submit_many(["a"]), list[AsyncJobHandle])

@@ -22,12 +22,13 @@ from palaver.producer.prepare import (
     given,
     own_catalog,
     prepare,
+    prepare_again,
     prepare_many,
 )
 from palaver.producer.reading import Reading
 from palaver.shared.events import AnyEvent
 from palaver.shared.jobs import ChatJob
-from palaver.shared.ledger import AsyncLedger, Dispatch, Submitted
+from palaver.shared.ledger import AsyncLedger, DeadLetter, Dispatch, Submitted
 from palaver.shared.messages import MessagesLike
 from palaver.shared.params import ChatParams
 from palaver.shared.responses import ChatResponse
@@ -99,11 +100,7 @@ class AsyncClient:
     ) -> AsyncJobHandle | ChatResponse:
         """Store a job and tell the workers of it; see `Client.submit`."""
         job = prepare(messages, self.settings, given(fields, model, session_id, params))
-        await self._admit([job])
-        await self._on_thread(self.broker.prepare)
-        submitted = await self.ledger.submit(job)
-        await self.send([submitted.dispatch])
-        handle = self._handle(submitted)
+        handle = await self._submit(job)
         return await handle.result(timeout) if wait else handle
 
     async def submit_many(self, jobs: Iterable[JobLike]) -> list[AsyncJobHandle]:
@@ -120,6 +117,18 @@ class AsyncClient:
         check_job_id(job_id)
         view = await self.ledger.job(job_id)
         return AsyncJobHandle(self, view.session_id, job_id, view.cursor)
+
+    async def retry(self, job_id: str) -> AsyncJobHandle:
+        """Do an ended job again, as a new job in the same session; see `Client.retry`."""
+        check_job_id(job_id)
+        view = await self.ledger.job(job_id, document=True)
+        handle = await self._submit(prepare_again(view, self.settings))
+        await self.ledger.drop_dead([(view.session_id, job_id)])
+        return handle
+
+    async def dead(self, limit: int | None = None) -> list[DeadLetter]:
+        """The dead letters: jobs that failed or expired; see `Client.dead`."""
+        return await self.ledger.dead(limit)
 
     def events(self, session_id: str, after: int = 0) -> AsyncGenerator[AnyEvent, None]:
         """All events of a session with a `seq` above `after`, live and without end."""
@@ -165,6 +174,13 @@ class AsyncClient:
     async def _admit(self, jobs: Iterable[ChatJob]) -> None:
         for _ in self._admission.rounds(jobs):
             self._admission.update(announced(await self.ledger.announced_profiles()))
+
+    async def _submit(self, job: ChatJob) -> AsyncJobHandle:
+        await self._admit([job])
+        await self._on_thread(self.broker.prepare)
+        submitted = await self.ledger.submit(job)
+        await self.send([submitted.dispatch])
+        return self._handle(submitted)
 
     async def _submit_chunk(self, jobs: list[ChatJob]) -> list[AsyncJobHandle]:
         await self._on_thread(self.broker.prepare)

@@ -19,13 +19,14 @@ from palaver.producer.prepare import (
     given,
     own_catalog,
     prepare,
+    prepare_again,
     prepare_many,
 )
 from palaver.producer.reading import BlockingReading, SendNow
 from palaver.shared.errors import BrokerUnavailableError, PalaverError
 from palaver.shared.events import AnyEvent
 from palaver.shared.jobs import ChatJob
-from palaver.shared.ledger import Dispatch, Submitted, SyncLedger
+from palaver.shared.ledger import DeadLetter, Dispatch, Submitted, SyncLedger
 from palaver.shared.messages import MessagesLike
 from palaver.shared.params import ChatParams
 from palaver.shared.responses import ChatResponse
@@ -101,11 +102,7 @@ class Client:
         as usual, with a warning in the log: a worker's sweep sends the message again.
         """
         job = prepare(messages, self.settings, given(fields, model, session_id, params))
-        self._admit([job])
-        self.broker.prepare()
-        submitted = self.ledger.submit(job)
-        self.send([submitted.dispatch])
-        handle = self._handle(submitted)
+        handle = self._submit(job)
         return handle.result(timeout) if wait else handle
 
     def submit_many(self, jobs: Iterable[JobLike]) -> list[JobHandle]:
@@ -128,6 +125,30 @@ class Client:
         check_job_id(job_id)
         view = self.ledger.job(job_id)
         return JobHandle(self, view.session_id, job_id, view.cursor)
+
+    def retry(self, job_id: str) -> JobHandle:
+        """Do an ended job again, as a new job in the same session with `retry_of`.
+
+        The document is the same and the deadline counts anew; the session's history is read as it is then.
+        Repeating the call makes no second job: to go on from a retry that failed, retry that one. The job
+        is no dead letter any more once its successor is stored.
+
+        Raises JobNotFoundError, JobNotFinishedError, JobError (the job was refused, there is nothing to
+        retry), and what `submit` raises.
+        """
+        check_job_id(job_id)
+        view = self.ledger.job(job_id, document=True)
+        handle = self._submit(prepare_again(view, self.settings))
+        self.ledger.drop_dead([(view.session_id, job_id)])
+        return handle
+
+    def dead(self, limit: int | None = None) -> list[DeadLetter]:
+        """The dead letters: jobs that failed or expired, the latest first; at most `limit`.
+
+        They are kept as long as ended jobs (`PALAVER_RETENTION`), the last 10,000. None shows what was asked
+        or answered.
+        """
+        return self.ledger.dead(limit)
 
     def events(self, session_id: str, after: int = 0) -> Generator[AnyEvent, None, None]:
         """All events of a session with a `seq` above `after`, live and without end."""
@@ -156,6 +177,13 @@ class Client:
     def _admit(self, jobs: Iterable[ChatJob]) -> None:
         for _ in self._admission.rounds(jobs):
             self._admission.update(announced(self.ledger.announced_profiles()))
+
+    def _submit(self, job: ChatJob) -> JobHandle:
+        self._admit([job])
+        self.broker.prepare()
+        submitted = self.ledger.submit(job)
+        self.send([submitted.dispatch])
+        return self._handle(submitted)
 
     def _submit_chunk(self, jobs: list[ChatJob]) -> list[JobHandle]:
         self.broker.prepare()

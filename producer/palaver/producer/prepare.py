@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any, Final, Literal, TypedDict
 
 from palaver.shared.document import refuse
-from palaver.shared.errors import ValidationError
+from palaver.shared.errors import JobError, JobNotFinishedError, ValidationError
 from palaver.shared.jobs import CachePolicy, ChatJob, Completion, OnBusy, Timeouts
-from palaver.shared.ledger import Announcement
+from palaver.shared.ledger import Announcement, JobView
 from palaver.shared.messages import MessagesLike
-from palaver.shared.names import valid_job_id, valid_session_id
+from palaver.shared.names import new_job_id, valid_job_id, valid_session_id
 from palaver.shared.params import ChatParams, ReasoningOptions
 from palaver.shared.plain import shape
 from palaver.shared.profiles import Catalog
@@ -83,6 +83,31 @@ def prepare(messages: Any, settings: Settings, fields: Mapping[str, Any]) -> Cha
     if document.get("session_id") is not None:
         document.setdefault("history", "session")
     return ChatJob.parse(document, max_bytes=settings.max_document_bytes)
+
+
+def prepare_again(view: JobView, settings: Settings) -> ChatJob:
+    """The new job that retries this ended one: the same document in the same session.
+
+    Its idempotency key is made of the old job's id, so that a repeated retry finds the job of the first one.
+    A job that once interrupted others now waits for its turn. Raises JobNotFinishedError, and JobError for a
+    job that was refused, of which there is no document.
+    """
+    if not view.status.ended:
+        raise JobNotFinishedError(
+            f"job {view.job_id} is {view.status}; only an ended job can be retried", job_id=view.job_id
+        )
+    if view.document_json is None:
+        raise JobError(f"job {view.job_id} was refused and never stored; submit it anew", job_id=view.job_id)
+    job = ChatJob.parse(view.document_json, max_bytes=settings.max_document_bytes)
+    fields = {
+        "job_id": new_job_id(),
+        "session_id": view.session_id,
+        "retry_of": view.job_id,
+        "idempotency_key": f"retry:{view.job_id}",
+    }
+    if job.on_busy in (OnBusy.INTERRUPT, OnBusy.ROLLBACK):
+        fields["on_busy"] = OnBusy.ENQUEUE
+    return job.model_copy(update=fields)
 
 
 def prepare_many(jobs: Iterable[JobLike], settings: Settings) -> list[ChatJob]:

@@ -49,6 +49,11 @@ def test_as_json_it_is_an_error_document(capsys: pytest.CaptureFixture[str]) -> 
         (["chat", "hi", "--nonsense"], "--nonsense"),
         (["tail", "s1", "--after", "-1"], "--after"),
         (["job", "show"], "see palaver job show --help"),
+        (["job", "retry", "no such id"], "job_id"),
+        (["dead", "retry"], "either jobs or --all"),
+        (["dead", "drop", "0199", "--all"], "either jobs or --all"),
+        (["dead", "drop", "no such id"], "job_id"),
+        (["dead", "list", "--limit", "0"], "--limit"),
         (["schema", "--check", "--write"], "exclude each other"),
     ],
 )
@@ -66,5 +71,5 @@ def test_wrong_usage_is_one_line_and_exit_code_2(
 def test_help_is_shown_without_arguments(capsys: pytest.CaptureFixture[str]) -> None:
     assert main([]) == 0
     out = capsys.readouterr().out
-    for command in ("dev", "worker", "chat", "tail", "job", "status", "schema"):
+    for command in ("dev", "worker", "chat", "tail", "job", "dead", "status", "schema"):
         assert f"\n  {command} " in out

@@ -12,12 +12,16 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-job = typer.Typer(help="Look at a job, or cancel it.", rich_markup_mode=None)
+job = typer.Typer(help="Look at a job, cancel it, or do it again.", rich_markup_mode=None)
 app.add_typer(job, name="job")
+dead = typer.Typer(help="Dead letters: jobs that failed or expired.", rich_markup_mode=None)
+app.add_typer(dead, name="dead")
 
 Json = Annotated[bool, typer.Option("--json", help="JSON on stdout, one document a line.")]
 Port = Annotated[int | None, typer.Option(min=1, max=65535, show_default="a free one")]
 JobId = Annotated[str, typer.Argument(metavar="JOB", help="The job's id.")]
+JobIds = Annotated[list[str] | None, typer.Argument(metavar="JOB…", help="Ids of jobs.", show_default=False)]
+All = Annotated[bool, typer.Option("--all", help="All dead letters.")]
 
 
 @app.command()
@@ -95,6 +99,42 @@ def cancel(job_id: JobId, *, as_json: Json = False) -> int:
     from palaver.producer.cli.jobs import cancel
 
     return cancel(job_id, as_json=as_json)
+
+
+@job.command()
+def retry(job_id: JobId, *, as_json: Json = False) -> int:
+    """Do an ended job again, as a new job in its session. Repeated, it names the same new job."""
+    from palaver.producer.cli.jobs import retry
+
+    return retry([job_id], as_json=as_json)
+
+
+@dead.command("list")
+def list_dead(
+    *,
+    limit: Annotated[int, typer.Option(min=1, help="Show so many, the latest first.")] = 100,
+    as_json: Json = False,
+) -> int:
+    """Jobs that failed or expired: why, and after how much."""
+    from palaver.producer.cli.dead import show
+
+    return show(limit, as_json=as_json)
+
+
+@dead.command("retry")
+def retry_dead(job_ids: JobIds = None, *, everything: All = False, as_json: Json = False) -> int:
+    """Do jobs again, as new jobs in their sessions. One that cannot be stays a dead letter."""
+    from palaver.producer.cli.dead import retry
+
+    return retry(job_ids or [], everything=everything, as_json=as_json)
+
+
+@dead.command("drop")
+def drop_dead(job_ids: JobIds = None, *, everything: All = False, as_json: Json = False) -> int:
+    """Take dead letters off the list. The jobs can be looked at until their time is over."""
+    from palaver.producer.cli.dead import drop
+
+    return drop(job_ids or [], everything=everything, as_json=as_json)
 
 
 @app.command()

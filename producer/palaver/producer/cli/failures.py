@@ -22,9 +22,14 @@ def exit_code(error: Exception) -> int:
     return 2 if isinstance(error, _WRONG_INPUT) else 1
 
 
-def report(error: Exception, *, as_json: bool) -> int:
-    """Say what failed and return the exit code. With `as_json` the line is an ErrorInfo document."""
+def report(error: Exception, *, as_json: bool, about: str = "") -> int:
+    """Say what failed, and with what of several; return the exit code.
+
+    With `as_json` the line is an ErrorInfo document.
+    """
     message = _message(error)
+    if about not in message:
+        message = f"{about}: {message}"
     if as_json:
         info = ErrorInfo.of(error if isinstance(error, PalaverError) else ConfigurationError(message))
         _write(json.dumps({"error": {**info.model_dump(mode="json"), "message": message}}))

@@ -1,13 +1,16 @@
-"""`palaver job show|cancel`."""
+"""`palaver job show|cancel|retry`."""
 
 import contextlib
 import time
+from collections.abc import Collection
 from typing import Any
 
 from palaver.producer import Client
+from palaver.producer.cli.failures import report
 from palaver.producer.cli.terminal import columns, dim, harmless, one_line, seconds, write, write_json
 from palaver.producer.cli.transcript import describe_error, describe_usage
-from palaver.shared.errors import JobError
+from palaver.producer.prepare import check_job_id
+from palaver.shared.errors import JobError, PalaverError, ServiceUnavailableError
 from palaver.shared.ledger import JobView
 
 CANCEL_WAITS = 10.0  # seconds
@@ -37,6 +40,34 @@ def cancel(job_id: str, *, as_json: bool) -> int:
     else:
         write(f"{view.status}\n" if view.status.ended else f"{view.status}, asked to stop\n")
     return 0
+
+
+def retry(job_ids: Collection[str], *, as_json: bool) -> int:
+    """Do jobs again: one line for each, old and new. 1 if there was one that could not be."""
+    for job_id in job_ids:
+        check_job_id(job_id)
+    code = 0
+    with Client() as client:
+        for job_id in job_ids:
+            try:
+                again = client.retry(job_id).view()
+            except ServiceUnavailableError:
+                raise
+            except PalaverError as error:
+                report(error, as_json=as_json, about=job_id)
+                code = 1
+            else:
+                _print_retry(job_id, again, as_json=as_json)
+    return code
+
+
+def _print_retry(job_id: str, again: JobView, *, as_json: bool) -> None:
+    if as_json:
+        ids = {"job_id": again.job_id, "retry_of": job_id, "session_id": again.session_id}
+        write_json({**ids, "status": again.status})
+    else:
+        # Of a repeated retry it says what the first one came to.
+        write(f"{job_id} → {again.job_id}" + (f" ({again.status})" if again.status.ended else "") + "\n")
 
 
 def _document(view: JobView) -> dict[str, Any]:
