@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -30,13 +31,13 @@ WorkOn = Callable[[JobHandle], StandIn]
 def die(client: Client, work_on: WorkOn) -> Callable[..., JobHandle]:
     """Submit a job that fails after the half of its answer."""
 
-    def die(session_id: str = "s1", **fields: object) -> JobHandle:
-        handle = client.submit("the question", session_id=session_id, **fields)  # type: ignore[call-overload]
+    def die(session_id: str = "s1", **fields: Any) -> JobHandle:
+        handle: JobHandle = client.submit("the question", session_id=session_id, **fields)
         worker = work_on(handle)
         worker.start()
         worker.say("half an answer")
         worker.fail(ServerError("the model\nis broken", provider="p", status_code=500))
-        return handle  # type: ignore[no-any-return]
+        return handle
 
     return die
 
@@ -65,7 +66,12 @@ Run = Callable[..., tuple[int, list[str], str]]
 
 
 def test_a_retry_is_a_new_job_with_the_same_document(client: Client, die: Die, work_on: WorkOn) -> None:
-    fields = {"params": {"temperature": 0.2}, "priority": 9, "deadline": 77, "metadata": {"order": 7}}
+    fields: dict[str, Any] = {
+        "params": {"temperature": 0.2},
+        "priority": 9,
+        "deadline": 77,
+        "metadata": {"order": 7},
+    }
     old = die(idempotency_key="mine", **fields)
     began = time.time()
     new = client.retry(old.job_id)
@@ -84,7 +90,7 @@ def test_a_retry_is_a_new_job_with_the_same_document(client: Client, die: Die, w
     # `mine` still names the job that it named.
     assert (
         client.submit("the question", session_id="s1", idempotency_key="mine", **fields).job_id == old.job_id
-    )  # type: ignore[call-overload]
+    )
 
 
 def test_a_repeated_retry_makes_no_second_job(
