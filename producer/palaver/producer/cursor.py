@@ -175,8 +175,7 @@ class LogCursor:
         """Deliver what follows the cursor; False if the log does not go on from what was delivered."""
         for entry in entries:
             if entry.seq > self.seq:
-                unverified = self._verify and self._anchor is not None
-                if unverified or entry.seq > self.seq + 1:  # trimmed
+                if self._unverified or entry.seq > self.seq + 1:  # trimmed
                     return False
                 self._deliver(entry)
                 if self.done:
@@ -186,8 +185,14 @@ class LogCursor:
                     return False
                 self._anchor = entry
                 self._verify = False
+        whole = not self._unverified
         self._verify = False
-        return True
+        return whole
+
+    @property
+    def _unverified(self) -> bool:
+        """The log was to show the entry at the cursor, and has not: it cannot tell whether that is the same."""
+        return self._verify and self._anchor is not None
 
     def _read_from_cursor(self) -> None:
         """Read what follows the cursor, and the entry at it once more."""
