@@ -191,7 +191,7 @@ class LogCursor:
 
     @property
     def _unverified(self) -> bool:
-        """The log was to show the entry at the cursor, and has not: it cannot tell whether that is the same."""
+        """The log was to show the entry at the cursor and has not, so nobody knows whether it is the same."""
         return self._verify and self._anchor is not None
 
     def _read_from_cursor(self) -> None:
