@@ -2,8 +2,9 @@
 
     python -m tests.benchmarks.reader REDIS_PORT JOBS DELTAS
 
-Prints "listening", and one JSON line of figures when JOBS jobs have ended. A plain socket, so that what is
-measured is the worker and Redis, and not a client library.
+Prints "listening", "all live" when every job has written, "first end" when the first has ended, and one
+JSON line of figures when JOBS jobs have ended. A plain socket, so that what is measured is the worker and
+Redis, and not a client library.
 """
 
 import json
@@ -19,9 +20,11 @@ import orjson
 class Figures:
     """What arrived, and how late."""
 
-    def __init__(self, deltas: int) -> None:
+    def __init__(self, jobs: int, deltas: int) -> None:
+        self.jobs = jobs
         self.deltas = deltas
         self.delays: list[int] = []  # nanoseconds from the provider's write
+        self.live: range | None = None  # of the delays: those while every stream was live
         self.sequences: dict[str, int] = {}
         self.words: dict[str, int] = {}
         self.gaps = 0
@@ -38,33 +41,45 @@ class Figures:
                 self.gaps += int(number) != self.words.get(session, 0)
                 self.words[session] = int(number) + 1
                 self.delays.append(now - int(written))
+            if self.live is None and len(self.words) == self.jobs:
+                self.live = range(len(self.delays), sys.maxsize)
+                print("all live", flush=True)
         elif event["type"] == "stream_end":
             status = data["status"]
+            if not self.ended:
+                self.live = range(self.live.start if self.live else len(self.delays), len(self.delays))
+                print(f"first end after {len(self.live)} deltas", flush=True)
             self.ended[status] = self.ended.get(status, 0) + 1
 
     def report(self) -> dict[str, Any]:
-        delays = sorted(self.delays)
-
-        def percentile(part: float) -> float:
-            return round(delays[min(len(delays) - 1, int(len(delays) * part))] / 1e6, 1)
-
+        live = self.live or range(0)
         return {
             "ended": self.ended,
-            "deltas": len(delays),
+            "deltas": len(self.delays),
             "lost_or_out_of_order": self.gaps,
             "incomplete": sum(count != self.deltas for count in self.words.values()),
-            "p50_ms": percentile(0.5),
-            "p95_ms": percentile(0.95),
-            "p99_ms": percentile(0.99),
-            "max_ms": percentile(1.0),
+            "all": percentiles(self.delays),
+            "all_live": percentiles(self.delays[live.start : live.stop]),
         }
+
+
+def percentiles(delays: list[int]) -> dict[str, float]:
+    """Milliseconds of nanoseconds; empty for no delays."""
+    ordered = sorted(delays)
+    if not ordered:
+        return {}
+    parts = {"p50": 0.5, "p95": 0.95, "p99": 0.99, "max": 1.0}
+    return {
+        name: round(ordered[min(len(ordered) - 1, int(len(ordered) * part))] / 1e6, 1)
+        for name, part in parts.items()
+    }
 
 
 def main(port: int, jobs: int, deltas: int) -> None:
     connection = socket.create_connection(("127.0.0.1", port))
     connection.sendall(b"PSUBSCRIBE palaver:{bench-*}\r\n")
     reader = hiredis.Reader()
-    figures = Figures(deltas)
+    figures = Figures(jobs, deltas)
     while sum(figures.ended.values()) < jobs:
         reader.feed(connection.recv(1 << 18))
         now = time.monotonic_ns()

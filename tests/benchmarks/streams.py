@@ -2,16 +2,19 @@
 
     make bench           or: python -m tests.benchmarks.streams [STREAMS [DELTAS [RATE]]]
 
-Provider, worker, Redis and reader are processes of their own. Use an otherwise idle machine: the figures are
-its own as much as the program's. Exit 1 when anything was lost, or p99 is over 100 ms.
+Provider, worker, Redis and reader are processes of their own. Use an otherwise idle machine: the figures
+are its own as much as the program's. "all live" is the time in which every stream is live: after the rush of
+their starts, before the first ends. Exit 1 when anything was lost, or p99 is over 100 ms while all are live.
 """
 
 import json
+import math
 import resource
 import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 from palaver.producer import Client
 from palaver.shared.settings import Settings
@@ -30,7 +33,7 @@ def cpu_seconds(pid: int) -> float:
     return (int(user) + int(system)) / 100
 
 
-def measure(processes: Processes, streams: int, deltas: int, rate: float) -> dict[str, object]:
+def measure(processes: Processes, streams: int, deltas: int, rate: float) -> dict[str, Any]:
     """Run all streams at once; the reader's figures and the worker's CPU."""
     binary = any_redis_binary()
     if binary is None:
@@ -46,21 +49,25 @@ def measure(processes: Processes, streams: int, deltas: int, rate: float) -> dic
     reader = processes.python("-m", "tests.benchmarks.reader", str(redis.port), str(streams), str(deltas))
     reader.wait_for("listening")
 
-    before, begun = cpu_seconds(worker.pid), time.monotonic()
+    begun = time.monotonic()
     question = json.dumps({"n": deltas, "rate": rate})
     jobs = [{"messages": question, "model": "bench/m", "session_id": f"bench-{n}"} for n in range(streams)]
     with Client(Settings(redis_url=redis.url, config=str(config))) as client:
         client.submit_many(jobs)
         submitted = time.monotonic() - begun
-        found = reader.wait_for(r"^\{.*\}$", seconds=120 + deltas / rate)
-    figures: dict[str, object] = json.loads(found[0])
-    figures["submit_s"] = round(submitted, 2)
-    used = cpu_seconds(worker.pid) - before
-    figures["worker_cpu_us_per_delta"] = round(used * 1e6 / (streams * deltas), 1)
+        patience = 120 + deltas / rate
+        reader.wait_for("all live", seconds=patience)
+        started, before = time.monotonic() - begun, cpu_seconds(worker.pid)
+        live = int(reader.wait_for(r"first end after (\d+)", seconds=patience)[1])
+        used = cpu_seconds(worker.pid) - before
+        found = reader.wait_for(r"^\{.*\}$", seconds=patience)
+    figures: dict[str, Any] = json.loads(found[0])
+    figures |= {"submitted_after_s": round(submitted, 2), "all_live_after_s": round(started, 2)}
+    figures["worker_cpu_us_per_delta"] = round(used * 1e6 / live, 1) if live else None
     return figures
 
 
-def main(streams: int = 1000, deltas: int = 200, rate: int = 10) -> int:
+def main(streams: int = 1000, deltas: int = 300, rate: int = 10) -> int:
     """Print the figures; the exit code."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, 4 * streams + 1000)), hard))
@@ -70,10 +77,10 @@ def main(streams: int = 1000, deltas: int = 200, rate: int = 10) -> int:
     for name, value in figures.items():
         print(f"  {name:<24} {value}")
     whole = figures["deltas"] == streams * deltas and not figures["lost_or_out_of_order"]
-    quick = float(str(figures["p99_ms"])) < LIMIT_MS
+    p99 = figures["all_live"].get("p99", math.inf)
     print("nothing lost" if whole else "SOMETHING IS LOST", end="; ")
-    print("p99 is", "under" if quick else "OVER", LIMIT_MS, "ms")
-    return 0 if whole and quick else 1
+    print(f"p99 while all are live: {p99} ms, the bound is {LIMIT_MS}")
+    return 0 if whole and p99 < LIMIT_MS else 1
 
 
 if __name__ == "__main__":
