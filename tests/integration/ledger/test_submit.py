@@ -176,6 +176,12 @@ def test_a_session_that_was_lost_gets_a_time_to_live_again(world: World) -> None
     assert world.ledger.seq("s1") == len(world.events()) == 4
 
 
+def test_the_reply_and_the_event_of_a_job_with_run_at_name_one_position(world: World) -> None:
+    world.submit()
+    later = world.submit(run_at=world.time() + 100)
+    assert world.positions(later) == [later.position] == [1]
+
+
 def test_a_job_with_run_at_waits_outside_the_line(world: World) -> None:
     later = world.submit(run_at=world.time() + 100)
     assert later.dispatch is None

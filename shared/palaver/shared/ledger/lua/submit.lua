@@ -69,15 +69,16 @@ if last[1] then cursor = math.max(cursor, tonumber(string.match(last[1][1], '^%d
 redis.call('HSET', session, 'seq', cursor)
 
 local send, queue
+local position = 0
 if run_at > now then
   redis.call('HSET', job, 'parked', int(run_at))
-  tell(jid, redis.call('LLEN', waiting) + redis.call('HEXISTS', session, 'active'))
+  position = redis.call('LLEN', waiting) + redis.call('HEXISTS', session, 'active')
+  tell(jid, position)
 else
   send, queue = enter(jid, ARGV[10], ARGV[18])
-end
-local position = 0
-if run_at <= now and ARGV[10] ~= 'parallel' and redis.call('HGET', session, 'active') ~= jid then
-  if ARGV[10] == 'interrupt' or ARGV[10] == 'rollback' then position = 1 else position = redis.call('LLEN', waiting) end
+  if ARGV[10] ~= 'parallel' and redis.call('HGET', session, 'active') ~= jid then
+    if ARGV[10] == 'interrupt' or ARGV[10] == 'rollback' then position = 1 else position = redis.call('LLEN', waiting) end
+  end
 end
 redis.call('HSET', job, 'first', cursor .. ' ' .. position)
 if send and send ~= jid then redis.call('HSET', job, 'next', send) end
