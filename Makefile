@@ -7,7 +7,7 @@ TESTS ?=
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check bench schema lock clean
+.PHONY: help setup demo test faults soak check bench schema lock clean
 
 help: ## this list
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## /  make \1\t/' | expand -t 16
@@ -19,6 +19,12 @@ demo: .venv/.ready ## start everything, watch an answer arrive twice, stop every
 
 test: .venv/.test ## the tests; TESTS="tests/unit -k jobs" chooses
 	@$(BIN)/python -m pytest -q -rs -n $(WORKERS) --dist loadgroup $(TESTS)
+
+faults: .venv/.test ## what production does to it, for real: minutes
+	@PALAVER_TEST_PROFILE=ci $(BIN)/python -m pytest -q -rs -n $(WORKERS) --dist loadgroup tests/faults
+
+soak: .venv/.test ## the same for hours
+	@PALAVER_TEST_PROFILE=soak $(BIN)/python -m pytest -q -rs -n $(WORKERS) --dist loadgroup tests/faults
 
 check: .venv/.test ## style, types, the walls between the rooms, stale schemas and locks
 	$(BIN)/ruff check .

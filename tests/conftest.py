@@ -22,8 +22,9 @@ from tests.servers import (
 )
 
 guard.install()
-for _name in [name for name in os.environ if name.startswith("PALAVER_") and name != "PALAVER_TEST_REQUIRE"]:
-    del os.environ[_name]  # what a developer has set must not reach the tests
+for _name in [name for name in os.environ if name.startswith("PALAVER_")]:
+    if not _name.startswith("PALAVER_TEST_"):
+        del os.environ[_name]  # what a developer has set must not reach the tests
 
 _PROCESSES = pytest.StashKey[list[Processes]]()
 

@@ -1,0 +1,200 @@
+"""Calls on the ledger, each with what the model says of it.
+
+A call can be made again as it is, blindly, at any time.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import orjson
+
+from palaver.shared.errors import ErrorInfo, ValidationError
+from palaver.shared.jobs import ChatJob, Status, fingerprint
+from palaver.shared.ledger import Keys, Operation, Retention, operations
+from tests.faults.ledger_model import Model
+
+KEYS: Final = Keys()
+RETENTION: Final = Retention(job=1799.951, log=299.951)
+"""No sum of the machine's other times meets these: nothing vanishes in the millisecond of a call."""
+LEASE: Final = 4_000
+"""ms"""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a job is."""
+
+    session_id: str
+    job_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call: for the scripts, and for the model."""
+
+    name: str
+    place: Place
+    operation: Operation[Any] = field(repr=False)
+    expect: Callable[[Model], Any] = field(repr=False)
+    about: str = ""
+
+
+def submit(job: ChatJob) -> Call:
+    """The job is complete: two equal calls are one submit."""
+    operation = operations.submit(KEYS, job, fingerprint=fingerprint(job), retention=RETENTION)
+    about = f"{job.on_busy} key={job.idempotency_key} {job.messages[0].content} run_at={job.run_at}"
+    place = Place(operations.session_of(job), job.job_id)
+    return Call("submit", place, operation, lambda model: model.submit(job), about)
+
+
+def refuse(at: Place) -> Call:
+    error = ErrorInfo.of(ValidationError("It names no message.", param="messages"))
+    operation = operations.refuse(KEYS, at.session_id, at.job_id, error, retention=RETENTION)
+    return Call("refuse", at, operation, lambda model: model.refuse(at.session_id, at.job_id))
+
+
+def claim(at: Place, *, token: str, worker: str) -> Call:
+    operation = operations.claim(
+        KEYS, at.session_id, at.job_id, token=token, worker=worker, lease=LEASE / 1000
+    )
+    return Call(
+        "claim",
+        at,
+        operation,
+        lambda model: model.claim(at.job_id, token=token, worker=worker, lease=LEASE),
+        token,
+    )
+
+
+def append(at: Place, *, attempt: int, first: int, events: Sequence[dict[str, Any]]) -> Call:
+    """`events` are dicts of `type` and `data`."""
+    parts = {"text_chunk": "", "reasoning_chunk": ""}
+    for event in events:
+        if event["type"] in parts:
+            parts[event["type"]] += event["data"]["delta"]
+    operation = operations.append(
+        KEYS,
+        at.session_id,
+        at.job_id,
+        attempt=attempt,
+        first=first,
+        events=[orjson.dumps(event)[1:-1] for event in events],
+        text=parts["text_chunk"],
+        reasoning=parts["reasoning_chunk"],
+        reset=events[0]["type"] == "stream_start" and events[0]["data"]["offset"] == 0,
+    )
+    return Call(
+        "append",
+        at,
+        operation,
+        lambda model: model.append(at.job_id, attempt=attempt, first=first, events=list(events)),
+        f"attempt={attempt} {first}-{first + len(events) - 1} {events[0]['type']} {parts['text_chunk']!r}",
+    )
+
+
+def renew(at: Place, *, attempt: int) -> Call:
+    operation = operations.renew(KEYS, at.session_id, at.job_id, attempt=attempt, lease=LEASE / 1000)
+    return Call(
+        "renew",
+        at,
+        operation,
+        lambda model: model.renew(at.job_id, attempt=attempt, lease=LEASE),
+        f"attempt={attempt}",
+    )
+
+
+def save_round(at: Place, *, attempt: int, number: int) -> Call:
+    content = b'{"round":%d,"by":%d}' % (number, attempt)
+    return Call(
+        "save_round",
+        at,
+        operations.save_round(
+            KEYS, at.session_id, at.job_id, attempt=attempt, number=number, content=content
+        ),
+        lambda model: model.save_round(at.job_id, attempt=attempt, number=number, content=content),
+        f"attempt={attempt} number={number}",
+    )
+
+
+def note_failures(at: Place, *, attempt: int, failures: int) -> Call:
+    return Call(
+        "note_failures",
+        at,
+        operations.note_failures(KEYS, at.session_id, at.job_id, attempt=attempt, failures=failures),
+        lambda model: model.note_failures(at.job_id, attempt=attempt, failures=failures),
+        f"attempt={attempt} failures={failures}",
+    )
+
+
+def release(at: Place, *, attempt: int, resume_at: int) -> Call:
+    """`resume_at` in ms, 0 for at once."""
+    operation = operations.release(
+        KEYS, at.session_id, at.job_id, attempt=attempt, resume_at=resume_at / 1000 or None
+    )
+    return Call(
+        "release",
+        at,
+        operation,
+        lambda model: model.release(at.job_id, attempt=attempt, resume_at=resume_at),
+        f"attempt={attempt} resume_at={resume_at}",
+    )
+
+
+def finish(at: Place, *, attempt: int, status: Status, history: Sequence[bytes]) -> Call:
+    """As a worker ends a job: a response if it completed, else an error, in the event and beside it."""
+    what = {"response": {"content": "whole"}} if status is Status.COMPLETED else {"error": {"code": "x"}}
+    end = {"status": status.value, **what}
+    operation = operations.finish(
+        KEYS,
+        at.session_id,
+        at.job_id,
+        attempt=attempt,
+        status=status,
+        end=orjson.dumps({"type": "stream_end", "data": end})[1:-1],
+        response=orjson.dumps(what["response"]) if "response" in what else None,
+        error=orjson.dumps(what["error"]) if "error" in what else None,
+        history=history,
+        retention=RETENTION,
+    )
+    parsed = [orjson.loads(message) for message in history]
+    return Call(
+        "finish",
+        at,
+        operation,
+        lambda model: model.finish(at.job_id, attempt=attempt, end=end, history=parsed),
+        f"attempt={attempt} {status}",
+    )
+
+
+def cancel(at: Place, *, mode: Any) -> Call:
+    operation = operations.cancel(KEYS, at.session_id, at.job_id, mode=mode, retention=RETENTION)
+    return Call("cancel", at, operation, lambda model: model.cancel(at.job_id, mode=mode), mode)
+
+
+def expire(at: Place) -> Call:
+    operation = operations.expire(KEYS, at.session_id, at.job_id, retention=RETENTION)
+    return Call("expire", at, operation, lambda model: model.expire(at.job_id))
+
+
+def look(at: Place, *, extend: bool = False, worker: Any = "", empty: tuple[str, ...] = ()) -> Call:
+    operation = operations.look(
+        KEYS,
+        at.session_id,
+        at.job_id,
+        retention=RETENTION,
+        lease=LEASE / 1000,
+        extend_after=0.0 if extend else math.inf,
+        worker=worker,
+        empty_queues=empty,
+    )
+    return Call(
+        "look",
+        at,
+        operation,
+        lambda model: model.look(
+            at.session_id, at.job_id, extend=extend, lease=LEASE, worker=worker, empty=empty
+        ),
+        f"extend={extend} worker={worker} empty={empty}",
+    )

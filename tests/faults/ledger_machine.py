@@ -1,0 +1,446 @@
+"""The machine: clients, workers, zombies and sweepers call one ledger at random, and the model too."""
+
+from collections import Counter
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+import orjson
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
+
+from palaver.shared.errors import PalaverError, SequenceGapError
+from palaver.shared.jobs import ChatJob, Status
+from palaver.shared.ledger import (
+    Appended,
+    Claimed,
+    Finished,
+    NotClaimed,
+    Refused,
+    Stored,
+    Submitted,
+    exchange,
+    operations,
+    sweeping,
+)
+from palaver.shared.ledger.keys import due_member, parse_due_member
+from palaver.shared.ledger.replies import Looked, Swept
+from palaver.shared.names import QUEUES
+from tests.faults import ledger_calls as calls
+from tests.faults.ledger_calls import KEYS, LEASE, RETENTION, Call, Place
+from tests.faults.ledger_model import UNKNOWN, Job, Model
+from tests.faults.ledger_servers import EPOCH, Lost, Server, run
+from tests.faults.ledger_watch import Watch
+
+WORKERS = ("w0", "w1")
+WORDS = (" w", "", ' "', "\\\n", " é", "😀", "\x00")
+PAUSES = (300, 1_100, 2_900, 2_900, 4_100, 4_100, 6_000, 6_000, 61_000, 700_000, 1_900_000)
+SWEEP_PERIOD = 1_000
+LATE = 3_000
+SILENCE = round(LEASE * 0.65)
+
+PICK = st.integers(0, 9)
+HOLDER = st.tuples(st.sampled_from((True, True, False)), PICK)
+FATE = st.sampled_from(("", "", "", "", "again", "lost", "lost again", "unsent"))
+"""A call is made, or made twice, or its reply is lost, or its caller dies before it."""
+
+
+@dataclass
+class Holding:
+    """What a worker knows of a claim, which may have been lost to another one."""
+
+    place: Place
+    attempt: int
+    sent: int = 0  # events that the ledger confirmed
+    rounds: int = 0
+
+
+class LedgerMachine(RuleBasedStateMachine):
+    """One run. `server` is set by the test."""
+
+    server: ClassVar[Server]
+    counts: ClassVar[Counter[tuple[str, str]]] = Counter()
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.server.reset()
+        self.model = Model(EPOCH, retention=round(RETENTION.job * 1000))
+        self.watch = Watch(self.server)
+        self.calls: list[Call] = []
+        self.places: list[Place] = []
+        self.documents: dict[str, ChatJob] = {}
+        self.submitted: dict[str, tuple[int, int]] = {}  # cursor and position
+        self.holdings: list[Holding] = []
+        self.claims = 0
+        self.last_sweep: int | None = None
+        self.beats: dict[str, int] = {}
+        self.failed = False
+
+    # Making calls
+
+    def do(self, call: Call, fate: str = "") -> Any:
+        """Make a call and hold everything against the model; the reply, if the caller got one."""
+        self.failed = True
+        self._loosen(call, fate)
+        reply = self._do(call, fate)
+        self.calls.append(call)
+        self.failed = False
+        return reply
+
+    def _do(self, call: Call, fate: str) -> Any:
+        conversation = exchange.run(call.operation)
+        if fate == "unsent":
+            run(self.server, conversation, cut="before")
+            self.watch.look(self.model)
+            return Lost()
+        before, cursor = self.watch.state, self.watch.seq.get(call.place.session_id, 0)
+        expected = call.expect(self.model)
+        reply = run(self.server, conversation, cut="after" if fate.startswith("lost") else "")
+        self.watch.look(self.model)
+        expected = self._filled(expected, cursor)
+        if not isinstance(reply, Lost):
+            self._compare(call, expected, reply)
+        if isinstance(expected, PalaverError | NotClaimed):
+            self._unchanged(before, submitting=call.name == "submit", lost=isinstance(reply, Lost))
+        if fate.endswith("again"):
+            between = self.watch.state
+            reply = run(self.server, exchange.run(call.operation))
+            self.watch.look(self.model)
+            self._compare(call, expected, reply)
+            self._unchanged(between, submitting=False, lost=fate == "lost again")
+        return reply
+
+    def _loosen(self, call: Call, fate: str) -> None:
+        """Entries of `due` that are left for a sweeper: they are hints."""
+        session = self.model.session(call.place.session_id)
+        ends_others = call.name in ("submit", "look")
+        if ends_others and session.active:
+            self.watch.loose.add(due_member(session.session_id, session.active))
+        if fate.startswith(("lost", "unsent")) or call.name == "look" or call in self.calls:
+            self.watch.loose.add(due_member(call.place.session_id, call.place.job_id))
+
+    def _filled(self, expected: Any, cursor: int) -> Any:
+        """With what only the log knows. Of a submit that is the first reply for ever."""
+        if not isinstance(expected, Submitted):
+            return expected
+        told = self.watch.told[expected.job_id]
+        cursor, position = self.submitted.setdefault(expected.job_id, (cursor, told.position))
+        assert cursor < told.first
+        return replace(expected, cursor=cursor, position=position)
+
+    def _compare(self, call: Call, expected: Any, reply: Any) -> None:
+        told = self.watch.told.get(call.place.job_id)
+        self.counts[call.name, _word(reply)] += 1
+        if isinstance(expected, Finished) and told:
+            expected = replace(expected, seq=told.end or 0)
+        elif isinstance(expected, Refused) and expected.cursor == UNKNOWN and told:
+            expected = replace(expected, cursor=told.first - 1)
+        if isinstance(reply, Claimed):
+            assert orjson.loads(reply.job)["job_id"] == call.place.job_id
+            reply = replace(reply, job=b"", history=[orjson.loads(message) for message in reply.history])
+        elif isinstance(reply, Looked):
+            reply = replace(reply, next_look=UNKNOWN)
+        assert type(reply) is type(expected), f"{call}: {reply!r}, the model says {expected!r}"
+        if isinstance(expected, SequenceGapError):
+            assert reply.last_taken == expected.last_taken
+        elif not isinstance(expected, PalaverError):
+            assert reply == expected, f"{call}: {reply}, the model says {expected}"
+
+    def _unchanged(self, before: Any, *, submitting: bool, lost: bool) -> None:
+        """No key is touched. Only what goes before a submit may be seen: an index, an entry of `due`."""
+
+        def shown(state: Any) -> dict[str, Any]:
+            return {
+                key: (value, state.ttl[key] if self.server.expires else 0)
+                for key, value in state.content.items()
+                if "{" in key or not (submitting or lost)
+            }
+
+        assert shown(self.watch.state) == shown(before), "a call that must change nothing has written"
+
+    def _pause(self, milliseconds: int) -> None:
+        self.server.advance(milliseconds)
+        self.model.now += milliseconds
+        gone = [job for job in self.model.jobs.values() if job.vanishes < self.model.now]
+        for job in gone if self.server.expires else ():
+            self._forget(job)
+
+    def _forget(self, job: Job) -> None:
+        self.model.lose(job.job_id)
+        self.watch.forget(job)
+        self.submitted.pop(job.job_id, None)
+
+    def _place(self, pick: int) -> Place:
+        """A job; the newest ones first."""
+        return self.places[-1 - pick % len(self.places)]
+
+    def _holding(self, fresh: bool, pick: int) -> Holding:
+        """A claim: one that has not been lost, if there is one and it is asked for, or any."""
+        live = [holding for holding in self.holdings if fresh and self._is_live(holding)]
+        return (live or self.holdings)[-1 - pick % len(live or self.holdings)]
+
+    def _is_live(self, holding: Holding) -> bool:
+        job = self.model.jobs.get(holding.place.job_id)
+        return job is not None and job.token is not None and job.attempt == holding.attempt
+
+    # Clients
+
+    @initialize(history=st.booleans(), claimed=st.booleans())
+    def begin(self, history: bool, claimed: bool) -> None:
+        """Every run has a job, and half of them a worker at work on it."""
+        self.submit("s1", "enqueue", None, "a", history, 0, 600, "")
+        if claimed:
+            self.claim(0, True, "w0", "")
+
+    @rule(
+        session=st.sampled_from(("s1", "s1", "s1", "s2", None)),
+        on_busy=st.sampled_from(("enqueue", "enqueue", "parallel", "interrupt", "rollback", "reject")),
+        key=st.sampled_from((None, None, None, "k1", "k2")),
+        content=st.sampled_from(("a", "a", 'b"\n')),
+        history=st.booleans(),
+        wait=st.sampled_from((0, 0, 0, 2_000, 40_000)),
+        deadline=st.sampled_from((600, 600, 60)),
+        fate=FATE,
+    )
+    def submit(
+        self, session: str | None, on_busy: str, key: str | None, content: str, history: bool, wait: int,
+        deadline: int, fate: str,
+    ) -> None:  # fmt: skip
+        job = ChatJob(
+            job_id=f"j{len(self.documents)}",
+            messages=[{"role": "user", "content": content}],
+            session_id=session,
+            on_busy=on_busy,
+            idempotency_key=key,
+            history="session" if history and session else None,
+            run_at=(self.model.now + wait) / 1000 if wait else None,
+            deadline=deadline,
+        )
+        self._submit(job, fate)
+
+    def _submit(self, job: ChatJob, fate: str) -> None:
+        self.documents[job.job_id] = job
+        call = calls.submit(job)
+        self.places.append(call.place)
+        self.do(call, fate)
+
+    @precondition(lambda self: self.documents)
+    @rule(pick=PICK, content=st.sampled_from((None, None, "c")), fate=FATE)
+    def submit_anew(self, pick: int, content: str | None, fate: str) -> None:
+        """A client that forgot its job id sends the same body (or another) with the same key."""
+        job_ids = list(self.documents)
+        job = self.documents[job_ids[-1 - pick % len(job_ids)]]
+        changes: dict[str, Any] = {"job_id": f"j{len(self.documents)}"}
+        if content:
+            changes["messages"] = [job.messages[0].model_copy(update={"content": content})]
+        self._submit(job.model_copy(update=changes), fate)
+
+    @precondition(lambda self: self.places)
+    @rule(pick=PICK, how=st.sampled_from(("cancel", "interrupt", "rollback", "expire")), fate=FATE)
+    def end(self, pick: int, how: str, fate: str) -> None:
+        place = self._place(pick)
+        self.do(calls.expire(place) if how == "expire" else calls.cancel(place, mode=how), fate)
+
+    # Workers
+
+    @precondition(lambda self: self.places)
+    @rule(pick=PICK, turn=st.sampled_from((True, True, False)), worker=st.sampled_from(WORKERS), fate=FATE)
+    def claim(self, pick: int, turn: bool, worker: str, fate: str) -> None:
+        """A message arrives: mostly for a job that has the turn."""
+        active = [session for session in self.model.sessions.values() if session.active]
+        place = self._place(pick)
+        if turn and active:
+            session = active[pick % len(active)]
+            place = Place(session.session_id, session.active or "")
+        self.claims += 1
+        reply = self.do(calls.claim(place, token=f"t{self.claims}", worker=worker), fate)
+        if isinstance(reply, Claimed):
+            self.holdings.append(Holding(place, reply.attempt, rounds=len(reply.rounds)))
+
+    @precondition(lambda self: self.holdings)
+    @rule(
+        holder=HOLDER,
+        words=st.lists(st.sampled_from(WORDS), min_size=1, max_size=3),
+        kind=st.sampled_from(("text_chunk", "text_chunk", "reasoning_chunk")),
+        restart=st.booleans(),
+        skew=st.sampled_from((0, 0, 0, 0, 1, -1)),
+        fate=FATE,
+    )
+    def append(
+        self, holder: tuple[bool, int], words: list[str], kind: str, restart: bool, skew: int, fate: str
+    ) -> None:
+        holding = self._holding(*holder)
+        events: list[dict[str, Any]] = [{"type": kind, "data": {"delta": word}} for word in words]
+        if holding.sent == 0:
+            told = self.watch.told.get(holding.place.job_id)
+            offset = len(told.text) if told and not restart else 0
+            events.insert(0, {"type": "stream_start", "data": {"offset": offset}})
+        first = max(1, holding.sent + 1 + skew)
+        reply = self.do(
+            calls.append(holding.place, attempt=holding.attempt, first=first, events=events), fate
+        )
+        if isinstance(reply, Appended):
+            holding.sent = reply.last_taken
+
+    @precondition(lambda self: self.holdings)
+    @rule(
+        holder=HOLDER,
+        what=st.sampled_from(("renew", "save_round", "save_round", "note_failures")),
+        number=st.integers(0, 2),
+        fate=FATE,
+    )
+    def store(self, holder: tuple[bool, int], what: str, number: int, fate: str) -> None:
+        holding = self._holding(*holder)
+        place, attempt = holding.place, holding.attempt
+        match what:
+            case "renew":
+                self.do(calls.renew(place, attempt=attempt), fate)
+            case "note_failures":
+                self.do(calls.note_failures(place, attempt=attempt, failures=number), fate)
+            case _:
+                number = max(1, holding.rounds + (1, 0, 2)[number])
+                reply = self.do(calls.save_round(place, attempt=attempt, number=number), fate)
+                holding.rounds = reply.count if isinstance(reply, Stored) else holding.rounds
+
+    @precondition(lambda self: self.holdings)
+    @rule(
+        holder=HOLDER,
+        how=st.sampled_from(("release", "completed", "completed", "failed", "cancelled")),
+        wait=st.sampled_from((0, 2_000, 40_000)),
+        fate=FATE,
+    )
+    def leave(self, holder: tuple[bool, int], how: str, wait: int, fate: str) -> None:
+        """Give the job back, for now or until a time, or end it."""
+        holding = self._holding(*holder)
+        place, attempt = holding.place, holding.attempt
+        if how == "release":
+            resume_at = self.model.now + wait if wait else 0
+            self.do(calls.release(place, attempt=attempt, resume_at=resume_at), fate)
+        else:
+            answer = b'{"role":"assistant","content":"%s"}' % place.job_id.encode()
+            history = [*operations.new_messages(self.documents[place.job_id]), answer]
+            self.do(calls.finish(place, attempt=attempt, status=Status(how), history=history), fate)
+
+    # Anybody
+
+    @precondition(lambda self: self.calls)
+    @rule(pick=st.integers(0, 49), fate=FATE)
+    def repeat(self, pick: int, fate: str) -> None:
+        """A call that was made before comes again, as it was."""
+        call = self.calls[-1 - pick % len(self.calls)]
+        session, job_id = self.model.session(call.place.session_id), call.place.job_id
+        if (
+            call.name == "submit"
+            and job_id not in self.model.jobs
+            and job_id in (session.active, *session.line)
+        ):
+            return  # an id comes back that was lost alone, which no failover does: its place went with it
+        self.do(call, fate if call.name != "look" else "")
+
+    @rule(milliseconds=st.sampled_from(PAUSES))
+    def pause(self, milliseconds: int) -> None:
+        self._pause(milliseconds)
+        self.watch.look(self.model)
+
+    @precondition(lambda self: self.places)
+    @rule(pick=st.integers(0, 99), session=st.sampled_from(("s1", "s2")), fate=FATE)
+    def seldom(self, pick: int, session: str, fate: str) -> None:
+        """A failover forgets a job, or one comes in that cannot be accepted."""
+        # Middling values: hypothesis likes the ends.
+        if pick % 10 == 7:
+            place = self._place(pick // 10)
+            key = KEYS.job(place.session_id, place.job_id)
+            self.server.send([("DEL", key, f"{key}:text", f"{key}:reasoning")])
+            if place.job_id in self.model.jobs:
+                self._forget(self.model.jobs[place.job_id])
+            self.watch.look(self.model)
+        elif pick % 10 == 4:
+            place = Place(session, f"r{len(self.places)}")
+            self.places.append(place)
+            self.do(calls.refuse(place), fate)
+
+    # Sweepers
+
+    @precondition(lambda self: self.places)
+    @rule(
+        pick=PICK,
+        extend=st.sampled_from((False, False, True)),
+        worker=st.sampled_from(("dead", "alive", "")),
+        empty=st.booleans(),
+        lost=st.booleans(),
+    )
+    def look(self, pick: int, extend: bool, worker: str, empty: bool, lost: bool) -> None:
+        """A look that is not of the sweep's making: a second sweeper, or one that was slow."""
+        queues = tuple(QUEUES) if empty else ()
+        call = calls.look(self._place(pick), extend=extend, worker=worker, empty=queues)
+        self.do(call, "lost" if lost else "")
+
+    @rule(live=st.sampled_from(((), ("w0",), WORKERS)), empty=st.booleans())
+    def sweep(self, live: tuple[str, ...], empty: bool) -> None:
+        self._sweep(live, tuple(QUEUES) if empty else ())
+
+    def _sweep(self, live: tuple[str, ...], empty: tuple[str, ...]) -> None:
+        self.failed = True
+        if live:
+            run(
+                self.server,
+                exchange.run(operations.announce(KEYS.workers, {name: {} for name in live}, seconds=15)),
+            )
+            self.beats |= dict.fromkeys(live, self.model.now)
+        self.watch.state = self.server.state()
+        expected = self._expected_sweep(empty)
+        reply: Any = run(
+            self.server,
+            sweeping.sweep(KEYS, retention=RETENTION, lease=LEASE / 1000, empty_queues=empty),
+        )
+        assert isinstance(reply, Swept), reply
+        self.watch.look(self.model)
+        assert reply.dispatches == expected, "the sweep sends other messages"
+        self.counts["sweep", "sent" if expected else "nothing"] += 1
+        self.failed = False
+
+    def _expected_sweep(self, empty: tuple[str, ...]) -> list[Any]:
+        """Looks at all that is due, then again at those whose worker had to be asked for."""
+        now, last = self.model.now, self.last_sweep
+        if last is not None and now < last + SWEEP_PERIOD:
+            return []
+        self.last_sweep = now
+        extend = last is None or now - last > LATE
+        due = self.watch.state.content.get(KEYS.due, {})
+        found: dict[tuple[str, str], Looked] = {}
+        for score, entry in sorted((score, entry) for entry, score in due.items()):
+            if score <= now:
+                at = parse_due_member(entry)
+                self.watch.loose |= {
+                    entry.decode(),
+                    due_member(at[0], self.model.session(at[0]).active or ""),
+                }
+                found[at] = self._look(at, extend=extend, worker="", empty=empty)
+        unsure = {at: looked.detail for at, looked in found.items() if looked.outcome == "unsure"}
+        for verdict in ("alive", "dead"):
+            for at, worker in unsure.items():
+                alive = now - self.beats.get(worker, 0) <= SILENCE
+                if alive == (verdict == "alive"):
+                    found[at] = self._look(at, extend=extend, worker=verdict, empty=empty)
+        return list(dict.fromkeys(looked.dispatch for looked in found.values() if looked.dispatch))
+
+    def _look(self, at: tuple[str, str], **options: Any) -> Looked:
+        return self.model.look(*at, lease=LEASE, **options)
+
+    def teardown(self) -> None:
+        """When every deadline is over, sweeps alone have ended every job and freed every turn."""
+        if self.failed:
+            return
+        self._pause(700_000)
+        for pause in (2_900, 2_900, 2_900, 61_000, 0):
+            self._sweep((), ())
+            self._pause(pause)
+        alive = [job.job_id for job in self.model.jobs.values() if not job.status.ended]
+        assert not alive, "these jobs never end"
+        assert not self.watch.state.content.get(KEYS.due), "sweepers look for ever"
+        for session in self.model.sessions.values():
+            assert session.active is None, f"{session.active} keeps the turn of {session.session_id}"
+            assert not session.line
+
+
+def _word(reply: Any) -> str:
+    return reply.reason if isinstance(reply, NotClaimed) else type(reply).__name__

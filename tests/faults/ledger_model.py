@@ -1,0 +1,456 @@
+"""The rules of the ledger as plain Python over dictionaries: no Redis, no scripts, no round trips.
+
+Each method is one call on the ledger and returns what it must answer: a reply, or the error of its verdict.
+What only the log knows is UNKNOWN in replies: the seq of an event, and how many jobs were said to be ahead.
+Times are in milliseconds.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from palaver.shared.errors import (
+    ConflictError,
+    FencedError,
+    JobEndedError,
+    JobGoneError,
+    PalaverError,
+    SequenceGapError,
+    SessionBusyError,
+)
+from palaver.shared.jobs import ChatJob, OnBusy, Status, fingerprint
+from palaver.shared.ledger import (
+    Appended,
+    Cancelled,
+    Claimed,
+    Dispatch,
+    Expired,
+    Finished,
+    NotClaimed,
+    Refused,
+    Released,
+    Renewed,
+    Stored,
+    Submitted,
+)
+from palaver.shared.ledger.operations import session_of
+from palaver.shared.ledger.replies import Looked
+from palaver.shared.names import queue_for
+
+UNKNOWN: Final = -1
+RESUME: Final = "palaver.resume"
+POISONED_AFTER: Final = 3
+JUMPS: Final = (OnBusy.INTERRUPT, OnBusy.ROLLBACK)
+
+
+@dataclass
+class Session:
+    """A session's turn, line, history, and log without the news about the line."""
+
+    session_id: str
+    active: str | None = None
+    line: list[str] = field(default_factory=list)
+    messages: list[dict[str, Any]] = field(default_factory=list)
+    log: list[dict[str, Any]] = field(default_factory=list)
+    keys: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass
+class Job:
+    """What the ledger knows of a job."""
+
+    job_id: str
+    session: Session
+    document: ChatJob | None  # None: it was refused
+    deadline: int = 0
+    vanishes: int = 0  # when its keys may be gone
+    queue: str = ""
+    status: Status = Status.QUEUED
+    attempt: int = 0
+    token: str | None = None  # of the claim that holds it
+    worker: str = ""
+    lease: int = 0
+    taken: int = 0  # events of this attempt
+    cancel: str = ""
+    text: str = ""
+    reasoning: str = ""
+    rounds: list[bytes] = field(default_factory=list)
+    failures: int = 0
+    deaths: int = 0  # of workers, since one last wrote more than its first event
+    looks: int = 0  # in vain, since its message was sent
+    answered: bool = False  # it ended with a response
+    parked: int | None = None  # not in the line before that
+    resume: int | None = None  # given back by a worker, until then
+    repaired: Dispatch | None = None  # whom its submit gave the turn
+    next: Dispatch | None = None  # whom its end gave the turn
+
+    @property
+    def mode(self) -> OnBusy:
+        return self.document.on_busy if self.document else OnBusy.ENQUEUE
+
+    @property
+    def user(self) -> list[dict[str, Any]]:
+        """What it adds to the history before its answer: of a conversation, the last message."""
+        if self.document is None:
+            return []
+        messages = [{"role": "user", "content": message.content} for message in self.document.messages]
+        return messages if self.document.history == "session" else messages[-1:]
+
+
+class Model:
+    """The ledger. `now` is moved by the test, `retention` is how long an ended job is kept."""
+
+    def __init__(self, now: int, *, retention: int) -> None:
+        self.now = now
+        self.retention = retention
+        self.sessions: dict[str, Session] = {}
+        self.jobs: dict[str, Job] = {}
+
+    def session(self, session_id: str) -> Session:
+        return self.sessions.setdefault(session_id, Session(session_id))
+
+    def lose(self, job_id: str) -> None:
+        """The job's keys are gone, by their time to live or by a failover."""
+        self.jobs.pop(job_id, None)
+
+    # Coming in
+
+    def submit(self, job: ChatJob) -> Submitted | PalaverError:
+        session = self.session(session_of(job))
+        known = self.jobs.get(job.job_id)
+        created = known is not None
+        if known is None and job.idempotency_key:
+            known = self.jobs.get(session.keys.get(job.idempotency_key, ""))
+        if known is not None:
+            return self._recall(known, job, created=created)
+        if job.on_busy == OnBusy.REJECT and any(map(self._alive, [session.active or "", *session.line])):
+            return SessionBusyError()
+        return self._submitted(self._store(session, job), created=True)
+
+    def _store(self, session: Session, document: ChatJob) -> Job:
+        run_at = max(self.now, round((document.run_at or 0) * 1000))
+        deadline = run_at + round(document.deadline * 1000)
+        job = Job(document.job_id, session, document, deadline, deadline + self.retention)
+        job.queue = queue_for(document.priority).value
+        self.jobs[job.job_id] = job
+        if document.idempotency_key:
+            session.keys[document.idempotency_key] = job.job_id
+        if run_at > self.now:
+            job.parked = run_at
+        else:
+            turn = self._enter(job)
+            job.repaired = turn if turn and turn.job_id != job.job_id else None
+        return job
+
+    def _recall(self, known: Job, job: ChatJob, *, created: bool) -> Submitted | PalaverError:
+        if known.document is None or fingerprint(known.document) != fingerprint(job):
+            return ConflictError()
+        return self._submitted(known, created=created)
+
+    def _submitted(self, job: Job, *, created: bool) -> Submitted:
+        dispatch = None
+        if job.status is Status.QUEUED and job.parked is None:
+            has_turn = job.mode is OnBusy.PARALLEL or job.session.active == job.job_id
+            dispatch = self._dispatch(job) if has_turn else job.repaired
+        return Submitted(
+            session_id=job.session.session_id,
+            job_id=job.job_id,
+            cursor=UNKNOWN,
+            created=created,
+            status=job.status,
+            position=UNKNOWN,
+            dispatch=dispatch,
+        )
+
+    def refuse(self, session_id: str, job_id: str) -> Refused:
+        known = self.jobs.get(job_id)
+        if known is not None and known.document is not None:
+            return Refused(status=known.status, cursor=0, existed=True)
+        if known is None:
+            known = self.jobs[job_id] = Job(job_id, self.session(session_id), None)
+            self._end_unheld(known, Status.FAILED)
+        return Refused(status=known.status, cursor=UNKNOWN, existed=False)
+
+    # Turns
+
+    def _alive(self, job_id: str) -> bool:
+        return job_id in self.jobs and not self.jobs[job_id].status.ended
+
+    def _dispatch(self, job: Job) -> Dispatch:
+        return Dispatch(job.session.session_id, job.job_id, job.queue)
+
+    def _enter(self, job: Job) -> Dispatch | None:
+        """The job enters the line; who has the turn by this."""
+        session = job.session
+        if job.mode is OnBusy.PARALLEL:
+            return self._dispatch(job)
+        repaired = self._repair(session)
+        if session.active is None:
+            session.active = job.job_id
+            return self._dispatch(job)
+        if job.mode not in JUMPS:
+            session.line.append(job.job_id)
+            return repaired
+        session.line.insert(0, job.job_id)
+        running = self.jobs[session.active]
+        if self._held(running):
+            self._ask(running, job.mode.value)
+            return repaired
+        if job.mode is OnBusy.ROLLBACK:
+            running.cancel = "rollback"
+        return self._end_unheld(running, Status.CANCELLED)
+
+    def _repair(self, session: Session) -> Dispatch | None:
+        """A turn whose job ended or vanished goes to the next."""
+        return None if self._alive(session.active or "") else self._hand_on(session)
+
+    def _hand_on(self, session: Session) -> Dispatch | None:
+        session.active = None
+        while session.line and session.active is None:
+            job_id = session.line.pop(0)
+            session.active = job_id if self._alive(job_id) else None
+        if session.active is None:
+            return None
+        job = self.jobs[session.active]
+        job.queue, job.looks = RESUME, 0
+        return self._dispatch(job)
+
+    def _successor(self, job: Job) -> Dispatch | None:
+        """Whom the job's end gave the turn, for who asks again, while a message can be of use."""
+        known = self.jobs.get(job.next.job_id) if job.next else None
+        return job.next if known and known.status is Status.QUEUED else None
+
+    # A worker's calls
+
+    def claim(self, job_id: str, *, token: str, worker: str, lease: int) -> Claimed | NotClaimed:
+        job = self.jobs.get(job_id)
+        if job is None:
+            return NotClaimed("gone")
+        if job.status.ended:
+            return NotClaimed("ended")
+        if job.token != token:
+            if job.token is not None:
+                return NotClaimed("leased")
+            if max(job.parked or 0, job.resume or 0) > self.now:
+                return NotClaimed("not_due")
+            if job.mode is not OnBusy.PARALLEL and job.session.active != job_id:
+                return NotClaimed("waiting")
+            job.status, job.attempt, job.token = Status.RUNNING, job.attempt + 1, token
+            job.worker, job.lease, job.taken = worker, self.now + lease, 0
+            job.parked, job.resume, job.looks = None, None, 0
+        return self._claimed(job)
+
+    def _claimed(self, job: Job) -> Claimed:
+        with_history = job.document is not None and job.document.history == "session"
+        return Claimed(
+            session_id=job.session.session_id,
+            job_id=job.job_id,
+            attempt=job.attempt,
+            job=b"",
+            text=job.text,
+            reasoning=job.reasoning,
+            rounds=list(job.rounds),
+            history=list(job.session.messages) if with_history else [],  # type: ignore[arg-type] # parsed
+            failures=job.failures,
+            cancelled=job.cancel,
+            deadline=(job.deadline - self.now) / 1000,
+        )
+
+    def _fence(self, job_id: str, attempt: int) -> PalaverError | None:
+        """Why a worker of this attempt may not write."""
+        job = self.jobs.get(job_id)
+        if job is None:
+            return JobGoneError()
+        if job.status.ended:
+            return JobEndedError()
+        return None if job.token is not None and job.attempt == attempt else FencedError()
+
+    def append(
+        self, job_id: str, *, attempt: int, first: int, events: list[dict[str, Any]]
+    ) -> Appended | PalaverError:
+        if verdict := self._fence(job_id, attempt):
+            return verdict
+        job = self.jobs[job_id]
+        last = first + len(events) - 1
+        if last > job.taken:
+            if first != job.taken + 1:
+                return SequenceGapError(last_taken=job.taken)
+            job.taken = last
+            job.deaths = 0 if last > 1 else job.deaths
+            for event in events:
+                self._log(job, event)
+        return Appended(cancelled=job.cancel, last_taken=job.taken)
+
+    def _log(self, job: Job, event: dict[str, Any]) -> None:
+        match event["type"]:
+            case "stream_start" if event["data"]["offset"] == 0:
+                job.text = job.reasoning = ""
+            case "text_chunk":
+                job.text += event["data"]["delta"]
+            case "reasoning_chunk":
+                job.reasoning += event["data"]["delta"]
+        job.session.log.append({"job_id": job.job_id, "attempt": job.attempt, **event})
+
+    def renew(self, job_id: str, *, attempt: int, lease: int) -> Renewed | PalaverError:
+        if verdict := self._fence(job_id, attempt):
+            return verdict
+        job = self.jobs[job_id]
+        job.lease = max(job.lease, self.now + lease)
+        return Renewed(cancelled=job.cancel)
+
+    def save_round(self, job_id: str, *, attempt: int, number: int, content: bytes) -> Stored | PalaverError:
+        if verdict := self._fence(job_id, attempt):
+            return verdict
+        job = self.jobs[job_id]
+        if number > len(job.rounds) + 1:
+            return SequenceGapError(last_taken=len(job.rounds))
+        if number == len(job.rounds) + 1:
+            job.rounds.append(content)
+        return Stored(cancelled=job.cancel, count=len(job.rounds))
+
+    def note_failures(self, job_id: str, *, attempt: int, failures: int) -> Stored | PalaverError:
+        if verdict := self._fence(job_id, attempt):
+            return verdict
+        job = self.jobs[job_id]
+        job.failures = max(job.failures, failures)
+        return Stored(cancelled=job.cancel, count=job.failures)
+
+    def release(self, job_id: str, *, attempt: int, resume_at: int) -> Released | PalaverError:
+        verdict = self._fence(job_id, attempt)
+        job = self.jobs.get(job_id)
+        if verdict is None and job is not None:
+            self._free(job, resume_at)
+        elif job is None or job.status.ended or job.attempt != attempt or job.resume is None:
+            return verdict or JobGoneError()
+        return Released(dispatch=None if job.resume > self.now else self._dispatch(job))  # type: ignore[operator]
+
+    def finish(
+        self, job_id: str, *, attempt: int, end: dict[str, Any], history: list[dict[str, Any]]
+    ) -> Finished | PalaverError:
+        verdict = self._fence(job_id, attempt)
+        if verdict is None:
+            job = self.jobs[job_id]
+            job.answered = "response" in end
+            self._end(job, Status(end["status"]), end, history)
+        elif not isinstance(verdict, JobEndedError) or self.jobs[job_id].attempt != attempt:
+            return verdict
+        job = self.jobs[job_id]
+        return Finished(status=job.status, seq=UNKNOWN, dispatch=self._successor(job))
+
+    def _free(self, job: Job, resume_at: int) -> None:
+        job.token, job.resume, job.queue, job.looks = None, resume_at, RESUME, 0
+
+    # Ends
+
+    def _end(self, job: Job, status: Status, end: dict[str, Any], history: list[dict[str, Any]]) -> None:
+        session = job.session
+        session.log.append({"job_id": job.job_id, "attempt": job.attempt, "type": "stream_end", "data": end})
+        if status in (Status.COMPLETED, Status.CANCELLED) and job.cancel != "rollback":
+            session.messages += history
+        job.status, job.token, job.parked, job.vanishes = status, None, None, self.now + self.retention
+        if session.active == job.job_id:
+            job.next = self._hand_on(session)
+        elif job.job_id in session.line:
+            session.line.remove(job.job_id)
+
+    def _end_unheld(self, job: Job, status: Status) -> Dispatch | None:
+        """Whoever ends a job that no worker holds claims it first, so that its worker can write no more."""
+        if job.status is Status.RUNNING:
+            job.attempt += 1
+        history = job.user
+        if job.text:
+            partial = {"partial": True, "status": status.value}
+            history = [*history, {"role": "assistant", "content": job.text, "metadata": partial}]
+        end = {"status": status.value, "text": job.text, "reasoning": job.reasoning}
+        self._end(job, status, end, history)
+        return job.next
+
+    def _held(self, job: Job) -> bool:
+        return job.token is not None and job.lease > self.now
+
+    def _ask(self, job: Job, mode: str) -> None:
+        """A held job is its worker's to end. A rollback outranks what was asked before."""
+        if mode == "rollback" or not job.cancel:
+            job.cancel = mode
+
+    def cancel(self, job_id: str, *, mode: str) -> Cancelled | PalaverError:
+        job = self.jobs.get(job_id)
+        if job is None:
+            return JobGoneError()
+        if job.status.ended:
+            return Cancelled(status=job.status, dispatch=self._successor(job))
+        if self._held(job):
+            self._ask(job, mode)
+            return Cancelled(status=job.status, dispatch=None)
+        if mode == "rollback":
+            job.cancel = mode
+        return Cancelled(status=Status.CANCELLED, dispatch=self._end_unheld(job, Status.CANCELLED))
+
+    def expire(self, job_id: str) -> Expired | PalaverError:
+        job = self.jobs.get(job_id)
+        if job is None:
+            return JobGoneError()
+        if job.status.ended:
+            return Expired(status=job.status, dispatch=self._successor(job))
+        if job.deadline > self.now:
+            return Expired(status=job.status, dispatch=None, early=(job.deadline - self.now) / 1000)
+        if self._held(job):
+            self._ask(job, "expire")
+            return Expired(status=job.status, dispatch=None)
+        return Expired(status=Status.EXPIRED, dispatch=self._end_unheld(job, Status.EXPIRED))
+
+    # Sweepers
+
+    def look(
+        self, session_id: str, job_id: str, *, extend: bool, lease: int, worker: str, empty: tuple[str, ...]
+    ) -> Looked:
+        """`worker` says whether the one of an expired lease is dead or alive, `empty` names queues."""
+        job = self.jobs.get(job_id)
+        if job is None or job.status.ended:
+            return self._over(job, self._unsent_turn(self.session(session_id)))
+        if self._held(job):
+            if job.deadline <= self.now:
+                self._ask(job, "expire")
+            return _looked("ok")
+        if job.token is not None and extend:
+            job.lease = self.now + lease
+            return _looked("ok")
+        if job.deadline <= self.now:
+            return self._over(job, self._end_unheld(job, Status.EXPIRED))
+        if job.token is not None:
+            return self._free_lease(job, worker)
+        if max(job.parked or 0, job.resume or 0) > self.now:
+            return _looked("ok")
+        if job.parked is not None:
+            job.parked = None
+            return _looked("ok", self._enter(job))
+        if job.status is Status.RUNNING or job.mode is OnBusy.PARALLEL or job.session.active == job_id:
+            job.looks += 1
+            return _looked("ok", self._dispatch(job) if job.looks > 1 or job.queue in empty else None)
+        return _looked("ok", self._repair(job.session))
+
+    def _over(self, job: Job | None, turn: Dispatch | None) -> Looked:
+        return _looked("gone", turn) if job is None else _looked("ended", turn, job.status.value)
+
+    def _free_lease(self, job: Job, worker: str) -> Looked:
+        if job.cancel not in ("", "expire"):
+            return self._over(job, self._end_unheld(job, Status.CANCELLED))
+        if not worker:
+            return _looked("unsure", detail=job.worker)
+        if worker == "dead":
+            job.deaths += 1
+            if job.deaths >= POISONED_AFTER:
+                return self._over(job, self._end_unheld(job, Status.FAILED))
+        self._free(job, 0)
+        return _looked("ok", self._dispatch(job))
+
+    def _unsent_turn(self, session: Session) -> Dispatch | None:
+        """Whoever gave the turn may have died before it sent the message."""
+        repaired = self._repair(session)
+        if repaired or session.active is None:
+            return repaired
+        job = self.jobs[session.active]
+        return self._dispatch(job) if job.status is Status.QUEUED and not job.looks else None
+
+
+def _looked(outcome: Any, dispatch: Dispatch | None = None, detail: str = "") -> Looked:
+    return Looked(outcome=outcome, next_look=UNKNOWN, dispatch=dispatch, detail=detail)

@@ -1,0 +1,215 @@
+"""What must hold of a ledger at any moment: in its keys, and in what its log has said so far."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+
+from palaver.shared.ledger import operations
+from palaver.shared.ledger.keys import due_member
+from palaver.shared.ledger.operations.dead import DEAD
+from tests.faults.ledger_calls import KEYS
+from tests.faults.ledger_model import Job, Model, Session
+from tests.faults.ledger_servers import Server, State
+
+_TOLD = 20  # so many jobs of a line are told their place
+_RUN = (b"queued", b"running")
+
+
+@dataclass
+class Told:
+    """What a reader of the log knows of a job."""
+
+    first: int  # the seq of its first event
+    end: int | None = None  # the seq of its stream_end
+    position: int = 0
+    text: str = ""
+    reasoning: str = ""
+
+
+@dataclass
+class Watch:
+    """Reads the server after each call; compares it with the model, its own past, and its log."""
+
+    server: Server
+    state: State = field(init=False)
+    told: dict[str, Told] = field(default_factory=dict)
+    seq: dict[str, int] = field(default_factory=dict)
+    known: dict[str, int] = field(default_factory=dict)  # events of the model's log that were compared
+    loose: set[str] = field(default_factory=set)  # entries of `due` and `dead` that a call left as they were
+
+    def __post_init__(self) -> None:
+        self.state = self.server.state()
+
+    def look(self, model: Model) -> None:
+        """Take in what happened, and check it."""
+        before, self.state = self.state, self.server.state()
+        for session in model.sessions.values():
+            self._read(session)
+            self._check_session(session)
+        for job in model.jobs.values():
+            self._check_job(job, before)
+        self._check_keys(model)
+
+    def forget(self, job: Job) -> None:
+        """The job's keys are gone."""
+        self.told.pop(job.job_id, None)
+        self.loose.add(due_member(job.session.session_id, job.job_id))
+
+    # The log
+
+    def _read(self, session: Session) -> None:
+        """Every new event has the next seq, and is what the model says, in its order."""
+        sid = session.session_id
+        _, last = self.state.content.get(KEYS.events(sid), (0, b"0-0"))
+        seen = self.seq.get(sid, 0)
+        if int(last.partition(b"-")[0]) > seen:
+            query = operations.events(KEYS, sid, after=seen)
+            replies = self.server.send([command.words for command in query.commands])
+            for raw in query.decode(replies):
+                seen += 1
+                self._take(session, orjson.loads(raw), seen)
+            self.seq[sid] = seen
+        assert int(self._hash(KEYS.session(sid)).get(b"seq", 0)) == seen, (
+            "the session's seq is that of its log"
+        )
+        assert self.known.get(sid, 0) == len(session.log), (
+            f"not logged: {session.log[self.known.get(sid, 0) :]}"
+        )
+
+    def _take(self, session: Session, event: dict[str, Any], seq: int) -> None:
+        assert event["seq"] == seq, f"seq {event['seq']} where {seq} is due"
+        assert event["session_id"] == session.session_id
+        told = self.told.setdefault(event["job_id"], Told(seq))
+        assert told.end is None, f"{event} after the job's stream_end"
+        data = event["data"]
+        match event["type"]:
+            case "job_queued":
+                told.position = data["position"]
+                return
+            case "stream_start":
+                assert data["offset"] in (0, len(told.text)), event
+                if data["offset"] == 0:
+                    told.text = told.reasoning = ""
+            case "text_chunk":
+                told.text += data["delta"]
+            case "reasoning_chunk":
+                told.reasoning += data["delta"]
+            case "stream_end":
+                told.end = seq
+        self._compare_event(session, event)
+
+    def _compare_event(self, session: Session, event: dict[str, Any]) -> None:
+        number = self.known.get(session.session_id, 0)
+        expected = session.log[number] if number < len(session.log) else None
+        self.known[session.session_id] = number + 1
+        actual = {name: event[name] for name in ("job_id", "attempt", "type", "data")}
+        if expected is not None and "error" not in expected["data"]:
+            actual["data"] = {name: value for name, value in event["data"].items() if name != "error"}
+        assert actual == expected, "logged something else than the model says"
+
+    # Sessions
+
+    def _check_session(self, session: Session) -> None:
+        content, sid = self.state.content, session.session_id
+        about = self._hash(KEYS.session(sid))
+        assert about.get(b"active", b"").decode() == (session.active or ""), "another job has the turn"
+        line = [job_id.decode() for job_id in content.get(KEYS.waiting(sid), [])]
+        assert line == session.line, "another line"
+        history = [orjson.loads(message) for message in content.get(KEYS.messages(sid), [])]
+        assert history == session.messages, "another history"
+        for place, job_id in enumerate(line[:_TOLD], 1):
+            job = self._hash(KEYS.job(sid, job_id))
+            if job.get(b"status") == b"queued":
+                assert self.told[job_id].position == place, f"{job_id} was told another place"
+
+    def _check_job(self, job: Job, before: State) -> None:
+        sid, job_id = job.session.session_id, job.job_id
+        key = KEYS.job(sid, job_id)
+        fields, told = self._hash(key), self.told[job_id]
+        assert fields, f"{job_id} has vanished"
+        assert fields[b"status"].decode() == job.status
+        assert int(fields.get(b"attempt", 0)) == job.attempt
+        assert (told.end is not None) == job.status.ended, "one stream_end, when it ends"
+        assert (told.text, told.reasoning) == (job.text, job.reasoning), "the events say another text"
+        if job.status.ended:
+            self._check_ended(job, fields)
+        else:
+            self._check_unended(job, fields)
+        was = before.content.get(key)
+        if was and job_id in self.told:
+            assert _rank(was[b"status"]) <= _rank(fields[b"status"]), "status went back"
+            assert int(was.get(b"attempt", 0)) <= int(fields.get(b"attempt", 0)), "attempt went back"
+
+    def _check_ended(self, job: Job, fields: dict[bytes, bytes]) -> None:
+        key = KEYS.job(job.session.session_id, job.job_id)
+        kept = {b"holder", b"token", b"lease", b"pseq", b"cancel", b"rounds", b"user"} & fields.keys()
+        assert not kept, "an ended job keeps what only a running one needs"
+        assert not {f"{key}:text", f"{key}:reasoning"} & self.state.content.keys()
+        assert int(fields[b"done"].split()[-1]) == self.told[job.job_id].end
+        if not job.answered:
+            parts = [fields.get(name, b"").decode() for name in (b"text", b"reasoning")]
+            assert parts == [job.text, job.reasoning], "another text is kept"
+
+    def _check_unended(self, job: Job, fields: dict[bytes, bytes]) -> None:
+        sid = job.session.session_id
+        key = KEYS.job(sid, job.job_id)
+        parts = [self.state.content.get(f"{key}:{name}", b"").decode() for name in ("text", "reasoning")]
+        assert parts == [job.text, job.reasoning], "another text is stored"
+        assert (b"holder" in fields) == (job.token is not None)
+        if job.token is not None:
+            assert int(fields[b"lease"]) == job.lease
+        assert fields.get(b"cancel", b"").decode() == job.cancel
+        assert due_member(sid, job.job_id).encode() in self._hash(KEYS.due), "nobody watches the job"
+        if self.server.expires:
+            left = job.deadline - self.server.now
+            for name in (key, KEYS.events(sid), KEYS.session(sid)):
+                assert self.state.ttl[name] >= left, f"{name} goes before the job's deadline"
+
+    # Keys
+
+    def _check_keys(self, model: Model) -> None:
+        immortal = [key for key, left in self.state.ttl.items() if left < 0]
+        assert not immortal, f"without a time to live: {immortal}"
+        members = {due_member(job.session.session_id, job.job_id) for job in model.jobs.values()}
+        hashes = {KEYS.job(job.session.session_id, job.job_id) for job in model.jobs.values()}
+        for key, content in self.state.content.items():
+            if ":job:" in key and isinstance(content, dict):
+                assert key in hashes, "a job that the model does not know"
+                self._check_turn(key, content)
+        for entry in self._hash(KEYS.due):
+            member = entry.decode()
+            if member in members and member not in self.loose:
+                assert not model.jobs[member.partition("/")[2]].status.ended, "an ended job is still watched"
+        self._check_dead_letters(model)
+
+    def _check_dead_letters(self, model: Model) -> None:
+        entries = {entry.decode() for entry in self._hash(KEYS.dead)}
+        for job in model.jobs.values():
+            member = due_member(job.session.session_id, job.job_id)
+            if member in self.loose:
+                continue
+            if job.status not in DEAD:
+                assert member not in entries, f"a dead letter of a job that is {job.status}"
+            elif job.document and job.vanishes > model.now:
+                assert member in entries, f"no dead letter of a job that {job.status}"
+
+    def _check_turn(self, key: str, job: dict[bytes, bytes]) -> None:
+        """A job is running with its session's turn, or in its line, once; or it needs neither."""
+        base, _, job_id = key.rpartition(":job:")
+        active = self._hash(f"{base}:session").get(b"active", b"").decode() == job_id
+        in_line = self.state.content.get(f"{base}:waiting", []).count(job_id.encode())
+        if job[b"status"] not in _RUN or job.get(b"mode") == b"parallel" or b"parked" in job:
+            assert not in_line
+            assert not active or job[b"status"] in _RUN, "a dead job has the turn"
+        else:
+            assert active + in_line == 1, "neither the turn nor a place in the line, or both"
+            assert active or job[b"status"] == b"queued", "it runs without the turn"
+
+    def _hash(self, key: str) -> dict[bytes, Any]:
+        found: dict[bytes, Any] = self.state.content.get(key, {})
+        return found
+
+
+def _rank(status: bytes) -> int:
+    return _RUN.index(status) if status in _RUN else 2
