@@ -1,6 +1,7 @@
 """How a worker ends: warm, out of time to drain, at a second signal, cold, and when its loop crashes."""
 
 import signal
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ from celery import Celery
 
 from tests.integration.pool.conftest import APP, Workers
 from tests.processes import Processes
-from tests.servers import eventually
+from tests.servers import RedisServer, eventually
 
 pytestmark = [pytest.mark.redis, pytest.mark.worker]
 
@@ -76,6 +77,31 @@ def test_a_crash_of_the_loop_ends_the_process(workers: Workers) -> None:
     workers.send("break_the_loop")
     assert worker.wait(30) != 0
     assert workers.queued() == 1, "the message went back"
+
+
+def test_a_restart_of_the_broker(own_redis: Callable[..., RedisServer], processes: Processes) -> None:
+    """Nothing that runs is lost or run again, what ends meanwhile is acknowledged, and the worker goes on."""
+    server = own_redis("--appendonly", "yes")
+    words = ("-m", "celery", "-A", APP, "worker", "--loglevel", "INFO", "--concurrency", "4")
+    worker = processes.python(*words, name="worker", env={"USER_BROKER": server.url})
+    worker.wait_for(r" ready\.$", seconds=60)
+    client = Celery("client", broker=server.url, set_as_current=False)
+    naps = [client.send_task(f"{APP}.nap", args=(seconds,)) for seconds in (1, 6)]
+    for nap in naps:
+        worker.wait_for(f"SAYS begun {nap.id}")
+    assert server.running is not None
+    server.running.stop()
+    worker.wait_for("Connection to broker lost")
+    again = own_redis("--appendonly", "yes", port=server.port)
+    for nap in naps:
+        worker.wait_for(f"nap.{nap.id}. succeeded")
+    client.send_task(f"{APP}.quick", args=(1,))
+    worker.wait_for(r"quick\S+ succeeded")
+    with again.client() as broker:
+        assert eventually(lambda: broker.hlen("unacked") == 0)
+        assert broker.llen("celery") == 0
+    assert worker.output.count("SAYS begun") == 2
+    assert worker.stop() == 0
 
 
 def test_a_broker_without_an_event_loop(processes: Processes, tmp_path: Path) -> None:

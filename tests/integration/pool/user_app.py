@@ -15,6 +15,7 @@ from celery.exceptions import SoftTimeLimitExceeded
 app = Celery("user", broker=os.environ["USER_BROKER"], backend=os.environ.get("USER_BACKEND"))
 app.conf.update(
     worker_pool="palaver.workers.pool:AsyncPool",
+    worker_consumer="palaver.workers.pool.intake:Intake",
     task_acks_late=True,
     worker_prefetch_multiplier=1,
     worker_send_task_events=True,

@@ -79,6 +79,8 @@ def _defaults(settings: Settings) -> dict[str, Any]:
         "broker_url": settings.broker_url,
         "broker_transport_options": _transport_options(settings.broker_url),
         "broker_connection_retry_on_startup": True,
+        # None is for ever: a worker outlives its broker, however long that is away
+        "broker_connection_max_retries": None,
         "accept_content": ["json"],
         "task_routes": ROUTES,
         "worker_pool": "palaver.workers.pool:AsyncPool",

@@ -71,7 +71,8 @@ class Execution(ABC):
         self._hands_back = hands_back
         self._timers: list[asyncio.TimerHandle] = []
         self._ended = False
-        self._verdict = threading.Lock()
+        # reentrant: a signal handler may stop this execution while its own thread is in here
+        self._verdict = threading.RLock()
 
     # In Celery's thread
 

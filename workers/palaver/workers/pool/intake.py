@@ -69,11 +69,26 @@ class Intake(Consumer):
 
 
 class _RedisChannel(RedisChannel):
-    """A list on Redis takes anything; what is no message at all was popped already, and is dropped."""
+    """A channel of kombu's Redis transport that ends no worker, whatever it reads and whatever breaks."""
+
+    connection: Any
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._address = self.connection.client
 
     def _brpop_read(self, **options: Any) -> Any:
+        """A list takes anything; what is no message at all was popped already, and is dropped."""
         try:
             return super()._brpop_read(**options)  # type: ignore[misc]
         except MALFORMED as error:
             logger.warning("message.discarded %s: not a message", type(error).__name__)
             return True
+
+    def _connparams(self, asynchronous: bool = False) -> Any:
+        """kombu forgets the address of a connection that broke, and then fails with an AttributeError,
+        which ends the worker, wherever a message that came over it is given back or acknowledged.
+        """
+        if self.connection.client is None:
+            self.connection.client = self._address
+        return super()._connparams(asynchronous=asynchronous)  # type: ignore[misc]

@@ -25,6 +25,7 @@ from typing import Any, Final, Protocol, TypeVar
 from celery import signals
 from celery.concurrency.base import BasePool
 from celery.platforms import EX_FAILURE
+from celery.utils import log as celery_log
 from celery.worker import state
 
 from palaver.workers.pool.bridge import bridge, is_async
@@ -118,7 +119,10 @@ class AsyncPool(BasePool):
 
     def on_stop(self) -> None:
         """Wait for the running tasks; when the time to drain is over, hand over what can be handed over."""
-        self._end()
+        # A cold shutdown calls this inside its signal handler, which may have interrupted Celery while it
+        # held a lock that the ends of tasks need. It terminates the pool after that anyway.
+        if not vars(celery_log)["_in_sighandler"]:
+            self._end()
 
     def on_terminate(self) -> None:
         """Hand over at once, and end the rest."""
