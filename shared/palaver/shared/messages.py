@@ -115,7 +115,7 @@ class ToolCall(Document):
 
     id: Text
     name: Annotated[Text, Field(min_length=1)]
-    arguments: Annotated[dict[str, Any] | str, BeforeValidator(_arguments)] = Field(default_factory=dict)
+    arguments: Annotated[dict[str, Any] | Text, BeforeValidator(_arguments)] = Field(default_factory=dict)
 
     @model_validator(mode="before")
     @classmethod

@@ -360,6 +360,22 @@ RECORDINGS: dict[str, Recording] = {
         said("", thinking="hm") + said("Hello") + LAST, "Hello", "hm", tokens=5, kind="ollama"
     ),
     "ollama: raw UTF-8": Recording(said(EMOJI) + LAST, EMOJI, tokens=5, kind="ollama"),
+    "half characters in a call and in the model's name": Recording(
+        sse(
+            b'{"model":"m\\ud83d","choices":[{"index":0,"delta":{"tool_calls":[{"index":0,"id":"c\\ud83d",'
+            b'"function":{"name":"f\\ud83d","arguments":"{\\ud83d"}}]}}]}',
+            STOP,
+            DONE,
+        ),
+        reason="tool_calls",
+        calls=(("c\ufffd", "f\ufffd", "{\ufffd"),),
+    ),
+    "nested too deeply": Recording(
+        sse(*HELLO, b'{"a":' * 5000 + b"1" + b"}" * 5000),
+        "Hello",
+        reason=None,
+        error=MalformedStreamError,
+    ),
     "ollama: half characters": Recording(
         b'{"message":{"content":"x\\ud83d"},"done":false}\n{"message":{"content":"\\ude00"},"done":false}\n'
         + LAST,

@@ -53,8 +53,9 @@ class Outcome:
                     self.tokens = usage.total_tokens
                 case WarningPart(code):
                     self.warnings.append(code)
-                case FinishPart(reason):
+                case FinishPart(reason, model):
                     assert part is parts[-1]
+                    (model or "").encode()
                     self.reason = reason
 
 

@@ -7,7 +7,7 @@ import orjson
 from palaver.shared.errors import PalaverError, StreamInterruptedError
 from palaver.workers.providers import wire
 from palaver.workers.providers.parts import FinishPart, Part, ReasoningDelta, TextDelta, WarningPart
-from palaver.workers.providers.text import DeltaText
+from palaver.workers.providers.text import DeltaText, repaired
 from palaver.workers.providers.tool_calls import ToolCallMerger
 
 MAX_RAW_BYTES: Final = 64 * 1024
@@ -75,7 +75,7 @@ class Answer:
         reason = reasons.get(self.reason or "stop")
         if reason is None:
             reason = "stop"
-            told = (self.reason or "")[:64]
+            told = repaired(self.reason or "")[:64]
             parts.append(
                 WarningPart(
                     "unknown_finish_reason", f"The provider's finish reason {told!r} is taken as stop."
@@ -84,7 +84,7 @@ class Answer:
         # Several servers end with stop although they ask for tools.
         reason = "tool_calls" if reason == "stop" and asks_tools else reason
         parts.extend(self.tools.finish(truncated=reason in ("length", "content_filter")))
-        parts.append(FinishPart(reason, self.model))
+        parts.append(FinishPart(reason, repaired(self.model) if self.model else None))
         return parts
 
     def _extend(self, pairs: list[tuple[bool, str]], raw: bytes | None, parts: list[Part]) -> None:

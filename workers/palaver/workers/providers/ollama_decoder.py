@@ -82,7 +82,7 @@ class OllamaDecoder:
         for line in self._lines.feed(data):
             try:
                 decoded = _decode(line)
-            except ValueError:
+            except (ValueError, RecursionError):
                 self._take_uncommon(line, parts)
                 continue
             if answer.plain and (delta := _only_text(decoded)):

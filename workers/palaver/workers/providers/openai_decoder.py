@@ -82,7 +82,7 @@ class OpenAIDecoder:
         for event in self._sse.feed(data):
             try:
                 chunk = decode_chunk(event.data)
-            except ValueError:
+            except (ValueError, RecursionError):
                 self._take_uncommon(event, parts)
                 continue
             if answer.plain and (text := _only_text(chunk)):

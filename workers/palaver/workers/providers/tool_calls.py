@@ -6,6 +6,7 @@ from typing import Any
 
 from palaver.shared.plain import plain_object
 from palaver.workers.providers.parts import ToolCallPart, WarningPart
+from palaver.workers.providers.text import repaired
 
 
 class _Call:
@@ -71,14 +72,12 @@ class ToolCallMerger:
         """
         parts: list[ToolCallPart | WarningPart] = []
         for position, call in enumerate(self._calls):
-            arguments = _parsed("".join(call.arguments))
+            arguments, name = _parsed(repaired("".join(call.arguments))), repaired(call.name)
             if truncated and isinstance(arguments, str):
-                message = (
-                    f"The answer reached its length limit inside the call of {call.name!r}; it is left out."
-                )
+                message = f"The answer reached its length limit inside the call of {name!r}; it is left out."
                 parts.append(WarningPart("tool_call_truncated", message))
             else:
-                parts.append(ToolCallPart(call.id or _made_id(position, call), call.name, arguments))
+                parts.append(ToolCallPart(repaired(call.id) or _made_id(position, call), name, arguments))
         self._calls = []
         return parts
 
