@@ -100,6 +100,18 @@ def test_a_bad_document_that_names_its_job_gets_a_terminal_event(outsider: Outsi
     assert SECRET not in outsider.worker.output
 
 
+@pytest.mark.parametrize("form", ["json", "too many", "beside", "fields"])
+def test_a_job_named_in_another_form_gets_a_terminal_event_too(outsider: Outsider, form: str) -> None:
+    bad = {"session_id": "s1", "job_id": "j1", "messages": ""}
+    good = bad | {"messages": "hello"}
+    args: dict[str, tuple[Any, ...]] = {"json": (json.dumps(bad),), "too many": (good, 1), "beside": (good,)}
+    kwargs: dict[str, dict[str, Any]] = {"beside": {"another": 1}, "fields": bad}
+    outsider.celery.send_task(
+        "palaver.submit", args=args.get(form, ()), kwargs=kwargs.get(form, {}), queue="palaver.submit"
+    )
+    assert outsider.ended("s1")["error"]["type"] == "ValidationError"
+
+
 def test_a_bad_document_that_names_no_job_is_one_line_without_content(outsider: Outsider) -> None:
     outsider.submit({"messages": [{"role": SECRET, "content": SECRET}]})
     outsider.worker.wait_for(r"submit\.discarded invalid_request \(messages\[0\]\.role\)")

@@ -5,8 +5,11 @@ Needs no Celery: `palaver.submit` is a door to `accept`.
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any, Final
+
+import orjson
 
 from palaver.shared.errors import ErrorInfo, LedgerFullError, PalaverError, ServiceUnavailableError
 from palaver.shared.jobs import ChatJob
@@ -14,12 +17,28 @@ from palaver.shared.ledger import AsyncLedger, Submitted
 from palaver.shared.names import valid_job_id, valid_session_id
 from palaver.shared.settings import Settings
 
-__all__ = ["accept"]
+__all__ = ["accept", "document_of"]
 
 logger = logging.getLogger("palaver.workers.submission")
 
 FIRST_PAUSE: Final = 0.5  # seconds
 LONGEST_PAUSE: Final = 10.0
+
+
+def document_of(args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+    """The document of a call: `(job)`, `(job=job)` or `(**fields)`.
+
+    Arguments too many become fields that no job has: the document is refused, but still names its job.
+    """
+    if args:
+        document, *others = args
+    else:
+        others, document = [], kwargs.get("job")
+        kwargs = {name: value for name, value in kwargs.items() if name != "job"}
+    more = {**kwargs, **{f"args[{place}]": None for place in range(1, len(others) + 1)}}
+    if not more:
+        return document
+    return {**(_named(document) or {}), **more}
 
 
 async def accept(ledger: AsyncLedger, settings: Settings, document: Any, *, key: str | None) -> Submitted:
@@ -56,7 +75,7 @@ async def _patiently(ledger: AsyncLedger, job: ChatJob) -> Submitted:
 
 async def _refuse(ledger: AsyncLedger, document: Any, error: PalaverError) -> None:
     """Give the named job its terminal event; nobody can wait for one that is not named."""
-    named = document if isinstance(document, Mapping) else {}
+    named = _named(document) or {}
     session_id, job_id = named.get("session_id"), named.get("job_id")
     if isinstance(session_id, str) and isinstance(job_id, str) and _valid(session_id, job_id):
         error.job_id = job_id
@@ -64,6 +83,14 @@ async def _refuse(ledger: AsyncLedger, document: Any, error: PalaverError) -> No
         logger.info("submit.refused %s (%s) job %s", error.code, error.param, job_id)
     else:
         logger.warning("submit.discarded %s (%s): it names no job", error.code, error.param)
+
+
+def _named(document: Any) -> Mapping[str, Any] | None:
+    """The document, also of JSON, as far as it can be read at all."""
+    if isinstance(document, str):
+        with suppress(orjson.JSONDecodeError):
+            document = orjson.loads(document)
+    return document if isinstance(document, Mapping) else None
 
 
 def _valid(session_id: str, job_id: str) -> bool:

@@ -18,7 +18,7 @@ from palaver.shared.names import TASK_CHAT, TASK_PROBE, TASK_SUBMIT, valid_job_i
 from palaver.workers.pool.post import Post
 from palaver.workers.runner import Outcome, report
 from palaver.workers.service import WorkerService
-from palaver.workers.submission import accept
+from palaver.workers.submission import accept, document_of
 
 __all__ = ["DiscreetRequest", "Door", "JobFailed", "JobRequest", "chat", "probe", "submit"]
 
@@ -121,8 +121,7 @@ async def chat(self: JobDoor, *args: Any, **kwargs: Any) -> dict[str, Any]:
 @shared_task(name=TASK_SUBMIT, base=Door, bind=True)
 async def submit(self: Door, *args: Any, **kwargs: Any) -> dict[str, Any]:
     """Store the job of a whole document, `palaver.submit(job)`, and send its `palaver.chat`."""
-    document = args[0] if len(args) == 1 and not kwargs else kwargs.get("job") if not args else None
-    service = self.service
+    service, document = self.service, document_of(args, kwargs)
     stored = await _guarded(accept(service.ledger, service.settings, document, key=self.request.id))
     if stored.dispatch is not None:
         await self.post.send([stored.dispatch])
