@@ -25,7 +25,7 @@ PROVIDERS: dict[str, dict[str, Any]] = {
     "scripted": {"kind": "scripted", "options": {"rate": 0}},
     "again": {"kind": "scripted", "resume": "restart", "options": {"rate": 0}},
     "slow": {"kind": "scripted", "options": {"rate": 50}},
-    **{name.lower(): {"kind": PREFIX + name} for name in ("Buggy", "Recording", "Flood", "Silent")},
+    **{name.lower(): {"kind": PREFIX + name} for name in ("Buggy", "Recording", "Flood", "Silent", "Unfit")},
 }
 
 

@@ -16,6 +16,13 @@ class Buggy(Provider):
         raise KeyError(f"a secret: {request.messages[-1].text}")
 
 
+class Unfit(Provider):
+    """A whole answer beside which it says what no JSON can carry."""
+
+    async def stream(self, request: GenerationRequest) -> AsyncGenerator[list[Part], None]:
+        yield [TextDelta("two words"), FinishPart("stop", "half \ud83d")]
+
+
 class Recording(Provider):
     """Answers `ok` and remembers what it was asked."""
 

@@ -210,6 +210,13 @@ async def test_a_bug_ends_the_job_without_telling_its_content(
     assert "two words" not in caplog.text
 
 
+async def test_a_result_that_cannot_be_written_ends_the_job_with_its_text(engine: Engine) -> None:
+    job = await engine.submit("hello", model="unfit/m")
+    assert (await engine.run(job)).status is Status.FAILED
+    end = end_of(await engine.events(job))
+    assert (end["status"], end["text"]) == ("failed", "two words")
+
+
 @pytest.mark.parametrize(
     "document", [b"{}", b"not JSON", b'{"messages": [{"role": "king", "content": "x"}]}']
 )

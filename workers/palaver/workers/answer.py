@@ -107,9 +107,12 @@ class Answer:
         try:
             return self._response(error), error
         except ValidationError as unfit:
-            # Extras (raw body, metadata) that no reader could read are dropped; the text is kept.
-            self._raw, self._metadata = None, {}
+            self.drop_extras()
             return self._response(unfit), unfit
+
+    def drop_extras(self) -> None:
+        """Forget what a provider said beside the text: no reader could read it. The text is kept."""
+        self._raw, self._metadata, self._model, self.tool_calls = None, {}, None, []
 
     def _response(self, error: PalaverError | None) -> ChatResponse:
         fields: dict[str, Any] = {
@@ -146,7 +149,10 @@ class Answer:
     def _tool_call(self, part: ToolCallPart) -> None:
         if not self.begun:
             self._begin()
-        call = ToolCall(id=part.id, name=part.name, arguments=part.arguments)
+        try:
+            call = ToolCall(id=part.id, name=part.name, arguments=part.arguments)
+        except ValidationError as unfit:
+            raise MalformedStreamError(f"the provider's call of a tool is none: {unfit.message}") from None
         self.tool_calls.append(call)
         self.writer.event("tool_call", ToolCallData(**call.model_dump()).model_dump(mode="json"))
 

@@ -28,7 +28,16 @@ from palaver.shared.errors import (
     TimeoutError,
 )
 from palaver.shared.jobs import Status
-from palaver.shared.ledger import Claimed, Dispatch, Keys, NotClaimed, Retention, operations
+from palaver.shared.ledger import (
+    Claimed,
+    Dispatch,
+    Finished,
+    Keys,
+    NotClaimed,
+    Operation,
+    Retention,
+    operations,
+)
 from palaver.shared.names import new_token
 from palaver.shared.profiles import Catalog, ModelRef
 from palaver.workers.answer import Answer
@@ -222,26 +231,36 @@ class Runner:
             run.answer.writer.close()
 
     async def _finish(self, run: _Run, error: PalaverError | None) -> Outcome:
+        try:
+            operation, error = self._last_word(run, error)
+        except Exception as bug:  # noqa: BLE001 - a result that cannot be written would be asked for again and again
+            report(bug, f"the end of job {run.claimed.job_id}")
+            run.answer.drop_extras()
+            operation, error = self._last_word(run, ErrorInfo.of(bug).exception())
+        finished = await self._link.run(operation)
+        logger.info("job.ended", extra=_context(run, status=finished.status, error=error and error.type))
+        code = error.code if error is not None else None
+        return await self._outcome(run, finished.dispatch, status=finished.status, code=code)
+
+    def _last_word(
+        self, run: _Run, error: PalaverError | None
+    ) -> tuple[Operation[Finished], PalaverError | None]:
+        """The operation that ends the job with what it has said, and the error that it ends with."""
         if error is not None:
             error.job_id = run.claimed.job_id
         response, error = run.answer.result(error)
         status = _status(error)
-        history = additions(run.work.job, status, response) if run.work is not None else []
-        finished = await self._link.run(
-            operations.finish(
-                *self._address(run),
-                attempt=run.claimed.attempt,
-                status=status,
-                end=run.answer.end(status, response, error),
-                response=response.to_json(),
-                error=None if error is None else ErrorInfo.of(error).model_dump_json().encode(),
-                history=history,
-                retention=self._retention,
-            )
+        operation = operations.finish(
+            *self._address(run),
+            attempt=run.claimed.attempt,
+            status=status,
+            end=run.answer.end(status, response, error),
+            response=response.to_json(),
+            error=None if error is None else ErrorInfo.of(error).model_dump_json().encode(),
+            history=additions(run.work.job, status, response) if run.work is not None else [],
+            retention=self._retention,
         )
-        logger.info("job.ended", extra=_context(run, status=finished.status, error=error and error.type))
-        code = error.code if error is not None else None
-        return await self._outcome(run, finished.dispatch, status=finished.status, code=code)
+        return operation, error
 
     async def _release(self, run: _Run, reason: PalaverError) -> Outcome:
         released = await self._link.run(operations.release(*self._address(run), attempt=run.claimed.attempt))
