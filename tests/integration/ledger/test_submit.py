@@ -93,6 +93,13 @@ def test_reject_stores_nothing(world: World) -> None:
     assert world.dump() == before
 
 
+def test_reject_sees_the_line_behind_a_turn_that_vanished(world: World) -> None:
+    lost, _ = world.submit("s1"), world.submit("s1")
+    world.raw.delete(world.keys.job("s1", lost.job_id))
+    with pytest.raises(SessionBusyError):
+        world.submit("s1", on_busy="reject")
+
+
 def test_a_closed_session_takes_nothing(world: World) -> None:
     world.raw.hset(world.keys.session("s1"), "status", "archived")
     world.raw.expire(world.keys.session("s1"), 100)

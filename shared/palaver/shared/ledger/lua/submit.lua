@@ -32,6 +32,13 @@ local function recall(known, created)
   return {'ok', known, tonumber(cursor), created, kept[2], tonumber(position), send, queue, now}
 end
 
+-- The turn of a job that vanished is still to be given to the first of the line that can take it.
+local function first_waiting()
+  for _, other in ipairs(redis.call('LRANGE', waiting, 0, -1)) do
+    if is_live(other) then return other end
+  end
+end
+
 local known = redis.call('HGET', job, 'fp')
 if known then
   if known ~= ARGV[8] then return {'conflict', jid} end
@@ -47,7 +54,10 @@ if ARGV[9] ~= '' then
 end
 local about = redis.call('HMGET', session, 'status', 'active', 'seq')
 if about[1] == 'completed' or about[1] == 'archived' then return {'closed', about[1]} end
-if ARGV[10] == 'reject' and about[2] and is_live(about[2]) then return {'busy', about[2]} end
+if ARGV[10] == 'reject' then
+  local ahead = about[2] and is_live(about[2]) and about[2] or first_waiting()
+  if ahead then return {'busy', ahead} end
+end
 
 -- Nothing was written so far: a full Redis refuses the next line, and with it the whole job.
 local run_at = math.max(tonumber(ARGV[12]), 0)
