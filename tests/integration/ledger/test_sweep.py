@@ -179,6 +179,17 @@ def test_progress_starts_the_count_of_deaths_anew(swept: World) -> None:
     assert swept.field(job, "deaths") == b"1"
 
 
+def test_progress_of_a_worker_that_gave_the_job_back_counts_too(swept: World) -> None:
+    job = swept.submit()
+    for attempt in range(1, POISONED_AFTER):
+        die(swept, job, attempt, "start")
+    swept.claim(job, by="patient")
+    swept.append(job, "start", "progress", attempt=POISONED_AFTER)
+    swept.release(job, attempt=POISONED_AFTER)
+    die(swept, job, POISONED_AFTER + 1)
+    assert swept.ledger.job(job.job_id).status is Status.RUNNING
+
+
 def test_a_parked_job_goes_on_when_it_is_due(swept: World) -> None:
     job = swept.submit()
     swept.claim(job)

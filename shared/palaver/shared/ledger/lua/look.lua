@@ -18,11 +18,12 @@ local job = base .. ':job:' .. jid
 -- include turns
 -- include end
 -- include enter
+-- include deaths
 local RESEND, LONGEST, IDLE = 5000, 300000, 60000
 local late = now > tonumber(ARGV[8])
 
 local state = redis.call('HMGET', job, 'status', 'holder', 'lease', 'deadline', 'parked', 'resume', 'mode', 'looks',
-  'queue', 'deaths', 'pseq', 'worker')
+  'queue', 'worker', 'pseq')
 local status, deadline = state[1], tonumber(state[4])
 
 local function reply(word, next_look, send, queue, detail)
@@ -60,12 +61,10 @@ local function free_lease()
   end
   local mode = redis.call('HGET', job, 'cancel')
   if mode and mode ~= 'expire' then return finished('cancelled', ARGV[15]) end
-  if ARGV[10] == '' then return reply('unsure', now, '', '', state[12]) end
-  if ARGV[10] == 'dead' then
-    -- The first event of an attempt only says that it began; anything more is progress.
-    local deaths = tonumber(state[11] or 0) > 1 and 1 or tonumber(state[10] or 0) + 1
-    redis.call('HSET', job, 'deaths', deaths)
-    if deaths >= tonumber(ARGV[12]) then return finished('failed', ARGV[14]) end
+  if ARGV[10] == '' then return reply('unsure', now, '', '', state[10]) end
+  forget_deaths(job, state[11])
+  if ARGV[10] == 'dead' and redis.call('HINCRBY', job, 'deaths', 1) >= tonumber(ARGV[12]) then
+    return finished('failed', ARGV[14])
   end
   redis.call('HDEL', job, 'holder', 'token', 'lease', 'worker', 'looks')
   redis.call('HSET', job, 'resume', 0, 'queue', RESUME)

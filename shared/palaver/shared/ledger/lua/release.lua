@@ -7,10 +7,12 @@
 local job, attempt = KEYS[1] .. ':job:' .. ARGV[2], ARGV[3]
 -- include fence
 -- include clock
+-- include deaths
 local resume = tonumber(redis.call('HGET', job, 'resume') or -1)
 if verdict and not (fence[1] == 'running' and not fence[2] and fence[3] == attempt and resume >= 0) then return verdict end
 if not verdict then
   resume = tonumber(ARGV[4])
+  forget_deaths(job, redis.call('HGET', job, 'pseq'))
   redis.call('HDEL', job, 'holder', 'token', 'lease', 'worker', 'looks')
   redis.call('HSET', job, 'resume', int(resume), 'queue', 'palaver.resume')
 end
