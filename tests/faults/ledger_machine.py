@@ -251,6 +251,9 @@ class LedgerMachine(RuleBasedStateMachine):
         if turn and active:
             session = active[pick % len(active)]
             place = Place(session.session_id, session.active or "")
+        self._claim(place, worker, fate)
+
+    def _claim(self, place: Place, worker: str, fate: str) -> None:
         self.claims += 1
         reply = self.do(calls.claim(place, token=f"t{self.claims}", worker=worker), fate)
         if isinstance(reply, Claimed):
@@ -374,6 +377,17 @@ class LedgerMachine(RuleBasedStateMachine):
         call = calls.look(self._place(pick), extend=extend, worker=worker, empty=queues)
         self.do(call, "lost" if lost else "")
 
+    @precondition(lambda self: self.holdings)
+    @rule(holder=HOLDER, verdict=st.sampled_from(("dead", "dead", "alive")), fate=FATE)
+    def take_over(self, holder: tuple[bool, int], verdict: str, fate: str) -> None:
+        """A worker falls silent until its lease is over, and another one gets its job: a zombie is made."""
+        place = self._holding(*holder).place
+        job = self.model.jobs.get(place.job_id)
+        if job is not None and job.token is not None:
+            self._pause(max(0, job.lease - self.model.now) + 1)
+            self.do(calls.look(place, worker=verdict))
+            self._claim(place, "w1", fate)
+
     @rule(live=st.sampled_from(((), ("w0",), WORKERS)), empty=st.booleans())
     def sweep(self, live: tuple[str, ...], empty: bool) -> None:
         self._sweep(live, tuple(QUEUES) if empty else ())
@@ -443,4 +457,8 @@ class LedgerMachine(RuleBasedStateMachine):
 
 
 def _word(reply: Any) -> str:
-    return reply.reason if isinstance(reply, NotClaimed) else type(reply).__name__
+    if isinstance(reply, NotClaimed):
+        return reply.reason
+    if isinstance(reply, Looked):
+        return f"{reply.outcome} {reply.detail}" if reply.outcome == "ended" else reply.outcome
+    return type(reply).__name__

@@ -106,7 +106,7 @@ class Watch:
         actual = {name: event[name] for name in ("job_id", "attempt", "type", "data")}
         if expected is not None and "error" not in expected["data"]:
             actual["data"] = {name: value for name, value in event["data"].items() if name != "error"}
-        assert actual == expected, "logged something else than the model says"
+        assert actual == expected, f"logged {actual}, the model says {expected}"
 
     # Sessions
 
