@@ -5,6 +5,7 @@ import socket
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 
 import pytest
@@ -150,6 +151,20 @@ async def test_many_submits_with_one_key_make_one_job(world: World, ledger: Asyn
     assert sum(result.created for result in results) == 1
     assert world.ledger.unended() == 1
     assert len(list(world.raw.scan_iter("palaver:job:*"))) == 1
+
+
+async def test_more_commands_at_once_than_connections_wait_for_one(world: World, ledger: AsyncLedger) -> None:
+    assert await asyncio.gather(*(ledger.seq("s1") for _ in range(1000))) == [0] * 1000
+    shell = SyncLedger(world.settings)
+    together = threading.Barrier(150)
+
+    def ask() -> int:
+        together.wait(30)
+        return shell.seq("s1")
+
+    with ThreadPoolExecutor(together.parties) as threads, closing(shell):
+        asked = [threads.submit(ask) for _ in range(together.parties)]
+        assert [future.result() for future in asked] == [0] * together.parties
 
 
 async def test_announcements_expire_and_are_withdrawn(world: World, ledger: AsyncLedger) -> None:

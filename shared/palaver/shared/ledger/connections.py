@@ -17,13 +17,20 @@ from palaver.shared.settings import Settings, redacted_url
 # A cut connection is tried again at once, then given up: every script survives that.
 _RETRIES = 2
 
+# More commands at once wait for a connection; redis-py's own pool refuses them. Scripts take microseconds, so
+# few connections serve thousands of readers.
+_CONNECTIONS = 64
+
 
 def sync_client(settings: Settings) -> redis.Redis:
     """A pool of blocking connections."""
     # A timeout is not retried: it has already taken all the time that the caller has.
     retry = Retry(ExponentialBackoff(cap=0.2, base=0.05), _RETRIES, (redis.exceptions.ConnectionError,))
     with _explained(settings):
-        client = redis.Redis.from_url(settings.redis_url, retry=retry, **_options(settings))
+        pool = redis.BlockingConnectionPool.from_url(
+            settings.redis_url, retry=retry, **_options(settings), **_bounds(settings)
+        )
+    client = redis.Redis.from_pool(pool)
     client.response_callbacks.clear()
     return client
 
@@ -32,7 +39,10 @@ def async_client(settings: Settings) -> "redis.asyncio.Redis":
     """A pool of connections of one event loop."""
     retry = AsyncRetry(ExponentialBackoff(cap=0.2, base=0.05), _RETRIES, (redis.exceptions.ConnectionError,))
     with _explained(settings):
-        client = redis.asyncio.Redis.from_url(settings.redis_url, retry=retry, **_options(settings))
+        pool = redis.asyncio.BlockingConnectionPool.from_url(
+            settings.redis_url, retry=retry, **_options(settings), **_bounds(settings)
+        )
+    client = redis.asyncio.Redis.from_pool(pool)
     client.response_callbacks.clear()
     return client
 
@@ -91,3 +101,7 @@ def _options(settings: Settings) -> dict[str, Any]:
         "socket_timeout": settings.connect_seconds * 0.9,
         "socket_keepalive": True,
     }
+
+
+def _bounds(settings: Settings) -> dict[str, Any]:
+    return {"max_connections": _CONNECTIONS, "timeout": settings.connect_seconds * 0.9}
