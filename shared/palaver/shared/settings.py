@@ -67,7 +67,8 @@ class Settings(BaseSettings):
 
     `redis_url` is the ledger, `broker_url` Celery's broker (default: the same Redis). `providers` and
     `models` hold what `palaver.toml` may hold too, as JSON. Wrong values raise ConfigurationError naming
-    the variable.
+    the variable. `resume_slots` are a worker's slots for resumed jobs beside its `concurrency`; None: one for
+    each ten, at least one.
     """
 
     model_config = SettingsConfigDict(
@@ -92,6 +93,7 @@ class Settings(BaseSettings):
     session_retention: Positive = 30 * 24 * 3600.0
 
     concurrency: Annotated[int, Field(ge=1)] = 1000
+    resume_slots: Annotated[int, Field(ge=0)] | None = None
     drain_seconds: Period = 30.0
     lease_seconds: Positive = 10.0
     renew_seconds: Positive = 3.0

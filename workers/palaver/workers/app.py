@@ -26,6 +26,7 @@ from palaver.shared.names import QUEUES, TASK_BATCH, TASK_CHAT, TASK_PROBE, TASK
 from palaver.shared.settings import Settings, redacted_url
 from palaver.workers import tasks as tasks  # registers them
 from palaver.workers.pool import AsyncPool
+from palaver.workers.pool.lanes import Express
 from palaver.workers.pool.post import Post
 from palaver.workers.service import WorkerService
 
@@ -58,6 +59,7 @@ def install(celery: Any, settings: Settings | None = None) -> Celery:
     celery.on_after_finalize.connect(_declare_queues, weak=False)
     celery.palaver_settings = read
     celery.steps["worker"].add(ServiceStep)
+    celery.steps["consumer"].add(Express)
     installed: Celery = celery
     return installed
 
@@ -92,6 +94,7 @@ def _defaults(settings: Settings) -> dict[str, Any]:
         "worker_send_task_events": True,
         "task_send_sent_event": True,
         "palaver_drain_seconds": settings.drain_seconds,
+        "palaver_resume_slots": settings.resume_slots,
     }
 
 

@@ -7,12 +7,15 @@ Here each of them costs one line of log, and the message.
 
 import logging
 from collections.abc import Callable
+from contextlib import suppress
+from queue import Empty
 from typing import Any
 
 from celery import signals
 from celery.worker import state
 from celery.worker.consumer.consumer import Consumer
 from kombu.transport.redis import Channel as RedisChannel
+from kombu.transport.redis import QoS as RedisQoS
 
 __all__ = ["Intake"]
 
@@ -68,14 +71,39 @@ class Intake(Consumer):
         signals.task_rejected.send(sender=self, message=message, exc=error)
 
 
+class _RedisQoS(RedisQoS):
+    """Asks for room before each message, beside counting what is not acknowledged yet."""
+
+    channel: Any
+
+    def can_consume(self) -> bool:
+        return bool(super().can_consume()) and bool(self.channel.room())
+
+
 class _RedisChannel(RedisChannel):
-    """A channel of kombu's Redis transport that ends no worker, whatever it reads and whatever breaks."""
+    """A channel of kombu's Redis transport that ends no worker, whatever it reads and whatever breaks.
+
+    `room` says whether another message may be fetched now.
+    """
+
+    QoS = _RedisQoS
 
     connection: Any
+    _in_poll: Any
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._address = self.connection.client
+        self.room: Callable[[], bool] = lambda: True
+
+    def _basic_cancel(self, consumer_tag: str) -> None:
+        """A fetch that is under way when the last consumer goes would keep the message that it gets until
+        the worker ends; so it is waited for, a second at most, and its message goes back at once.
+        """
+        super()._basic_cancel(consumer_tag)  # type: ignore[misc]
+        if not self.active_queues and self._in_poll:
+            with suppress(Empty):
+                self._brpop_read()
 
     def _brpop_read(self, **options: Any) -> Any:
         """A list takes anything; what is no message at all was popped already, and is dropped."""

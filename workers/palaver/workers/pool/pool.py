@@ -28,6 +28,7 @@ from celery.platforms import EX_FAILURE
 from celery.utils import log as celery_log
 from celery.worker import state
 
+from palaver.shared.names import Queue
 from palaver.workers.pool.bridge import bridge, is_async
 from palaver.workers.pool.execution import CoroutineExecution, Execution, Order, ThreadExecution
 from palaver.workers.pool.loop import LoopThread
@@ -42,6 +43,7 @@ T = TypeVar("T")
 MAX_THREADS: Final = 10_000  # threads are made when needed; the slots are the limit
 COLD_SECONDS: Final = 5.0  # what a cold shutdown gives running tasks to write their end
 TICK_SECONDS: Final = 0.5
+RESERVE: Final = 10  # one slot for resumed jobs beside so many others
 
 
 class Resident(Protocol):
@@ -74,6 +76,7 @@ class AsyncPool(BasePool):
         super().__init__(*args, **kwargs)
         self._running: set[Execution] = set()
         self._waiting: deque[Execution] = deque()
+        self._resumed: deque[Execution] = deque()  # wait as well, and go first
         self._residents: list[Resident] = []
         # held for a moment each: under a transport without an event loop two threads come here
         self._lock = threading.RLock()
@@ -116,6 +119,7 @@ class AsyncPool(BasePool):
     def flush(self) -> None:
         """Forget what has not begun: its messages have gone back, or will, with their connection."""
         self._waiting.clear()
+        self._resumed.clear()
 
     def on_stop(self) -> None:
         """Wait for the running tasks; when the time to drain is over, hand over what can be handed over."""
@@ -243,7 +247,7 @@ class AsyncPool(BasePool):
         )
         execution = self._execution(order, args[0] if args else None)
         with self._lock:
-            self._waiting.append(execution)
+            (self._resumed if _is_resumed(args) else self._waiting).append(execution)
             self._fill()
         return execution
 
@@ -269,10 +273,14 @@ class AsyncPool(BasePool):
         return self._async[name]
 
     def _fill(self) -> None:
+        while self._resumed and len(self._running) < self.slots + self.reserve:
+            self._begin(self._resumed.popleft())
         while self._waiting and len(self._running) < self.slots:
-            execution = self._waiting.popleft()
-            self._running.add(execution)
-            execution.start()
+            self._begin(self._waiting.popleft())
+
+    def _begin(self, execution: Execution) -> None:
+        self._running.add(execution)
+        execution.start()
 
     def _ended(self, execution: Execution) -> None:
         with self._lock:
@@ -288,6 +296,17 @@ class AsyncPool(BasePool):
     def slots(self) -> int:
         """How many tasks may run at once."""
         return self.limit or 0
+
+    @property
+    def reserve(self) -> int:
+        """How many resumed jobs may run beside them when all slots are taken."""
+        given: int | None = self.app.conf.get("palaver_resume_slots")
+        return max(1, self.slots // RESERVE) if given is None else given
+
+    @property
+    def load(self) -> int:
+        """How many tasks run or wait."""
+        return len(self._running) + len(self._waiting) + len(self._resumed)
 
     def grow(self, n: int = 1) -> None:
         """Add slots."""
@@ -309,8 +328,16 @@ class AsyncPool(BasePool):
         return {
             **super()._get_info(),  # type: ignore[misc]
             "running": len(self._running),
-            "waiting": len(self._waiting),
+            "waiting": self.load - len(self._running),
+            "reserve": self.reserve,
             "processes": [os.getpid()],
             "threads": threading.active_count(),
             "loop": self._loop.kind,
         }
+
+
+def _is_resumed(args: Any) -> bool:
+    """Whether Celery's arguments for its tracer (name, id, request, …) are those of a resumed job."""
+    request = args[2] if len(args) > 2 else None
+    delivery = request.get("delivery_info") if isinstance(request, dict) else None
+    return isinstance(delivery, dict) and delivery.get("routing_key") == Queue.RESUME
