@@ -21,10 +21,10 @@ test: .venv/.test ## the tests; TESTS="tests/unit -k jobs" chooses
 	@$(BIN)/python -m pytest -q -rs -n $(WORKERS) --dist loadgroup $(TESTS)
 
 faults: .venv/.test ## what production does to it, for real: minutes
-	@PALAVER_TEST_PROFILE=ci $(BIN)/python -m pytest -q -rs -n $(WORKERS) --dist loadgroup tests/faults
+	@PALAVER_TEST_PROFILE=ci $(BIN)/python -m pytest -q -rs -m "" -n $(WORKERS) --dist loadgroup tests/faults
 
 soak: .venv/.test ## the same for hours
-	@PALAVER_TEST_PROFILE=soak $(BIN)/python -m pytest -q -rs -n $(WORKERS) --dist loadgroup tests/faults
+	@PALAVER_TEST_PROFILE=soak $(BIN)/python -m pytest -q -rs -m "" -n $(WORKERS) --dist loadgroup tests/faults
 
 check: .venv/.test ## style, types, the walls between the rooms, stale schemas and locks
 	$(BIN)/ruff check .

@@ -1,0 +1,108 @@
+"""Workers that die, stop for a while, or take a job with them again and again."""
+
+import random
+import time
+from functools import partial
+
+import pytest
+
+from palaver.shared.jobs import Status
+from tests.faults.stand import Stand, ready, until
+
+pytestmark = [pytest.mark.redis, pytest.mark.worker, pytest.mark.xdist_group("faults")]
+
+
+def test_a_killed_workers_answers_go_on_from_where_they_were(stand: Stand) -> None:
+    first, *_ = stand.workers(3)
+    jobs = stand.submit(45, words=80, rate=20)
+    stand.streaming(jobs)
+    held = stand.held(jobs, first)
+    assert held
+    fault = stand.kill(first)
+    books = stand.settle(jobs)
+    recoveries = books.recoveries(held, fault)
+    assert len(recoveries) == len(held)
+    assert max(recoveries) <= stand.lease + 2, recoveries
+    for job in held:
+        offsets = books.offsets(job)
+        assert offsets[0] == 0
+        assert offsets[-1] > 0
+    assert all(len(books.offsets(job)) == 1 for job in jobs if job not in held)
+
+
+@pytest.mark.long
+def test_each_profile_goes_on_in_its_own_way(stand: Stand) -> None:
+    (first,) = stand.workers(1)
+    jobs = {name: stand.submit(3, words=60, model=f"{name}/m")[0] for name in ("prefix", "restart", "auto")}
+    stand.streaming(list(jobs.values()))
+    stand.kill(first)
+    stand.workers(1)
+    books = stand.settle(list(jobs.values()))
+    assert books.offsets(jobs["prefix"])[-1] > 0
+    # this dialect's servers do not say that they take an assistant's beginning
+    assert books.offsets(jobs["restart"]) == books.offsets(jobs["auto"]) == [0, 0]
+
+
+def test_a_zombie_writes_nothing(stand: Stand) -> None:
+    first, _ = stand.workers(2)
+    jobs = stand.submit(20, words=120, rate=20)
+    stand.streaming(jobs)
+    held = stand.held(jobs, first)
+    with stand.stopped(first):
+        fault = time.time()
+        until(lambda: not stand.held(held, first), "its jobs were not taken over")
+        time.sleep(max(0.0, fault + 2 * stand.lease - time.time()))
+    books = stand.settle(jobs)
+    recoveries = books.recoveries(held, fault)
+    assert len(recoveries) == len(held)
+    assert max(recoveries) <= stand.lease + 2, recoveries
+    # it stopped its work as well, and serves on
+    until(lambda: stand.provider.stats()["open"] == 0, "requests to the provider are left open")
+    stand.settle(stand.submit(20, words=5))
+    assert first.process.poll() is None
+
+
+@pytest.mark.long
+def test_a_job_that_kills_its_workers_is_given_up(stand: Stand) -> None:
+    poison, *_ = stand.submit(1, script={"start": 600})
+    for _ in range(3):
+        (worker,) = stand.workers(1)
+        until(partial(stand.held, [poison], worker), "the job was not claimed")
+        stand.kill(worker)
+    stand.workers(1)
+    books = stand.settle([poison], status=Status.FAILED)
+    assert books.events[poison.id][-1]["data"]["error"]["type"] == "JobPoisonedError"
+
+
+@pytest.mark.long
+def test_a_job_that_says_something_in_between_is_not_given_up(stand: Stand) -> None:
+    jobs = stand.submit(1, words=400, rate=20)
+    for _ in range(4):
+        (worker,) = stand.workers(1)
+        until(partial(stand.held, jobs, worker), "the job was not claimed")
+        stand.progress(jobs)
+        stand.kill(worker)
+    stand.workers(1)
+    stand.settle(jobs)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("model", ["prefix/m", "restart/m"])
+def test_many_kills_at_random_moments(slow_stand: Stand, model: str) -> None:
+    chance = random.Random(model)
+    workers = slow_stand.workers(3, slots=100)
+    worst: list[float] = []
+    for _ in range(10):
+        jobs = slow_stand.submit(100, words=120, rate=20, model=model)
+        slow_stand.streaming(jobs)
+        time.sleep(chance.uniform(0, 2))
+        victim = chance.randrange(3)
+        held = slow_stand.held(jobs, workers[victim])
+        fault = slow_stand.kill(workers[victim])
+        workers[victim] = slow_stand.start_worker()
+        books = slow_stand.settle(jobs, seconds=90)
+        worst.append(max(books.recoveries(held, fault), default=0.0))
+        ready(workers[victim])
+    print("worst recoveries:", [round(seconds, 2) for seconds in worst])
+    assert max(worst) <= slow_stand.lease + 2

@@ -1,0 +1,118 @@
+"""Workers that are told to stop: draining, handing over, and all of them replaced one by one under load."""
+
+import signal
+import threading
+import time
+
+import pytest
+
+from palaver.shared.jobs import Status
+from palaver.shared.names import Queue
+from tests.faults.stand import Job, Stand, ready, until
+
+pytestmark = [pytest.mark.redis, pytest.mark.worker, pytest.mark.xdist_group("faults")]
+
+LONG_DRAIN = {"PALAVER_DRAIN_SECONDS": "60"}
+
+
+def test_a_drained_worker_hands_over_and_another_goes_on_at_once(stand: Stand) -> None:
+    first, _ = stand.workers(2)  # they drain for a second
+    short, long = stand.submit(10, words=10, rate=20), stand.submit(20, words=100, rate=20)
+    stand.streaming(long)
+    held = stand.held(long, first)
+    told = time.time()
+    first.signal(signal.SIGTERM)
+    assert first.wait(30) == 0
+    ended = time.time()
+    books = stand.settle([*short, *long])
+    gaps = [books.gap(job) for job in held]
+    print(f"drained in {ended - told:.2f} s; hand-overs took {[round(gap, 2) for gap in gaps]}")
+    assert ended - told < 8
+    assert all(books.attempts(job) == [1, 2] and books.offsets(job)[-1] > 0 for job in held)
+    assert max(gaps) <= 1, gaps
+
+
+@pytest.mark.long
+def test_a_second_signal_hands_over_at_once(stand: Stand) -> None:
+    first, _ = stand.workers(2, env=LONG_DRAIN)
+    jobs = stand.submit(20, words=100, rate=20)
+    stand.streaming(jobs)
+    held = stand.held(jobs, first)
+    first.signal(signal.SIGTERM)
+    first.wait_for("Warm shutdown")
+    told = time.time()
+    first.signal(signal.SIGTERM)
+    assert first.wait(30) == 0
+    assert time.time() - told < 8
+    books = stand.settle(jobs)
+    assert held
+    assert all(books.attempts(job) == [1, 2] and books.offsets(job)[-1] > 0 for job in held)
+    assert max(books.gap(job) for job in held) <= 1
+
+
+class Load:
+    """Jobs that keep coming, a few in each of some sessions, until told to stop."""
+
+    def __init__(self, stand: Stand) -> None:
+        self.jobs: list[Job] = []
+        self._stand = stand
+        self._enough = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+
+    def __enter__(self) -> "Load":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._enough.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        number = 0
+        while not self._enough.wait(0.1):
+            number += 1
+            line = f"line-{number % 10}"
+            self.jobs += self._stand.submit(2, words=10, rate=20, session_id=line, history=[])
+            self.jobs += self._stand.submit(2, words=40, rate=20)
+
+
+@pytest.mark.long
+def test_all_workers_are_replaced_under_load(stand: Stand) -> None:
+    workers = stand.workers(2, slots=50)
+    with Load(stand) as load:
+        for old in list(workers):
+            workers.append(stand.start_worker(slots=50))
+            ready(workers[-1])
+            old.signal(signal.SIGTERM)
+            assert old.wait(30) == 0
+    books = stand.settle(load.jobs)
+    moved = [job for job in load.jobs if books.attempts(job) == [1, 2]]
+    print(f"{len(load.jobs)} jobs, {len(moved)} handed over")
+    assert moved
+    assert all(max(books.attempts(job)) <= 3 for job in load.jobs)
+    assert all(len(set(books.offsets(job))) == len(books.offsets(job)) for job in load.jobs)
+
+
+@pytest.mark.parametrize("backlog", [200, pytest.param(10_000, marks=pytest.mark.long)])
+def test_resumed_jobs_pass_a_full_worker_and_all_that_wait(stand: Stand, backlog: int) -> None:
+    (first,) = stand.workers(1, slots=2)
+    going_on = stand.submit(2, words=2_000, rate=20)
+    stand.streaming(going_on)
+    (second,) = stand.workers(1, slots=20)
+    full = stand.submit(20, words=2_000, rate=20)
+    until(lambda: len(stand.held(full, second)) == 20, "the second worker is not full")
+    waiting = stand.submit(backlog, words=1)
+    first.signal(signal.SIGTERM)
+    assert first.wait(30) == 0
+    until(lambda: len(stand.held(going_on, second)) == 2, "nobody goes on", seconds=5)
+    assert len(stand.held(full, second)) == 20  # in slots of their own
+    assert stand.raw.llen(str(Queue.NORMAL)) >= len(waiting)
+    stand.progress(going_on)
+    for job in going_on:
+        job.handle.cancel()
+    books = stand.settle(going_on, status=Status.CANCELLED)
+    gaps = [books.gap(job) for job in going_on]
+    print(f"gone on after {[round(gap, 3) for gap in gaps]} s, before {len(waiting)} that wait")
+    assert max(gaps) <= 1
+    for job in full:
+        job.handle.cancel()
