@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
+from itertools import product
 from pathlib import Path
 from typing import NoReturn
 
@@ -71,8 +72,9 @@ def redis_binary(flavour: str) -> str | None:
     """The server program of "redis-7" (PATH: Redis 7 or newer, or Valkey) or "redis-6.2" (packaged)."""
     if flavour == "redis-6.2":
         return _packaged_redis()
-    for name in ("redis-server", "valkey-server"):
-        path = shutil.which(name)
+    # Everywhere on PATH: the packaged 6.2 stands first there while the virtual environment is activated.
+    for name, folder in product(("redis-server", "valkey-server"), os.get_exec_path()):
+        path = shutil.which(name, path=folder)
         if path and _major_version(path) >= 7:
             return path
     return None

@@ -2,12 +2,13 @@
 
 import socket
 import sys
+from pathlib import Path
 
 import pytest
 
 from tests.guard import OutsideReached
 from tests.processes import ProcessEnded, Processes, clean_environment
-from tests.servers import RedisServer
+from tests.servers import RedisServer, redis_binary
 
 pytest_plugins = ("pytester",)
 
@@ -16,6 +17,19 @@ def test_every_flavour_of_redis_answers_a_script(any_redis: RedisServer) -> None
     with any_redis.client() as client:
         assert client.dbsize() == 0
         assert client.eval("return redis.call('INCR', KEYS[1])", 1, "{a}:n") == 1
+
+
+def test_an_older_redis_first_on_path_hides_no_newer_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for folder, version in (("old", 6), ("new", 7)):
+        server = tmp_path / folder / "redis-server"
+        server.parent.mkdir()
+        server.write_text(f"#!/bin/sh\n/bin/echo Redis server v={version}.2.0\n")
+        server.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path / 'old'}:{tmp_path / 'new'}")
+    # past the cache: other tests have asked already
+    assert redis_binary.__wrapped__("redis-7") == str(tmp_path / "new" / "redis-server")
 
 
 def test_no_connection_leaves_this_machine() -> None:
