@@ -385,7 +385,8 @@ class LedgerMachine(RuleBasedStateMachine):
         job = self.model.jobs.get(place.job_id)
         if job is not None and job.token is not None:
             self._pause(max(0, job.lease - self.model.now) + 1)
-            self.do(calls.look(place, worker=verdict))
+            for said in ("", verdict):  # as a sweep does: the first look names the worker to ask for
+                self.do(calls.look(place, worker=said))
             self._claim(place, "w1", fate)
 
     @rule(live=st.sampled_from(((), ("w0",), WORKERS)), empty=st.booleans())
