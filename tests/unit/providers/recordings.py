@@ -54,6 +54,12 @@ def line(**fields: Any) -> bytes:
     return json.dumps({"model": "m", "done": False, **fields}, ensure_ascii=False).encode() + b"\n"
 
 
+def _unreadable(event: bytes) -> Recording:
+    """An event that carries no readable text, in the middle of a stream that ends as if all were well."""
+    data = sse(*HELLO, event, STOP, DONE)
+    return Recording(data, "Hello", reason=None, error=MalformedStreamError)
+
+
 def said(text: str, **more: Any) -> bytes:
     return line(message={"role": "assistant", "content": text, **more})
 
@@ -310,6 +316,16 @@ RECORDINGS: dict[str, Recording] = {
     "comments only": Recording(b": hold on\n\n", reason=None, error=StreamInterruptedError),
     "[DONE] only": Recording(sse(DONE), reason=None, error=MalformedStreamError),
     "not JSON": Recording(sse(*HELLO, b"{oops"), "Hello", reason=None, error=MalformedStreamError),
+    "a list as an event": _unreadable(b"[1,2]"),
+    "a number as an event": _unreadable(b"5"),
+    "a number as content": _unreadable(chunk(delta={"content": 5})),
+    "an object as content": _unreadable(chunk(delta={"content": {"text": "lo"}})),
+    "a text as choices": _unreadable(b'{"choices":"lo"}'),
+    "a JSON body with a number as content": Recording(
+        b'{"choices":[{"message":{"content":5},"finish_reason":"stop"}]}',
+        reason=None,
+        error=MalformedStreamError,
+    ),
     "an error object": Recording(
         sse(*HELLO, b'{"error":{"message":"fell over","code":502}}', DONE),
         "Hello",
@@ -421,6 +437,13 @@ RECORDINGS: dict[str, Recording] = {
     ),
     "ollama: not JSON": Recording(
         said("Hel") + b"oops\n", "Hel", reason=None, error=MalformedStreamError, kind="ollama"
+    ),
+    "ollama: a number as content": Recording(
+        said("Hel") + line(message={"content": 5}) + LAST,
+        "Hel",
+        reason=None,
+        error=MalformedStreamError,
+        kind="ollama",
     ),
     "ollama: nothing": Recording(b"", reason=None, error=StreamInterruptedError, kind="ollama"),
     "ollama: a line beyond the bound": Recording(

@@ -3,6 +3,9 @@
 import json
 from typing import Any
 
+from palaver.shared.errors import MalformedStreamError
+from palaver.shared.plain import shape
+
 
 def lenient_json(data: bytes) -> Any:
     """Parse with bad UTF-8 replaced, control characters and half surrogates let through. Raises
@@ -17,6 +20,20 @@ def lenient_json(data: bytes) -> Any:
 def text(value: Any) -> str | None:
     """The value if it is a string."""
     return value if isinstance(value, str) else None
+
+
+def content_text(value: Any) -> str | None:
+    """The text of an answer. Raises MalformedStreamError for what is none: left out, it would be missed by
+    nobody.
+    """
+    if value is None or isinstance(value, str):
+        return value
+    raise unfit("content", value)
+
+
+def unfit(name: str, value: Any) -> MalformedStreamError:
+    """The error for a field that holds an answer in no form that can be read."""
+    return MalformedStreamError(f"The provider sent {shape(value)} as {name}.")
 
 
 def integer(value: Any) -> int | None:

@@ -7,7 +7,7 @@ import msgspec
 from palaver.shared.errors import MalformedStreamError, PalaverError
 from palaver.workers.providers.answer import MAX_RAW_BYTES, Answer, is_json
 from palaver.workers.providers.errors import stream_error
-from palaver.workers.providers.lenient import dictionaries, dictionary, lenient_json, text
+from palaver.workers.providers.lenient import content_text, dictionaries, dictionary, lenient_json, text
 from palaver.workers.providers.ndjson import MAX_LINE_BYTES, LineDecoder
 from palaver.workers.providers.parts import Part, RawPart, TextDelta
 
@@ -112,10 +112,15 @@ class OllamaDecoder:
                     MalformedStreamError(f"The provider sent a line of {len(line)} bytes that is not JSON.")
                 )
             return
-        if isinstance(document, dict):
-            self._take(_lenient_line(document), line, parts)
-        else:
+        if not isinstance(document, dict):
             self._fail(MalformedStreamError("The provider sent a line that is no JSON object."))
+            return
+        try:
+            lenient = _lenient_line(document)
+        except MalformedStreamError as error:
+            self._fail(error)
+        else:
+            self._take(lenient, line, parts)
 
     def _take(self, line: _Line, raw: bytes, parts: list[Part]) -> None:
         answer = self._answer
@@ -174,7 +179,7 @@ def _lenient_line(document: dict[str, Any]) -> _Line:
     message = dictionary(document.get("message"))
     if message is not None:
         calls = [_lenient_call(call) for call in dictionaries(message.get("tool_calls"))]
-        shaped = _Message(text(message.get("content")), text(message.get("thinking")), calls or None)
+        shaped = _Message(content_text(message.get("content")), text(message.get("thinking")), calls or None)
     else:
         shaped = None
     return _Line(shaped, text(document.get("model")), bool(document.get("done")), document.get("error"))

@@ -1,14 +1,15 @@
 """The chunk of a chat/completions stream: the fields that are used, and the lenient way to them.
 
 The common chunk is decoded by type, skipping everything else. Whatever does not fit (half a character, a
-list as content, a number as text) goes through `json` and ends in the same structs.
+list as content, a number as the model's name) goes through `json` and ends in the same structs; only what
+would lose text of the answer is an error.
 """
 
 from typing import Any
 
 import msgspec
 
-from palaver.workers.providers.lenient import dictionaries, dictionary, integer, text
+from palaver.workers.providers.lenient import content_text, dictionaries, dictionary, integer, text, unfit
 
 
 class Function(msgspec.Struct, gc=False):
@@ -61,9 +62,15 @@ decode_chunk = msgspec.json.Decoder(Chunk).decode
 
 
 def lenient_chunk(document: dict[str, Any]) -> Chunk:
-    """A chunk from any JSON object: values of the wrong type are brought into shape or left out."""
+    """A chunk from any JSON object: values of the wrong type are brought into shape or left out.
+
+    Raises MalformedStreamError where an answer stands in a form that nobody can read.
+    """
+    choices = document.get("choices")
+    if choices is not None and not isinstance(choices, list):
+        raise unfit("choices", choices)
     return Chunk(
-        choices=[_choice(item) for item in dictionaries(document.get("choices"))],
+        choices=[_choice(item) for item in dictionaries(choices)],
         usage=dictionary(document.get("usage")),
         model=text(document.get("model")),
         error=document.get("error"),
@@ -109,7 +116,7 @@ def _joined(content: Any, kind: str) -> str | None:
     again.
     """
     if not isinstance(content, list):
-        return text(content) if kind == "text" else None
+        return content_text(content) if kind == "text" else None
     texts = []
     for part in content:
         if isinstance(part, dict) and part.get("type") == kind:

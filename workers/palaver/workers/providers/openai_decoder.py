@@ -5,6 +5,7 @@ instead.
 from typing import Any, Final
 
 from palaver.shared.errors import MalformedStreamError, PalaverError
+from palaver.shared.plain import shape
 from palaver.workers.providers.answer import MAX_RAW_BYTES, Answer, is_json
 from palaver.workers.providers.errors import stream_error
 from palaver.workers.providers.lenient import lenient_json
@@ -130,15 +131,28 @@ class OpenAIDecoder:
             except ValueError:
                 if not cut:
                     self._fail(_not_json(event))
-                return
-            self._take_document(document, event, parts)
+            else:
+                self._take_document(document, event, parts)
         self._answer.settle()
 
     def _take_document(self, document: Any, event: ServerEvent, parts: list[Part]) -> None:
         if event.event == b"error" or (isinstance(document, dict) and error_in(document)):
             self._fail(stream_error(document))
         elif isinstance(document, dict):
-            self._take_chunk(lenient_chunk(document), None, parts)
+            self._take_lenient(document, parts)
+        else:
+            self._fail(
+                MalformedStreamError(f"The provider sent {shape(document)} as an event, which is no chunk.")
+            )
+
+    def _take_lenient(self, document: dict[str, Any], parts: list[Part]) -> Chunk:
+        try:
+            chunk = lenient_chunk(document)
+        except MalformedStreamError as error:
+            self._fail(error)
+            return Chunk()
+        self._take_chunk(chunk, None, parts)
+        return chunk
 
     def _take_chunk(self, chunk: Chunk, raw: bytes | None, parts: list[Part]) -> None:
         answer = self._answer
@@ -186,8 +200,7 @@ class OpenAIDecoder:
         if not isinstance(document, dict) or error_in(document):
             self._fail(stream_error(document))
             return
-        chunk = lenient_chunk(document)
-        self._take_chunk(chunk, None, parts)
+        chunk = self._take_lenient(document, parts)
         answer.ended = True
         if others := [_told(choice) for choice in chunk.choices or () if choice.index]:
             parts.append(MetadataPart({"choices": others}))
