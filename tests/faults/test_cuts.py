@@ -1,0 +1,142 @@
+"""A connection cut before the reply of every script, in turn: it has run, and nobody knows.
+
+The worker resends and the client repeats; nothing may happen twice.
+"""
+
+import signal
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from palaver.producer import Client
+from palaver.shared.errors import ErrorInfo, JobExpiredError, ValidationError
+from palaver.shared.jobs import Status
+from palaver.shared.ledger import SyncLedger
+from palaver.shared.names import new_job_id
+from tests.faults.proxy import Proxy
+from tests.faults.stand import Job, Stand, until
+
+pytestmark = [pytest.mark.redis, pytest.mark.worker, pytest.mark.xdist_group("faults")]
+
+WORKERS_OWN = (
+    "claim",
+    "append",
+    "renew",
+    "note_failures",
+    "finish",
+    "bury",
+    "announce",
+    "sweep",
+    "look",
+    "settle",
+)
+"""`release` comes at its end."""
+
+
+@pytest.fixture
+def proxy(stand: Stand) -> Iterator[Proxy]:
+    with Proxy(stand.redis.port) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def ledger(stand: Stand, proxy: Proxy) -> Iterator[SyncLedger]:
+    with SyncLedger(stand.settings.model_copy(update={"redis_url": proxy.url})) as ledger:
+        yield ledger
+
+
+@pytest.fixture
+def client(stand: Stand, proxy: Proxy) -> Iterator[Client]:
+    client = Client(stand.settings.model_copy(update={"redis_url": proxy.url, "broker_url": proxy.url}))
+    yield client
+    client.close()
+
+
+def mixed(stand: Stand, name: str) -> tuple[list[Job], list[Job]]:
+    """Jobs that make a worker run all of its scripts: those that complete, and one that fails."""
+    once = {"fail": {"kind": "status", "status": 500, "times": 1}, "key": name}
+    good = stand.submit(3, words=24, rate=20, session_id=f"line-{name}", history=[])
+    good += stand.submit(1, words=10, script=once)
+    good += stand.submit(1, words=5, run_at=time.time() + 1)
+    return good, stand.submit(1, script={"fail": {"kind": "status", "status": 400}})
+
+
+@pytest.mark.long
+def test_a_worker_that_hears_no_reply(stand: Stand, proxy: Proxy) -> None:
+    (worker,) = stand.workers(1, env={"PALAVER_REDIS_URL": proxy.url})
+    for name in WORKERS_OWN:
+        trap = proxy.cut(name)
+        good, bad = mixed(stand, name)
+        trap.wait()
+        books = stand.settle(good)
+        stand.settle(bad, status=Status.FAILED)
+        assert all(books.attempts(job) == [1] for job in good), f"cut before the reply of {name}"
+    trap = proxy.cut("release")
+    jobs = stand.submit(3, words=80, rate=20)
+    stand.streaming(jobs)
+    worker.signal(signal.SIGTERM)
+    trap.wait()
+    assert worker.wait(30) == 0
+    stand.workers(1)
+    books = stand.settle(jobs)
+    assert all(books.attempts(job) == [1, 2] for job in jobs)
+
+
+@pytest.mark.long
+def test_a_client_that_hears_no_reply(stand: Stand, proxy: Proxy, client: Client) -> None:
+    stand.workers(1)
+    for name in ("announced", "SET", "watch", "submit", "LPUSH", "SUBSCRIBE", "XRANGE", "snapshot"):
+        trap = proxy.cut(name)
+        handle = client.submit('{"n": 20, "rate": 20}', model="prefix/m")
+        text = "".join(chunk.delta for chunk in handle)
+        assert handle.result(timeout=20).content == text
+        assert trap.caught, f"nobody sent {name}"
+        stand.settle([Job(handle, text)])
+    trap = proxy.cut("index")
+    handle = client.submit('{"n": 3}', model="prefix/m", run_at=time.time() + 0.5)
+    trap.wait()
+    stand.settle([Job(handle, " w0 w1 w2")])
+
+
+def test_a_canceller_that_hears_no_reply(stand: Stand, proxy: Proxy, client: Client) -> None:
+    trap = proxy.cut("cancel")
+    waits = client.submit("never run", model="prefix/m", session_id="s")
+    assert waits.cancel() is Status.CANCELLED
+    trap.wait()
+    stand.workers(1)
+    trap = proxy.cut("cancel")
+    runs = stand.submit(1, words=400, rate=20)
+    stand.streaming(runs)
+    client.job(runs[0].id).cancel()
+    trap.wait()
+    stand.settle([Job(waits, ""), *runs], status=Status.CANCELLED)
+
+
+@pytest.mark.long
+def test_what_else_a_client_does_and_hears_no_reply(
+    stand: Stand, proxy: Proxy, ledger: SyncLedger, client: Client
+) -> None:
+    def cut(name: str, work: Callable[[], object]) -> object:
+        trap = proxy.cut(name)
+        done = work()
+        trap.wait(0.1)
+        return done
+
+    wrong = ErrorInfo.of(ValidationError("it is not valid"))
+    refused = new_job_id()
+    cut("refuse", lambda: ledger.refuse("refused", refused, wrong))
+    (overdue,) = stand.submit(1, deadline=1)
+    time.sleep(1.1)
+    with pytest.raises(JobExpiredError):
+        cut("expire", lambda: client.job(overdue.id).result(timeout=10))
+    assert cut("messages", lambda: ledger.messages(overdue.session)) == []
+    assert cut("announced", ledger.workers) == []
+    lost = stand.submit(1, run_at=time.time() + 0.2)
+    for name in ("sweep", "look", "settle"):
+        trap = proxy.cut(name)
+        until(lambda trap=trap: ledger.sweep(period=0.05).looked < 0 or trap.caught, f"no {name}")  # type: ignore[misc]
+    stand.workers(1)
+    stand.settle(lost)
+    stand.settle([Job(client.job(refused), "")], status=Status.FAILED)
+    stand.settle([overdue], status=Status.EXPIRED)
