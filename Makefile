@@ -5,6 +5,7 @@ PYTHON ?= $(shell for p in python3.12 python3.11 python3 python3.13 python3.14 p
 BIN := .venv/bin
 TESTS ?=
 WORKERS ?= 2
+SECONDS ?= 600
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test faults soak check bench schema lock clean
@@ -21,10 +22,11 @@ test: .venv/.test ## the tests; TESTS="tests/unit -k jobs" chooses
 	@$(BIN)/python -m pytest -q -rs -n $(WORKERS) --dist loadgroup $(TESTS)
 
 faults: .venv/.test ## what production does to it, for real: minutes
-	@PALAVER_TEST_PROFILE=ci $(BIN)/python -m pytest -q -rs -m "" -n $(WORKERS) --dist loadgroup tests/faults
+	@PALAVER_TEST_PROFILE=ci $(BIN)/python -m pytest -q -rs -m "not soak" -n $(WORKERS) --dist loadgroup tests/faults
 
-soak: .venv/.test ## the same for hours
-	@PALAVER_TEST_PROFILE=soak $(BIN)/python -m pytest -q -rs -m "" -n $(WORKERS) --dist loadgroup tests/faults
+soak: .venv/.test ## 200 streams and a kill every 15 s for SECONDS=600; then the state machine, for hours
+	@PALAVER_TEST_SOAK_SECONDS=$(SECONDS) $(BIN)/python -m pytest -q -s -m soak tests/faults/test_soak.py
+	@PALAVER_TEST_PROFILE=soak $(BIN)/python -m pytest -q -rs -m "" -n $(WORKERS) --dist loadgroup tests/faults/test_ledger_model.py
 
 check: .venv/.test ## style, types, the walls between the rooms, stale schemas and locks
 	$(BIN)/ruff check .

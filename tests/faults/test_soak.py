@@ -1,0 +1,123 @@
+"""The soak: 200 streams at any moment, a worker killed every 15 seconds, memory flat and counts exact.
+
+`make soak SECONDS=600`. One worker is spared, so that there is a worker old enough to leak.
+"""
+
+import os
+import statistics
+import time
+from collections import defaultdict, deque
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.faults.conftest import MakeStand
+from tests.faults.stand import UNHURRIED, Job, Stand, ready
+from tests.servers import RedisServer
+
+pytestmark = [pytest.mark.redis, pytest.mark.worker, pytest.mark.xdist_group("faults"), pytest.mark.soak]
+
+SECONDS = float(os.environ.get("PALAVER_TEST_SOAK_SECONDS", "600"))
+STREAMS = 200
+LENGTH = 10  # seconds of a stream
+RATE = 10  # words a second
+EVERY = 15.0  # seconds from a kill to the next
+SHORT = {"PALAVER_RETENTION": "30", "PALAVER_LOG_RETENTION": "30", "PALAVER_SESSION_RETENTION": "30"}
+"""Ended jobs go soon, so that Redis too has a size to keep."""
+WARM_UP = 0.25  # of the time; at least so long as the first jobs are kept
+GROWTH = 1.05
+
+
+class Memory:
+    """Bytes of each process, sampled."""
+
+    def __init__(self) -> None:
+        self.samples: dict[str, list[tuple[float, int]]] = defaultdict(list)
+
+    def take(self, name: str, size: int) -> None:
+        self.samples[name].append((time.monotonic(), size))
+
+    def growth(self, since: float) -> dict[str, float]:
+        """The last third after `since` against the first third, by process."""
+        found = {}
+        for name, samples in self.samples.items():
+            sizes = [size for at, size in samples if at >= since]
+            third = max(len(sizes) // 3, 1)
+            found[name] = statistics.median(sizes[-third:]) / statistics.median(sizes[:third])
+        return found
+
+
+def resident(pid: int) -> int:
+    """Bytes of memory that a process holds."""
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+class Soak:
+    """What goes on during the soak, a second at a time."""
+
+    def __init__(self, stand: Stand) -> None:
+        self.stand = stand
+        self.spared, *self.victims = stand.workers(3, slots=STREAMS)
+        self.memory = Memory()
+        self.pending: deque[tuple[float, list[Job]]] = deque()
+        self.kills = self.submitted = self.completed = self.taken_over = 0
+        self._next_kill = time.monotonic() + EVERY
+
+    def tick(self) -> None:
+        now = time.monotonic()
+        jobs = self.stand.submit(STREAMS // LENGTH, words=LENGTH * RATE, rate=RATE)
+        self.submitted += len(jobs)
+        self.pending.append((now, jobs))
+        if now >= self._next_kill:
+            self._next_kill += EVERY
+            self._kill()
+        self._sample()
+        self.settle()
+        time.sleep(max(0.0, now + 1 - time.monotonic()))
+
+    def settle(self) -> None:
+        """Check what has ended."""
+        while self.pending:
+            begun, jobs = self.pending[0]
+            age = time.monotonic() - begun
+            if age < LENGTH or self.stand.unended(jobs):
+                assert age < 6 * LENGTH, f"not ended after {age:.0f} s: {self.stand.unended(jobs)[:5]}"
+                return
+            books = self.stand.settle(jobs, ledger=False)
+            self.completed += len(jobs)
+            self.taken_over += sum(len(books.attempts(job)) > 1 for job in jobs)
+            self.pending.popleft()
+
+    def _kill(self) -> None:
+        self.stand.kill(self.victims.pop(0))
+        self.victims.append(self.stand.start_worker(slots=STREAMS))
+        self.kills += 1
+
+    def _sample(self) -> None:
+        used: int = self.stand.raw.info("memory")["used_memory"]
+        self.memory.take("redis", used)
+        self.memory.take("client", resident(os.getpid()))
+        self.memory.take("worker", resident(self.spared.pid))  # `palaver worker` becomes the worker
+
+
+@pytest.mark.timeout(SECONDS + 300)
+def test_soak(own_redis: Callable[..., RedisServer], make_stand: MakeStand) -> None:
+    stand = make_stand(own_redis(), {**UNHURRIED, **SHORT})
+    soak = Soak(stand)
+    begun = time.monotonic()
+    while time.monotonic() < begun + SECONDS:
+        soak.tick()
+    last = [job for _, jobs in soak.pending for job in jobs]
+    stand.settle(last)
+    soak.completed += len(last)
+    for worker in soak.victims:
+        ready(worker)
+    growth = soak.memory.growth(begun + max(SECONDS * WARM_UP, 60))
+    print(
+        f"\n{soak.completed} of {soak.submitted} jobs completed, {soak.kills} kills, "
+        f"{soak.taken_over} answers taken over; growth { ({k: round(v, 3) for k, v in growth.items()}) }"
+    )
+    assert soak.completed == soak.submitted
+    assert stand.ledger.unended() == 0
+    assert max(growth.values()) < GROWTH, growth
