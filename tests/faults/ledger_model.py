@@ -251,6 +251,7 @@ class Model:
             rounds=list(job.rounds),
             history=list(job.session.messages) if with_history else [],  # type: ignore[arg-type] # parsed
             failures=job.failures,
+            tries=b"",
             cancelled=job.cancel,
             deadline=(job.deadline - self.now) / 1000,
         )
@@ -318,7 +319,7 @@ class Model:
         verdict = self._fence(job_id, attempt)
         job = self.jobs.get(job_id)
         if verdict is None and job is not None:
-            self._free(job, resume_at)
+            self._free(job, 0 if job.cancel else resume_at)
         elif job is None or job.status.ended or job.attempt != attempt or job.resume is None:
             return verdict or JobGoneError()
         return Released(dispatch=None if job.resume > self.now else self._dispatch(job))  # type: ignore[operator]
@@ -425,7 +426,8 @@ class Model:
             return _looked("ok", self._enter(job))
         if job.status is Status.RUNNING or job.mode is OnBusy.PARALLEL or job.session.active == job_id:
             job.looks += 1
-            return _looked("ok", self._dispatch(job) if job.looks > 1 or job.queue in empty else None)
+            send = bool(job.resume) or job.looks > 1 or job.queue in empty
+            return _looked("ok", self._dispatch(job) if send else None)
         return _looked("ok", self._repair(job.session))
 
     def _over(self, job: Job | None, turn: Dispatch | None) -> Looked:

@@ -168,10 +168,11 @@ def test_the_sequence_begins_anew_with_each_attempt_and_the_text_goes_on(world: 
     world.claim(job)
     world.append(job, "one ")
     world.save_round(job, 1, b'{"round":1}')
-    world.note_failures(job, 2)
+    world.note_failures(job, 2, tries=b"second model")
     world.release(job)
     again = world.claim(job, by="t2")
     assert (again.attempt, again.text, again.rounds, again.failures) == (2, "one ", [b'{"round":1}'], 2)
+    assert again.tries == b"second model"
     world.append(job, "two", attempt=2)
     assert world.ledger.job(job.job_id).text == "one two"
     assert [event["seq"] for event in world.events()] == [1, 2, 3]
@@ -333,6 +334,36 @@ def test_a_parked_job_holds_its_turn_until_it_is_due(world: World) -> None:
     assert world.try_claim(waiting) == NotClaimed("waiting")
     assert world.due(job) == pytest.approx(due, abs=0.01)
     assert world.ledger.job(job.job_id).due == pytest.approx(due, abs=0.01)
+
+
+def test_parked_for_so_long_from_now(world: World) -> None:
+    job = world.submit()
+    world.claim(job)
+    assert world.release(job, delay=60).dispatch is None
+    due = world.ledger.job(job.job_id).due
+    assert due == pytest.approx(world.time() + 60, abs=5)
+    assert world.release(job, delay=60).dispatch is None
+    assert world.ledger.job(job.job_id).due == due  # a repeat changes nothing
+
+
+def test_a_parked_job_reads_as_running_and_is_cancelled_at_once(world: World) -> None:
+    job, waiting = world.submit(), world.submit()
+    world.claim(job)
+    world.append(job, "half")
+    world.release(job, delay=60)
+    assert world.ledger.job(job.job_id).status is Status.RUNNING
+    cancelled = world.ledger.cancel("s1", job.job_id)
+    assert cancelled.status is Status.CANCELLED
+    assert cancelled.dispatch == Dispatch("s1", waiting.job_id, "palaver.resume")
+    assert world.told(job)[-1] == "stream_end"
+
+
+def test_a_job_that_was_asked_to_end_is_not_parked(world: World) -> None:
+    job = world.submit()
+    world.claim(job)
+    world.ledger.cancel("s1", job.job_id)
+    assert world.release(job, delay=60).dispatch == Dispatch("s1", job.job_id, "palaver.resume")
+    assert world.claim(job, by="t2").cancelled == "cancel"
 
 
 def test_a_long_line_is_told_in_its_first_places(world: World) -> None:

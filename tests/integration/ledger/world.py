@@ -86,10 +86,10 @@ class World:
             )
         )
 
-    def note_failures(self, job: Submitted, failures: int, *, attempt: int = 1) -> Stored:
+    def note_failures(self, job: Submitted, failures: int, *, attempt: int = 1, tries: bytes = b"") -> Stored:
         return self.ledger.run(
             operations.note_failures(
-                self.keys, job.session_id, job.job_id, attempt=attempt, failures=failures
+                self.keys, job.session_id, job.job_id, attempt=attempt, failures=failures, tries=tries
             )
         )
 
@@ -113,9 +113,13 @@ class World:
             **options,
         )
 
-    def release(self, job: Submitted, *, attempt: int = 1, resume_at: float | None = None) -> Released:
+    def release(
+        self, job: Submitted, *, attempt: int = 1, resume_at: float | None = None, delay: float = 0.0
+    ) -> Released:
         return self.ledger.run(
-            operations.release(self.keys, job.session_id, job.job_id, attempt=attempt, resume_at=resume_at)
+            operations.release(
+                self.keys, job.session_id, job.job_id, attempt=attempt, resume_at=resume_at, delay=delay
+            )
         )
 
     def events(self, session_id: str = "s1") -> list[dict[str, Any]]:

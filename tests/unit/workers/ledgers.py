@@ -85,6 +85,7 @@ def claimed(job_id: str, *, text: str = "", reasoning: str = "") -> Claimed:
         rounds=[],
         history=[],
         failures=0,
+        tries=b"",
         cancelled="",
         deadline=60.0,
     )

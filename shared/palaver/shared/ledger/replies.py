@@ -53,6 +53,7 @@ class Claimed:
     rounds: list[bytes] = field(repr=False)
     history: list[bytes] = field(repr=False)
     failures: int  # provider errors so far
+    tries: bytes  # what `note_failures` stored with them
     cancelled: str  # the mode in which its end was asked for, '' if it was not
     deadline: float  # seconds left, negative when it has passed
 

@@ -12,7 +12,7 @@ end
 local function strip(job)
   local rounds = tonumber(redis.call('HGET', job, 'rounds') or 0)
   redis.call('HDEL', job, 'holder', 'token', 'worker', 'lease', 'pseq', 'cancel', 'looks', 'resume',
-    'parked', 'rounds', 'user', 'hist', 'mode', 'queue', 'next', 'created', 'started', 'deadline')
+    'parked', 'rounds', 'user', 'hist', 'tries', 'mode', 'queue', 'next', 'created', 'started', 'deadline')
   for i = 1, rounds do redis.call('HDEL', job, 'round:' .. i) end
 end
 

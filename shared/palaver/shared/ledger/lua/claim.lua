@@ -2,7 +2,8 @@
 -- KEYS 1 palaver:{SID}
 -- keys used  {SID}:job:JID hash · {SID}:session hash · …:job:JID:text, :reasoning · {SID}:messages list
 -- ARGV 1 session id · 2 job id · 3 token · 4 worker · 5 lease in ms
--- reply ok, attempt, document, text, reasoning, failures, cancel flag, ms to the deadline, lease end, rounds, history
+-- reply ok, attempt, document, text, reasoning, failures, cancel flag, ms to the deadline, lease end, rounds, history,
+--       place in the list of models
 --       | no, gone | no, ended, status | no, leased | no, waiting | no, not_due
 local base, jid = KEYS[1], ARGV[2]
 local job = base .. ':job:' .. jid
@@ -26,9 +27,10 @@ if not again then
   redis.call('HDEL', job, 'looks', 'resume', 'parked')
 end
 
-local kept = redis.call('HMGET', job, 'doc', 'failures', 'cancel', 'deadline', 'lease', 'rounds', 'hist')
+local kept = redis.call('HMGET', job, 'doc', 'failures', 'cancel', 'deadline', 'lease', 'rounds', 'hist', 'tries')
 local rounds, history = {}, {}
 for i = 1, tonumber(kept[6] or 0) do rounds[i] = redis.call('HGET', job, 'round:' .. i) end
 if kept[7] then history = redis.call('LRANGE', base .. ':messages', 0, -1) end
 return {'ok', attempt, kept[1], redis.call('GET', job .. ':text') or '', redis.call('GET', job .. ':reasoning') or '',
-  tonumber(kept[2] or 0), kept[3] or '', tonumber(kept[4]) - now, tonumber(kept[5]), rounds, history}
+  tonumber(kept[2] or 0), kept[3] or '', tonumber(kept[4]) - now, tonumber(kept[5]), rounds, history,
+  kept[8] or ''}

@@ -45,11 +45,13 @@ local function finished(ended_as, failure)
 end
 
 -- A message that nobody claims may be lost: sent again when its queue is empty, else at doubling intervals.
+-- Of a job that was parked, none was sent yet.
 local function resend(queue)
   local looks = tonumber(redis.call('HINCRBY', job, 'looks', 1))
   local wait = math.min(RESEND * 2 ^ math.min(looks - 1, 10), LONGEST)
   local next_look = math.min(now + wait, deadline)
-  if looks > 1 or string.find(ARGV[11], ',' .. queue .. ',', 1, true) then return reply('ok', next_look, jid, queue) end
+  local first = tonumber(state[6] or 0) > 0
+  if first or looks > 1 or string.find(ARGV[11], ',' .. queue .. ',', 1, true) then return reply('ok', next_look, jid, queue) end
   return reply('ok', next_look)
 end
 

@@ -1,7 +1,8 @@
--- note_failures: a worker stores how many provider errors the job has had, so that a takeover goes on counting.
+-- note_failures: a worker stores how many provider errors the job has had and where it is in its list of models, so
+-- that a takeover goes on from there.
 -- KEYS 1 palaver:{SID}
 -- keys used  {SID}:job:JID hash
--- ARGV 1 session id · 2 job id · 3 attempt · 4 failures in all
+-- ARGV 1 session id · 2 job id · 3 attempt · 4 failures in all · 5 the place in the list, '' to leave it
 -- reply ok, cancel flag, failures stored | gone | ended, status | fenced
 local job, attempt = KEYS[1] .. ':job:' .. ARGV[2], ARGV[3]
 -- include fence
@@ -11,4 +12,5 @@ if tonumber(ARGV[4]) > stored then
   stored = tonumber(ARGV[4])
   redis.call('HSET', job, 'failures', stored)
 end
+if ARGV[5] ~= '' then redis.call('HSET', job, 'tries', ARGV[5]) end
 return {'ok', cancel, stored}

@@ -51,6 +51,7 @@ def claim(
             deadline=int(reply[7]) / 1000,
             rounds=list(reply[9]),
             history=list(reply[10]),
+            tries=reply[11],
         )
 
     def after(raw: Any) -> tuple[Command, ...]:
@@ -124,10 +125,13 @@ def save_round(
 
 
 def note_failures(
-    keys: Keys, session_id: str, job_id: str, *, attempt: int, failures: int
+    keys: Keys, session_id: str, job_id: str, *, attempt: int, failures: int, tries: bytes = b""
 ) -> Operation[Stored]:
-    """Store the number of provider errors so far, which counts against `max_retries` over all attempts."""
-    return _store(keys, "note_failures", (session_id, job_id, attempt, failures))
+    """Store the number of provider errors so far, which counts against `max_retries` over all attempts.
+
+    `tries` is the worker's own note of where the job is in its list of models; the next claim returns it.
+    """
+    return _store(keys, "note_failures", (session_id, job_id, attempt, failures, tries))
 
 
 def _store(keys: Keys, script: str, args: tuple[Argument, ...]) -> Operation[Stored]:
@@ -186,11 +190,18 @@ def finish(
 
 
 def release(
-    keys: Keys, session_id: str, job_id: str, *, attempt: int, resume_at: float | None = None
+    keys: Keys,
+    session_id: str,
+    job_id: str,
+    *,
+    attempt: int,
+    resume_at: float | None = None,
+    delay: float = 0.0,
 ) -> Operation[Released]:
     """Give the job back:
 
-    at once, for another worker, or parked until `resume_at` (Unix time by Redis's clock).
+    at once, for another worker, or parked until `resume_at` (Unix time by Redis's clock), or for `delay`
+    seconds from now. A job whose end was asked for is not parked.
     """
 
     def decode(raw: Any) -> Released:
@@ -200,7 +211,8 @@ def release(
     def after(raw: Any) -> tuple[Command, ...]:
         return look_at(keys, session_id, job_id, int(raw[2])) if is_ok(raw) else ()
 
-    args: tuple[Argument, ...] = (session_id, job_id, attempt, milliseconds(resume_at) if resume_at else 0)
+    until = milliseconds(resume_at) if resume_at else 0
+    args: tuple[Argument, ...] = (session_id, job_id, attempt, until, milliseconds(delay) if delay > 0 else 0)
     return Operation(
         script=load("release"), keys=(keys.base(session_id),), args=args, decode=decode, after=after
     )
