@@ -1,8 +1,10 @@
 """Errors of providers and of the HTTP client become ours."""
 
 import builtins
+import email.utils
 import json
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 
 import aiohttp
 import aiohttp.http_exceptions
@@ -93,7 +95,8 @@ def test_errors_are_told_apart_by_their_code() -> None:
         ({"retry-after-ms": "250", "retry-after": "1"}, 0.25),
         ({"retry-after": "Wed, 21 Oct 2026 07:28:10 GMT", "date": "Wed, 21 Oct 2026 07:28:00 GMT"}, 10),
         ({"retry-after": "Wed, 21 Oct 2026 07:27:00 GMT", "date": "Wed, 21 Oct 2026 07:28:00 GMT"}, 0),
-        ({"retry-after": "Wed, 21 Oct 2026 07:28:10 GMT"}, None),
+        ({"retry-after": "Wed, 21 Oct 2026 07:28:10 -0000", "date": "Wed, 21 Oct 2026 07:28:00 GMT"}, 10),
+        ({"retry-after": "Wed, 21 Oct 2015 07:28:10 GMT"}, 0),
         ({"retry-after": "soon"}, None),
         ({"retry-after": "-1"}, None),
         ({"retry-after": "nan"}, None),
@@ -101,6 +104,11 @@ def test_errors_are_told_apart_by_their_code() -> None:
 )
 def test_retry_after(headers: dict[str, str], seconds: float | None) -> None:
     assert retry_after(headers) == seconds
+
+
+def test_a_retry_after_date_without_a_date_header_counts_from_now() -> None:
+    soon = email.utils.format_datetime(datetime.now(UTC) + timedelta(minutes=5), usegmt=True)
+    assert retry_after({"retry-after": soon}) == pytest.approx(300, abs=30)
 
 
 @pytest.mark.parametrize(

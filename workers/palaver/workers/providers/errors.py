@@ -5,6 +5,7 @@
 import email.utils
 import json
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from palaver.shared.errors import (
@@ -63,8 +64,10 @@ def stream_error(document: Any) -> PalaverError:
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds to wait, of `retry-after-ms` or either form of `Retry-After`; a date counts from the `Date`
-    header.
+    """Seconds to wait, of `retry-after-ms` or either form of `Retry-After` (RFC 9110, 10.2.3).
+
+    A date counts from the response's own `Date`, so that clocks that differ do not matter; without one, from
+    this machine's clock.
     """
     milliseconds = _number(headers.get("retry-after-ms"))
     if milliseconds is not None:
@@ -73,12 +76,19 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
     seconds = _number(value)
     if seconds is not None or value is None:
         return seconds
+    until = _date(value)
+    if until is None:
+        return None
+    now = _date(headers.get("date")) or datetime.now(UTC)
+    return max(0.0, (until - now).total_seconds())
+
+
+def _date(value: str | None) -> datetime | None:
     try:
-        until = email.utils.parsedate_to_datetime(value)
-        now = email.utils.parsedate_to_datetime(headers.get("date", ""))
-        return max(0.0, (until - now).total_seconds())
+        date = email.utils.parsedate_to_datetime(value or "")
     except (TypeError, ValueError):
         return None
+    return date if date.tzinfo else date.replace(tzinfo=UTC)
 
 
 def _refined(error: PalaverError, fields: dict[str, Any]) -> PalaverError:
