@@ -34,6 +34,7 @@ PalaverError
     │   │   └── ModelNotFoundError      also an OllamaError
     │   ├── RateLimitError              429, retryable
     │   └── ServerError                 5xx, retryable
+    ├── CircuitOpenError                retryable; it failed too often and is not asked for a while
     ├── TimeoutError (TimeoutError)     retryable, also 408
     ├── ConnectionError (ConnectionError) retryable
     ├── StreamInterruptedError          retryable
@@ -365,6 +366,17 @@ class ServerError(APIError):
 
     code = "server_error"
     retryable = True
+
+
+class CircuitOpenError(ProviderError):
+    """The provider failed too often and is not asked for a while.
+
+    `retry_after` is in seconds, until a request may find out whether it answers again.
+    """
+
+    code = "circuit_open"
+    retryable = True
+    http_status = 503
 
 
 class TimeoutError(ProviderError, builtins.TimeoutError):

@@ -47,6 +47,22 @@ class Limits(Document):
     concurrent: Annotated[Integer, Field(ge=1)] | None = None
 
 
+class Breaker(Document):
+    """When a worker stops asking a provider that fails, and for how long. Times are in seconds."""
+
+    failures: Annotated[Integer, Field(ge=1)] = 10  # in succession, or …
+    rate: Annotated[Real, Field(gt=0, le=1)] = 0.5  # … this part of the requests of a window, …
+    requests: Annotated[Integer, Field(ge=1)] = 20  # … if there were so many
+    window: Annotated[Real, Field(gt=0)] = 30.0
+    pause: Annotated[Real, Field(gt=0)] = 5.0  # until one request tries again; doubled by each that fails
+
+
+def _breaker(value: Any) -> Any:
+    if value is True:
+        return Breaker()
+    return None if value is False else value
+
+
 def _base_url(value: str) -> str:
     if not value.startswith(("http://", "https://")):
         raise ValueError("must begin with http:// or https://")
@@ -69,7 +85,7 @@ class Profile(Document):
     """A configured provider. Keys and headers are secrets: they are in no repr and in no dump.
 
     `kind` is a built-in dialect or `package.module:Class`. `models` None: any model is taken. `timeouts`
-    are the defaults of jobs; `options` belong to the kind.
+    are the defaults of jobs; `options` belong to the kind. `breaker = false` (None) always asks.
     """
 
     name: Annotated[Text, AfterValidator(_profile_name)]
@@ -79,6 +95,7 @@ class Profile(Document):
     api_key: Annotated[SecretStr | None, BeforeValidator(_secret)] = Field(default=None, exclude=True)
     headers: dict[Text, Text] = Field(default_factory=dict, exclude=True)
     limits: Limits = Field(default_factory=Limits)
+    breaker: Annotated[Breaker | None, BeforeValidator(_breaker)] = Field(default_factory=Breaker)
     resume: Resume = Resume.AUTO
     models: list[Text] | None = None
     timeouts: Timeouts = Field(default_factory=Timeouts)

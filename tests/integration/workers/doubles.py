@@ -3,7 +3,14 @@
 import asyncio
 from collections.abc import AsyncGenerator
 
-from palaver.workers.providers import FinishPart, GenerationRequest, Part, Provider, TextDelta
+from palaver.workers.providers import (
+    FinishPart,
+    GenerationRequest,
+    Part,
+    Provider,
+    TextDelta,
+    ToolCallPart,
+)
 
 PREFIX = "tests.integration.workers.doubles:"
 
@@ -60,3 +67,17 @@ class Silent(Provider):
             await asyncio.Event().wait()
         finally:
             self.closed = True
+
+
+class Calling(Provider):
+    """Says a word and calls a tool; with the option `waits` it then says nothing for ever."""
+
+    continues_prefix = True
+
+    async def stream(self, request: GenerationRequest) -> AsyncGenerator[list[Part], None]:
+        if not request.prefix:
+            yield [TextDelta("one")]
+        yield [ToolCallPart("c1", "look", {})]
+        if self.profile.options.get("waits"):
+            await asyncio.Event().wait()
+        yield [FinishPart("tool_calls", "m")]

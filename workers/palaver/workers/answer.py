@@ -41,6 +41,8 @@ class Answer:
         self.finished = False  # and its answer is whole
         self.tool_calls: list[ToolCall] = []
         self._offset = 0
+        self._thought_through = False  # readers have the reasoning before the text that goes on
+        self._inherited = bool(writer.said)  # an earlier attempt wrote, and only its text is known
         self._model: str | None = None  # the name under which the model answered
         self._usage_before: Usage | None = None  # of earlier requests
         self._usage: Usage | None = None
@@ -68,10 +70,18 @@ class Answer:
             return self._usage_before
         return self._usage.plus(self._usage_before)
 
+    def is_whole_only(self, *, tools: bool) -> bool:
+        """Whether the answer so far has parts, or may have them, that no text goes on from: tool calls.
+
+        Those of an earlier attempt are in the log only, so an answer that may have some begins anew.
+        """
+        return bool(self.tool_calls) or (tools and self._inherited)
+
     def request(self, ref: ModelRef, offset: int) -> None:
         """Another request begins; its `stream_start` is written with its first part, at this offset."""
         self._usage_before, self._usage = self.usage, None
         self.ref, self._offset, self._model = ref, offset, None
+        self._thought_through = offset > 0 and bool(self.writer.thought)
         self.begun = self.finished = False
 
     def take(self, parts: list[Part]) -> None:
@@ -84,6 +94,8 @@ class Answer:
                     self._begin()
                 writer.text(part.text, part.raw)  # type: ignore[union-attr]
             elif kind is ReasoningDelta:
+                if self._thought_through:
+                    continue
                 if not self.begun:
                     self._begin()
                 writer.reasoning(part.text, part.raw)  # type: ignore[union-attr]
@@ -144,7 +156,7 @@ class Answer:
         self.begun = True
         self.writer.start(model=self.ref.model, provider=self.ref.profile, offset=self._offset)
         if self._offset == 0:
-            self.tool_calls = []
+            self.tool_calls, self._inherited = [], False
 
     def _tool_call(self, part: ToolCallPart) -> None:
         if not self.begun:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
 import time
 import traceback
 from collections.abc import Callable
@@ -41,17 +40,20 @@ from palaver.shared.ledger import (
 from palaver.shared.names import new_token
 from palaver.shared.profiles import Catalog, ModelRef
 from palaver.workers.answer import Answer
+from palaver.workers.attempts import Attempts
 from palaver.workers.lease import LeaseKeeper
 from palaver.workers.link import Link
-from palaver.workers.policies import Again, Failure, GiveUp, Tries, additions, after_failure, begin
+from palaver.workers.policies import Ask, additions, begin
 from palaver.workers.providers import Provider
 from palaver.workers.publisher import Publisher
-from palaver.workers.stop import HandOver, Stop, asked_to_end, uninterrupted
+from palaver.workers.stop import HandOver, Park, Stop, asked_to_end, uninterrupted
 from palaver.workers.work import UNSERVED, Work, read_job, request_for
 
 __all__ = ["Outcome", "Runner", "report"]
 
 logger = logging.getLogger("palaver.workers.runner")
+
+MOMENT_SECONDS = 3.0  # a job that is to wait longer waits in the ledger, and holds no slot
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +63,7 @@ class Outcome:
     session_id: str
     job_id: str
     status: Status | None  # None: the job was not ended here
-    reason: str | None = None  # then: why not (gone, ended, leased, waiting, not_due, fenced, released)
+    reason: str | None = None  # then: why not (gone, leased, fenced, released, parked …)
     code: str | None = None  # the error's code, for a job that did not complete
     model: str | None = None  # profile/model that answered or failed last
     dispatch: Dispatch | None = None  # a message to send now: the session's next job, or this one handed over
@@ -78,7 +80,6 @@ class _Run:
     ends_at: float  # deadline, on the monotonic clock
     work: Work | None = None
     ref: ModelRef | None = None
-    failures: int = 0
 
 
 class Runner:
@@ -92,6 +93,7 @@ class Runner:
         publisher: Publisher,
         leases: LeaseKeeper,
         providers: Callable[[str], Provider],
+        ask: Ask,
         catalog: Catalog,
         retention: Retention,
         worker: str,
@@ -103,6 +105,7 @@ class Runner:
         self._publisher = publisher
         self._leases = leases
         self._providers = providers
+        self._ask = ask
         self._catalog = catalog
         self._retention = retention
         self._worker = worker
@@ -157,6 +160,7 @@ class Runner:
         if total is not None:
             late = f"the answer took longer than timeouts.total, {total:g} seconds"
             run.stop.after(total, TimeoutError(late, job_id=claimed.job_id))
+            run.ends_at = min(run.ends_at, time.monotonic() + total)
         for name in UNSERVED:
             if getattr(work.job, name):
                 run.answer.warn("not_supported", f"this worker does not serve {name!r}; it is left out", name)
@@ -164,18 +168,19 @@ class Runner:
     async def _generate(self, run: _Run) -> None:
         """Ask the job's models until one has answered; raises the error after which none is asked again."""
         assert run.work is not None  # noqa: S101 - `_read` came before
-        models = self._catalog.resolve(run.work.job.model)
-        tries = Tries(models=len(models), retries=run.claimed.failures)
+        job = run.work.job
+        attempts = Attempts(self._catalog.resolve(job.model), run.claimed, max_retries=job.max_retries)
         while True:
             try:
-                return await self._stream(run, run.work, models[tries.current])
+                return await self._stream(run, run.work, attempts.ref)
             except PalaverError as error:
-                decision = after_failure(tries, _failure(run, run.work, error), random.random)
-                if isinstance(decision, GiveUp):
-                    raise
-                tries = decision.tries
-                await self._tell_retry(run, error, decision, models[tries.current])
-            await asyncio.sleep(decision.delay)
+                left = run.ends_at - time.monotonic()
+                delay = attempts.after(error, begun=run.answer.begun, seconds_left=left)
+                await self._tell_retry(run, error, delay, attempts)
+            # `timeouts.total` is kept by the worker that has the job: such a job stays with it.
+            if delay > MOMENT_SECONDS and job.timeouts.total is None:
+                raise Park(delay)
+            await asyncio.sleep(delay)
 
     async def _stream(self, run: _Run, work: Work, ref: ModelRef) -> None:
         """One request: what the provider says goes to the writer as it comes, and no faster than that can
@@ -188,10 +193,10 @@ class Runner:
             resume=provider.profile.resume,
             continues_prefix=provider.continues_prefix,
             may_prompt=work.job.complete is not None,
-            whole_only=bool(answer.tool_calls),
+            whole_only=answer.is_whole_only(tools=work.tools),
         )
         answer.request(ref, beginning.offset)
-        async with aclosing(provider.stream(request_for(work, ref.model, beginning))) as stream:
+        async with aclosing(self._ask(provider, request_for(work, ref.model, beginning))) as stream:
             async for parts in stream:
                 answer.take(parts)
                 if writer.full:
@@ -199,14 +204,16 @@ class Runner:
         if not answer.finished:
             raise StreamInterruptedError(provider=ref.profile)
 
-    async def _tell_retry(self, run: _Run, error: PalaverError, decision: Again, ref: ModelRef) -> None:
-        run.failures += 1
-        logger.info(
-            "job.retry", extra={"job_id": run.claimed.job_id, "error": error.type, "delay": decision.delay}
-        )
-        run.answer.retry(error, decision.delay, ref)
+    async def _tell_retry(self, run: _Run, error: PalaverError, delay: float, attempts: Attempts) -> None:
+        logger.info("job.retry", extra={"job_id": run.claimed.job_id, "error": error.type, "delay": delay})
+        run.answer.retry(error, delay, attempts.ref)
         await self._link.run(
-            operations.note_failures(*self._address(run), attempt=run.claimed.attempt, failures=run.failures)
+            operations.note_failures(
+                *self._address(run),
+                attempt=run.claimed.attempt,
+                failures=attempts.retries,
+                tries=attempts.note(),
+            )
         )
 
     # The end
@@ -263,9 +270,13 @@ class Runner:
         return operation, error
 
     async def _release(self, run: _Run, reason: PalaverError) -> Outcome:
-        released = await self._link.run(operations.release(*self._address(run), attempt=run.claimed.attempt))
-        logger.info("job.released", extra=_context(run, error=reason.type))
-        return await self._outcome(run, released.dispatch, reason="released")
+        delay = reason.seconds if isinstance(reason, Park) else 0.0
+        released = await self._link.run(
+            operations.release(*self._address(run), attempt=run.claimed.attempt, delay=delay)
+        )
+        became = "released" if released.dispatch else "parked"
+        logger.info(f"job.{became}", extra=_context(run, error=reason.type, delay=delay))
+        return await self._outcome(run, released.dispatch, reason=became)
 
     async def _lost(self, run: _Run, verdict: PalaverError) -> Outcome:
         logger.warning("job.lost", extra=_context(run, error=verdict.type))
@@ -289,7 +300,7 @@ class Runner:
         writer = self._publisher.open(claimed, confirmed_until=asked + self._lease_seconds)
         writer.on_stop(stop)
         ends_at = time.monotonic() + claimed.deadline
-        return _Run(_brief(claimed), claimed, Answer(writer), stop, ends_at, failures=claimed.failures)
+        return _Run(_brief(claimed), claimed, Answer(writer), stop, ends_at)
 
     def _address(self, run: _Run) -> tuple[Keys, str, str]:
         return self._keys, run.claimed.session_id, run.claimed.job_id
@@ -312,15 +323,6 @@ class Runner:
 
 def _brief(claimed: Claimed) -> Claimed:
     return replace(claimed, job=b"", text="", reasoning="", rounds=[], history=[])
-
-
-def _failure(run: _Run, work: Work, error: PalaverError) -> Failure:
-    return Failure(
-        error=error,
-        begun=run.answer.begun,
-        max_retries=work.job.max_retries,
-        seconds_left=run.ends_at - time.monotonic(),
-    )
 
 
 def _status(error: PalaverError | None) -> Status:

@@ -26,6 +26,7 @@ from palaver.shared.settings import Settings
 from palaver.workers.http import HttpClient
 from palaver.workers.lease import LeaseKeeper
 from palaver.workers.link import Link
+from palaver.workers.policies import Breakers, wrapped
 from palaver.workers.providers import Provider, create
 from palaver.workers.publisher import Publisher
 from palaver.workers.runner import Outcome, Runner, report
@@ -197,6 +198,7 @@ class WorkerService:
             publisher=publisher,
             leases=self._leases,
             providers=self._providers,
+            ask=wrapped([Breakers()]),
             catalog=self.catalog,
             retention=self.ledger.retention,
             worker=self.alias,

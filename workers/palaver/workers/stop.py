@@ -11,13 +11,21 @@ from typing import Any, Self, TypeVar
 
 from palaver.shared.errors import JobCancelledError, JobExpiredError, PalaverError
 
-__all__ = ["HandOver", "Stop", "asked_to_end", "uninterrupted"]
+__all__ = ["HandOver", "Park", "Stop", "asked_to_end", "uninterrupted"]
 
 T = TypeVar("T")
 
 
 class HandOver(PalaverError):  # noqa: N818 - a reason, and no error of the job
     """The worker gives the job to another one; nothing is wrong with it."""
+
+
+class Park(HandOver):
+    """The job waits in the ledger, where it holds no slot, and goes on after `seconds`."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__()
+        self.seconds = seconds
 
 
 def asked_to_end(mode: str, job_id: str) -> PalaverError:

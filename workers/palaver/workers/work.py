@@ -24,6 +24,11 @@ class Work:
     job: ChatJob
     history: list[Message]
 
+    @property
+    def tools(self) -> bool:
+        """Whether its answer may have tool calls."""
+        return bool(self.job.tools) or "tools" in self.job.params.extra
+
 
 def read_job(claimed: Claimed, *, max_bytes: int) -> Work:
     """The job as it was stored, validated again: another program, or an older one, may have stored it.

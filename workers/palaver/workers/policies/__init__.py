@@ -1,7 +1,24 @@
-"""Decisions without I/O: when to ask again, how to go on with a partial answer, what a session remembers."""
+"""When to ask a provider, and when again; how to go on with a partial answer; what a session remembers.
 
+Decisions are pure. `asking` puts those about single requests between the runner and its providers.
+"""
+
+from palaver.workers.policies.asking import Ask, Breakers, Policy, wrapped
 from palaver.workers.policies.history import additions
 from palaver.workers.policies.resume import Beginning, begin
 from palaver.workers.policies.retry import Again, Failure, GiveUp, Tries, after_failure
 
-__all__ = ["Again", "Beginning", "Failure", "GiveUp", "Tries", "additions", "after_failure", "begin"]
+__all__ = [
+    "Again",
+    "Ask",
+    "Beginning",
+    "Breakers",
+    "Failure",
+    "GiveUp",
+    "Policy",
+    "Tries",
+    "additions",
+    "after_failure",
+    "begin",
+    "wrapped",
+]

@@ -1,0 +1,128 @@
+"""What stands between the runner and its providers: policies, each wrapped around the next, the providers
+innermost. The runner asks; it knows none of them.
+
+A policy is made once per worker process and is called once per request. It may refuse the request by raising,
+must close what it wraps, and changes no part that passes.
+"""
+
+import logging
+import time
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import aclosing
+from functools import partial, reduce
+from typing import Protocol
+
+from palaver.shared.errors import CircuitOpenError, PalaverError, RateLimitError, TimeoutError
+from palaver.workers.policies.breaker import Admitted, Breaker, Refused, State, Verdict
+from palaver.workers.providers import (
+    FinishPart,
+    GenerationRequest,
+    Part,
+    Provider,
+    ReasoningDelta,
+    TextDelta,
+    ToolCallPart,
+)
+
+__all__ = ["Ask", "Breakers", "Policy", "verdict_on", "wrapped"]
+
+logger = logging.getLogger("palaver.workers.breaker")
+
+Ask = Callable[[Provider, GenerationRequest], AsyncGenerator[list[Part], None]]
+"""One request to a provider, as `Provider.stream`."""
+
+_ANSWERS = (TextDelta, ReasoningDelta, ToolCallPart, FinishPart)
+
+
+class Policy(Protocol):
+    """Middleware of requests."""
+
+    def __call__(
+        self, ask: Ask, provider: Provider, request: GenerationRequest
+    ) -> AsyncGenerator[list[Part], None]:
+        """Do what is to be done about one request, and ask."""
+        ...
+
+
+def wrapped(policies: Sequence[Policy]) -> Ask:
+    """The policies around the providers, the first outermost."""
+    return reduce(lambda ask, policy: partial(policy, ask), reversed(policies), _ask)
+
+
+def _ask(provider: Provider, request: GenerationRequest) -> AsyncGenerator[list[Part], None]:
+    return provider.stream(request)
+
+
+class Breakers:
+    """The breakers of this process's profiles. Raises CircuitOpenError for a request that one refuses."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._breakers: dict[str, Breaker] = {}
+
+    async def __call__(
+        self, ask: Ask, provider: Provider, request: GenerationRequest
+    ) -> AsyncGenerator[list[Part], None]:
+        """See `Policy`."""
+        admission = self._admission(provider)
+        try:
+            async with aclosing(ask(provider, request)) as stream:
+                async for parts in stream:
+                    if not admission.judged and any(isinstance(part, _ANSWERS) for part in parts):
+                        admission.judge(Verdict.ANSWERED)
+                    yield parts
+        except PalaverError as error:
+            admission.judge(verdict_on(error, request))
+            raise
+        finally:
+            admission.judge(Verdict.NOTHING)
+
+    def _admission(self, provider: Provider) -> "_Admission":
+        name, options = provider.profile.name, provider.profile.breaker
+        if options is None:
+            return _Admission(name, None, None, self._clock)
+        breaker = self._breakers.setdefault(name, Breaker(options))
+        answer = breaker.admit(self._clock())
+        if isinstance(answer, Refused):
+            raise CircuitOpenError(
+                f"{name} failed too often; it is not asked for {answer.seconds:.1f} s more",
+                provider=name,
+                retry_after=answer.seconds,
+            )
+        return _Admission(name, breaker, answer, self._clock)
+
+
+class _Admission:
+    """One request that was let through; the first verdict counts."""
+
+    def __init__(
+        self, name: str, breaker: Breaker | None, admitted: Admitted | None, clock: Callable[[], float]
+    ) -> None:
+        self._name, self._breaker, self._admitted, self._clock = name, breaker, admitted, clock
+        self.judged = breaker is None
+
+    def judge(self, verdict: Verdict) -> None:
+        if self.judged or self._breaker is None or self._admitted is None:
+            return
+        self.judged = True
+        before = self._breaker.state
+        self._breaker.judge(self._admitted, verdict, self._clock())
+        after = self._breaker.state
+        if after is not before:
+            log = logger.warning if after is State.OPEN else logger.info
+            log("breaker.%s", after, extra={"profile": self._name, "before": str(before)})
+
+
+def verdict_on(error: PalaverError, request: GenerationRequest) -> Verdict:
+    """What a failed request says about the provider.
+
+    Retryable errors are its failures, with two exceptions: a rate limit is kept by a provider that is well,
+    and a job that brought its own timeouts may have been too impatient. Any other error with a status is an
+    answer.
+    """
+    impatient = isinstance(error, TimeoutError) and request.timeouts is not None
+    if isinstance(error, RateLimitError) or impatient:
+        return Verdict.NOTHING
+    if error.retryable:
+        return Verdict.FAILED
+    return Verdict.NOTHING if error.status_code is None else Verdict.ANSWERED
