@@ -23,13 +23,11 @@ import orjson
 from palaver.shared.errors import BrokerUnavailableError, ConfigurationError
 from palaver.shared.ledger import Dispatch
 from palaver.shared.names import QUEUES, TASK_CHAT
-from palaver.shared.settings import redacted_url
+from palaver.shared.settings import DEFAULT_CONNECT_SECONDS, redacted_url
 
 if TYPE_CHECKING:  # imported at the first connection: a program that only reads never needs it
     from kombu import Connection, Producer
 
-CONNECT_SECONDS: Final = 2.5
-"""Bound of connecting and of every answer; with the rest of a submit it stays under 3 seconds."""
 TRUSTED_SECONDS: Final = 1.0
 """A connection that was idle for longer is checked before something is stored that needs it."""
 BATCH: Final = 500
@@ -40,13 +38,14 @@ _EMBEDDED: Final = {"callbacks": None, "errbacks": None, "chain": None, "chord":
 class Broker:
     """The Celery broker, as producers use it. Safe to use from several threads and after a fork.
 
-    Raises `BrokerUnavailableError` within 3 seconds when it cannot be reached; the error names the URL
-    without its password.
+    `connect_seconds` bounds connecting and every answer: then `BrokerUnavailableError` is raised, naming the
+    URL without its password.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, connect_seconds: float = DEFAULT_CONNECT_SECONDS) -> None:
         self.url = url
-        self._link = _Link(url)
+        self._connect_seconds = connect_seconds
+        self._link = _Link(url, connect_seconds)
 
     def __repr__(self) -> str:
         return f"Broker({redacted_url(self.url)})"
@@ -87,7 +86,7 @@ class Broker:
         if self._link.pid != os.getpid():
             # The parent's connection is left to the parent: closing it here would speak on its socket.
             _INHERITED.append(self._link)
-            self._link = _Link(self.url)
+            self._link = _Link(self.url, self._connect_seconds)
         with self._link.lock:
             yield self._link
 
@@ -98,8 +97,9 @@ _INHERITED: list[_Link] = []
 class _Link:
     """One connection with its channel, in the process that opened it; used under its lock."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, connect_seconds: float) -> None:
         self.pid = os.getpid()
+        self._connect_seconds = connect_seconds
         self.lock = threading.Lock()
         self._url = url
         self._origin = f"palaver-{self.pid}@{socket.gethostname()}"
@@ -171,7 +171,7 @@ class _Link:
         if self._producer is None:
             from kombu import Producer
 
-            self._connection = _connection(self._url)
+            self._connection = _connection(self._url, self._connect_seconds)
             self._connection.ensure_connection(max_retries=0)
             self._producer = Producer(_frugal(self._connection.channel()), auto_declare=False)
             self._declare()
@@ -232,15 +232,15 @@ def _frugal(channel: Any) -> Any:
     return channel
 
 
-def _connection(url: str) -> Connection:
+def _connection(url: str, seconds: float) -> Connection:
     from kombu import Connection
 
-    options = {"socket_connect_timeout": CONNECT_SECONDS, "socket_timeout": CONNECT_SECONDS, "max_retries": 0}
+    options = {"socket_connect_timeout": seconds, "socket_timeout": seconds, "max_retries": 0}
     if url.startswith("amqp"):
-        options = {"read_timeout": CONNECT_SECONDS, "write_timeout": CONNECT_SECONDS, "max_retries": 0}
+        options = {"read_timeout": seconds, "write_timeout": seconds, "max_retries": 0}
     problem = "this kind of broker is not known"
     try:
-        return Connection(url, connect_timeout=CONNECT_SECONDS, transport_options=options)
+        return Connection(url, connect_timeout=seconds, transport_options=options)
     except (KeyError, ImportError, ValueError) as error:
         if isinstance(error, ImportError):
             problem = f"its client library is missing: {error}"

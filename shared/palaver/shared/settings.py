@@ -17,6 +17,8 @@ from palaver.shared.document import validation_error
 from palaver.shared.error_tree import ConfigurationError
 from palaver.shared.jobs import DEFAULT_DEADLINE, MAX_DEADLINE, MAX_DOCUMENT_BYTES
 
+DEFAULT_CONNECT_SECONDS: Final = 2.0
+"""For a service to answer. With the start of an interpreter, a command still fails within 3 seconds."""
 DEFAULT_REDIS_URL: Final = "redis://127.0.0.1:6379/0"
 DEV_FILE: Final = Path(".palaver/dev.json")
 """Where `palaver dev` writes the addresses of what it started."""
@@ -85,7 +87,7 @@ class Settings(BaseSettings):
 
     deadline: Annotated[float, Field(ge=1, le=MAX_DEADLINE)] = DEFAULT_DEADLINE
     max_document_bytes: Annotated[int, Field(ge=1024)] = MAX_DOCUMENT_BYTES
-    connect_seconds: Positive = 3.0
+    connect_seconds: Positive = DEFAULT_CONNECT_SECONDS
 
     retention: Positive = 24 * 3600.0
     log_retention: Positive = 3600.0

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.integration.cli.shell import Dev, Shell
+from tests.servers import RedisServer
 
 COMMANDS = [
     ["chat", "hi"],
@@ -74,3 +75,9 @@ def test_the_line_is_a_document_with_json(shell: Shell) -> None:
     error = json.loads(done.stderr)["error"]
     assert (done.returncode, error["code"], error["retryable"]) == (3, "ledger_unavailable", True)
     assert "redis://127.0.0.1:1/0" in error["message"]
+
+
+@pytest.mark.redis
+def test_a_database_that_is_not_there(shell: Shell, redis_server: RedisServer) -> None:
+    shell.environment["PALAVER_REDIS_URL"] = redis_server.url.rpartition("/")[0] + "/9999"
+    check(shell, ["status"], "/9999")

@@ -25,7 +25,7 @@ import hiredis
 
 from palaver.shared.errors import LedgerUnavailableError, PalaverError
 from palaver.shared.ledger import Operation, load, reply_error, script_names
-from palaver.shared.settings import redacted_url
+from palaver.shared.settings import DEFAULT_CONNECT_SECONDS, redacted_url
 from palaver.workers.address import Address
 
 __all__ = ["Link", "Replies", "Sender"]
@@ -35,7 +35,6 @@ logger = logging.getLogger("palaver.workers.link")
 R = TypeVar("R")
 Replies = list[Any]
 
-CONNECT_SECONDS = 3.0  # one try, handshake included
 STALL_SECONDS = 10.0  # a reply that is this late means a dead path; the connection is replaced
 BACKOFF_SECONDS = (0.02, 1.0)  # first and longest pause between tries
 MAX_RELOADS = 3  # of one frame's scripts; more means a server that forgets them at once
@@ -121,7 +120,11 @@ class Link:
     """The process's connection to the ledger. Belongs to one event loop; start and stop it there."""
 
     def __init__(
-        self, url: str, *, connect_seconds: float = CONNECT_SECONDS, stall_seconds: float = STALL_SECONDS
+        self,
+        url: str,
+        *,
+        connect_seconds: float = DEFAULT_CONNECT_SECONDS,
+        stall_seconds: float = STALL_SECONDS,
     ):
         self._address = Address.parse(url)
         self._shown_url = redacted_url(url)
@@ -144,7 +147,7 @@ class Link:
         return self._wire is not None
 
     async def start(self) -> None:
-        """Connect. Raises `LedgerUnavailableError`, naming the URL without its password, within 3 seconds."""
+        """Connect. Raises `LedgerUnavailableError`, with the URL but no password, after `connect_seconds`."""
         try:
             await self._connect()
         except (OSError, hiredis.HiredisError) as error:

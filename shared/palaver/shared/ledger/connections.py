@@ -21,6 +21,8 @@ _RETRIES = 2
 # few connections serve thousands of readers.
 _CONNECTIONS = 64
 
+_NO_DATABASE = "it has no database of this number"
+
 
 def sync_client(settings: Settings) -> redis.Redis:
     """A pool of blocking connections."""
@@ -70,7 +72,16 @@ def translated(settings: Settings) -> Iterator[None]:
     raise LedgerUnavailableError(f"The ledger at {url} cannot be reached: {problem}.")
 
 
+def answered(error: ResponseError) -> ResponseError:
+    """An error reply that answers what was asked; raises on that of SELECT, which is said while connecting."""
+    if "DB index" in str(error):
+        raise redis.exceptions.ConnectionError(_NO_DATABASE)
+    return error
+
+
 def _problem(error: Exception) -> str:
+    if str(error) == _NO_DATABASE:
+        return _NO_DATABASE
     if isinstance(error, redis.exceptions.AuthenticationError):
         return "it refused the user or password"
     if isinstance(error, redis.exceptions.BusyLoadingError):
@@ -97,11 +108,11 @@ def _options(settings: Settings) -> dict[str, Any]:
     # Scripts answer in microseconds; a Redis that is silent for seconds is not there.
     return {
         "protocol": 2,
-        "socket_connect_timeout": settings.connect_seconds * 0.9,
-        "socket_timeout": settings.connect_seconds * 0.9,
+        "socket_connect_timeout": settings.connect_seconds,
+        "socket_timeout": settings.connect_seconds,
         "socket_keepalive": True,
     }
 
 
 def _bounds(settings: Settings) -> dict[str, Any]:
-    return {"max_connections": _CONNECTIONS, "timeout": settings.connect_seconds * 0.9}
+    return {"max_connections": _CONNECTIONS, "timeout": settings.connect_seconds}

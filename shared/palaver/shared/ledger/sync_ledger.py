@@ -177,7 +177,7 @@ class SyncLedger:
                 try:
                     return [self._client.execute_command(*commands[0])]  # type: ignore[no-untyped-call]
                 except ResponseError as error:
-                    return [error]
+                    return [connections.answered(error)]
             # No MULTI: a full Redis would refuse the whole of it, also the commands that free memory.
             pipeline = self._client.pipeline(transaction=False)
             for words in commands:
