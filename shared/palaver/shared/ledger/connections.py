@@ -73,7 +73,7 @@ def translated(settings: Settings) -> Iterator[None]:
 
 
 def answered(error: ResponseError) -> ResponseError:
-    """An error reply that answers what was asked; raises on that of SELECT, which is said while connecting."""
+    """An error reply that answers what was asked; raises on that of SELECT, said while connecting."""
     if "DB index" in str(error):
         raise redis.exceptions.ConnectionError(_NO_DATABASE)
     return error
