@@ -19,6 +19,7 @@ from palaver.producer.prepare import (
     announced,
     check_job_id,
     check_session,
+    check_timeout,
     given,
     own_catalog,
     prepare,
@@ -99,6 +100,7 @@ class AsyncClient:
         **fields: Unpack[JobFields],
     ) -> AsyncJobHandle | ChatResponse:
         """Store a job and tell the workers of it; see `Client.submit`."""
+        check_timeout(timeout)
         job = prepare(messages, self.settings, given(fields, model, session_id, params))
         handle = await self._submit(job)
         return await handle.result(timeout) if wait else handle

@@ -16,6 +16,7 @@ from palaver.producer.prepare import (
     announced,
     check_job_id,
     check_session,
+    check_timeout,
     given,
     own_catalog,
     prepare,
@@ -101,6 +102,7 @@ class Client:
         LedgerFullError. If the broker fails only after the job was stored, the job is safe and this returns
         as usual, with a warning in the log: a worker's sweep sends the message again.
         """
+        check_timeout(timeout)
         job = prepare(messages, self.settings, given(fields, model, session_id, params))
         handle = self._submit(job)
         return handle.result(timeout) if wait else handle

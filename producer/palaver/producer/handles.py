@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Generator, Iterator
 from typing import TYPE_CHECKING
 
-from palaver.producer.prepare import check_after
+from palaver.producer.prepare import check_after, check_timeout
 from palaver.producer.reading import achunks_of, chunks_of
 from palaver.shared.errors import JobGoneError, JobNotFoundError
 from palaver.shared.events import AnyEvent
@@ -65,8 +65,10 @@ class JobHandle(_Handle):
         """Wait for the end, at most `timeout` seconds.
 
         Raises the job's own error if it failed, was cancelled or expired; `error.response` has the partial
-        text. Raises WaitTimeoutError when the wait was too short: the job goes on.
+        text. Raises WaitTimeoutError when the wait was too short: the job goes on; ValidationError for a
+        `timeout` that is no number of seconds.
         """
+        check_timeout(timeout)
         return self._client.reading.result(self.session_id, self.job_id, self.cursor, timeout)
 
     def cancel(self) -> Status:
@@ -106,6 +108,7 @@ class AsyncJobHandle(_Handle):
 
     async def result(self, timeout: float | None = None) -> ChatResponse:  # noqa: ASYNC109 -- as JobHandle's
         """Wait for the end; see `JobHandle.result`."""
+        check_timeout(timeout)
         return await self._client.reading.result(self.session_id, self.job_id, self.cursor, timeout)
 
     async def cancel(self) -> Status:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
@@ -146,6 +147,15 @@ def check_job_id(job_id: object) -> None:
     """Raises ValidationError for what cannot name a job."""
     if not valid_job_id(job_id):
         refuse("job_id", f"must be 1 to 128 letters, digits or any of ._-, not {shape(job_id)}")
+
+
+def check_timeout(timeout: object) -> None:
+    """Raises ValidationError for what cannot be a number of seconds to wait; None waits without a bound."""
+    if timeout is None:
+        return
+    number = isinstance(timeout, int | float) and not isinstance(timeout, bool)
+    if not (number and 0 <= timeout <= sys.float_info.max):  # type: ignore[operator]
+        refuse("timeout", f"must be a number of seconds, 0 or more, or None, not {shape(timeout)}")
 
 
 def announced(profiles: Iterable[Announcement]) -> Announced:

@@ -47,6 +47,9 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "unknown field": ({"temprature": 1}, "temprature"),
     "priority 10": ({"priority": 10}, "priority"),
     "history that is neither": ({"history": 7}, "history"),
+    "negative timeout": ({"wait": True, "timeout": -1}, "timeout"),
+    "no number as timeout": ({"wait": True, "timeout": float("nan")}, "timeout"),
+    "timeout in words": ({"wait": True, "timeout": "5"}, "timeout"),
 }
 
 
@@ -278,6 +281,21 @@ def test_a_wrong_setting_is_said_at_once(settings: Settings) -> None:
         file.write("[providers")
     with pytest.raises(ConfigurationError, match="TOML"):
         Client(settings)
+
+
+@pytest.mark.parametrize("timeout", [-1, -0.5, float("nan"), float("inf"), 10**400, "5", True])
+async def test_a_wait_that_is_no_time_is_refused(settings: Settings, timeout: Any) -> None:
+    async with AsyncClient(settings) as client:
+        handle = await client.submit("x")
+        with Client(settings) as blocking, pytest.raises(ValidationError) as caught:
+            blocking.job(handle.job_id).result(timeout)
+        assert caught.value.param == "timeout"
+        with pytest.raises(ValidationError, match="timeout: must be a number of seconds"):
+            await handle.result(timeout)
+        with pytest.raises(ValidationError, match="timeout: must be a number of seconds"):
+            await client.submit("x", job_id="never", wait=True, timeout=timeout)
+        with pytest.raises(JobNotFoundError):
+            await client.job("never")
 
 
 async def test_the_async_client_does_the_same(settings: Settings, redis_server: RedisServer) -> None:
