@@ -16,6 +16,8 @@ from celery.worker import state
 from celery.worker.consumer.consumer import Consumer
 from kombu.transport.redis import Channel as RedisChannel
 from kombu.transport.redis import QoS as RedisQoS
+from kombu.transport.virtual import QoS as VirtualQoS
+from redis.exceptions import OutOfMemoryError
 
 __all__ = ["Intake"]
 
@@ -72,12 +74,34 @@ class Intake(Consumer):
 
 
 class _RedisQoS(RedisQoS):
-    """Asks for room before each message, beside counting what is not acknowledged yet."""
+    """Asks for room before each message, beside counting what is not acknowledged yet.
+
+    A full Redis refuses every command of a transaction, and Celery's worker ends of such an error: so
+    messages are acknowledged without one, which is never refused and sets memory free.
+    """
 
     channel: Any
+    unacked_key: str
+    unacked_index_key: str
 
     def can_consume(self) -> bool:
         return bool(super().can_consume()) and bool(self.channel.room())
+
+    def append(self, message: Any, delivery_tag: str) -> None:
+        """A message that a full Redis does not let us note down is here all the same: it is run."""
+        try:
+            super().append(message, delivery_tag)
+        except OutOfMemoryError:
+            logger.warning("message.not_noted %s: the broker is out of memory", delivery_tag)
+            VirtualQoS.append(self, message, delivery_tag)
+
+    def _remove_from_indices(self, delivery_tag: str, pipe: Any = None) -> Any:
+        if pipe is not None:
+            return super()._remove_from_indices(delivery_tag, pipe)  # type: ignore[misc]
+        with self.channel.conn_or_acquire() as client:
+            # The index last: what is left of a crash in between, kombu cleans up.
+            removal = client.pipeline(transaction=False).hdel(self.unacked_key, delivery_tag)
+            return removal.zrem(self.unacked_index_key, delivery_tag)
 
 
 class _RedisChannel(RedisChannel):
