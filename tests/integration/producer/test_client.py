@@ -283,17 +283,17 @@ def test_a_wrong_setting_is_said_at_once(settings: Settings) -> None:
         Client(settings)
 
 
-@pytest.mark.parametrize("timeout", [-1, -0.5, float("nan"), float("inf"), 10**400, "5", True])
-async def test_a_wait_that_is_no_time_is_refused(settings: Settings, timeout: Any) -> None:
+@pytest.mark.parametrize("seconds", [-1, -0.5, float("nan"), float("inf"), 10**400, "5", True])
+async def test_a_wait_that_is_no_time_is_refused(settings: Settings, seconds: Any) -> None:
     async with AsyncClient(settings) as client:
         handle = await client.submit("x")
         with Client(settings) as blocking, pytest.raises(ValidationError) as caught:
-            blocking.job(handle.job_id).result(timeout)
+            blocking.job(handle.job_id).result(seconds)
         assert caught.value.param == "timeout"
         with pytest.raises(ValidationError, match="timeout: must be a number of seconds"):
-            await handle.result(timeout)
+            await handle.result(seconds)
         with pytest.raises(ValidationError, match="timeout: must be a number of seconds"):
-            await client.submit("x", job_id="never", wait=True, timeout=timeout)
+            await client.submit("x", job_id="never", wait=True, timeout=seconds)
         with pytest.raises(JobNotFoundError):
             await client.job("never")
 
