@@ -153,7 +153,12 @@ class Client:
         return self.ledger.dead(limit)
 
     def events(self, session_id: str, after: int = 0) -> Generator[AnyEvent, None, None]:
-        """All events of a session with a `seq` above `after`, live and without end."""
+        """All events of a session with a `seq` above `after`, live and without end.
+
+        What the log no longer holds comes as one `resync` for each job that has the turn or waits for it, has
+        events in the rest of the log, or was being read. Of jobs that began and ended in the lost part
+        nothing comes: the ledger keeps no list of a session's ended jobs. `job(job_id)` has each answer.
+        """
         check_session(session_id, after)
         return self.reading.events(session_id, after)
 

@@ -173,7 +173,10 @@ class Reader:
         )
 
     async def _jobs_of_session(self) -> list[str]:
-        """The jobs that have the turn or wait for it, and those with events in what is left of the log."""
+        """The jobs that have the turn or wait for it, and those with events in what is left of the log.
+
+        Others have ended, and only who knows their ids can ask for them.
+        """
         session = await self._ledger.snapshot(self._session_id)
         jobs = [session.active, *session.waiting] if session.active else session.waiting
         after = self._cursor.seq

@@ -197,6 +197,26 @@ def test_after_its_log_is_gone_a_job_answers_from_its_document(
     assert handle.result() == response
 
 
+def test_a_session_reader_whose_log_is_gone_goes_on_with_what_comes(
+    client: Client, settings: Settings, work_on: WorkOn, redis_server: RedisServer
+) -> None:
+    ended = client.submit("Hello", session_id="s1")
+    response = work_on(ended).answer()
+    last = list(ended.events())[-1].seq
+    with redis_server.client() as remover:
+        remover.delete(Keys(settings.namespace).events("s1"))
+    later = client.submit("Hello again", session_id="s1")
+    reading = client.events("s1", after=0)
+    resync = next(reading)
+    work_on(later).start()
+    live = next(reading)
+    reading.close()
+    assert isinstance(resync, Resync)
+    assert (resync.job_id, live.job_id) == (later.job_id, later.job_id)
+    assert (resync.seq, live.seq) == (last + 1, last + 2)
+    assert client.job(ended.job_id).result() == response
+
+
 async def test_a_slow_consumer_drops_its_buffer_and_misses_nothing(
     client: Client, settings: Settings, work_on: WorkOn
 ) -> None:
