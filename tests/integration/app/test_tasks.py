@@ -11,6 +11,7 @@ import redis
 from celery import Celery
 from pytest_celery import CeleryTestSetup  # type: ignore[import-untyped]
 
+from palaver.shared.names import session_for
 from tests.processes import Running
 from tests.servers import eventually
 
@@ -98,6 +99,27 @@ def test_a_bad_document_that_names_its_job_gets_a_terminal_event(outsider: Outsi
     assert end["error"]["param"] == "params.temperature"
     outsider.worker.wait_for(r"palaver\.submit\[bad\] raised expected: JobFailed\('invalid_request'\)")
     assert SECRET not in outsider.worker.output
+
+
+@pytest.mark.parametrize(
+    "named",
+    [
+        {"idempotency_key": None},  # the session is then the job's own id
+        {"idempotency_key": "k", "tenant": "t"},
+        {},  # the task's id is the key
+        {"session_id": "s 1", "idempotency_key": ""},
+    ],
+)
+def test_a_bad_document_without_a_session_ends_where_a_good_one_would(
+    outsider: Outsider, named: dict[str, Any]
+) -> None:
+    outsider.submit({"job_id": "j1", "messages": "", **named}, task_id="bad")
+    assert eventually(lambda: outsider.redis.exists("palaver:job:j1"))
+    session_id = outsider.redis.get("palaver:job:j1")
+    assert isinstance(session_id, bytes)
+    key = named.get("idempotency_key", "bad")
+    assert session_id.decode() == (session_for(named.get("tenant"), key) if key else "j1")
+    assert outsider.ended(session_id.decode())["error"]["type"] == "ValidationError"
 
 
 @pytest.mark.parametrize("form", ["json", "too many", "beside", "fields"])

@@ -11,16 +11,23 @@ from typing import Any, Final
 
 import orjson
 
-from palaver.shared.errors import ErrorInfo, LedgerFullError, PalaverError, ServiceUnavailableError
+from palaver.shared.errors import (
+    ErrorInfo,
+    LedgerFullError,
+    PalaverError,
+    ServiceUnavailableError,
+    ValidationError,
+)
 from palaver.shared.jobs import ChatJob
-from palaver.shared.ledger import AsyncLedger, Submitted
-from palaver.shared.names import valid_job_id, valid_session_id
+from palaver.shared.ledger import AsyncLedger, Submitted, operations
 from palaver.shared.settings import Settings
 
 __all__ = ["accept", "document_of"]
 
 logger = logging.getLogger("palaver.workers.submission")
 
+ADDRESS: Final = ("job_id", "session_id", "tenant", "idempotency_key")
+"""The fields that say which job it is, and in which session."""
 FIRST_PAUSE: Final = 0.5  # seconds
 LONGEST_PAUSE: Final = 10.0
 
@@ -52,7 +59,7 @@ async def accept(ledger: AsyncLedger, settings: Settings, document: Any, *, key:
         job = _read(document, settings, key)
         return await _patiently(ledger, job)
     except PalaverError as error:
-        await _refuse(ledger, document, error)
+        await _refuse(ledger, document, error, key)
         raise
 
 
@@ -73,16 +80,29 @@ async def _patiently(ledger: AsyncLedger, job: ChatJob) -> Submitted:
         pause = min(pause * 2, LONGEST_PAUSE)
 
 
-async def _refuse(ledger: AsyncLedger, document: Any, error: PalaverError) -> None:
+async def _refuse(ledger: AsyncLedger, document: Any, error: PalaverError, key: str | None) -> None:
     """Give the named job its terminal event; nobody can wait for one that is not named."""
-    named = _named(document) or {}
-    session_id, job_id = named.get("session_id"), named.get("job_id")
-    if isinstance(session_id, str) and isinstance(job_id, str) and _valid(session_id, job_id):
-        error.job_id = job_id
-        await ledger.refuse(session_id, job_id, ErrorInfo.of(error))
-        logger.info("submit.refused %s (%s) job %s", error.code, error.param, job_id)
-    else:
+    job = _skeleton({"idempotency_key": key, **(_named(document) or {})})
+    if job is None:
         logger.warning("submit.discarded %s (%s): it names no job", error.code, error.param)
+        return
+    error.job_id = job.job_id
+    await ledger.refuse(operations.session_of(job), job.job_id, ErrorInfo.of(error))
+    logger.info("submit.refused %s (%s) job %s", error.code, error.param, job.job_id)
+
+
+def _skeleton(named: Mapping[str, Any]) -> ChatJob | None:
+    """A job of this name in the session of the document, had it been a good one; None if it names no job.
+
+    What is wrong among the fields that decide the session is left out.
+    """
+    fields = {name: named.get(name) for name in ADDRESS}
+    while True:
+        try:
+            return ChatJob.parse({"messages": "none", **fields})
+        except ValidationError as unfit:
+            if unfit.param is None or unfit.param == "job_id" or fields.pop(unfit.param, None) is None:
+                return None
 
 
 def _named(document: Any) -> Mapping[str, Any] | None:
@@ -91,7 +111,3 @@ def _named(document: Any) -> Mapping[str, Any] | None:
         with suppress(orjson.JSONDecodeError):
             document = orjson.loads(document)
     return document if isinstance(document, Mapping) else None
-
-
-def _valid(session_id: str, job_id: str) -> bool:
-    return valid_session_id(session_id) and valid_job_id(job_id)
