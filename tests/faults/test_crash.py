@@ -7,7 +7,7 @@ from functools import partial
 import pytest
 
 from palaver.shared.jobs import Status
-from tests.faults.stand import Stand, ready, until
+from tests.faults.stand import PROFILES, Stand, ready, until
 
 pytestmark = [pytest.mark.redis, pytest.mark.worker, pytest.mark.xdist_group("faults")]
 
@@ -33,12 +33,14 @@ def test_a_killed_workers_answers_go_on_from_where_they_were(stand: Stand) -> No
 @pytest.mark.long
 def test_each_profile_goes_on_in_its_own_way(stand: Stand) -> None:
     (first,) = stand.workers(1)
-    jobs = {name: stand.submit(3, words=60, model=f"{name}/m")[0] for name in ("prefix", "restart", "auto")}
+    jobs = {name: stand.submit(1, words=60, model=f"{name}/m")[0] for name in PROFILES}
+    jobs["complete"] = stand.submit(1, words=60, model="auto/m", complete=True)[0]
     stand.streaming(list(jobs.values()))
     stand.kill(first)
     stand.workers(1)
     books = stand.settle(list(jobs.values()))
-    assert books.offsets(jobs["prefix"])[-1] > 0
+    for name in ("prefix", "prompt", "complete"):
+        assert books.offsets(jobs[name])[-1] > 0, name
     # this dialect's servers do not say that they take an assistant's beginning
     assert books.offsets(jobs["restart"]) == books.offsets(jobs["auto"]) == [0, 0]
 

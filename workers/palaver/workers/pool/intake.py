@@ -23,6 +23,8 @@ __all__ = ["Intake"]
 
 logger = logging.getLogger("palaver.workers.intake")
 
+FETCH_SECONDS = 1.5  # kombu asks Redis to wait for a message for one second
+
 MALFORMED = (TypeError, ValueError, KeyError, IndexError, AttributeError)
 
 
@@ -122,10 +124,11 @@ class _RedisChannel(RedisChannel):
 
     def _basic_cancel(self, consumer_tag: str) -> None:
         """A fetch that is under way when the last consumer goes would keep the message that it gets until
-        the worker ends; so it is waited for, a second at most, and its message goes back at once.
+        the worker ends; so it is waited for, for as long as Redis would hold it, and its message goes back
+        at once.
         """
         super()._basic_cancel(consumer_tag)  # type: ignore[misc]
-        if not self.active_queues and self._in_poll:
+        if not self.active_queues and self._in_poll and self._in_poll.can_read(timeout=FETCH_SECONDS):
             with suppress(Empty):
                 self._brpop_read()
 

@@ -5,7 +5,10 @@ A message holds ids and nothing else, and may be lost: the ledger knows the job,
 
 import asyncio
 import logging
+import threading
 from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
+from queue import Empty, SimpleQueue
 from typing import Any, Final, TypeVar
 
 from celery import Celery
@@ -20,47 +23,64 @@ logger = logging.getLogger("palaver.workers.post")
 
 T = TypeVar("T")
 
+SEND_SECONDS: Final = 5.0
 ANSWER_SECONDS: Final = 1.0
 """So long a sweep waits for the broker's answer; after that it goes on without."""
 
 
 class Post:
-    """The broker of one Celery application, for code on the worker's loop."""
+    """The broker of one Celery application, for code on the worker's loop.
+
+    Its threads are daemons: a worker that is told to stop does not wait for a broker that hangs.
+    """
 
     def __init__(self, app: Celery) -> None:
         self._app = app
+        self._outgoing: SimpleQueue[_Letter] = SimpleQueue()
+        self._sender: threading.Thread | None = None
         self._asking: asyncio.Future[list[str]] | None = None
 
     async def send(self, dispatches: Sequence[Dispatch]) -> None:
         """Send the messages of jobs that have their turn, in this order. Failing is logged, not raised."""
         if not dispatches:
             return
-        try:
-            await _in_thread(lambda: self._publish(dispatches))
-        except Exception as error:  # noqa: BLE001 - every transport has errors of its own
-            logger.warning("send.failed %s, %d messages", type(error).__name__, len(dispatches))
+        if self._sender is None:
+            self._sender = threading.Thread(target=self._serve, name="palaver-post", daemon=True)
+            self._sender.start()
+        letter = _Letter(dispatches)
+        self._outgoing.put(letter)
+        # A broker that hangs must not keep the job's slot, nor a worker that stops.
+        await asyncio.wait([letter.sent], timeout=SEND_SECONDS)
 
     async def empty_queues(self) -> Collection[str]:
         """Our queues that hold no message now; none while the broker does not say so at once."""
         if self._asking is None or self._asking.done():
             self._asking = _in_thread(self._empty)
         done, _ = await asyncio.wait([self._asking], timeout=ANSWER_SECONDS)
-        if not done:
-            return ()
-        error = self._asking.exception()
-        if error is not None:
-            logger.info("broker.silent %s", type(error).__name__)
-            return ()
-        return self._asking.result()
+        return self._asking.result() if done else ()
+
+    def _serve(self) -> None:
+        """Send what has gathered together, one batch after the other."""
+        while True:
+            letters = [self._outgoing.get()]
+            with suppress(Empty):
+                while True:
+                    letters.append(self._outgoing.get_nowait())
+            self._publish([dispatch for letter in letters for dispatch in letter.dispatches])
+            for letter in letters:
+                letter.done()
 
     def _publish(self, dispatches: Sequence[Dispatch]) -> None:
-        with self._app.producer_or_acquire() as producer:
-            if len(dispatches) == 1:
-                self._send(dispatches[0], producer)
-                return
-            with producer.batch():
-                for dispatch in dispatches:
-                    self._send(dispatch, producer)
+        try:
+            with self._app.producer_or_acquire() as producer:
+                if len(dispatches) == 1:
+                    self._send(dispatches[0], producer)
+                    return
+                with producer.batch():
+                    for dispatch in dispatches:
+                        self._send(dispatch, producer)
+        except Exception as error:  # noqa: BLE001 - every transport has errors of its own
+            logger.warning("send.failed %s, %d messages", type(error).__name__, len(dispatches))
 
     def _send(self, dispatch: Dispatch, producer: Any) -> None:
         self._app.send_task(
@@ -73,9 +93,25 @@ class Post:
         )
 
     def _empty(self) -> list[str]:
-        with self._app.connection_or_acquire() as connection:
-            channel = connection.default_channel
-            return [str(name) for name in QUEUES if not _length(channel, str(name))]
+        try:
+            with self._app.connection_or_acquire() as connection:
+                channel = connection.default_channel
+                return [str(name) for name in QUEUES if not _length(channel, str(name))]
+        except Exception as error:  # noqa: BLE001 - every transport has errors of its own
+            logger.info("broker.silent %s", type(error).__name__)
+            return []
+
+
+class _Letter:
+    """Messages to send, and how their sender's loop learns that they are on their way."""
+
+    def __init__(self, dispatches: Sequence[Dispatch]) -> None:
+        self.dispatches = dispatches
+        self._loop = asyncio.get_running_loop()
+        self.sent: asyncio.Future[None] = self._loop.create_future()
+
+    def done(self) -> None:
+        _settle(self._loop, self.sent, None)
 
 
 def _length(channel: Any, name: str) -> int:
@@ -84,5 +120,20 @@ def _length(channel: Any, name: str) -> int:
 
 
 def _in_thread(work: Callable[[], T]) -> asyncio.Future[T]:
-    """A broker that is slow or gone must not hold the streams of the loop."""
-    return asyncio.get_running_loop().run_in_executor(None, work)
+    """What `work`, which does not raise, returns from a thread of its own."""
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[T] = loop.create_future()
+    thread = threading.Thread(
+        target=lambda: _settle(loop, future, work()), name="palaver-broker", daemon=True
+    )
+    thread.start()
+    return future
+
+
+def _settle(loop: asyncio.AbstractEventLoop, future: asyncio.Future[T], result: T) -> None:
+    def settle() -> None:
+        if not future.done():
+            future.set_result(result)
+
+    with suppress(RuntimeError):  # the loop has ended meanwhile
+        loop.call_soon_threadsafe(settle)
