@@ -1,7 +1,7 @@
 """The base of all documents, and the one place where pydantic's errors become ours."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from enum import Enum
 from typing import Any, Final, NoReturn, Self
 
@@ -100,11 +100,17 @@ def validation_error(error: pydantic.ValidationError, *, prefix: str = "") -> Va
     """Our error for pydantic's: `param` is the path of the first wrong field, the message tells up to
     three.
     """
-    problems = [_problem(item, prefix) for item in error.errors(include_url=False)]
+    problems = [_problem(item, prefix) for item in _telling(error.errors(include_url=False))]
     told = "; ".join(text for _, text in problems[:_MOST_TOLD])
     if len(problems) > _MOST_TOLD:
         told += f"; and {len(problems) - _MOST_TOLD} more"
     return ValidationError(told, param=problems[0][0])
+
+
+def _telling(items: Sequence[Any]) -> list[Any]:
+    """Without the wrong types of a union's other branches, where one branch has said what is wrong."""
+    told = {_path(item["loc"], "") for item in items if item["type"] not in _TYPES}
+    return [item for item in items if item["type"] not in _TYPES or _path(item["loc"], "") not in told]
 
 
 def refuse(param: str, reason: str) -> NoReturn:
@@ -133,6 +139,22 @@ _LIMITS: Final = {
 }
 
 
+_LENGTHS: Final = {
+    "too_short": ("min_length", "at least"),
+    "string_too_short": ("min_length", "at least"),
+    "too_long": ("max_length", "at most"),
+    "string_too_long": ("max_length", "at most"),
+}
+
+_TYPES: Final = {
+    "dict_type": "an object",
+    "list_type": "a list",
+    "model_type": "an object",
+    "string_type": "a string",
+    "tuple_type": "a list",
+}
+
+
 def _reason(item: Any) -> str:
     kind, context = item["type"], item.get("ctx", {})
     if kind in _LIMITS:
@@ -140,6 +162,14 @@ def _reason(item: Any) -> str:
         bound = context[name]
         bound = int(bound) if float(bound).is_integer() else bound
         return f"must be {words} {bound}, not {shape(item['input'])}"
+    if kind in _LENGTHS:
+        name, words = _LENGTHS[kind]
+        unit = "characters" if isinstance(item["input"], str) else "items"
+        if (name, context[name]) == ("min_length", 1):
+            return "must not be empty"
+        return f"must have {words} {context[name]} {unit}, not {len(item['input'])}"
+    if kind in _TYPES:
+        return f"must be {_TYPES[kind]}, not {shape(item['input'])}"
     if kind == "missing":
         return "is required"
     if kind == "extra_forbidden":

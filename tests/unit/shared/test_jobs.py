@@ -216,3 +216,32 @@ class TestFingerprint:
 
 def test_statuses() -> None:
     assert [status for status in Status if not status.ended] == [Status.QUEUED, Status.RUNNING]
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"tenant": ""}, "tenant: must not be empty"),
+        ({"tenant": "x" * 300}, "tenant: must have at most 256 characters, not 300"),
+        ({"tenant": 5}, "tenant: must be a string, not 5"),
+        ({"files": "abc"}, "files: must be a list, not a string of 3 characters"),
+        ({"params": 5}, "params: must be an object, not 5"),
+        (
+            {"complete": {"continue_delay": (1, 2, 3)}},
+            "complete.continue_delay: must have at most 2 items, not 3",
+        ),
+        (
+            {
+                "messages": [
+                    {"role": "assistant", "tool_calls": [{"id": "a", "name": "f", "arguments": "\ud83d"}]}
+                ]
+            },
+            "messages[0].tool_calls[0].arguments: "
+            "holds half of a surrogate pair, which no encoding can carry",
+        ),
+    ],
+)
+def test_what_is_wrong_is_said_in_plain_words(fields: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValidationError) as caught:
+        ChatJob.parse({"messages": "x", **fields})
+    assert str(caught.value) == message
