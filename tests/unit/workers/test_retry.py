@@ -129,9 +129,11 @@ def test_a_breaker_gives_no_request_away() -> None:
 
 
 def test_a_retry_that_a_breaker_stopped_is_not_lost() -> None:
-    tries = Tries(models=2, tried=frozenset({0, 1}), asked=frozenset({0, 1}), retries=1, credit=True)
-    decision = again(tries, failure(CircuitOpenError(retry_after=5), max_retries=1))
-    assert (decision.tries.current, decision.tries.retries, decision.delay) == (1, 1, 0.0)
+    paid = again(Tries(), failure(ServerError(), max_retries=1))
+    stopped = again(paid.tries, failure(CircuitOpenError(retry_after=5), max_retries=1))
+    assert (stopped.tries.current, stopped.tries.retries) == (0, 1)
+    assert stopped.delay == pytest.approx(5.1)
+    assert after_failure(stopped.tries, failure(ServerError(), max_retries=1)) == GiveUp()
 
 
 ERRORS = st.sampled_from(
