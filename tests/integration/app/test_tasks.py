@@ -180,6 +180,14 @@ def test_unknown_and_malformed_jobs_are_one_line(outsider: Outsider) -> None:
     assert SECRET not in outsider.worker.output
 
 
+def test_a_probe_with_arguments_is_one_line(outsider: Outsider) -> None:
+    outsider.celery.send_task("palaver.probe", args=(SECRET,), queue="palaver.high", task_id="p1")
+    outsider.worker.wait_for(r"palaver\.probe\[p1\] raised expected: JobFailed\('invalid_request'\)")
+    assert "probe.discarded p1" in outsider.worker.output
+    assert "Traceback" not in outsider.worker.output
+    assert SECRET not in outsider.worker.output
+
+
 Malform = Callable[[Outsider], str | bytes]
 
 MALFORMED: dict[str, Malform] = {

@@ -129,8 +129,11 @@ async def submit(self: Door, *args: Any, **kwargs: Any) -> dict[str, Any]:
 
 
 @shared_task(name=TASK_PROBE, base=Door, bind=True)
-async def probe(self: Door) -> dict[str, Any]:
+async def probe(self: Door, *args: Any, **kwargs: Any) -> dict[str, Any]:
     """What this worker is and serves; it answers, so its loop runs."""
+    if args or kwargs:
+        logger.warning("probe.discarded %s: it takes no arguments", self.request.id)
+        raise JobFailed(ValidationError.code)
     service = self.service
     return {
         "worker": service.name,
