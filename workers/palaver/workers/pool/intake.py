@@ -6,6 +6,7 @@ Here each of them costs one line of log, and the message.
 """
 
 import logging
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from queue import Empty
@@ -32,6 +33,10 @@ class Intake(Consumer):
     """`worker_consumer = "palaver.workers.pool.intake:Intake"`."""
 
     connection_errors: tuple[type[Exception], ...]
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._restart_state: Any = Restarts(self._restart_state)
 
     def connection_for_read(self, heartbeat: float | None = None) -> Any:
         connection = self.app.connection_for_read(heartbeat=heartbeat)
@@ -73,6 +78,21 @@ class Intake(Consumer):
             if request._message is message:  # noqa: SLF001 - Celery has no other way from a message to its request
                 state.task_ready(request)
         signals.task_rejected.send(sender=self, message=message, exc=error)
+
+
+class Restarts:
+    """Celery's count of lost connections. Too many within a second cost a pause and a line, no traceback."""
+
+    def __init__(self, counter: Any) -> None:
+        self._counter = counter
+
+    def step(self) -> None:
+        """Count one more."""
+        try:
+            self._counter.step()
+        except self._counter.RestartFreqExceeded as error:
+            logger.warning("broker.unsteady connections lost: %s; going on in a second", error)
+            time.sleep(1)
 
 
 class _RedisQoS(RedisQoS):
