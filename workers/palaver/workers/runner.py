@@ -26,7 +26,7 @@ from palaver.shared.errors import (
     StreamInterruptedError,
     TimeoutError,
 )
-from palaver.shared.jobs import Status
+from palaver.shared.jobs import ChatJob, Status
 from palaver.shared.ledger import (
     Claimed,
     Dispatch,
@@ -73,12 +73,11 @@ class Outcome:
 class _Run:
     """What the steps of one run share."""
 
-    claimed: Claimed  # without the document and what else is read once
-    unread: Claimed | None  # with them, until they were read
+    claimed: Claimed  # since it was read: without the document, the history and what was said before
     answer: Answer
     stop: Stop
     ends_at: float  # deadline, on the monotonic clock
-    work: Work | None = None
+    job: ChatJob | None = None  # None until it was read; one that cannot be leaves no history
     ref: ModelRef | None = None
 
 
@@ -124,7 +123,7 @@ class Runner:
             return Outcome(session_id=session_id, job_id=job_id, status=None, reason=claimed.reason)
         run = self._open(claimed, stop, asked)
         del claimed  # its document may be megabytes, and the stream may last for hours
-        with self._leases.hold(run.claimed, run.answer.writer, stop):
+        with self._leases.hold(_brief(run.claimed), run.answer.writer, stop):
             error = await self._work(run)
             return await uninterrupted(self._end(run, error))
 
@@ -135,8 +134,8 @@ class Runner:
         job_id = run.claimed.job_id
         try:
             async with run.stop:
-                self._read(run)
-                await self._generate(run)
+                work = self._read(run)
+                await self._generate(run, work)
         except PalaverError as error:
             return error
         except asyncio.CancelledError:
@@ -148,14 +147,14 @@ class Runner:
             )
         return None
 
-    def _read(self, run: _Run) -> None:
+    def _read(self, run: _Run) -> Work:
         """Check the document again, and set the clocks that may end the work."""
-        claimed, run.unread = run.unread, None
-        assert claimed is not None  # noqa: S101 - read once
+        claimed, run.claimed = run.claimed, _brief(run.claimed)
         if claimed.cancelled:
             raise asked_to_end(claimed.cancelled, claimed.job_id)
         run.stop.after(claimed.deadline, JobExpiredError(job_id=claimed.job_id))
-        work = run.work = read_job(claimed, max_bytes=self._max_document_bytes)
+        work = read_job(claimed, max_bytes=self._max_document_bytes)
+        run.job = work.job
         total = work.job.timeouts.total
         if total is not None:
             late = f"the answer took longer than timeouts.total, {total:g} seconds"
@@ -164,15 +163,15 @@ class Runner:
         for name in UNSERVED:
             if getattr(work.job, name):
                 run.answer.warn("not_supported", f"this worker does not serve {name!r}; it is left out", name)
+        return work
 
-    async def _generate(self, run: _Run) -> None:
+    async def _generate(self, run: _Run, work: Work) -> None:
         """Ask the job's models until one has answered; raises the error after which none is asked again."""
-        assert run.work is not None  # noqa: S101 - `_read` came before
-        job = run.work.job
+        job = work.job
         attempts = Attempts(self._catalog.resolve(job.model), run.claimed, max_retries=job.max_retries)
         while True:
             try:
-                return await self._stream(run, run.work, attempts.ref)
+                return await self._stream(run, work, attempts.ref)
             except PalaverError as error:
                 left = run.ends_at - time.monotonic()
                 delay = attempts.after(error, begun=run.answer.begun, seconds_left=left)
@@ -264,7 +263,7 @@ class Runner:
             end=run.answer.end(status, response, error),
             response=response.to_json(),
             error=None if error is None else ErrorInfo.of(error).model_dump_json().encode(),
-            history=additions(run.work.job, status, response) if run.work is not None else [],
+            history=additions(run.job, status, response) if run.job is not None else [],
             retention=self._retention,
         )
         return operation, error
@@ -300,7 +299,7 @@ class Runner:
         writer = self._publisher.open(claimed, confirmed_until=asked + self._lease_seconds)
         writer.on_stop(stop)
         ends_at = time.monotonic() + claimed.deadline
-        return _Run(_brief(claimed), claimed, Answer(writer), stop, ends_at)
+        return _Run(claimed, Answer(writer), stop, ends_at)
 
     def _address(self, run: _Run) -> tuple[Keys, str, str]:
         return self._keys, run.claimed.session_id, run.claimed.job_id
