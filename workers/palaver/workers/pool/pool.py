@@ -85,8 +85,7 @@ class AsyncPool(BasePool):
         self._loop = LoopThread(self._loop_lost)
         self._executor = ThreadPoolExecutor(MAX_THREADS, thread_name_prefix="palaver-task")
         self._async: dict[str, bool] = {}
-        self._told_to_stop = 0
-        self._drain_until: float | None = None
+        self._told_to_stop: list[float] = []  # when, on the monotonic clock
         self._stopped = False
         self._terminated = False
 
@@ -138,8 +137,8 @@ class AsyncPool(BasePool):
             return
         self._stopped = True
         self._mailbox.take_over()
-        if self._told_to_stop == 0:
-            self._drain_until = self._drained_by()
+        if not self._told_to_stop:
+            self._told_to_stop.append(time.monotonic())
         self._drain()
         self._each_resident("hand_over")
         for execution in list(self._running):
@@ -158,7 +157,7 @@ class AsyncPool(BasePool):
     def _drain(self) -> None:
         """Wait for running tasks. The time is read again in each turn, because a signal may end it."""
         while self._busy and not self._cold:
-            left = TICK_SECONDS if self._drain_until is None else self._drain_until - time.monotonic()
+            left = self._drain_left()
             if left <= 0:
                 return
             self._mailbox.pump(min(left, TICK_SECONDS))
@@ -188,14 +187,16 @@ class AsyncPool(BasePool):
             except Exception as error:  # noqa: BLE001 - the process is ending; the next step matters more
                 logger.error("pool.%s_failed %s", step, type(error).__name__)
 
-    def _drained_by(self) -> float | None:
-        seconds = self.app.conf.get("palaver_drain_seconds")
-        return None if seconds is None else time.monotonic() + seconds
+    def _drain_left(self) -> float:
+        """Seconds until the running tasks are handed over; told twice to stop, none."""
+        if len(self._told_to_stop) > 1:
+            return 0.0
+        seconds: float | None = self.app.conf.get("palaver_drain_seconds")
+        return math.inf if seconds is None else self._told_to_stop[0] + seconds - time.monotonic()
 
     def _shutting_down(self, how: str = "", **_: Any) -> None:
-        """Inside a signal handler: the first one starts the clock, a second one stops waiting."""
-        self._told_to_stop += 1
-        self._drain_until = self._drained_by() if self._told_to_stop == 1 else time.monotonic()
+        """Inside a signal handler, which a second signal may interrupt: one append, and nothing to undo."""
+        self._told_to_stop.append(time.monotonic())
         # the hub may sleep for a second yet; only the loop's thread may wake it from here
         self._loop.call(self._mailbox.wake)
 
