@@ -39,8 +39,8 @@ from palaver.shared.ledger import (
 )
 from palaver.shared.names import new_token
 from palaver.shared.profiles import Catalog, ModelRef
-from palaver.workers.answer import Answer
 from palaver.workers.attempts import Attempts
+from palaver.workers.job_answer import JobAnswer
 from palaver.workers.lease import LeaseKeeper
 from palaver.workers.link import Link
 from palaver.workers.policies import Ask, additions, begin
@@ -74,7 +74,7 @@ class _Run:
     """What the steps of one run share."""
 
     claimed: Claimed  # since it was read: without the document, the history and what was said before
-    answer: Answer
+    answer: JobAnswer
     stop: Stop
     ends_at: float  # deadline, on the monotonic clock
     job: ChatJob | None = None  # None until it was read; one that cannot be leaves no history
@@ -299,7 +299,7 @@ class Runner:
         writer = self._publisher.open(claimed, confirmed_until=asked + self._lease_seconds)
         writer.on_stop(stop)
         ends_at = time.monotonic() + claimed.deadline
-        return _Run(claimed, Answer(writer), stop, ends_at)
+        return _Run(claimed, JobAnswer(writer), stop, ends_at)
 
     def _address(self, run: _Run) -> tuple[Keys, str, str]:
         return self._keys, run.claimed.session_id, run.claimed.job_id

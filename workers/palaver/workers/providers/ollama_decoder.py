@@ -5,7 +5,7 @@ from typing import Any, Final
 import msgspec
 
 from palaver.shared.errors import MalformedStreamError, PalaverError
-from palaver.workers.providers.answer import MAX_RAW_BYTES, Answer, is_json
+from palaver.workers.providers.decoded_answer import MAX_RAW_BYTES, DecodedAnswer, is_json
 from palaver.workers.providers.errors import stream_error
 from palaver.workers.providers.lenient import content_text, dictionaries, dictionary, lenient_json, text
 from palaver.workers.providers.ndjson import MAX_LINE_BYTES, LineDecoder
@@ -60,7 +60,7 @@ class OllamaDecoder:
         raw_body: bool = False,
         max_event_bytes: int = MAX_LINE_BYTES,
     ) -> None:
-        self._answer = Answer(think_tags=think_tags, raw_events=raw_events)
+        self._answer = DecodedAnswer(think_tags=think_tags, raw_events=raw_events)
         self._lines = LineDecoder(max_event_bytes)
         self._raw_body = raw_body
         self._calls = 0

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from palaver.shared.errors import MalformedStreamError, PalaverError
 from palaver.shared.plain import shape
-from palaver.workers.providers.answer import MAX_RAW_BYTES, Answer, is_json
+from palaver.workers.providers.decoded_answer import MAX_RAW_BYTES, DecodedAnswer, is_json
 from palaver.workers.providers.errors import stream_error
 from palaver.workers.providers.lenient import lenient_json
 from palaver.workers.providers.openai_chunk import (
@@ -56,7 +56,7 @@ class OpenAIDecoder:
         raw_body: bool = False,
         max_event_bytes: int = MAX_EVENT_BYTES,
     ) -> None:
-        self._answer = Answer(think_tags=think_tags, raw_events=raw_events)
+        self._answer = DecodedAnswer(think_tags=think_tags, raw_events=raw_events)
         self._sse = SseDecoder(max_event_bytes)
         self._raw_body = raw_body
         self._limit = max_event_bytes

@@ -1,4 +1,4 @@
-"""What both decoders know about the answer so far, and how it ends."""
+"""What every decoder knows about the answer so far, and how it ends."""
 
 from typing import Any, Final
 
@@ -23,7 +23,7 @@ def is_json(data: bytes) -> bool:
     return True
 
 
-class Answer:
+class DecodedAnswer:
     """The state of one answer. Its methods add parts to the list of the read in which they came."""
 
     def __init__(self, *, think_tags: bool = False, raw_events: bool = False) -> None:

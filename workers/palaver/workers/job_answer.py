@@ -28,10 +28,10 @@ from palaver.workers.providers.parts import (
 )
 from palaver.workers.publisher import Writer
 
-__all__ = ["Answer"]
+__all__ = ["JobAnswer"]
 
 
-class Answer:
+class JobAnswer:
     """One job's answer, over all the requests that it takes. Its text lives in the writer, once."""
 
     def __init__(self, writer: Writer) -> None:
