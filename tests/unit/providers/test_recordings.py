@@ -18,6 +18,7 @@ from palaver.workers.providers import (
     UsagePart,
     WarningPart,
 )
+from palaver.workers.providers.decoder_options import DecoderOptions
 from palaver.workers.providers.ollama_decoder import OllamaDecoder
 from palaver.workers.providers.openai_decoder import OpenAIDecoder
 from tests.unit.providers.recordings import DONE, RECORDINGS, STOP, Recording, chunk, sse
@@ -60,7 +61,7 @@ class Outcome:
 
 
 def decode(recording: Recording, reads: list[bytes]) -> Outcome:
-    decoder = DECODERS[recording.kind](**dict(recording.options))
+    decoder = DECODERS[recording.kind](DecoderOptions(**dict(recording.options)))
     outcome = Outcome()
     for read in reads:
         outcome.take(decoder.feed(read))

@@ -6,15 +6,16 @@ import orjson
 
 from palaver.shared.errors import PalaverError, StreamInterruptedError
 from palaver.workers.providers import wire
-from palaver.workers.providers.parts import FinishPart, Part, ReasoningDelta, TextDelta, WarningPart
+from palaver.workers.providers.decoder_options import DecoderOptions
+from palaver.workers.providers.parts import FinishPart, Part, RawPart, ReasoningDelta, TextDelta, WarningPart
 from palaver.workers.providers.text import DeltaText, repaired
 from palaver.workers.providers.tool_calls import ToolCallMerger
 
-MAX_RAW_BYTES: Final = 64 * 1024
+_MAX_RAW_BYTES: Final = 64 * 1024
 """A provider's own event or body above this is not passed on, even if asked for."""
 
 
-def is_json(data: bytes) -> bool:
+def _is_json(data: bytes) -> bool:
     """Whether every reader can parse this; the decoders here are more lenient than that."""
     try:
         orjson.loads(data)
@@ -26,8 +27,8 @@ def is_json(data: bytes) -> bool:
 class DecodedAnswer:
     """The state of one answer. Its methods add parts to the list of the read in which they came."""
 
-    def __init__(self, *, think_tags: bool = False, raw_events: bool = False) -> None:
-        self.text = DeltaText(think_tags=think_tags)
+    def __init__(self, options: DecoderOptions) -> None:
+        self.text = DeltaText(think_tags=options.think_tags)
         self.reasoning = DeltaText()
         self.tools = ToolCallMerger()
         self.begun = False  # something of the answer came
@@ -35,14 +36,25 @@ class DecodedAnswer:
         self.reason: str | None = None  # the finish reason in the dialect's words
         self.model: str | None = None
         self.failure: PalaverError | None = None
-        self._raw_events = raw_events
-        self.plain = False
+        self.plain = False  # a common text delta can pass as it is
+        self._raw_events = options.raw_events
+        self._raw_body = options.raw_body
 
     def settle(self) -> None:
         """Find out whether a common text delta can pass as it is; to be called after anything uncommon."""
         # The first delta never is: it tells the model.
-        off = self._raw_events or self.ended or self.failure is not None or not self.begun
+        off = self._raw_events or self.done or not self.begun
         self.plain = not off and self.text.idle
+
+    def fail(self, error: PalaverError) -> None:
+        """The provider failed; the first failure counts."""
+        self.failure = self.failure or error
+        self.settle()
+
+    @property
+    def done(self) -> bool:
+        """Nothing that comes now can change the answer."""
+        return self.ended or self.failure is not None
 
     @property
     def complete(self) -> bool:
@@ -61,6 +73,11 @@ class DecodedAnswer:
         """Token counts, as soon as they are known: a cancelled job has been paid for too."""
         if counts and (part := wire.usage_part(counts)):
             parts.append(part)
+
+    def add_body(self, body: bytes, parts: list[Part]) -> None:
+        """The provider's own words, where the whole answer came as one body and they were asked for."""
+        if self._raw_body and len(body) <= _MAX_RAW_BYTES and _is_json(body):
+            parts.append(RawPart(body))
 
     def finish(self, reasons: dict[str, str]) -> list[Part]:
         """The parts that end a complete answer. Raises the failure, or StreamInterruptedError."""
@@ -88,8 +105,25 @@ class DecodedAnswer:
         return parts
 
     def _extend(self, pairs: list[tuple[bool, str]], raw: bytes | None, parts: list[Part]) -> None:
-        if raw is not None and not (self._raw_events and len(raw) <= MAX_RAW_BYTES and is_json(raw)):
+        if raw is not None and not (self._raw_events and len(raw) <= _MAX_RAW_BYTES and _is_json(raw)):
             raw = None
         for thinking, text in pairs:
             parts.append(ReasoningDelta(text, raw) if thinking else TextDelta(text, raw))
             raw = None  # the event is told once, beside the first delta that it brought
+
+
+class AnswerDecoder:
+    """What is the same in the `base.Decoder` of every dialect."""
+
+    def __init__(self, options: DecoderOptions) -> None:
+        self._answer = DecodedAnswer(options)
+
+    @property
+    def done(self) -> bool:
+        """See `Decoder.done`."""
+        return self._answer.done
+
+    @property
+    def complete(self) -> bool:
+        """See `Decoder.complete`."""
+        return self._answer.complete

@@ -1,8 +1,8 @@
 """Newline-delimited JSON, split into lines without I/O."""
 
 from palaver.shared.errors import MalformedStreamError
+from palaver.workers.providers.decoder_options import MAX_EVENT_BYTES
 
-MAX_LINE_BYTES = 16 * 1024 * 1024
 _BOM = b"\xef\xbb\xbf"
 
 
@@ -11,7 +11,7 @@ class LineDecoder:
     `limit` bytes.
     """
 
-    def __init__(self, limit: int = MAX_LINE_BYTES) -> None:
+    def __init__(self, limit: int = MAX_EVENT_BYTES) -> None:
         self.error: MalformedStreamError | None = None
         self._limit = limit
         self._pieces: list[bytes] = []

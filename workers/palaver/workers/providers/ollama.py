@@ -14,8 +14,8 @@ from palaver.shared.profiles import Profile
 from palaver.workers.http import HttpClient
 from palaver.workers.providers import wire
 from palaver.workers.providers.base import DialectRequest, GenerationRequest, HttpProvider
+from palaver.workers.providers.decoder_options import DecoderOptions
 from palaver.workers.providers.errors import response_error
-from palaver.workers.providers.ndjson import MAX_LINE_BYTES
 from palaver.workers.providers.ollama_decoder import OllamaDecoder
 from palaver.workers.providers.parts import WarningPart
 
@@ -44,8 +44,7 @@ class OllamaDialect:
 
     def __init__(self, profile: Profile) -> None:
         self._headers = wire.headers(profile)
-        self._think_tags = bool(profile.options.get("think_tags"))
-        self._max_event_bytes = wire.option(profile, "max_event_bytes", MAX_LINE_BYTES)
+        self._decoder_options = DecoderOptions.of(profile)
         self._keep_alive = profile.options.get("keep_alive")
         self._defaults = profile.options.get("options", {})
         if not isinstance(self._defaults, dict):
@@ -80,12 +79,7 @@ class OllamaDialect:
 
     def decoder(self, request: GenerationRequest) -> OllamaDecoder:
         """A decoder for a streamed or a whole answer."""
-        return OllamaDecoder(
-            think_tags=self._think_tags,
-            raw_events=request.params.return_raw_events,
-            raw_body=request.params.return_raw,
-            max_event_bytes=self._max_event_bytes,
-        )
+        return OllamaDecoder(self._decoder_options.asked(request.params))
 
     def error(self, status: int, headers: Mapping[str, str], body: bytes) -> PalaverError:
         """See `Dialect.error`."""

@@ -4,12 +4,13 @@ from typing import Any, Final
 
 import msgspec
 
-from palaver.shared.errors import MalformedStreamError, PalaverError
-from palaver.workers.providers.decoded_answer import MAX_RAW_BYTES, DecodedAnswer, is_json
+from palaver.shared.errors import MalformedStreamError
+from palaver.workers.providers.decoded_answer import AnswerDecoder
+from palaver.workers.providers.decoder_options import DecoderOptions
 from palaver.workers.providers.errors import stream_error
 from palaver.workers.providers.lenient import content_text, dictionaries, dictionary, lenient_json, text
-from palaver.workers.providers.ndjson import MAX_LINE_BYTES, LineDecoder
-from palaver.workers.providers.parts import Part, RawPart, TextDelta
+from palaver.workers.providers.ndjson import LineDecoder
+from palaver.workers.providers.parts import Part, TextDelta
 
 FINISH_REASONS: Final[dict[str, str]] = {
     "length": "length",
@@ -49,31 +50,13 @@ class _Line(msgspec.Struct, gc=False):
 _decode = msgspec.json.Decoder(_Line).decode
 
 
-class OllamaDecoder:
-    """See `base.Decoder`. `raw_events` keeps each line beside its delta, `raw_body` an answer of one line."""
+class OllamaDecoder(AnswerDecoder):
+    """See `base.Decoder`. Its events are lines, and a whole body is a single one."""
 
-    def __init__(
-        self,
-        *,
-        think_tags: bool = False,
-        raw_events: bool = False,
-        raw_body: bool = False,
-        max_event_bytes: int = MAX_LINE_BYTES,
-    ) -> None:
-        self._answer = DecodedAnswer(think_tags=think_tags, raw_events=raw_events)
-        self._lines = LineDecoder(max_event_bytes)
-        self._raw_body = raw_body
+    def __init__(self, options: DecoderOptions) -> None:
+        super().__init__(options)
+        self._lines = LineDecoder(options.max_event_bytes)
         self._calls = 0
-
-    @property
-    def done(self) -> bool:
-        """See `Decoder.done`."""
-        return self._answer.ended or self._answer.failure is not None
-
-    @property
-    def complete(self) -> bool:
-        """See `Decoder.complete`."""
-        return self._answer.complete
 
     def feed(self, data: bytes) -> list[Part]:
         """See `Decoder.feed`."""
@@ -90,7 +73,7 @@ class OllamaDecoder:
             else:
                 self._take(decoded, line, parts)
         if self._lines.error is not None:
-            self._fail(self._lines.error)
+            self._answer.fail(self._lines.error)
         return parts
 
     def finish(self) -> list[Part]:
@@ -108,17 +91,17 @@ class OllamaDecoder:
             document = lenient_json(line)
         except ValueError:
             if not (cut and self._answer.begun):
-                self._fail(
+                self._answer.fail(
                     MalformedStreamError(f"The provider sent a line of {len(line)} bytes that is not JSON.")
                 )
             return
         if not isinstance(document, dict):
-            self._fail(MalformedStreamError("The provider sent a line that is no JSON object."))
+            self._answer.fail(MalformedStreamError("The provider sent a line that is no JSON object."))
             return
         try:
             lenient = _lenient_line(document)
         except MalformedStreamError as error:
-            self._fail(error)
+            self._answer.fail(error)
         else:
             self._take(lenient, line, parts)
 
@@ -127,7 +110,7 @@ class OllamaDecoder:
         if self.done:
             return
         if line.error:
-            self._fail(stream_error({"error": line.error}))
+            self._answer.fail(stream_error({"error": line.error}))
             return
         alone = not answer.begun
         answer.begun = True
@@ -136,8 +119,8 @@ class OllamaDecoder:
             self._take_message(line.message, raw, parts)
         if line.done:
             self._end(raw, parts)
-            if alone and self._raw_body and len(raw) <= MAX_RAW_BYTES and is_json(raw):
-                parts.append(RawPart(raw))
+            if alone:
+                answer.add_body(raw, parts)
         answer.settle()
 
     def _take_message(self, message: _Message, raw: bytes, parts: list[Part]) -> None:
@@ -162,10 +145,6 @@ class OllamaDecoder:
         if counts:
             durations = {key: document[key] for key in _DURATIONS if key in document}
             answer.add_usage({**counts, "details": durations}, parts)
-
-    def _fail(self, error: PalaverError) -> None:
-        self._answer.failure = self._answer.failure or error
-        self._answer.settle()
 
 
 def _only_text(line: _Line) -> str | None:

@@ -15,11 +15,11 @@ from palaver.shared.profiles import Profile, Resume
 from palaver.workers.http import HttpClient
 from palaver.workers.providers import wire
 from palaver.workers.providers.base import DialectRequest, GenerationRequest, HttpProvider
+from palaver.workers.providers.decoder_options import DecoderOptions
 from palaver.workers.providers.errors import response_error
 from palaver.workers.providers.flavours import Flavour, flavour_of, reasoning_fields
 from palaver.workers.providers.openai_decoder import OpenAIDecoder
 from palaver.workers.providers.parts import WarningPart
-from palaver.workers.providers.sse import MAX_EVENT_BYTES
 
 _SAME_NAME: Final = (
     "temperature",
@@ -43,8 +43,7 @@ class OpenAIDialect:
 
     def __init__(self, profile: Profile) -> None:
         self._headers = wire.headers(profile)
-        self._think_tags = bool(profile.options.get("think_tags"))
-        self._max_event_bytes = wire.option(profile, "max_event_bytes", MAX_EVENT_BYTES)
+        self._decoder_options = DecoderOptions.of(profile)
         self._max_tokens_field = str(profile.options.get("max_tokens_field", "max_tokens"))
         self._flavour: Flavour = flavour_of(profile.base_url, profile.options.get("flavour"))
         # An operator who asks for prefixes knows the server; it then gets them as a last assistant message.
@@ -72,12 +71,7 @@ class OpenAIDialect:
 
     def decoder(self, request: GenerationRequest) -> OpenAIDecoder:
         """A decoder for a streamed or a whole answer; it sees by itself which one comes."""
-        return OpenAIDecoder(
-            think_tags=self._think_tags,
-            raw_events=request.params.return_raw_events,
-            raw_body=request.params.return_raw,
-            max_event_bytes=self._max_event_bytes,
-        )
+        return OpenAIDecoder(self._decoder_options.asked(request.params))
 
     def error(self, status: int, headers: Mapping[str, str], body: bytes) -> PalaverError:
         """See `Dialect.error`."""

@@ -4,9 +4,10 @@ instead.
 
 from typing import Any, Final
 
-from palaver.shared.errors import MalformedStreamError, PalaverError
+from palaver.shared.errors import MalformedStreamError
 from palaver.shared.plain import shape
-from palaver.workers.providers.decoded_answer import MAX_RAW_BYTES, DecodedAnswer, is_json
+from palaver.workers.providers.decoded_answer import AnswerDecoder
+from palaver.workers.providers.decoder_options import DecoderOptions
 from palaver.workers.providers.errors import stream_error
 from palaver.workers.providers.lenient import lenient_json
 from palaver.workers.providers.openai_chunk import (
@@ -18,8 +19,8 @@ from palaver.workers.providers.openai_chunk import (
     error_in,
     lenient_chunk,
 )
-from palaver.workers.providers.parts import MetadataPart, Part, RawPart, TextDelta, ToolCallPart
-from palaver.workers.providers.sse import MAX_EVENT_BYTES, ServerEvent, SseDecoder
+from palaver.workers.providers.parts import MetadataPart, Part, TextDelta, ToolCallPart
+from palaver.workers.providers.sse import ServerEvent, SseDecoder
 from palaver.workers.providers.text import repaired
 from palaver.workers.providers.tool_calls import ToolCallMerger
 
@@ -45,34 +46,16 @@ FAILURES: Final = frozenset(("error", "insufficient_system_resource"))
 _BLANK: Final = b"\xef\xbb\xbf \t\r\n"
 
 
-class OpenAIDecoder:
-    """See `base.Decoder`. `raw_events` keeps each event beside its delta, `raw_body` a whole body."""
+class OpenAIDecoder(AnswerDecoder):
+    """See `base.Decoder`."""
 
-    def __init__(
-        self,
-        *,
-        think_tags: bool = False,
-        raw_events: bool = False,
-        raw_body: bool = False,
-        max_event_bytes: int = MAX_EVENT_BYTES,
-    ) -> None:
-        self._answer = DecodedAnswer(think_tags=think_tags, raw_events=raw_events)
-        self._sse = SseDecoder(max_event_bytes)
-        self._raw_body = raw_body
-        self._limit = max_event_bytes
+    def __init__(self, options: DecoderOptions) -> None:
+        super().__init__(options)
+        self._sse = SseDecoder(options.max_event_bytes)
+        self._limit = options.max_event_bytes
         self._peek = True  # only blanks so far, or a whole body: not (yet) a stream
         self._body: list[bytes] = []  # pieces of a whole body that came instead of a stream
         self._body_size = 0
-
-    @property
-    def done(self) -> bool:
-        """See `Decoder.done`."""
-        return self._answer.ended or self._answer.failure is not None
-
-    @property
-    def complete(self) -> bool:
-        """See `Decoder.complete`."""
-        return self._answer.complete
 
     def feed(self, data: bytes) -> list[Part]:
         """See `Decoder.feed`."""
@@ -92,7 +75,7 @@ class OpenAIDecoder:
             else:
                 self._take(chunk, event, parts)
         if self._sse.error is not None:
-            self._fail(self._sse.error)
+            self._answer.fail(self._sse.error)
         return parts
 
     def finish(self) -> list[Part]:
@@ -105,7 +88,7 @@ class OpenAIDecoder:
             self._take_uncommon(event, parts, cut=True)
         answer = self._answer
         if not answer.begun and (answer.ended or not (self._peek or self._sse.recognised)):
-            self._fail(MalformedStreamError("The provider's answer is not a stream of chat chunks."))
+            self._answer.fail(MalformedStreamError("The provider's answer is not a stream of chat chunks."))
         return parts + answer.finish(FINISH_REASONS)
 
     def _take(self, chunk: Chunk, event: ServerEvent, parts: list[Part]) -> None:
@@ -130,18 +113,18 @@ class OpenAIDecoder:
                 document = lenient_json(data)
             except ValueError:
                 if not cut:
-                    self._fail(_not_json(event))
+                    self._answer.fail(_not_json(event))
             else:
                 self._take_document(document, event, parts)
         self._answer.settle()
 
     def _take_document(self, document: Any, event: ServerEvent, parts: list[Part]) -> None:
         if event.event == b"error" or (isinstance(document, dict) and error_in(document)):
-            self._fail(stream_error(document))
+            self._answer.fail(stream_error(document))
         elif isinstance(document, dict):
             self._take_lenient(document, parts)
         else:
-            self._fail(
+            self._answer.fail(
                 MalformedStreamError(f"The provider sent {shape(document)} as an event, which is no chunk.")
             )
 
@@ -149,7 +132,7 @@ class OpenAIDecoder:
         try:
             chunk = lenient_chunk(document)
         except MalformedStreamError as error:
-            self._fail(error)
+            self._answer.fail(error)
             return Chunk()
         self._take_chunk(chunk, None, parts)
         return chunk
@@ -157,7 +140,7 @@ class OpenAIDecoder:
     def _take_chunk(self, chunk: Chunk, raw: bytes | None, parts: list[Part]) -> None:
         answer = self._answer
         if chunk.error and answer.failure is None:
-            self._fail(stream_error({"error": chunk.error}))
+            self._answer.fail(stream_error({"error": chunk.error}))
         if answer.failure is not None:
             return
         answer.model = answer.model or chunk.model
@@ -174,7 +157,7 @@ class OpenAIDecoder:
         if delta is not None:
             self._take_delta(delta, raw, parts)
         if choice.finish_reason in FAILURES or choice.error:
-            self._fail(
+            self._answer.fail(
                 stream_error({"error": choice.error or "The provider failed in the middle of its answer."})
             )
         elif choice.finish_reason:
@@ -193,23 +176,18 @@ class OpenAIDecoder:
         try:
             document = lenient_json(body)
         except ValueError:
-            self._fail(MalformedStreamError("The provider's answer is neither a stream nor JSON."))
+            self._answer.fail(MalformedStreamError("The provider's answer is neither a stream nor JSON."))
             return
         if isinstance(document, list) and document:
             document = document[0]  # some gateways wrap their one error in a list
         if not isinstance(document, dict) or error_in(document):
-            self._fail(stream_error(document))
+            self._answer.fail(stream_error(document))
             return
         chunk = self._take_lenient(document, parts)
         answer.ended = True
         if others := [_told(choice) for choice in chunk.choices or () if choice.index]:
             parts.append(MetadataPart({"choices": others}))
-        if self._raw_body and len(body) <= MAX_RAW_BYTES and is_json(body):
-            parts.append(RawPart(body))
-
-    def _fail(self, error: PalaverError) -> None:
-        self._answer.failure = self._answer.failure or error
-        self._answer.settle()
+        answer.add_body(body, parts)
 
     def _without_body(self, data: bytes) -> bytes:
         """The bytes of a stream; those of a JSON body are kept aside until its end."""
@@ -224,7 +202,9 @@ class OpenAIDecoder:
             self._body.append(data)
             self._body_size += len(data)
         if self._body_size > self._limit:
-            self._fail(MalformedStreamError(f"The provider sent a body of more than {self._limit} bytes."))
+            self._answer.fail(
+                MalformedStreamError(f"The provider sent a body of more than {self._limit} bytes.")
+            )
             self._body = []
         return b""
 

@@ -11,8 +11,8 @@ between two reads is whole again before anyone decodes it.
 import msgspec
 
 from palaver.shared.errors import MalformedStreamError
+from palaver.workers.providers.decoder_options import MAX_EVENT_BYTES
 
-MAX_EVENT_BYTES = 16 * 1024 * 1024
 _FIELDS = frozenset((b"", b"data", b"event", b"id", b"retry", b"error"))
 _BOM = b"\xef\xbb\xbf"
 
