@@ -15,7 +15,7 @@ help: ## this list
 
 setup: .venv/.ready ## make .venv and install the project into it
 
-demo: .venv/.ready ## start everything, watch an answer arrive twice, stop everything
+demo: .venv/.ready ## start everything, watch an answer reach two readers past the death of its worker, stop everything
 	@$(BIN)/python -m palaver.producer.cli.demo
 
 test: .venv/.test ## the tests; TESTS="tests/unit -k jobs" chooses

@@ -11,7 +11,7 @@ from tests.processes import clean_environment
 
 
 @pytest.mark.worker
-def test_the_demo_holds_and_leaves_nothing(tmp_path: Path) -> None:
+def test_the_demo_holds_past_the_death_of_a_worker_and_leaves_nothing(tmp_path: Path) -> None:
     (tmp_path / "tmp").mkdir()
     done = subprocess.run(
         [sys.executable, "-m", "palaver.producer.cli.demo"],
@@ -31,5 +31,10 @@ def test_the_demo_holds_and_leaves_nothing(tmp_path: Path) -> None:
     assert second is not None
     assert first[1] == second[1]
     assert re.search(r"joined after [1-9]\d* of them", done.stdout)
+    crash = re.search(r"^(worker \d) was killed; (worker \d) went on .* s later", done.stdout, re.MULTILINE)
+    assert crash is not None, done.stdout
+    assert crash[1] != crash[2]
+    answer = " ".join(done.stdout.split())
+    assert f"here: ⟨{crash[1]} is killed⟩ ⟨{crash[2]} goes on⟩ another one" in answer
     assert not list((tmp_path / "tmp").iterdir())
     assert not (tmp_path / ".palaver").exists()

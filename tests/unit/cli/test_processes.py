@@ -24,7 +24,7 @@ def parts(tmp_path: Path) -> Iterator[Parts]:
 def test_lines_go_to_the_log_under_the_parts_name(parts: Parts, tmp_path: Path) -> None:
     part = parts.start("talker", TALKS)
     assert parts.until(lambda: list(part.last_lines) == ["hello"], seconds=20)
-    assert parts.until(lambda: (tmp_path / "log").read_bytes() == b"talker | hello\n", seconds=20)
+    assert parts.until(lambda: (tmp_path / "log").read_bytes() == b"talker  | hello\n", seconds=20)
     assert part.how_it_ended == ""
 
 
@@ -49,6 +49,14 @@ def test_a_part_that_ends_is_told_with_its_last_words(parts: Parts) -> None:
 def test_a_part_that_was_discarded_is_not_missed(parts: Parts) -> None:
     part = parts.start("short", ["true"])
     parts.discard(part)
+    assert parts.pids == {}
+    assert not parts.until(lambda: False, seconds=0.2)
+
+
+def test_a_part_that_was_killed_on_purpose_is_not_missed(parts: Parts) -> None:
+    part = parts.start("talker", TALKS)
+    parts.kill(part)
+    assert part.how_it_ended == "killed by SIGKILL"
     assert parts.pids == {}
     assert not parts.until(lambda: False, seconds=0.2)
 

@@ -1,7 +1,8 @@
 """`make demo`: the whole path on this machine, in a folder that is thrown away afterwards.
 
 It starts the stack on free ports, streams one answer into the terminal, lets a second reader in another
-process join in the middle, compares what both have, and stops everything.
+process join on the way, kills the worker in the middle of a sentence, compares what both readers have when
+another worker has finished it, and stops everything.
 """
 
 import json
@@ -14,8 +15,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from palaver.producer import Client
-from palaver.producer.cli.dev import Options, running, say_died
+from palaver.producer import Client, JobHandle
+from palaver.producer.cli.dev import Options, Stack, running, say_died
 from palaver.producer.cli.failures import complain, report
 from palaver.producer.cli.folder import DevFolder
 from palaver.producer.cli.processes import PartDied, Parts, StopAsked
@@ -25,18 +26,21 @@ from palaver.shared.errors import PalaverError
 from palaver.shared.events import AnyEvent, TextChunk, parse_event
 from palaver.shared.settings import Settings
 
-QUESTION = "What happens to my answer when I close the page?"
+QUESTION = "What happens to my answer when I close the page, or the worker dies?"
 ANSWER = (
     "Nothing. You are reading this while it is written, but the worker that writes it does not know you. "
     "It appends every piece to the log of your session in Redis, and the same step tells all who listen. "
-    "Leave, and the answer goes on. Come back, or let somebody else come for the first time: the reader "
-    "takes what the log holds, then what arrives, and at the end every reader has the same text, "
-    "no word missing and none twice. ☂ 雨の日も。"
+    "Somebody may come late: whoever does takes what the log holds, then what arrives. "
+    "And the worker may be killed, here: another one finds what was written and goes on behind it. "
+    "At the end every reader has the same text, no word missing and none twice. ☂ 雨の日も。"
 )
-INDENT = " " * 9
+JOINS_AT = "Somebody may come late:"
+DIES_AT = "And the worker may be killed, here:"
 RATE = 15  # words a second
-JOINS_AFTER = 0.2  # of the answer
+
+LEASE = 2.0  # seconds: with the default one a demo would have to stand still for too long
 PATIENCE = 60.0  # seconds
+INDENT = " " * 9
 
 
 class Page:
@@ -53,6 +57,10 @@ class Page:
             word, self._used = word.lstrip(), 0
         self._used += len(word)
         write(style(harmless(word)))
+
+    def remark(self, words: str) -> None:
+        """Write what happens meanwhile."""
+        self.write(f" ⟨{words}⟩", dim)
 
 
 class Reader:
@@ -94,12 +102,34 @@ class LateReader(Reader):
         return self._done.wait(PATIENCE)
 
 
-class Story(threading.Thread):
-    """One question, one answer, two readers. A thread, so that the main one can watch the parts."""
+class Crash:
+    """The worker that writes an answer is killed. How long does the answer stand still?"""
 
-    def __init__(self, settings: Settings, parts: Parts) -> None:
+    def __init__(self, stack: Stack, parts: Parts, handle: JobHandle) -> None:
+        view = handle.view()
+        # The ledger has the worker's name and, behind a slash, which of its lives it is.
+        writer = stack.workers[(view.worker or "").rpartition("/")[0]]
+        (other,) = (part for part in stack.workers.values() if part is not writer)
+        self.victim, self.heir = writer.name, other.name
+        self.recovery: float | None = None
+        self._attempt = view.attempt
+        parts.kill(writer)
+        self._at = time.monotonic()
+
+    def is_over(self, event: AnyEvent) -> bool:
+        """Whether the answer goes on with this event, the first of another attempt."""
+        if self.recovery is not None or event.attempt <= self._attempt:
+            return False
+        self.recovery = time.monotonic() - self._at
+        return True
+
+
+class Story(threading.Thread):
+    """One answer, two readers, one death. A thread, so that the main one can watch the parts."""
+
+    def __init__(self, stack: Stack, parts: Parts) -> None:
         super().__init__(name="story", daemon=True)
-        self._settings = settings
+        self._stack = stack
         self._parts = parts
         self._told: threading.Event = threading.Event()
         self.holds = False
@@ -107,8 +137,8 @@ class Story(threading.Thread):
     def run(self) -> None:
         """Tell it."""
         try:
-            with Client(self._settings) as client:
-                self.holds = self._tell(client)
+            with Client(self._stack.settings) as client:
+                self.holds = self._tell(client.submit(QUESTION, model="demo/guide"))
         except PalaverError as error:
             complain(error.message)
         finally:
@@ -118,28 +148,33 @@ class Story(threading.Thread):
         """Whether it is over."""
         return self._told.is_set()
 
-    def _tell(self, client: Client) -> bool:
+    def _tell(self, handle: JobHandle) -> bool:
         write(f"\n{dim('you')}      {QUESTION}\n{dim('answer')}   ")
-        page = Page()
-        first, late = Reader(), None
-        handle = client.submit(QUESTION, model="demo/guide")
+        page, first = Page(), Reader()
+        late: LateReader | None = None
+        crash: Crash | None = None
         for event in handle.events():
             first.take(event)
+            if crash and crash.is_over(event):
+                page.remark(f"{crash.heir} goes on")
             if isinstance(event, TextChunk):
                 page.write(event.data.delta)
-            if late is None and len(first.state.text) > JOINS_AFTER * len(ANSWER):
-                page.write(" ⟨a second reader joins⟩", dim)
+            if late is None and JOINS_AT in first.state.text:
                 late = LateReader(self._parts, handle.session_id, first)
+                page.remark("a second reader joins")
+            if crash is None and DIES_AT in first.state.text:
+                crash = Crash(self._stack, self._parts, handle)
+                page.remark(f"{crash.victim} is killed")
         write("\n\n")
         result = handle.result(timeout=PATIENCE).content
         if late is None or not late.wait():
             complain("the second reader did not see the end of the answer")
             return False
-        return _compare(first, late, result)
+        return _compare(first, late, result) and _recovered(crash)
 
 
 def _compare(first: Reader, late: LateReader, result: str) -> bool:
-    """Print what happened; whether all have the same."""
+    """Print what the readers have; whether all have the same."""
     texts = (first.state.text, late.state.text, result)
     quick = seconds(first.first_text or 0.0)
     rows = [
@@ -154,15 +189,25 @@ def _compare(first: Reader, late: LateReader, result: str) -> bool:
     ]
     write(columns(rows, indent=""))
     holds = len({*texts, ANSWER}) == 1 and first.events == late.events
-    write("All texts are equal, to the last character.\n\n" if holds else "The texts DIFFER.\n\n")
+    write("All texts are equal, to the last character.\n" if holds else "The texts DIFFER.\n")
     return holds
+
+
+def _recovered(crash: Crash | None) -> bool:
+    """Print how the answer went on; whether another worker wrote the rest."""
+    if crash is None or crash.recovery is None:
+        complain("no worker was killed, or none took its place")
+        return False
+    took = seconds(crash.recovery)
+    write(f"{crash.victim} was killed; {crash.heir} went on with its answer {took} later.\n\n")
+    return True
 
 
 def main() -> int:
     """Run the demo; 0 if everything held."""
     begun = time.monotonic()
     _own_settings()
-    write(f"{bold('Palaver')}: a chat job, from a queue through a worker to two readers\n\n")
+    write(f"{bold('Palaver')}: a chat job, through a queue and a worker that dies, to two readers\n\n")
     with tempfile.TemporaryDirectory(prefix="palaver-demo-") as folder:
         os.chdir(folder)
         try:
@@ -174,19 +219,29 @@ def main() -> int:
             return 1
         finally:
             os.chdir("/")
-    write(dim(f"worker and Redis stopped · {seconds(time.monotonic() - begun)} in all") + "\n")
+    write(dim(f"workers and Redis stopped · {seconds(time.monotonic() - begun)} in all") + "\n")
     return 0 if story.holds else 1
 
 
 def _play(folder: Path) -> Story:
-    with running(Options(flower=False), folder) as (stack, parts):
-        rows = [("Redis", stack.settings.redis_url, dim(stack.server)), ("worker", stack.worker, "")]
-        write(columns(rows, indent=""))
-        story = Story(stack.settings, parts)
+    with running(Options(flower=False, workers=2), folder) as (stack, parts):
+        _introduce(stack)
+        story = Story(stack, parts)
         story.start()
         if not parts.until(story.told, seconds=PATIENCE):
             complain(f"the answer did not end within {PATIENCE:.0f} s")
         return story
+
+
+def _introduce(stack: Stack) -> None:
+    usual = Settings.model_fields["lease_seconds"].default
+    rows = [
+        ("Redis", stack.settings.redis_url),
+        ("", dim(stack.server)),
+        *((part.name, name) for name, part in stack.workers.items()),
+        ("lease", f"{LEASE:g} s here, {usual:g} s as a rule; then a silent worker's job is another's"),
+    ]
+    write(columns(rows, indent=""))
 
 
 def _own_settings() -> None:
@@ -196,6 +251,8 @@ def _own_settings() -> None:
     script = {"text": ANSWER, "rate": RATE}
     demo = {"kind": "scripted", "options": {"scripts": {"guide": script}}}
     os.environ["PALAVER_PROVIDERS"] = json.dumps({"demo": demo})
+    os.environ["PALAVER_LEASE_SECONDS"] = str(LEASE)
+    os.environ["PALAVER_RENEW_SECONDS"] = str(LEASE * 0.3)
 
 
 if __name__ == "__main__":

@@ -29,11 +29,12 @@ STOPS = 10.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """What the command line asked for; a port of None is a free one."""
+    """Which parts, and where; a port of None is a free one."""
 
     port_redis: int | None = None
     port_flower: int | None = None
     flower: bool = True
+    workers: int = 1
     concurrency: int | None = None
 
 
@@ -86,10 +87,9 @@ class Stack:
         self._options = options
         self._folder = folder
         self._parts = parts
-        self._worker_name = f"dev-{os.getpid()}@{socket.gethostname()}"
         self.settings = settings
         self.server = "PALAVER_REDIS_URL"
-        self.worker = ""
+        self.workers: dict[str, Part] = {}  # by the name under which each is announced
         self.flower_url: str | None = None
         self.took = 0.0
 
@@ -107,13 +107,15 @@ class Stack:
         )
 
     def start(self) -> None:
-        """Start all parts; returns when the worker has announced itself, which means that it consumes."""
+        """Start all parts; returns when the workers have announced themselves: they consume."""
         begun = time.monotonic()
         if "redis_url" in self.settings.model_fields_set:
             SyncLedger(self.settings).check()
         else:
             self._start_redis()
-        self._await_worker(self._start_worker())
+        for number in range(1, self._options.workers + 1):
+            self._start_worker(number)
+        self._await_workers()
         if self._options.flower:
             self._start_flower()
         self.took = time.monotonic() - begun
@@ -141,29 +143,27 @@ class Stack:
         if not self._parts.until(lambda: _answers(ledger), seconds=REDIS_STARTS):
             raise ConfigurationError(self._too_late(part, REDIS_STARTS))
 
-    def _start_worker(self) -> Part:
-        # The only worker here: to look for others would cost it a second.
-        command = [*WORKER, "--hostname", self._worker_name, "--without-mingle", "--without-gossip"]
+    def _start_worker(self, number: int) -> None:
+        name = f"dev-{os.getpid()}-{number}@{socket.gethostname()}"
+        # To look for other workers would cost it a second.
+        command = [*WORKER, "--hostname", name, "--without-mingle", "--without-gossip"]
         if self._options.concurrency:
             command += ["--concurrency", str(self._options.concurrency)]
         environment = self._environment()
         if "drain_seconds" not in self.settings.model_fields_set:
             environment["PALAVER_DRAIN_SECONDS"] = str(DRAINS)
-        return self._parts.start("worker", command, env=environment)
+        part = "worker" if self._options.workers == 1 else f"worker {number}"
+        self.workers[name] = self._parts.start(part, command, env=environment)
 
-    def _await_worker(self, part: Part) -> None:
+    def _await_workers(self) -> None:
         ledger = SyncLedger(self.settings)
 
-        def announced() -> bool:
-            for worker in ledger.workers():
-                # On a Redis of somebody else's choice there may be other workers.
-                name = worker.data.get("name", worker.name)
-                if name == self._worker_name or worker.data.get("pid") == part.process.pid:
-                    self.worker = name
-            return bool(self.worker)
+        def silent() -> list[Part]:
+            names = {worker.data.get("name") for worker in ledger.workers()}
+            return [part for name, part in self.workers.items() if name not in names]
 
-        if not self._parts.until(announced, seconds=WORKER_STARTS):
-            raise ConfigurationError(self._too_late(part, WORKER_STARTS))
+        if not self._parts.until(lambda: not silent(), seconds=WORKER_STARTS):
+            raise ConfigurationError(self._too_late(silent()[0], WORKER_STARTS))
 
     def _start_flower(self) -> None:
         """After the worker: Flower asks for the workers once, when it starts."""
@@ -207,16 +207,16 @@ def _listens(port: int) -> bool:
 
 
 def _say_ready(stack: Stack, *, as_json: bool) -> None:
-    addresses = stack.addresses
+    addresses, worker = stack.addresses, next(iter(stack.workers))
     if as_json:
-        write_json({"ready": True, **asdict(addresses), "server": stack.server, "worker": stack.worker})
+        write_json({"ready": True, **asdict(addresses), "server": stack.server, "worker": worker})
         return
     same_broker = addresses.broker_url == addresses.redis_url
     flower = addresses.flower_url or ("not started" if find_spec("flower") else "needs palaver[flower]")
     rows = [
         ("Redis", redacted_url(addresses.redis_url), dim(stack.server)),
         *([] if same_broker else [("broker", redacted_url(addresses.broker_url), "")]),
-        ("worker", stack.worker, ""),
+        ("worker", worker, ""),
         ("Flower", flower, ""),
         ("log", str(FOLDER / "dev.log"), ""),
     ]

@@ -117,6 +117,12 @@ class Parts:
         part.process.wait()
         self._parts.remove(part)
 
+    def kill(self, part: Part) -> None:
+        """End a part with SIGKILL, as a crash would, and forget it: `watch` and `until` go on."""
+        self._parts.remove(part)  # before it dies, so that nobody takes note of that
+        part.process.kill()
+        part.process.wait()
+
     @contextlib.contextmanager
     def signals(self) -> Iterator[None]:
         """Turn stop signals into StopAsked of `watch` and `until`; a second one ends the wait of `stop`."""
@@ -182,5 +188,5 @@ class Parts:
 
     def _write_log(self, name: str, line: bytes) -> None:
         with self._log_lock:
-            self._log.write(f"{name:<7}| ".encode() + line.rstrip() + b"\n")
+            self._log.write(f"{name:<8}| ".encode() + line.rstrip() + b"\n")
             self._log.flush()
