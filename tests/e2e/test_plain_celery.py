@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from palaver.shared.names import new_job_id
+from palaver.shared.ids import new_job_id
 from tests.outsider import text_of
 from tests.processes import Processes, Running
 from tests.servers import RedisServer

@@ -11,9 +11,9 @@ import pytest
 
 from palaver.producer import Client
 from palaver.shared.errors import ErrorInfo, JobExpiredError, ValidationError
+from palaver.shared.ids import new_job_id
 from palaver.shared.jobs import Status
 from palaver.shared.ledger import SyncLedger
-from palaver.shared.names import new_job_id
 from tests.faults.proxy import Proxy
 from tests.faults.stand import Job, Stand, until
 

@@ -17,8 +17,7 @@ from palaver.producer.prepare import (
     JobFields,
     JobLike,
     announced,
-    check_job_id,
-    check_session,
+    check_after,
     check_timeout,
     given,
     own_catalog,
@@ -28,6 +27,7 @@ from palaver.producer.prepare import (
 )
 from palaver.producer.reading import Reading
 from palaver.shared.events import AnyEvent
+from palaver.shared.ids import check_job_id, check_session_id
 from palaver.shared.jobs import ChatJob
 from palaver.shared.ledger import AsyncLedger, DeadLetter, Dispatch, Submitted
 from palaver.shared.messages import MessagesLike
@@ -134,7 +134,8 @@ class AsyncClient:
 
     def events(self, session_id: str, after: int = 0) -> AsyncGenerator[AnyEvent, None]:
         """All events of a session with a `seq` above `after`, live and without end."""
-        check_session(session_id, after)
+        check_session_id(session_id)
+        check_after(after)
         return self.reading.events(session_id, after)
 
     async def check(self) -> None:

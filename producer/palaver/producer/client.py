@@ -14,8 +14,7 @@ from palaver.producer.prepare import (
     JobFields,
     JobLike,
     announced,
-    check_job_id,
-    check_session,
+    check_after,
     check_timeout,
     given,
     own_catalog,
@@ -26,6 +25,7 @@ from palaver.producer.prepare import (
 from palaver.producer.reading import BlockingReading, SendNow
 from palaver.shared.errors import BrokerUnavailableError, PalaverError
 from palaver.shared.events import AnyEvent
+from palaver.shared.ids import check_job_id, check_session_id
 from palaver.shared.jobs import ChatJob
 from palaver.shared.ledger import DeadLetter, Dispatch, Submitted, SyncLedger
 from palaver.shared.messages import MessagesLike
@@ -159,7 +159,8 @@ class Client:
         events in the rest of the log, or was being read. Of jobs that began and ended in the lost part
         nothing comes: the ledger keeps no list of a session's ended jobs. `job(job_id)` has each answer.
         """
-        check_session(session_id, after)
+        check_session_id(session_id)
+        check_after(after)
         return self.reading.events(session_id, after)
 
     def check(self) -> None:

@@ -11,10 +11,10 @@ from typing import Any, Final, Literal, TypedDict
 
 from palaver.shared.document import refuse
 from palaver.shared.errors import JobError, JobNotFinishedError, ValidationError
+from palaver.shared.ids import new_job_id
 from palaver.shared.jobs import CachePolicy, ChatJob, Completion, OnBusy, Timeouts
 from palaver.shared.ledger import Announcement, JobView
 from palaver.shared.messages import MessagesLike
-from palaver.shared.names import new_job_id, valid_job_id, valid_session_id
 from palaver.shared.params import ChatParams, ReasoningOptions
 from palaver.shared.plain import shape
 from palaver.shared.profiles import Catalog
@@ -130,23 +130,10 @@ def _nth(index: int, job: JobLike, settings: Settings) -> ChatJob:
     raise problem
 
 
-def check_session(session_id: object, after: object) -> None:
-    """Raises ValidationError for what cannot name a session or a cursor."""
-    if not valid_session_id(session_id):
-        refuse("session_id", f"must be 1 to 128 letters, digits or any of ._:-, not {shape(session_id)}")
-    check_after(after)
-
-
 def check_after(after: object) -> None:
     """Raises ValidationError for what cannot be a cursor."""
     if isinstance(after, bool) or not isinstance(after, int) or after < 0:
         refuse("after", f"must be the seq of an event, or 0, not {shape(after)}")
-
-
-def check_job_id(job_id: object) -> None:
-    """Raises ValidationError for what cannot name a job."""
-    if not valid_job_id(job_id):
-        refuse("job_id", f"must be 1 to 128 letters, digits or any of ._-, not {shape(job_id)}")
 
 
 def check_timeout(timeout: object) -> None:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from palaver.shared.chat_client import ChatClient
     from palaver.shared.errors import ErrorInfo, PalaverError, ValidationError, error_for_status
     from palaver.shared.events import AnyEvent, Event, OtherEvent, parse_event
+    from palaver.shared.ids import new_job_id, new_session_id, valid_session_id
     from palaver.shared.jobs import ChatJob, FinishReason, OnBusy, Status, Timeouts, fingerprint
     from palaver.shared.memory import MemoryModel, SendMessageWrap
     from palaver.shared.messages import (
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
         UserMessage,
         parse_messages,
     )
-    from palaver.shared.names import Queue, new_job_id, new_session_id, queue_for, valid_session_id
+    from palaver.shared.names import Queue, queue_for
     from palaver.shared.params import ChatParams, ReasoningOptions
     from palaver.shared.presets import ModelPreset
     from palaver.shared.profiles import Catalog, ModelRef, Profile
@@ -45,10 +46,11 @@ _HOMES: Final = {
     "chat_client": "ChatClient",
     "errors": "ErrorInfo PalaverError ValidationError error_for_status",
     "events": "AnyEvent Event OtherEvent parse_event",
+    "ids": "new_job_id new_session_id valid_session_id",
     "jobs": "ChatJob FinishReason OnBusy Status Timeouts fingerprint",
     "memory": "MemoryModel SendMessageWrap",
     "messages": "ChatInput ImagePart Message MessagesLike Role TextPart ToolCall UserMessage parse_messages",
-    "names": "Queue new_job_id new_session_id queue_for valid_session_id",
+    "names": "Queue queue_for",
     "params": "ChatParams ReasoningOptions",
     "presets": "ModelPreset",
     "profiles": "Catalog ModelRef Profile",

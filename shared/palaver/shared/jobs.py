@@ -11,15 +11,9 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, fie
 
 from palaver.shared.document import Document, refuse
 from palaver.shared.error_tree import ValidationError
+from palaver.shared.ids import JobId, SessionId, new_job_id
 from palaver.shared.messages import Message, parse_history, parse_messages
-from palaver.shared.names import (
-    DEFAULT_PRIORITY,
-    JOB_ID,
-    SESSION_ID,
-    new_job_id,
-    valid_job_id,
-    valid_session_id,
-)
+from palaver.shared.names import DEFAULT_PRIORITY
 from palaver.shared.params import ChatParams, ReasoningOptions
 from palaver.shared.plain import Flag, Integer, JsonObject, Real, Text, measure, optional, shape
 from palaver.shared.tools import FunctionTool, ToolChoice
@@ -73,32 +67,12 @@ Seconds = Annotated[Real, Field(gt=0, le=MAX_DEADLINE)]
 Name = Annotated[Text, Field(min_length=1, max_length=256)]
 
 
-def _session_id(value: Any) -> Any:
-    if not valid_session_id(value):
-        raise ValueError(
-            f"must be 1 to 128 letters, digits, dots, underscores, colons or hyphens, not {shape(value)}"
-        )
-    return value
-
-
-def _job_id(value: Any) -> Any:
-    if not valid_job_id(value):
-        raise ValueError(
-            f"must be 1 to 128 letters, digits, dots, underscores or hyphens, not {shape(value)}"
-        )
-    return value
-
-
 def _printable(value: str) -> str:
     if not value.isprintable():
         raise ValueError("must not contain control characters")
     return value
 
 
-SessionId = Annotated[
-    Text, BeforeValidator(_session_id), Field(json_schema_extra={"pattern": f"^{SESSION_ID}$"})
-]
-JobId = Annotated[Text, BeforeValidator(_job_id), Field(json_schema_extra={"pattern": f"^{JOB_ID}$"})]
 Key = Annotated[Name, AfterValidator(_printable)]
 
 

@@ -8,6 +8,7 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode, models_json
 from palaver.shared import names
 from palaver.shared.errors import ErrorInfo
 from palaver.shared.events import EVENT_TYPES, BaseEvent, Event, Resync
+from palaver.shared.ids import SESSION_ID
 from palaver.shared.jobs import ChatJob
 from palaver.shared.messages import Message
 from palaver.shared.responses import ChatResponse
@@ -87,7 +88,7 @@ def _session_channel(tags: list[str]) -> dict[str, Any]:
         ),
         "parameters": {
             "namespace": {"default": "palaver", "description": "PALAVER_NAMESPACE"},
-            "sessionId": {"description": f"matches {names.SESSION_ID}"},
+            "sessionId": {"description": f"matches {SESSION_ID}"},
         },
         "messages": {tag: {"$ref": f"#/components/messages/{tag}"} for tag in tags},
     }

@@ -6,7 +6,7 @@ from typing import Annotated
 from pydantic import ConfigDict, Field
 
 from palaver.shared.document import Document
-from palaver.shared.jobs import JobId, SessionId
+from palaver.shared.ids import JobId, SessionId
 from palaver.shared.plain import Integer, JsonObject, Real, Text, optional
 
 _Count = Annotated[Integer, Field(ge=0)]

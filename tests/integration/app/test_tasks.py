@@ -11,7 +11,7 @@ import redis
 from celery import Celery
 from pytest_celery import CeleryTestSetup  # type: ignore[import-untyped]
 
-from palaver.shared.names import session_for
+from palaver.shared.ids import session_for
 from tests.processes import Running
 from tests.servers import eventually
 

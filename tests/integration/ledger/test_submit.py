@@ -9,10 +9,10 @@ from palaver.shared.errors import (
     SessionClosedError,
     ValidationError,
 )
+from palaver.shared.ids import session_for
 from palaver.shared.jobs import ChatJob, Status
 from palaver.shared.ledger import Dispatch
 from palaver.shared.messages import Message
-from palaver.shared.names import session_for
 from tests.integration.ledger.world import LEASE, World
 
 

@@ -6,9 +6,9 @@ from typing import Any, Self
 import orjson
 
 from palaver.shared.errors import ErrorInfo, PalaverError
+from palaver.shared.ids import new_token
 from palaver.shared.jobs import Status
 from palaver.shared.ledger import Claimed, SyncLedger, operations
-from palaver.shared.names import new_token
 from palaver.shared.responses import ChatResponse
 from palaver.shared.settings import Settings
 

@@ -18,8 +18,8 @@ from palaver.shared.errors import (
     SessionBusyError,
     ValidationError,
 )
+from palaver.shared.ids import new_job_id
 from palaver.shared.jobs import OnBusy, Status
-from palaver.shared.names import new_job_id
 from palaver.shared.settings import Settings
 from tests.integration.producer.stand_in import StandIn
 from tests.servers import RedisServer

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from palaver.producer.prepare import Admission, Announced, check_after, check_session, prepare, prepare_many
+from palaver.producer.prepare import Admission, Announced, check_after, prepare, prepare_many
 from palaver.shared.errors import ValidationError
 from palaver.shared.jobs import ChatJob
 from palaver.shared.profiles import Catalog
@@ -88,10 +88,3 @@ def test_what_is_no_cursor_is_refused(after: object) -> None:
     with pytest.raises(ValidationError) as caught:
         check_after(after)
     assert caught.value.param == "after"
-
-
-@pytest.mark.parametrize("session_id", ["", "s 1", "s{1}", "x" * 129, None, 7, "s\n"])
-def test_what_names_no_session_is_refused(session_id: object) -> None:
-    with pytest.raises(ValidationError) as caught:
-        check_session(session_id, 0)
-    assert caught.value.param == "session_id"

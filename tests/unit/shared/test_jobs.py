@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from palaver.shared import ChatJob, Message, OnBusy, Status, fingerprint
 from palaver.shared.errors import ValidationError
+from palaver.shared.ids import session_for
 from palaver.shared.jobs import MAX_DOCUMENT_BYTES
-from palaver.shared.names import session_for
 
 from .strategies import json_objects, messages
 

@@ -10,12 +10,14 @@ import pytest
 import palaver.shared
 from palaver.shared import (
     ChatClient,
+    ChatJob,
     ChatResponse,
     MemoryModel,
     Message,
     Queue,
     SendMessageWrap,
     SessionInfo,
+    ids,
     names,
 )
 from palaver.shared.errors import ValidationError
@@ -43,23 +45,39 @@ class TestNames:
         assert names.QUEUES[0].value == "palaver.resume"
 
     def test_job_ids_are_uuid7_in_order(self) -> None:
-        ids = [names.new_job_id() for _ in range(1000)]
-        assert len(set(ids)) == 1000
-        assert ids == sorted(ids)
+        made = [ids.new_job_id() for _ in range(1000)]
+        assert len(set(made)) == 1000
+        assert made == sorted(made)
         assert all(
             re.fullmatch(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}", id)
-            for id in ids
+            for id in made
         )
 
     def test_session_ids(self) -> None:
-        for session in ("a", "A.b_c:d-e", "x" * 128, names.new_session_id(), names.session_for("t", "k")):
-            assert names.valid_session_id(session)
+        for session in ("a", "A.b_c:d-e", "x" * 128, ids.new_session_id(), ids.session_for("t", "k")):
+            assert ids.valid_session_id(session)
+            assert ids.check_session_id(session) == session
 
     @pytest.mark.parametrize(
         "session", ["", " ", "a b", "a\n", "\x00", "a/b", "{a}", "ü", "x" * 129, None, 5, b"a"]
     )
     def test_no_session_ids(self, session: Any) -> None:
-        assert not names.valid_session_id(session)
+        assert not ids.valid_session_id(session)
+        with pytest.raises(
+            ValidationError, match=r"^session_id: must be 1 to 128 letters, .* colons"
+        ) as told:
+            ids.check_session_id(session)
+        assert told.value.param == "session_id"
+
+    @pytest.mark.parametrize("job", ["", "a b", "a\n", "a:text", "{a}", "ü", "x" * 129, None, 5, b"a"])
+    def test_no_job_ids(self, job: Any) -> None:
+        assert not ids.valid_job_id(job)
+        with pytest.raises(ValidationError, match=r"^job_id: must be 1 to 128 letters, ") as told:
+            ids.check_job_id(job)
+        assert told.value.param == "job_id"
+        with pytest.raises(ValidationError) as same:
+            ChatJob(messages="Hi", job_id=job)
+        assert str(same.value) == str(told.value)
 
 
 class TestPlain:

@@ -26,6 +26,7 @@ from palaver.shared.errors import (
     StreamInterruptedError,
     TimeoutError,
 )
+from palaver.shared.ids import new_token
 from palaver.shared.jobs import ChatJob, Status
 from palaver.shared.ledger import (
     Claimed,
@@ -37,7 +38,6 @@ from palaver.shared.ledger import (
     Retention,
     operations,
 )
-from palaver.shared.names import new_token
 from palaver.shared.profiles import Catalog, ModelRef
 from palaver.workers.attempts import Attempts
 from palaver.workers.job_answer import JobAnswer

@@ -18,9 +18,10 @@ from typing import Any
 import orjson
 
 from palaver.shared.errors import JobCancelledError, PalaverError
+from palaver.shared.ids import new_token
 from palaver.shared.ledger import AsyncLedger, Dispatch, operations
 from palaver.shared.ledger.subscriptions import Signal, Subscriptions
-from palaver.shared.names import Queue, new_token
+from palaver.shared.names import Queue
 from palaver.shared.profiles import Catalog
 from palaver.shared.settings import Settings
 from palaver.workers.http import HttpClient

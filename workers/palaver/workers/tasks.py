@@ -13,8 +13,9 @@ from celery.exceptions import InvalidTaskError
 from celery.worker.request import Request
 
 from palaver.shared.errors import ConfigurationError, InternalError, PalaverError, ValidationError
+from palaver.shared.ids import valid_job_id, valid_session_id
 from palaver.shared.jobs import Status
-from palaver.shared.names import TASK_CHAT, TASK_PROBE, TASK_SUBMIT, valid_job_id, valid_session_id
+from palaver.shared.names import TASK_CHAT, TASK_PROBE, TASK_SUBMIT
 from palaver.workers.pool.post import Post
 from palaver.workers.runner import Outcome, report
 from palaver.workers.service import WorkerService

@@ -7,8 +7,8 @@ from palaver.producer import Client
 from palaver.producer.cli import jobs
 from palaver.producer.cli.failures import report
 from palaver.producer.cli.terminal import columns, note, one_line, seconds, write, write_json
-from palaver.producer.prepare import check_job_id
 from palaver.shared.errors import JobNotFoundError, ValidationError
+from palaver.shared.ids import check_job_id
 from palaver.shared.ledger import DeadLetter
 
 HEADINGS = (

@@ -9,8 +9,8 @@ from palaver.producer import Client
 from palaver.producer.cli.failures import report
 from palaver.producer.cli.terminal import columns, dim, harmless, one_line, seconds, write, write_json
 from palaver.producer.cli.transcript import describe_error, describe_usage
-from palaver.producer.prepare import check_job_id
 from palaver.shared.errors import JobError, PalaverError, ServiceUnavailableError
+from palaver.shared.ids import check_job_id
 from palaver.shared.ledger import JobView
 
 CANCEL_WAITS = 10.0  # seconds

@@ -9,6 +9,7 @@ from palaver.shared.errors import (
     SessionBusyError,
     SessionClosedError,
 )
+from palaver.shared.ids import session_for
 from palaver.shared.jobs import ChatJob, Status
 from palaver.shared.ledger.keys import Keys, due_member
 from palaver.shared.ledger.operation import (
@@ -24,7 +25,7 @@ from palaver.shared.ledger.operations.ending import error_json
 from palaver.shared.ledger.operations.verdicts import RESEND_AFTER_MS, accepted, dispatch_in, is_ok, look_at
 from palaver.shared.ledger.replies import Refused, Submitted
 from palaver.shared.ledger.scripts import load
-from palaver.shared.names import queue_for, session_for
+from palaver.shared.names import queue_for
 
 _INTERRUPTED = error_json(JobCancelledError())
 """The error of a job that the new one interrupts; made once, it is a fifth of a submit's work."""
