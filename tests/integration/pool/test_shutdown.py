@@ -1,5 +1,6 @@
 """How a worker ends: warm, out of time to drain, at a second signal, cold, and when its loop crashes."""
 
+import json
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -106,14 +107,20 @@ def test_a_restart_of_the_broker(own_redis: Callable[..., RedisServer], processe
 
 def test_a_broker_without_an_event_loop(processes: Processes, tmp_path: Path) -> None:
     """Celery then has no hub to wake; acknowledgements and results must arrive all the same."""
-    folder = tmp_path / "broker"
-    folder.mkdir()
-    environment = {"USER_BROKER": "filesystem://", "USER_FOLDER": str(folder)}
+    messages = tmp_path / "messages"
+    messages.mkdir()
+    # without a folder of its own for them, kombu keeps the exchanges in the current one
+    folders = {
+        "data_folder_in": str(messages),
+        "data_folder_out": str(messages),
+        "control_folder": str(tmp_path / "control"),
+    }
+    environment = {"USER_BROKER": "filesystem://", "USER_TRANSPORT": json.dumps(folders)}
     words = ("-m", "celery", "-A", APP, "worker", "--loglevel", "INFO", "--concurrency", "4")
     worker = processes.python(*words, name="worker", env=environment)
     worker.wait_for(r" ready\.$", seconds=60)
     client = Celery("client", broker="filesystem://", set_as_current=False)
-    client.conf.broker_transport_options = {"data_folder_in": str(folder), "data_folder_out": str(folder)}
+    client.conf.broker_transport_options = folders
     for _ in range(6):
         client.send_task(f"{APP}.nap", args=(0.1,))
     assert eventually(lambda: worker.output.count("succeeded in") == 6)
@@ -122,3 +129,4 @@ def test_a_broker_without_an_event_loop(processes: Processes, tmp_path: Path) ->
     worker.signal(signal.SIGTERM)
     assert worker.wait(30) == 0
     assert worker.output.count("succeeded in") == 7
+    assert list((tmp_path / "control").iterdir())

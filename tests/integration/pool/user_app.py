@@ -3,6 +3,7 @@ worker`.
 """
 
 import asyncio
+import json
 import os
 import sys
 import threading
@@ -25,9 +26,8 @@ app.conf.update(
     broker_connection_retry_on_startup=True,
 )
 
-if "USER_FOLDER" in os.environ:
-    folders = {"data_folder_in": os.environ["USER_FOLDER"], "data_folder_out": os.environ["USER_FOLDER"]}
-    app.conf.broker_transport_options = folders
+if "USER_TRANSPORT" in os.environ:
+    app.conf.broker_transport_options = json.loads(os.environ["USER_TRANSPORT"])
 
 
 def say(*words: object) -> None:
