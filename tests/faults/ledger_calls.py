@@ -107,13 +107,23 @@ def renew(at: Place, *, attempt: int) -> Call:
 
 def save_round(at: Place, *, attempt: int, number: int) -> Call:
     content = b'{"round":%d,"by":%d}' % (number, attempt)
+    # None, one or two of them.
+    events = [{"type": "tool_result", "data": {"id": f"{number}.{nth}"}} for nth in range(number % 3)]
     return Call(
         "save_round",
         at,
         operations.save_round(
-            KEYS, at.session_id, at.job_id, attempt=attempt, number=number, content=content
+            KEYS,
+            at.session_id,
+            at.job_id,
+            attempt=attempt,
+            number=number,
+            content=content,
+            events=[orjson.dumps(event)[1:-1] for event in events],
         ),
-        lambda model: model.save_round(at.job_id, attempt=attempt, number=number, content=content),
+        lambda model: model.save_round(
+            at.job_id, attempt=attempt, number=number, content=content, events=events
+        ),
         f"attempt={attempt} number={number}",
     )
 

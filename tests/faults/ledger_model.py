@@ -75,7 +75,7 @@ class Job:
     reasoning: str = ""
     rounds: list[bytes] = field(default_factory=list)
     failures: int = 0
-    deaths: int = 0  # of workers, since one last wrote more than its first event
+    deaths: int = 0  # of workers, since one last stored a round or wrote more than its first event
     looks: int = 0  # in vain, since its message was sent
     answered: bool = False  # it ended with a response
     parked: int | None = None  # not in the line before that
@@ -298,7 +298,9 @@ class Model:
         job.lease = max(job.lease, self.now + lease)
         return Renewed(cancelled=job.cancel)
 
-    def save_round(self, job_id: str, *, attempt: int, number: int, content: bytes) -> Stored | PalaverError:
+    def save_round(
+        self, job_id: str, *, attempt: int, number: int, content: bytes, events: list[dict[str, Any]]
+    ) -> Stored | PalaverError:
         if verdict := self._fence(job_id, attempt):
             return verdict
         job = self.jobs[job_id]
@@ -306,6 +308,9 @@ class Model:
             return SequenceGapError(last_taken=len(job.rounds))
         if number == len(job.rounds) + 1:
             job.rounds.append(content)
+            job.deaths = 0
+            for event in events:
+                self._log(job, event)
         return Stored(cancelled=job.cancel, count=len(job.rounds))
 
     def note_failures(self, job_id: str, *, attempt: int, failures: int) -> Stored | PalaverError:

@@ -179,6 +179,15 @@ def test_progress_starts_the_count_of_deaths_anew(swept: World) -> None:
     assert swept.field(job, "deaths") == b"1"
 
 
+def test_a_stored_round_is_progress_too(swept: World) -> None:
+    job = swept.submit()
+    for attempt in range(1, POISONED_AFTER):
+        die(swept, job, attempt)
+    swept.claim(job, by="patient")
+    swept.save_round(job, 1, attempt=POISONED_AFTER)
+    assert swept.field(job, "deaths") is None
+
+
 def test_progress_of_a_worker_that_gave_the_job_back_counts_too(swept: World) -> None:
     job = swept.submit()
     for attempt in range(1, POISONED_AFTER):

@@ -222,6 +222,23 @@ def test_rounds_are_stored_once_and_in_order(world: World) -> None:
     assert world.dump() == before
 
 
+def test_a_round_and_its_events_are_stored_in_one_moment_and_once(world: World) -> None:
+    job = world.submit()
+    world.claim(job)
+    world.append(job, "text")
+    events = [b'"type":"tool_call","data":{"id":"c1"}', b'"type":"tool_call","data":{"id":"c2"}']
+    world.save_round(job, 1, b"first", events=events)
+    before = world.dump()
+    world.save_round(job, 1, b"first", events=events)
+    with pytest.raises(SequenceGapError):
+        world.save_round(job, 3, events=events)
+    assert world.dump() == before
+    told = [(event["seq"], event["attempt"], event["data"]) for event in world.events()[2:]]
+    assert told == [(3, 1, {"id": "c1"}), (4, 1, {"id": "c2"})]
+    world.append(job, "more", first=2)  # and the worker's own count goes on
+    assert world.told(job)[-3:] == ["tool_call", "tool_call", "text_chunk"]
+
+
 def test_failures_never_count_back(world: World) -> None:
     job = world.submit()
     world.claim(job)

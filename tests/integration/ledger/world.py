@@ -1,5 +1,6 @@
 """A ledger on a real server, and short words for what tests do with it."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import orjson
@@ -79,10 +80,24 @@ class World:
             operations.renew(self.keys, job.session_id, job.job_id, attempt=attempt, lease=lease)
         )
 
-    def save_round(self, job: Submitted, number: int, content: bytes = b"{}", *, attempt: int = 1) -> Stored:
+    def save_round(
+        self,
+        job: Submitted,
+        number: int,
+        content: bytes = b"{}",
+        *,
+        attempt: int = 1,
+        events: Sequence[bytes] = (),
+    ) -> Stored:
         return self.ledger.run(
             operations.save_round(
-                self.keys, job.session_id, job.job_id, attempt=attempt, number=number, content=content
+                self.keys,
+                job.session_id,
+                job.job_id,
+                attempt=attempt,
+                number=number,
+                content=content,
+                events=events,
             )
         )
 

@@ -1,15 +1,23 @@
--- save_round: a worker stores a finished round (tool calls, continue) before the job's next provider request.
+-- save_round: a worker stores a finished step of a job that goes on (tool calls, a tool's result, a continue), and in
+-- the same moment logs the events that tell of it: a takeover repeats neither.
 -- KEYS 1 palaver:{SID}
--- keys used  {SID}:job:JID hash
--- ARGV 1 session id · 2 job id · 3 attempt · 4 number of the round, from 1 · 5 the round
+-- keys used  {SID}:job:JID hash · {SID}:session hash · {SID}:events stream · {SID} channel
+-- ARGV 1 session id · 2 job id · 3 attempt · 4 entries that the log keeps · 5 number of the round, from 1 · 6 the round
+--      7… events: JSON of "type" and "data" without braces
 -- reply ok, cancel flag, rounds stored | gone | ended, status | fenced | gap, rounds stored
-local job, attempt = KEYS[1] .. ':job:' .. ARGV[2], ARGV[3]
+local base, sid, jid, attempt, maxlen = KEYS[1], ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+local job = base .. ':job:' .. jid
 -- include fence
 if verdict then return verdict end
-local stored, number = tonumber(redis.call('HGET', job, 'rounds') or 0), tonumber(ARGV[4])
+-- include clock
+-- include log
+local stored, number = tonumber(redis.call('HGET', job, 'rounds') or 0), tonumber(ARGV[5])
 if number > stored + 1 then return {'gap', stored} end
 if number == stored + 1 then
-  redis.call('HSET', job, 'round:' .. number, ARGV[5], 'rounds', number)
+  redis.call('HSET', job, 'round:' .. number, ARGV[6], 'rounds', number)
+  for i = 7, #ARGV do emit(jid, attempt, ARGV[i]) end
+  -- It is progress, whatever becomes of this worker.
+  redis.call('HDEL', job, 'deaths')
   stored = number
 end
 return {'ok', cancel, stored}

@@ -115,13 +115,23 @@ def renew(keys: Keys, session_id: str, job_id: str, *, attempt: int, lease: floa
 
 
 def save_round(
-    keys: Keys, session_id: str, job_id: str, *, attempt: int, number: int, content: bytes
+    keys: Keys,
+    session_id: str,
+    job_id: str,
+    *,
+    attempt: int,
+    number: int,
+    content: bytes,
+    events: Sequence[bytes] = (),
+    log_entries: int = 10_000,
 ) -> Operation[Stored]:
-    """Store a finished round before the job's next provider request.
+    """Store a finished step of the job before the next one, and log `events`, given as for `append`, in the
+    same moment: what is stored was told, and nothing else.
 
-    Numbers begin at 1; raises SequenceGapError.
+    Numbers begin at 1; raises SequenceGapError. Events that `append` still has on its way would come after
+    these.
     """
-    return _store(keys, "save_round", (session_id, job_id, attempt, number, content))
+    return _store(keys, "save_round", (session_id, job_id, attempt, log_entries, number, content, *events))
 
 
 def note_failures(
