@@ -121,6 +121,11 @@ class Profile(Document):
             )
         return None
 
+    def secrets(self) -> list[str]:
+        """What must be repeated to nobody: the key, and the values of the headers."""
+        key = [] if self.api_key is None else [self.api_key.get_secret_value()]
+        return [*key, *self.headers.values()]
+
     def announcement(self) -> dict[str, Any]:
         """What a worker tells everybody about the profile: kind and models."""
         return {"kind": self.kind, "models": self.models}

@@ -29,7 +29,9 @@ from palaver.shared.errors import (
     ValidationError,
 )
 from palaver.workers.http import EXCEPTIONS, HttpRequest, _mapped, proxy_for
-from palaver.workers.providers.errors import CODES, response_error, retry_after, stream_error
+from palaver.workers.providers.errors import Codes, response_error, retry_after, stream_error
+from palaver.workers.providers.ollama_decoder import ERRORS as OLLAMA_ERRORS
+from palaver.workers.providers.openai_decoder import ERRORS
 
 
 @pytest.mark.parametrize(
@@ -124,14 +126,15 @@ def test_a_retry_after_date_without_a_date_header_counts_from_now() -> None:
     ],
 )
 def test_errors_inside_a_stream(document: object, error: type[PalaverError]) -> None:
-    found = stream_error(document)
+    found = stream_error(document, ERRORS)
     assert type(found) is error
     assert found.message == "m"
     assert type(ErrorInfo.of(found).exception()) is error
 
 
-def test_every_code_has_a_status_of_an_error() -> None:
-    assert all(400 <= status < 600 for status in CODES.values())
+@pytest.mark.parametrize("codes", [ERRORS, OLLAMA_ERRORS])
+def test_every_code_has_a_status_of_an_error(codes: Codes) -> None:
+    assert all(400 <= status < 600 for status in codes.values())
 
 
 def _tree(*roots: type[BaseException]) -> Iterator[type[BaseException]]:

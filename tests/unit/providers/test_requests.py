@@ -35,7 +35,7 @@ def asked(messages: Any = "hi", **fields: Any) -> GenerationRequest:
 
 
 def openai(**fields: Any) -> OpenAIDialect:
-    return OpenAIDialect(Profile(**{"name": "p", "kind": "openai", **fields}))
+    return OpenAIDialect(Profile(**{"name": "p", "kind": "openai", "base_url": "http://x/v1", **fields}))
 
 
 def ollama(**fields: Any) -> OllamaDialect:

@@ -6,8 +6,10 @@ from palaver.workers.providers.base import (
     DialectRequest,
     GenerationRequest,
     HttpProvider,
+    ModelInfo,
     Provider,
     ProviderHealth,
+    Question,
 )
 from palaver.workers.providers.flavours import detect_provider
 from palaver.workers.providers.parts import (
@@ -31,9 +33,11 @@ __all__ = [
     "GenerationRequest",
     "HttpProvider",
     "MetadataPart",
+    "ModelInfo",
     "Part",
     "Provider",
     "ProviderHealth",
+    "Question",
     "RawPart",
     "ReasoningDelta",
     "TextDelta",

@@ -11,7 +11,13 @@ from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from palaver.shared.errors import PalaverError, StreamInterruptedError, TimeoutError
+from palaver.shared.errors import (
+    ModelNotFoundError,
+    NotFoundError,
+    PalaverError,
+    StreamInterruptedError,
+    TimeoutError,
+)
 from palaver.shared.jobs import Timeouts
 from palaver.shared.messages import Message
 from palaver.shared.params import ChatParams, ReasoningOptions
@@ -51,6 +57,23 @@ class DialectRequest:
     warnings: tuple[WarningPart, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A request that generates nothing: a GET, or with a body a POST."""
+
+    path: str
+    body: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelInfo:
+    """What a provider tells of one model: the size of its context in tokens, and all else as it says it."""
+
+    name: str
+    context_length: int | None = None
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+
 class Decoder(Protocol):
     """A response's bytes become parts. One per response; stateful, no I/O.
 
@@ -83,7 +106,7 @@ class Dialect(Protocol):
 
     @property
     def base_url(self) -> str:
-        """Where requests go when the profile names no address."""
+        """Where requests go: the profile's address, or the dialect's own."""
         ...
 
     def headers(self) -> dict[str, str]:
@@ -102,13 +125,22 @@ class Dialect(Protocol):
         """The error that a response of this status means."""
         ...
 
-    @property
-    def models_path(self) -> str:
-        """Where the models are listed; also the cheapest question that proves the provider alive."""
+    def models_request(self) -> Question:
+        """The question for all models; also the cheapest one that proves the provider alive."""
         ...
 
-    def models(self, body: bytes) -> list[str]:
-        """The model names in that list's body."""
+    def models(self, body: bytes) -> list[str] | None:
+        """The models that can be asked for, from the answer's body; None if it does not tell."""
+        ...
+
+    def show_request(self, model: str) -> Question:
+        """The question for one model."""
+        ...
+
+    def show(self, model: str, body: bytes) -> ModelInfo:
+        """What the answer's body says of the model. Raises ModelNotFoundError where it says that there is
+        none.
+        """
         ...
 
 
@@ -141,9 +173,22 @@ class Provider(ABC):
         Close the iterator when you stop early (`contextlib.aclosing`): closing it closes the connection.
         """
 
+    def takes_prefix(self, request: GenerationRequest) -> bool:
+        """`continues_prefix`, for a provider whose models differ in it, or that cannot do it beside something
+        else of the request.
+        """
+        return self.continues_prefix
+
     async def models(self) -> list[str] | None:
         """The models that can be asked for; None if the provider does not tell."""
         return None
+
+    async def show(self, model: str) -> ModelInfo:
+        """What the provider tells of one model. Raises ModelNotFoundError if there is none of this name."""
+        names = await self.models()
+        if names is not None and model not in names:
+            raise model_not_found(model, self.profile.name)
+        return ModelInfo(name=model)
 
     async def health(self) -> ProviderHealth:
         """Ask the cheapest question there is."""
@@ -176,8 +221,7 @@ class HttpProvider(Provider):
             decoder = self.dialect.decoder(request)
             if asked.warnings:
                 yield list(asked.warnings)
-            http_request = self._http_request("POST", asked.path, asked.body, request.timeouts)
-            async with self.http.stream(http_request) as response:
+            async with self.http.stream(self._http_request(asked, request.timeouts)) as response:
                 await self._raise_for_status(response)
                 try:
                     async for data in response.chunks():
@@ -205,11 +249,21 @@ class HttpProvider(Provider):
 
     async def models(self) -> list[str] | None:
         """See `Provider.models`."""
-        request = self._http_request("GET", self.dialect.models_path, None, None)
+        return self.dialect.models(await self._ask(self.dialect.models_request()))
+
+    async def show(self, model: str) -> ModelInfo:
+        """See `Provider.show`."""
         try:
-            async with self.http.stream(request) as response:
+            return self.dialect.show(model, await self._ask(self.dialect.show_request(model)))
+        except NotFoundError as error:
+            raise model_not_found(model, self.profile.name) from error
+
+    async def _ask(self, question: Question) -> bytes:
+        """The body of the answer to a question that is no generation."""
+        try:
+            async with self.http.stream(self._http_request(question, None)) as response:
                 await self._raise_for_status(response)
-                return self.dialect.models(await response.read(_LARGEST_LIST_BODY))
+                return await response.read(_LARGEST_LIST_BODY)
         except PalaverError as error:
             self._label(error)
             raise
@@ -220,7 +274,7 @@ class HttpProvider(Provider):
         """
         error.provider = error.provider or self.profile.name
         message = error.message
-        for value in self.dialect.headers().values():
+        for value in self.profile.secrets():
             for secret in (value, value.rpartition(" ")[2]):
                 if len(secret) >= _SHORTEST_SECRET:
                     message = message.replace(secret, "***")
@@ -235,14 +289,17 @@ class HttpProvider(Provider):
             body = b""  # the status says more than the reason why its body did not come
         raise self.dialect.error(response.status, response.headers, body)
 
-    def _http_request(
-        self, method: str, path: str, body: dict[str, Any] | None, timeouts: Timeouts | None
-    ) -> HttpRequest:
+    def _http_request(self, asked: DialectRequest | Question, timeouts: Timeouts | None) -> HttpRequest:
         return HttpRequest(
-            method=method,
-            url=(self.profile.base_url or self.dialect.base_url) + path,
+            method="GET" if asked.body is None else "POST",
+            url=self.dialect.base_url + asked.path,
             headers=self.dialect.headers(),
-            json=body,
+            json=asked.body,
             timeouts=timeouts or self.profile.timeouts,
             proxies=self.profile.proxies,
         )
+
+
+def model_not_found(model: str, provider: str) -> ModelNotFoundError:
+    """The error for a model that a provider does not have."""
+    return ModelNotFoundError(f"{provider} has no model {model!r}", provider=provider, status_code=404)

@@ -6,7 +6,7 @@ import email.utils
 import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any
 
 from palaver.shared.errors import (
     ContentFilterError,
@@ -20,25 +20,10 @@ from palaver.shared.errors import (
     extract_message,
 )
 
-CODES: Final[dict[str, int]] = {
-    "authentication_error": 401,
-    "content_filter": 400,
-    "context_length_exceeded": 400,
-    "engine_overloaded": 503,
-    "insufficient_quota": 429,
-    "invalid_api_key": 401,
-    "invalid_request_error": 400,
-    "model_not_found": 404,
-    "not_found_error": 404,
-    "overloaded": 503,
-    "overloaded_error": 503,
-    "permission_error": 403,
-    "rate_limit_error": 429,
-    "rate_limit_exceeded": 429,
-    "server_error": 500,
-    "timeout": 504,
-}
-"""The status that an error object inside a stream would have had as a response, by its `code` or `type`."""
+Codes = Mapping[str, int]
+"""A dialect's table of errors inside a stream: the status that each would have had as a response, by its
+`code` or `type`.
+"""
 
 
 def response_error(status: int, headers: Mapping[str, str], body: bytes) -> PalaverError:
@@ -47,13 +32,13 @@ def response_error(status: int, headers: Mapping[str, str], body: bytes) -> Pala
     return _refined(error, _fields(_document(body)))
 
 
-def stream_error(document: Any) -> PalaverError:
+def stream_error(document: Any, codes: Codes) -> PalaverError:
     """The error that an object inside a 200 response means: `{"error": …}`, or the error itself.
 
     Without a known code it is a ServerError: the provider had begun to answer, so trying again makes sense.
     """
     fields = _fields(document)
-    status = _status_of(fields)
+    status = _status_of(fields, codes)
     message = extract_message(status or 500, json.dumps(document))
     if message.startswith("HTTP ") and not fields:
         message = "The provider reported an error in the middle of its answer."
@@ -107,14 +92,14 @@ def _refined(error: PalaverError, fields: dict[str, Any]) -> PalaverError:
     return error
 
 
-def _status_of(fields: dict[str, Any]) -> int | None:
+def _status_of(fields: dict[str, Any], codes: Codes) -> int | None:
     for key in ("code", "status", "status_code", "http_status"):
         value = fields.get(key)
         status = int(value) if isinstance(value, int | str) and str(value).isdigit() else 0
         if 400 <= status < 600:
             return status
     for key in ("code", "type"):
-        status = CODES.get(str(fields.get(key)), 0)
+        status = codes.get(str(fields.get(key)), 0)
         if status:
             return status
     return None

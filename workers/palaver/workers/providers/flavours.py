@@ -4,12 +4,14 @@ A server is known by its host, or named by the profile's option `flavour`.
 Sources: the chat-completions pages of each provider's API documentation.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 from palaver.shared.errors import ConfigurationError
 from palaver.shared.params import DEFAULT_EFFORT, ReasoningOptions
+from palaver.workers.providers.wire import AUTHORIZATION
 
 HOSTS: Final[dict[str, str]] = {
     "deepseek.com": "deepseek",
@@ -27,42 +29,131 @@ HOSTS: Final[dict[str, str]] = {
     "mistral.ai": "mistral",
     "groq.com": "groq",
     "azure.com": "azure",
+    "aimlapi.com": "aiml",
 }
 """Domain to provider; subdomains belong to their domain."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Paths:
+    """Where a server answers, below the base URL. `{model}` and `{api_version}` are filled in, quoted."""
+
+    chat: str = "/chat/completions"
+    models: str = "/models"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Flavour:
     """One server's ways. The defaults are those of an unknown OpenAI-compatible server."""
 
+    base_url: str | None = None  # where it is, if the profile does not say
+    paths: Paths = field(default_factory=Paths)
+    versioned: Paths | None = None  # its paths for a profile with the option `api_version`
+    key_header: str = AUTHORIZATION
+    parameters: Mapping[str, str | None] = field(default_factory=dict)  # other names than ours; None: missing
+    formats: frozenset[str] = frozenset(
+        ("json_object", "json_schema")
+    )  # types of response_format beside text
+    stream_usage: bool = True  # takes stream_options; those that refuse it tell the usage of a stream unasked
     developer_role: bool = False  # knows the role developer; otherwise it travels as system
-    top_k: bool = True  # takes the parameter; OpenAI refuses unknown ones
+    message_name: bool = True  # takes `name` in a message
     reasoning: str = "effort"  # a name in REASONING
+    # Under this key an assistant message with tool calls gives the thinking before them back.
+    reasoning_back: str | None = None
+    lists_models: bool = True  # its list of models has all that can be asked for
     prefix: bool = False  # goes on after an assistant message at the end
-    prefix_message: dict[str, Any] = field(default_factory=dict)  # keys that mark that message as a prefix
-    prefix_body: dict[str, Any] = field(default_factory=dict)  # keys of the request that do
+    prefix_message: Mapping[str, Any] = field(default_factory=dict)  # keys that mark that message as a prefix
+    prefix_body: Mapping[str, Any] = field(default_factory=dict)  # keys of the request that do
+
+
+_OPENAI_PARAMETERS: Final[dict[str, str | None]] = {"max_tokens": "max_completion_tokens", "top_k": None}
+_JSON_OBJECT: Final = frozenset(("json_object",))
+_JSON_SCHEMA: Final = frozenset(("json_schema",))
+
+
+def _missing(*names: str) -> dict[str, str | None]:
+    return dict.fromkeys(names)
 
 
 FLAVOURS: Final[dict[str, Flavour]] = {
-    "generic": Flavour(),
-    "openai": Flavour(developer_role=True, top_k=False),
-    "azure": Flavour(developer_role=True, top_k=False),
-    "anthropic": Flavour(reasoning="thinking_budget_tokens"),
-    "deepseek": Flavour(reasoning="thinking", prefix=True, prefix_message={"prefix": True}),
-    "mistral": Flavour(prefix=True, prefix_message={"prefix": True}),
-    "moonshot": Flavour(reasoning="nothing", prefix=True, prefix_message={"partial": True}),
-    "zhipuai": Flavour(reasoning="thinking"),
-    "minimax": Flavour(reasoning="thinking"),
+    "aiml": Flavour(base_url="https://api.aimlapi.com/v1"),
     "alibaba": Flavour(reasoning="thinking_budget", prefix=True, prefix_message={"partial": True}),
-    "openrouter": Flavour(reasoning="openrouter", prefix=True),
-    "groq": Flavour(top_k=False, prefix=True),
-    "llamacpp": Flavour(prefix=True),
-    "vllm": Flavour(
-        prefix=True, prefix_body={"add_generation_prompt": False, "continue_final_message": True}
+    "anthropic": Flavour(
+        parameters=_missing(
+            "frequency_penalty", "logit_bias", "n", "presence_penalty", "seed", "top_k", "user"
+        ),
+        formats=frozenset(),
+        reasoning="thinking_budget_tokens",
     ),
+    "azure": Flavour(
+        versioned=Paths(
+            chat="/openai/deployments/{model}/chat/completions?api-version={api_version}",
+            models="/openai/models?api-version={api_version}",
+        ),
+        key_header="api-key",
+        lists_models=False,  # what is asked for is a deployment, and the list is of what could be deployed
+        parameters=_OPENAI_PARAMETERS,
+        developer_role=True,
+    ),
+    "deepseek": Flavour(
+        base_url="https://api.deepseek.com",
+        parameters=_missing("logit_bias", "n", "seed", "top_k", "user"),
+        formats=_JSON_OBJECT,
+        reasoning="thinking",
+        reasoning_back="reasoning_content",
+        prefix=True,
+        prefix_message={"prefix": True},
+    ),
+    "generic": Flavour(),
+    "groq": Flavour(
+        base_url="https://api.groq.com/openai/v1",
+        parameters={"max_tokens": "max_completion_tokens", **_missing("logit_bias", "n", "top_k")},
+        message_name=False,
+        prefix=True,
+    ),
+    "llamacpp": Flavour(
+        base_url="http://127.0.0.1:8080/v1",
+        parameters=_missing("user"),
+        prefix=True,
+    ),
+    "lmstudio": Flavour(
+        base_url="http://127.0.0.1:1234/v1",
+        parameters=_missing("n", "user"),
+        formats=_JSON_SCHEMA,
+    ),
+    "minimax": Flavour(reasoning="thinking"),
+    "mistral": Flavour(
+        base_url="https://api.mistral.ai/v1",
+        parameters={"seed": "random_seed", **_missing("logit_bias", "top_k", "user")},
+        stream_usage=False,
+        prefix=True,
+        prefix_message={"prefix": True},
+    ),
+    "moonshot": Flavour(
+        reasoning="nothing",
+        reasoning_back="reasoning_content",
+        prefix=True,
+        prefix_message={"partial": True},
+    ),
+    "openai": Flavour(
+        base_url="https://api.openai.com/v1", parameters=_OPENAI_PARAMETERS, developer_role=True
+    ),
+    "openrouter": Flavour(
+        base_url="https://openrouter.ai/api/v1",
+        reasoning="openrouter",
+        reasoning_back="reasoning",
+        prefix=True,
+    ),
+    "vllm": Flavour(
+        base_url="http://127.0.0.1:8000/v1",
+        prefix=True,
+        prefix_body={"add_generation_prompt": False, "continue_final_message": True},
+    ),
+    "zhipuai": Flavour(reasoning="thinking", reasoning_back="reasoning_content"),
 }
 
-_BUDGETS: Final = {"minimal": 1024, "low": 1024, "medium": 8192, "high": 32768, "xhigh": 65536}
+BUDGETS: Final = {"minimal": 1024, "low": 1024, "medium": 8192, "high": 32768, "xhigh": 65536}
+"""Tokens of thinking that an effort means where a server wants a number."""
 
 
 def detect_provider(url: str | None) -> str | None:
@@ -80,10 +171,12 @@ def detect_provider(url: str | None) -> str | None:
 
 
 def flavour_of(base_url: str | None, named: object = None) -> Flavour:
-    """The flavour that a profile names, else its host's, else the generic one."""
+    """The flavour that a profile names, else its host's (OpenAI's without an address), else the generic
+    one.
+    """
     if named is None:
-        named = detect_provider(base_url)
-        return FLAVOURS.get(str(named), FLAVOURS["generic"])
+        found = detect_provider(base_url) if base_url else "openai"
+        return FLAVOURS[found or "generic"]
     if named not in FLAVOURS:
         raise ConfigurationError(
             f"The flavour {named!r} is not known; choose one of {', '.join(sorted(FLAVOURS))}."
@@ -96,7 +189,7 @@ def reasoning_fields(style: str, options: ReasoningOptions | None) -> dict[str, 
     if options is None or not options.enabled or style == "nothing":
         return {}
     effort = options.effort or DEFAULT_EFFORT
-    budget = options.max_tokens or _BUDGETS[effort]
+    budget = options.max_tokens or BUDGETS[effort]
     if style == "thinking":
         return {"thinking": {"type": "enabled"}}
     if style == "thinking_budget_tokens":

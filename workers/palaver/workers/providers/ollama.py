@@ -13,36 +13,45 @@ from palaver.shared.params import ReasoningOptions
 from palaver.shared.profiles import Profile
 from palaver.workers.http import HttpClient
 from palaver.workers.providers import wire
-from palaver.workers.providers.base import DialectRequest, GenerationRequest, HttpProvider
+from palaver.workers.providers.base import (
+    DialectRequest,
+    GenerationRequest,
+    HttpProvider,
+    ModelInfo,
+    Question,
+)
 from palaver.workers.providers.decoder_options import DecoderOptions
 from palaver.workers.providers.errors import response_error
 from palaver.workers.providers.ollama_decoder import OllamaDecoder
 from palaver.workers.providers.parts import WarningPart
 
-OPTIONS: Final[dict[str, str]] = {
+BASE_URL: Final = "http://127.0.0.1:11434"
+
+PARAMETERS: Final[dict[str, str | None]] = {
     "temperature": "temperature",
     "top_p": "top_p",
     "top_k": "top_k",
     "max_tokens": "num_predict",
     "stop": "stop",
-    "seed": "seed",
     "presence_penalty": "presence_penalty",
     "frequency_penalty": "frequency_penalty",
+    "logit_bias": None,
+    "user": None,
+    "n": None,
+    "seed": "seed",
 }
 """Our parameters to Ollama's options."""
 
-_MISSING: Final = ("logit_bias", "user")
 _EFFORTS: Final = {"minimal": "low", "xhigh": "high"}
 
 
 class OllamaDialect:
     """/api/chat: requests, decoders and errors."""
 
-    base_url = "http://127.0.0.1:11434"
-    models_path = "/api/tags"
     continues_prefix = True  # the server goes on with an assistant message at the end
 
     def __init__(self, profile: Profile) -> None:
+        self.base_url = profile.base_url or BASE_URL
         self._headers = wire.headers(profile)
         self._decoder_options = DecoderOptions.of(profile)
         self._keep_alive = profile.options.get("keep_alive")
@@ -58,13 +67,13 @@ class OllamaDialect:
 
     def request(self, request: GenerationRequest) -> DialectRequest:
         """The body; None is never sent. `params.extra` is merged last and wins, its `options` key by key."""
-        warnings: list[WarningPart] = []
+        given, warnings = wire.parameters(request.params, PARAMETERS)
         extra = dict(request.params.extra)
-        options = {**self._defaults, **_options(request), **_own_options(extra)}
+        options = {**self._defaults, **given, **_own_options(extra)}
         body: dict[str, Any] = {
             "model": request.model,
             "messages": self._messages(request),
-            "stream": request.stream,
+            "stream": wire.streams(request, several=False),
         }
         if options:
             body["options"] = options
@@ -73,7 +82,6 @@ class OllamaDialect:
         body |= _reasoning(request)
         body |= _format(request.params.response_format, warnings)
         body |= _tools(request, warnings)
-        warnings += _unsupported(request)
         body |= extra
         return DialectRequest("/api/chat", body, tuple(warnings))
 
@@ -85,9 +93,23 @@ class OllamaDialect:
         """See `Dialect.error`."""
         return response_error(status, headers, body)
 
+    def models_request(self) -> Question:
+        """See `Dialect.models_request`."""
+        return Question("/api/tags")
+
     def models(self, body: bytes) -> list[str]:
         """The names of `models`."""
-        return wire.names(body, "models", "name")
+        return list(wire.listed(body, "models", "name"))
+
+    def show_request(self, model: str) -> Question:
+        """/api/show, which knows `name` as `name:latest`."""
+        return Question("/api/show", {"model": model})
+
+    def show(self, model: str, body: bytes) -> ModelInfo:
+        """`model_info` has the context's length under the name of the model's architecture."""
+        details = wire.document(body)
+        sizes = {key.rpartition(".")[2]: value for key, value in _object(details.get("model_info")).items()}
+        return ModelInfo(name=model, context_length=wire.context_length(sizes), details=details)
 
     def _messages(self, request: GenerationRequest) -> list[dict[str, Any]]:
         called = {call.id: call.name for message in request.messages for call in message.tool_calls or ()}
@@ -106,8 +128,12 @@ class OllamaProvider(HttpProvider):
         super().__init__(profile, http, OllamaDialect(profile))
 
 
+def _object(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
 def _message(message: Message, called: Mapping[str, str], position: int) -> dict[str, Any]:
-    sent: dict[str, Any] = dict(message.model_extra or {})
+    sent = {name: value for name, value in (message.model_extra or {}).items() if name != "thinking_blocks"}
     sent["role"] = "system" if message.role is Role.DEVELOPER else message.role.value
     sent["content"] = message.text
     if isinstance(message.content, list):
@@ -116,7 +142,7 @@ def _message(message: Message, called: Mapping[str, str], position: int) -> dict
             sent["images"] = [_base64(url, position) for url in images]
     if message.tool_calls:
         sent["tool_calls"] = [
-            {"function": {"name": call.name, "arguments": _arguments(call.arguments)}}
+            {"function": {"name": call.name, "arguments": wire.arguments_object(call)}}
             for call in message.tool_calls
         ]
     if message.role is Role.TOOL:
@@ -124,11 +150,6 @@ def _message(message: Message, called: Mapping[str, str], position: int) -> dict
         if name:
             sent["tool_name"] = name
     return sent
-
-
-def _arguments(arguments: dict[str, Any] | str) -> dict[str, Any]:
-    # The server takes objects only; what the model wrote instead of one is still told.
-    return arguments if isinstance(arguments, dict) else {"arguments": arguments}
 
 
 def _base64(url: str, position: int) -> str:
@@ -139,11 +160,6 @@ def _base64(url: str, position: int) -> str:
             param=f"messages[{position}].content",
         )
     return data
-
-
-def _options(request: GenerationRequest) -> dict[str, Any]:
-    values = {name: getattr(request.params, ours) for ours, name in OPTIONS.items()}
-    return {name: value for name, value in values.items() if value is not None}
 
 
 def _own_options(extra: dict[str, Any]) -> dict[str, Any]:
@@ -182,10 +198,3 @@ def _tools(request: GenerationRequest, warnings: list[WarningPart]) -> dict[str,
     if request.parallel_tool_calls is not None:
         warnings.append(wire.unsupported("parallel_tool_calls"))
     return {"tools": [tool.to_dict() for tool in request.tools]}
-
-
-def _unsupported(request: GenerationRequest) -> list[WarningPart]:
-    missing = [name for name in _MISSING if getattr(request.params, name) is not None]
-    if request.params.n is not None and request.params.n > 1:
-        missing.append("n")
-    return [wire.unsupported(name) for name in missing]

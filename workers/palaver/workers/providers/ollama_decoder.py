@@ -20,6 +20,9 @@ FINISH_REASONS: Final[dict[str, str]] = {
 }
 """Ollama's `done_reason` to ours; `load` and `unload` end requests without a prompt."""
 
+ERRORS: Final[dict[str, int]] = {}
+"""Ollama says what went wrong in words alone; see `errors.Codes`."""
+
 _COUNTS: Final = {"prompt_eval_count": "input_tokens", "eval_count": "output_tokens"}
 _DURATIONS: Final = ("total_duration", "load_duration", "prompt_eval_duration", "eval_duration")
 
@@ -110,7 +113,7 @@ class OllamaDecoder(AnswerDecoder):
         if self.done:
             return
         if line.error:
-            self._answer.fail(stream_error({"error": line.error}))
+            self._answer.fail(stream_error({"error": line.error}, ERRORS))
             return
         alone = not answer.begun
         answer.begun = True

@@ -2,72 +2,80 @@
 
 Source: OpenAI's API reference, "Chat completions"; what compatible servers do differently is in `flavours`.
 
-Profile options: `flavour`, `think_tags` (thinking between <think> tags is reasoning), `max_event_bytes`,
-`max_tokens_field` (`max_completion_tokens` for models that want it).
+Profile options: `flavour`, `api_version` (Azure's older paths), `think_tags` (thinking between <think> tags
+is reasoning), `max_tokens_field` (`max_completion_tokens` for an unknown server that wants it),
+`max_event_bytes`.
 """
 
 from collections.abc import Mapping
 from typing import Any, Final
+from urllib.parse import quote
 
-from palaver.shared.errors import PalaverError
+from palaver.shared.errors import ConfigurationError, ModelNotFoundError, PalaverError
 from palaver.shared.messages import Message, Role
 from palaver.shared.profiles import Profile, Resume
 from palaver.workers.http import HttpClient
 from palaver.workers.providers import wire
-from palaver.workers.providers.base import DialectRequest, GenerationRequest, HttpProvider
+from palaver.workers.providers.base import (
+    DialectRequest,
+    GenerationRequest,
+    HttpProvider,
+    ModelInfo,
+    Question,
+)
 from palaver.workers.providers.decoder_options import DecoderOptions
 from palaver.workers.providers.errors import response_error
-from palaver.workers.providers.flavours import Flavour, flavour_of, reasoning_fields
+from palaver.workers.providers.flavours import Flavour, Paths, flavour_of, reasoning_fields
 from palaver.workers.providers.openai_decoder import OpenAIDecoder
 from palaver.workers.providers.parts import WarningPart
 
-_SAME_NAME: Final = (
-    "temperature",
-    "top_p",
-    "presence_penalty",
-    "frequency_penalty",
-    "stop",
-    "logit_bias",
-    "user",
-    "seed",
-    "response_format",
-)
-"""Parameters that travel under their own name."""
+PARAMETERS: Final[dict[str, str | None]] = {name: name for name in wire.MAPPED}
+"""Our parameters to those of chat/completions; a flavour may have other names."""
+
+_FORMATS: Final = frozenset(("json_object", "json_schema"))
+_NOT_SENT: Final = frozenset(("reasoning", "thinking_blocks"))  # of a message: other dialects' own
 
 
 class OpenAIDialect:
     """chat/completions: requests, decoders and errors."""
 
-    base_url = "https://api.openai.com/v1"
-    models_path = "/models"
-
-    def __init__(self, profile: Profile) -> None:
-        self._headers = wire.headers(profile)
+    def __init__(self, profile: Profile, flavour: str | None = None) -> None:
+        self._flavour = flavour_of(profile.base_url, profile.options.get("flavour", flavour))
+        self.base_url = profile.base_url or self._flavour.base_url or ""
+        if not self.base_url:
+            raise ConfigurationError(
+                f"provider {profile.name}: base_url is required with this flavour", provider=profile.name
+            )
+        self._headers = wire.headers(profile, self._flavour.key_header)
         self._decoder_options = DecoderOptions.of(profile)
-        self._max_tokens_field = str(profile.options.get("max_tokens_field", "max_tokens"))
-        self._flavour: Flavour = flavour_of(profile.base_url, profile.options.get("flavour"))
+        self._paths, self._api_version = _paths(self._flavour, profile)
+        self._names = {**PARAMETERS, **self._flavour.parameters}
+        if "max_tokens_field" in profile.options:
+            self._names["max_tokens"] = str(profile.options["max_tokens_field"])
         # An operator who asks for prefixes knows the server; it then gets them as a last assistant message.
         self.continues_prefix = self._flavour.prefix or profile.resume is Resume.PREFIX
 
     def headers(self) -> dict[str, str]:
-        """The profile's headers, and `Authorization: Bearer` unless they hold one."""
+        """The profile's headers, and the key in the flavour's header unless they hold one."""
         return dict(self._headers)
 
     def request(self, request: GenerationRequest) -> DialectRequest:
         """The body; None is never sent, and `params.extra` is merged last and wins."""
+        stream = wire.streams(request, several=self._names["n"] is not None)
         warnings: list[WarningPart] = []
         body: dict[str, Any] = {"model": request.model, "messages": self._messages(request)}
-        if request.stream:
+        if stream:
             body["stream"] = True
-            if request.params.include_usage:
-                body["stream_options"] = {"include_usage": True}
-        body |= self._parameters(request, warnings)
+        if stream and request.params.include_usage and self._flavour.stream_usage:
+            body["stream_options"] = {"include_usage": True}
+        body |= self._parameters(request, warnings, stream=stream)
+        body |= _format(request.params.response_format, self._flavour.formats, warnings)
         body |= reasoning_fields(self._flavour.reasoning, request.reasoning or request.params.reasoning)
         body |= _tools(request)
         if request.prefix and self.continues_prefix:
             body |= self._flavour.prefix_body
         body |= request.params.extra
-        return DialectRequest("/chat/completions", body, tuple(warnings))
+        return DialectRequest(self._path(self._paths.chat, request.model), body, tuple(warnings))
 
     def decoder(self, request: GenerationRequest) -> OpenAIDecoder:
         """A decoder for a streamed or a whole answer; it sees by itself which one comes."""
@@ -77,22 +85,49 @@ class OpenAIDialect:
         """See `Dialect.error`."""
         return response_error(status, headers, body)
 
-    def models(self, body: bytes) -> list[str]:
+    def models_request(self) -> Question:
+        """See `Dialect.models_request`."""
+        return Question(self._path(self._paths.models))
+
+    def models(self, body: bytes) -> list[str] | None:
         """The ids of `data`."""
-        return wire.names(body, "data", "id")
+        found = list(wire.listed(body, "data", "id"))
+        return found if self._flavour.lists_models else None
+
+    def show_request(self, model: str) -> Question:
+        """The list: most of these servers have no address for a single model."""
+        return self.models_request()
+
+    def show(self, model: str, body: bytes) -> ModelInfo:
+        """The model's entry in the list; `name:variant` (OpenRouter) may stand there as `name`."""
+        found = wire.listed(body, "data", "id")
+        details = found.get(model) or found.get(model.partition(":")[0])
+        if details is None and self._flavour.lists_models:
+            raise ModelNotFoundError
+        details = details or {}
+        return ModelInfo(
+            name=model,
+            context_length=wire.context_length(details, details.get("meta")),
+            details=details,
+        )
+
+    def _path(self, path: str, model: str = "") -> str:
+        return path.format(model=quote(model, safe=""), api_version=quote(self._api_version, safe=""))
 
     def _messages(self, request: GenerationRequest) -> list[dict[str, Any]]:
         messages = [self._message(message) for message in request.messages]
         if request.prefix and self.continues_prefix:
-            messages.append({"role": "assistant", "content": request.prefix} | self._flavour.prefix_message)
+            messages.append({"role": "assistant", "content": request.prefix, **self._flavour.prefix_message})
         return messages
 
     def _message(self, message: Message) -> dict[str, Any]:
         given = message.payload()
-        sent = {name: value for name, value in given.items() if value is not None and name != "reasoning"}
+        sent = {name: value for name, value in given.items() if value is not None and name not in _NOT_SENT}
         sent.setdefault("content", None)
         if message.role is Role.DEVELOPER and not self._flavour.developer_role:
             sent["role"] = "system"
+        if not self._flavour.message_name:
+            sent.pop("name", None)
         if message.tool_calls:
             sent["tool_calls"] = [
                 {
@@ -102,21 +137,47 @@ class OpenAIDialect:
                 }
                 for call in message.tool_calls
             ]
+            if message.reasoning and self._flavour.reasoning_back:
+                sent[self._flavour.reasoning_back] = message.reasoning
         return sent
 
-    def _parameters(self, request: GenerationRequest, warnings: list[WarningPart]) -> dict[str, Any]:
-        params = request.params
-        fields: dict[str, Any] = {name: getattr(params, name) for name in _SAME_NAME}
-        fields[self._max_tokens_field] = params.max_tokens
-        fields["top_k"] = params.top_k
-        if params.top_k is not None and not self._flavour.top_k:
-            fields["top_k"] = None
-            warnings.append(wire.unsupported("top_k"))
-        fields["n"] = params.n
-        if params.n is not None and params.n > 1 and request.stream:
-            fields["n"] = None
+    def _parameters(
+        self, request: GenerationRequest, warnings: list[WarningPart], *, stream: bool
+    ) -> dict[str, Any]:
+        fields, missing = wire.parameters(request.params, self._names)
+        warnings += missing
+        if stream and fields.get("n", 1) > 1:
+            del fields["n"]
             warnings.append(wire.unsupported("n", "A stream has one answer; n is left out."))
-        return {name: value for name, value in fields.items() if value is not None}
+        return fields
+
+
+def _paths(flavour: Flavour, profile: Profile) -> tuple[Paths, str]:
+    version = profile.options.get("api_version")
+    if version is None:
+        return flavour.paths, ""
+    if flavour.versioned is None:
+        raise ConfigurationError(
+            f"provider {profile.name}: options.api_version belongs to Azure; "
+            "name its address as base_url, or flavour azure",
+            provider=profile.name,
+        )
+    return flavour.versioned, str(version)
+
+
+def _format(
+    wanted: dict[str, Any] | None, formats: frozenset[str], warnings: list[WarningPart]
+) -> dict[str, Any]:
+    """`response_format`, as near to what is wanted as the server comes; types of its own pass."""
+    kind = (wanted or {}).get("type")
+    if wanted is None or kind in formats or kind not in _FORMATS:
+        return {} if wanted is None else {"response_format": wanted}
+    if kind == "json_schema" and "json_object" in formats:
+        message = "This provider takes no JSON schema; it is asked for a JSON object of any kind."
+        warnings.append(wire.unsupported("response_format", message))
+        return {"response_format": {"type": "json_object"}}
+    warnings.append(wire.unsupported("response_format"))
+    return {}
 
 
 def _tools(request: GenerationRequest) -> dict[str, Any]:
@@ -133,7 +194,16 @@ def _tools(request: GenerationRequest) -> dict[str, Any]:
 class OpenAIProvider(HttpProvider):
     """Any OpenAI-compatible server, by a profile of `kind = "openai"`."""
 
+    flavour: str | None = None
+    """The flavour of a profile that names none; None: its host's."""
+
     def __init__(self, profile: Profile, http: HttpClient) -> None:
-        dialect = OpenAIDialect(profile)
+        dialect = OpenAIDialect(profile, self.flavour)
         super().__init__(profile, http, dialect)
         self.continues_prefix = dialect.continues_prefix
+
+
+class AIMLProvider(OpenAIProvider):
+    """The AI/ML API, by a profile of `kind = "aiml"`: OpenAI's dialect at its own address."""
+
+    flavour = "aiml"

@@ -43,6 +43,26 @@ FINISH_REASONS: Final[dict[str, str]] = {
 FAILURES: Final = frozenset(("error", "insufficient_system_resource"))
 """Finish reasons that mean that the provider failed."""
 
+ERRORS: Final[dict[str, int]] = {
+    "authentication_error": 401,
+    "content_filter": 400,
+    "context_length_exceeded": 400,
+    "engine_overloaded": 503,
+    "insufficient_quota": 429,
+    "invalid_api_key": 401,
+    "invalid_request_error": 400,
+    "model_not_found": 404,
+    "not_found_error": 404,
+    "overloaded": 503,
+    "overloaded_error": 503,
+    "permission_error": 403,
+    "rate_limit_error": 429,
+    "rate_limit_exceeded": 429,
+    "server_error": 500,
+    "timeout": 504,
+}
+"""The errors of compatible servers; see `errors.Codes`."""
+
 _BLANK: Final = b"\xef\xbb\xbf \t\r\n"
 
 
@@ -120,7 +140,7 @@ class OpenAIDecoder(AnswerDecoder):
 
     def _take_document(self, document: Any, event: ServerEvent, parts: list[Part]) -> None:
         if event.event == b"error" or (isinstance(document, dict) and error_in(document)):
-            self._answer.fail(stream_error(document))
+            self._answer.fail(stream_error(document, ERRORS))
         elif isinstance(document, dict):
             self._take_lenient(document, parts)
         else:
@@ -140,7 +160,7 @@ class OpenAIDecoder(AnswerDecoder):
     def _take_chunk(self, chunk: Chunk, raw: bytes | None, parts: list[Part]) -> None:
         answer = self._answer
         if chunk.error and answer.failure is None:
-            self._answer.fail(stream_error({"error": chunk.error}))
+            self._answer.fail(stream_error({"error": chunk.error}, ERRORS))
         if answer.failure is not None:
             return
         answer.model = answer.model or chunk.model
@@ -157,9 +177,8 @@ class OpenAIDecoder(AnswerDecoder):
         if delta is not None:
             self._take_delta(delta, raw, parts)
         if choice.finish_reason in FAILURES or choice.error:
-            self._answer.fail(
-                stream_error({"error": choice.error or "The provider failed in the middle of its answer."})
-            )
+            told = choice.error or "The provider failed in the middle of its answer."
+            self._answer.fail(stream_error({"error": told}, ERRORS))
         elif choice.finish_reason:
             answer.reason = choice.finish_reason
 
@@ -181,7 +200,7 @@ class OpenAIDecoder(AnswerDecoder):
         if isinstance(document, list) and document:
             document = document[0]  # some gateways wrap their one error in a list
         if not isinstance(document, dict) or error_in(document):
-            self._answer.fail(stream_error(document))
+            self._answer.fail(stream_error(document, ERRORS))
             return
         chunk = self._take_lenient(document, parts)
         answer.ended = True

@@ -11,6 +11,7 @@ from palaver.workers.http import HttpClient
 from palaver.workers.providers.base import Provider
 
 KINDS: Final[dict[str, str]] = {
+    "aiml": "palaver.workers.providers.openai:AIMLProvider",
     "ollama": "palaver.workers.providers.ollama:OllamaProvider",
     "openai": "palaver.workers.providers.openai:OpenAIProvider",
     "scripted": "palaver.workers.providers.scripted:ScriptedProvider",

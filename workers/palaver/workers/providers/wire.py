@@ -1,25 +1,55 @@
 """Pieces of requests and answers that the dialects share."""
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Final
 
 import orjson
 
 from palaver.shared.errors import ConfigurationError, MalformedStreamError
 from palaver.shared.messages import ToolCall
+from palaver.shared.params import ChatParams
 from palaver.shared.plain import shape
 from palaver.shared.profiles import Profile
 from palaver.shared.responses import Usage
+from palaver.workers.providers.base import GenerationRequest
 from palaver.workers.providers.parts import UsagePart, WarningPart
 
+AUTHORIZATION: Final = "authorization"
 
-def headers(profile: Profile) -> dict[str, str]:
-    """The profile's headers (a copy), and `Authorization: Bearer` where it has a key and no such header.
+MAPPED: Final = (
+    "temperature",
+    "top_p",
+    "top_k",
+    "max_tokens",
+    "stop",
+    "presence_penalty",
+    "frequency_penalty",
+    "logit_bias",
+    "user",
+    "n",
+    "seed",
+)
+"""The parameters that are a name and a value in a request. A dialect's table has a name for each, or None."""
+
+_CONTEXT_LENGTHS: Final = (
+    "context_length",
+    "context_window",
+    "max_model_len",
+    "max_context_length",
+    "max_input_tokens",
+    "n_ctx_train",
+)
+
+
+def headers(profile: Profile, key_header: str = AUTHORIZATION) -> dict[str, str]:
+    """The profile's headers (a copy), and its key in `key_header` (`Authorization` has it as Bearer) unless
+    they have that header or an `Authorization`.
 
     Raises ConfigurationError for a header that HTTP cannot carry, naming the header and never its value.
     """
     fields = dict(profile.headers)
-    if not any(name.lower() == "authorization" for name in fields) and (key := profile.key()):
-        fields["authorization"] = f"Bearer {key}"
+    if not {AUTHORIZATION, key_header} & {name.lower() for name in fields} and (key := profile.key()):
+        fields[key_header] = f"Bearer {key}" if key_header == AUTHORIZATION else key
     for name, value in fields.items():
         if not value.isascii() or not value.isprintable() or not (name.isascii() and name.isprintable()):
             raise ConfigurationError(
@@ -41,17 +71,68 @@ def option(profile: Profile, name: str, default: int) -> int:
     return value
 
 
+def parameters(
+    params: ChatParams, names: Mapping[str, str | None]
+) -> tuple[dict[str, Any], list[WarningPart]]:
+    """The parameters that are set, under the names of a dialect's table, and a warning for each without
+    one.
+    """
+    found: dict[str, Any] = {}
+    warnings: list[WarningPart] = []
+    for ours, theirs in names.items():
+        value = getattr(params, ours)
+        if value is None:
+            continue
+        if theirs is not None:
+            found[theirs] = value
+        elif (ours, value) != ("n", 1):  # one answer is what every server gives
+            warnings.append(unsupported(ours))
+    return found, warnings
+
+
 def arguments_text(call: ToolCall) -> str:
     """A call's arguments as the JSON text that chat/completions wants."""
     return call.arguments if isinstance(call.arguments, str) else orjson.dumps(call.arguments).decode()
 
 
-def names(body: bytes, list_key: str, name_key: str) -> list[str]:
-    """The names in a list of models; what is no such list is malformed."""
+def arguments_object(call: ToolCall) -> dict[str, Any]:
+    """A call's arguments for servers that take objects only; what the model wrote instead of one is still
+    told.
+    """
+    return call.arguments if isinstance(call.arguments, dict) else {"arguments": call.arguments}
+
+
+def document(body: bytes) -> dict[str, Any]:
+    """The JSON object that an answer is; anything else is malformed."""
     try:
-        return [str(entry[name_key]) for entry in orjson.loads(body)[list_key]]
+        return dict(orjson.loads(body))
+    except (ValueError, TypeError):
+        raise MalformedStreamError("The provider's answer is no JSON object.") from None
+
+
+def streams(request: GenerationRequest, *, several: bool) -> bool:
+    """Whether to ask for a stream. A job that wants several answers gets them in one body, or, where a server
+    gives no more than one (`several` false), that one as a stream.
+    """
+    asked = request.params.n is not None and request.params.n > 1
+    return request.stream or (asked and not several and not request.params.return_raw)
+
+
+def listed(body: bytes, list_key: str, name_key: str) -> dict[str, dict[str, Any]]:
+    """The entries of a list of models, by name; what is no such list is malformed."""
+    try:
+        return {str(entry[name_key]): dict(entry) for entry in orjson.loads(body)[list_key]}
     except (ValueError, TypeError, KeyError):
         raise MalformedStreamError("The provider's list of models is not of its format.") from None
+
+
+def context_length(*places: Any) -> int | None:
+    """The size of a model's context in tokens, under the first known name in these objects."""
+    for place in filter(lambda place: isinstance(place, dict), places):
+        for name in _CONTEXT_LENGTHS:
+            if isinstance(size := place.get(name), int) and size > 0:
+                return size
+    return None
 
 
 def unsupported(param: str, message: str | None = None) -> WarningPart:
