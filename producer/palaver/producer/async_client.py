@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import weakref
-from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Literal, Self, TypeVar, Unpack, overload
 
@@ -19,7 +19,6 @@ from palaver.producer.prepare import (
     announced,
     check_after,
     check_timeout,
-    given,
     own_catalog,
     prepare,
     prepare_again,
@@ -31,7 +30,6 @@ from palaver.shared.ids import check_job_id, check_session_id
 from palaver.shared.jobs import ChatJob
 from palaver.shared.ledger import AsyncLedger, DeadLetter, Dispatch, Submitted
 from palaver.shared.messages import MessagesLike
-from palaver.shared.params import ChatParams
 from palaver.shared.responses import ChatResponse
 from palaver.shared.settings import Settings
 
@@ -67,9 +65,6 @@ class AsyncClient:
         self,
         messages: MessagesLike,
         *,
-        model: str | Sequence[str] | None = None,
-        session_id: str | None = None,
-        params: ChatParams | Mapping[str, Any] | None = None,
         wait: Literal[False] = False,
         timeout: float | None = None,  # noqa: ASYNC109 -- as in the blocking client
         **fields: Unpack[JobFields],
@@ -80,9 +75,6 @@ class AsyncClient:
         self,
         messages: MessagesLike,
         *,
-        model: str | Sequence[str] | None = None,
-        session_id: str | None = None,
-        params: ChatParams | Mapping[str, Any] | None = None,
         wait: Literal[True],
         timeout: float | None = None,  # noqa: ASYNC109 -- as in the blocking client
         **fields: Unpack[JobFields],
@@ -92,16 +84,13 @@ class AsyncClient:
         self,
         messages: MessagesLike,
         *,
-        model: str | Sequence[str] | None = None,
-        session_id: str | None = None,
-        params: ChatParams | Mapping[str, Any] | None = None,
         wait: bool = False,
         timeout: float | None = None,  # noqa: ASYNC109 -- as in the blocking client
         **fields: Unpack[JobFields],
     ) -> AsyncJobHandle | ChatResponse:
         """Store a job and tell the workers of it; see `Client.submit`."""
         check_timeout(timeout)
-        job = prepare(messages, self.settings, given(fields, model, session_id, params))
+        job = prepare(messages, self.settings, fields)
         handle = await self._submit(job)
         return await handle.result(timeout) if wait else handle
 

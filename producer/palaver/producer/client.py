@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import weakref
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import Generator, Iterable
 from typing import Any, Final, Literal, Self, Unpack, overload
 
 from palaver.producer.broker import Broker
@@ -16,7 +16,6 @@ from palaver.producer.prepare import (
     announced,
     check_after,
     check_timeout,
-    given,
     own_catalog,
     prepare,
     prepare_again,
@@ -29,7 +28,6 @@ from palaver.shared.ids import check_job_id, check_session_id
 from palaver.shared.jobs import ChatJob
 from palaver.shared.ledger import DeadLetter, Dispatch, Submitted, SyncLedger
 from palaver.shared.messages import MessagesLike
-from palaver.shared.params import ChatParams
 from palaver.shared.responses import ChatResponse
 from palaver.shared.settings import Settings
 
@@ -60,9 +58,6 @@ class Client:
         self,
         messages: MessagesLike,
         *,
-        model: str | Sequence[str] | None = None,
-        session_id: str | None = None,
-        params: ChatParams | Mapping[str, Any] | None = None,
         wait: Literal[False] = False,
         timeout: float | None = None,
         **fields: Unpack[JobFields],
@@ -73,9 +68,6 @@ class Client:
         self,
         messages: MessagesLike,
         *,
-        model: str | Sequence[str] | None = None,
-        session_id: str | None = None,
-        params: ChatParams | Mapping[str, Any] | None = None,
         wait: Literal[True],
         timeout: float | None = None,
         **fields: Unpack[JobFields],
@@ -85,9 +77,6 @@ class Client:
         self,
         messages: MessagesLike,
         *,
-        model: str | Sequence[str] | None = None,
-        session_id: str | None = None,
-        params: ChatParams | Mapping[str, Any] | None = None,
         wait: bool = False,
         timeout: float | None = None,
         **fields: Unpack[JobFields],
@@ -103,7 +92,7 @@ class Client:
         as usual, with a warning in the log: a worker's sweep sends the message again.
         """
         check_timeout(timeout)
-        job = prepare(messages, self.settings, given(fields, model, session_id, params))
+        job = prepare(messages, self.settings, fields)
         handle = self._submit(job)
         return handle.result(timeout) if wait else handle
 

@@ -35,8 +35,11 @@ JobLike = str | Mapping[str, Any] | ChatJob
 
 
 class JobFields(TypedDict, total=False):
-    """The fields of `ChatJob` that `submit` takes besides messages, model, session_id and params."""
+    """The fields of `ChatJob` that `submit` takes besides messages; what is left out has its default."""
 
+    model: str | Sequence[str] | None
+    session_id: str | None
+    params: ChatParams | Mapping[str, Any] | None
     job_id: str
     history: MessagesLike | Literal["session"] | None
     system: str | None
@@ -62,24 +65,15 @@ class JobFields(TypedDict, total=False):
     retry_of: str | None
 
 
-def given(
-    fields: JobFields,
-    model: str | Sequence[str] | None,
-    session_id: str | None,
-    params: ChatParams | Mapping[str, Any] | None,
-) -> dict[str, Any]:
-    """All fields that the caller gave."""
-    named = {"model": model, "session_id": session_id, "params": params}
-    return {**fields, **{name: value for name, value in named.items() if value is not None}}
-
-
 def prepare(messages: Any, settings: Settings, fields: Mapping[str, Any]) -> ChatJob:
-    """The job of these messages and fields of `ChatJob`; a field that was not given is not named.
+    """The job of these messages and `JobFields`.
 
     A caller who names a session continues it: `history` is then `"session"`, unless something else is given.
     Raises ValidationError.
     """
     document = {"messages": messages, **fields}
+    if document.get("params") is None:
+        document["params"] = {}
     document.setdefault("deadline", settings.deadline)
     if document.get("session_id") is not None:
         document.setdefault("history", "session")
