@@ -3,8 +3,9 @@
 Names are loaded at first use: a program that only imports this pays for no client library.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
+
+from palaver.shared.door import lazily as _lazily
 
 if TYPE_CHECKING:
     from palaver.producer.async_client import AsyncClient
@@ -20,15 +21,4 @@ _HOMES: Final = {
 
 __all__ = ["AsyncClient", "AsyncJobHandle", "Client", "JobHandle"]
 
-
-def __getattr__(name: str) -> Any:
-    home = _HOMES.get(name)
-    if home is None:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(f"{__name__}.{home}"), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = _lazily(__name__, _HOMES)

@@ -4,8 +4,9 @@ Names are loaded at first use, so that importing one part does not cost the othe
 `palaver.shared.errors`, all event classes in `palaver.shared.events`.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
+
+from palaver.shared.door import lazily as _lazily
 
 if TYPE_CHECKING:
     from palaver.shared.accumulator import Accumulator, accumulate, end_error
@@ -121,15 +122,4 @@ __all__ = [
     "validate_stop",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    home = _HOME_OF.get(name)
-    if home is None:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(f"{__name__}.{home}"), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = _lazily(__name__, _HOME_OF)

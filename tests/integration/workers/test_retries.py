@@ -26,10 +26,7 @@ LIMITED = {"n": 5, "fail": {"status": 429, "retry_after": 3.1, "times": 1}}
 CUT = {"n": 5, "fail": {"kind": "error", "status": 429, "retry_after": 3.1, "after": 2, "times": 1}}
 LONG = {"fail": {"status": 429, "retry_after": 60}}
 SCRIPTS = {"limited": LIMITED, "cut": CUT, "long": LONG}
-SCRIPTED = {
-    "kind": "scripted",
-    "options": {"rate": 0, "scripts": {"limited": LIMITED, "cut": CUT, "long": LONG}},
-}
+SCRIPTED = {"kind": "scripted", "options": {"rate": 0, "scripts": SCRIPTS}}
 PAUSE = 0.5
 
 
