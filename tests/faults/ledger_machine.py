@@ -161,8 +161,10 @@ class LedgerMachine(RuleBasedStateMachine):
         self.server.advance(milliseconds)
         self.model.now += milliseconds
         gone = [job for job in self.model.jobs.values() if job.vanishes < self.model.now]
-        for job in gone if self.server.expires else ():
-            self._forget(job)
+        if self.server.expires:
+            for job in gone:
+                self._forget(job)
+            self.model.lose_lines()
 
     def _forget(self, job: Job) -> None:
         self.model.lose(job.job_id)

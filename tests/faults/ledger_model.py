@@ -49,6 +49,7 @@ class Session:
     session_id: str
     active: str | None = None
     line: list[str] = field(default_factory=list)
+    line_vanishes: int = 0  # when the line may be gone, with all the jobs that were ever in it
     messages: list[dict[str, Any]] = field(default_factory=list)
     log: list[dict[str, Any]] = field(default_factory=list)
     keys: dict[str, str] = field(default_factory=dict)
@@ -112,6 +113,12 @@ class Model:
         """The job's keys are gone, by their time to live or by a failover."""
         self.jobs.pop(job_id, None)
 
+    def lose_lines(self) -> None:
+        """Lines are gone whose time is over: nobody has entered them or swept for so long."""
+        for session in self.sessions.values():
+            if session.line_vanishes < self.now:
+                session.line = []
+
     # Coming in
 
     def submit(self, job: ChatJob) -> Submitted | PalaverError:
@@ -139,6 +146,7 @@ class Model:
         else:
             turn = self._enter(job)
             job.repaired = turn if turn and turn.job_id != job.job_id else None
+        self._keep_line(job)
         return job
 
     def _recall(self, known: Job, job: ChatJob, *, created: bool) -> Submitted | PalaverError:
@@ -187,6 +195,8 @@ class Model:
         if session.active is None:
             session.active = job.job_id
             return self._dispatch(job)
+        if not session.line:
+            session.line_vanishes = 0
         if job.mode not in JUMPS:
             session.line.append(job.job_id)
             return repaired
@@ -202,6 +212,11 @@ class Model:
     def _repair(self, session: Session) -> Dispatch | None:
         """A turn whose job ended or vanished goes to the next."""
         return None if self._alive(session.active or "") else self._hand_on(session)
+
+    def _keep_line(self, job: Job) -> None:
+        """The session's line, if there is one, lives at least as long as the job."""
+        if job.session.line:
+            job.session.line_vanishes = max(job.session.line_vanishes, job.vanishes)
 
     def _hand_on(self, session: Session) -> Dispatch | None:
         session.active = None
@@ -428,7 +443,9 @@ class Model:
             return _looked("ok")
         if job.parked is not None:
             job.parked = None
-            return _looked("ok", self._enter(job))
+            turn = self._enter(job)
+            self._keep_line(job)
+            return _looked("ok", turn)
         if job.status is Status.RUNNING or job.mode is OnBusy.PARALLEL or job.session.active == job_id:
             job.looks += 1
             send = bool(job.resume) or job.looks > 1 or job.queue in empty
