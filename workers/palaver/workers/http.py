@@ -3,6 +3,9 @@
 One `HttpClient` serves one event loop: pooled connections with an explicit limit, no cookies, no
 redirects, no retries (the runner owns those), read timeouts between bytes. Foreign exceptions become ours
 by `EXCEPTIONS`.
+
+A request that met a kept connection which its server had closed is sent once more: this is no retry, as it
+says nothing about the provider, and must not cost a job one.
 """
 
 import asyncio
@@ -13,6 +16,7 @@ import logging
 import os
 import urllib.request
 from collections.abc import AsyncIterator, Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -76,6 +80,10 @@ counts.
 """
 
 _FOREIGN: Final = tuple(EXCEPTIONS)
+_CLOSED: Final = (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError)
+"""What aiohttp says, before any byte of the response, of a connection that the server has closed."""
+_ON_KEPT: Final = ContextVar("on_kept", default=False)
+"""Whether the request that a task has sent last went over a connection that had served another one."""
 _WORDS: Final[dict[type[PalaverError], str]] = {
     ConnectionError: "cannot be reached",
     TimeoutError: "did not answer in time",
@@ -217,7 +225,7 @@ class HttpClient:
                 connect=timeouts.connect, read=timeouts.read, write=timeouts.read, pool=timeouts.connect
             ),
         )
-        return await client.send(built, stream=True)
+        return await _send(client, built)
 
     def _client(self, proxy: str | None) -> httpx.AsyncClient:
         owner = (os.getpid(), asyncio.get_running_loop())
@@ -237,8 +245,12 @@ class HttpClient:
                 keepalive_timeout=self._limits.keepalive_expiry,
                 ssl=context,
             )
+            tracing = aiohttp.TraceConfig()
+            tracing.on_connection_reuseconn.append(_note_kept)
             # All proxies share one pool. The session must not keep cookies: it serves every tenant's jobs.
-            self._session = aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
+            self._session = aiohttp.ClientSession(
+                connector=connector, cookie_jar=aiohttp.DummyCookieJar(), trace_configs=[tracing]
+            )
         transport = AiohttpTransport(
             verify=context,
             limits=self._limits,
@@ -272,6 +284,20 @@ def proxy_for(url: str, proxies: Mapping[str, str] | None, environment: Mapping[
     if urlsplit(proxy).scheme not in ("http", "https"):
         raise ConfigurationError(f"The proxy for {parts.scheme} is not an http:// or https:// address.")
     return proxy
+
+
+async def _send(client: httpx.AsyncClient, request: httpx.Request) -> httpx.Response:
+    _ON_KEPT.set(False)
+    try:
+        return await client.send(request, stream=True)
+    except httpx.HTTPError as error:
+        if not (_ON_KEPT.get() and isinstance(error.__cause__, _CLOSED)):
+            raise
+    return await client.send(request, stream=True)
+
+
+async def _note_kept(*_: object) -> None:
+    _ON_KEPT.set(True)
 
 
 async def _close(response: httpx.Response) -> None:
