@@ -5,7 +5,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from tests.faults.stand import UNHURRIED, Stand
+from tests.faults.stand import Stand
 from tests.processes import Processes
 from tests.servers import RedisServer
 
@@ -27,9 +27,3 @@ def make_stand(processes: Processes, redis_server: RedisServer) -> Iterator[Make
 def stand(make_stand: MakeStand) -> Stand:
     """A stand in a hurry: leases of two seconds."""
     return make_stand()
-
-
-@pytest.fixture
-def slow_stand(make_stand: MakeStand) -> Stand:
-    """A stand with the default leases."""
-    return make_stand(settings=UNHURRIED)

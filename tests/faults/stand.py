@@ -154,6 +154,11 @@ class Stand:
         worker.kill()
         return at
 
+    @staticmethod
+    def let_pass(seconds: float, *, since: float) -> None:
+        """Wait until so much time has passed since then: for what must not happen, however long it takes."""
+        time.sleep(max(0.0, since + seconds - time.time()))
+
     @contextmanager
     def stopped(self, running: Running) -> Any:
         """SIGSTOP for the length of the block."""
@@ -215,12 +220,14 @@ class Stand:
         ledger: bool = True,
     ) -> Books:
         """Wait for the end of all jobs and check everything that must hold after any fault."""
-        ends = time.monotonic() + seconds
+        left = list(jobs)
 
         def through() -> bool:
-            return not self.unended(jobs)
+            nonlocal left
+            left = [job for job in left if not job.handle.view().status.ended]
+            return not left
 
-        assert eventually(through, seconds=ends - time.monotonic()), f"never ended: {self.unended(jobs)[:5]}"
+        assert eventually(through, seconds=seconds), f"never ended: {self.unended(left)[:5]}"
         books = Books()
         for session in {job.session for job in jobs}:
             self._read(session, books)
@@ -232,13 +239,8 @@ class Stand:
 
     def unended(self, jobs: Sequence[Job]) -> list[tuple[str, str, int]]:
         """Those that go on: id, status, attempt."""
-        found = []
-        for start in range(0, len(jobs), 200):
-            for job in jobs[start : start + 200]:
-                view = job.handle.view()
-                if not view.status.ended:
-                    found.append((job.id, str(view.status), view.attempt))
-        return found
+        views = ((job.id, job.handle.view()) for job in jobs)
+        return [(job_id, str(view.status), view.attempt) for job_id, view in views if not view.status.ended]
 
     # The books
 

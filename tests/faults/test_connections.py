@@ -40,7 +40,7 @@ def test_workers_that_are_split_from_redis_write_nothing_later(stand: Stand) -> 
         proxy.stall()
         fault = time.time()
         until(lambda: len(stand.held(jobs, third)) == len(jobs), "they were not taken over")
-        time.sleep(max(0.0, fault + 2 * stand.lease - time.time()))
+        stand.let_pass(2 * stand.lease, since=fault)
         proxy.heal()
         books = stand.settle(jobs)
         recoveries = books.recoveries(jobs, fault)
