@@ -258,8 +258,8 @@ class WaitTimeoutError(JobError, builtins.TimeoutError):
 class ChatIncompleteResponseError(JobError):
     """The answer was still truncated after the last continue.
 
-    `final_result` is the `ChatResponse` so far (its JSON form once it has travelled), counts as of the last
-    try.
+    `final_result` is the `ChatResponse` so far: what is given here (its JSON form once it has travelled),
+    else the `response` of a job's error, which the ledger holds once. Counts as of the last try.
     """
 
     code = "incomplete_response"
@@ -278,6 +278,15 @@ class ChatIncompleteResponseError(JobError):
         super().__init__(message, **context)
         self.final_result = final_result
         self.continue_count, self.max_continues = continue_count, max_continues
+
+    @property
+    def final_result(self) -> Any:
+        """The answer as far as it goes."""
+        return self.__dict__.get("final_result") or self.response
+
+    @final_result.setter
+    def final_result(self, result: Any) -> None:
+        self.__dict__["final_result"] = result
 
 
 class LeaseError(JobError):

@@ -81,3 +81,14 @@ class Calling(Provider):
         if self.profile.options.get("waits"):
             await asyncio.Event().wait()
         yield [FinishPart("tool_calls", "m")]
+
+
+class Truncating(Provider):
+    """Says one number at a time; the third ends the answer. Remembers what it was asked."""
+
+    asked: list[GenerationRequest]
+
+    async def stream(self, request: GenerationRequest) -> AsyncGenerator[list[Part], None]:
+        self.__dict__.setdefault("asked", []).append(request)
+        number = len(self.asked)
+        yield [TextDelta(f"{number}"), FinishPart("length" if number < 3 else "stop", "m")]

@@ -180,20 +180,19 @@ async def test_reasoning_is_not_doubled_where_an_answer_goes_on(http: Engine) ->
     assert response["reasoning"].split() == ["Let", "me", "see."]
 
 
-async def test_tool_calls_are_not_doubled_by_a_takeover(make_engine: MakeEngine) -> None:
+async def test_a_call_of_an_answer_that_was_not_whole_is_told_once(make_engine: MakeEngine) -> None:
     calling = {"kind": PREFIX + "Calling"}
     old = await make_engine(profiles={"calling": calling | {"options": {"waits": True}}})
     new = await make_engine(profiles={"calling": calling})
     tool = {"type": "function", "function": {"name": "look", "parameters": {"type": "object"}}}
     job = await old.submit("hello", model="calling/m", tools=[tool])
     running = asyncio.create_task(old.run(job))
-    async with asyncio.timeout(20):
-        while "tool_call" not in kinds(await old.events(job)):  # noqa: ASYNC110
-            await asyncio.sleep(0.01)
+    await old.said(job)
     await old.service.drain(0)
     await running
     assert (await new.run(job)).status is Status.COMPLETED
     events = await new.events(job)
-    assert [event["data"]["offset"] for event in events if event["type"] == "stream_start"] == [0, 0]
+    assert [event["data"]["offset"] for event in events if event["type"] == "stream_start"] == [0, 3]
     assert text_of(events) == "one"
+    assert kinds(events).count("tool_call") == 1
     assert len(end_of(events)["response"]["tool_calls"]) == 1

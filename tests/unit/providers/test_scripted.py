@@ -125,6 +125,30 @@ async def test_a_tool_result_is_answered_with_text() -> None:
     assert parts[-1] == FinishPart("stop", "tools")
 
 
+async def test_rounds_answer_the_requests_of_a_job_in_turn() -> None:
+    call = {"name": "f", "arguments": {}}
+    script = {"usage": False, "rounds": [{"text": "I look", "tool_calls": [call]}, {"text": "I see"}]}
+    asked: list[Any] = [json.dumps(script)]
+    first = await play(asked)
+    calling = ToolCallPart("call_0", "f", {})
+    assert first == [TextDelta("I"), TextDelta(" look"), calling, FinishPart("tool_calls", "echo")]
+    asked += [
+        {"role": "assistant", "content": "I look", "tool_calls": [{"id": "call_0", **call}]},
+        {"role": "tool", "tool_call_id": "call_0", "content": "a cat"},
+    ]
+    assert text_of(await play(asked)) == text_of(await play([*asked, asked[1], asked[2]])) == "I see"
+
+
+async def test_rounds_go_on_when_asked_to_continue() -> None:
+    script = {"rounds": [{"text": "one", "finish_reason": "length"}, {"text": "onetwo"}]}
+    first = await play(script)
+    assert (text_of(first), first[-1]) == ("one", FinishPart("length", "echo"))
+    assert (
+        text_of(await play([json.dumps(script), {"role": "assistant", "content": "one"}, "continue"]))
+        == "onetwo"
+    )
+
+
 @pytest.mark.parametrize(
     ("model", "error", "said"),
     [

@@ -5,7 +5,7 @@ import pytest
 from palaver.shared.profiles import Resume
 from palaver.workers.policies import Beginning, begin
 
-NO = {"continues_prefix": False, "may_prompt": False, "whole_only": False}
+NO = {"continues_prefix": False, "may_prompt": False}
 
 
 @pytest.mark.parametrize(
@@ -18,7 +18,6 @@ NO = {"continues_prefix": False, "may_prompt": False, "whole_only": False}
         (Resume.PREFIX, {}, Beginning("said")),
         (Resume.PROMPT, {"continues_prefix": True}, Beginning("said", "continue")),
         (Resume.RESTART, {"continues_prefix": True, "may_prompt": True}, Beginning()),
-        (Resume.PREFIX, {"whole_only": True}, Beginning()),
     ],
 )
 def test_the_profile_decides(resume: Resume, facts: dict[str, bool], expected: Beginning) -> None:
@@ -27,8 +26,4 @@ def test_the_profile_decides(resume: Resume, facts: dict[str, bool], expected: B
 
 @pytest.mark.parametrize("resume", Resume)
 def test_nothing_said_begins_anew(resume: Resume) -> None:
-    assert begin("", resume=resume, continues_prefix=True, may_prompt=True, whole_only=False) == Beginning()
-
-
-def test_the_offset_counts_code_points() -> None:
-    assert Beginning("日本👩‍🚀").offset == 5
+    assert begin("", resume=resume, continues_prefix=True, may_prompt=True) == Beginning()

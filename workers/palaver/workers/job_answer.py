@@ -5,18 +5,27 @@ comes out.
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import chain, count
 from typing import Any
 
 import orjson
 
-from palaver.shared.errors import ErrorInfo, MalformedStreamError, PalaverError, ValidationError
-from palaver.shared.events import RetryData, StreamEndData, ToolCallData, WarningData
+from palaver.shared.errors import (
+    ChatIncompleteResponseError,
+    ErrorInfo,
+    MalformedStreamError,
+    PalaverError,
+    ValidationError,
+)
+from palaver.shared.events import RetryData, StreamEndData, WarningData
 from palaver.shared.jobs import FinishReason, Status
-from palaver.shared.messages import ToolCall
+from palaver.shared.messages import Message, ToolCall
 from palaver.shared.profiles import ModelRef
 from palaver.shared.responses import ChatResponse, Usage
+from palaver.workers.generation import Called, Continued, Entry, Journal, Reply
 from palaver.workers.providers.parts import (
     FinishPart,
+    MessagePart,
     MetadataPart,
     Part,
     RawPart,
@@ -26,25 +35,31 @@ from palaver.workers.providers.parts import (
     UsagePart,
     WarningPart,
 )
-from palaver.workers.publisher import Writer
+from palaver.workers.publisher import Writer, inner_event
 
 __all__ = ["JobAnswer"]
 
 
 class JobAnswer:
-    """One job's answer, over all the requests that it takes. Its text lives in the writer, once."""
+    """One job's answer, over all the requests that it takes. Its text lives in the writer, once.
+
+    What the journal holds of it is finished; what the writer has beyond that, a request has left or goes on
+    with.
+    """
 
     def __init__(self, writer: Writer) -> None:
         self.writer = writer
+        self.journal = Journal()
         self.ref: ModelRef | None = None  # the model that is being asked
         self.begun = False  # the request that is going on has written something
         self.finished = False  # and its answer is whole
-        self.tool_calls: list[ToolCall] = []
-        self._offset = 0
+        self._drops = False  # with its first word, what the request before has left is gone
         self._thought_through = False  # readers have the reasoning before the text that goes on
-        self._inherited = bool(writer.said)  # an earlier attempt wrote, and only its text is known
+        self._told: ModelRef | None = None  # whose stream_start readers had last; None: it is not of now
+        self._calls: list[ToolCall] = []  # told when the answer is whole: a cut one has called nobody
+        self._fields: dict[str, Any] = {}
         self._model: str | None = None  # the name under which the model answered
-        self._usage_before: Usage | None = None  # of earlier requests
+        self._usage_before: Usage | None = None  # of requests since the journal's last answer
         self._usage: Usage | None = None
         self._reason: FinishReason | None = None
         self._raw: Any = None
@@ -54,6 +69,7 @@ class JobAnswer:
             ToolCallPart: self._tool_call,
             UsagePart: self._count,
             RawPart: self._keep_raw,
+            MessagePart: self._keep_fields,
             MetadataPart: self._keep_metadata,
             WarningPart: self._warn,
             FinishPart: self._finish,
@@ -64,24 +80,23 @@ class JobAnswer:
         return self.writer.said.decode()
 
     @property
+    def partial(self) -> str:
+        """The text that is in no entry of the journal."""
+        return self.writer.said[len(self.journal.text.encode()) :].decode()
+
+    @property
     def usage(self) -> Usage | None:
         """What is known to have been spent, failed requests included."""
-        if self._usage is None:
-            return self._usage_before
-        return self._usage.plus(self._usage_before)
+        return _sum(self.journal.usage, self._spent)
 
-    def is_whole_only(self, *, tools: bool) -> bool:
-        """Whether the answer so far has parts, or may have them, that no text goes on from: tool calls.
-
-        Those of an earlier attempt are in the log only, so an answer that may have some begins anew.
-        """
-        return bool(self.tool_calls) or (tools and self._inherited)
-
-    def request(self, ref: ModelRef, offset: int) -> None:
-        """Another request begins; its `stream_start` is written with its first part, at this offset."""
-        self._usage_before, self._usage = self.usage, None
-        self.ref, self._offset, self._model = ref, offset, None
-        self._thought_through = offset > 0 and bool(self.writer.thought)
+    def request(self, ref: ModelRef, *, goes_on: bool) -> None:
+        """Another request begins; with `goes_on` behind the partial text, else anew where that begins."""
+        thought = self._partial_thought
+        self._usage_before, self._usage = self._spent, None
+        self._drops = not goes_on and bool(self.partial or thought)
+        self._thought_through = goes_on and bool(thought)
+        self._calls, self._fields, self._model, self._reason = [], {}, None, None
+        self.ref = ref
         self.begun = self.finished = False
 
     def take(self, parts: list[Part]) -> None:
@@ -102,6 +117,30 @@ class JobAnswer:
             else:
                 self._take[kind](part)
 
+    def reply(self) -> Reply:
+        """The whole answer to the request that has ended."""
+        return Reply(
+            text=self.partial,
+            reasoning=self._partial_thought or None,
+            calls=self._calls,
+            finish_reason=self._reason or FinishReason.STOP,
+            usage=self._spent,
+            model=self._model,
+            provider=self.ref.profile if self.ref else None,
+            fields=self._fields,
+        )
+
+    def keep(self, entry: Entry) -> list[bytes]:
+        """An entry for the journal; the events that are to be logged with it."""
+        self.journal.entries.append(entry)
+        self._usage_before = self._usage = None
+        return [inner_event(kind, data) for kind, data in entry.events()]
+
+    def settle(self, error: PalaverError) -> None:
+        """Let a truncated answer be, because it could not be continued."""
+        self.warn("continue_failed", f"The answer is not whole: {error.message}")
+        self._reason, self.finished = FinishReason.LENGTH, True
+
     def warn(self, code: str, message: str, param: str | None = None) -> None:
         """Tell readers, once, that something is left out."""
         if (code, param) not in self._warned:
@@ -111,6 +150,7 @@ class JobAnswer:
 
     def retry(self, error: PalaverError, delay: float, ref: ModelRef) -> None:
         """Tell readers that the job goes on after a failure."""
+        self._told = None
         data = RetryData(error=ErrorInfo.of(error), delay=delay, model=str(ref))
         self.writer.event("retry", data.model_dump(mode="json", exclude_none=True))
 
@@ -124,22 +164,12 @@ class JobAnswer:
 
     def drop_extras(self) -> None:
         """Forget what a provider said beside the text: no reader could read it. The text is kept."""
-        self._raw, self._metadata, self._model, self.tool_calls = None, {}, None, []
+        self._raw, self._metadata, self._model = None, {}, None
 
-    def _response(self, error: PalaverError | None) -> ChatResponse:
-        fields: dict[str, Any] = {
-            "content": self.text,
-            "reasoning": self.writer.thought.decode() or None,
-            "usage": self.usage,
-            "model": self._model or (self.ref.model if self.ref else None),
-            "provider": self.ref.profile if self.ref else None,
-            "tool_calls": self.tool_calls,
-            "metadata": self._metadata,
-            "raw": self._raw,
-        }
-        if error is not None:
-            return ChatResponse.failed(error, **fields)
-        return ChatResponse(finish_reason=self._reason, **fields)
+    def remembered(self, status: Status) -> list[Message]:
+        """The answer as messages, for the session. Open calls are among them if somebody may answer them."""
+        answerable = status is Status.COMPLETED and bool(self.journal.open_calls)
+        return self.journal.remembered(self.partial, open_calls=answerable)
 
     def end(self, status: Status, response: ChatResponse, error: PalaverError | None) -> bytes:
         """The `stream_end` of this result, as the inner part of an event."""
@@ -151,28 +181,84 @@ class JobAnswer:
             data = StreamEndData(error=ErrorInfo.of(error), **partial, **known)
         return b'"type":"stream_end","data":' + data.to_json()
 
+    @property
+    def _partial_thought(self) -> str:
+        return self.writer.thought[len(self.journal.reasoning.encode()) :].decode()
+
+    @property
+    def _spent(self) -> Usage | None:
+        return _sum(self._usage_before, self._usage)
+
+    def _response(self, error: PalaverError | None) -> ChatResponse:
+        last = self.journal.last or Reply()  # which speaks where this attempt has asked nobody
+        model = self.ref.model if self.ref else last.model
+        counts = {"tool_rounds": self.journal.tool_rounds, "continues": self.journal.continues}
+        fields: dict[str, Any] = {
+            "content": self.text,
+            "reasoning": self.writer.thought.decode() or None,
+            "usage": self.usage,
+            "model": self._model or model,
+            "provider": self.ref.profile if self.ref else last.provider,
+            "tool_calls": self.journal.open_calls,
+            "metadata": {name: count for name, count in counts.items() if count} | self._metadata,
+            "raw": self._raw,
+        }
+        if isinstance(error, ChatIncompleteResponseError):
+            return ChatResponse.failed(error, finish_reason=FinishReason.LENGTH, **fields)
+        if error is not None:
+            return ChatResponse.failed(error, **fields)
+        return ChatResponse(finish_reason=self._reason or last.finish_reason, **fields)
+
     def _begin(self) -> None:
+        """Write the `stream_start` that is due. A request that goes on with the job in the words of the same
+        model needs none; nor has one a place where readers have results of tools, but no word of text: its
+        offset would be 0, and drop them.
+        """
         assert self.ref is not None  # noqa: S101 - `request` came before any part
         self.begun = True
-        self.writer.start(model=self.ref.model, provider=self.ref.profile, offset=self._offset)
-        if self._offset == 0:
-            self.tool_calls, self._inherited = [], False
+        offset = len(self.text)
+        if self._drops or not (offset or len(self.journal)):
+            self._start(self.ref, 0)
+            self._tell_again()
+        elif offset and self._told != self.ref:
+            self._start(self.ref, offset)
+        self._told = self.ref
+
+    def _start(self, ref: ModelRef, offset: int) -> None:
+        self.writer.start(model=ref.model, provider=ref.profile, offset=offset)
+
+    def _tell_again(self) -> None:
+        """What offset 0 has dropped and is finished all the same."""
+        for entry in self.journal.entries:
+            if isinstance(entry, Called | Continued):
+                self.writer.reasoning(entry.reply.reasoning or "")
+                self.writer.text(entry.reply.text)
+            if not isinstance(entry, Continued):
+                for kind, data in entry.events():
+                    self.writer.event(kind, data)
 
     def _tool_call(self, part: ToolCallPart) -> None:
-        if not self.begun:
-            self._begin()
         try:
             call = ToolCall(id=part.id, name=part.name, arguments=part.arguments)
         except ValidationError as unfit:
             raise MalformedStreamError(f"the provider's call of a tool is none: {unfit.message}") from None
-        self.tool_calls.append(call)
-        self.writer.event("tool_call", ToolCallData(**call.model_dump()).model_dump(mode="json"))
+        self._calls.append(self._distinct(call))
+
+    def _distinct(self, call: ToolCall) -> ToolCall:
+        """Some servers number the calls of each answer anew; a job's results are told apart by their ids."""
+        taken = {known.id for reply in self.journal.replies for known in reply.calls}
+        taken |= {known.id for known in self._calls}
+        names = chain([call.id], (f"{call.id}.{number}" for number in count(2)))
+        return call.model_copy(update={"id": next(name for name in names if name not in taken)})
 
     def _count(self, part: UsagePart) -> None:
         self._usage = part.usage
 
     def _keep_raw(self, part: RawPart) -> None:
         self._raw = orjson.loads(part.body)
+
+    def _keep_fields(self, part: MessagePart) -> None:
+        self._fields.update(part.fields)
 
     def _keep_metadata(self, part: MetadataPart) -> None:
         self._metadata.update(part.data)
@@ -190,3 +276,7 @@ class JobAnswer:
                 "the provider ended its answer for a reason that is none of ours"
             ) from None
         self._model, self.finished = part.model, True
+
+
+def _sum(one: Usage | None, other: Usage | None) -> Usage | None:
+    return other if one is None else one.plus(other)

@@ -24,7 +24,7 @@ from palaver.shared.ledger import Claimed, Keys, load, operations
 from palaver.workers.link import Replies, Sender
 from palaver.workers.stop import asked_to_end
 
-__all__ = ["Publisher", "Writer"]
+__all__ = ["Publisher", "Writer", "inner_event"]
 
 HIGH_WATER = 32 * 1024  # bytes that a stream may gather before its provider is read no further
 
@@ -101,7 +101,7 @@ class Writer:
     def event(self, kind: str, data: Mapping[str, Any]) -> None:
         """Add an event of another kind; `data` is JSON-able."""
         self._close_run()
-        inner = b'"type":"%b","data":%b' % (kind.encode(), orjson.dumps(data))
+        inner = inner_event(kind, data)
         self._events.append(inner)
         self._gathered(len(inner))
 
@@ -313,6 +313,11 @@ class Publisher:
         self._busy = False
         if self._gathering:
             self._send()
+
+
+def inner_event(kind: str, data: Mapping[str, Any]) -> bytes:
+    """An event as the ledger's scripts take it: the JSON of `type` and `data`, without braces."""
+    return b'"type":"%b","data":%b' % (kind.encode(), orjson.dumps(data))
 
 
 def _encoded(delta: str) -> tuple[bytes, bytes]:

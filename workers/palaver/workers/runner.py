@@ -22,9 +22,11 @@ from palaver.shared.errors import (
     JobExpiredError,
     LeaseError,
     PalaverError,
+    ProviderError,
     SequenceGapError,
     StreamInterruptedError,
     TimeoutError,
+    ValidationError,
 )
 from palaver.shared.ids import new_token
 from palaver.shared.jobs import ChatJob, Status
@@ -40,6 +42,20 @@ from palaver.shared.ledger import (
 )
 from palaver.shared.profiles import Catalog, ModelRef
 from palaver.workers.attempts import Attempts
+from palaver.workers.generation import (
+    AskModel,
+    Continued,
+    Done,
+    Entry,
+    GoOn,
+    Journal,
+    Keep,
+    Reply,
+    Step,
+    after_failure,
+    continue_delay,
+    next_step,
+)
 from palaver.workers.job_answer import JobAnswer
 from palaver.workers.lease import LeaseKeeper
 from palaver.workers.link import Link
@@ -155,6 +171,7 @@ class Runner:
         run.stop.after(claimed.deadline, JobExpiredError(job_id=claimed.job_id))
         work = read_job(claimed, max_bytes=self._max_document_bytes)
         run.job = work.job
+        run.answer.journal = Journal.restored(claimed.rounds)
         total = work.job.timeouts.total
         if total is not None:
             late = f"the answer took longer than timeouts.total, {total:g} seconds"
@@ -166,9 +183,37 @@ class Runner:
         return work
 
     async def _generate(self, run: _Run, work: Work) -> None:
-        """Ask the job's models until one has answered; raises the error after which none is asked again."""
-        job = work.job
+        """Ask, and do what each answer asks for, until one asks for nothing more; raises what ends the job
+        instead.
+        """
+        job, journal = work.job, run.answer.journal
         attempts = Attempts(self._catalog.resolve(job.model), run.claimed, max_retries=job.max_retries)
+        step = next_step(job, journal)
+        while not isinstance(step, Done):
+            try:
+                reply = await self._take(run, work, step, attempts)
+            except (ProviderError, ValidationError) as error:
+                step = after_failure(job, journal, error)
+            else:
+                step = next_step(job, journal, reply)
+        if step.error is not None:
+            raise step.error
+        if step.cut is not None:
+            run.answer.settle(step.cut)
+
+    async def _take(self, run: _Run, work: Work, step: Step, attempts: Attempts) -> Reply | None:
+        """Take one step; what a request was answered, if it was one."""
+        match step:
+            case AskModel():
+                return await self._ask_models(run, work, attempts)
+            case Keep(entry):
+                await self._keep(run, entry)
+            case GoOn():
+                await self._go_on(run, work, step)
+        return None
+
+    async def _ask_models(self, run: _Run, work: Work, attempts: Attempts) -> Reply:
+        """Ask the job's models until one has answered; raises the error after which none is asked again."""
         while True:
             try:
                 return await self._stream(run, work, attempts.ref)
@@ -176,32 +221,54 @@ class Runner:
                 left = run.ends_at - time.monotonic()
                 delay = attempts.after(error, begun=run.answer.begun, seconds_left=left)
                 await self._tell_retry(run, error, delay, attempts)
-            # `timeouts.total` is kept by the worker that has the job: such a job stays with it.
-            if delay > MOMENT_SECONDS and job.timeouts.total is None:
-                raise Park(delay)
-            await asyncio.sleep(delay)
+            await _pause(work, delay)
 
-    async def _stream(self, run: _Run, work: Work, ref: ModelRef) -> None:
+    async def _stream(self, run: _Run, work: Work, ref: ModelRef) -> Reply:
         """One request: what the provider says goes to the writer as it comes, and no faster than that can
         send.
         """
         run.ref = ref
         answer, writer, provider = run.answer, run.answer.writer, self._providers(ref.profile)
         beginning = begin(
-            answer.text,
+            answer.partial,
             resume=provider.profile.resume,
             continues_prefix=provider.continues_prefix,
             may_prompt=work.job.complete is not None,
-            whole_only=answer.is_whole_only(tools=work.tools),
         )
-        answer.request(ref, beginning.offset)
-        async with aclosing(self._ask(provider, request_for(work, ref.model, beginning))) as stream:
+        answer.request(ref, goes_on=bool(beginning.said))
+        request = request_for(work, answer.journal, ref.model, beginning)
+        async with aclosing(self._ask(provider, request)) as stream:
             async for parts in stream:
                 answer.take(parts)
                 if writer.full:
                     await writer.drain()
         if not answer.finished:
             raise StreamInterruptedError(provider=ref.profile)
+        return answer.reply()
+
+    async def _go_on(self, run: _Run, work: Work, step: GoOn) -> None:
+        """Have the next request continue a truncated answer, after the pause that the job wants."""
+        complete = step.complete
+        prompt, most = complete.continue_prompt, complete.max_continues
+        await self._keep(run, Continued(reply=step.reply, prompt=prompt, count=step.count, most=most))
+        await _pause(work, continue_delay(complete, step.count))
+
+    async def _keep(self, run: _Run, entry: Entry) -> None:
+        """Store what is finished, and tell it, before anything follows from it."""
+        await run.answer.writer.flush()
+        events = run.answer.keep(entry)
+        stored = await self._link.run(
+            operations.save_round(
+                *self._address(run),
+                attempt=run.claimed.attempt,
+                number=len(run.answer.journal),
+                content=entry.to_json(),
+                events=events,
+                log_entries=self._retention.log_entries,
+            )
+        )
+        if stored.cancelled:
+            raise asked_to_end(stored.cancelled, run.claimed.job_id)
 
     async def _tell_retry(self, run: _Run, error: PalaverError, delay: float, attempts: Attempts) -> None:
         logger.info("job.retry", extra={"job_id": run.claimed.job_id, "error": error.type, "delay": delay})
@@ -263,7 +330,7 @@ class Runner:
             end=run.answer.end(status, response, error),
             response=response.to_json(),
             error=None if error is None else ErrorInfo.of(error).model_dump_json().encode(),
-            history=additions(run.job, status, response) if run.job is not None else [],
+            history=additions(run.job, status, run.answer.remembered(status)) if run.job is not None else [],
             retention=self._retention,
         )
         return operation, error
@@ -318,6 +385,13 @@ class Runner:
             model=str(run.ref) if run.ref else None,
             **fields,
         )
+
+
+async def _pause(work: Work, seconds: float) -> None:
+    """Wait, in the ledger if it is for long; but `timeouts.total` is kept by the worker that has the job."""
+    if seconds > MOMENT_SECONDS and work.job.timeouts.total is None:
+        raise Park(seconds)
+    await asyncio.sleep(seconds)
 
 
 def _brief(claimed: Claimed) -> Claimed:

@@ -8,12 +8,13 @@ from palaver.shared.errors import ValidationError
 from palaver.shared.jobs import ChatJob, Timeouts
 from palaver.shared.ledger import Claimed
 from palaver.shared.messages import Message, Role
+from palaver.workers.generation import Journal
 from palaver.workers.policies import Beginning
 from palaver.workers.providers import GenerationRequest
 
 __all__ = ["UNSERVED", "read_job", "request_for"]
 
-UNSERVED = ("complete", "cache", "files", "webhook")
+UNSERVED = ("cache", "files", "webhook")
 """Fields that this worker leaves out, with a warning to the readers of the job that has them."""
 
 
@@ -23,11 +24,6 @@ class Work:
 
     job: ChatJob
     history: list[Message]
-
-    @property
-    def tools(self) -> bool:
-        """Whether its answer may have tool calls."""
-        return bool(self.job.tools) or "tools" in self.job.params.extra
 
 
 def read_job(claimed: Claimed, *, max_bytes: int) -> Work:
@@ -43,11 +39,13 @@ def read_job(claimed: Claimed, *, max_bytes: int) -> Work:
     return Work(job, [Message.model_validate_json(message) for message in claimed.history])
 
 
-def request_for(work: Work, model: str, beginning: Beginning) -> GenerationRequest:
-    """What the provider is asked: system, history, messages, and how to go on with what is already there."""
+def request_for(work: Work, journal: Journal, model: str, beginning: Beginning) -> GenerationRequest:
+    """What the provider is asked: system, history, messages, what the job has done since, and how to go on
+    with what is already there.
+    """
     job = work.job
     system = [Message(role=Role.SYSTEM, content=job.system)] if job.system else []
-    messages = [*system, *work.history, *job.messages]
+    messages = [*system, *work.history, *job.messages, *journal.messages]
     if beginning.prompt is not None:
         messages.append(Message(role=Role.ASSISTANT, content=beginning.said))
         messages.append(Message(role=Role.USER, content=beginning.prompt))

@@ -21,22 +21,14 @@ class Beginning:
     said: str = ""  # text that stays; empty: the answer begins anew
     prompt: str | None = None  # ask to go on, in a user message after that text; None: as an assistant prefix
 
-    @property
-    def offset(self) -> int:
-        """For `stream_start`, in Unicode code points."""
-        return len(self.said)
 
-
-def begin(
-    text: str, *, resume: Resume, continues_prefix: bool, may_prompt: bool, whole_only: bool
-) -> Beginning:
-    """Decide from the profile's `resume` and from what is there.
+def begin(text: str, *, resume: Resume, continues_prefix: bool, may_prompt: bool) -> Beginning:
+    """Decide from the profile's `resume` and from what is there: the text of the one answer that was cut.
 
     `continues_prefix`: the provider honours an assistant prefix. `may_prompt`: the job asked for its answer
-    to be continued by prompts. `whole_only`: the partial answer has parts, such as tool calls, that no text
-    goes on from.
+    to be continued by prompts.
     """
-    if not text or whole_only or resume is Resume.RESTART:
+    if not text or resume is Resume.RESTART:
         return Beginning()
     if resume is Resume.PREFIX or (resume is Resume.AUTO and continues_prefix):
         return Beginning(text)

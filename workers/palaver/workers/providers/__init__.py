@@ -14,6 +14,7 @@ from palaver.workers.providers.base import (
 from palaver.workers.providers.flavours import detect_provider
 from palaver.workers.providers.parts import (
     FinishPart,
+    MessagePart,
     MetadataPart,
     Part,
     RawPart,
@@ -32,6 +33,7 @@ __all__ = [
     "FinishPart",
     "GenerationRequest",
     "HttpProvider",
+    "MessagePart",
     "MetadataPart",
     "ModelInfo",
     "Part",

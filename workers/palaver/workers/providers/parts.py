@@ -49,6 +49,14 @@ class RawPart(msgspec.Struct, frozen=True, tag="raw"):
     body: bytes
 
 
+class MessagePart(msgspec.Struct, frozen=True, tag="message"):
+    """Fields that the provider wants back in the assistant message when the job goes on after this answer,
+    such as signed thinking; under names of their own. They are told to nobody else.
+    """
+
+    fields: dict[str, Any]
+
+
 class MetadataPart(msgspec.Struct, frozen=True, tag="metadata"):
     """Values for the response's metadata, such as the other choices of a request with `n` above 1."""
 
@@ -71,5 +79,13 @@ class FinishPart(msgspec.Struct, frozen=True, tag="finish"):
 
 
 Part = (
-    TextDelta | ReasoningDelta | ToolCallPart | UsagePart | RawPart | MetadataPart | WarningPart | FinishPart
+    TextDelta
+    | ReasoningDelta
+    | ToolCallPart
+    | UsagePart
+    | RawPart
+    | MessagePart
+    | MetadataPart
+    | WarningPart
+    | FinishPart
 )

@@ -85,7 +85,8 @@ class ScriptedCall(Document):
 class Script(Document):
     """One answer. What it says is `n` numbered words (` w0 w1 …`), `endless` ones, a `text`, a list of
     `deltas`, or the last user message once more. Times are in seconds, `rate` in deltas a second (0:
-    without a pause).
+    without a pause). A job of several requests is answered by the `rounds` in turn, the last for all that
+    follow: each has fields over the others.
     """
 
     n: Count | None = None
@@ -99,6 +100,7 @@ class Script(Document):
     usage: Flag | JsonObject = True
     finish_reason: FinishReason | None = None
     fail: Failure | None = None
+    rounds: list[JsonObject] = Field(default_factory=list)
 
 
 BUILT_IN: Final[dict[str, dict[str, Any]]] = {
@@ -135,7 +137,20 @@ def choose(request: GenerationRequest, scripts: Mapping[str, JsonObject]) -> Scr
     fields = scripts.get(request.model, BUILT_IN.get(request.model))
     if fields is None:
         raise ModelNotFoundError(f"There is no script {request.model!r}.", status_code=404)
-    return Script.validated({**fields, **_fields_in(_subject(request.messages)[0])}, at="script")
+    script = Script.validated({**fields, **_fields_in(_subject(request.messages)[0])}, at="script")
+    return _of_round(script, request.messages)
+
+
+def _of_round(script: Script, messages: list[Message]) -> Script:
+    """The script for this request of its job."""
+    if script.rounds:
+        replies = itertools.takewhile(lambda message: not _is_subject(message), reversed(messages))
+        number = sum(message.role is Role.ASSISTANT for message in replies)
+        fields = script.rounds[min(number, len(script.rounds) - 1)]
+        return Script.validated({**script.model_dump(), **fields}, at="script.rounds")
+    if script.tool_calls and not _tool_results(messages):
+        return script.model_copy(update={"text": None, "n": None, "deltas": None})  # said of the results
+    return script.model_copy(update={"tool_calls": []})
 
 
 def play(
@@ -162,11 +177,11 @@ def play(
 
 
 def _deltas(script: Script, request: GenerationRequest) -> Iterator[Part]:
-    subject, said = _subject(request.messages)
-    said += request.prefix or ""
+    subject, before = _subject(request.messages)
+    said = ("" if script.rounds else before) + (request.prefix or "")
     if script.reasoning and not said:
         yield from (ReasoningDelta(word) for word in _WORD.findall(script.reasoning))
-    if script.tool_calls and not _tool_results(request.messages):
+    if script.tool_calls and all(words is None for words in (script.text, script.n, script.deltas)):
         return
     yield from (TextDelta(delta) for delta in _after(said, _answer(script, request, subject)) if delta)
 
@@ -206,7 +221,7 @@ def _ending(script: Script, request: GenerationRequest, said: int, *, cut: bool)
     reason: str = script.finish_reason or "stop"
     if cut:
         reason = "length"
-    elif script.tool_calls and not _tool_results(request.messages):
+    elif script.tool_calls:
         parts += [
             ToolCallPart(call.id or f"call_{position}", call.name, dict(call.arguments))
             for position, call in enumerate(script.tool_calls)
@@ -228,10 +243,14 @@ def _subject(messages: list[Message]) -> tuple[str, str]:
     for message in reversed(messages):
         if message.role is Role.ASSISTANT and not message.tool_calls:
             said.insert(0, message.text)
-        elif message.role is Role.USER and message.text.strip().lower() != "continue":
+        elif _is_subject(message):
             continued = messages[-1].role is Role.ASSISTANT or messages[-1].text.strip().lower() == "continue"
             return message.text, "".join(said) if continued else ""
     return messages[-1].text, ""
+
+
+def _is_subject(message: Message) -> bool:
+    return message.role is Role.USER and message.text.strip().lower() != "continue"
 
 
 def _tool_results(messages: list[Message]) -> str:

@@ -1,0 +1,233 @@
+"""What a job that takes several requests has finished: its journal. Pure.
+
+An entry is stored in the ledger, fenced and together with the events that tell of it, before the next step of
+the job; a takeover reads all of them and goes on behind the last. The ledger calls an entry a round.
+
+    called      an answer with tool calls; its calls are open until each has a result
+    result      what one of them came to
+    continued   a truncated answer, and the prompt that asks to go on
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Annotated, Any, Literal, TypeAlias
+
+from pydantic import Field, TypeAdapter
+
+from palaver.shared.document import Document
+from palaver.shared.errors import InternalError
+from palaver.shared.events import Count, ProgressData, ToolCallData, ToolResultData
+from palaver.shared.jobs import FinishReason
+from palaver.shared.messages import Message, Role, ToolCall
+from palaver.shared.plain import Flag, JsonObject, Text, optional
+from palaver.shared.responses import Usage
+
+Event: TypeAlias = tuple[str, dict[str, Any]]
+"""An event's type and data."""
+
+__all__ = ["Called", "Continued", "Entry", "Journal", "Reply", "Result"]
+
+
+class Reply(Document):
+    """A whole answer to one request.
+
+    `usage` counts failed requests before it too. `fields` are the provider's own, which it wants back in the
+    message when the job goes on.
+    """
+
+    text: Text = ""
+    reasoning: Text | None = optional()
+    calls: list[ToolCall] = Field(default_factory=list)
+    finish_reason: FinishReason = FinishReason.STOP
+    usage: Usage | None = optional()
+    model: Text | None = optional()
+    provider: Text | None = optional()
+    fields: JsonObject = Field(default_factory=dict)
+
+    def message(self) -> Message:
+        """The reply as further requests of this job have it."""
+        return Message(
+            role=Role.ASSISTANT,
+            content=self.text or None if self.calls else self.text,
+            reasoning=self.reasoning,
+            tool_calls=self.calls or None,
+            **self.fields,
+        )
+
+
+class Called(Document):
+    """The model called tools."""
+
+    kind: Literal["called"] = "called"
+    reply: Reply
+
+    def messages(self) -> list[Message]:
+        """What further requests have of it."""
+        return [self.reply.message()]
+
+    def events(self) -> list[Event]:
+        """What readers are told of it."""
+        calls = [ToolCallData(**call.model_dump()) for call in self.reply.calls]
+        return [("tool_call", call.model_dump(mode="json")) for call in calls]
+
+
+class Result(Document):
+    """What a call came to; `content` is for the model."""
+
+    kind: Literal["result"] = "result"
+    id: Text
+    name: Text
+    content: Text
+    is_error: Flag = False
+
+    def messages(self) -> list[Message]:
+        """What further requests have of it."""
+        return [
+            Message(
+                role=Role.TOOL,
+                content=self.content,
+                name=self.name,
+                tool_call_id=self.id,
+                metadata={"is_error": True} if self.is_error else None,
+            )
+        ]
+
+    def events(self) -> list[Event]:
+        """What readers are told of it."""
+        data = ToolResultData(**self.model_dump(exclude={"kind"}))
+        return [("tool_result", data.model_dump(mode="json"))]
+
+
+class Continued(Document):
+    """The answer was truncated, and the model is asked to go on."""
+
+    kind: Literal["continued"] = "continued"
+    reply: Reply
+    prompt: Text
+    count: Count  # of so many continues, this one among them …
+    most: Count  # … at most
+
+    def messages(self) -> list[Message]:
+        """What further requests have of it; of a reply without a word there is nothing to go on from."""
+        prompt = Message(role=Role.USER, content=self.prompt)
+        return [self.reply.message(), prompt] if self.reply.text else [prompt]
+
+    def events(self) -> list[Event]:
+        """What readers are told of it."""
+        data = ProgressData(done=self.count, total=self.most, message="continue")
+        return [("progress", data.model_dump(mode="json"))]
+
+
+Entry: TypeAlias = Annotated[Called | Result | Continued, Field(discriminator="kind")]
+
+_entry: TypeAdapter[Entry] = TypeAdapter(Entry)
+
+
+class Journal:
+    """A job's entries, in order."""
+
+    def __init__(self, entries: Iterable[Entry] = ()) -> None:
+        self.entries: list[Entry] = list(entries)
+
+    @classmethod
+    def restored(cls, rounds: Sequence[bytes]) -> Journal:
+        """The journal of what the ledger has stored. Raises InternalError for what no worker of this version
+        wrote.
+        """
+        try:
+            return cls(_entry.validate_json(content) for content in rounds)
+        except ValueError:
+            pass
+        raise InternalError("the job's finished rounds have a form that this worker does not know")
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+    @property
+    def replies(self) -> Iterator[Reply]:
+        """The answers, in order."""
+        return (entry.reply for entry in self.entries if not isinstance(entry, Result))
+
+    @property
+    def last(self) -> Reply | None:
+        """The last answer."""
+        return next((entry.reply for entry in reversed(self.entries) if not isinstance(entry, Result)), None)
+
+    @property
+    def text(self) -> str:
+        """What readers have of its answers."""
+        return "".join(reply.text for reply in self.replies)
+
+    @property
+    def reasoning(self) -> str:
+        """What readers have of its thoughts."""
+        return "".join(reply.reasoning or "" for reply in self.replies)
+
+    @property
+    def usage(self) -> Usage | None:
+        """The tokens of all its requests."""
+        total: Usage | None = None
+        for reply in self.replies:
+            total = reply.usage.plus(total) if reply.usage is not None else total
+        return total
+
+    @property
+    def messages(self) -> list[Message]:
+        """What the next request has after the job's own messages: a call's results in the order of the
+        calls.
+        """
+        messages: list[Message] = []
+        for entry, results in self._grouped():
+            messages += entry.messages()
+            messages += [message for result in results for message in result.messages()]
+        return messages
+
+    @property
+    def open_calls(self) -> list[ToolCall]:
+        """Calls without a result, of the last answer."""
+        done = {entry.id for entry in self.entries if isinstance(entry, Result)}
+        calls = self.last.calls if self.last is not None else []
+        return [call for call in calls if call.id not in done]
+
+    @property
+    def tool_rounds(self) -> int:
+        """How often tools were called."""
+        return sum(isinstance(entry, Called) for entry in self.entries)
+
+    @property
+    def continues(self) -> int:
+        """How often the model was asked to go on."""
+        return sum(isinstance(entry, Continued) for entry in self.entries)
+
+    def remembered(self, rest: str, *, open_calls: bool) -> list[Message]:
+        """The answer as a session remembers it, `rest` being the text after the last entry.
+
+        Continues leave no trace in it, thoughts neither. Calls that have no result are in it only with
+        `open_calls`: providers refuse a conversation in which one stays unanswered.
+        """
+        messages: list[Message] = []
+        text = ""
+        for entry, results in self._grouped():
+            text += entry.reply.text
+            if isinstance(entry, Continued):
+                continue
+            done = {result.id for result in results}
+            calls = [call for call in entry.reply.calls if open_calls or call.id in done]
+            messages += _assistant(text, calls)
+            messages += [message for result in results for message in result.messages()]
+            text = ""
+        return messages + _assistant(text + rest, [])
+
+    def _grouped(self) -> Iterator[tuple[Called | Continued, list[Result]]]:
+        """Each answer with the results of its calls, these in the order of the calls."""
+        results = {entry.id: entry for entry in self.entries if isinstance(entry, Result)}
+        for entry in self.entries:
+            if not isinstance(entry, Result):
+                yield entry, [results[call.id] for call in entry.reply.calls if call.id in results]
+
+
+def _assistant(text: str, calls: list[ToolCall]) -> list[Message]:
+    if not text and not calls:
+        return []
+    return [Message(role=Role.ASSISTANT, content=text or None, tool_calls=calls or None)]

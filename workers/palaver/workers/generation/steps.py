@@ -1,0 +1,78 @@
+"""What a job does next, from what its journal holds and what its last request was answered. Pure; the runner
+carries it out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from palaver.shared.errors import ChatIncompleteResponseError, PalaverError
+from palaver.shared.jobs import ChatJob, Completion, FinishReason
+from palaver.workers.generation.journal import Called, Journal, Reply
+
+__all__ = ["AskModel", "Done", "GoOn", "Keep", "Step", "after_failure", "next_step"]
+
+
+@dataclass(frozen=True, slots=True)
+class AskModel:
+    """AskModel a model."""
+
+
+@dataclass(frozen=True, slots=True)
+class Keep:
+    """Store what came, before anything follows from it."""
+
+    entry: Called
+
+
+@dataclass(frozen=True, slots=True)
+class GoOn:
+    """Store a truncated reply, and ask the model to go on with it: the `count`-th time, from 1."""
+
+    reply: Reply
+    count: int
+    complete: Completion
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """Nothing follows. The job ends with `error`, or completed; then `cut` says why something is missing."""
+
+    error: PalaverError | None = None
+    cut: PalaverError | None = None
+
+
+Step: TypeAlias = AskModel | Keep | GoOn | Done
+
+
+def next_step(job: ChatJob, journal: Journal, reply: Reply | None = None) -> Step:
+    """The step after `reply`, the answer to a request that is not in the journal yet; without one, after the
+    journal's last entry, as at the job's beginning and after a takeover.
+    """
+    if reply is None:
+        return Done() if journal.open_calls else AskModel()
+    if reply.calls:
+        return Keep(Called(reply=reply))
+    if reply.finish_reason is FinishReason.LENGTH and job.complete is not None:
+        if journal.continues < job.complete.max_continues:
+            return GoOn(reply, journal.continues + 1, job.complete)
+        if job.complete.ensure_complete:
+            return Done(_incomplete(journal.continues, job.complete.max_continues))
+    return Done()
+
+
+def after_failure(job: ChatJob, journal: Journal, error: PalaverError) -> Done:
+    """How a job ends whose request has failed for good: a continue may settle for what there is."""
+    settles = job.complete is not None and job.complete.on_error == "return_partial"
+    if settles and journal.continues:
+        return Done(cut=error)
+    return Done(error)
+
+
+def _incomplete(count: int, most: int) -> ChatIncompleteResponseError:
+    return ChatIncompleteResponseError(
+        f"The answer was still truncated after {count} of {most} continues.",
+        continue_count=count,
+        max_continues=most,
+    )
