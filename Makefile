@@ -6,6 +6,7 @@ BIN := .venv/bin
 TESTS ?=
 WORKERS ?= 2
 SECONDS ?= 600
+ROUNDS ?= 5
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test faults soak check bench schema lock clean
@@ -36,8 +37,8 @@ check: .venv/.test ## style, types, the walls between the rooms, stale schemas a
 	$(BIN)/palaver schema --check
 	$(BIN)/python requirements/lock.py --check
 
-bench: .venv/.test ## 1,000 live streams through one worker process
-	@$(BIN)/python -m tests.benchmarks.streams
+bench: .venv/.test .venv/.rivals ## speed beside that of others, an hour, into tests/benchmarks/RESULTS.md; QUICK=1: two minutes, no files
+	@$(BIN)/python -m tests.benchmarks --rounds $(ROUNDS) $(if $(QUICK),--quick)
 
 schema: .venv/.ready ## write shared/schemas from the models
 	$(BIN)/palaver schema --write
@@ -63,4 +64,11 @@ clean: ## remove what the commands above made
 .venv/.test: requirements/test.txt .venv/.ready
 	@echo "Installing what the tests need."
 	@$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements/test.txt
+	@touch $@
+
+# What Palaver is measured beside, in a venv of its own: never a dependency. --no-deps: the lock is complete.
+.venv/.rivals: tests/benchmarks/rivals/requirements.txt | .venv/bin/python
+	@echo "Installing what the benchmarks compare with into .venv/rivals."
+	@$(PYTHON) -m venv .venv/rivals
+	@.venv/rivals/bin/python -m pip install -q --disable-pip-version-check --no-deps --require-hashes -r $<
 	@touch $@

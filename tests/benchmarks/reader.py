@@ -2,8 +2,8 @@
 
     python -m tests.benchmarks.reader REDIS_PORT JOBS DELTAS
 
-Prints "listening", "all live" when every job has written, "first end" when the first has ended, and one
-JSON line of figures when JOBS jobs have ended. A plain socket, so that what is measured is the worker and
+Prints "listening", and one JSON line of figures when JOBS jobs have ended; "all_live" is the time after
+every job has written and before the first ends. A plain socket, so that what is measured is the worker and
 Redis, and not a client library.
 """
 
@@ -15,6 +15,8 @@ from typing import Any
 
 import hiredis
 import orjson
+
+from tests.benchmarks.streams import percentiles
 
 
 class Figures:
@@ -33,22 +35,21 @@ class Figures:
     def take(self, raw: bytes, now: int) -> None:
         event = orjson.loads(raw)
         session, data = event["session_id"], event["data"]
-        self.gaps += event["seq"] != self.sequences.get(session, 0) + 1
-        self.sequences[session] = event["seq"]
+        if "seq" in event:  # rivals do not count
+            self.gaps += event["seq"] != self.sequences.get(session, 0) + 1
+            self.sequences[session] = event["seq"]
         if event["type"] == "text_chunk":
             for word in data["delta"].split():
-                number, _, written = word.partition(":")
+                number, _, written = word.split(":")
                 self.gaps += int(number) != self.words.get(session, 0)
                 self.words[session] = int(number) + 1
                 self.delays.append(now - int(written))
             if self.live is None and len(self.words) == self.jobs:
                 self.live = range(len(self.delays), sys.maxsize)
-                print("all live", flush=True)
         elif event["type"] == "stream_end":
             status = data["status"]
             if not self.ended:
                 self.live = range(self.live.start if self.live else len(self.delays), len(self.delays))
-                print(f"first end after {len(self.live)} deltas", flush=True)
             self.ended[status] = self.ended.get(status, 0) + 1
 
     def report(self) -> dict[str, Any]:
@@ -61,18 +62,6 @@ class Figures:
             "all": percentiles(self.delays),
             "all_live": percentiles(self.delays[live.start : live.stop]),
         }
-
-
-def percentiles(delays: list[int]) -> dict[str, float]:
-    """Milliseconds of nanoseconds; empty for no delays."""
-    ordered = sorted(delays)
-    if not ordered:
-        return {}
-    parts = {"p50": 0.5, "p95": 0.95, "p99": 0.99, "max": 1.0}
-    return {
-        name: round(ordered[min(len(ordered) - 1, int(len(ordered) * part))] / 1e6, 1)
-        for name, part in parts.items()
-    }
 
 
 def main(port: int, jobs: int, deltas: int) -> None:

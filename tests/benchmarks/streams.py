@@ -1,87 +1,118 @@
-"""1,000 live streams through one worker process: how long from the provider's write to a reader?
+"""Many live streams through one worker process: what a chunk costs, how late it is, how many there can be."""
 
-    make bench           or: python -m tests.benchmarks.streams [STREAMS [DELTAS [RATE]]]
-
-Provider, worker, Redis and reader are processes of their own. Use an otherwise idle machine: the figures
-are its own as much as the program's. "all live" is the time in which every stream is live: after the rush of
-their starts, before the first ends. Exit 1 when anything was lost, or p99 is over 100 ms while all are live.
-"""
+from __future__ import annotations
 
 import json
-import math
-import resource
-import sys
-import tempfile
 import time
-from pathlib import Path
 from typing import Any
 
-from palaver.producer import Client
-from palaver.shared.settings import Settings
-from tests.processes import Processes
-from tests.servers import any_redis_binary, start_redis
+from tests.benchmarks.contenders import Contender, Enter
+from tests.benchmarks.stage import PATIENCE_SECONDS, Load, Stage, Stuck, cpu_seconds, memory_kb, stage
 
-LIMIT_MS = 100
+SETTLING_SECONDS = 2.0  # the rush of the starts: as long again is left out at the end
+LAG_SECONDS = 1.0  # a worker that ends later than this after the provider has not kept pace
 
-
-def cpu_seconds(pid: int) -> float:
-    """User and system time of a process, from /proc; 0 where there is none."""
-    stat = Path(f"/proc/{pid}/stat")
-    if not stat.exists():
-        return 0.0
-    user, system = stat.read_text().rpartition(")")[2].split()[11:13]
-    return (int(user) + int(system)) / 100
+Figures = dict[str, float]
 
 
-def measure(processes: Processes, streams: int, deltas: int, rate: float) -> dict[str, Any]:
-    """Run all streams at once; the reader's figures and the worker's CPU."""
-    binary = any_redis_binary()
-    if binary is None:
-        sys.exit("no Redis server on this machine")
-    redis = start_redis(processes, binary)
-    provider = processes.python("-m", "tests.benchmarks.provider")
-    port = provider.wait_for(r"^(\d+)$")[1]
-    config = processes.folder / "palaver.toml"
-    config.write_text(f'[providers.bench]\nkind = "openai"\nbase_url = "http://127.0.0.1:{port}/v1"\n')
-    env = {"PALAVER_REDIS_URL": redis.url, "PALAVER_CONFIG": str(config)}
-    worker = processes.start(("palaver", "worker", "--concurrency", str(streams)), name="worker", env=env)
-    worker.wait_for("ready", seconds=60)
-    reader = processes.python("-m", "tests.benchmarks.reader", str(redis.port), str(streams), str(deltas))
-    reader.wait_for("listening")
+def paced(enter: Enter, load: Load) -> Figures:
+    """CPU of the worker per chunk while all streams are live, and its memory then.
 
-    begun = time.monotonic()
-    question = json.dumps({"n": deltas, "rate": rate})
-    jobs = [{"messages": question, "model": "bench/m", "session_id": f"bench-{n}"} for n in range(streams)]
-    with Client(Settings(redis_url=redis.url, config=str(config))) as client:
-        client.submit_many(jobs)
-        submitted = time.monotonic() - begun
-        patience = 120 + deltas / rate
-        reader.wait_for("all live", seconds=patience)
-        started, before = time.monotonic() - begun, cpu_seconds(worker.pid)
-        live = int(reader.wait_for(r"first end after (\d+)", seconds=patience)[1])
+    A worker that does not keep pace, or has ended streams before it began the last, has no steady state; then
+    it is the CPU of the whole run.
+    """
+    with stage() as on:
+        contender = enter(on, load)
+        worker = contender.start()
+        idle, before = memory_kb(worker.pid), cpu_seconds(worker.pid)
+        contender.submit()
+        begun = on.until(lambda provided: provided["live"] == load.streams or provided["ended"] > 0)
+        time.sleep(SETTLING_SECONDS)
+        steady = _while_live(on, worker.pid, load)
+        steady["memory_kb"] = (memory_kb(worker.pid) - idle) / load.streams
+        on.until(lambda provided: provided["ended"] == load.streams)
+        lag = _wait_for_end(contender)
+        whole = (cpu_seconds(worker.pid) - before) / load.total * 1e6
+        return {
+            **steady,
+            "cpu_us": steady["cpu_us"] if begun["ended"] == 0 and lag < LAG_SECONDS else whole,
+            "whole_cpu_us": whole,
+            "lag_s": lag,
+            "provider_late_ms": on.provided()["late"] / load.total * 1000,
+        }
+
+
+def _while_live(on: Stage, worker: int, load: Load) -> Figures:
+    """What the processes use from now until shortly before the first stream ends."""
+    assert on.redis.running is not None
+    pids = {"": worker, "redis_": on.redis.running.pid, "provider_": on.provider.pid}
+    before = {name: cpu_seconds(pid) for name, pid in pids.items()}
+    written, began = on.provided()["written"], time.monotonic()
+    left = load.chunks / load.rate * (1 - written / load.total)
+    time.sleep(max(1.0, left - SETTLING_SECONDS))
+    chunks = on.provided()["written"] - written
+    used = {name: cpu_seconds(pid) - before[name] for name, pid in pids.items()}
+    figures = {f"{name}cpu_us": seconds / chunks * 1e6 for name, seconds in used.items()}
+    return {**figures, "chunks_a_second": chunks / (time.monotonic() - began)}
+
+
+def unpaced(enter: Enter, load: Load) -> Figures:
+    """Chunks a second when the provider is as fast as it is read."""
+    with stage() as on:
+        contender = enter(on, load)
+        worker = contender.start()
+        before = cpu_seconds(worker.pid)
+        contender.submit()
+        on.until(lambda provided: provided["begun"] > 0, every=0.01)
+        began = time.monotonic()
+        _wait_for_end(contender)
+        seconds = time.monotonic() - began
         used = cpu_seconds(worker.pid) - before
-        found = reader.wait_for(r"^\{.*\}$", seconds=patience)
-    figures: dict[str, Any] = json.loads(found[0])
-    figures |= {"submitted_after_s": round(submitted, 2), "all_live_after_s": round(started, 2)}
-    figures["worker_cpu_us_per_delta"] = round(used * 1e6 / live, 1) if live else None
-    return figures
+        return {"chunks_a_second": load.total / seconds, "cpu_us": used / load.total * 1e6}
 
 
-def main(streams: int = 1000, deltas: int = 300, rate: int = 10) -> int:
-    """Print the figures; the exit code."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, 4 * streams + 1000)), hard))
-    with tempfile.TemporaryDirectory() as folder, Processes(Path(folder)) as processes:
-        figures = measure(processes, streams, deltas, rate)
-    print(f"{streams} streams x {rate} deltas a second, {deltas} each, one worker process")
-    for name, value in figures.items():
-        print(f"  {name:<24} {value}")
-    whole = figures["deltas"] == streams * deltas and not figures["lost_or_out_of_order"]
-    p99 = figures["all_live"].get("p99", math.inf)
-    print("nothing lost" if whole else "SOMETHING IS LOST", end="; ")
-    print(f"p99 while all are live: {p99} ms, the bound is {LIMIT_MS}")
-    return 0 if whole and p99 < LIMIT_MS else 1
+def latency(enter: Enter, load: Load) -> Figures:
+    """Milliseconds from the provider's write to a reader of the channel, while all streams are live."""
+    with stage() as on:
+        contender = enter(on, load)
+        contender.start()
+        words = (str(on.redis.port), str(load.streams), str(load.chunks))
+        reader = on.processes.python("-m", "tests.benchmarks.reader", *words, name="reader")
+        reader.wait_for("listening")
+        contender.submit()
+        patience = PATIENCE_SECONDS + load.chunks / load.rate
+        found: dict[str, Any] = json.loads(reader.wait_for(r"^\{.*\}$", seconds=patience)[0])
+    if found["lost_or_out_of_order"] or found["deltas"] != load.total:
+        raise Stuck(f"something is lost: {found}")
+    return {f"{part}_ms": value for part, value in found["all_live"].items()}
 
 
-if __name__ == "__main__":
-    sys.exit(main(*map(int, sys.argv[1:])))
+def capacity(load: Load) -> Figures:
+    """Chunks a second that the provider writes to a client that throws them away."""
+    with stage() as on:
+        words = (str(on.provider_port), str(load.streams), load.question)
+        drain = on.processes.python("-m", "tests.benchmarks.drain", *words, name="drain")
+        seconds = float(drain.wait_for(r"^[\d.]+$", seconds=PATIENCE_SECONDS)[0])
+        return {"chunks_a_second": load.total / seconds}
+
+
+def percentiles(nanoseconds: list[int]) -> Figures:
+    """p50, p95, p99 and the largest, in milliseconds; empty for no values."""
+    ordered = sorted(nanoseconds)
+    if not ordered:
+        return {}
+    parts = {"p50": 0.5, "p95": 0.95, "p99": 0.99, "max": 1.0}
+    return {
+        name: round(ordered[min(len(ordered) - 1, int(len(ordered) * part))] / 1e6, 2)
+        for name, part in parts.items()
+    }
+
+
+def _wait_for_end(contender: Contender) -> float:
+    """Seconds until all jobs have ended."""
+    began = time.monotonic()
+    while contender.ended() < contender.load.streams:
+        if time.monotonic() - began > PATIENCE_SECONDS:
+            raise Stuck(f"only {contender.ended()} jobs have ended")
+        time.sleep(0.02)
+    return time.monotonic() - began

@@ -1,0 +1,132 @@
+"""Whole jobs through one worker process: how many a second, how soon the first chunk, how a session grows."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from statistics import median
+
+from palaver.producer import AsyncClient, Client
+from palaver.shared.jobs import ChatJob, Status
+from palaver.shared.ledger import AsyncLedger, operations
+from palaver.shared.names import new_token
+from palaver.shared.settings import Settings
+from tests.benchmarks.contenders import Enter, Palaver
+from tests.benchmarks.noop import Nothing
+from tests.benchmarks.stage import Load, Stage, cpu_seconds, stage
+from tests.benchmarks.streams import Figures, percentiles
+
+SHORT = 3  # chunks of a short answer
+AT_ONCE = 200  # short jobs
+PAUSE_SECONDS = 0.02  # between jobs that come to an idle system
+
+
+def short(enter: Enter, jobs: int) -> Figures:
+    """Short jobs a second when all of them wait already: from a tenth of them to the last."""
+    load = Load(streams=jobs, chunks=SHORT, slots=AT_ONCE)
+    with stage() as on:
+        contender = enter(on, load)
+        contender.submit()
+        worker = contender.start()
+        while (first := contender.ended()) < jobs / 10:
+            time.sleep(0.01)
+        began, before = time.monotonic(), cpu_seconds(worker.pid)
+        while contender.ended() < jobs:
+            time.sleep(0.01)
+        seconds, used = time.monotonic() - began, cpu_seconds(worker.pid) - before
+        return {"jobs_a_second": (jobs - first) / seconds, "cpu_ms": used / (jobs - first) * 1000}
+
+
+def nothing(jobs: int) -> Figures:
+    """As `short`, for a Celery task on our pool that does nothing: what Celery and the pool take of a job."""
+    return short(Nothing, jobs)
+
+
+def first_chunk(jobs: int) -> Figures:
+    """Milliseconds from `submit` on an idle system until the provider is asked, and until a chunk is read.
+
+    The reader is the library's own, in the program that submits.
+    """
+    with stage() as on:
+        worker = Palaver(on, Load(streams=10, chunks=1))
+        worker.start()
+        asked, read = asyncio.run(_probe(worker.settings, jobs))
+    return {
+        **{f"asked_{part}_ms": value for part, value in percentiles(asked).items()},
+        **{f"read_{part}_ms": value for part, value in percentiles(read).items()},
+    }
+
+
+async def _probe(settings: Settings, jobs: int) -> tuple[list[int], list[int]]:
+    """Nanoseconds of each job."""
+    question = Load(streams=1, chunks=1, stamped=True).question
+    asked: list[int] = []
+    read: list[int] = []
+    async with AsyncClient(settings) as client:
+        for number in range(jobs + 10):
+            began = time.monotonic_ns()
+            handle = await client.submit(question, model="bench/m", session_id=f"bench-{number}")
+            async for chunk in handle:
+                if chunk.delta and number >= 10:  # the first ones open connections
+                    read.append(time.monotonic_ns() - began)
+                    asked.append(int(chunk.delta.split(":")[1]) - began)
+            await asyncio.sleep(PAUSE_SECONDS)
+    return asked, read
+
+
+def session_growth(earlier: int, jobs: int) -> Figures:
+    """Milliseconds of CPU, of worker and Redis, that a job costs in a new session and behind so many others.
+
+    The jobs send no history, which would grow with the session and be the provider's to read.
+    """
+    with stage() as on:
+        load = Load(streams=10, chunks=SHORT)
+        palaver = Palaver(on, load)
+        worker = palaver.start()
+        _cost(on, palaver.settings, worker.pid, load.question, "warm-up", 50)
+        first = _cost(on, palaver.settings, worker.pid, load.question, "old", jobs)
+        asyncio.run(_fill(palaver.settings, "old", earlier))
+        last = _cost(on, palaver.settings, worker.pid, load.question, "old", jobs)
+        fresh = _cost(on, palaver.settings, worker.pid, load.question, "new", jobs)
+    return {
+        **{f"first_{name}": value for name, value in first.items()},
+        **{f"late_{name}": value for name, value in last.items()},
+        **{f"fresh_{name}": value for name, value in fresh.items()},
+        "ratio": last["cpu_ms"] / min(first["cpu_ms"], fresh["cpu_ms"]),
+    }
+
+
+def _cost(on: Stage, settings: Settings, worker: int, question: str, session: str, jobs: int) -> Figures:
+    assert on.redis.running is not None
+    before, times = cpu_seconds(worker) + cpu_seconds(on.redis.running.pid), []
+    with Client(settings) as client:
+        for _ in range(jobs):
+            began = time.monotonic()
+            client.submit(question, model="bench/m", session_id=session, history=[]).result(60)
+            times.append(time.monotonic() - began)
+    used = cpu_seconds(worker) + cpu_seconds(on.redis.running.pid) - before
+    return {"cpu_ms": used / jobs * 1000, "wall_ms": median(times) * 1000}
+
+
+async def _fill(settings: Settings, session: str, jobs: int) -> None:
+    """Have so many jobs come and end in a session, without a worker."""
+    end = b'"type":"stream_end","data":{"status":"completed"}'
+    message = b'{"role":"assistant","content":"done"}'
+    async with AsyncLedger(settings) as ledger:
+        for _ in range(jobs):
+            job = ChatJob(messages="filler", session_id=session, history=[])
+            await ledger.submit(job)
+            lease = {"token": new_token(), "worker": "filler", "lease": 60.0}
+            claimed = await ledger.run(operations.claim(ledger.keys, session, job.job_id, **lease))  # type: ignore[arg-type]
+            assert getattr(claimed, "attempt", 0) == 1, claimed
+            await ledger.run(
+                operations.finish(
+                    *(ledger.keys, session, job.job_id),
+                    attempt=1,
+                    status=Status.COMPLETED,
+                    end=end,
+                    response=b"{}",
+                    history=[message, message],
+                    retention=ledger.retention,
+                )
+            )

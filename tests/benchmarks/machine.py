@@ -1,0 +1,73 @@
+"""On what, and how quiet, the figures were measured."""
+
+import json
+import os
+import platform
+import subprocess
+import time
+from importlib.metadata import version
+from pathlib import Path
+
+from tests.benchmarks.contenders import RIVAL_PYTHON
+from tests.servers import any_redis_binary
+
+OURS = (
+    "celery",
+    "kombu",
+    "redis",
+    "hiredis",
+    "httpx",
+    "aiohttp",
+    "httpx-aiohttp",
+    "orjson",
+    "msgspec",
+    "uvloop",
+)
+THEIRS = ("arq", "taskiq", "taskiq-redis", "celery", "gevent", "httpx", "redis")
+
+
+def described() -> dict[str, str]:
+    """What belongs beside every figure."""
+    cpu = next(
+        (line.partition(":")[2].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")),
+        platform.machine(),
+    )
+    memory = next(int(line.split()[1]) for line in _lines("/proc/meminfo") if line.startswith("MemTotal"))
+    server = _said(any_redis_binary() or "redis-server", "--version")
+    system = f"{platform.system()} {platform.release()}"
+    return {
+        "date": time.strftime("%Y-%m-%d"),
+        "machine": f"{os.cpu_count()} cores, {cpu}, {memory / 2**20:.0f} GB, {system}",
+        "python": platform.python_version(),
+        "redis": server.partition("v=")[2].partition(" ")[0] or server,
+        "ours": ", ".join(f"{name} {version(name)}" for name in OURS),
+        "rivals": ", ".join(f"{name} {known}" for name, known in _rivals().items()),
+    }
+
+
+def idle(seconds: float = 2.0) -> float:
+    """The share of the machine's time that nobody used, over the next seconds."""
+
+    def times() -> list[int]:
+        return [int(word) for word in _lines("/proc/stat")[0].split()[1:9]]
+
+    before = times()
+    time.sleep(seconds)
+    passed = [now - then for now, then in zip(times(), before, strict=True)]
+    return (passed[3] + passed[4]) / max(1, sum(passed))
+
+
+def _rivals() -> dict[str, str]:
+    program = (
+        f"import json, importlib.metadata as m; print(json.dumps({{n: m.version(n) for n in {THEIRS}}}))"
+    )
+    found: dict[str, str] = json.loads(_said(str(RIVAL_PYTHON), "-c", program))
+    return found
+
+
+def _lines(path: str) -> list[str]:
+    return Path(path).read_text(encoding="utf-8").splitlines()
+
+
+def _said(*command: str) -> str:
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=30).stdout.strip()

@@ -1,0 +1,94 @@
+"""What is measured, and with what load: `rows(quick=…)`. A row is one run of one contender."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Final
+
+from tests.benchmarks import clients, jobs, streams
+from tests.benchmarks.contenders import CONTENDERS, RIVAL_WORKERS
+from tests.benchmarks.stage import Load
+
+OURS: Final = ("palaver", "floor")
+RIVALS: Final = tuple(rival.name for rival in RIVAL_WORKERS)
+ALL: Final = (*OURS, *RIVALS)
+
+STEADY_10 = "1,000 streams x 10/s"
+STEADY_20 = "1,000 streams x 20/s"
+SIDE_BY_SIDE = "200 streams x 20/s"
+FEW, MANY = "200 streams x 10/s", "2,000 streams x 10/s"
+UNPACED = "100 streams, unpaced"
+LATENCY = "latency, 100 streams x 20/s"
+SHORT = "short jobs"
+FIRST = "first chunk"
+SUBMIT = "submit"
+READER = "reader, 1,000 sessions"
+SESSION = "a long session"
+IMPORT = "import"
+PROVIDER = "the provider alone, 100 streams, unpaced"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One measurement: of what, of whom, and how."""
+
+    scenario: str
+    contender: str
+    run: Callable[[], streams.Figures]
+
+
+def rows(*, quick: bool = False) -> list[Row]:
+    """Everything in its order: contenders of one scenario follow each other, and rounds repeat the whole."""
+    return list(_quick() if quick else _full())
+
+
+def _full() -> Iterator[Row]:
+    yield from _paced(STEADY_10, Load(streams=1000, chunks=600, rate=10), OURS)
+    yield from _paced(STEADY_20, Load(streams=1000, chunks=600, rate=20), OURS)
+    yield from _paced(SIDE_BY_SIDE, Load(streams=200, chunks=600, rate=20), ALL)
+    yield from _paced(FEW, Load(streams=200, chunks=300, rate=10), ("palaver",))
+    yield from _paced(MANY, Load(streams=2000, chunks=300, rate=10), ("palaver",))
+    yield from _unpaced(ours=10_000, rivals=500)
+    yield from _latency(Load(streams=100, chunks=300, rate=20, stamped=True), ALL)
+    for name, count in (("palaver", 3000), *((rival, 1500) for rival in RIVALS)):
+        yield Row(SHORT, name, partial(jobs.short, CONTENDERS[name], count))
+    yield from _ours(probes=200, jobs_in_session=10_000, cost_jobs=100, submits=(3000, 20_000), events=200)
+
+
+def _quick() -> Iterator[Row]:
+    yield from _paced(SIDE_BY_SIDE, Load(streams=200, chunks=160, rate=20), (*OURS, "arq"))
+    yield from _unpaced(ours=2000, rivals=100, whom=(*OURS, "arq"))
+    yield from _latency(Load(streams=100, chunks=100, rate=20, stamped=True), ("palaver",))
+    yield Row(SHORT, "palaver", partial(jobs.short, CONTENDERS["palaver"], 600))
+    yield from _ours(probes=50, jobs_in_session=500, cost_jobs=30, submits=(1000, 4000), events=50)
+
+
+def _paced(scenario: str, load: Load, whom: tuple[str, ...]) -> Iterator[Row]:
+    for name in whom:
+        yield Row(scenario, name, partial(streams.paced, CONTENDERS[name], load))
+
+
+def _latency(load: Load, whom: tuple[str, ...]) -> Iterator[Row]:
+    for name in whom:
+        yield Row(LATENCY, name, partial(streams.latency, CONTENDERS[name], load))
+
+
+def _unpaced(*, ours: int, rivals: int, whom: tuple[str, ...] = ALL) -> Iterator[Row]:
+    """Rivals get fewer chunks: what is compared is chunks a second, and theirs would take minutes."""
+    for name in whom:
+        load = Load(streams=100, chunks=ours if name in OURS else rivals)
+        yield Row(UNPACED, name, partial(streams.unpaced, CONTENDERS[name], load))
+    yield Row(PROVIDER, "drain", partial(streams.capacity, Load(streams=100, chunks=ours)))
+
+
+def _ours(
+    *, probes: int, jobs_in_session: int, cost_jobs: int, submits: tuple[int, int], events: int
+) -> Iterator[Row]:
+    yield Row(SHORT, "no-op on our pool", partial(jobs.nothing, submits[0]))
+    yield Row(FIRST, "palaver", partial(jobs.first_chunk, probes))
+    yield Row(SUBMIT, "palaver", partial(clients.submitting, *submits))
+    yield Row(READER, "palaver", partial(clients.reading, 1000, events))
+    yield Row(SESSION, "palaver", partial(jobs.session_growth, jobs_in_session, cost_jobs))
+    yield Row(IMPORT, "palaver", clients.importing)

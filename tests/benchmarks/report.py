@@ -1,0 +1,171 @@
+"""The tables of RESULTS.md: every target with what was measured, and all contenders side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Final
+
+from tests.benchmarks import plan
+from tests.benchmarks.results import Results
+
+BELOW: Final = "<!-- what stands below this line is kept by `make bench` -->\n"
+"""The profiles and what bounds a target are written by hand."""
+
+PALAVER, FLOOR = "palaver", "floor"
+
+
+@dataclass(frozen=True)
+class Target:
+    """One line of the table: `bound` is a ceiling, or with `least` the smallest figure that is enough."""
+
+    what: str
+    bound: float
+    value: float | None
+    spread: str = ""
+    unit: str = ""
+    least: bool = False
+
+    @property
+    def met(self) -> bool:
+        assert self.value is not None
+        return self.value >= self.bound if self.least else self.value <= self.bound
+
+    def row(self) -> str:
+        sign = "≥" if self.least else "≤"
+        value = f"{_number(self.value)} {self.unit}".strip()
+        wanted = f"{sign} {_number(self.bound)} {self.unit}".strip()
+        return f"| {self.what} | {wanted} | {value}{self.spread} | {'yes' if self.met else '**no**'} |"
+
+
+def targets(results: Results) -> Iterator[Target]:
+    """The lines whose figures were measured."""
+    return (target for target in _targets(results) if target.value is not None)
+
+
+def _targets(results: Results) -> Iterator[Target]:
+    def single(
+        what: str, bound: float, scenario: str, figure: str, unit: str, *, least: bool = False
+    ) -> Target:
+        values = results.values(scenario, PALAVER, figure)
+        spread = f" ({_number(min(values))}-{_number(max(values))})" if len(values) > 1 else ""
+        value = results.median(scenario, PALAVER, figure)
+        return Target(what, bound, value, spread, unit, least)
+
+    for steady in (plan.STEADY_10, plan.STEADY_20, plan.SIDE_BY_SIDE):
+        floor = results.median(steady, FLOOR, "cpu_us") or 0.0
+        yield single(f"CPU of the worker per chunk, {steady}", floor * 1.6, steady, "cpu_us", "µs")
+        ratio = results.ratio("cpu_us", (steady, PALAVER), (steady, FLOOR))
+        yield Target(f"… times the floor's {_number(floor)} µs", 1.6, ratio)
+        for rival in ("arq", "taskiq"):
+            theirs = (plan.SIDE_BY_SIDE, rival)
+            part = results.ratio("cpu_us", (steady, PALAVER), theirs)
+            told = _number(results.median(*theirs, "cpu_us"))
+            yield Target(f"… times {rival}'s {told} µs at {plan.SIDE_BY_SIDE}", 0.2, part)
+    rate = "chunks_a_second"
+    yield single("chunks a second, 100 streams, unpaced", 80_000, plan.UNPACED, rate, "/s", least=True)
+    best = max(plan.RIVALS, key=lambda rival: results.median(plan.UNPACED, rival, rate) or 0)
+    ratio = results.ratio(rate, (plan.UNPACED, PALAVER), (plan.UNPACED, best))
+    yield Target(f"… times those of the best rival ({best})", 8, ratio, least=True)
+    yield single("added latency, p50", 2, plan.LATENCY, "p50_ms", "ms")
+    yield single("added latency, p99", 15, plan.LATENCY, "p99_ms", "ms")
+    yield single("`submit` to the provider being asked, idle, p50", 4, plan.FIRST, "asked_p50_ms", "ms")
+    yield single("… to the first chunk at a reader, p50", 6, plan.FIRST, "read_p50_ms", "ms")
+    yield single("short jobs a second, one worker", 1000, plan.SHORT, "jobs_a_second", "/s", least=True)
+    yield single("`submit`, one by one", 2500, plan.SUBMIT, "one_a_second", "/s", least=True)
+    yield single("`submit_many`", 10_000, plan.SUBMIT, "many_a_second", "/s", least=True)
+    yield single("memory of a live stream", 40, plan.STEADY_10, "memory_kb", "KB")
+    yield single("reader, 1,000 sessions", 50_000, plan.READER, "events_a_second", "/s", least=True)
+    growth = results.ratio("cpu_us", (plan.MANY, PALAVER), (plan.FEW, PALAVER))
+    yield Target("CPU per chunk at 2,000 streams, times that at 200", 1.2, growth)
+    yield single("a job behind 10,000 in its session, times the first's CPU", 1.1, plan.SESSION, "ratio", "")
+    yield single("`from palaver.producer import Client`", 150, plan.IMPORT, "wall_ms", "ms")
+    yield single("heavy modules that it loads", 0, plan.IMPORT, "heavy", "")
+
+
+def side_by_side(results: Results) -> str:
+    """All contenders in the scenarios that they share."""
+    columns = (
+        ("CPU a chunk, 200 x 20/s", plan.SIDE_BY_SIDE, "cpu_us", "µs"),
+        ("of Redis", plan.SIDE_BY_SIDE, "redis_cpu_us", "µs"),
+        ("memory a stream", plan.SIDE_BY_SIDE, "memory_kb", "KB"),
+        ("unpaced", plan.UNPACED, "chunks_a_second", "/s"),
+        ("latency p50", plan.LATENCY, "p50_ms", "ms"),
+        ("p99", plan.LATENCY, "p99_ms", "ms"),
+        ("short jobs", plan.SHORT, "jobs_a_second", "/s"),
+        ("CPU a job", plan.SHORT, "cpu_ms", "ms"),
+    )
+    lines = ["| | " + " | ".join(f"{name}, {unit}" for name, *_, unit in columns) + " |"]
+    lines.append("|---" * (len(columns) + 1) + "|")
+    for who in (*plan.ALL, "no-op on our pool"):
+        cells = [_number(results.median(scenario, who, figure)) for _, scenario, figure, _ in columns]
+        if any(cells):
+            lines.append(f"| {who} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def everything(results: Results) -> str:
+    """Each scenario's medians, the smallest and the largest run."""
+    lines = ["| scenario | who | figure | median | smallest | largest | runs |", "|---" * 7 + "|"]
+    for scenario, contenders in results.runs.items():
+        for who, runs in contenders.items():
+            for figure in runs[0]:
+                values = results.values(scenario, who, figure)
+                told = [_number(number) for number in (median(values), min(values), max(values))]
+                lines.append(f"| {scenario} | {who} | {figure} | {' | '.join(told)} | {len(values)} |")
+    return "\n".join(lines)
+
+
+def page(results: Results) -> str:
+    """RESULTS.md as far as it is measured."""
+    machine = "\n".join(f"- {name}: {value}" for name, value in results.machine.items())
+    quiet = ", ".join(f"{share:.0%}" for share in results.idle)
+    rows = "\n".join(target.row() for target in targets(results))
+    rounds = len(results.idle)
+    return f"""# Results of `make bench`
+
+Written by the command; medians of {rounds} alternating rounds, in brackets the smallest and the largest,
+ratios of runs of the same round. Worker, Redis, provider and readers are processes of their own and share the
+machine.
+
+{machine}
+- idle before each round: {quiet}
+
+## Targets
+
+| what | target | measured | met |
+|---|---|---|---|
+{rows}
+
+## Side by side
+
+The same job for everybody: streams of the same provider, each delta published to Redis. The rivals are the
+usual hand-written worker (httpx lines, one awaited `PUBLISH` a chunk): nothing of theirs is kept for a reader
+that comes later, numbered, fenced, or taken over by another worker. The floor is the bare loop that does
+Palaver's append and nothing else.
+
+![plot](results.png)
+
+{side_by_side(results)}
+
+## All figures
+
+{everything(results)}
+
+"""
+
+
+def write(results: Results, path: Path) -> None:
+    """Write the page; what was written by hand below it stays."""
+    old = path.read_text(encoding="utf-8") if path.exists() else ""
+    path.write_text(page(results) + BELOW + old.partition(BELOW)[2], encoding="utf-8")
+
+
+def _number(value: float | None) -> str:
+    if value is None:
+        return ""
+    if abs(value) >= 100 or value == int(value):
+        return f"{value:,.0f}"
+    return f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"

@@ -1,0 +1,122 @@
+"""What every measurement stands on: a Redis, a provider, a worker, each in a process of its own.
+
+CPU and memory are read from /proc, so this needs Linux.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.request import urlopen
+
+from tests.processes import Processes, Running
+from tests.servers import RedisServer, any_redis_binary, start_redis
+
+TICKS = os.sysconf("SC_CLK_TCK")
+PAGE = os.sysconf("SC_PAGE_SIZE")
+PATIENCE_SECONDS = 60
+
+
+class Stuck(Exception):
+    """A worker does not do what it was given."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Load:
+    """So many streams at once, each of so many chunks, so many a second (0: as fast as they are read)."""
+
+    streams: int
+    chunks: int
+    rate: float = 0
+    stamped: bool = False
+    slots: int = 0  # of the worker; 0: one for each stream
+
+    @property
+    def room(self) -> int:
+        """How many jobs the worker takes at once."""
+        return self.slots or self.streams
+
+    @property
+    def total(self) -> int:
+        return self.streams * self.chunks
+
+    @property
+    def question(self) -> str:
+        """What the provider is asked."""
+        return json.dumps({"n": self.chunks, "rate": self.rate, "stamped": self.stamped})
+
+
+@dataclass(frozen=True)
+class Stage:
+    """The servers of one measurement."""
+
+    processes: Processes
+    redis: RedisServer
+    provider: Running
+    provider_port: int
+
+    @property
+    def provider_url(self) -> str:
+        return f"http://127.0.0.1:{self.provider_port}/v1"
+
+    def provided(self) -> dict[str, Any]:
+        """What the provider has written so far: begun, live, ended, written, late."""
+        with urlopen(f"http://127.0.0.1:{self.provider_port}/_stats", timeout=60) as response:
+            document: dict[str, Any] = json.load(response)
+            return document
+
+    def until(self, done: Callable[[dict[str, Any]], bool], *, every: float = 0.1) -> dict[str, Any]:
+        """What the provider has written, as soon as it is enough."""
+        provided, since = self.provided(), time.monotonic()
+        while not done(provided):
+            time.sleep(every)
+            before, provided = provided, self.provided()
+            if provided != before:
+                since = time.monotonic()
+            elif time.monotonic() - since > PATIENCE_SECONDS:
+                raise Stuck(f"nothing more happens: {provided}")
+        return provided
+
+
+@contextmanager
+def stage() -> Iterator[Stage]:
+    """Fresh servers, ended with everything that was started beside them."""
+    binary = any_redis_binary()
+    if binary is None:
+        raise SystemExit("there is no Redis server on this machine")
+    with tempfile.TemporaryDirectory() as folder, Processes(Path(folder)) as processes:
+        redis = start_redis(processes, binary)
+        provider = processes.python("-m", "tests.benchmarks.provider", name="provider")
+        yield Stage(processes, redis, provider, int(provider.wait_for(r"^(\d+)$")[1]))
+
+
+def cpu_seconds(leader: int) -> float:
+    """User and system time of a process and of all in its group."""
+    total = 0
+    for fields in _group(leader):
+        total += sum(int(field) for field in fields[11:15])
+    return total / TICKS
+
+
+def memory_kb(leader: int) -> int:
+    """Resident memory of a process and of all in its group."""
+    return sum(int(fields[21]) * PAGE for fields in _group(leader)) // 1024
+
+
+def _group(leader: int) -> Iterator[list[str]]:
+    """The fields of /proc/PID/stat after the name, of each process that `Processes` has started together."""
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                fields = (entry / "stat").read_text().rpartition(")")[2].split()
+            except (FileNotFoundError, ProcessLookupError):
+                continue
+            if int(fields[2]) == leader:
+                yield fields
