@@ -127,7 +127,6 @@ def test_what_else_a_client_does_and_hears_no_reply(
     refused = new_job_id()
     cut("refuse", lambda: ledger.refuse("refused", refused, wrong))
     (overdue,) = stand.submit(1, deadline=1)
-    time.sleep(1.1)
     with pytest.raises(JobExpiredError):
         cut("expire", lambda: client.job(overdue.id).result(timeout=10))
     assert cut("messages", lambda: ledger.messages(overdue.session)) == []

@@ -1,7 +1,7 @@
 """A worker that is killed at an exact point: a proxy holds it there, and SIGKILL ends it."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -13,11 +13,14 @@ pytestmark = [pytest.mark.redis, pytest.mark.worker, pytest.mark.xdist_group("fa
 
 
 class Point(NamedTuple):
-    """Where: a script or command, its reply or itself, and which of that name."""
+    """Where: a script or command, its reply or itself, and which of that name; and who wrote the job that was
+    under way.
+    """
 
     name: str
     reply: bool = True
     where: Callable[[list[bytes]], bool] = lambda words: True
+    wrote: tuple[int, ...] = (1,)  # attempts
 
 
 def _acknowledges(words: list[bytes]) -> bool:
@@ -31,15 +34,16 @@ def _is_message(words: list[bytes]) -> bool:
 POINTS = {
     "after it took the message": Point("BRPOP"),
     "before its claim": Point("claim", reply=False),
-    "after its claim": Point("claim"),
-    "before an append": Point("append", reply=False),
-    "in the middle of an append": Point("append"),
-    "before its finish": Point("finish", reply=False),
+    "after its claim": Point("claim", wrote=(2,)),
+    "before an append": Point("append", reply=False, wrote=(2,)),
+    "in the middle of an append": Point("append", wrote=(1, 2)),
+    "before its finish": Point("finish", reply=False, wrote=(1, 2)),
     "after its finish": Point("finish"),
     "before it acknowledges": Point("ZREM", reply=False, where=_acknowledges),
     "before the next turn's message": Point("LPUSH", reply=False, where=_is_message),
 }
 QUICK = "before the next turn's message"
+LOOK = {"type": "function", "function": {"name": "look", "parameters": {"type": "object"}}}
 
 
 @pytest.mark.parametrize(
@@ -60,6 +64,7 @@ def test_a_worker_dies_at(stand: Stand, point: Point) -> None:
     books = stand.settle(jobs)
     ends = [books.events[job.id][-1]["seq"] for job in jobs]
     assert ends == sorted(ends)
+    assert books.attempts(jobs[0]) == list(point.wrote)
 
 
 @pytest.mark.long
@@ -67,3 +72,21 @@ def test_a_client_dies_before_its_message(stand: Stand) -> None:
     stored = stand.ledger.submit(ChatJob(messages='{"n": 3}', model="prefix/m"))
     stand.workers(1)
     stand.settle([Job(stand.client.job(stored.job_id), " w0 w1 w2")])
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("tools", [[LOOK], []], ids=["declared", "undeclared"])
+def test_a_tool_call_that_readers_know_is_not_repeated(stand: Stand, tools: list[Any]) -> None:
+    """Such an answer begins anew, though its profile goes on from a text: no text goes on from a call."""
+    script = {"tool_calls": [{"id": "c1", "name": "look", "arguments": {"at": "it"}}]}
+    with Proxy(stand.redis.port) as proxy:
+        (victim,) = stand.workers(1, env={"PALAVER_REDIS_URL": proxy.url})
+        trap = proxy.hold("finish", reply=False)
+        (job,) = stand.submit(1, words=10, script=script, tools=tools)
+        trap.wait()
+        stand.kill(victim)
+    stand.workers(1)
+    books = stand.settle([job])
+    assert [event["attempt"] for event in books.of(job, "tool_call")] == [1, 2]
+    assert books.offsets(job) == [0, 0]
+    assert len(job.handle.result(timeout=5).tool_calls) == 1
