@@ -13,7 +13,7 @@ from palaver.producer import Client
 from palaver.shared.errors import ErrorInfo, JobExpiredError, ValidationError
 from palaver.shared.ids import new_job_id
 from palaver.shared.jobs import Status
-from palaver.shared.ledger import SyncLedger
+from palaver.shared.ledger import SyncLedger, script_names
 from tests.faults.proxy import Proxy
 from tests.faults.stand import Job, Stand, until
 
@@ -23,6 +23,7 @@ WORKERS_OWN = (
     "claim",
     "append",
     "renew",
+    "save_round",
     "note_failures",
     "finish",
     "bury",
@@ -32,6 +33,11 @@ WORKERS_OWN = (
     "settle",
 )
 """`release` comes at its end."""
+CLIENTS_OWN = ("announced", "watch", "submit", "snapshot")
+"""`index` only for jobs that have a time."""
+COMMANDS = ("SET", "LPUSH", "SUBSCRIBE", "XRANGE")
+SELDOM = {"refuse", "expire", "messages", "announced", "sweep", "look", "settle"}
+"""Of clients too, and of whoever else sweeps; beside `cancel`."""
 
 
 @pytest.fixture
@@ -58,8 +64,13 @@ def mixed(stand: Stand, name: str) -> tuple[list[Job], list[Job]]:
     once = {"fail": {"kind": "status", "status": 500, "times": 1}, "key": name}
     good = stand.submit(3, words=24, rate=20, session_id=f"line-{name}", history=[])
     good += stand.submit(1, words=10, script=once)
+    good += stand.submit(1, words=10, script={"tool_calls": [{"id": "c1", "name": "look"}]})
     good += stand.submit(1, words=5, run_at=time.time() + 1)
     return good, stand.submit(1, script={"fail": {"kind": "status", "status": 400}})
+
+
+def test_no_script_is_left_out() -> None:
+    assert set(script_names()) == {*WORKERS_OWN, "release", *CLIENTS_OWN, "index", *SELDOM, "cancel"}
 
 
 @pytest.mark.long
@@ -86,7 +97,7 @@ def test_a_worker_that_hears_no_reply(stand: Stand, proxy: Proxy) -> None:
 @pytest.mark.long
 def test_a_client_that_hears_no_reply(stand: Stand, proxy: Proxy, client: Client) -> None:
     stand.workers(1)
-    for name in ("announced", "SET", "watch", "submit", "LPUSH", "SUBSCRIBE", "XRANGE", "snapshot"):
+    for name in (*CLIENTS_OWN, *COMMANDS):
         trap = proxy.cut(name)
         handle = client.submit('{"n": 20, "rate": 20}', model="prefix/m")
         text = "".join(chunk.delta for chunk in handle)
@@ -117,8 +128,11 @@ def test_a_canceller_that_hears_no_reply(stand: Stand, proxy: Proxy, client: Cli
 def test_what_else_a_client_does_and_hears_no_reply(
     stand: Stand, proxy: Proxy, ledger: SyncLedger, client: Client
 ) -> None:
+    names = set()
+
     def cut(name: str, work: Callable[[], object]) -> object:
         trap = proxy.cut(name)
+        names.add(name)
         done = work()
         trap.wait(0.1)
         return done
@@ -134,7 +148,9 @@ def test_what_else_a_client_does_and_hears_no_reply(
     lost = stand.submit(1, run_at=time.time() + 0.2)
     for name in ("sweep", "look", "settle"):
         trap = proxy.cut(name)
+        names.add(name)
         until(lambda trap=trap: ledger.sweep(period=0.05).looked < 0 or trap.caught, f"no {name}")  # type: ignore[misc]
+    assert names == SELDOM
     stand.workers(1)
     stand.settle(lost)
     stand.settle([Job(client.job(refused), "")], status=Status.FAILED)

@@ -1,7 +1,7 @@
 """A worker that is killed at an exact point: a proxy holds it there, and SIGKILL ends it."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pytest
 
@@ -75,18 +75,21 @@ def test_a_client_dies_before_its_message(stand: Stand) -> None:
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("tools", [[LOOK], []], ids=["declared", "undeclared"])
-def test_a_tool_call_that_readers_know_is_not_repeated(stand: Stand, tools: list[Any]) -> None:
-    """Such an answer begins anew, though its profile goes on from a text: no text goes on from a call."""
+@pytest.mark.parametrize(
+    ("name", "reply", "teller"),
+    [("save_round", False, 2), ("save_round", True, 1), ("finish", False, 1)],
+    ids=["before it is told", "when it was told", "before the job's end"],
+)
+def test_a_tool_call_is_told_once(stand: Stand, name: str, reply: bool, teller: int) -> None:
     script = {"tool_calls": [{"id": "c1", "name": "look", "arguments": {"at": "it"}}]}
     with Proxy(stand.redis.port) as proxy:
         (victim,) = stand.workers(1, env={"PALAVER_REDIS_URL": proxy.url})
-        trap = proxy.hold("finish", reply=False)
-        (job,) = stand.submit(1, words=10, script=script, tools=tools)
+        trap = proxy.hold(name, reply=reply)
+        (job,) = stand.submit(1, words=10, script=script, tools=[LOOK])
         trap.wait()
         stand.kill(victim)
     stand.workers(1)
     books = stand.settle([job])
-    assert [event["attempt"] for event in books.of(job, "tool_call")] == [1, 2]
-    assert books.offsets(job) == [0, 0]
-    assert len(job.handle.result(timeout=5).tool_calls) == 1
+    assert [event["attempt"] for event in books.of(job, "tool_call")] == [teller]
+    assert [call.id for call in job.handle.result(timeout=5).tool_calls] == ["c1"]
+    assert stand.provider.stats()["requests"] == teller
