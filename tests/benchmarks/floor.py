@@ -23,9 +23,9 @@ import orjson
 import uvloop
 from httpx_aiohttp import AiohttpTransport
 
+from palaver.shared.ids import new_token
 from palaver.shared.jobs import ChatJob
 from palaver.shared.ledger import AsyncLedger, load, operations
-from palaver.shared.names import new_token
 from palaver.shared.settings import Settings
 
 LEASE_SECONDS = 3600

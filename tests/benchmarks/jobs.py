@@ -7,9 +7,9 @@ import time
 from statistics import median
 
 from palaver.producer import AsyncClient, Client
+from palaver.shared.ids import new_token
 from palaver.shared.jobs import ChatJob, Status
 from palaver.shared.ledger import AsyncLedger, operations
-from palaver.shared.names import new_token
 from palaver.shared.settings import Settings
 from tests.benchmarks.contenders import Enter, Palaver
 from tests.benchmarks.noop import Nothing
