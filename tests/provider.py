@@ -1,4 +1,5 @@
-"""A model server for tests, in a process of its own: OpenAI-compatible and Ollama-compatible, on 127.0.0.1.
+"""A model server for tests, in a process of its own, on 127.0.0.1; it speaks OpenAI's dialect, Ollama's and
+Anthropic's.
 
     python tests/provider.py [PORT]        prints its port, serves until it is killed
 
@@ -16,8 +17,8 @@ What it answers is a JSON object in the last user message that is one (any other
     reset · idle · garbage · error (an error object inside the 200)
 
 GET /_stats: requests, open, max_open, connections, closed_by_client. GET /_last: path, headers, body of
-the last request. GET /v1/models, /api/tags. Requests in absolute form (from a client that takes this for
-its proxy) work too.
+the last request. GET /v1/models, /v1/models/NAME, /api/tags; POST /api/show. Requests in absolute form
+(from a client that takes this for its proxy) work too.
 """
 
 import asyncio
@@ -65,6 +66,9 @@ class OpenAI:
 
     def event(self, document: Document) -> bytes:
         return b"data: " + json.dumps(document).encode() + self.end * 2
+
+    def start(self, usage: Document | None) -> bytes:
+        return b""
 
     def chunk(self, delta: Document, finish: str | None = None, **more: Any) -> bytes:
         choice = {"index": 0, "delta": delta, "finish_reason": finish}
@@ -116,6 +120,9 @@ class Ollama:
     def __init__(self, model: str, newline: str) -> None:
         self.model = model
 
+    def start(self, usage: Document | None) -> bytes:
+        return b""
+
     def line(self, message: Document, **more: Any) -> bytes:
         return (
             json.dumps(
@@ -157,6 +164,83 @@ class Ollama:
         if not usage:
             return {}
         return {"prompt_eval_count": usage["prompt_tokens"], "eval_count": usage["completion_tokens"]}
+
+
+class Anthropic:
+    """/v1/messages."""
+
+    content_type = "text/event-stream"
+    streams_unasked = False
+
+    def __init__(self, model: str, newline: str) -> None:
+        self.model = model
+        self.end = newline.encode()
+        self.block = ""  # the kind of the block that is open
+        self.index = -1
+
+    def event(self, kind: str, **fields: Any) -> bytes:
+        data = json.dumps({"type": kind, **fields}).encode()
+        return b"event: " + kind.encode() + self.end + b"data: " + data + self.end * 2
+
+    def start(self, usage: Document | None) -> bytes:
+        counts = {"input_tokens": usage["prompt_tokens"], "output_tokens": 1} if usage else None
+        message: Document = {"id": "msg", "model": self.model, "content": [], "usage": counts}
+        return self.event("message_start", message=message) + self.event("ping")
+
+    def close(self) -> bytes:
+        signed = self.delta("signature_delta", signature="c2ln") if self.block == "thinking" else b""
+        return signed + (self.event("content_block_stop", index=self.index) if self.block else b"")
+
+    def begin(self, kind: str, **fields: Any) -> bytes:
+        """A block of this kind, unless it is open."""
+        if kind == self.block and kind != "tool_use":
+            return b""
+        closed = self.close()
+        self.block, self.index = kind, self.index + 1
+        return closed + self.event(
+            "content_block_start", index=self.index, content_block={"type": kind, **fields}
+        )
+
+    def delta(self, kind: str, **more: Any) -> bytes:
+        delta = {"type": kind, **more}
+        return self.event("content_block_delta", index=self.index, delta=delta)
+
+    def text(self, delta: str, **more: Any) -> bytes:
+        return self.begin("text", text="") + self.delta("text_delta", text=delta, **more)
+
+    def reasoning(self, delta: str) -> bytes:
+        begun = self.begin("thinking", thinking="", signature="")
+        return begun + self.delta("thinking_delta", thinking=delta)
+
+    def tool_call(self, index: int, call: Document) -> list[bytes]:
+        begun = self.begin("tool_use", id=call.get("id", f"c{index}"), name=call["name"], input={})
+        arguments = json.dumps(call.get("arguments", {}))
+        pieces = ["", arguments[:3], arguments[3:]]
+        return [begun] + [self.delta("input_json_delta", partial_json=piece) for piece in pieces]
+
+    def ending(self, finish: str | None, usage: Document | None, done: bool) -> list[bytes]:
+        if finish is None:
+            return [self.close()]
+        counts = {"output_tokens": usage["completion_tokens"]} if usage else {}
+        last = self.event("message_delta", delta={"stop_reason": self.reason(finish)}, usage=counts)
+        return [self.close(), last] + ([self.event("message_stop")] if done else [])
+
+    def reason(self, finish: str) -> str:
+        return {"stop": "end_turn", "length": "max_tokens", "tool_calls": "tool_use"}.get(finish, finish)
+
+    def error(self, message: str, status: int) -> bytes:
+        return self.event("error", error={"type": "overloaded_error", "message": message})
+
+    def body(self, text: str, spec: Document, usage: Document | None) -> Document:
+        names = {"prompt_tokens": "input_tokens", "completion_tokens": "output_tokens"}
+        counts = {name: usage[key] for key, name in names.items()} if usage else None
+        content = [{"type": "text", "text": text}]
+        message = {"type": "message", "model": self.model, "content": content, "stop_reason": "end_turn"}
+        return {**message, "usage": counts}
+
+
+DIALECTS = {"/api/chat": Ollama, "/v1/messages": Anthropic}
+"""By the end of the path; any other is OpenAI's."""
 
 
 class Response:
@@ -213,8 +297,8 @@ class Connection:
         path = urlsplit(target).path
         length = re.search(rb"\r\ncontent-length: *(\d+)", head, re.IGNORECASE)
         body = await self.reader.readexactly(int(length[1])) if length else b""
-        if method == "GET":
-            self.plain(200, self.look(path))
+        if method == "GET" or path == "/api/show":
+            self.look(path, json.loads(body or b"{}").get("model", path.rpartition("/")[2]))
             return
         lines = head.decode("latin-1").split("\r\n")[1:-2]
         headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
@@ -223,18 +307,23 @@ class Connection:
         self.state.requests += 1
         await self.watched(path, question)
 
-    def look(self, path: str) -> Document:
+    def look(self, path: str, model: str) -> None:
+        """Answer a question that generates nothing; the models are m and n."""
         if path == "/_stats":
-            return self.state.stats()
-        if path == "/_last":
-            return self.state.last
-        if path.startswith("/_writes/"):
-            return {"writes": self.state.writes.get(path.removeprefix("/_writes/"), [])}
-        return {
-            "object": "list",
-            "data": [{"id": "m"}, {"id": "n"}],
-            "models": [{"name": "m"}, {"name": "n"}],
-        }
+            self.plain(200, self.state.stats())
+        elif path == "/_last":
+            self.plain(200, self.state.last)
+        elif path.startswith("/_writes/"):
+            self.plain(200, {"writes": self.state.writes.get(path.removeprefix("/_writes/"), [])})
+        elif path.startswith(("/v1/models/", "/api/show")) and model in ("m", "n"):
+            info = {"general.architecture": "x", "x.context_length": 4096}
+            self.plain(200, {"id": model, "max_input_tokens": 4096, "model_info": info})
+        elif path.startswith(("/v1/models/", "/api/show")):
+            self.plain(404, {"error": {"message": f"model '{model}' not found"}})
+        else:
+            models = [{"name": "m"}, {"name": "n"}]
+            data = [{"id": "m", "context_length": 4096}, {"id": "n"}]
+            self.plain(200, {"object": "list", "data": data, "models": models})
 
     async def watched(self, path: str, question: Document) -> None:
         """Generate, and stop as soon as the client is gone, even in the middle of a pause."""
@@ -256,9 +345,8 @@ class Connection:
 
     async def generate(self, path: str, question: Document) -> None:
         spec = spec_of(question)
-        dialect = (Ollama if path.endswith("/api/chat") else OpenAI)(
-            question.get("model", "m"), spec.get("newline", "\n")
-        )
+        kind: Any = next((kind for end, kind in DIALECTS.items() if path.endswith(end)), OpenAI)
+        dialect = kind(question.get("model", "m"), spec.get("newline", "\n"))
         fail = self.failure(spec)
         await asyncio.sleep(spec.get("start", 0))
         if fail.get("kind") == "status":
@@ -272,6 +360,8 @@ class Connection:
             return
         stamps = self.state.writes.setdefault(spec["key"], []) if "key" in spec else None
         response = Response(self.writer, dialect.content_type, gzipped=bool(spec.get("gzip")), stamps=stamps)
+        if begun := dialect.start(usage):
+            response.write(begun)
         for word in re.findall(r"\s*\S+", spec.get("reasoning", "")):
             response.write(dialect.reasoning(word))
         await self.stream(response, dialect, deltas, spec, fail)

@@ -55,9 +55,9 @@ def text_of(parts: list[Part]) -> str:
     return "".join(part.text for part in parts if isinstance(part, TextDelta))
 
 
-@pytest.fixture(params=["openai", "ollama"])
+@pytest.fixture(params=["openai", "ollama", "anthropic"])
 def kind(request: pytest.FixtureRequest) -> str:
-    """Runs the test over both dialects."""
+    """Runs the test over every dialect."""
     return str(request.param)
 
 
@@ -66,7 +66,7 @@ def talk(kind: str, server: ModelServer, http: HttpClient) -> Callable[..., Talk
     """`talk(**profile fields)`: a provider of the dialect at the model server."""
 
     def make(**fields: Any) -> Talk:
-        url = server.openai_url if kind == "openai" else server.ollama_url
+        url = server.openai_url if kind == "openai" else server.origin
         return Talk(create(Profile(**{"name": "p", "kind": kind, "base_url": url, **fields}), http))
 
     return make

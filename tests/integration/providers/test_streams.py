@@ -1,4 +1,4 @@
-"""Both dialects over real HTTP, from a model server in another process."""
+"""Every dialect over real HTTP, from a model server in another process."""
 
 import asyncio
 import contextlib
@@ -54,7 +54,7 @@ async def test_an_answer_arrives_whole(talk: Talks) -> None:
     parts = await talk().parts({"n": 500, "reasoning": "let me see"})
     assert text_of(parts) == words(500)
     assert "".join(part.text for part in parts if isinstance(part, ReasoningDelta)) == "let me see"
-    assert [part.usage.total_tokens for part in parts if isinstance(part, UsagePart)] == [503]
+    assert [part.usage.total_tokens for part in parts if isinstance(part, UsagePart)][-1] == 503
     assert parts[-1] == FinishPart("stop", "m")
 
 
@@ -63,8 +63,9 @@ async def test_deltas_arrive_while_the_server_still_writes(talk: Talks, server: 
     async with contextlib.aclosing(
         provider.provider.stream(provider.request({"n": 10_000, "rate": 50}))
     ) as stream:
-        first = await anext(stream)
-        assert text_of(first).startswith(" w0")
+        while not (first := text_of(await anext(stream))):
+            pass  # usage may be known before the first word
+        assert first.startswith(" w0")
         assert server.stats()["open"] == 1
 
 
@@ -195,13 +196,15 @@ async def test_connections_are_reused_and_bounded(talk: Talks, server: ModelServ
     assert open_files() - sockets <= 60
 
 
-async def test_keys_headers_and_no_cookies(talk: Talks, server: ModelServer) -> None:
+async def test_keys_headers_and_no_cookies(talk: Talks, server: ModelServer, kind: str) -> None:
     headers = {"X-Team": "blue"}
     provider = talk(api_key="sk-1", headers=headers)
     await provider.parts({"n": 1})
     await provider.parts({"n": 1})
     seen = server.last()["headers"]
-    assert seen["authorization"] == "Bearer sk-1"
+    assert (
+        seen["x-api-key"] if kind == "anthropic" else seen["authorization"].removeprefix("Bearer ")
+    ) == "sk-1"
     assert seen["x-team"] == "blue"
     assert "cookie" not in seen
     assert headers == {"X-Team": "blue"}
@@ -225,9 +228,9 @@ async def test_redirects_are_errors(talk: Talks, server: ModelServer) -> None:
 async def test_proxies(talk: Talks, server: ModelServer, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("http_proxy", "no_proxy", "HTTP_PROXY", "NO_PROXY"):
         monkeypatch.delenv(name, raising=False)
-    direct = {"base_url": "http://models.invalid/v1"}
+    direct = {"base_url": "http://models.invalid"}
     assert text_of(await talk(**direct, proxies={"http": server.origin}).parts({"n": 2})) == words(2)
-    assert server.last()["path"].startswith("http://models.invalid/v1/")
+    assert server.last()["path"].startswith("http://models.invalid/")
     monkeypatch.setenv("http_proxy", server.origin)
     client = HttpClient()
     through = talk(**direct)
@@ -245,6 +248,10 @@ async def test_models_and_health(talk: Talks) -> None:
     healthy = await talk().provider.health()
     assert healthy.ok
     assert healthy.error is None
+    found = await talk().provider.show("m")
+    assert (found.name, found.context_length) == ("m", 4096)
+    with pytest.raises(ModelNotFoundError, match="p has no model 'x/y:z'"):
+        await talk().provider.show("x/y:z")
     sick = await talk(base_url=f"http://127.0.0.1:{free_port()}").provider.health()
     assert not sick.ok
     assert isinstance(sick.error, ConnectionError)

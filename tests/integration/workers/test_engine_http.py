@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from palaver.shared.jobs import Status
+from palaver.shared.jobs import ChatJob, Status
 from tests.integration.workers.conftest import Engine, MakeEngine, text_of
 from tests.model_server import ModelServer, start_model_server
 from tests.processes import Processes
@@ -28,6 +28,7 @@ async def engine(server: ModelServer, make_engine: MakeEngine) -> Engine:
         "openai": {"kind": "openai", "base_url": server.openai_url},
         "prefix": {"kind": "openai", "base_url": server.openai_url, "resume": "prefix"},
         "restart": {"kind": "openai", "base_url": server.openai_url, "resume": "restart"},
+        "claude": {"kind": "anthropic", "base_url": server.origin},
         "nobody": {"kind": "openai", "base_url": "http://127.0.0.1:9/v1"},
     }
     return await make_engine(profiles=profiles, lease_seconds=60, renew_seconds=20)
@@ -98,3 +99,38 @@ async def test_cancel_closes_the_connection_to_the_provider(engine: Engine, serv
     assert (await running).status is Status.CANCELLED
     closed: Callable[[], bool] = lambda: server.stats()["open"] == 0  # noqa: E731
     assert await asyncio.to_thread(eventually, closed)
+
+
+async def test_signed_thinking_goes_back_with_the_results_of_the_calls(
+    engine: Engine, server: ModelServer
+) -> None:
+    call = {"id": "c1", "name": "weather", "arguments": {"city": "Bern"}}
+    fields: dict[str, Any] = {
+        "model": "claude/claude-sonnet-4-5",
+        "tools": [{"name": "weather"}],
+        "reasoning": True,
+        "history": "session",
+    }
+    events = await engine.answer({"n": 0, "reasoning": "let me see", "tool_calls": [call]}, **fields)
+    assert events[-1]["data"]["response"]["tool_calls"] == [call]
+    result = {"role": "tool", "tool_call_id": "c1", "content": "rain"}
+    job = ChatJob(messages=[result], session_id="s1", **fields)
+    await engine.ledger.submit(job)
+    await engine.run(job)
+    asked = server.last()["body"]
+    thinking = {"type": "thinking", "thinking": "let me see", "signature": "c2ln"}
+    assert asked["messages"][1]["content"][0] == thinking
+    assert asked["messages"][1]["content"][1]["type"] == "tool_use"
+
+
+@pytest.mark.parametrize(
+    ("model", "offsets"), [("claude-sonnet-4-5", [0, len(" w0 w1 w2")]), ("claude-opus-5", [0, 0])]
+)
+async def test_a_cut_answer_goes_on_where_the_model_takes_a_prefix(
+    engine: Engine, model: str, offsets: list[int]
+) -> None:
+    script = {"n": 9, "fail": {"kind": "cut", "after": 3, "times": 1}}
+    events = await engine.answer(script, model=f"claude/{model}", max_retries=1)
+    begun = [event["data"]["offset"] for event in events if event["type"] == "stream_start"]
+    assert begun == offsets
+    assert text_of(events) == "".join(f" w{n}" for n in range(9))

@@ -1,4 +1,4 @@
-"""What model servers send, as bytes, and what it means. Hand-made after real servers."""
+"""What servers of the OpenAI dialect send, as bytes, and what it means. Hand-made after real servers."""
 
 import json
 from dataclasses import dataclass
@@ -50,23 +50,13 @@ WEATHER = {"name": "weather", "arguments": '{"city":"Bern"}'}
 EMOJI = "a👩‍🚀语\u2028\u0085\ufeffz"
 
 
-def line(**fields: Any) -> bytes:
-    return json.dumps({"model": "m", "done": False, **fields}, ensure_ascii=False).encode() + b"\n"
-
-
 def _unreadable(event: bytes) -> Recording:
     """An event that carries no readable text, in the middle of a stream that ends as if all were well."""
     data = sse(*HELLO, event, STOP, DONE)
     return Recording(data, "Hello", reason=None, error=MalformedStreamError)
 
 
-def said(text: str, **more: Any) -> bytes:
-    return line(message={"role": "assistant", "content": text, **more})
-
-
-LAST = line(done=True, done_reason="stop", prompt_eval_count=3, eval_count=2, total_duration=9)
-
-RECORDINGS: dict[str, Recording] = {
+OPENAI: dict[str, Recording] = {
     # the frame
     "plain": Recording(sse(*HELLO, STOP, DONE), "Hello"),
     "no space after data:": Recording(sse(*HELLO, STOP, DONE, prefix=b"data:"), "Hello"),
@@ -111,6 +101,19 @@ RECORDINGS: dict[str, Recording] = {
         sse(*HELLO, chunk(finish="content_filter"), DONE), "Hello", reason="content_filter"
     ),
     "nothing said": Recording(sse(chunk(delta={"role": "assistant"}), STOP, DONE)),
+    "the filter's verdict on the prompt first (Azure)": Recording(
+        sse(
+            b'{"choices":[],"id":"","model":"","prompt_filter_results":[{"prompt_index":0}]}',
+            chunk(delta={"role": "assistant", "content": ""}),
+            *HELLO,
+            STOP,
+            DONE,
+        ),
+        "Hello",
+    ),
+    "content null beside a role": Recording(
+        sse(chunk(delta={"role": "assistant", "content": None}), *HELLO, STOP, DONE), "Hello"
+    ),
     # usage
     "usage with empty choices": Recording(
         sse(*HELLO, STOP, json.dumps({"choices": [], "usage": USAGE}).encode(), DONE), "Hello", tokens=5
@@ -366,16 +369,6 @@ RECORDINGS: dict[str, Recording] = {
         error=MalformedStreamError,
         options=(("max_event_bytes", 300),),
     ),
-    # Ollama
-    "ollama: plain": Recording(said("Hel") + said("lo") + LAST, "Hello", tokens=5, kind="ollama"),
-    "ollama: CRLF and blank lines": Recording(
-        (said("Hel") + b"\n" + said("lo") + LAST).replace(b"\n", b"\r\n"), "Hello", tokens=5, kind="ollama"
-    ),
-    "ollama: no last newline": Recording((said("Hello") + LAST).rstrip(), "Hello", tokens=5, kind="ollama"),
-    "ollama: thinking": Recording(
-        said("", thinking="hm") + said("Hello") + LAST, "Hello", "hm", tokens=5, kind="ollama"
-    ),
-    "ollama: raw UTF-8": Recording(said(EMOJI) + LAST, EMOJI, tokens=5, kind="ollama"),
     "half characters in a call and in the model's name": Recording(
         sse(
             b'{"model":"m\\ud83d","choices":[{"index":0,"delta":{"tool_calls":[{"index":0,"id":"c\\ud83d",'
@@ -391,67 +384,5 @@ RECORDINGS: dict[str, Recording] = {
         "Hello",
         reason=None,
         error=MalformedStreamError,
-    ),
-    "ollama: half characters": Recording(
-        b'{"message":{"content":"x\\ud83d"},"done":false}\n{"message":{"content":"\\ude00"},"done":false}\n'
-        + LAST,
-        "x😀",
-        tokens=5,
-        kind="ollama",
-    ),
-    "ollama: length": Recording(
-        said("Hello") + line(done=True, done_reason="length"), "Hello", reason="length", kind="ollama"
-    ),
-    "ollama: no done_reason": Recording(said("Hello") + line(done=True), "Hello", kind="ollama"),
-    "ollama: tool calls": Recording(
-        said(
-            "",
-            tool_calls=[
-                {"function": {"name": "f", "arguments": {"x": 1}}},
-                {"function": {"name": "f", "arguments": {}}},
-            ],
-        )
-        + LAST,
-        reason="tool_calls",
-        calls=(("call_", "f", {"x": 1}), ("call_", "f", {})),
-        tokens=5,
-        kind="ollama",
-    ),
-    "ollama: one body": Recording(
-        line(message={"content": "Hello"}, done=True, done_reason="stop", eval_count=2),
-        "Hello",
-        kind="ollama",
-    ),
-    "ollama: error inside": Recording(
-        said("Hel") + b'{"error":"model runner stopped"}\n',
-        "Hel",
-        reason=None,
-        error=ServerError,
-        kind="ollama",
-    ),
-    "ollama: ends early": Recording(
-        said("Hel"), "Hel", reason=None, error=StreamInterruptedError, kind="ollama"
-    ),
-    "ollama: ends inside a line": Recording(
-        said("Hel") + said("lo")[:20], "Hel", reason=None, error=StreamInterruptedError, kind="ollama"
-    ),
-    "ollama: not JSON": Recording(
-        said("Hel") + b"oops\n", "Hel", reason=None, error=MalformedStreamError, kind="ollama"
-    ),
-    "ollama: a number as content": Recording(
-        said("Hel") + line(message={"content": 5}) + LAST,
-        "Hel",
-        reason=None,
-        error=MalformedStreamError,
-        kind="ollama",
-    ),
-    "ollama: nothing": Recording(b"", reason=None, error=StreamInterruptedError, kind="ollama"),
-    "ollama: a line beyond the bound": Recording(
-        said("Hel") + said("x" * 500) + LAST,
-        "Hel",
-        reason=None,
-        error=MalformedStreamError,
-        options=(("max_event_bytes", 300),),
-        kind="ollama",
     ),
 }

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from palaver.shared.errors import PalaverError
 from palaver.workers.providers import (
     FinishPart,
+    MessagePart,
     Part,
     ReasoningDelta,
     TextDelta,
@@ -18,12 +19,17 @@ from palaver.workers.providers import (
     UsagePart,
     WarningPart,
 )
+from palaver.workers.providers.anthropic_decoder import AnthropicDecoder
 from palaver.workers.providers.decoder_options import DecoderOptions
 from palaver.workers.providers.ollama_decoder import OllamaDecoder
 from palaver.workers.providers.openai_decoder import OpenAIDecoder
-from tests.unit.providers.recordings import DONE, RECORDINGS, STOP, Recording, chunk, sse
+from tests.unit.providers import anthropic_recordings as messages
+from tests.unit.providers.anthropic_recordings import ANTHROPIC
+from tests.unit.providers.ollama_recordings import LAST, OLLAMA, said
+from tests.unit.providers.recordings import DONE, OPENAI, STOP, Recording, chunk, sse
 
-DECODERS: dict[str, Any] = {"openai": OpenAIDecoder, "ollama": OllamaDecoder}
+DECODERS: dict[str, Any] = {"openai": OpenAIDecoder, "ollama": OllamaDecoder, "anthropic": AnthropicDecoder}
+RECORDINGS = OPENAI | OLLAMA | ANTHROPIC
 SMALL = {name: recording for name, recording in RECORDINGS.items() if len(recording.data) < 4000}
 
 
@@ -37,6 +43,7 @@ class Outcome:
     calls: list[tuple[str, str, Any]] = field(default_factory=list)
     tokens: int | None = None
     warnings: list[str] = field(default_factory=list)
+    fields: dict[str, Any] = field(default_factory=dict)
     error: type[PalaverError] | None = None
     message: str = ""
 
@@ -52,6 +59,8 @@ class Outcome:
                     self.calls.append((call_id, name, arguments))
                 case UsagePart(usage):
                     self.tokens = usage.total_tokens
+                case MessagePart(fields):
+                    self.fields |= fields
                 case WarningPart(code):
                     self.warnings.append(code)
                 case FinishPart(reason, model):
@@ -104,31 +113,98 @@ def test_any_splits_give_the_same(name: str, data: st.DataObject) -> None:
     assert decode(recording, reads) == decode(recording, [recording.data])
 
 
-@given(st.lists(st.text(), max_size=12), st.data())
-@settings(max_examples=200, deadline=None)
-def test_any_text_survives(deltas: list[str], data: st.DataObject) -> None:
-    stream = sse(
-        *(chunk(delta) for delta in deltas),
-        STOP,
-        DONE,
-        end=data.draw(st.sampled_from([b"\n", b"\r\n", b"\r"])),
-    )
+def spoken(kind: str, deltas: list[str], end: bytes) -> bytes:
+    """A stream of these texts, in one dialect."""
+    if kind == "ollama":
+        return b"".join(map(said, deltas)) + LAST
+    if kind == "openai":
+        return sse(*map(chunk, deltas), STOP, DONE, end=end)
+    stream = messages.start() + b"".join(map(messages.text, deltas)) + messages.ending()
+    return stream.replace(b"\n", end)
+
+
+@given(
+    st.sampled_from(sorted(DECODERS)),
+    st.lists(st.text(), max_size=12),
+    st.sampled_from([b"\n", b"\r\n", b"\r"]),
+    st.data(),
+)
+@settings(max_examples=300, deadline=None)
+def test_any_text_survives(kind: str, deltas: list[str], end: bytes, data: st.DataObject) -> None:
+    stream = spoken(kind, deltas, end)
     size = data.draw(st.integers(1, max(1, len(stream))))
-    outcome = decode(Recording(stream), [stream[i : i + size] for i in range(0, len(stream), size)])
+    reads = [stream[i : i + size] for i in range(0, len(stream), size)]
+    outcome = decode(Recording(stream, kind=kind), reads)
     assert outcome.text == "".join(deltas)
     assert outcome.reason == "stop"
 
 
-@given(st.binary(max_size=400), st.sampled_from(["openai", "ollama"]), st.integers(1, 50))
+@given(st.binary(max_size=400), st.sampled_from(sorted(DECODERS)), st.integers(1, 50))
 @settings(max_examples=400, deadline=None)
 def test_noise_is_an_error_of_ours_and_nothing_else(noise: bytes, kind: str, size: int) -> None:
     for data in (
         noise,
         b"data: " + noise + b"\n\n",
         b'data: {"choices":[{"delta":{"content":"x"}}]}\n\n' + noise,
+        messages.start() + noise,
     ):
         reads = [data[i : i + size] for i in range(0, len(data), size)]
         assert decode(Recording(data, kind=kind), reads).error is not None
+
+
+def test_signed_thinking_comes_back_with_calls_alone() -> None:
+    thinking = (
+        messages.start()
+        + messages.begin(type="thinking", thinking="", signature="")
+        + messages.thought("let ")
+        + messages.thought("me see")
+        + messages.delta(type="signature_delta", signature="c2ln")
+        + messages.begin(1, type="redacted_thinking", data="Zm9v")
+    )
+    call = messages.begin(2, **messages.TOOL) + messages.arguments("{}", 2)
+    asked = decode(Recording(b"", kind="anthropic"), [thinking + call + messages.ending("tool_use")])
+    assert asked.fields["thinking_blocks"] == [
+        {"type": "thinking", "thinking": "let me see", "signature": "c2ln"},
+        {"type": "redacted_thinking", "data": "Zm9v"},
+    ]
+    assert asked.reasoning == "let me see"
+    told = decode(Recording(b"", kind="anthropic"), [thinking + messages.HELLO + messages.ending()])
+    assert told.fields == {}
+
+
+def test_what_the_prompt_cache_had_is_told_apart() -> None:
+    decoder = AnthropicDecoder(DecoderOptions())
+    stream = messages.start(input_tokens=3, cache_read_input_tokens=40, output_tokens=1)
+    (first,) = (part.usage for part in decoder.feed(stream) if isinstance(part, UsagePart))
+    assert (first.input_tokens, first.output_tokens) == (43, 1)  # a cancelled job has been paid for too
+    parts = decoder.feed(messages.HELLO + messages.ending(output_tokens=7))
+    (last,) = (part.usage for part in parts if isinstance(part, UsagePart))
+    assert (last.input_tokens, last.output_tokens, last.total_tokens) == (43, 7, 50)
+    assert last.details["cache_read_input_tokens"] == 40
+
+
+def test_what_is_not_carried_is_told_once() -> None:
+    outcome = decode(ANTHROPIC["anthropic: content of a later kind"], [messages.WHOLE])
+    assert outcome.warnings == []
+    recording = ANTHROPIC["anthropic: content of a later kind"]
+    assert decode(recording, [recording.data]).warnings == ["content_left_out", "content_left_out"]
+
+
+@given(st.text("\n a", max_size=6), st.text("\n a", max_size=6), st.integers(1, 3))
+def test_white_space_that_could_not_be_sent_is_not_said_twice(end: str, goes_on: str, size: int) -> None:
+    after = end[len(end.rstrip()) :]
+    deltas = [goes_on[i : i + size] for i in range(0, len(goes_on), size)]
+    recording = Recording(
+        messages.start() + b"".join(map(messages.text, deltas)) + messages.ending(),
+        kind="anthropic",
+        options=(("after", after),),
+    )
+    said_again = end.rstrip() + goes_on
+    outcome = decode(recording, [recording.data])
+    if said_again.startswith(end):
+        assert end + outcome.text == said_again
+    else:
+        assert goes_on.endswith(outcome.text)
 
 
 KEYS = [
@@ -144,17 +220,26 @@ KEYS = [
     "arguments",
 ]
 KEYS += ["usage", "error", "model", "finish_reason", "done", "thinking", "x_groq", "code", "total_tokens"]
+KEYS += ["type", "text", "content_block", "partial_json", "signature", "stop_reason", "input", "data"]
+KINDS = [
+    "message_start",
+    "content_block_start",
+    "content_block_delta",
+    "message_delta",
+    "tool_use",
+    "thinking",
+]
 
 json_values = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.sampled_from(KINDS),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(KEYS), inner, max_size=4),
     max_leaves=12,
 )
 
 
-@given(json_values, st.sampled_from(["openai", "ollama"]))
-@settings(max_examples=400, deadline=None)
+@given(json_values, st.sampled_from(sorted(DECODERS)))
+@settings(max_examples=600, deadline=None)
 def test_json_of_any_shape_is_taken_or_refused_but_never_breaks_the_decoder(value: Any, kind: str) -> None:
     text = json.dumps(value).encode()
-    data = (b"data: " + text + b"\n\n") if kind == "openai" else text + b"\n"
+    data = text + b"\n" if kind == "ollama" else b"data: " + text + b"\n\n"
     decode(Recording(data, kind=kind), [data])

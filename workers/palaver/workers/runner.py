@@ -59,7 +59,7 @@ from palaver.workers.generation import (
 from palaver.workers.job_answer import JobAnswer
 from palaver.workers.lease import LeaseKeeper
 from palaver.workers.link import Link
-from palaver.workers.policies import Ask, additions, begin
+from palaver.workers.policies import Ask, Beginning, additions, begin
 from palaver.workers.providers import Provider
 from palaver.workers.publisher import Publisher
 from palaver.workers.stop import HandOver, Park, Stop, asked_to_end, uninterrupted
@@ -232,7 +232,7 @@ class Runner:
         beginning = begin(
             answer.partial,
             resume=provider.profile.resume,
-            continues_prefix=provider.continues_prefix,
+            continues_prefix=provider.takes_prefix(request_for(work, answer.journal, ref.model, Beginning())),
             may_prompt=work.job.complete is not None,
         )
         answer.request(ref, goes_on=bool(beginning.said))

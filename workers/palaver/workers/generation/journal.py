@@ -203,8 +203,9 @@ class Journal:
     def remembered(self, rest: str, *, open_calls: bool) -> list[Message]:
         """The answer as a session remembers it, `rest` being the text after the last entry.
 
-        Continues leave no trace in it, thoughts neither. Calls that have no result are in it only with
-        `open_calls`: providers refuse a conversation in which one stays unanswered.
+        Continues leave no trace in it, and thoughts only before calls, where some providers want them back.
+        Calls that have no result are in it only with `open_calls`: providers refuse a conversation in which
+        one stays unanswered.
         """
         messages: list[Message] = []
         text = ""
@@ -214,7 +215,7 @@ class Journal:
                 continue
             done = {result.id for result in results}
             calls = [call for call in entry.reply.calls if open_calls or call.id in done]
-            messages += _assistant(text, calls)
+            messages += _assistant(text, calls, entry.reply)
             messages += [message for result in results for message in result.messages()]
             text = ""
         return messages + _assistant(text + rest, [])
@@ -227,7 +228,8 @@ class Journal:
                 yield entry, [results[call.id] for call in entry.reply.calls if call.id in results]
 
 
-def _assistant(text: str, calls: list[ToolCall]) -> list[Message]:
+def _assistant(text: str, calls: list[ToolCall], reply: Reply | None = None) -> list[Message]:
     if not text and not calls:
         return []
-    return [Message(role=Role.ASSISTANT, content=text or None, tool_calls=calls or None)]
+    thoughts = {"reasoning": reply.reasoning, **reply.fields} if reply is not None and calls else {}
+    return [Message(role=Role.ASSISTANT, content=text or None, tool_calls=calls or None, **thoughts)]

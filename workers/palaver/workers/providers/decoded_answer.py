@@ -28,7 +28,7 @@ class DecodedAnswer:
     """The state of one answer. Its methods add parts to the list of the read in which they came."""
 
     def __init__(self, options: DecoderOptions) -> None:
-        self.text = DeltaText(think_tags=options.think_tags)
+        self.text = DeltaText(think_tags=options.think_tags, after=options.after)
         self.reasoning = DeltaText()
         self.tools = ToolCallMerger()
         self.begun = False  # something of the answer came

@@ -21,6 +21,7 @@ class DecoderOptions:
     max_event_bytes: int = MAX_EVENT_BYTES
     raw_events: bool = False  # keep each of the provider's events beside its delta
     raw_body: bool = False  # keep an answer that comes as one body
+    after: str = ""  # white space at the end of the prefix that the provider could not be sent
 
     @classmethod
     def of(cls, profile: Profile) -> DecoderOptions:

@@ -20,7 +20,8 @@ from palaver.workers.providers.openai_chunk import (
     lenient_chunk,
 )
 from palaver.workers.providers.parts import MetadataPart, Part, TextDelta, ToolCallPart
-from palaver.workers.providers.sse import ServerEvent, SseDecoder
+from palaver.workers.providers.sse import ServerEvent
+from palaver.workers.providers.stream_or_body import StreamOrBody
 from palaver.workers.providers.text import repaired
 from palaver.workers.providers.tool_calls import ToolCallMerger
 
@@ -63,27 +64,19 @@ ERRORS: Final[dict[str, int]] = {
 }
 """The errors of compatible servers; see `errors.Codes`."""
 
-_BLANK: Final = b"\xef\xbb\xbf \t\r\n"
-
 
 class OpenAIDecoder(AnswerDecoder):
     """See `base.Decoder`."""
 
     def __init__(self, options: DecoderOptions) -> None:
         super().__init__(options)
-        self._sse = SseDecoder(options.max_event_bytes)
-        self._limit = options.max_event_bytes
-        self._peek = True  # only blanks so far, or a whole body: not (yet) a stream
-        self._body: list[bytes] = []  # pieces of a whole body that came instead of a stream
-        self._body_size = 0
+        self._response = StreamOrBody(options.max_event_bytes)
 
     def feed(self, data: bytes) -> list[Part]:
         """See `Decoder.feed`."""
         parts: list[Part] = []
         answer = self._answer
-        if self._peek:
-            data = self._without_body(data)
-        for event in self._sse.feed(data):
+        for event in self._response.feed(data):
             try:
                 chunk = decode_chunk(event.data)
             except (ValueError, RecursionError):
@@ -94,20 +87,19 @@ class OpenAIDecoder(AnswerDecoder):
                 answer.begun = True
             else:
                 self._take(chunk, event, parts)
-        if self._sse.error is not None:
-            self._answer.fail(self._sse.error)
+        if self._response.error is not None:
+            answer.fail(self._response.error)
         return parts
 
     def finish(self) -> list[Part]:
         """See `Decoder.finish`."""
         parts: list[Part] = []
-        if self._body:
-            self._take_body(b"".join(self._body), parts)
-            self._body = []
-        for event in self._sse.finish():
+        for event in self._response.finish():
             self._take_uncommon(event, parts, cut=True)
+        if self._response.body:
+            self._take_body(self._response.body, parts)
         answer = self._answer
-        if not answer.begun and (answer.ended or not (self._peek or self._sse.recognised)):
+        if not answer.begun and (answer.ended or not self._response.recognised):
             self._answer.fail(MalformedStreamError("The provider's answer is not a stream of chat chunks."))
         return parts + answer.finish(FINISH_REASONS)
 
@@ -207,25 +199,6 @@ class OpenAIDecoder(AnswerDecoder):
         if others := [_told(choice) for choice in chunk.choices or () if choice.index]:
             parts.append(MetadataPart({"choices": others}))
         answer.add_body(body, parts)
-
-    def _without_body(self, data: bytes) -> bytes:
-        """The bytes of a stream; those of a JSON body are kept aside until its end."""
-        if self._answer.failure is not None:
-            return b""
-        if not self._body:
-            data = data.lstrip(_BLANK)
-            if data and data[:1] not in b"{[":
-                self._peek = False
-                return data
-        if data:
-            self._body.append(data)
-            self._body_size += len(data)
-        if self._body_size > self._limit:
-            self._answer.fail(
-                MalformedStreamError(f"The provider sent a body of more than {self._limit} bytes.")
-            )
-            self._body = []
-        return b""
 
 
 def _only_text(chunk: Chunk) -> str | None:

@@ -12,6 +12,7 @@ from palaver.workers.providers.base import Provider
 
 KINDS: Final[dict[str, str]] = {
     "aiml": "palaver.workers.providers.openai:AIMLProvider",
+    "anthropic": "palaver.workers.providers.anthropic:AnthropicProvider",
     "ollama": "palaver.workers.providers.ollama:OllamaProvider",
     "openai": "palaver.workers.providers.openai:OpenAIProvider",
     "scripted": "palaver.workers.providers.scripted:ScriptedProvider",

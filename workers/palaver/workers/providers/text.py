@@ -1,5 +1,6 @@
 """Repairs of text that arrives in deltas: halves of characters, and thinking hidden between tags."""
 
+import itertools
 from collections.abc import Iterator
 
 _HIGH_SURROGATES = range(0xD800, 0xDC00)
@@ -41,23 +42,32 @@ def repaired(text: str) -> str:
 class DeltaText:
     """One kind of text of one answer: half characters joined, thinking between tags told apart if asked."""
 
-    def __init__(self, *, think_tags: bool = False) -> None:
+    def __init__(self, *, think_tags: bool = False, after: str = "") -> None:
+        """`after`: the end of the text that exists already, which the answer may begin with once more."""
         self._joiner = SurrogateJoiner()
         self._splitter = ThinkSplitter() if think_tags else None
+        self._after = after
 
     @property
     def idle(self) -> bool:
         """Whether the next delta could pass unchanged: nothing is held back or looked for."""
-        return not self._joiner.held and (self._splitter is None or self._splitter.over)
+        return not (self._joiner.held or self._after) and (self._splitter is None or self._splitter.over)
 
     def feed(self, text: str) -> list[tuple[bool, str]]:
         """Pairs of (is thinking, text), in order, none of them empty."""
-        return self._split(self._joiner.feed(text))
+        text = self._joiner.feed(text)
+        return self._split(self._unrepeated(text) if self._after else text)
 
     def finish(self) -> list[tuple[bool, str]]:
         """What was held back."""
         pairs = self._split(self._joiner.finish())
         return pairs if self._splitter is None else pairs + list(self._splitter.finish())
+
+    def _unrepeated(self, text: str) -> str:
+        pairs = zip(self._after, text, strict=False)
+        same = sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], pairs))
+        self._after = self._after[same:] if same == len(text) else ""
+        return text[same:]
 
     def _split(self, text: str) -> list[tuple[bool, str]]:
         if not text:

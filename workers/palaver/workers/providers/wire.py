@@ -105,9 +105,12 @@ def arguments_object(call: ToolCall) -> dict[str, Any]:
 def document(body: bytes) -> dict[str, Any]:
     """The JSON object that an answer is; anything else is malformed."""
     try:
-        return dict(orjson.loads(body))
-    except (ValueError, TypeError):
-        raise MalformedStreamError("The provider's answer is no JSON object.") from None
+        found = orjson.loads(body)
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        raise MalformedStreamError("The provider's answer is no JSON object.")
+    return found
 
 
 def streams(request: GenerationRequest, *, several: bool) -> bool:

@@ -1,0 +1,287 @@
+"""Answers of Anthropic's messages API, decoded: a stream of events, or one JSON body instead."""
+
+from typing import Any, Final
+
+from palaver.shared.errors import MalformedStreamError
+from palaver.shared.plain import shape
+from palaver.workers.providers.anthropic_event import (
+    Block,
+    Delta,
+    Event,
+    Message,
+    decode_event,
+    lenient_event,
+    lenient_message,
+)
+from palaver.workers.providers.decoded_answer import AnswerDecoder
+from palaver.workers.providers.decoder_options import DecoderOptions
+from palaver.workers.providers.errors import stream_error
+from palaver.workers.providers.lenient import integer, lenient_json
+from palaver.workers.providers.parts import MessagePart, Part, TextDelta, WarningPart
+from palaver.workers.providers.sse import ServerEvent
+from palaver.workers.providers.stream_or_body import StreamOrBody
+from palaver.workers.providers.text import repaired
+
+FINISH_REASONS: Final[dict[str, str]] = {
+    "end_turn": "stop",
+    "max_tokens": "length",
+    "model_context_window_exceeded": "length",
+    "pause_turn": "length",  # of a tool that runs at Anthropic: the answer goes on when it is asked to
+    "refusal": "content_filter",
+    "stop_sequence": "stop",
+    "tool_use": "tool_calls",
+}
+"""Anthropic's stop reasons to ours; an unknown one counts as `stop`, with a warning."""
+
+ERRORS: Final[dict[str, int]] = {
+    "api_error": 500,
+    "authentication_error": 401,
+    "billing_error": 402,
+    "invalid_request_error": 400,
+    "not_found_error": 404,
+    "overloaded_error": 529,
+    "permission_error": 403,
+    "rate_limit_error": 429,
+    "request_too_large": 413,
+    "timeout_error": 504,
+}
+"""The types of Anthropic's errors; see `errors.Codes`."""
+
+_INPUTS: Final = ("input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens")
+_SHOWN: Final = frozenset(("text", "thinking", "redacted_thinking", "tool_use"))
+_DELTAS: Final = frozenset(("text_delta", "thinking_delta", "signature_delta", "input_json_delta"))
+
+
+class _Open:
+    """A block of content that has begun; `number` counts all blocks of the answer."""
+
+    def __init__(self, number: int, block: Block) -> None:
+        self.number = number
+        self.kind = block.type
+        self.input = block.input  # whole arguments; pieces of them may come instead
+        self.pieces: list[str] = []  # of its thinking
+        self.signature: list[str] = [block.signature] if block.signature else []
+        self.data = block.data
+
+    def signed(self) -> dict[str, str] | None:
+        """A block of thinking, as the provider wants it back."""
+        if self.kind == "redacted_thinking":
+            return {"type": self.kind, "data": repaired(self.data or "")}
+        if self.kind != "thinking":
+            return None
+        signature = {"signature": repaired("".join(self.signature))} if self.signature else {}
+        return {"type": self.kind, "thinking": repaired("".join(self.pieces)), **signature}
+
+
+class AnthropicDecoder(AnswerDecoder):
+    """See `base.Decoder`. An answer with tool calls has its signed thinking in a MessagePart, as
+    `thinking_blocks`: the provider wants it back, unchanged, with the results of the calls.
+    """
+
+    def __init__(self, options: DecoderOptions) -> None:
+        super().__init__(options)
+        self._response = StreamOrBody(options.max_event_bytes)
+        self._blocks: list[_Open] = []
+        self._open: dict[int, _Open] = {}  # by the server's index
+        self._usage: dict[str, Any] = {}
+        self._left_out: set[str] = set()
+
+    def feed(self, data: bytes) -> list[Part]:
+        """See `Decoder.feed`."""
+        parts: list[Part] = []
+        answer = self._answer
+        for event in self._response.feed(data):
+            try:
+                decoded = decode_event(event.data)
+            except (ValueError, RecursionError):
+                self._take_uncommon(event, parts)
+                continue
+            if answer.plain and (text := _only_text(decoded)):
+                parts.append(TextDelta(text))
+            else:
+                self._take(decoded, event, parts)
+        if self._response.error is not None:
+            answer.fail(self._response.error)
+        return parts
+
+    def finish(self) -> list[Part]:
+        """See `Decoder.finish`."""
+        parts: list[Part] = []
+        for event in self._response.finish():
+            self._take_uncommon(event, parts, cut=True)
+        if self._response.body:
+            self._take_body(self._response.body, parts)
+        answer = self._answer
+        if not answer.begun and (answer.ended or not self._response.recognised):
+            answer.fail(MalformedStreamError("The provider's answer is not a stream of messages."))
+        for block in self._blocks:
+            if block.kind == "tool_use" and block.input:
+                answer.tools.feed(block.number, None, None, block.input)
+        thinking = self._thinking() if answer.tools else []
+        return parts + thinking + answer.finish(FINISH_REASONS)
+
+    def _take_uncommon(self, event: ServerEvent, parts: list[Part], *, cut: bool = False) -> None:
+        """An event that is not as documented. `cut`: the stream ended inside it, so its sender is not to
+        blame.
+        """
+        data = event.data.strip()
+        if data == b"[DONE]":  # gateways that translate from another dialect add it
+            self._answer.ended = True
+        elif data and not self._answer.done:
+            try:
+                document = lenient_json(data)
+            except ValueError:
+                if not cut:
+                    told = f"The provider sent an event of {len(event.data)} bytes that is not JSON."
+                    self._answer.fail(MalformedStreamError(told))
+            else:
+                self._take_document(document, event, parts)
+        self._answer.settle()
+
+    def _take_document(self, document: Any, event: ServerEvent, parts: list[Part]) -> None:
+        if not isinstance(document, dict):
+            told = f"The provider sent {shape(document)} as an event, which is none."
+            self._answer.fail(MalformedStreamError(told))
+            return
+        try:
+            lenient = lenient_event(document)
+        except MalformedStreamError as error:
+            self._answer.fail(error)
+        else:
+            self._take(lenient, event, parts)
+
+    def _take(self, event: Event, sent: ServerEvent, parts: list[Part]) -> None:
+        answer = self._answer
+        if answer.done:
+            return
+        kind = event.type or sent.event.decode("ascii", "replace")
+        if event.error or kind == "error":
+            answer.fail(stream_error(lenient_json(sent.data), ERRORS))
+        elif kind == "content_block_delta" and event.delta is not None:
+            self._take_delta(event.delta, event.index, sent.data, parts)
+        elif kind == "content_block_start" and event.content_block is not None:
+            self._begin_block(event.content_block, event.index, sent.data, parts)
+        elif kind == "message_start" and event.message is not None:
+            self._take_message(event.message, parts)
+        elif kind == "message_delta":
+            answer.reason = (event.delta.stop_reason if event.delta else None) or answer.reason
+            self._count(event.usage, parts)
+        elif kind == "message_stop":
+            answer.ended = True
+        elif not kind and sent.data.strip() != b"{}":
+            answer.fail(MalformedStreamError("The provider sent an event without a type."))
+        answer.settle()
+
+    def _take_message(self, message: Message, parts: list[Part]) -> None:
+        answer = self._answer
+        answer.begun = True
+        answer.model = answer.model or message.model
+        for index, block in enumerate(message.content or ()):
+            self._begin_block(block, index, None, parts)
+        answer.reason = message.stop_reason or answer.reason
+        self._count(message.usage, parts)
+
+    def _begin_block(self, block: Block, index: int | None, raw: bytes | None, parts: list[Part]) -> None:
+        answer = self._answer
+        answer.begun = True
+        opened = _Open(len(self._blocks), block)
+        self._blocks.append(opened)
+        self._open[opened.number if index is None else index] = opened
+        if block.type not in _SHOWN:
+            self._leave_out(block.type, parts)
+        elif block.type == "tool_use":
+            answer.tools.feed(opened.number, block.id, block.name, None)
+        if block.thinking:
+            opened.pieces.append(block.thinking)
+            answer.add_reasoning(block.thinking, raw, parts)
+        if block.text:
+            answer.add_text(block.text, raw, parts)
+
+    def _take_delta(self, delta: Delta, index: int | None, raw: bytes, parts: list[Part]) -> None:
+        answer = self._answer
+        answer.begun = True
+        if delta.text:
+            answer.add_text(delta.text, raw, parts)
+        elif delta.thinking:
+            self._block(index, "thinking").pieces.append(delta.thinking)
+            answer.add_reasoning(delta.thinking, raw, parts)
+        elif delta.signature:
+            self._block(index, "thinking").signature.append(delta.signature)
+        elif delta.partial_json:
+            block = self._block(index, "tool_use")
+            if block.kind == "tool_use":
+                block.input = None
+                answer.tools.feed(block.number, None, None, delta.partial_json)
+        elif delta.type not in _DELTAS:
+            self._leave_out(delta.type, parts)
+
+    def _block(self, index: int | None, kind: str) -> _Open:
+        """The block that a delta belongs to: the last one, where the server does not say."""
+        last = self._blocks[-1] if self._blocks else None
+        found = last if index is None else self._open.get(index)
+        if found is None:
+            found = _Open(len(self._blocks), Block(type=kind))
+            self._blocks.append(found)
+            self._open[found.number if index is None else index] = found
+        return found
+
+    def _leave_out(self, kind: str | None, parts: list[Part]) -> None:
+        told = repaired(kind or "unknown")[:64]
+        if told not in self._left_out:
+            self._left_out.add(told)
+            message = f"The answer has content of the type {told!r}; it is left out."
+            parts.append(WarningPart("content_left_out", message))
+
+    def _thinking(self) -> list[Part]:
+        blocks = [signed for block in self._blocks if (signed := block.signed())]
+        return [MessagePart({"thinking_blocks": blocks})] if blocks else []
+
+    def _count(self, usage: dict[str, Any] | None, parts: list[Part]) -> None:
+        """Counts come at the beginning and, as totals, at the end; some servers send a 0 in one place."""
+        for name, value in (usage or {}).items():
+            known = integer(self._usage.get(name))
+            count = integer(value)
+            if value is not None:
+                self._usage[name] = value if known is None or count is None else max(known, count)
+        self._answer.add_usage(_totals(self._usage), parts)
+
+    def _take_body(self, body: bytes, parts: list[Part]) -> None:
+        answer = self._answer
+        try:
+            document = lenient_json(body)
+        except ValueError:
+            answer.fail(MalformedStreamError("The provider's answer is neither a stream nor JSON."))
+            return
+        if not isinstance(document, dict) or "content" not in document:
+            answer.fail(stream_error(document, ERRORS))
+            return
+        try:
+            self._take_message(lenient_message(document), parts)
+        except MalformedStreamError as error:
+            answer.fail(error)
+            return
+        answer.ended = True
+        answer.add_body(body, parts)
+
+
+def _only_text(event: Event) -> str | None:
+    """The text of an event that adds text, and nothing else; nearly every event does."""
+    delta = event.delta
+    if delta is None or event.type != "content_block_delta" or event.error:
+        return None
+    return None if delta.thinking or delta.partial_json or delta.signature else delta.text
+
+
+def _totals(usage: dict[str, Any]) -> dict[str, Any]:
+    """Anthropic counts what the prompt cache had, or took, apart from `input_tokens`; we count all input, and
+    keep the parts in `details`.
+    """
+    if not usage:
+        return {}
+    inputs = [count for name in _INPUTS if (count := integer(usage.get(name))) is not None]
+    details = {name: value for name, value in usage.items() if name not in ("input_tokens", "output_tokens")}
+    return {
+        "input_tokens": sum(inputs) if integer(usage.get("input_tokens")) is not None else None,
+        "output_tokens": usage.get("output_tokens"),
+        "details": details,
+    }
