@@ -2,8 +2,9 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Sequence
-from typing import Any
+from typing import Any, Self
 
+from palaver.shared.profiles import Profile
 from palaver.shared.responses import ChatResponse
 
 
@@ -13,7 +14,19 @@ class ChatClient(ABC):
 
     A subclass without one of the abstract methods cannot be made (TypeError). Keyword arguments are
     parameters for the provider.
+
+    With `kind = "package.module:Class"` a worker makes one per process, and asks it on the event loop that
+    serves every other stream: nothing in it may block.
     """
+
+    @classmethod
+    def from_profile(cls, profile: Profile) -> Self:
+        """The client of a profile: made with its `options` as keyword arguments, and with its `base_url` and
+        `api_key` where it has them.
+        """
+        address = {"base_url": profile.base_url, "api_key": profile.key()}
+        given = {name: value for name, value in address.items() if value is not None}
+        return cls(**{**given, **profile.options})
 
     @abstractmethod
     async def chat(self, prompt: str, system_prompt: str | None = None, **kwargs: Any) -> ChatResponse:
@@ -39,6 +52,10 @@ class ChatClient(ABC):
     @abstractmethod
     async def health_check(self) -> ChatResponse:
         """Whether the API answers; `metadata.latency_ms` says how fast."""
+
+    async def aclose(self) -> None:
+        """Release what the client holds; there is nothing unless a subclass has something."""
+        return
 
     async def generate_text(self, prompt: str, **kwargs: Any) -> ChatResponse:
         """Text for a prompt: `chat` without a system prompt, unless a subclass has something better."""

@@ -242,4 +242,4 @@ def test_wrong_kinds_are_named(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", registry.KINDS)
 def test_every_built_in_kind_is_there(kind: str) -> None:
-    assert issubclass(registry.provider_class(Profile(name="o", kind=kind)), Provider)
+    assert issubclass(registry.class_of(Profile(name="o", kind=kind)), Provider)

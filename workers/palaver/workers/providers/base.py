@@ -206,6 +206,18 @@ class Provider(ABC):
         """Release what this provider alone holds; the HTTP client is shared and stays open."""
         return
 
+    def label(self, error: PalaverError) -> None:
+        """Put the provider's name into the error, and take keys out that the provider repeats in its
+        message.
+        """
+        error.provider = error.provider or self.profile.name
+        message = error.message
+        for value in self.profile.secrets():
+            for secret in (value, value.rpartition(" ")[2]):
+                if len(secret) >= _SHORTEST_SECRET:
+                    message = message.replace(secret, "***")
+        error.args = (message, *error.args[1:])
+
 
 class HttpProvider(Provider):
     """The shell around a dialect: sends its request, feeds its decoder, maps its errors. Retries nothing."""
@@ -236,7 +248,7 @@ class HttpProvider(Provider):
                     yield parts
             yield decoder.finish()
         except PalaverError as error:
-            self._label(error)
+            self.label(error)
             raise
 
     async def _rest(self, response: HttpResponse, decoder: Decoder) -> list[list[Part]]:
@@ -265,20 +277,8 @@ class HttpProvider(Provider):
                 await self._raise_for_status(response)
                 return await response.read(_LARGEST_LIST_BODY)
         except PalaverError as error:
-            self._label(error)
+            self.label(error)
             raise
-
-    def _label(self, error: PalaverError) -> None:
-        """Put the provider's name into the error, and take keys out that the provider repeats in its
-        message.
-        """
-        error.provider = error.provider or self.profile.name
-        message = error.message
-        for value in self.profile.secrets():
-            for secret in (value, value.rpartition(" ")[2]):
-                if len(secret) >= _SHORTEST_SECRET:
-                    message = message.replace(secret, "***")
-        error.args = (message, *error.args[1:])
 
     async def _raise_for_status(self, response: HttpResponse) -> None:
         if 200 <= response.status < 300:

@@ -5,10 +5,12 @@
 import importlib
 from typing import Final
 
+from palaver.shared.chat_client import ChatClient
 from palaver.shared.errors import ConfigurationError
 from palaver.shared.profiles import Profile
 from palaver.workers.http import HttpClient
 from palaver.workers.providers.base import Provider
+from palaver.workers.providers.client_provider import ClientProvider
 
 KINDS: Final[dict[str, str]] = {
     "aiml": "palaver.workers.providers.openai:AIMLProvider",
@@ -26,10 +28,17 @@ def create(profile: Profile, http: HttpClient) -> Provider:
     Raises ConfigurationError for an unknown kind, a class that cannot be imported, or a profile that the
     class refuses.
     """
-    return provider_class(profile)(profile, http)
+    found = class_of(profile)
+    if issubclass(found, Provider):
+        return found(profile, http)
+    try:
+        client = found.from_profile(profile)
+    except TypeError as error:  # an option that it does not take, or an abstract method that it has not
+        raise _wrong(profile, f"{profile.kind} cannot be made: {error}") from error
+    return ClientProvider(profile, http, client)
 
 
-def provider_class(profile: Profile) -> type[Provider]:
+def class_of(profile: Profile) -> type[Provider] | type[ChatClient]:
     """The class that a profile's kind names. Raises ConfigurationError."""
     path = KINDS.get(profile.kind, profile.kind)
     module, colon, name = path.partition(":")
@@ -40,8 +49,8 @@ def provider_class(profile: Profile) -> type[Provider]:
         found = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError) as error:
         raise _wrong(profile, f"{path} cannot be imported: {error}") from error
-    if not (isinstance(found, type) and issubclass(found, Provider)):
-        raise _wrong(profile, f"{path} is no subclass of palaver.workers.providers.Provider")
+    if not (isinstance(found, type) and issubclass(found, Provider | ChatClient)):
+        raise _wrong(profile, f"{path} is a subclass of neither palaver.shared.ChatClient nor Provider")
     return found
 
 

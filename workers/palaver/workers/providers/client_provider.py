@@ -1,0 +1,134 @@
+"""A provider of one's own: a `palaver.shared.ChatClient`, named by a profile's `kind`."""
+
+import asyncio
+import builtins
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
+from typing import Any
+
+from palaver.shared.chat_client import ChatClient
+from palaver.shared.errors import ChatClientError, ConnectionError, PalaverError, TimeoutError
+from palaver.shared.messages import Role
+from palaver.shared.profiles import Profile
+from palaver.shared.responses import ChatResponse
+from palaver.workers.http import HttpClient
+from palaver.workers.providers.base import GenerationRequest, Provider, ProviderHealth
+from palaver.workers.providers.parts import (
+    FinishPart,
+    MetadataPart,
+    Part,
+    ReasoningDelta,
+    TextDelta,
+    ToolCallPart,
+    UsagePart,
+)
+
+_NO_PARAMETERS = frozenset(("extra", "include_usage", "return_raw", "return_raw_events"))
+
+
+class ClientProvider(Provider):
+    """Asks a client: by `stream_chat`, or by `chat` where a stream of texts could not hold the answer.
+
+    The client gets the last message as its prompt, the system messages, and as keyword arguments `model`, the
+    parameters that are set, what the job says of `tools`, and `messages` where there is more of them.
+    """
+
+    def __init__(self, profile: Profile, http: HttpClient, client: ChatClient) -> None:
+        super().__init__(profile, http)
+        self.client = client
+
+    async def stream(self, request: GenerationRequest) -> AsyncGenerator[list[Part], None]:
+        """See `Provider.stream`."""
+        prompt, system, more = _asked(request)
+        whole = bool(request.tools) or not request.stream
+        try:
+            if whole:
+                yield _parts(await self.client.chat(prompt, system, **more), request.model)
+                return
+            timeouts = request.timeouts or self.profile.timeouts
+            async with aclosing(self.client.stream_chat(prompt, system, **more)) as pieces:
+                async for piece in _patiently(pieces, timeouts.read):
+                    if piece:
+                        yield [TextDelta(piece)]
+            yield [FinishPart("stop", request.model)]
+        except PalaverError as error:
+            self.label(error)
+            raise
+        except OSError as error:
+            # Its text may tell a key or a prompt; its class says enough.
+            kind = TimeoutError if isinstance(error, builtins.TimeoutError) else ConnectionError
+            failure = kind(f"{type(error).__name__} in the client", provider=self.profile.name)
+        else:
+            return
+        raise failure
+
+    async def health(self) -> ProviderHealth:
+        """See `Provider.health`."""
+        answer = await self.client.health_check()
+        latency = answer.metadata.get("latency_ms")
+        error = _error(answer) if answer.is_error else None
+        if error is not None:
+            self.label(error)
+        return ProviderHealth(
+            ok=error is None, latency_ms=latency if isinstance(latency, int | float) else 0.0, error=error
+        )
+
+    async def aclose(self) -> None:
+        """Close the client."""
+        await self.client.aclose()
+
+
+def _asked(request: GenerationRequest) -> tuple[str, str | None, dict[str, Any]]:
+    """Prompt, system prompt and keyword arguments."""
+    system = [message.text for message in request.messages if message.role in (Role.SYSTEM, Role.DEVELOPER)]
+    others = [message for message in request.messages if message.role not in (Role.SYSTEM, Role.DEVELOPER)]
+    params = request.params.model_dump(exclude_none=True, exclude=set(_NO_PARAMETERS))
+    more: dict[str, Any] = {"model": request.model, **params, **request.params.extra}
+    if request.reasoning is not None:
+        more["reasoning"] = request.reasoning.model_dump()
+    if request.tools:
+        more["tools"] = [tool.to_dict() for tool in request.tools]
+    if request.tools and request.tool_choice is not None:
+        more["tool_choice"] = request.tool_choice.to_dict()
+    if len(others) > 1 or request.prefix:
+        begun = [{"role": "assistant", "content": request.prefix}] if request.prefix else []
+        more["messages"] = [message.payload() for message in request.messages] + begun
+    return (others[-1].text if others else ""), ("\n\n".join(system) or None), more
+
+
+async def _patiently(pieces: AsyncGenerator[str, None], seconds: float) -> AsyncIterator[str]:
+    """The pieces, each of which may take so long."""
+    while True:
+        try:
+            async with asyncio.timeout(seconds):
+                piece = await anext(pieces)
+        except StopAsyncIteration:
+            return
+        except builtins.TimeoutError as error:
+            if isinstance(error, PalaverError):
+                raise
+            failure = TimeoutError(f"nothing came from the client for {seconds:g} s")
+        else:
+            yield piece
+            continue
+        raise failure
+
+
+def _parts(answer: ChatResponse, model: str) -> list[Part]:
+    if answer.is_error:
+        raise _error(answer)
+    parts: list[Part] = [ReasoningDelta(answer.reasoning)] if answer.reasoning else []
+    if answer.content:
+        parts.append(TextDelta(answer.content))
+    parts += [ToolCallPart(call.id, call.name, call.arguments) for call in answer.tool_calls]
+    if answer.usage is not None:
+        parts.append(UsagePart(answer.usage))
+    told = {name: value for name, value in answer.metadata.items() if name not in ("model", "usage")}
+    if told:
+        parts.append(MetadataPart(told))
+    reason = answer.finish_reason or ("tool_calls" if answer.tool_calls else "stop")
+    return [*parts, FinishPart(str(reason), answer.model or model)]
+
+
+def _error(answer: ChatResponse) -> PalaverError:
+    return answer.error_info.exception() if answer.error_info else ChatClientError(answer.error)
