@@ -23,9 +23,12 @@ PERCENTILES = {90: 20, 95: 32}
 BROAD_EXCEPTS: dict[str, str] = {
     "workers/palaver/workers/app.py:check_broker": "brokers have errors of their own",
     "workers/palaver/workers/app.py:connect": "the same, in its thread",
+    "workers/palaver/workers/generation/prompts.py:text": "user code; what it raises is told by its class",
+    "workers/palaver/workers/generation/toolbox.py:_run": "the same",
+    "workers/palaver/workers/generation/user_code.py:_work": "what user code raises is its result",
     "workers/palaver/workers/pool/execution.py:_einfo": "describes an error for Celery",
     "workers/palaver/workers/pool/execution.py:_main": "what a user's task raises is its result",
-    "workers/palaver/workers/pool/loop.py:_run": "a loop that crashed must end the process",
+    "workers/palaver/workers/loop.py:_run": "a loop that crashed must end the process",
     "workers/palaver/workers/pool/mailbox.py:_run": "a faulty signal handler must not end the other streams",
     "workers/palaver/workers/pool/pool.py:_each_resident": "a worker that stops goes on stopping",
     "workers/palaver/workers/pool/post.py:_empty": "brokers have errors of their own",

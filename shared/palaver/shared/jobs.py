@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Mapping
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated, Any, Final, Literal, Self
+from typing import Annotated, Any, ClassVar, Final, Literal, Self
 
 import orjson
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator, model_validator
@@ -86,17 +86,40 @@ class Timeouts(Document):
     read: Seconds = 60.0
 
 
+class PromptName(Document):
+    """A function that makes a prompt, by the name under which the workers have it registered."""
+
+    MARK: ClassVar = "__palaver_prompt__"
+    """The attribute in which a registered function has its name."""
+
+    name: Name
+
+
+def _prompt(value: Any) -> Any:
+    if not callable(value) or isinstance(value, Document):
+        return value
+    name = getattr(value, PromptName.MARK, None)
+    if name is None:
+        raise ValueError(
+            "is a function, which cannot travel to a worker; register it there with "
+            'palaver.workers.generation.continue_prompt and give its name: {"name": …}'
+        )
+    return {"name": name}
+
+
 class Completion(Document):
     """Auto-continue of truncated answers: while the finish reason is `length`, at most `max_continues` more
     requests.
 
-    `continue_prompt` is the text of the user message that asks to go on; `continue_delay` waits that many
-    seconds, or between two bounds, but never before the first continue.
+    `continue_prompt` is the text of the user message that asks to go on, or names a function that makes it;
+    `continue_delay` waits that many seconds, or between two bounds, but never before the first continue.
     """
 
     max_continues: Annotated[Integer, Field(ge=0, le=1000)] = 5
     ensure_complete: Flag = True
-    continue_prompt: Annotated[Text, Field(min_length=1)] = "continue"
+    continue_prompt: Annotated[
+        Annotated[Text, Field(min_length=1)] | PromptName, BeforeValidator(_prompt)
+    ] = "continue"
     continue_delay: tuple[Annotated[Real, Field(ge=0)], Annotated[Real, Field(ge=0)]] = (0.0, 0.0)
     on_error: Literal["raise", "return_partial"] = "raise"
 

@@ -70,7 +70,9 @@ class Settings(BaseSettings):
     `redis_url` is the ledger, `broker_url` Celery's broker (default: the same Redis). `providers` and
     `models` hold what `palaver.toml` may hold too, as JSON. Wrong values raise ConfigurationError naming
     the variable. `resume_slots` are a worker's slots for resumed jobs beside its `concurrency`; None: one for
-    each ten, at least one.
+    each ten, at least one. `tools` are the modules whose tools a worker runs, separated by commas; a call has
+    `tool_seconds`, its result `tool_output_bytes` of UTF-8, a job `tool_rounds`; `tool_threads` are for tools
+    that are plain functions.
     """
 
     model_config = SettingsConfigDict(
@@ -97,6 +99,11 @@ class Settings(BaseSettings):
     concurrency: Annotated[int, Field(ge=1)] = 1000
     resume_slots: Annotated[int, Field(ge=0)] | None = None
     drain_seconds: Period = 30.0
+    tools: str = ""
+    tool_seconds: Positive = 60.0
+    tool_output_bytes: Annotated[int, Field(ge=1)] = 64 * 1024
+    tool_rounds: Annotated[int, Field(ge=1)] = 10
+    tool_threads: Annotated[int, Field(ge=1)] = 64
     lease_seconds: Positive = 10.0
     renew_seconds: Positive = 3.0
 

@@ -45,6 +45,11 @@ class FunctionTool(Document):
         flat = {k: v for k, v in value.items() if k not in ("type", "function")} | dict(function or {})
         return {k: v for k, v in flat.items() if v is not None}
 
+    @property
+    def is_bare(self) -> bool:
+        """Whether it is a name and nothing else: the worker that runs the tool knows the rest."""
+        return self.description is None and self.parameters == _ANY_ARGUMENTS
+
     def to_dict(self) -> dict[str, Any]:
         """The form of chat/completions; `strict` only if true, a description only if there is one."""
         function: dict[str, Any] = {"name": self.name}

@@ -136,4 +136,4 @@ def test_nothing_is_left_of_many_quick_tasks(running: Shared) -> None:
     assert workers.stats()["threads"] <= threads + 4
     assert "destroyed" not in worker.output
     assert "never awaited" not in worker.output
-    assert "pool.unhandled" not in worker.output
+    assert "loop.unhandled" not in worker.output

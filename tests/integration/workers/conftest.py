@@ -25,6 +25,7 @@ PROVIDERS: dict[str, dict[str, Any]] = {
     "scripted": {"kind": "scripted", "options": {"rate": 0}},
     "again": {"kind": "scripted", "resume": "restart", "options": {"rate": 0}},
     "slow": {"kind": "scripted", "options": {"rate": 50}},
+    "scripting": {"kind": PREFIX + "Scripting", "options": {"rate": 0}},
     **{name.lower(): {"kind": PREFIX + name} for name in ("Buggy", "Recording", "Flood", "Silent", "Unfit")},
 }
 
@@ -43,7 +44,8 @@ class Engine:
         self.client = redis.Redis.from_url(service.settings.redis_url)
 
     async def submit(self, messages: Any, **fields: Any) -> ChatJob:
-        text = messages if isinstance(messages, str) else orjson.dumps(messages).decode()
+        """Submit messages, or the script that an object is."""
+        text = orjson.dumps(messages).decode() if isinstance(messages, dict) else messages
         job = ChatJob(messages=text, **({"session_id": "s1", "model": "scripted/echo"} | fields))
         await self.ledger.submit(job)
         return job

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator
 
+from palaver.shared.messages import Role
 from palaver.workers.providers import (
     FinishPart,
     GenerationRequest,
@@ -11,6 +12,7 @@ from palaver.workers.providers import (
     TextDelta,
     ToolCallPart,
 )
+from palaver.workers.providers.scripted import ScriptedProvider
 
 PREFIX = "tests.integration.workers.doubles:"
 
@@ -92,3 +94,24 @@ class Truncating(Provider):
         self.__dict__.setdefault("asked", []).append(request)
         number = len(self.asked)
         yield [TextDelta(f"{number}"), FinishPart("length" if number < 3 else "stop", "m")]
+
+
+class Scripting(ScriptedProvider):
+    """Plays scripts, and remembers what it was asked."""
+
+    asked: list[GenerationRequest]
+
+    async def stream(self, request: GenerationRequest) -> AsyncGenerator[list[Part], None]:
+        self.__dict__.setdefault("asked", []).append(request)
+        async for parts in super().stream(request):
+            yield parts
+
+
+class Garbled(Provider):
+    """Calls a tool with arguments that were cut, and apologises for it."""
+
+    async def stream(self, request: GenerationRequest) -> AsyncGenerator[list[Part], None]:
+        if request.messages[-1].role is Role.TOOL:
+            yield [TextDelta("sorry"), FinishPart("stop", "m")]
+        else:
+            yield [ToolCallPart("c1", "add", '{"a": 1'), FinishPart("tool_calls", "m")]

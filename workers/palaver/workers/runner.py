@@ -10,12 +10,13 @@ import asyncio
 import logging
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import Any
 
 from palaver.shared.errors import (
+    ConfigurationError,
     ErrorInfo,
     InternalError,
     JobCancelledError,
@@ -24,12 +25,11 @@ from palaver.shared.errors import (
     PalaverError,
     ProviderError,
     SequenceGapError,
-    StreamInterruptedError,
     TimeoutError,
     ValidationError,
 )
 from palaver.shared.ids import new_token
-from palaver.shared.jobs import ChatJob, Status
+from palaver.shared.jobs import Status
 from palaver.shared.ledger import (
     Claimed,
     Dispatch,
@@ -40,7 +40,7 @@ from palaver.shared.ledger import (
     Retention,
     operations,
 )
-from palaver.shared.profiles import Catalog, ModelRef
+from palaver.shared.messages import ToolCall
 from palaver.workers.attempts import Attempts
 from palaver.workers.generation import (
     AskModel,
@@ -50,8 +50,11 @@ from palaver.workers.generation import (
     GoOn,
     Journal,
     Keep,
+    Prompts,
     Reply,
+    RunTools,
     Step,
+    Toolbox,
     after_failure,
     continue_delay,
     next_step,
@@ -59,17 +62,16 @@ from palaver.workers.generation import (
 from palaver.workers.job_answer import JobAnswer
 from palaver.workers.lease import LeaseKeeper
 from palaver.workers.link import Link
-from palaver.workers.policies import Ask, Beginning, additions, begin
-from palaver.workers.providers import Provider
+from palaver.workers.policies import additions
 from palaver.workers.publisher import Publisher
+from palaver.workers.requests import Requests
+from palaver.workers.run import Run, pause
 from palaver.workers.stop import HandOver, Park, Stop, asked_to_end, uninterrupted
-from palaver.workers.work import UNSERVED, Work, read_job, request_for
+from palaver.workers.work import UNSERVED, Work, read_job
 
 __all__ = ["Outcome", "Runner", "report"]
 
 logger = logging.getLogger("palaver.workers.runner")
-
-MOMENT_SECONDS = 3.0  # a job that is to wait longer waits in the ledger, and holds no slot
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,18 +87,6 @@ class Outcome:
     dispatch: Dispatch | None = None  # a message to send now: the session's next job, or this one handed over
 
 
-@dataclass(slots=True)
-class _Run:
-    """What the steps of one run share."""
-
-    claimed: Claimed  # since it was read: without the document, the history and what was said before
-    answer: JobAnswer
-    stop: Stop
-    ends_at: float  # deadline, on the monotonic clock
-    job: ChatJob | None = None  # None until it was read; one that cannot be leaves no history
-    ref: ModelRef | None = None
-
-
 class Runner:
     """Runs jobs. One per process; everything it is given is shared by all of them."""
 
@@ -107,9 +97,9 @@ class Runner:
         keys: Keys,
         publisher: Publisher,
         leases: LeaseKeeper,
-        providers: Callable[[str], Provider],
-        ask: Ask,
-        catalog: Catalog,
+        requests: Requests,
+        toolbox: Toolbox,
+        prompts: Prompts,
         retention: Retention,
         worker: str,
         lease_seconds: float,
@@ -119,9 +109,9 @@ class Runner:
         self._keys = keys
         self._publisher = publisher
         self._leases = leases
-        self._providers = providers
-        self._ask = ask
-        self._catalog = catalog
+        self._requests = requests
+        self._toolbox = toolbox
+        self._prompts = prompts
         self._retention = retention
         self._worker = worker
         self._lease_seconds = lease_seconds
@@ -145,12 +135,12 @@ class Runner:
 
     # The steps between claim and end
 
-    async def _work(self, run: _Run) -> PalaverError | None:
+    async def _work(self, run: Run) -> PalaverError | None:
         """Read, ask, stream; the error that ended it, or None for a whole answer."""
         job_id = run.claimed.job_id
         try:
             async with run.stop:
-                work = self._read(run)
+                work = await self._equip(self._read(run))
                 await self._generate(run, work)
         except PalaverError as error:
             return error
@@ -163,7 +153,7 @@ class Runner:
             )
         return None
 
-    def _read(self, run: _Run) -> Work:
+    def _read(self, run: Run) -> Work:
         """Check the document again, and set the clocks that may end the work."""
         claimed, run.claimed = run.claimed, _brief(run.claimed)
         if claimed.cancelled:
@@ -172,6 +162,7 @@ class Runner:
         work = read_job(claimed, max_bytes=self._max_document_bytes)
         run.job = work.job
         run.answer.journal = Journal.restored(claimed.rounds)
+        self._prompts.check(work.job)
         total = work.job.timeouts.total
         if total is not None:
             late = f"the answer took longer than timeouts.total, {total:g} seconds"
@@ -182,78 +173,58 @@ class Runner:
                 run.answer.warn("not_supported", f"this worker does not serve {name!r}; it is left out", name)
         return work
 
-    async def _generate(self, run: _Run, work: Work) -> None:
+    async def _equip(self, work: Work) -> Work:
+        return replace(work, kit=await self._toolbox.kit(work.job))
+
+    async def _generate(self, run: Run, work: Work) -> None:
         """Ask, and do what each answer asks for, until one asks for nothing more; raises what ends the job
         instead.
         """
-        job, journal = work.job, run.answer.journal
-        attempts = Attempts(self._catalog.resolve(job.model), run.claimed, max_retries=job.max_retries)
-        step = next_step(job, journal)
+        job, kit, journal = work.job, work.kit, run.answer.journal
+        attempts = self._requests.attempts(run, job)
+        step = next_step(job, kit, journal)
         while not isinstance(step, Done):
             try:
                 reply = await self._take(run, work, step, attempts)
-            except (ProviderError, ValidationError) as error:
-                step = after_failure(job, journal, error)
+            except (ConfigurationError, ProviderError, ValidationError) as error:
+                step = after_failure(job, journal, step, error)
             else:
-                step = next_step(job, journal, reply)
+                step = next_step(job, kit, journal, reply)
         if step.error is not None:
             raise step.error
         if step.cut is not None:
             run.answer.settle(step.cut)
 
-    async def _take(self, run: _Run, work: Work, step: Step, attempts: Attempts) -> Reply | None:
+    async def _take(self, run: Run, work: Work, step: Step, attempts: Attempts) -> Reply | None:
         """Take one step; what a request was answered, if it was one."""
         match step:
-            case AskModel():
-                return await self._ask_models(run, work, attempts)
+            case AskModel(may_call):
+                if not may_call:
+                    run.answer.warn("tool_rounds", "The rounds of tools are spent: the model has to answer.")
+                return await self._requests.answer(run, work, attempts, may_call=may_call)
             case Keep(entry):
                 await self._keep(run, entry)
+            case RunTools(calls):
+                await self._run_tools(run, work, calls)
             case GoOn():
                 await self._go_on(run, work, step)
         return None
 
-    async def _ask_models(self, run: _Run, work: Work, attempts: Attempts) -> Reply:
-        """Ask the job's models until one has answered; raises the error after which none is asked again."""
-        while True:
-            try:
-                return await self._stream(run, work, attempts.ref)
-            except PalaverError as error:
-                left = run.ends_at - time.monotonic()
-                delay = attempts.after(error, begun=run.answer.begun, seconds_left=left)
-                await self._tell_retry(run, error, delay, attempts)
-            await _pause(work, delay)
+    async def _run_tools(self, run: Run, work: Work, calls: Sequence[ToolCall]) -> None:
+        """Store what each call comes to, as soon as it has."""
+        running = self._toolbox.run(work.kit, calls, work.job, run.claimed.session_id)
+        async with aclosing(running) as results:
+            async for result in results:
+                await self._keep(run, result)
 
-    async def _stream(self, run: _Run, work: Work, ref: ModelRef) -> Reply:
-        """One request: what the provider says goes to the writer as it comes, and no faster than that can
-        send.
-        """
-        run.ref = ref
-        answer, writer, provider = run.answer, run.answer.writer, self._providers(ref.profile)
-        beginning = begin(
-            answer.partial,
-            resume=provider.profile.resume,
-            continues_prefix=provider.takes_prefix(request_for(work, answer.journal, ref.model, Beginning())),
-            may_prompt=work.job.complete is not None,
-        )
-        answer.request(ref, goes_on=bool(beginning.said))
-        request = request_for(work, answer.journal, ref.model, beginning)
-        async with aclosing(self._ask(provider, request)) as stream:
-            async for parts in stream:
-                answer.take(parts)
-                if writer.full:
-                    await writer.drain()
-        if not answer.finished:
-            raise StreamInterruptedError(provider=ref.profile)
-        return answer.reply()
-
-    async def _go_on(self, run: _Run, work: Work, step: GoOn) -> None:
+    async def _go_on(self, run: Run, work: Work, step: GoOn) -> None:
         """Have the next request continue a truncated answer, after the pause that the job wants."""
-        complete = step.complete
-        prompt, most = complete.continue_prompt, complete.max_continues
+        prompt = await self._prompts.text(step, work.job, run.answer.text)
+        most = step.complete.max_continues
         await self._keep(run, Continued(reply=step.reply, prompt=prompt, count=step.count, most=most))
-        await _pause(work, continue_delay(complete, step.count))
+        await pause(work.job, continue_delay(step.complete, step.count))
 
-    async def _keep(self, run: _Run, entry: Entry) -> None:
+    async def _keep(self, run: Run, entry: Entry) -> None:
         """Store what is finished, and tell it, before anything follows from it."""
         await run.answer.writer.flush()
         events = run.answer.keep(entry)
@@ -270,21 +241,9 @@ class Runner:
         if stored.cancelled:
             raise asked_to_end(stored.cancelled, run.claimed.job_id)
 
-    async def _tell_retry(self, run: _Run, error: PalaverError, delay: float, attempts: Attempts) -> None:
-        logger.info("job.retry", extra={"job_id": run.claimed.job_id, "error": error.type, "delay": delay})
-        run.answer.retry(error, delay, attempts.ref)
-        await self._link.run(
-            operations.note_failures(
-                *self._address(run),
-                attempt=run.claimed.attempt,
-                failures=attempts.retries,
-                tries=attempts.note(),
-            )
-        )
-
     # The end
 
-    async def _end(self, run: _Run, error: PalaverError | None) -> Outcome:
+    async def _end(self, run: Run, error: PalaverError | None) -> Outcome:
         """Write what is left, then `finish` or `release`; a worker that lost the job writes nothing."""
         try:
             await run.answer.writer.flush()
@@ -303,7 +262,7 @@ class Runner:
         finally:
             run.answer.writer.close()
 
-    async def _finish(self, run: _Run, error: PalaverError | None) -> Outcome:
+    async def _finish(self, run: Run, error: PalaverError | None) -> Outcome:
         try:
             operation, error = self._last_word(run, error)
         except Exception as bug:  # noqa: BLE001 - a result that cannot be written would be asked for again and again
@@ -311,12 +270,12 @@ class Runner:
             run.answer.drop_extras()
             operation, error = self._last_word(run, ErrorInfo.of(bug).exception())
         finished = await self._link.run(operation)
-        logger.info("job.ended", extra=_context(run, status=finished.status, error=error and error.type))
+        logger.info("job.ended", extra=run.told(status=finished.status, error=error and error.type))
         code = error.code if error is not None else None
         return await self._outcome(run, finished.dispatch, status=finished.status, code=code)
 
     def _last_word(
-        self, run: _Run, error: PalaverError | None
+        self, run: Run, error: PalaverError | None
     ) -> tuple[Operation[Finished], PalaverError | None]:
         """The operation that ends the job with what it has said, and the error that it ends with."""
         if error is not None:
@@ -335,17 +294,17 @@ class Runner:
         )
         return operation, error
 
-    async def _release(self, run: _Run, reason: PalaverError) -> Outcome:
+    async def _release(self, run: Run, reason: PalaverError) -> Outcome:
         delay = reason.seconds if isinstance(reason, Park) else 0.0
         released = await self._link.run(
             operations.release(*self._address(run), attempt=run.claimed.attempt, delay=delay)
         )
         became = "released" if released.dispatch else "parked"
-        logger.info(f"job.{became}", extra=_context(run, error=reason.type, delay=delay))
+        logger.info(f"job.{became}", extra=run.told(error=reason.type, delay=delay))
         return await self._outcome(run, released.dispatch, reason=became)
 
-    async def _lost(self, run: _Run, verdict: PalaverError) -> Outcome:
-        logger.warning("job.lost", extra=_context(run, error=verdict.type))
+    async def _lost(self, run: Run, verdict: PalaverError) -> Outcome:
+        logger.warning("job.lost", extra=run.told(error=verdict.type))
         return await self._outcome(run, None, reason=verdict.code)
 
     # Small things
@@ -362,17 +321,17 @@ class Runner:
             )
         )
 
-    def _open(self, claimed: Claimed, stop: Stop, asked: float) -> _Run:
+    def _open(self, claimed: Claimed, stop: Stop, asked: float) -> Run:
         writer = self._publisher.open(claimed, confirmed_until=asked + self._lease_seconds)
         writer.on_stop(stop)
         ends_at = time.monotonic() + claimed.deadline
-        return _Run(claimed, JobAnswer(writer), stop, ends_at)
+        return Run(claimed, JobAnswer(writer), stop, ends_at)
 
-    def _address(self, run: _Run) -> tuple[Keys, str, str]:
+    def _address(self, run: Run) -> tuple[Keys, str, str]:
         return self._keys, run.claimed.session_id, run.claimed.job_id
 
     async def _outcome(
-        self, run: _Run, dispatch: Dispatch | None, *, status: Status | None = None, **fields: Any
+        self, run: Run, dispatch: Dispatch | None, *, status: Status | None = None, **fields: Any
     ) -> Outcome:
         if dispatch is not None:
             # Whoever gets the turn is watched for before its message is sent: a crash between loses nobody.
@@ -385,13 +344,6 @@ class Runner:
             model=str(run.ref) if run.ref else None,
             **fields,
         )
-
-
-async def _pause(work: Work, seconds: float) -> None:
-    """Wait, in the ledger if it is for long; but `timeouts.total` is kept by the worker that has the job."""
-    if seconds > MOMENT_SECONDS and work.job.timeouts.total is None:
-        raise Park(seconds)
-    await asyncio.sleep(seconds)
 
 
 def _brief(claimed: Claimed) -> Claimed:
@@ -408,12 +360,6 @@ def _status(error: PalaverError | None) -> Status:
 
 def _told_to_end(job_id: str) -> PalaverError:
     return JobCancelledError("The job was cancelled: its worker was told to end it.", job_id=job_id)
-
-
-def _context(run: _Run, **more: Any) -> dict[str, Any]:
-    claimed = run.claimed
-    known = {"session_id": claimed.session_id, "job_id": claimed.job_id, "attempt": claimed.attempt}
-    return {**known, "model": str(run.ref) if run.ref else None, **more}
 
 
 def report(bug: Exception, where: str) -> None:

@@ -24,12 +24,14 @@ from palaver.shared.ledger.subscriptions import Signal, Subscriptions
 from palaver.shared.names import Queue
 from palaver.shared.profiles import Catalog
 from palaver.shared.settings import Settings
+from palaver.workers.generation import FunctionTools, Prompts, Registry, Toolbox, UserCode
 from palaver.workers.http import HttpClient
 from palaver.workers.lease import LeaseKeeper
 from palaver.workers.link import Link
 from palaver.workers.policies import Breakers, wrapped
 from palaver.workers.providers import Provider, create
 from palaver.workers.publisher import Publisher
+from palaver.workers.requests import Requests
 from palaver.workers.runner import Outcome, Runner, report
 from palaver.workers.stop import HandOver, Stop, asked_to_end
 from palaver.workers.sweeper import Post, Sweeper
@@ -95,6 +97,9 @@ class WorkerService:
         )
         self._subscriptions = Subscriptions(self.ledger)
         self._providers = Providers(self.catalog, HttpClient())
+        self._code = UserCode(settings.tool_threads)
+        self._registry = Registry.load(settings.tools)
+        self._toolbox = self._make_toolbox()
         self._runner = self._make_runner()
         self._running: dict[Stop, str] = {}  # to the job's id
         self._idle = asyncio.Event()
@@ -185,26 +190,44 @@ class WorkerService:
         await self._link.stop()
         self._hand_over()  # which nobody is told any more, but the connections to providers are closed
         await self._idle_within(HAND_OVER_SECONDS)
+        await self._toolbox.aclose()
+        await self._code.aclose()
         await self._providers.aclose()
         await self.ledger.aclose()
 
     def _begin(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
         self._tasks.append(asyncio.create_task(_for_ever(name, work), name=f"palaver-{name}"))
 
+    def _make_toolbox(self) -> Toolbox:
+        settings = self.settings
+        return Toolbox(
+            [FunctionTools(self._registry.functions, self._code), *self._registry.sources],
+            seconds=settings.tool_seconds,
+            output_bytes=settings.tool_output_bytes,
+            rounds=settings.tool_rounds,
+        )
+
     def _make_runner(self) -> Runner:
-        publisher = Publisher(self._link, self.ledger.keys, log_entries=self.settings.log_maxlen)
-        return Runner(
-            link=self._link,
-            keys=self.ledger.keys,
-            publisher=publisher,
-            leases=self._leases,
+        link, keys, settings = self._link, self.ledger.keys, self.settings
+        requests = Requests(
+            link=link,
+            keys=keys,
             providers=self._providers,
             ask=wrapped([Breakers()]),
             catalog=self.catalog,
+        )
+        return Runner(
+            link=link,
+            keys=keys,
+            publisher=Publisher(link, keys, log_entries=settings.log_maxlen),
+            leases=self._leases,
+            requests=requests,
+            toolbox=self._toolbox,
+            prompts=Prompts(self._registry.prompts, self._code, seconds=settings.tool_seconds),
             retention=self.ledger.retention,
             worker=self.alias,
-            lease_seconds=self.settings.lease_seconds,
-            max_document_bytes=self.settings.max_document_bytes,
+            lease_seconds=settings.lease_seconds,
+            max_document_bytes=settings.max_document_bytes,
         )
 
     def _hand_over(self) -> None:

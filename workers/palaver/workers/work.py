@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from palaver.shared.errors import ValidationError
 from palaver.shared.jobs import ChatJob, Timeouts
 from palaver.shared.ledger import Claimed
 from palaver.shared.messages import Message, Role
-from palaver.workers.generation import Journal
+from palaver.shared.tools import ToolChoice
+from palaver.workers.generation import Journal, Kit
 from palaver.workers.policies import Beginning
 from palaver.workers.providers import GenerationRequest
 
@@ -24,6 +25,7 @@ class Work:
 
     job: ChatJob
     history: list[Message]
+    kit: Kit = field(default_factory=Kit)  # its tools here
 
 
 def read_job(claimed: Claimed, *, max_bytes: int) -> Work:
@@ -39,7 +41,9 @@ def read_job(claimed: Claimed, *, max_bytes: int) -> Work:
     return Work(job, [Message.model_validate_json(message) for message in claimed.history])
 
 
-def request_for(work: Work, journal: Journal, model: str, beginning: Beginning) -> GenerationRequest:
+def request_for(
+    work: Work, journal: Journal, model: str, beginning: Beginning, *, may_call: bool = True
+) -> GenerationRequest:
     """What the provider is asked: system, history, messages, what the job has done since, and how to go on
     with what is already there.
     """
@@ -53,8 +57,8 @@ def request_for(work: Work, journal: Journal, model: str, beginning: Beginning) 
         model=model,
         messages=messages,
         params=job.params,
-        tools=job.tools,
-        tool_choice=job.tool_choice,
+        tools=work.kit.definitions,
+        tool_choice=_tool_choice(work, journal, may_call),
         parallel_tool_calls=job.parallel_tool_calls,
         reasoning=job.reasoning,
         # The defaults stand for "not said": then the profile's own are meant.
@@ -62,3 +66,12 @@ def request_for(work: Work, journal: Journal, model: str, beginning: Beginning) 
         prefix=beginning.said if beginning.prompt is None and beginning.said else None,
         stream=(job.params.n or 1) == 1,
     )
+
+
+def _tool_choice(work: Work, journal: Journal, may_call: bool) -> ToolChoice | None:
+    """What the job wants; but a call that it demands is demanded once, or the rounds would never end."""
+    if work.kit.definitions and not may_call:
+        return ToolChoice(mode="none")
+    choice = work.job.tool_choice
+    demands = choice is not None and choice.mode in ("required", "function")
+    return None if demands and journal.tool_rounds else choice

@@ -1,8 +1,24 @@
 """What happens between the requests of one job. See README.md."""
 
 from palaver.workers.generation.completion import continue_delay
+from palaver.workers.generation.functions import FunctionTools, tool
 from palaver.workers.generation.journal import Called, Continued, Entry, Journal, Reply, Result
-from palaver.workers.generation.steps import AskModel, Done, GoOn, Keep, Step, after_failure, next_step
+from palaver.workers.generation.kit import Kit
+from palaver.workers.generation.prompts import Prompts, continue_prompt
+from palaver.workers.generation.registry import Registry
+from palaver.workers.generation.source import Offer, ToolContext, ToolError, ToolSource
+from palaver.workers.generation.steps import (
+    AskModel,
+    Done,
+    GoOn,
+    Keep,
+    RunTools,
+    Step,
+    after_failure,
+    next_step,
+)
+from palaver.workers.generation.toolbox import Toolbox
+from palaver.workers.generation.user_code import UserCode
 
 __all__ = [
     "AskModel",
@@ -10,13 +26,26 @@ __all__ = [
     "Continued",
     "Done",
     "Entry",
+    "FunctionTools",
     "GoOn",
     "Journal",
     "Keep",
+    "Kit",
+    "Offer",
+    "Prompts",
+    "Registry",
     "Reply",
     "Result",
+    "RunTools",
     "Step",
+    "ToolContext",
+    "ToolError",
+    "ToolSource",
+    "Toolbox",
+    "UserCode",
     "after_failure",
     "continue_delay",
+    "continue_prompt",
     "next_step",
+    "tool",
 ]

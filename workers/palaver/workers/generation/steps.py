@@ -9,14 +9,18 @@ from typing import TypeAlias
 
 from palaver.shared.errors import ChatIncompleteResponseError, PalaverError
 from palaver.shared.jobs import ChatJob, Completion, FinishReason
+from palaver.shared.messages import ToolCall
 from palaver.workers.generation.journal import Called, Journal, Reply
+from palaver.workers.generation.kit import Kit
 
-__all__ = ["AskModel", "Done", "GoOn", "Keep", "Step", "after_failure", "next_step"]
+__all__ = ["AskModel", "Done", "GoOn", "Keep", "RunTools", "Step", "after_failure", "next_step"]
 
 
 @dataclass(frozen=True, slots=True)
 class AskModel:
-    """AskModel a model."""
+    """Ask a model; without `may_call` it is to answer without tools, because the rounds are spent."""
+
+    may_call: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +28,13 @@ class Keep:
     """Store what came, before anything follows from it."""
 
     entry: Called
+
+
+@dataclass(frozen=True, slots=True)
+class RunTools:
+    """Run these calls, and store their results."""
+
+    calls: tuple[ToolCall, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,15 +54,15 @@ class Done:
     cut: PalaverError | None = None
 
 
-Step: TypeAlias = AskModel | Keep | GoOn | Done
+Step: TypeAlias = AskModel | Keep | RunTools | GoOn | Done
 
 
-def next_step(job: ChatJob, journal: Journal, reply: Reply | None = None) -> Step:
+def next_step(job: ChatJob, kit: Kit, journal: Journal, reply: Reply | None = None) -> Step:
     """The step after `reply`, the answer to a request that is not in the journal yet; without one, after the
     journal's last entry, as at the job's beginning and after a takeover.
     """
     if reply is None:
-        return Done() if journal.open_calls else AskModel()
+        return _after_entry(kit, journal)
     if reply.calls:
         return Keep(Called(reply=reply))
     if reply.finish_reason is FinishReason.LENGTH and job.complete is not None:
@@ -62,12 +73,22 @@ def next_step(job: ChatJob, journal: Journal, reply: Reply | None = None) -> Ste
     return Done()
 
 
-def after_failure(job: ChatJob, journal: Journal, error: PalaverError) -> Done:
-    """How a job ends whose request has failed for good: a continue may settle for what there is."""
+def after_failure(job: ChatJob, journal: Journal, step: Step, error: PalaverError) -> Done:
+    """How a job ends of which a step has failed for good: a continue may settle for what there is."""
     settles = job.complete is not None and job.complete.on_error == "return_partial"
-    if settles and journal.continues:
+    if settles and (journal.continues or isinstance(step, GoOn)):
         return Done(cut=error)
     return Done(error)
+
+
+def _after_entry(kit: Kit, journal: Journal) -> Step:
+    calls = journal.open_calls
+    here = tuple(call for call in calls if kit.answers(call))
+    if here and journal.tool_rounds <= kit.rounds:
+        return RunTools(here)
+    if calls:
+        return Done()  # for whoever submitted the job to answer
+    return AskModel(may_call=journal.tool_rounds < kit.rounds)
 
 
 def _incomplete(count: int, most: int) -> ChatIncompleteResponseError:

@@ -21,7 +21,7 @@ from typing import Any, Final
 from billiard.einfo import ExceptionInfo
 from celery.exceptions import SoftTimeLimitExceeded, WorkerLostError
 
-from palaver.workers.pool.loop import LoopThread
+from palaver.workers.loop import LoopThread
 from palaver.workers.pool.tracer import Tracer
 
 __all__ = ["CoroutineExecution", "Execution", "Order", "Stop", "ThreadExecution"]

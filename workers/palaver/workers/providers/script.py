@@ -138,6 +138,8 @@ def choose(request: GenerationRequest, scripts: Mapping[str, JsonObject]) -> Scr
     if fields is None:
         raise ModelNotFoundError(f"There is no script {request.model!r}.", status_code=404)
     script = Script.validated({**fields, **_fields_in(_subject(request.messages)[0])}, at="script")
+    if request.tool_choice is not None and request.tool_choice.mode == "none":
+        return _of_round(script, request.messages).model_copy(update={"tool_calls": []})
     return _of_round(script, request.messages)
 
 

@@ -1,7 +1,8 @@
-"""The event loop of a worker process, in a thread of its own."""
+"""An event loop in a thread of its own: one for the streams of a worker process, one for code that is not
+ours.
+"""
 
 import asyncio
-import gc
 import logging
 import threading
 import traceback
@@ -16,13 +17,9 @@ except ImportError:  # not made for every platform
 
 __all__ = ["LoopThread"]
 
-logger = logging.getLogger("palaver.workers.pool")
+logger = logging.getLogger("palaver.workers.loop")
 
 T = TypeVar("T")
-
-# A full collection walks over all that a thousand streams hold, and each of them waits meanwhile. Streams
-# leave next to no cycles behind: young objects are collected less often, and old ones rarely.
-_COLLECTIONS = (50_000, 50, 100)
 
 
 class LoopThread:
@@ -31,13 +28,13 @@ class LoopThread:
     `on_lost` is called, in the loop's thread, when the loop ends although nobody asked it to.
     """
 
-    def __init__(self, on_lost: Callable[[], None]) -> None:
+    def __init__(self, on_lost: Callable[[], None], *, name: str = "palaver-loop") -> None:
         self._on_lost = on_lost
         self._stopping = False
         self._begun: list[Future[object]] = []  # a task that nobody holds may be collected
         self.loop: asyncio.AbstractEventLoop = new_event_loop()
         self.loop.set_exception_handler(_report)
-        self._thread = threading.Thread(target=self._run, name="palaver-loop", daemon=True)
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
     @property
     def alive(self) -> bool:
@@ -49,9 +46,6 @@ class LoopThread:
         return type(self.loop).__module__.partition(".")[0]
 
     def start(self) -> None:
-        # what was loaded until now stays for good
-        gc.freeze()
-        gc.set_threshold(*_COLLECTIONS)
         self._thread.start()
 
     def call(self, function: Callable[..., object], *args: Any) -> None:
@@ -95,7 +89,7 @@ class LoopThread:
         if others:
             _, stubborn = await asyncio.wait(others, timeout=seconds)
             for task in stubborn:
-                logger.warning("pool.task_left_behind %s", task.get_name())
+                logger.warning("loop.task_left_behind %s", task.get_name())
         await self.loop.shutdown_asyncgens()
         await self.loop.shutdown_default_executor()
 
@@ -104,7 +98,7 @@ class LoopThread:
         try:
             self.loop.run_forever()
         except BaseException as error:  # noqa: BLE001 - the thread's outermost boundary; the process ends for it
-            logger.critical("pool.loop_crashed %s\n%s", type(error).__name__, _frames(error))
+            logger.critical("loop.crashed %s\n%s", type(error).__name__, _frames(error))
         finally:
             if not self._stopping:
                 self._on_lost()
@@ -114,7 +108,7 @@ def _report(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
     """Log what nobody caught: where it happened, but not the exception's text, which may quote a prompt."""
     error = context.get("exception")
     logger.error(
-        "pool.unhandled %s: %s\n%s",
+        "loop.unhandled %s: %s\n%s",
         context.get("message"),
         type(error).__name__,
         _frames(error) if error is not None else "",

@@ -1,0 +1,76 @@
+"""What an application gives its workers: tools and prompts, found by `PALAVER_TOOLS`."""
+
+import asyncio
+import threading
+from typing import Any
+
+from palaver.workers.generation import ToolContext, ToolError, continue_prompt, tool
+
+seen: list[ToolContext] = []
+"""The contexts of the calls of `wait` and `stuck`, which end when their job does."""
+threads: set[str] = set()
+
+
+@tool
+async def add(a: int, b: int = 1) -> int:
+    """Add two numbers."""
+    threads.add(threading.current_thread().name)
+    return a + b
+
+
+@tool
+def clock(zone: str = "UTC") -> dict[str, Any]:
+    """What time it is."""
+    threads.add(threading.current_thread().name)
+    return {"time": "noon", "zone": zone}
+
+
+@tool
+async def wait(where: ToolContext) -> str:
+    """Wait for ever."""
+    seen.append(where)
+    await asyncio.Event().wait()
+    return "never"
+
+
+@tool
+def stuck(where: ToolContext) -> str:
+    """Wait until nobody wants the answer any more."""
+    seen.append(where)
+    where.stopped.wait(60)
+    return "too late"
+
+
+@tool(timeout=0.2)
+async def slow() -> str:
+    """Take longer than allowed."""
+    await asyncio.sleep(60)
+    return "never"
+
+
+@tool
+def broken() -> str:
+    """Fail with a secret in the exception."""
+    raise RuntimeError("password=hunter2")
+
+
+@tool
+async def picky() -> str:
+    """Fail for a reason that the model may know."""
+    raise ToolError("it is closed on Mondays")
+
+
+@tool
+def long(size: int) -> str:
+    """Say much."""
+    return "é" * size
+
+
+@continue_prompt
+def numbered(count: int, max_count: int, current_text: str, original_prompt: str) -> str:
+    return f"{count}/{max_count} after {len(current_text)} of {original_prompt}"
+
+
+@continue_prompt(name="faulty")
+async def another(*_: Any) -> str:
+    raise RuntimeError("password=hunter2")

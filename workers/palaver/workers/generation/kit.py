@@ -1,0 +1,34 @@
+"""Which tools a job has, and which of them run here. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from palaver.shared.messages import ToolCall
+from palaver.shared.tools import FunctionTool
+from palaver.workers.generation.source import Offer, ToolSource
+
+__all__ = ["Kit"]
+
+
+@dataclass(frozen=True, slots=True)
+class Kit:
+    """A job's tools on this worker."""
+
+    definitions: list[FunctionTool] | None = None  # as a model is told of them
+    served: Mapping[str, tuple[ToolSource, Offer]] = field(
+        default_factory=dict
+    )  # those that run here, by name
+    others: bool = False  # the model may know of tools that are not among the definitions
+    rounds: int = 10  # so often may tools be called, before the model has to answer without
+
+    def answers(self, call: ToolCall) -> bool:
+        """Whether a call gets its result here; else whoever submitted the job is to answer it.
+
+        A name that nobody has defined was made up, and is told to be wrong where tools of the job run.
+        """
+        if call.name in self.served:
+            return True
+        defined = any(tool.name == call.name for tool in self.definitions or ())
+        return bool(self.served) and not defined and not self.others

@@ -1,0 +1,122 @@
+"""The tools of a worker, and what becomes of a call: a result for the model, whatever happens.
+
+A call never fails a job. A name that is not there, arguments that are no JSON object, an exception, a call
+that takes too long: each becomes a text that tells the model so. The text of an exception may quote a
+secret, so it is told only of a `ToolError`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, Sequence
+
+from palaver.shared.jobs import ChatJob
+from palaver.shared.messages import ToolCall
+from palaver.shared.plain import shape
+from palaver.workers.generation.journal import Result
+from palaver.workers.generation.kit import Kit
+from palaver.workers.generation.source import ToolContext, ToolError, ToolSource
+
+__all__ = ["Toolbox"]
+
+logger = logging.getLogger("palaver.workers.tools")
+
+
+class Toolbox:
+    """All sources of tools; of two tools with one name the earlier source's counts. `seconds` is for one
+    call, `output_bytes` for the UTF-8 of its result, `rounds` for a job.
+    """
+
+    def __init__(
+        self, sources: Sequence[ToolSource], *, seconds: float, output_bytes: int, rounds: int
+    ) -> None:
+        self._sources = sources
+        self._seconds = seconds
+        self._output_bytes = output_bytes
+        self._rounds = rounds
+
+    async def kit(self, job: ChatJob) -> Kit:
+        """The job's tools. A definition of nothing but a name is filled in from what a source knows of it."""
+        others = "tools" in job.params.extra
+        if not job.tools:
+            return Kit(others=others, rounds=self._rounds)
+        offers = {
+            name: (source, offer)
+            for source in reversed(self._sources)
+            for name, offer in (await source.tools()).items()
+        }
+        served = {tool.name: offers[tool.name] for tool in job.tools if tool.name in offers}
+        definitions = [
+            served[tool.name][1].definition if tool.is_bare and tool.name in served else tool
+            for tool in job.tools
+        ]
+        return Kit(definitions, served, others, self._rounds)
+
+    async def run(
+        self, kit: Kit, calls: Sequence[ToolCall], job: ChatJob, session_id: str
+    ) -> AsyncGenerator[Result, None]:
+        """The results of calls, as they come; all at once, unless the job wants one after the other.
+
+        Close it to end what still runs: it waits for nobody.
+        """
+        if job.parallel_tool_calls is False:
+            for call in calls:
+                yield await self._result(kit, call, job, session_id)
+            return
+        running = [asyncio.ensure_future(self._result(kit, call, job, session_id)) for call in calls]
+        try:
+            for result in asyncio.as_completed(running):
+                yield await result
+        finally:
+            for task in running:
+                task.cancel()
+
+    async def aclose(self) -> None:
+        """Close the sources."""
+        for source in self._sources:
+            await source.aclose()
+
+    async def _result(self, kit: Kit, call: ToolCall, job: ChatJob, session_id: str) -> Result:
+        context = ToolContext(
+            job_id=job.job_id,
+            session_id=session_id,
+            call_id=call.id,
+            tenant=job.tenant,
+            user=job.user,
+            metadata=job.metadata,
+        )
+        try:
+            text, failed = await self._run(kit, call, context), False
+        except ToolError as problem:
+            text, failed = f"Error executing {call.name}: {problem}", True
+        finally:
+            context.stopped.set()
+        return Result(id=call.id, name=call.name, content=self._bounded(text), is_error=failed)
+
+    async def _run(self, kit: Kit, call: ToolCall, context: ToolContext) -> str:
+        """The result's text; whatever goes wrong is a ToolError."""
+        source, offer = kit.served.get(call.name, (None, None))
+        if source is None or offer is None:
+            raise ToolError(f"there is no such function; there are: {', '.join(sorted(kit.served))}")
+        if isinstance(call.arguments, str):
+            raise ToolError(f"the arguments must be a JSON object, not {shape(call.arguments)} that is none")
+        seconds = offer.timeout or self._seconds
+        limit = asyncio.timeout(seconds)
+        try:
+            async with limit:
+                return await source.call(call.name, call.arguments, context)
+        except ToolError:
+            raise
+        except Exception as error:  # noqa: BLE001 - what a tool raises is news for the model, and no failure of the job
+            late = isinstance(error, TimeoutError) and limit.expired()
+            what = f"no result within {seconds:g} seconds" if late else type(error).__name__
+        logger.warning("tool.failed", extra={"job_id": context.job_id, "tool": call.name, "error": what})
+        raise ToolError(what)
+
+    def _bounded(self, text: str) -> str:
+        encoded = text.encode(errors="replace")  # half a surrogate pair is no text
+        if len(encoded) <= self._output_bytes:
+            return encoded.decode()
+        kept = encoded[: self._output_bytes].decode(errors="ignore")
+        return f"{kept}\n[cut: {len(encoded)} bytes are more than {self._output_bytes}]"

@@ -1,0 +1,89 @@
+"""Code that is not ours runs here, never on the loop of the streams: coroutines on a loop of their own, plain
+functions in threads of their own.
+
+Who waits may be cancelled at any moment, and then waits no longer. The coroutine is cancelled too; a thread
+cannot be, and goes on alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import inspect
+import logging
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future, InvalidStateError
+from contextlib import suppress
+from functools import partial
+from typing import Any
+
+from palaver.workers.loop import LoopThread
+
+__all__ = ["UserCode"]
+
+logger = logging.getLogger("palaver.workers.tools")
+
+CLOSE_SECONDS = 1.0  # for coroutines that were cancelled to end
+
+
+class UserCode:
+    """Runs user code for the stream loop on which it is used. At most `threads` plain functions run at
+    once, those that nobody waits for any more among them; further ones wait for their turn.
+    """
+
+    def __init__(self, threads: int) -> None:
+        self._free = asyncio.Semaphore(threads)
+        self._loop: LoopThread | None = None
+
+    async def run(self, function: Callable[..., Any], *args: Any) -> Any:
+        """What the function returns, or its coroutine; raises what it raises."""
+        if inspect.iscoroutinefunction(function):
+            return await self._on_loop(function, *args)
+        return await self._in_thread(function, *args)
+
+    async def aclose(self) -> None:
+        """Cancel the coroutines that still run."""
+        if self._loop is not None:
+            await asyncio.to_thread(self._loop.stop, CLOSE_SECONDS)
+
+    async def _on_loop(self, function: Callable[..., Any], *args: Any) -> Any:
+        if self._loop is None or not self._loop.alive:
+            self._loop = LoopThread(_lost, name="palaver-tools")
+            self._loop.start()
+        future = asyncio.run_coroutine_threadsafe(_awaited(function, *args), self._loop.loop)
+        return await asyncio.wrap_future(future)
+
+    async def _in_thread(self, function: Callable[..., Any], *args: Any) -> Any:
+        await self._free.acquire()
+        loop, future = asyncio.get_running_loop(), Future[Any]()
+        call = partial(contextvars.copy_context().run, function, *args)
+
+        def ended() -> None:
+            with suppress(RuntimeError):  # the loop has ended meanwhile
+                loop.call_soon_threadsafe(self._free.release)
+
+        # A daemon: a worker that ends does not wait for a function that never returns, as an executor would.
+        threading.Thread(target=_work, args=(call, future, ended), name="palaver-tool", daemon=True).start()
+        return await asyncio.wrap_future(future)
+
+
+async def _awaited(function: Callable[..., Any], *args: Any) -> Any:
+    return await function(*args)
+
+
+def _work(call: Callable[[], Any], future: Future[Any], ended: Callable[[], None]) -> None:
+    """The whole life of a thread."""
+    try:
+        result = call()
+    except BaseException as error:  # noqa: BLE001 - whatever it raises is its result
+        outcome = partial(future.set_exception, error)
+    else:
+        outcome = partial(future.set_result, result)
+    with suppress(InvalidStateError):  # cancelled: nobody waits any more
+        outcome()
+    ended()
+
+
+def _lost() -> None:
+    logger.critical("tools.loop_lost")

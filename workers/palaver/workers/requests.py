@@ -1,0 +1,95 @@
+"""A job's requests to its models: retries and the fallback list around each. What it says meanwhile goes to
+the job's writer.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from contextlib import aclosing
+from functools import partial
+
+from palaver.shared.errors import PalaverError, StreamInterruptedError
+from palaver.shared.jobs import ChatJob
+from palaver.shared.ledger import Keys, operations
+from palaver.shared.profiles import Catalog, ModelRef
+from palaver.workers.attempts import Attempts
+from palaver.workers.generation import Reply
+from palaver.workers.link import Link
+from palaver.workers.policies import Ask, Beginning, begin
+from palaver.workers.providers import Provider
+from palaver.workers.run import Run, pause
+from palaver.workers.work import Work, request_for
+
+__all__ = ["Requests"]
+
+logger = logging.getLogger("palaver.workers.runner")
+
+
+class Requests:
+    """Makes requests. One per process."""
+
+    def __init__(
+        self, *, link: Link, keys: Keys, providers: Callable[[str], Provider], ask: Ask, catalog: Catalog
+    ) -> None:
+        self._link = link
+        self._keys = keys
+        self._providers = providers
+        self._ask = ask
+        self._catalog = catalog
+
+    def attempts(self, run: Run, job: ChatJob) -> Attempts:
+        """The job's models, and what has been spent on them. Raises ValidationError for unknown ones."""
+        return Attempts(self._catalog.resolve(job.model), run.claimed, max_retries=job.max_retries)
+
+    async def answer(self, run: Run, work: Work, attempts: Attempts, *, may_call: bool) -> Reply:
+        """Ask until a model has answered; raises the error after which none is asked again."""
+        while True:
+            try:
+                return await self._stream(run, work, attempts.ref, may_call=may_call)
+            except PalaverError as error:
+                left = run.ends_at - time.monotonic()
+                delay = attempts.after(error, begun=run.answer.begun, seconds_left=left)
+                await self._tell_retry(run, error, delay, attempts)
+            await pause(work.job, delay)
+
+    async def _stream(self, run: Run, work: Work, ref: ModelRef, *, may_call: bool) -> Reply:
+        """One request: what the provider says goes to the writer as it comes, and no faster than that can
+        send.
+        """
+        run.ref = ref
+        answer, writer, provider = run.answer, run.answer.writer, self._providers(ref.profile)
+        asking = partial(request_for, work, answer.journal, ref.model, may_call=may_call)
+        request = asking(Beginning())
+        beginning = begin(
+            answer.partial,
+            resume=provider.profile.resume,
+            continues_prefix=provider.takes_prefix(request),
+            may_prompt=work.job.complete is not None,
+        )
+        if beginning.said:
+            request = asking(beginning)
+        answer.request(ref, goes_on=bool(beginning.said))
+        async with aclosing(self._ask(provider, request)) as stream:
+            async for parts in stream:
+                answer.take(parts)
+                if writer.full:
+                    await writer.drain()
+        if not answer.finished:
+            raise StreamInterruptedError(provider=ref.profile)
+        return answer.reply()
+
+    async def _tell_retry(self, run: Run, error: PalaverError, delay: float, attempts: Attempts) -> None:
+        logger.info("job.retry", extra={"job_id": run.claimed.job_id, "error": error.type, "delay": delay})
+        run.answer.retry(error, delay, attempts.ref)
+        await self._link.run(
+            operations.note_failures(
+                self._keys,
+                run.claimed.session_id,
+                run.claimed.job_id,
+                attempt=run.claimed.attempt,
+                failures=attempts.retries,
+                tries=attempts.note(),
+            )
+        )
