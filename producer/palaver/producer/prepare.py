@@ -193,10 +193,15 @@ class Admission:
                 self._catalog.resolve(models or None)
 
     def _check(self, model: str) -> None:
+        if self._announced.get(model, {}).get("kind") == ALIAS:
+            return
+        if self._catalog is not None and model in self._catalog.aliases:
+            for target in self._catalog.resolve(model):
+                self._check(str(target))
+            return
         profile, slash, name = model.partition("/")
         if not slash:
-            self._check_alias(model)
-            return
+            refuse("model", f"{model[:64]!r} is neither provider/model nor an alias that is known here")
         served = self._announced.get(profile)
         if served is None or served.get("kind") == ALIAS:
             known = sorted(name for name, item in self._announced.items() if item.get("kind") != ALIAS)
@@ -205,11 +210,3 @@ class Admission:
         if not name.strip() or (models is not None and name not in models):
             listed = f"; it has: {', '.join(models)}" if models else ""
             refuse("model", f"{profile} has no model {name[:64]!r}{listed}")
-
-    def _check_alias(self, model: str) -> None:
-        if self._announced.get(model, {}).get("kind") == ALIAS:
-            return
-        if self._catalog is None or model not in self._catalog.aliases:
-            refuse("model", f"{model[:64]!r} is neither provider/model nor an alias that is known here")
-        for target in self._catalog.resolve(model):
-            self._check(str(target))

@@ -134,3 +134,72 @@ async def test_a_cut_answer_goes_on_where_the_model_takes_a_prefix(
     begun = [event["data"]["offset"] for event in events if event["type"] == "stream_start"]
     assert begun == offsets
     assert text_of(events) == "".join(f" w{n}" for n in range(9))
+
+
+@pytest.mark.parametrize("name", ["meta-llama/llama-3:free", "llama3:8b", "/models/x.gguf", "@cf/meta/llama"])
+@pytest.mark.parametrize("profile", ["openai", "claude"])
+async def test_a_models_name_arrives_as_it_is(
+    engine: Engine, server: ModelServer, profile: str, name: str
+) -> None:
+    end = (await engine.answer({"n": 1}, model=f"{profile}/{name}"))[-1]["data"]
+    assert server.last()["body"]["model"] == name
+    assert (end["response"]["provider"], end["response"]["model"]) == (profile, name)
+
+
+PARAMS: dict[str, Any] = {
+    "temperature": 0.5,
+    "top_p": 0.9,
+    "max_tokens": 100,
+    "stop": ["END"],
+    "presence_penalty": 1,
+    "frequency_penalty": -1,
+    "logit_bias": {"50256": -100},
+    "user": "u",
+    "n": 3,
+}
+
+
+async def test_every_parameter_arrives_and_the_other_answers_are_in_the_metadata(
+    engine: Engine, server: ModelServer
+) -> None:
+    params = {**PARAMS, "logit_bias": {50256: -100}, "extra": {"min_p": 0.1, "top_p": 0.8}}
+    end = (await engine.answer({"n": 1}, model="openai/m", params=params))[-1]["data"]
+    body = server.last()["body"]
+    assert {name: body[name] for name in PARAMS} == {**PARAMS, "top_p": 0.8}
+    assert body["min_p"] == 0.1
+    assert "stream" not in body
+    others = end["response"]["metadata"]["choices"]
+    assert [choice["index"] for choice in others] == [1, 2]
+    assert end["response"]["content"] == " w0"
+
+
+async def test_what_a_dialect_cannot_do_is_an_event(engine: Engine) -> None:
+    events = await engine.answer({"n": 1}, model="claude/m", params=PARAMS)
+    warned = [event["data"]["param"] for event in events if event["type"] == "warning"]
+    assert warned == ["presence_penalty", "frequency_penalty", "logit_bias", "n"]
+    assert events[-1]["data"]["status"] == "completed"
+
+
+@pytest.mark.parametrize("profile", ["openai", "claude"])
+async def test_the_providers_own_words_are_kept_only_if_asked_for(engine: Engine, profile: str) -> None:
+    raw = await engine.answer({"n": 2}, model=f"{profile}/m", params={"return_raw": True})
+    assert raw[-1]["data"]["response"]["raw"]["model"] == "m"
+    plain = await engine.answer({"n": 2}, model=f"{profile}/m")
+    assert plain[-1]["data"]["response"].get("raw") is None
+    assert not any("raw" in event["data"] for event in plain)
+    events = await engine.answer({"n": 2}, model=f"{profile}/m", params={"return_raw_events": True})
+    chunks = [event["data"] for event in events if event["type"] == "text_chunk"]
+    assert all(isinstance(chunk["raw"], dict | list) for chunk in chunks)
+    assert chunks
+
+
+async def test_own_words_that_are_too_many_are_left_out_with_a_warning(engine: Engine) -> None:
+    long = {"n": 1, "pad": 100_000}
+    events = await engine.answer(long, model="openai/m", params={"return_raw_events": True})
+    assert [event["data"]["code"] for event in events if event["type"] == "warning"] == ["raw_left_out"]
+    assert text_of(events) == " w0"
+
+
+async def test_usage_is_not_asked_for_if_it_is_not_wanted(engine: Engine, server: ModelServer) -> None:
+    await engine.answer({"n": 1}, model="openai/m", params={"include_usage": False})
+    assert "stream_options" not in server.last()["body"]

@@ -14,10 +14,15 @@ from palaver.shared.profiles import Catalog
 from palaver.shared.settings import Settings
 
 SETTINGS = Settings(deadline=90, max_document_bytes=2000)
-SERVED: Announced = {"open": {"models": None}, "listed": {"models": ["known"]}, "default": {"kind": "alias"}}
+SERVED: Announced = {
+    "open": {"models": None},
+    "listed": {"models": ["known", "org/known:free"]},
+    "default": {"kind": "alias"},
+    "team/fast": {"kind": "alias"},
+}
 OWN = Catalog.of(
     {"mine": {"kind": "scripted", "models": ["m"]}, "listed": {"kind": "scripted", "models": ["known"]}},
-    {"short": "listed/known", "mine-only": "mine/m"},
+    {"short": "listed/known", "mine-only": "mine/m", "my/short": "listed/known"},
 )
 
 
@@ -53,12 +58,27 @@ def test_errors_of_many_jobs_name_the_place() -> None:
             prepare_many(wrong, SETTINGS)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("model", ["open/anything", "listed/known", "default", "short", None])
+@pytest.mark.parametrize(
+    "model",
+    [
+        "open/anything",
+        "open/meta-llama/llama-3:free",
+        "listed/known",
+        "listed/org/known:free",
+        "default",
+        "team/fast",
+        "short",
+        "my/short",
+        None,
+    ],
+)
 def test_what_workers_serve_is_taken(model: str | None) -> None:
     assert admit([model], SERVED, OWN) == 1
 
 
-@pytest.mark.parametrize("model", ["mine/m", "mine-only", "listed/other", "nope", "open/", "default/m"])
+@pytest.mark.parametrize(
+    "model", ["mine/m", "mine-only", "listed/other", "listed/org/known", "nope", "open/", "default/m"]
+)
 def test_what_workers_do_not_serve_is_refused(model: str) -> None:
     with pytest.raises(ValidationError) as caught:
         admit([model], SERVED, OWN)

@@ -157,6 +157,27 @@ class TestCatalog:
         assert catalog.resolve(["fast", "local/llama3", "openai/a/b"]) == [both[1], ModelRef("openai", "a/b")]
 
     @pytest.mark.parametrize(
+        "name",
+        [
+            "meta-llama/llama-3.1-8b-instruct:free",
+            "llama3:8b",
+            "hf.co/org/Model-GGUF:Q4_K_M",
+            "ft:gpt-4o:org::a1",
+            "@cf/meta/llama",
+            "/models/llama.gguf",
+            "my deployment (prod)",
+            "模型-7b",
+        ],
+    )
+    def test_a_models_name_is_all_behind_the_first_slash(self, name: str) -> None:
+        catalog = Catalog.of({"p": {"kind": "openai", "models": [name]}}, {"team/fast": f"p/{name}"})
+        ref = ModelRef("p", name)
+        assert catalog.resolve(f"p/{name}") == catalog.resolve("team/fast") == [ref]
+        assert catalog.resolve(str(ref)) == [ref]
+        with pytest.raises(ValidationError, match="has no model"):
+            catalog.resolve(f"p/{name}x")
+
+    @pytest.mark.parametrize(
         "model", ["nope/m", "nope", "local/other", "openai/", "openai", "", [], ["fast", "nope/m"]]
     )
     def test_an_unknown_model_is_refused(self, catalog: Any, model: Any) -> None:

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from palaver.shared.errors import ValidationError
 from palaver.shared.jobs import ChatJob, Timeouts
 from palaver.shared.ledger import Claimed
-from palaver.shared.messages import Message, Role
+from palaver.shared.messages import Message, Part, Role, TextPart
 from palaver.shared.tools import ToolChoice
 from palaver.workers.generation import Journal, Kit
 from palaver.workers.policies import Beginning
 from palaver.workers.providers import GenerationRequest
 
 __all__ = ["UNSERVED", "read_job", "request_for"]
+
+_SYSTEM = (Role.SYSTEM, Role.DEVELOPER)
 
 UNSERVED = ("cache", "files", "webhook")
 """Fields that this worker leaves out, with a warning to the readers of the job that has them."""
@@ -48,8 +52,7 @@ def request_for(
     with what is already there.
     """
     job = work.job
-    system = [Message(role=Role.SYSTEM, content=job.system)] if job.system else []
-    messages = [*system, *work.history, *job.messages, *journal.messages]
+    messages = [*_conversation(work), *journal.messages]
     if beginning.prompt is not None:
         messages.append(Message(role=Role.ASSISTANT, content=beginning.said))
         messages.append(Message(role=Role.USER, content=beginning.prompt))
@@ -64,7 +67,8 @@ def request_for(
         # The defaults stand for "not said": then the profile's own are meant.
         timeouts=None if job.timeouts == Timeouts() else job.timeouts,
         prefix=beginning.said if beginning.prompt is None and beginning.said else None,
-        stream=(job.params.n or 1) == 1,
+        # Several answers come in one body only, and so does what `return_raw` is to keep.
+        stream=(job.params.n or 1) == 1 and not job.params.return_raw,
     )
 
 
@@ -75,3 +79,35 @@ def _tool_choice(work: Work, journal: Journal, may_call: bool) -> ToolChoice | N
     choice = work.job.tool_choice
     demands = choice is not None and choice.mode in ("required", "function")
     return None if demands and journal.tool_rounds else choice
+
+
+def _conversation(work: Work) -> list[Message]:
+    """History and messages behind one system message at most: many providers refuse a second, or one in the
+    middle. What the job says, as `system` and at the beginning of its messages, replaces the history's.
+    """
+    job = work.job
+    of_history, history = _apart(work.history)
+    of_messages, messages = _apart(job.messages)
+    said = [Message(role=Role.SYSTEM, content=job.system)] if job.system else []
+    return [*_joined([*said, *of_messages] or of_history), *history, *messages]
+
+
+def _apart(messages: Sequence[Message]) -> tuple[list[Message], list[Message]]:
+    """The system messages at the beginning, and the rest."""
+    leading = list(itertools.takewhile(lambda message: message.role in _SYSTEM, messages))
+    return leading, list(messages[len(leading) :])
+
+
+def _joined(system: list[Message]) -> list[Message]:
+    if len(system) < 2:
+        return system
+    if all(isinstance(message.content, str) for message in system):
+        return [Message(role=Role.SYSTEM, content="\n\n".join(message.text for message in system))]
+    parts: list[Part] = []
+    for message in system:
+        parts += (
+            message.content
+            if isinstance(message.content, list)
+            else [TextPart(type="text", text=message.text)]
+        )
+    return [Message(role=Role.SYSTEM, content=parts)]

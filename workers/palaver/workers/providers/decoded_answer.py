@@ -39,6 +39,7 @@ class DecodedAnswer:
         self.plain = False  # a common text delta can pass as it is
         self._raw_events = options.raw_events
         self._raw_body = options.raw_body
+        self._not_kept: set[str] = set()  # what could not be passed on although it was asked for
 
     def settle(self) -> None:
         """Find out whether a common text delta can pass as it is; to be called after anything uncommon."""
@@ -76,7 +77,7 @@ class DecodedAnswer:
 
     def add_body(self, body: bytes, parts: list[Part]) -> None:
         """The provider's own words, where the whole answer came as one body and they were asked for."""
-        if self._raw_body and len(body) <= _MAX_RAW_BYTES and _is_json(body):
+        if self._raw_body and self._kept("return_raw", body, parts):
             parts.append(RawPart(body))
 
     def finish(self, reasons: dict[str, str]) -> list[Part]:
@@ -105,11 +106,21 @@ class DecodedAnswer:
         return parts
 
     def _extend(self, pairs: list[tuple[bool, str]], raw: bytes | None, parts: list[Part]) -> None:
-        if raw is not None and not (self._raw_events and len(raw) <= _MAX_RAW_BYTES and _is_json(raw)):
+        if raw is not None and not (self._raw_events and self._kept("return_raw_events", raw, parts)):
             raw = None
         for thinking, text in pairs:
             parts.append(ReasoningDelta(text, raw) if thinking else TextDelta(text, raw))
             raw = None  # the event is told once, beside the first delta that it brought
+
+    def _kept(self, param: str, raw: bytes, parts: list[Part]) -> bool:
+        """Whether the provider's own words can be passed on; told once where they cannot."""
+        if len(raw) <= _MAX_RAW_BYTES and _is_json(raw):
+            return True
+        if param not in self._not_kept:
+            self._not_kept.add(param)
+            told = f"The provider's own words are more than {_MAX_RAW_BYTES} bytes, or no JSON; left out."
+            parts.append(WarningPart("raw_left_out", told, param))
+        return False
 
 
 class AnswerDecoder:
