@@ -52,10 +52,12 @@ class Look:
 class Snapshot:
     """The log cannot tell what is missing: take the jobs' state and the session's `seq` at one moment.
 
-    `jobs` are the unended ones that the consumer knows.
+    `jobs` are the unended ones that the consumer knows. Of a session, the jobs with events after `after` are
+    concerned too: that is the cursor, or 0 when the consumer has seen another past than the log's.
     """
 
     jobs: tuple[str, ...]
+    after: int
 
 
 Need = Read | Look | Snapshot
@@ -122,6 +124,8 @@ class LogCursor:
             except ValueError:  # somebody else's noise on the channel; the log would have what is ours
                 continue
             if entry.seq <= self.seq or self.done:
+                if self._contradicted_by(entry) and self.need is None:
+                    self._read_from_cursor()
                 continue
             if self.need is None and entry.seq == self.seq + 1:
                 self._deliver(entry)
@@ -135,11 +139,12 @@ class LogCursor:
         compared = seq is not None
         if seq is not None:
             if seq < self.seq:  # the session was set back: writes were lost
-                return self._lose()
+                return self._lose(after=0)
             self._known = max(self._known, seq)
         before = self.seq
-        if not self._walk(map(decode, entries)):
-            return self._lose()
+        lost_after = self._walk(map(decode, entries))
+        if lost_after is not None:
+            return self._lose(lost_after)
         if self.done:
             self.need = None
         elif self.seq == self._known:
@@ -147,7 +152,7 @@ class LogCursor:
         elif self.seq > before:
             self.need = Read(self.seq)  # the log is longer than a page
         else:  # nothing of what exists was in the log
-            self._lose()
+            self._lose(self.seq)
         return None
 
     def looked(self, ended: Collection[str]) -> None:
@@ -171,23 +176,31 @@ class LogCursor:
         if self.done:
             self.need = None
 
-    def _walk(self, entries: Iterable[Entry]) -> bool:
-        """Deliver what follows the cursor; False if the log does not go on from what was delivered."""
+    def _walk(self, entries: Iterable[Entry]) -> int | None:
+        """Deliver what follows the cursor. If the log does not go on from what was delivered: the seq after
+        which the consumer knows nothing for sure.
+        """
         for entry in entries:
             if entry.seq > self.seq:
                 if self._unverified or entry.seq > self.seq + 1:  # trimmed
-                    return False
+                    return self.seq
                 self._deliver(entry)
                 if self.done:
                     break
             elif entry.seq == self.seq:
-                if self._anchor is not None and entry.fields != self._anchor.fields:
-                    return False
+                if self._contradicted_by(entry):
+                    return 0
                 self._anchor = entry
                 self._verify = False
-        whole = not self._unverified
+        lost_after = self.seq if self._unverified else None
         self._verify = False
-        return whole
+        return lost_after
+
+    def _contradicted_by(self, entry: Entry) -> bool:
+        """Whether it is another event than the one that was delivered at the cursor."""
+        return (
+            self._anchor is not None and entry.seq == self._anchor.seq and entry.fields != self._anchor.fields
+        )
 
     @property
     def _unverified(self) -> bool:
@@ -214,9 +227,9 @@ class LogCursor:
         self._out.append(entry)
         self.done = ended and self._job_id is not None
 
-    def _lose(self) -> None:
+    def _lose(self, after: int) -> None:
         self._verify = False
-        self.need = Snapshot(self.open_jobs)
+        self.need = Snapshot(self.open_jobs, after)
 
     def _caught_up(self, compared: bool) -> None:
         self.need = None

@@ -127,8 +127,8 @@ class Reader:
                 case Look(jobs):
                     self._patience = SILENCE_SECONDS
                     self._cursor.looked([job for job in jobs if await self._has_ended(job)])
-                case cursor.Snapshot(jobs):
-                    await self._resync(jobs)
+                case cursor.Snapshot(jobs, after):
+                    await self._resync(jobs, after)
         except LedgerUnavailableError:
             if time.monotonic() - self._reached > OUTAGE_SECONDS:
                 raise
@@ -158,11 +158,11 @@ class Reader:
             self._patience = min(self._patience, state.early + EARLY_SECONDS)
         return state.ended
 
-    async def _resync(self, known: Iterable[str]) -> None:
+    async def _resync(self, known: Iterable[str], after: int) -> None:
         """Replace what the consumer has of each job concerned by what the ledger has of it at one moment."""
         jobs = dict.fromkeys(known)
         if self._job_id is None:
-            jobs |= dict.fromkeys(await self._jobs_of_session())
+            jobs |= dict.fromkeys(await self._jobs_of_session(after))
         snapshot = await self._ledger.snapshot(self._session_id, list(jobs))
         if self._job_id is not None and self._job_id not in snapshot.jobs:
             raise self._lost()
@@ -172,14 +172,13 @@ class Reader:
             snapshot.seq, [view.job_id for view in snapshot.jobs.values() if not view.status.ended]
         )
 
-    async def _jobs_of_session(self) -> list[str]:
-        """The jobs that have the turn or wait for it, and those with events in what is left of the log.
+    async def _jobs_of_session(self, after: int) -> list[str]:
+        """The jobs that have the turn or wait for it, and those with events after `after` in the log.
 
         Others have ended, and only who knows their ids can ask for them.
         """
         session = await self._ledger.snapshot(self._session_id)
         jobs = [session.active, *session.waiting] if session.active else session.waiting
-        after = self._cursor.seq
         while page := await self._ledger.events(self._session_id, after=after, count=PAGE):
             entries = [decode(raw) for raw in page]
             jobs += [entry.job_id for entry in entries]

@@ -241,7 +241,7 @@ def test_a_log_that_is_gone_needs_a_snapshot() -> None:
     cursor = LogCursor(job_id="job-a")
     cursor.confirmed()
     cursor.page([], session.seq)
-    assert cursor.need == Snapshot(("job-a",))
+    assert cursor.need == Snapshot(("job-a",), after=0)
     cursor.resumed(session.seq, [])
     assert cursor.done
     assert cursor.need is None
@@ -253,11 +253,32 @@ def test_an_unended_job_goes_on_after_its_snapshot() -> None:
     cursor = LogCursor(job_id="job-b")
     cursor.confirmed()
     cursor.page(session.read(0), session.seq)
-    assert cursor.need == Snapshot(("job-b",))
+    assert cursor.need == Snapshot(("job-b",), after=0)
     cursor.resumed(session.seq, ["job-b"])
     session.write("job-b", end=True)
     assert run(cursor, session) == [7]
     assert cursor.done
+
+
+def test_a_session_that_was_set_back_below_the_cursor_is_read_from_its_beginning() -> None:
+    session = two_jobs()
+    cursor = LogCursor(after=7)
+    cursor.confirmed()
+    cursor.page(session.read(6), session.seq)
+    assert cursor.need == Snapshot((), after=0)
+
+
+def test_another_event_at_the_cursor_shows_another_past_even_without_a_reconnect() -> None:
+    session = Session()
+    session.write("job-a")
+    cursor = LogCursor()
+    cursor.confirmed()
+    run(cursor, session)
+    session.set_back(1)
+    cursor.live([session.write("job-b"), session.write("job-b")])
+    assert cursor.take() == []
+    cursor.page(session.read(0), session.seq)
+    assert cursor.need == Snapshot(("job-a",), after=0)
 
 
 def test_live_messages_alone_need_no_reading() -> None:
