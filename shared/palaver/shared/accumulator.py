@@ -20,6 +20,7 @@ from palaver.shared.events import (
     StreamStart,
     TextChunk,
     ToolCallEvent,
+    ToolResult,
     Widget,
     WidgetData,
 )
@@ -156,6 +157,11 @@ class Accumulator:
         self.tool_calls.append(ToolCall.validated(event.data.model_dump(include={"id", "name", "arguments"})))
         return ()
 
+    def _result(self, event: ToolResult) -> tuple[StreamChunk, ...]:
+        # `tool_calls` are those that nobody has answered, as in the response
+        self.tool_calls = [call for call in self.tool_calls if call.id != event.data.id]
+        return ()
+
     def _widget(self, event: Widget) -> tuple[StreamChunk, ...]:
         self.widgets.append(event.data)
         return ()
@@ -191,6 +197,7 @@ class Accumulator:
         TextChunk: _chunk,
         ReasoningChunk: _thought,
         ToolCallEvent: _call,
+        ToolResult: _result,
         Widget: _widget,
         Resync: _resync,
         StreamEnd: _end,

@@ -13,9 +13,11 @@ from palaver.workers.providers import GenerationRequest
 from tests.integration.workers.conftest import Engine, MakeEngine, text_of
 from tests.integration.workers.doubles import PREFIX, Truncating
 from tests.integration.workers.test_engine import KeptPost, end_of, kinds
+from tests.integration.workers.user_tools import numbered
 
 pytestmark = pytest.mark.redis
 
+TOOLS = "tests.integration.workers.user_tools"
 WORDS = "".join(f" w{n}" for n in range(10))
 
 
@@ -166,3 +168,47 @@ async def test_thoughts_are_kept_and_not_doubled(make_engine: MakeEngine) -> Non
     assert text_of(events) == "onetwo"
     thoughts = [event["data"]["delta"] for event in events if event["type"] == "reasoning_chunk"]
     assert thoughts == ["First.", "Second.", "First.", "Second."]
+
+
+@pytest.mark.parametrize("name", ["numbered", numbered])
+async def test_a_registered_function_makes_the_prompt(make_engine: MakeEngine, name: Any) -> None:
+    profiles = {"truncating": {"kind": PREFIX + "Truncating"}}
+    engine = await make_engine(profiles=profiles, tools=TOOLS)
+    prompt = {"name": name} if isinstance(name, str) else name
+    await engine.answer("Count.", model="truncating/m", complete={"continue_prompt": prompt})
+    last = engine.provider("truncating", Truncating).asked[-1]
+    prompts = [message.text for message in last.messages if message.role == "user"]
+    assert prompts == ["Count.", "1/5 after 1 of Count.", "2/5 after 2 of Count."]
+
+
+async def test_a_prompt_that_the_worker_does_not_have_is_refused_before_anything_is_asked(
+    engine: Engine,
+) -> None:
+    end = end_of(await engine.answer({"n": 9}, complete={"continue_prompt": {"name": "numbered"}}))
+    assert (end["error"]["type"], end["error"]["param"]) == ("ValidationError", "complete.continue_prompt")
+    assert end["text"] == ""
+
+
+@pytest.mark.parametrize(("policy", "status"), [("raise", "failed"), ("return_partial", "completed")])
+async def test_a_prompt_that_fails_fails_its_continue(
+    make_engine: MakeEngine, policy: str, status: str
+) -> None:
+    engine = await make_engine(tools=TOOLS)
+    complete = {"continue_prompt": {"name": "faulty"}, "on_error": policy}
+    events = await engine.answer({"n": 9}, complete=complete, params={"max_tokens": 4})
+    end = end_of(events)
+    assert (end["status"], text_of(events)) == (status, " w0 w1 w2 w3")
+    assert "hunter2" not in json.dumps(events)
+    if status == "failed":
+        assert end["error"]["type"] == "ConfigurationError"
+        assert end["error"]["message"] == "the continue prompt 'faulty' raised RuntimeError"
+
+
+@pytest.mark.parametrize("cut", range(1, 40, 4))
+async def test_json_that_was_cut_anywhere_is_json_in_the_end(engine: Engine, cut: int) -> None:
+    document = json.dumps({"name": "Zoë", "list": [1, 2.5, None], "text": 'a "b"\n'}, ensure_ascii=False)
+    pieces = [document[start : start + cut] for start in range(0, len(document), cut)]
+    truncated = [{"deltas": [piece], "finish_reason": "length"} for piece in pieces[:-1]]
+    script = {"rounds": [*truncated, {"deltas": [pieces[-1]]}]}
+    end = end_of(await engine.answer(script, complete={"max_continues": 99}))
+    assert json.loads(end["response"]["content"]) == json.loads(document)

@@ -193,6 +193,18 @@ class TestAccumulator:
         assert (reset.reset, reset.delta) == (True, "")
         assert (state.text, state.tool_calls, state.widgets, state.attempt) == ("", [], [], 2)
 
+    def test_calls_that_were_answered_are_none_that_wait(self) -> None:
+        state = accumulate(
+            [
+                event("tool_call", 1, id="a", name="f", arguments={}),
+                event("tool_call", 2, id="b", name="f", arguments={}),
+                event("tool_result", 3, id="a", content="x"),
+            ]
+        )
+        assert (
+            [call.id for call in state.tool_calls] == [call.id for call in state.response.tool_calls] == ["b"]
+        )
+
     def test_a_higher_offset_goes_on(self) -> None:
         state = accumulate(
             [

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from palaver.shared import ChatJob, Message, OnBusy, Status, fingerprint
 from palaver.shared.errors import ValidationError
 from palaver.shared.ids import session_for
-from palaver.shared.jobs import MAX_DOCUMENT_BYTES
+from palaver.shared.jobs import MAX_DOCUMENT_BYTES, Completion, PromptName
 
 from .strategies import json_objects, messages
 
@@ -245,3 +245,29 @@ def test_what_is_wrong_is_said_in_plain_words(fields: dict[str, Any], message: s
     with pytest.raises(ValidationError) as caught:
         ChatJob.parse({"messages": "x", **fields})
     assert str(caught.value) == message
+
+
+def test_a_continue_prompt_is_a_text_or_the_name_of_a_registered_function() -> None:
+    def numbered(*_: object) -> str:
+        return ""
+
+    setattr(numbered, PromptName.MARK, "numbered")
+    for prompt in (numbered, {"name": "numbered"}, PromptName(name="numbered")):
+        job = ChatJob(messages="x", complete={"continue_prompt": prompt})
+        assert ChatJob.parse(job.to_json()) == job
+        assert job.complete is not None
+        assert job.complete.continue_prompt == PromptName(name="numbered")
+    assert Completion(continue_prompt="Go on.").continue_prompt == "Go on."
+
+
+@pytest.mark.parametrize("prompt", [lambda *_: "more", str, print])
+def test_a_function_that_no_worker_knows_is_refused(prompt: Any) -> None:
+    with pytest.raises(ValidationError, match="is a function, which cannot travel") as raised:
+        ChatJob(messages="x", complete={"continue_prompt": prompt})
+    assert raised.value.param == "complete.continue_prompt"
+
+
+@pytest.mark.parametrize("prompt", ["", 5, {"name": ""}, {}, None])
+def test_other_prompts_are_refused(prompt: Any) -> None:
+    with pytest.raises(ValidationError, match=r"^complete\.continue_prompt"):
+        ChatJob(messages="x", complete={"continue_prompt": prompt})

@@ -11,7 +11,7 @@ from palaver.shared.jobs import ChatJob, Timeouts
 from palaver.shared.ledger import Claimed
 from palaver.shared.messages import Message, Part, Role, TextPart
 from palaver.shared.tools import ToolChoice
-from palaver.workers.generation import Journal, Kit
+from palaver.workers.generation import Journal, Kit, answered
 from palaver.workers.policies import Beginning
 from palaver.workers.providers import GenerationRequest
 
@@ -42,7 +42,8 @@ def read_job(claimed: Claimed, *, max_bytes: int) -> Work:
         raise ValidationError("agent: this worker serves no agents", param="agent", job_id=claimed.job_id)
     if isinstance(job.history, list):
         return Work(job, job.history)
-    return Work(job, [Message.model_validate_json(message) for message in claimed.history])
+    history = [Message.model_validate_json(message) for message in claimed.history]
+    return Work(job, answered(history, job.messages))
 
 
 def request_for(

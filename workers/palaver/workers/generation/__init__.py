@@ -1,6 +1,7 @@
 """What happens between the requests of one job. See README.md."""
 
 from palaver.workers.generation.completion import continue_delay
+from palaver.workers.generation.conversation import answered
 from palaver.workers.generation.functions import FunctionTools, tool
 from palaver.workers.generation.journal import Called, Continued, Entry, Journal, Reply, Result
 from palaver.workers.generation.kit import Kit
@@ -44,6 +45,7 @@ __all__ = [
     "Toolbox",
     "UserCode",
     "after_failure",
+    "answered",
     "continue_delay",
     "continue_prompt",
     "next_step",

@@ -82,9 +82,10 @@ def after_failure(job: ChatJob, journal: Journal, step: Step, error: PalaverErro
 
 
 def _after_entry(kit: Kit, journal: Journal) -> Step:
-    calls = journal.open_calls
+    calls, last = journal.open_calls, journal.last
     here = tuple(call for call in calls if kit.answers(call))
-    if here and journal.tool_rounds <= kit.rounds:
+    filtered = last is not None and last.finish_reason is FinishReason.CONTENT_FILTER
+    if here and journal.tool_rounds <= kit.rounds and not filtered:
         return RunTools(here)
     if calls:
         return Done()  # for whoever submitted the job to answer

@@ -68,12 +68,13 @@ class ToolCallMerger:
         """Every call, once, in the order in which they began.
 
         `truncated`: the answer ended at its length limit, so a call whose arguments are not whole is left
-        out.
+        out; the last one also if it has none, for they may have been to come.
         """
         parts: list[ToolCallPart | WarningPart] = []
         for position, call in enumerate(self._calls):
             arguments, name = _parsed(repaired("".join(call.arguments))), repaired(call.name)
-            if truncated and isinstance(arguments, str):
+            unbegun = not call.arguments and position == len(self._calls) - 1
+            if truncated and (unbegun or isinstance(arguments, str)):
                 message = f"The answer reached its length limit inside the call of {name!r}; it is left out."
                 parts.append(WarningPart("tool_call_truncated", message))
             else:

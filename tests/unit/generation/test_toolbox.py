@@ -1,0 +1,125 @@
+"""A worker's sources of tools, and a job's share of them."""
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from palaver.shared.jobs import ChatJob
+from palaver.shared.messages import ToolCall
+from palaver.shared.tools import FunctionTool
+from palaver.workers.generation import Kit, Offer, Result, Toolbox, ToolContext, ToolSource
+
+
+class Store(ToolSource):
+    """Tools that say whose they are; those that are called `late…` wait to be let go."""
+
+    def __init__(self, name: str, *tools: str) -> None:
+        self.name = name
+        self.go = asyncio.Event()
+        self.cancelled = 0
+        self.closed = False
+        self._offers = {tool: Offer(FunctionTool(name=tool, description=f"{name}'s")) for tool in tools}
+
+    async def tools(self) -> Mapping[str, Offer]:
+        return self._offers
+
+    async def call(self, name: str, arguments: Mapping[str, Any], context: ToolContext) -> str:
+        try:
+            if name.startswith("late"):
+                await self.go.wait()
+        except asyncio.CancelledError:
+            self.cancelled += 1
+            raise
+        return f"{self.name} {name} {dict(arguments)}"
+
+    async def aclose(self) -> None:
+        self.closed = True
+
+
+def box(*sources: ToolSource, seconds: float = 10) -> Toolbox:
+    return Toolbox(sources, seconds=seconds, output_bytes=100, rounds=3)
+
+
+def job(*tools: Any, **fields: Any) -> ChatJob:
+    return ChatJob(messages="?", tools=[{"name": t} if isinstance(t, str) else t for t in tools], **fields)
+
+
+def calls(*names: str) -> list[ToolCall]:
+    return [ToolCall(id=name, name=name, arguments={}) for name in names]
+
+
+async def results(toolbox: Toolbox, asked: ChatJob, *names: str) -> list[Result]:
+    kit = await toolbox.kit(asked)
+    return [result async for result in toolbox.run(kit, calls(*names), asked, "s1")]
+
+
+async def test_a_job_without_tools_has_none() -> None:
+    toolbox = box(Store("a", "look"))
+    assert await toolbox.kit(ChatJob(messages="?")) == Kit(rounds=3)
+    raw = ChatJob(messages="?", params={"extra": {"tools": []}})
+    assert await toolbox.kit(raw) == Kit(others=True, rounds=3)
+
+
+async def test_a_bare_name_is_filled_in_and_a_definition_stays() -> None:
+    own = {"name": "add", "description": "Mine."}
+    kit = await box(Store("a", "look", "add")).kit(job("look", own, "other"))
+    assert [tool.description for tool in kit.definitions or []] == ["a's", "Mine.", None]
+    assert sorted(kit.served) == ["add", "look"]
+
+
+async def test_of_two_tools_of_one_name_the_first_sources_counts() -> None:
+    toolbox = box(Store("a", "look"), Store("b", "look", "add"))
+    assert [r.content for r in await results(toolbox, job("look", "add"), "look", "add")] == [
+        "a look {}",
+        "b add {}",
+    ]
+
+
+async def test_results_come_as_they_are_ready() -> None:
+    store = Store("a", "late", "look")
+    toolbox = box(store)
+    asked = job("late", "look")
+    running = toolbox.run(await toolbox.kit(asked), calls("late", "look"), asked, "s1")
+    assert (await anext(running)).name == "look"
+    store.go.set()
+    assert (await anext(running)).name == "late"
+    assert [result async for result in running] == []
+
+
+async def test_what_still_runs_ends_when_nobody_takes_it() -> None:
+    store = Store("a", "late", "late2")
+    toolbox, asked = box(store), job("late", "late2")
+    running = toolbox.run(await toolbox.kit(asked), calls("late", "late2"), asked, "s1")
+    taking = asyncio.ensure_future(anext(running))
+    await asyncio.sleep(0.05)
+    taking.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await taking
+    await running.aclose()
+    await asyncio.sleep(0)
+    assert store.cancelled == 2
+
+
+async def test_a_source_that_takes_too_long_is_told_and_left() -> None:
+    store = Store("a", "late")
+    (result,) = await results(box(store, seconds=0.05), job("late"), "late")
+    assert result.is_error
+    assert result.content == "Error executing late: no result within 0.05 seconds"
+    assert store.cancelled == 1
+
+
+async def test_half_a_surrogate_pair_becomes_text() -> None:
+    class Halved(Store):
+        async def call(self, name: str, arguments: Mapping[str, Any], context: ToolContext) -> str:
+            return "half \ud83d"
+
+    (result,) = await results(box(Halved("a", "look")), job("look"), "look")
+    assert result.content == "half ?"
+
+
+async def test_sources_are_closed() -> None:
+    store = Store("a")
+    await box(store).aclose()
+    assert store.closed
