@@ -17,11 +17,10 @@ import signal
 import sys
 from urllib.parse import urlsplit
 
+import aiohttp
 import hiredis
-import httpx
 import orjson
 import uvloop
-from httpx_aiohttp import AiohttpTransport
 
 from palaver.shared.ids import new_token
 from palaver.shared.jobs import ChatJob
@@ -94,12 +93,12 @@ class Stream:
         return self.head + arguments + bulk(event)
 
 
-async def follow(client: httpx.AsyncClient, url: str, question: str, stream: Stream) -> None:
+async def follow(client: aiohttp.ClientSession, url: str, question: str, stream: Stream) -> None:
     """Read one answer to its end."""
     body = {"model": "m", "stream": True, "messages": [{"role": "user", "content": question}]}
-    async with client.stream("POST", url, json=body) as response:
+    async with client.post(url, json=body) as response:
         rest = b""
-        async for data in response.aiter_raw():
+        async for data in response.content.iter_any():
             *lines, rest = (rest + data).split(b"\n\n")
             for line in lines:
                 if line.startswith(b"data: {"):
@@ -130,7 +129,6 @@ async def main(redis_url: str, port: int, streams: int, chunks: int, rate: float
     address = urlsplit(redis_url)
     _, wire = await loop.create_connection(Wire, address.hostname or "", address.port or 0)
     wire.send(b"*3\r\n" + bulk(b"SCRIPT") + bulk(b"LOAD") + bulk(load("append").source.encode()), 1)
-    limits = httpx.Limits(max_connections=streams, max_keepalive_connections=streams)
     question = json.dumps({"n": chunks, "rate": rate, "stamped": bool(stamped)})
     url = f"http://127.0.0.1:{port}/v1/chat/completions"
 
@@ -138,7 +136,8 @@ async def main(redis_url: str, port: int, streams: int, chunks: int, rate: float
         await follow(client, url, question, Stream(wire, *name))
         wire.send(b"*2\r\n$4\r\nINCR\r\n$11\r\nbench:ended\r\n", 1)
 
-    async with httpx.AsyncClient(transport=AiohttpTransport(limits=limits), timeout=300) as client:
+    connector = aiohttp.TCPConnector(limit=streams)
+    async with aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout()) as client:
         print("ready", flush=True)
         await go.wait()
         await asyncio.gather(*map(run, names))

@@ -1,6 +1,6 @@
 """A model server of one's own, and providers on it over real HTTP."""
 
-import contextlib
+import asyncio
 import json
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
@@ -28,6 +28,30 @@ async def http() -> AsyncIterator[HttpClient]:
     await client.aclose()
 
 
+class Gathering:
+    """A sink that keeps everything, and with `narrow` asks for a pause after each read."""
+
+    def __init__(self, found: list[Part], *, narrow: bool = False) -> None:
+        self.found = found
+        self.narrow = narrow
+        self.full = False
+        self.speaks = asyncio.Event()
+        self.pauses = 0
+
+    def take(self, parts: list[Part]) -> bool:
+        assert not (self.full and text_of(parts)), "nothing more was to be read"
+        self.found.extend(parts)
+        self.full = self.narrow
+        if text_of(parts):
+            self.speaks.set()
+        return not self.full
+
+    async def room(self) -> None:
+        self.pauses += 1
+        await asyncio.sleep(0.01)  # another delta comes meanwhile
+        self.full = False
+
+
 class Talk:
     """One provider, asked with the model server's scripts."""
 
@@ -46,9 +70,7 @@ class Talk:
 
     async def into(self, found: list[Part], script: dict[str, Any] | str, **fields: Any) -> None:
         """The answer as far as it comes: what is in `found` has arrived, also when this raises."""
-        async with contextlib.aclosing(self.provider.stream(self.request(script, **fields))) as stream:
-            async for parts in stream:
-                found.extend(parts)
+        await self.provider.answer(self.request(script, **fields), Gathering(found))
 
 
 def text_of(parts: list[Part]) -> str:

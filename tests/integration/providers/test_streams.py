@@ -34,7 +34,7 @@ from palaver.workers.providers import (
     UsagePart,
     WarningPart,
 )
-from tests.integration.providers.conftest import Talk, text_of
+from tests.integration.providers.conftest import Gathering, Talk, text_of
 from tests.model_server import ModelServer
 from tests.servers import eventually, free_port
 
@@ -59,14 +59,22 @@ async def test_an_answer_arrives_whole(talk: Talks) -> None:
 
 
 async def test_deltas_arrive_while_the_server_still_writes(talk: Talks, server: ModelServer) -> None:
-    provider = talk()
-    async with contextlib.aclosing(
-        provider.provider.stream(provider.request({"n": 10_000, "rate": 50}))
-    ) as stream:
-        while not (first := text_of(await anext(stream))):
-            pass  # usage may be known before the first word
-        assert first.startswith(" w0")
-        assert server.stats()["open"] == 1
+    provider, sink = talk(), Gathering([])
+    async with asyncio.timeout(30), asyncio.TaskGroup() as group:
+        reading = group.create_task(
+            provider.provider.answer(provider.request({"n": 10_000, "rate": 50}), sink)
+        )
+        await sink.speaks.wait()
+        assert text_of(sink.found).startswith(" w0")
+        assert (await asyncio.to_thread(server.stats))["open"] == 1
+        reading.cancel()
+
+
+async def test_no_more_is_read_while_the_sink_has_no_room(talk: Talks) -> None:
+    provider, sink = talk(), Gathering([], narrow=True)
+    await provider.provider.answer(provider.request({"n": 20, "rate": 200}), sink)
+    assert text_of(sink.found) == words(20)
+    assert sink.pauses > 0
 
 
 async def test_tool_calls_come_complete(talk: Talks) -> None:
@@ -169,13 +177,9 @@ async def test_leaving_a_stream_closes_its_connection(talk: Talks, server: Model
     provider = talk()
     before = len(server.stats()["closed_by_client"])
 
-    async def read() -> None:
-        async for _ in provider.provider.stream(provider.request({"n": 10_000, "rate": 50})):
-            begun.set()
-
-    begun = asyncio.Event()
-    task = asyncio.create_task(read())
-    await begun.wait()
+    sink = Gathering([])
+    task = asyncio.create_task(provider.provider.answer(provider.request({"n": 10_000, "rate": 50}), sink))
+    await sink.speaks.wait()
     task.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await task

@@ -1,8 +1,12 @@
-"""The workers' HTTP client: the only module that knows httpx and its aiohttp transport.
+"""The workers' HTTP client: the only module that knows aiohttp.
 
 One `HttpClient` serves one event loop: pooled connections with an explicit limit, no cookies, no
 redirects, no retries (the runner owns those), read timeouts between bytes. Foreign exceptions become ours
 by `EXCEPTIONS`.
+
+A body is poured, not pulled: what arrives is handed on in the turn of the loop in which it was read, without
+waking a task, which would cost a stream more than all that is done with its bytes. For the same reason
+nothing stands in front of aiohttp: httpx with aiohttp below it doubles what a request costs.
 
 A request that met a kept connection which its server had closed is sent once more: this is no retry, as it
 says nothing about the provider, and must not cost a job one.
@@ -11,21 +15,19 @@ says nothing about the provider, and must not cost a job one.
 import asyncio
 import builtins
 import contextlib
-import http.cookiejar
-import logging
 import os
 import urllib.request
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import Any, Final
+from functools import partial
+from typing import Any, Final, cast
 from urllib.parse import urlsplit
 
 import aiohttp
 import aiohttp.http_exceptions
-import httpx
 import orjson
-from httpx_aiohttp import AiohttpTransport
+from aiohttp.client_proto import ResponseHandler
 
 from palaver.shared.errors import (
     ConfigurationError,
@@ -38,15 +40,11 @@ from palaver.shared.errors import (
 )
 from palaver.shared.jobs import Timeouts
 
-# httpx logs every request's whole URL at INFO, query and all; the worker logs its requests itself.
-logging.getLogger("httpx").setLevel(logging.WARNING)
-
 Kinds = tuple[type[PalaverError], type[PalaverError]]
 _BROKEN: Final[Kinds] = (ConnectionError, StreamInterruptedError)
 _LATE: Final[Kinds] = (TimeoutError, TimeoutError)
 _SETTINGS: Final[Kinds] = (ConfigurationError, ConfigurationError)
 _NO_HTTP: Final[Kinds] = (MalformedStreamError, StreamInterruptedError)
-_OURS: Final[Kinds] = (InternalError, InternalError)
 
 EXCEPTIONS: Final[dict[type[BaseException], Kinds]] = {
     aiohttp.ServerTimeoutError: _LATE,
@@ -59,18 +57,6 @@ EXCEPTIONS: Final[dict[type[BaseException], Kinds]] = {
     aiohttp.NonHttpUrlClientError: _SETTINGS,
     aiohttp.RedirectClientError: _SETTINGS,
     aiohttp.ClientError: _BROKEN,
-    httpx.TimeoutException: _LATE,
-    httpx.NetworkError: _BROKEN,
-    httpx.ProxyError: _BROKEN,
-    httpx.RemoteProtocolError: _NO_HTTP,
-    httpx.LocalProtocolError: _SETTINGS,
-    httpx.UnsupportedProtocol: _SETTINGS,
-    httpx.InvalidURL: _SETTINGS,
-    httpx.TooManyRedirects: _SETTINGS,
-    httpx.DecodingError: (MalformedStreamError, MalformedStreamError),
-    httpx.HTTPError: _BROKEN,
-    httpx.StreamError: _OURS,
-    httpx.CookieConflict: _OURS,
     builtins.TimeoutError: _LATE,
     OSError: _BROKEN,
     ValueError: _SETTINGS,
@@ -90,8 +76,12 @@ _WORDS: Final[dict[type[PalaverError], str]] = {
     StreamInterruptedError: "broke the connection off in the middle of its answer",
     MalformedStreamError: "sent something that is not HTTP",
     ConfigurationError: "cannot be asked; look at base_url, headers and proxies of the profile",
-    InternalError: "was asked in a way that the HTTP client does not allow",
 }
+# Compressing proxies gather a stream until a block is full; a chat wants each token at once.
+_HEADERS: Final = {"user-agent": "palaver", "accept": "*/*", "accept-encoding": "identity"}
+
+Take = Callable[[bytes], bool]
+"""Gets what was read; False: enough for now. It runs inside the loop's reading, and must not wait."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,53 +99,134 @@ class HttpRequest:
 class HttpResponse:
     """An open response: `status`, `headers` (case-insensitive), and the body as it arrives."""
 
-    def __init__(self, response: httpx.Response, request: HttpRequest, deadline: float | None) -> None:
-        self.status = response.status_code
+    def __init__(
+        self, response: aiohttp.ClientResponse, request: HttpRequest, deadline: float | None
+    ) -> None:
+        self.status = response.status
         self.headers: Mapping[str, str] = response.headers
         self._request = request
         self._deadline = deadline
-        # aiter_bytes would add a layer per chunk; it is needed only to undo a compression.
-        plain = response.headers.get("content-encoding", "identity") == "identity"
-        self._body = aiter(response.stream if plain else response.aiter_bytes())  # type: ignore[arg-type]
+        self._body = response.content
+        connection = response.connection  # None: the body has come with the headers
+        self._wire = None if connection is None else cast("_Wire", connection.protocol)
+        if self._wire is not None:
+            self._wire.read_timeout = None  # aiohttp would set a timer at each read; a `_Pour` sets few
 
-    def chunks(self) -> "HttpResponse":
-        """The body's bytes, one network read each; a second call goes on where the first one stopped."""
-        return self
+    async def pour(self, take: Take) -> bool:
+        """Give `take` all that arrives, until the body ends (True) or `take` has enough (False).
 
-    def __aiter__(self) -> "HttpResponse":
-        return self
-
-    async def __anext__(self) -> bytes:
+        What `take` raises comes out here. Another call goes on where the last one stopped.
+        """
+        pour = _Pour(self._body, self._wire, take, self._request.timeouts.read)
         try:
-            if self._deadline is None:
-                return await anext(self._body)
+            pour.begin()
             async with asyncio.timeout_at(self._deadline):
-                return await anext(self._body)
+                return await pour.ended
         except _FOREIGN as error:
             failure = _mapped(error, self._request, reading=True)
+        finally:
+            pour.stop()
         raise failure
 
     async def read(self, limit: int) -> bytes:
         """The whole body, cut off at `limit` bytes."""
-        pieces: list[bytes] = []
-        size = 0
-        async for data in self:
-            pieces.append(data)
-            size += len(data)
-            if size >= limit:
-                break
-        return b"".join(pieces)[:limit]
+        body = bytearray()
 
-    async def rest(self, patience: float) -> list[bytes]:
-        """What still comes within `patience` seconds; errors only end it. A body read to its end frees its
-        connection.
+        def take(data: bytes) -> bool:
+            body.extend(data)
+            return len(body) < limit
+
+        await self.pour(take)
+        return bytes(body[:limit])
+
+    async def rest(self, take: Take, patience: float) -> None:
+        """Pour what still comes within `patience` seconds; errors only end it. A body read to its end frees
+        its connection.
         """
-        pieces: list[bytes] = []
         with contextlib.suppress(PalaverError, builtins.TimeoutError):
             async with asyncio.timeout(patience):
-                async for data in self:
-                    pieces.append(data)  # noqa: PERF401  # a comprehension would lose what came before an error
-        return pieces
+                await self.pour(take)
+
+
+class _Wire(ResponseHandler):
+    """aiohttp's end of a connection; it also tells whoever pours a body that some of it was read."""
+
+    arrived: Callable[[], None] | None = None
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if data and self.arrived is not None:
+            self.arrived()
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        super().connection_lost(exc)
+        if self.arrived is not None:
+            self.arrived()
+
+    def resume_reading(self, resume_parser: bool = True) -> None:
+        # After every read aiohttp asks for this, and would run its parser over nothing.
+        if self._reading_paused:
+            super().resume_reading(resume_parser)
+
+
+class _Pour:
+    """One `HttpResponse.pour`: `ended` is set when the body ends, or its taker has enough."""
+
+    __slots__ = ("_body", "_heard", "_loop", "_silence", "_take", "_timer", "_wire", "ended")
+
+    def __init__(self, body: aiohttp.StreamReader, wire: _Wire | None, take: Take, silence: float) -> None:
+        self._body = body
+        self._wire = wire
+        self._take = take
+        self._silence = silence  # seconds between two reads that are too many
+        self._loop = asyncio.get_running_loop()
+        self._heard = self._loop.time()
+        self._timer: asyncio.TimerHandle | None = None
+        self.ended: asyncio.Future[bool] = self._loop.create_future()
+
+    def begin(self) -> None:
+        """Hand on what is there already, and stay at the wire if that is not all."""
+        self._arrived()
+        if not self.ended.done() and self._wire is not None:
+            self._wire.arrived = self._arrived
+            self._watch()
+
+    def stop(self) -> None:
+        """Leave the wire. At once: with its body's end it goes to whoever waits for a connection."""
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._wire is not None:
+            self._wire.arrived = None
+            self._wire = None
+
+    def _arrived(self) -> None:
+        try:
+            while data := self._body.read_nowait():
+                self._heard = self._loop.time()
+                if not self._take(data):
+                    return self._end(False)
+            if self._body.is_eof():
+                self._end(True)
+        except Exception as error:  # noqa: BLE001 - raised where `ended` is awaited
+            self._fail(error)
+        return None
+
+    def _watch(self) -> None:
+        left = self._heard + self._silence - self._loop.time()
+        if left > 0:
+            self._timer = self._loop.call_later(left, self._watch)
+        else:
+            self._fail(aiohttp.SocketTimeoutError())
+
+    def _end(self, whole: bool) -> None:
+        self.stop()
+        if not self.ended.done():  # what was taken may have cancelled whoever waits
+            self.ended.set_result(whole)
+
+    def _fail(self, error: Exception) -> None:
+        self.stop()
+        if not self.ended.done():
+            self.ended.set_exception(error)
 
 
 class HttpClient:
@@ -164,13 +235,9 @@ class HttpClient:
     """
 
     def __init__(self, *, max_connections: int = 4096, keepalive_seconds: float = 30.0) -> None:
-        self._limits = httpx.Limits(
-            max_connections=max_connections,
-            max_keepalive_connections=max_connections,
-            keepalive_expiry=keepalive_seconds,
-        )
+        self._max_connections = max_connections
+        self._keepalive_seconds = keepalive_seconds
         self._environment = urllib.request.getproxies_environment()
-        self._clients: dict[str | None, httpx.AsyncClient] = {}
         self._session: aiohttp.ClientSession | None = None
         self._owner: tuple[int, asyncio.AbstractEventLoop] | None = None
         self._closed = False
@@ -181,89 +248,76 @@ class HttpClient:
 
         Raises the errors of `EXCEPTIONS`; a status of 400 and above is no error here.
         """
-        loop = asyncio.get_running_loop()
         total = request.timeouts.total
-        deadline = None if total is None else loop.time() + total
+        deadline = None if total is None else asyncio.get_running_loop().time() + total
         try:
             async with asyncio.timeout_at(deadline):
                 response = await self._open(request)
         except _FOREIGN as error:
-            if isinstance(error, PalaverError):
-                raise
             failure = _mapped(error, request, reading=False)
         else:
             try:
                 yield HttpResponse(response, request, deadline)
             finally:
-                await _close(response)
+                response.release()  # closes the connection, unless the body was read to its end
             return
         raise failure
 
     async def aclose(self) -> None:
         """Close all connections. May be called twice; requests after it are refused."""
         self._closed = True
-        for client in self._clients.values():
-            await client.aclose()
-        self._clients.clear()
         if self._session is not None:
             await self._session.close()
 
-    async def _open(self, request: HttpRequest) -> httpx.Response:
-        client = self._client(proxy_for(request.url, request.proxies, self._environment))
+    async def _open(self, request: HttpRequest) -> aiohttp.ClientResponse:
         timeouts = request.timeouts
-        content = None if request.json is None else orjson.dumps(request.json)
         headers = dict(request.headers)
-        if content is not None:
+        if request.json is not None:
             headers.setdefault("content-type", "application/json")
-        built = client.build_request(
+        send = partial(
+            self._opened().request,
             request.method,
             request.url,
             headers=headers,
-            content=content,
-            # The transport takes the pool's time for the whole of waiting, resolving and connecting.
-            timeout=httpx.Timeout(
-                connect=timeouts.connect, read=timeouts.read, write=timeouts.read, pool=timeouts.connect
+            data=None if request.json is None else orjson.dumps(request.json),
+            proxy=proxy_for(request.url, request.proxies, self._environment),
+            allow_redirects=False,
+            # `connect` is for the whole of waiting, resolving and connecting.
+            timeout=aiohttp.ClientTimeout(
+                connect=timeouts.connect, sock_connect=timeouts.connect, sock_read=timeouts.read
             ),
         )
-        return await _send(client, built)
+        _ON_KEPT.set(False)
+        try:
+            return await send()
+        except _CLOSED:
+            if not _ON_KEPT.get():
+                raise
+        return await send()
 
-    def _client(self, proxy: str | None) -> httpx.AsyncClient:
+    def _opened(self) -> aiohttp.ClientSession:
         owner = (os.getpid(), asyncio.get_running_loop())
         if self._closed or (self._owner is not None and self._owner != owner):
             raise InternalError("An HTTP client was used after its end, or by another event loop or process.")
         self._owner = owner
-        client = self._clients.get(proxy)
-        if client is None:
-            client = self._clients[proxy] = self._new_client(proxy)
-        return client
-
-    def _new_client(self, proxy: str | None) -> httpx.AsyncClient:
-        context = httpx.create_ssl_context()
         if self._session is None:
-            connector = aiohttp.TCPConnector(
-                limit=self._limits.max_connections or 0,
-                keepalive_timeout=self._limits.keepalive_expiry,
-                ssl=context,
-            )
-            tracing = aiohttp.TraceConfig()
-            tracing.on_connection_reuseconn.append(_note_kept)
-            # All proxies share one pool. The session must not keep cookies: it serves every tenant's jobs.
-            self._session = aiohttp.ClientSession(
-                connector=connector, cookie_jar=aiohttp.DummyCookieJar(), trace_configs=[tracing]
-            )
-        transport = AiohttpTransport(
-            verify=context,
-            limits=self._limits,
-            proxy=None if proxy is None else httpx.Proxy(proxy),
-            client=self._session,
+            self._session = self._new_session(owner[1])
+        return self._session
+
+    def _new_session(self, loop: asyncio.AbstractEventLoop) -> aiohttp.ClientSession:
+        connector = aiohttp.TCPConnector(
+            limit=self._max_connections, keepalive_timeout=self._keepalive_seconds
         )
-        return httpx.AsyncClient(
-            transport=transport,
-            trust_env=False,
-            follow_redirects=False,
-            cookies=http.cookiejar.CookieJar(http.cookiejar.DefaultCookiePolicy(allowed_domains=[])),
-            # Compressing proxies gather a stream until a block is full; a chat wants each token at once.
-            headers={"user-agent": "palaver", "accept-encoding": "identity"},
+        # aiohttp has no other way to hear of what was read
+        connector._factory = partial(_Wire, loop=loop)  # type: ignore[assignment] # noqa: SLF001
+        tracing = aiohttp.TraceConfig()
+        tracing.on_connection_reuseconn.append(_note_kept)
+        # The session must not keep cookies: it serves every tenant's jobs.
+        return aiohttp.ClientSession(
+            connector=connector,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            headers=_HEADERS,
+            trace_configs=[tracing],
         )
 
 
@@ -286,37 +340,16 @@ def proxy_for(url: str, proxies: Mapping[str, str] | None, environment: Mapping[
     return proxy
 
 
-async def _send(client: httpx.AsyncClient, request: httpx.Request) -> httpx.Response:
-    _ON_KEPT.set(False)
-    try:
-        return await client.send(request, stream=True)
-    except httpx.HTTPError as error:
-        if not (_ON_KEPT.get() and isinstance(error.__cause__, _CLOSED)):
-            raise
-    return await client.send(request, stream=True)
-
-
 async def _note_kept(*_: object) -> None:
     _ON_KEPT.set(True)
-
-
-async def _close(response: httpx.Response) -> None:
-    try:
-        await response.aclose()
-    except _FOREIGN:
-        # The response is over either way; its connection broke while it was being given back.
-        logging.getLogger(__name__).debug("http.close_failed", exc_info=True)
 
 
 def _mapped(error: BaseException, request: HttpRequest, *, reading: bool) -> PalaverError:
     if isinstance(error, PalaverError):
         return error
-    # The transport calls nearly every broken connection a ConnectTimeout; aiohttp's own exception knows
-    # better.
-    root = error.__cause__ if isinstance(error.__cause__, aiohttp.ClientError) else error
-    kinds = next(EXCEPTIONS[base] for base in type(root).__mro__ if base in EXCEPTIONS)
+    kinds = next(EXCEPTIONS[base] for base in type(error).__mro__ if base in EXCEPTIONS)
     kind = kinds[reading]
-    return kind(f"{_origin(request.url)} {_WORDS[kind]} ({_reason(root, request.timeouts)}).")
+    return kind(f"{_origin(request.url)} {_WORDS[kind]} ({_reason(error, request.timeouts)}).")
 
 
 def _origin(url: str) -> str:
@@ -325,9 +358,9 @@ def _origin(url: str) -> str:
 
 
 def _reason(error: BaseException, timeouts: Timeouts) -> str:
-    if isinstance(error, aiohttp.SocketTimeoutError | httpx.ReadTimeout):
+    if isinstance(error, aiohttp.SocketTimeoutError):
         return f"nothing came for {timeouts.read:g} s"
-    if isinstance(error, aiohttp.ServerTimeoutError | httpx.TimeoutException):
+    if isinstance(error, aiohttp.ServerTimeoutError):
         return f"no connection within {timeouts.connect:g} s"
     if isinstance(error, builtins.TimeoutError):
         return f"the answer took longer than {timeouts.total or 0:g} s"

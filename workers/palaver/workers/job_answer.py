@@ -99,8 +99,8 @@ class JobAnswer:
         self.ref = ref
         self.begun = self.finished = False
 
-    def take(self, parts: list[Part]) -> None:
-        """The parts of one network read: the hot path."""
+    def take(self, parts: list[Part]) -> bool:
+        """The parts of one network read: the hot path. False when more is written than can be sent."""
         writer = self.writer
         for part in parts:
             kind = type(part)
@@ -116,6 +116,11 @@ class JobAnswer:
                 writer.reasoning(part.text, part.raw)  # type: ignore[union-attr]
             else:
                 self._take[kind](part)
+        return not writer.full
+
+    async def room(self) -> None:
+        """Return when what waits to be sent is within bounds again."""
+        await self.writer.drain()
 
     def reply(self) -> Reply:
         """The whole answer to the request that has ended."""

@@ -7,7 +7,6 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from contextlib import aclosing
 from functools import partial
 
 from palaver.shared.errors import PalaverError, StreamInterruptedError
@@ -59,7 +58,7 @@ class Requests:
         send.
         """
         run.ref = ref
-        answer, writer, provider = run.answer, run.answer.writer, self._providers(ref.profile)
+        answer, provider = run.answer, self._providers(ref.profile)
         asking = partial(request_for, work, answer.journal, ref.model, may_call=may_call)
         request = asking(Beginning())
         beginning = begin(
@@ -71,11 +70,7 @@ class Requests:
         if beginning.said:
             request = asking(beginning)
         answer.request(ref, goes_on=bool(beginning.said))
-        async with aclosing(self._ask(provider, request)) as stream:
-            async for parts in stream:
-                answer.take(parts)
-                if writer.full:
-                    await writer.drain()
+        await self._ask(provider, request, answer)
         if not answer.finished:
             raise StreamInterruptedError(provider=ref.profile)
         return answer.reply()

@@ -22,7 +22,7 @@ def run(arguments: list[str]) -> int:
 
 def require_worker() -> None:
     """Raise ConfigurationError when this machine has no worker installed."""
-    missing = [name for name in ("celery", "aiohttp", "greenlet", "httpx", "msgspec") if not find_spec(name)]
+    missing = [name for name in ("celery", "aiohttp", "greenlet", "msgspec") if not find_spec(name)]
     if missing:
         raise ConfigurationError(
             f"a worker needs more than is installed here ({', '.join(missing)} missing): "

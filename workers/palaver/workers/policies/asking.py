@@ -2,13 +2,12 @@
 innermost. The runner asks; it knows none of them.
 
 A policy is made once per worker process and is called once per request. It may refuse the request by raising,
-must close what it wraps, and changes no part that passes.
+and changes no part that passes.
 """
 
 import logging
 import time
-from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import aclosing
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial, reduce
 from typing import Protocol
 
@@ -20,6 +19,7 @@ from palaver.workers.providers import (
     Part,
     Provider,
     ReasoningDelta,
+    Sink,
     TextDelta,
     ToolCallPart,
 )
@@ -28,8 +28,8 @@ __all__ = ["Ask", "Breakers", "Policy", "verdict_on", "wrapped"]
 
 logger = logging.getLogger("palaver.workers.breaker")
 
-Ask = Callable[[Provider, GenerationRequest], AsyncGenerator[list[Part], None]]
-"""One request to a provider, as `Provider.stream`."""
+Ask = Callable[[Provider, GenerationRequest, Sink], Awaitable[None]]
+"""One request to a provider, as `Provider.answer`."""
 
 _ANSWERS = (TextDelta, ReasoningDelta, ToolCallPart, FinishPart)
 
@@ -37,9 +37,7 @@ _ANSWERS = (TextDelta, ReasoningDelta, ToolCallPart, FinishPart)
 class Policy(Protocol):
     """Middleware of requests."""
 
-    def __call__(
-        self, ask: Ask, provider: Provider, request: GenerationRequest
-    ) -> AsyncGenerator[list[Part], None]:
+    async def __call__(self, ask: Ask, provider: Provider, request: GenerationRequest, sink: Sink) -> None:
         """Do what is to be done about one request, and ask."""
         ...
 
@@ -49,8 +47,8 @@ def wrapped(policies: Sequence[Policy]) -> Ask:
     return reduce(lambda ask, policy: partial(policy, ask), reversed(policies), _ask)
 
 
-def _ask(provider: Provider, request: GenerationRequest) -> AsyncGenerator[list[Part], None]:
-    return provider.stream(request)
+def _ask(provider: Provider, request: GenerationRequest, sink: Sink) -> Awaitable[None]:
+    return provider.answer(request, sink)
 
 
 class Breakers:
@@ -60,17 +58,11 @@ class Breakers:
         self._clock = clock
         self._breakers: dict[str, Breaker] = {}
 
-    async def __call__(
-        self, ask: Ask, provider: Provider, request: GenerationRequest
-    ) -> AsyncGenerator[list[Part], None]:
+    async def __call__(self, ask: Ask, provider: Provider, request: GenerationRequest, sink: Sink) -> None:
         """See `Policy`."""
         admission = self._admission(provider)
         try:
-            async with aclosing(ask(provider, request)) as stream:
-                async for parts in stream:
-                    if not admission.judged and any(isinstance(part, _ANSWERS) for part in parts):
-                        admission.judge(Verdict.ANSWERED)
-                    yield parts
+            await ask(provider, request, _Watched(sink, admission))
         except PalaverError as error:
             admission.judge(verdict_on(error, request))
             raise
@@ -111,6 +103,20 @@ class _Admission:
         if after is not before:
             log = logger.warning if after is State.OPEN else logger.info
             log("breaker.%s", after, extra={"profile": self._name, "before": str(before)})
+
+
+class _Watched:
+    """A sink whose first part of an answer is a verdict."""
+
+    def __init__(self, sink: Sink, admission: _Admission) -> None:
+        self._sink = sink
+        self._admission = admission
+        self.room = sink.room
+
+    def take(self, parts: list[Part]) -> bool:
+        if not self._admission.judged and any(isinstance(part, _ANSWERS) for part in parts):
+            self._admission.judge(Verdict.ANSWERED)
+        return self._sink.take(parts)
 
 
 def verdict_on(error: PalaverError, request: GenerationRequest) -> Verdict:

@@ -10,6 +10,7 @@ from palaver.workers.providers.base import (
     Provider,
     ProviderHealth,
     Question,
+    Sink,
 )
 from palaver.workers.providers.flavours import detect_provider
 from palaver.workers.providers.parts import (
@@ -42,6 +43,7 @@ __all__ = [
     "Question",
     "RawPart",
     "ReasoningDelta",
+    "Sink",
     "TextDelta",
     "ToolCallPart",
     "UsagePart",

@@ -6,8 +6,8 @@ network.
 """
 
 import time
-from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -153,7 +153,19 @@ class ProviderHealth:
     error: PalaverError | None = None
 
 
-class Provider(ABC):
+class Sink(Protocol):
+    """Where the parts of an answer go."""
+
+    def take(self, parts: list[Part]) -> bool:
+        """Take the parts of one network read, without waiting. False: read no more before `room` returns."""
+        ...
+
+    async def room(self) -> None:
+        """Return when there is room for more."""
+        ...
+
+
+class Provider:
     """A configured provider. Made by `registry.create` as `Class(profile, http)`, once per profile and
     process.
     """
@@ -165,13 +177,20 @@ class Provider(ABC):
         self.profile = profile
         self.http = http
 
-    @abstractmethod
-    def stream(self, request: GenerationRequest) -> AsyncGenerator[list[Part], None]:
-        """The answer, part by part; FinishPart is the last. Raises the mapped PalaverError with `provider`
-        set.
-
-        Close the iterator when you stop early (`contextlib.aclosing`): closing it closes the connection.
+    async def answer(self, request: GenerationRequest, sink: Sink) -> None:
+        """Give `sink` the whole answer; FinishPart is its last part. Raises the mapped PalaverError with
+        `provider` set. Cancelled, it closes what it has opened.
         """
+        async with aclosing(self.stream(request)) as stream:
+            async for parts in stream:
+                if not sink.take(parts):
+                    await sink.room()
+
+    def stream(self, request: GenerationRequest) -> AsyncGenerator[list[Part], None]:
+        """The parts of the answer as they come: the plain way to write a provider, and what `answer` reads
+        unless it is overridden.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has neither stream nor answer")
 
     def takes_prefix(self, request: GenerationRequest) -> bool:
         """`continues_prefix`, for a provider whose models differ in it, or that cannot do it beside something
@@ -226,38 +245,20 @@ class HttpProvider(Provider):
         super().__init__(profile, http)
         self.dialect = dialect
 
-    async def stream(self, request: GenerationRequest) -> AsyncGenerator[list[Part], None]:
-        """See `Provider.stream`."""
+    async def answer(self, request: GenerationRequest, sink: Sink) -> None:
+        """See `Provider.answer`."""
         try:
             asked = self.dialect.request(request)
             decoder = self.dialect.decoder(request)
             if asked.warnings:
-                yield list(asked.warnings)
+                sink.take(list(asked.warnings))
             async with self.http.stream(self._http_request(asked, request.timeouts)) as response:
                 await self._raise_for_status(response)
-                try:
-                    async for data in response.chunks():
-                        if parts := decoder.feed(data):
-                            yield parts
-                        if decoder.done:
-                            break
-                except PalaverError:
-                    if not decoder.complete:
-                        raise
-                for parts in await self._rest(response, decoder):
-                    yield parts
-            yield decoder.finish()
+                await _decode(response, decoder, sink)
+            sink.take(decoder.finish())
         except PalaverError as error:
             self.label(error)
             raise
-
-    async def _rest(self, response: HttpResponse, decoder: Decoder) -> list[list[Part]]:
-        """What follows a complete answer. The end of the HTTP body mostly comes with the end of the answer;
-        read, it frees the connection for the next request. Usage may still be in it.
-        """
-        if not decoder.complete:
-            return []
-        return [parts for data in await response.rest(_PATIENCE_AFTER_END) if (parts := decoder.feed(data))]
 
     async def models(self) -> list[str] | None:
         """See `Provider.models`."""
@@ -298,6 +299,26 @@ class HttpProvider(Provider):
             timeouts=timeouts or self.profile.timeouts,
             proxies=self.profile.proxies,
         )
+
+
+async def _decode(response: HttpResponse, decoder: Decoder, sink: Sink) -> None:
+    """Pour the body through the decoder into the sink, until the answer is whole, or the body ends."""
+
+    def take(data: bytes) -> bool:
+        parts = decoder.feed(data)
+        room = not parts or sink.take(parts)
+        return room and not decoder.done
+
+    try:
+        while not await response.pour(take) and not decoder.done:
+            await sink.room()
+    except PalaverError:
+        if not decoder.complete:
+            raise
+    if decoder.complete:
+        # Mostly the end of the HTTP body has come with that of the answer; read, it frees the connection for
+        # the next request. Usage may still be in it.
+        await response.rest(lambda data: take(data) or True, _PATIENCE_AFTER_END)
 
 
 def model_not_found(model: str, provider: str) -> ModelNotFoundError:
