@@ -121,9 +121,9 @@ def worker(processes: Processes, palaver_env: dict[str, str]) -> Callable[..., R
     """Start a worker process and wait until it consumes: `worker("--concurrency", "50", env={…})`."""
 
     def start(*options: str, env: dict[str, str] | None = None) -> Running:
-        running = processes.start(
-            ("palaver", "worker", *options), name="worker", env={**palaver_env, **(env or {})}
-        )
+        # To look for other workers costs a second; there is nothing to learn from them here.
+        words = ("palaver", "worker", "--without-mingle", *options)
+        running = processes.start(words, name="worker", env={**palaver_env, **(env or {})})
         running.wait_for(r"\bready\b", seconds=60)
         return running
 

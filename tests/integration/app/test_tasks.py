@@ -3,40 +3,49 @@
 import base64
 import json
 import pickle
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 import redis
 from celery import Celery
-from pytest_celery import CeleryTestSetup  # type: ignore[import-untyped]
 
-from palaver.shared.ids import session_for
-from tests.processes import Running
-from tests.servers import eventually
+from palaver.shared.ids import new_job_id, new_session_id, session_for
+from tests.integration.conftest import StartWorker
+from tests.integration.nodes import LocalWorker
+from tests.processes import Processes, Running
+from tests.servers import any_redis_binary, eventually, missing, start_redis
 
-pytestmark = [pytest.mark.redis, pytest.mark.worker]
+pytestmark = [pytest.mark.redis, pytest.mark.worker, pytest.mark.xdist_group("tasks")]
 
 SECRET = "xyzzy-42"
 
 
 class Outsider:
-    """A sender with only `celery`, and a reader with only `redis`."""
+    """A sender with only `celery`, and a reader with only `redis`. `session` and `job` are nobody else's."""
 
-    def __init__(self, setup: CeleryTestSetup) -> None:
-        self.celery: Celery = setup.app
-        self.redis = redis.Redis.from_url(setup.broker.container.url)
-        self.worker: Running = setup.worker.container.running
+    def __init__(self, url: str, worker: Running) -> None:
+        self.celery = Celery("outsider", broker=url, set_as_current=False)
+        self.redis = redis.Redis.from_url(url)
+        self.worker = worker
+        self.session, self.job = new_session_id(), new_job_id()
+        self.document = {"session_id": self.session, "job_id": self.job}
+        self._before = len(worker.output)
+
+    @property
+    def said(self) -> str:
+        """What the worker has written since this test began."""
+        return self.worker.output[self._before :]
 
     def submit(self, document: Any, **options: Any) -> str:
         sent = self.celery.send_task("palaver.submit", args=(document,), queue="palaver.submit", **options)
         return str(sent.id)
 
-    def events(self, session_id: str) -> list[dict[str, Any]]:
-        log: Any = self.redis.xrange(f"palaver:{{{session_id}}}:events")
+    def events(self, session_id: str = "") -> list[dict[str, Any]]:
+        log: Any = self.redis.xrange(f"palaver:{{{session_id or self.session}}}:events")
         return [json.loads(fields[b"e"]) for _, fields in log]
 
-    def ended(self, session_id: str) -> dict[str, Any]:
+    def ended(self, session_id: str = "") -> dict[str, Any]:
         """The `stream_end` of the session's job."""
         assert eventually(lambda: any(e["type"] == "stream_end" for e in self.events(session_id)))
         (end,) = (event for event in self.events(session_id) if event["type"] == "stream_end")
@@ -64,41 +73,62 @@ class Outsider:
 
     def still_works(self) -> None:
         """The worker took everything before this, and lives."""
-        self.submit({"session_id": "after", "job_id": "after", "messages": "hello"})
-        assert self.ended("after")["status"] == "completed"
+        after = new_session_id()
+        self.submit({"session_id": after, "messages": "hello"})
+        assert self.ended(after)["status"] == "completed"
         assert self.worker.process.poll() is None
+
+    def close(self) -> None:
+        self.celery.close()
+        self.redis.close()
+
+
+@pytest.fixture(scope="module")
+def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Running]]:
+    """The address of a broker and the worker on it, shared by these tests."""
+    binary = any_redis_binary() or missing("no Redis server on this machine")
+    with Processes(tmp_path_factory.mktemp("system")) as processes:
+        url = start_redis(processes, binary).url
+        env = {"PALAVER_REDIS_URL": url, "PALAVER_CONFIG": str(processes.folder / "palaver.toml")}
+        worker = LocalWorker.launch(processes, env, "--concurrency", "20", "--without-mingle")
+        assert worker.ready()
+        yield url, worker.running
 
 
 @pytest.fixture
-def outsider(celery_setup: CeleryTestSetup) -> Outsider:
-    return Outsider(celery_setup)
+def outsider(system: tuple[str, Running]) -> Iterator[Outsider]:
+    outsider = Outsider(*system)
+    yield outsider
+    outsider.close()
 
 
 def test_a_document_becomes_a_stream(outsider: Outsider) -> None:
-    outsider.submit({"session_id": "s1", "job_id": "j1", "messages": f"hello {SECRET}"})
-    assert outsider.ended("s1")["response"]["content"] == f"hello {SECRET}"
-    types = [event["type"] for event in outsider.events("s1")]
+    outsider.submit({**outsider.document, "messages": f"hello {SECRET}"})
+    assert outsider.ended()["response"]["content"] == f"hello {SECRET}"
+    types = [event["type"] for event in outsider.events()]
     assert types[:2] == ["job_queued", "stream_start"]
-    outsider.worker.wait_for(r"palaver\.chat\[j1\] succeeded .*'completed'")
-    assert SECRET not in outsider.worker.output
+    outsider.worker.wait_for(rf"palaver\.chat\[{outsider.job}\] succeeded .*'completed'")
+    assert SECRET not in outsider.said
 
 
 def test_the_task_id_is_the_default_idempotency_key(outsider: Outsider) -> None:
     for _ in range(2):
-        outsider.submit({"session_id": "s1", "messages": "hello"}, task_id="the-key")
-    assert eventually(lambda: outsider.worker.output.count("palaver.submit[the-key] succeeded") == 2)
-    outsider.ended("s1")
-    assert [event["type"] for event in outsider.events("s1")].count("job_queued") == 1
+        outsider.submit({"session_id": outsider.session, "messages": "hello"}, task_id="the-key")
+    assert eventually(lambda: outsider.said.count("palaver.submit[the-key] succeeded") == 2)
+    outsider.ended()
+    assert [event["type"] for event in outsider.events()].count("job_queued") == 1
 
 
 def test_a_bad_document_that_names_its_job_gets_a_terminal_event(outsider: Outsider) -> None:
-    document = {"session_id": "s1", "job_id": "j1", "messages": SECRET, "params": {"temperature": 5}}
-    outsider.submit(document, task_id="bad")
-    end = outsider.ended("s1")
+    document = {**outsider.document, "messages": SECRET, "params": {"temperature": 5}}
+    outsider.submit(document, task_id=outsider.job)
+    end = outsider.ended()
     assert end["status"] == "failed"
     assert end["error"]["param"] == "params.temperature"
-    outsider.worker.wait_for(r"palaver\.submit\[bad\] raised expected: JobFailed\('invalid_request'\)")
-    assert SECRET not in outsider.worker.output
+    outsider.worker.wait_for(
+        rf"palaver\.submit\[{outsider.job}\] raised expected: JobFailed\('invalid_request'\)"
+    )
+    assert SECRET not in outsider.said
 
 
 @pytest.mark.parametrize(
@@ -113,79 +143,81 @@ def test_a_bad_document_that_names_its_job_gets_a_terminal_event(outsider: Outsi
 def test_a_bad_document_without_a_session_ends_where_a_good_one_would(
     outsider: Outsider, named: dict[str, Any]
 ) -> None:
-    outsider.submit({"job_id": "j1", "messages": "", **named}, task_id="bad")
-    assert eventually(lambda: outsider.redis.exists("palaver:job:j1"))
-    session_id = outsider.redis.get("palaver:job:j1")
+    outsider.submit({"job_id": outsider.job, "messages": "", **named}, task_id=outsider.job)
+    assert eventually(lambda: outsider.redis.exists(f"palaver:job:{outsider.job}"))
+    session_id = outsider.redis.get(f"palaver:job:{outsider.job}")
     assert isinstance(session_id, bytes)
-    key = named.get("idempotency_key", "bad")
-    assert session_id.decode() == (session_for(named.get("tenant"), key) if key else "j1")
+    key = named.get("idempotency_key", outsider.job)
+    assert session_id.decode() == (session_for(named.get("tenant"), key) if key else outsider.job)
     assert outsider.ended(session_id.decode())["error"]["type"] == "ValidationError"
 
 
 @pytest.mark.parametrize("form", ["json", "too many", "beside", "fields"])
 def test_a_job_named_in_another_form_gets_a_terminal_event_too(outsider: Outsider, form: str) -> None:
-    bad = {"session_id": "s1", "job_id": "j1", "messages": ""}
+    bad = {**outsider.document, "messages": ""}
     good = bad | {"messages": "hello"}
     args: dict[str, tuple[Any, ...]] = {"json": (json.dumps(bad),), "too many": (good, 1), "beside": (good,)}
     kwargs: dict[str, dict[str, Any]] = {"beside": {"another": 1}, "fields": bad}
     outsider.celery.send_task(
         "palaver.submit", args=args.get(form, ()), kwargs=kwargs.get(form, {}), queue="palaver.submit"
     )
-    assert outsider.ended("s1")["error"]["type"] == "ValidationError"
+    assert outsider.ended()["error"]["type"] == "ValidationError"
 
 
 def test_a_bad_document_that_names_no_job_is_one_line_without_content(outsider: Outsider) -> None:
     outsider.submit({"messages": [{"role": SECRET, "content": SECRET}]})
     outsider.worker.wait_for(r"submit\.discarded invalid_request \(messages\[0\]\.role\)")
     outsider.still_works()
-    assert SECRET not in outsider.worker.output
+    assert SECRET not in outsider.said
 
 
 def test_headers_that_describe_arguments_are_not_believed(outsider: Outsider) -> None:
-    document = {"session_id": "s1", "job_id": "j1", "messages": json.dumps({"n": 500, "rate": 20})}
+    document = {**outsider.document, "messages": json.dumps({"n": 500, "rate": 20})}
+    another = new_job_id()
     words: dict[str, Any] = {"argsrepr": SECRET, "kwargsrepr": SECRET, "shadow": SECRET}
     outsider.submit(document, **words)
-    chat: dict[str, Any] = {"args": ("s1", "j9"), "queue": "palaver.normal", "task_id": "j9"}
-    outsider.celery.send_task("palaver.chat", **chat, **words)
-    outsider.worker.wait_for(r"palaver\.chat\[j1\] received")
+    words |= {"queue": "palaver.normal", "task_id": another}
+    outsider.celery.send_task("palaver.chat", args=(outsider.session, another), **words)
+    outsider.worker.wait_for(rf"palaver\.chat\[{outsider.job}\] received")
     inspect = outsider.celery.control.inspect(timeout=10, limit=1)
-    shown = json.dumps([inspect.active(), inspect.query_task("j1"), inspect.reserved()])
-    assert "('s1', 'j1')" in shown
+    shown = json.dumps([inspect.active(), inspect.query_task(outsider.job), inspect.reserved()])
+    assert str((outsider.session, outsider.job)) in shown
     assert SECRET not in shown
-    outsider.celery.control.revoke("j1", terminate=True)
-    assert outsider.ended("s1")["status"] == "cancelled"
+    outsider.celery.control.revoke(outsider.job, terminate=True)
+    assert outsider.ended()["status"] == "cancelled"
     outsider.still_works()
-    assert SECRET not in outsider.worker.output
+    assert SECRET not in outsider.said
 
 
 def test_terminate_ends_the_job_with_its_partial_text(outsider: Outsider) -> None:
-    outsider.submit({"session_id": "s1", "job_id": "j1", "messages": json.dumps({"n": 5000, "rate": 50})})
-    assert eventually(lambda: sum(e["type"] == "text_chunk" for e in outsider.events("s1")) > 3)
-    outsider.celery.control.revoke("j1", terminate=True)
-    end = outsider.ended("s1")
+    outsider.submit({**outsider.document, "messages": json.dumps({"n": 5000, "rate": 50})})
+    assert eventually(lambda: sum(e["type"] == "text_chunk" for e in outsider.events()) > 3)
+    outsider.celery.control.revoke(outsider.job, terminate=True)
+    end = outsider.ended()
     assert end["status"] == "cancelled"
     assert end["text"] == "".join(
-        event["data"]["delta"] for event in outsider.events("s1") if event["type"] == "text_chunk"
+        event["data"]["delta"] for event in outsider.events() if event["type"] == "text_chunk"
     )
 
 
 def test_unknown_and_malformed_jobs_are_one_line(outsider: Outsider) -> None:
-    outsider.celery.send_task("palaver.chat", args=("s1", "nobody"), queue="palaver.normal")
-    outsider.worker.wait_for(r"chat\.unknown session s1 has no job nobody")
-    for args in [(SECRET,), ("s1", 5), ("s1", "j1", SECRET), ({"a": SECRET}, [SECRET])]:
+    outsider.celery.send_task("palaver.chat", args=(outsider.session, "nobody"), queue="palaver.normal")
+    outsider.worker.wait_for(r"chat\.unknown session \S+ has no job nobody")
+    session, job = outsider.session, outsider.job
+    for args in [(SECRET,), (session, 5), (session, job, SECRET), ({"a": SECRET}, [SECRET])]:
         outsider.celery.send_task("palaver.chat", args=args, queue="palaver.normal")
     outsider.celery.send_task("palaver.chat", kwargs={SECRET: SECRET}, queue="palaver.normal")
-    assert eventually(lambda: outsider.worker.output.count("chat.discarded") == 5)
+    assert eventually(lambda: outsider.said.count("chat.discarded") == 5)
     outsider.still_works()
-    assert SECRET not in outsider.worker.output
+    assert SECRET not in outsider.said
 
 
 def test_a_probe_with_arguments_is_one_line(outsider: Outsider) -> None:
     outsider.celery.send_task("palaver.probe", args=(SECRET,), queue="palaver.high", task_id="p1")
     outsider.worker.wait_for(r"palaver\.probe\[p1\] raised expected: JobFailed\('invalid_request'\)")
-    assert "probe.discarded p1" in outsider.worker.output
-    assert "Traceback" not in outsider.worker.output
-    assert SECRET not in outsider.worker.output
+    assert "probe.discarded p1" in outsider.said
+    assert "Traceback" not in outsider.said
+    assert SECRET not in outsider.said
 
 
 Malform = Callable[[Outsider], str | bytes]
@@ -222,26 +254,26 @@ MALFORMED: dict[str, Malform] = {
 def test_malformed_messages_cost_a_line_and_not_the_worker(outsider: Outsider) -> None:
     for ends, (kind, make) in enumerate(MALFORMED.items(), start=1):
         outsider.push(make(outsider))
-        outsider.submit({"session_id": "probe", "job_id": kind.replace(" ", "-"), "messages": "hello"})
+        outsider.submit({"session_id": outsider.session, "messages": "hello"})
         assert eventually(
-            lambda count=ends: sum(e["type"] == "stream_end" for e in outsider.events("probe")) == count
+            lambda count=ends: sum(e["type"] == "stream_end" for e in outsider.events()) == count
         ), f"after {kind}: {outsider.worker.tail()}"
     assert eventually(lambda: outsider.redis.hlen("unacked") == 0)
-    assert SECRET not in outsider.worker.output
-    assert "Traceback" not in outsider.worker.output
+    assert SECRET not in outsider.said
+    assert "Traceback" not in outsider.said
 
 
 def test_a_ten_megabyte_document_is_refused(outsider: Outsider) -> None:
-    outsider.submit({"session_id": "s1", "job_id": "j1", "messages": "x" * 10_000_000})
-    assert outsider.ended("s1")["error"]["type"] == "ValidationError"
+    outsider.submit({**outsider.document, "messages": "x" * 10_000_000})
+    assert outsider.ended()["error"]["type"] == "ValidationError"
     outsider.still_works()
 
 
-def test_debug_logs_show_no_content(start_worker: Any, celery_setup: CeleryTestSetup) -> None:
-    celery_setup.worker.container.running.stop()
-    outsider = Outsider(celery_setup)
-    outsider.worker = start_worker("--loglevel", "DEBUG").running
-    outsider.submit({"session_id": "s1", "job_id": "j1", "messages": SECRET})
-    assert outsider.ended("s1")["status"] == "completed"
+def test_debug_logs_show_no_content(start_worker: StartWorker, worker_env: dict[str, str]) -> None:
+    worker = start_worker("--loglevel", "DEBUG").running
+    outsider = Outsider(worker_env["PALAVER_REDIS_URL"], worker)
+    outsider.submit({**outsider.document, "messages": SECRET})
+    assert outsider.ended()["status"] == "completed"
     outsider.still_works()
-    assert SECRET not in outsider.worker.output
+    assert SECRET not in worker.output
+    outsider.close()
