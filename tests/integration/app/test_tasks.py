@@ -11,12 +11,12 @@ import redis
 from celery import Celery
 
 from palaver.shared.ids import new_job_id, new_session_id, session_for
+from tests.integration.app.conftest import System
 from tests.integration.conftest import StartWorker
-from tests.integration.nodes import LocalWorker
-from tests.processes import Processes, Running
-from tests.servers import any_redis_binary, eventually, missing, start_redis
+from tests.processes import Running
+from tests.servers import eventually
 
-pytestmark = [pytest.mark.redis, pytest.mark.worker, pytest.mark.xdist_group("tasks")]
+pytestmark = [pytest.mark.redis, pytest.mark.worker, pytest.mark.xdist_group("system")]
 
 SECRET = "xyzzy-42"
 
@@ -83,21 +83,9 @@ class Outsider:
         self.redis.close()
 
 
-@pytest.fixture(scope="module")
-def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Running]]:
-    """The address of a broker and the worker on it, shared by these tests."""
-    binary = any_redis_binary() or missing("no Redis server on this machine")
-    with Processes(tmp_path_factory.mktemp("system")) as processes:
-        url = start_redis(processes, binary).url
-        env = {"PALAVER_REDIS_URL": url, "PALAVER_CONFIG": str(processes.folder / "palaver.toml")}
-        worker = LocalWorker.launch(processes, env, "--concurrency", "20", "--without-mingle")
-        assert worker.ready()
-        yield url, worker.running
-
-
 @pytest.fixture
-def outsider(system: tuple[str, Running]) -> Iterator[Outsider]:
-    outsider = Outsider(*system)
+def outsider(system: System) -> Iterator[Outsider]:
+    outsider = Outsider(system.url, system.worker)
     yield outsider
     outsider.close()
 
