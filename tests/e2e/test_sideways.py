@@ -10,15 +10,22 @@ from celery import Celery
 from palaver.producer import Client
 from palaver.shared.settings import Settings
 from tests.processes import Running
-from tests.servers import RedisServer
+from tests.servers import RedisServer, eventually
 
 JOB = json.dumps({"n": 10, "rate": 50})  # a fifth of a second each
 SLOTS = "8"
 
 
 def finished(app: Celery, workers: int) -> dict[str, int]:
-    """Chat jobs by worker, as Celery's own statistics count them."""
-    stats: dict[str, Any] = app.control.inspect(timeout=30, limit=workers).stats() or {}
+    """Chat jobs by worker, as Celery's own statistics count them, once so many workers have answered."""
+    stats: dict[str, Any] = {}
+
+    def all_told() -> bool:
+        # A worker that listens only since now may miss the question.
+        stats.update(app.control.inspect(timeout=2, limit=workers).stats() or {})
+        return len(stats) == workers
+
+    assert eventually(all_told)
     return {name.partition("@")[0]: found["total"].get("palaver.chat", 0) for name, found in stats.items()}
 
 

@@ -102,7 +102,7 @@ def test_the_services_of_compose_work_together(processes: Processes) -> None:
     for service in ("redis", "worker", "flower"):
         assert not composed.healthy(service), f"{service} is healthy before it runs"
         composed.start(service)
-        assert eventually(partial(composed.healthy, service), seconds=60), service
+        assert eventually(partial(composed.healthy, service), seconds=60, every=0.5), service
     settings = Settings(redis_url=composed.redis_url, config=str(DEPLOY / "palaver.toml"))
     with Client(settings) as client:
         assert client.submit("as in a container").result(timeout=30).content == "as in a container"

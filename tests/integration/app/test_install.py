@@ -12,7 +12,7 @@ pytestmark = [pytest.mark.redis, pytest.mark.worker]
 
 def test_tasks_of_both_run_side_by_side(processes: Processes, palaver_env: dict[str, str]) -> None:
     words = ("-m", "celery", "-A", "tests.integration.app.own_app", "worker", "--loglevel", "INFO")
-    worker = processes.python(*words, "--concurrency", "10", env=palaver_env)
+    worker = processes.python(*words, "--concurrency", "10", "--without-mingle", env=palaver_env)
     worker.wait_for(r" ready\.$", seconds=60)
     url = palaver_env["PALAVER_REDIS_URL"]
     outsider = Celery("outsider", broker=url, set_as_current=False)

@@ -104,16 +104,15 @@ class TestOneSlot:
 def test_a_drained_worker_hands_its_streams_over(
     celery_setup: CeleryTestSetup, start_worker: StartWorker, client: Client
 ) -> None:
-    first = celery_setup.worker.container.running
-    handles = [client.submit(script(600, 50), session_id=f"s{number}") for number in range(3)]
+    first, second = celery_setup.worker.container.running, start_worker("--queues", "palaver.resume")
+    handles = [client.submit(script(200, 50), session_id=f"s{number}") for number in range(3)]
     assert eventually(lambda: all(handle.status == Status.RUNNING for handle in handles))
-    second = start_worker()
     first.signal(signal.SIGTERM)
     first.wait_for("Warm shutdown")
     first.signal(signal.SIGTERM)
     assert first.wait(30) == 0
     assert "destroyed" not in first.output
-    want = "".join(f" w{number}" for number in range(600))
+    want = "".join(f" w{number}" for number in range(200))
     for handle in handles:
         assert handle.result(timeout=60).content == want
         events = list(handle.events(after=0))

@@ -48,7 +48,7 @@ class Shell:
 
     @contextmanager
     def dev(self, *words: str) -> Iterator["Dev"]:
-        """`palaver dev --json` that is ready; it is asked to stop at the end if it still runs."""
+        """`palaver dev --json` that is ready; killed at the end if it still runs, and with it its parts."""
         with self.start("dev", "--json", *words) as process:
             try:
                 assert process.stdout is not None
@@ -56,8 +56,7 @@ class Shell:
                 assert line, process.communicate()[1]
                 yield Dev(self, process, json.loads(line))
             finally:
-                if process.poll() is None:
-                    process.send_signal(signal.SIGTERM)
+                process.kill()
                 process.communicate(timeout=60)
 
 

@@ -15,6 +15,8 @@ from tests.processes import Processes, Running
 from tests.servers import any_redis_binary, eventually, missing, start_redis
 
 APP = "tests.integration.pool.user_app"
+ALONE = ("--without-mingle", "--without-gossip")
+"""Options of a worker that looks for no other ones, which would cost it a second."""
 
 
 @dataclass(frozen=True)
@@ -64,17 +66,7 @@ def _workers(stack: ExitStack, folder: Any) -> Workers:
     stack.callback(client.close)
 
     def start(*options: str, env: dict[str, str] | None = None) -> Running:
-        words = (
-            "-m",
-            "celery",
-            "-A",
-            APP,
-            "worker",
-            "--loglevel",
-            "INFO",
-            "--without-mingle",
-            "--without-gossip",
-        )
+        words = ("-m", "celery", "-A", APP, "worker", "--loglevel", "INFO", *ALONE)
         environment = {**urls, "PYTHONPATH": os.environ.get("PYTHONPATH", ""), **(env or {})}
         running = processes.python(*words, *options, name="worker", env=environment)
         running.wait_for(r" ready\.$", seconds=60)

@@ -12,6 +12,8 @@ from tests.servers import eventually
 
 pytestmark = [pytest.mark.redis, pytest.mark.worker]
 
+MANY = 1000  # tasks, of which none may leave anything behind
+
 Shared = tuple[Workers, Running]
 
 
@@ -129,9 +131,9 @@ def test_nothing_is_left_of_many_quick_tasks(running: Shared) -> None:
     workers, worker = running
     threads = workers.stats()["threads"]
     with workers.client.producer_pool.acquire(block=True) as producer:
-        for number in range(4000):
+        for number in range(MANY):
             workers.send("quick", number, producer=producer, ignore_result=True)
-    assert eventually(lambda: worker.output.count("quick[") >= 2 * 4000, seconds=90, every=0.5)
+    assert eventually(lambda: worker.output.count("quick[") >= 2 * MANY, seconds=90, every=0.5)
     workers.wait_idle()
     assert workers.stats()["threads"] <= threads + 4
     assert "destroyed" not in worker.output

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from celery import Celery
 
-from tests.integration.pool.conftest import APP, Workers
+from tests.integration.pool.conftest import ALONE, APP, Workers
 from tests.processes import Processes
 from tests.servers import RedisServer, eventually
 
@@ -83,7 +83,7 @@ def test_a_crash_of_the_loop_ends_the_process(workers: Workers) -> None:
 def test_a_restart_of_the_broker(own_redis: Callable[..., RedisServer], processes: Processes) -> None:
     """Nothing that runs is lost or run again, what ends meanwhile is acknowledged, and the worker goes on."""
     server = own_redis("--appendonly", "yes")
-    words = ("-m", "celery", "-A", APP, "worker", "--loglevel", "INFO", "--concurrency", "4")
+    words = ("-m", "celery", "-A", APP, "worker", "--loglevel", "INFO", "--concurrency", "4", *ALONE)
     worker = processes.python(*words, name="worker", env={"USER_BROKER": server.url})
     worker.wait_for(r" ready\.$", seconds=60)
     client = Celery("client", broker=server.url, set_as_current=False)
@@ -114,9 +114,10 @@ def test_a_broker_without_an_event_loop(processes: Processes, tmp_path: Path) ->
         "data_folder_in": str(messages),
         "data_folder_out": str(messages),
         "control_folder": str(tmp_path / "control"),
+        "polling_interval": 0.05,  # seconds; a whole one between two messages otherwise
     }
     environment = {"USER_BROKER": "filesystem://", "USER_TRANSPORT": json.dumps(folders)}
-    words = ("-m", "celery", "-A", APP, "worker", "--loglevel", "INFO", "--concurrency", "4")
+    words = ("-m", "celery", "-A", APP, "worker", "--loglevel", "INFO", "--concurrency", "4", *ALONE)
     worker = processes.python(*words, name="worker", env=environment)
     worker.wait_for(r" ready\.$", seconds=60)
     client = Celery("client", broker="filesystem://", set_as_current=False)
