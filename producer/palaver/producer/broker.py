@@ -16,11 +16,13 @@ import threading
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, nullcontext
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
-from palaver.shared.errors import BrokerUnavailableError, ConfigurationError
+from palaver.producer.broker_errors import broker_error
+from palaver.shared.errors import ConfigurationError
 from palaver.shared.ledger import Dispatch
 from palaver.shared.names import QUEUES, TASK_CHAT
 from palaver.shared.settings import DEFAULT_CONNECT_SECONDS, redacted_url
@@ -39,7 +41,7 @@ class Broker:
     """The Celery broker, as producers use it. Safe to use from several threads and after a fork.
 
     `connect_seconds` bounds connecting and every answer: then `BrokerUnavailableError` is raised, naming the
-    URL without its password.
+    URL without its password, and `BrokerFullError` for a message that finds no room.
     """
 
     def __init__(self, url: str, *, connect_seconds: float = DEFAULT_CONNECT_SECONDS) -> None:
@@ -157,7 +159,7 @@ class _Link:
                 action()
         except self._errors() as error:
             self.close(dead=True)
-            raise _unavailable(self._url, error) from None
+            raise broker_error(self._url, error) from None
         self._used = time.monotonic()
 
     def _errors(self) -> tuple[type[BaseException], ...]:
@@ -225,9 +227,13 @@ class _Link:
 
 
 def _frugal(channel: Any) -> Any:
-    """The channel; on Redis kombu would make a client for every message, which costs more than sending."""
+    """The channel; on Redis kombu would make a client for every message, which costs more than sending.
+
+    Nor does it ask for lengths in transactions then: of these a full Redis refuses every command.
+    """
     if hasattr(channel, "conn_or_acquire"):
         client = channel.Client(connection_pool=channel.pool)
+        client.pipeline = partial(client.pipeline, transaction=False)
         channel.conn_or_acquire = lambda given=None: nullcontext(given or client)
     return channel
 
@@ -245,9 +251,3 @@ def _connection(url: str, seconds: float) -> Connection:
         if isinstance(error, ImportError):
             problem = f"its client library is missing: {error}"
     raise ConfigurationError(f"the broker {redacted_url(url)} cannot be used: {problem}", param="broker_url")
-
-
-def _unavailable(url: str, error: BaseException) -> BrokerUnavailableError:
-    # The client library's text names host and port at most; its first line says why.
-    reason = str(error).partition("\n")[0] or type(error).__name__
-    return BrokerUnavailableError(f"the broker {redacted_url(url)} cannot be reached: {reason}")

@@ -22,7 +22,7 @@ from palaver.producer.prepare import (
     prepare_many,
 )
 from palaver.producer.reading import BlockingReading, SendNow
-from palaver.shared.errors import BrokerUnavailableError, PalaverError
+from palaver.shared.errors import BrokerFullError, BrokerUnavailableError, PalaverError
 from palaver.shared.events import AnyEvent
 from palaver.shared.ids import check_job_id, check_session_id
 from palaver.shared.jobs import ChatJob
@@ -212,7 +212,7 @@ def send_stored(broker: Broker, dispatches: Iterable[Dispatch | None]) -> None:
     due = [dispatch for dispatch in dispatches if dispatch is not None]
     try:
         broker.send(due)
-    except BrokerUnavailableError as error:
+    except (BrokerUnavailableError, BrokerFullError) as error:
         log.warning("dispatch_deferred jobs=%d first=%s: %s", len(due), due[0].job_id, error)
 
 

@@ -7,7 +7,8 @@ PalaverError
 ├── ServiceUnavailableError             retryable
 │   ├── LedgerUnavailableError          the ledger's Redis does not answer
 │   └── BrokerUnavailableError          the Celery broker does not answer
-├── LedgerFullError                     Redis is out of memory
+├── LedgerFullError                     the ledger's Redis is out of memory
+├── BrokerFullError                     the Celery broker is
 ├── QueueFullError                      too many jobs are waiting
 ├── ConflictError                       an idempotency key was used with another body
 ├── SessionBusyError                    on_busy="reject" and a job runs
@@ -158,6 +159,14 @@ class LedgerFullError(PalaverError):
     """The ledger's Redis is out of memory."""
 
     code = "ledger_full"
+    retryable = True
+    http_status = 507
+
+
+class BrokerFullError(PalaverError):
+    """The Celery broker is out of memory."""
+
+    code = "broker_full"
     retryable = True
     http_status = 507
 

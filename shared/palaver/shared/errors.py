@@ -5,6 +5,7 @@ from palaver.shared.error_table import STATUS_ERRORS, error_for_status, extract_
 from palaver.shared.error_tree import (
     APIError,
     AuthenticationError,
+    BrokerFullError,
     BrokerUnavailableError,
     ChatClientError,
     ChatError,
@@ -51,6 +52,7 @@ __all__ = [
     "STATUS_ERRORS",
     "APIError",
     "AuthenticationError",
+    "BrokerFullError",
     "BrokerUnavailableError",
     "ChatClientError",
     "ChatError",

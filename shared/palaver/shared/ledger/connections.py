@@ -12,6 +12,7 @@ from redis.exceptions import RedisError, ResponseError
 from redis.retry import Retry
 
 from palaver.shared.errors import ConfigurationError, LedgerUnavailableError
+from palaver.shared.outage import reason
 from palaver.shared.settings import Settings, redacted_url
 
 # A cut connection is tried again at once, then given up: every script survives that.
@@ -20,8 +21,6 @@ _RETRIES = 2
 # More commands at once wait for a connection; redis-py's own pool refuses them. Scripts take microseconds, so
 # few connections serve thousands of readers.
 _CONNECTIONS = 64
-
-_NO_DATABASE = "it has no database of this number"
 
 
 def sync_client(settings: Settings) -> redis.Redis:
@@ -64,33 +63,19 @@ def translated(settings: Settings) -> Iterator[None]:
     except ResponseError:
         raise
     except (RedisError, OSError) as error:
-        problem = _problem(error)
+        why = reason(error)
     else:
         return
     # Raised outside: the cause's text may hold what was sent.
     url = redacted_url(settings.redis_url)
-    raise LedgerUnavailableError(f"The ledger at {url} cannot be reached: {problem}.")
+    raise LedgerUnavailableError(f"The ledger at {url} cannot be reached: {why}.")
 
 
 def answered(error: ResponseError) -> ResponseError:
     """An error reply that answers what was asked; raises on that of SELECT, said while connecting."""
     if "DB index" in str(error):
-        raise redis.exceptions.ConnectionError(_NO_DATABASE)
+        raise redis.exceptions.ConnectionError from error
     return error
-
-
-def _problem(error: Exception) -> str:
-    if str(error) == _NO_DATABASE:
-        return _NO_DATABASE
-    if isinstance(error, redis.exceptions.AuthenticationError):
-        return "it refused the user or password"
-    if isinstance(error, redis.exceptions.BusyLoadingError):
-        return "it is still loading its data"
-    if isinstance(error, redis.exceptions.TimeoutError | TimeoutError):
-        return "it did not answer in time"
-    if "onnection refused" in str(error) or "Connect call failed" in str(error):
-        return "connection refused"
-    return "the connection failed"
 
 
 @contextmanager

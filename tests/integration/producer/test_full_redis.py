@@ -1,0 +1,55 @@
+"""A Redis that takes no more data: what a producer is told, and what it can still see."""
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from palaver.producer import Client
+from palaver.producer.broker import Broker
+from palaver.producer.cli import status
+from palaver.shared.errors import BrokerFullError, LedgerFullError
+from palaver.shared.jobs import Status
+from palaver.shared.ledger import Dispatch
+from palaver.shared.names import Queue
+from palaver.shared.settings import Settings
+from tests.servers import RedisServer
+
+
+@pytest.fixture
+def full(own_redis: Callable[..., RedisServer]) -> RedisServer:
+    """Less memory than an empty server needs."""
+    return own_redis("--maxmemory", "1000000", "--maxmemory-policy", "noeviction")
+
+
+@pytest.fixture
+def settings(full: RedisServer, tmp_path: Path) -> Settings:
+    return Settings(redis_url=full.url, config=str(tmp_path / "palaver.toml"))
+
+
+def test_a_job_is_refused_because_the_ledger_is_full(settings: Settings, full: RedisServer) -> None:
+    with Client(settings) as client, pytest.raises(LedgerFullError, match="out of memory"):
+        client.submit("Hello")
+    with full.client() as redis:
+        assert redis.dbsize() == 0
+
+
+def test_the_status_of_a_full_redis_can_be_seen(settings: Settings) -> None:
+    seen = status.look(settings)
+    assert (seen.unended, seen.workers, set(seen.queues.values())) == (0, [], {0})
+
+
+def test_a_message_is_refused_because_the_broker_is_full(full: RedisServer) -> None:
+    with pytest.raises(BrokerFullError, match=rf"{full.url} is out of memory"):
+        Broker(full.url).send([Dispatch("s1", "j1", Queue.NORMAL)])
+
+
+def test_a_full_broker_delays_the_messages_of_stored_jobs(
+    full: RedisServer, redis_server: RedisServer, namespace: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings = Settings(redis_url=redis_server.url, broker_url=full.url, namespace=namespace)
+    with Client(settings) as client, caplog.at_level(logging.WARNING, "palaver.producer"):
+        handle = client.submit("Hello")
+        assert handle.status is Status.QUEUED
+    assert "dispatch_deferred" in caplog.text
