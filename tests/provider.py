@@ -12,6 +12,8 @@ What it answers is a JSON object in the last user message that is one (any other
     (true) body      true: one JSON body although a stream was asked; gzip: true; newline: "\\r\\n" or "\\r"
     pad       bytes of white noise in each event; linger: seconds to keep the response open after its end
     key       keeps the time.time() of every write, for GET /_writes/KEY
+    limit     deltas of one answer; a longer one ends there, for the reason "length"
+    rounds    a list of such objects, over the others: the first until a tool was called, then the next
     fail      {"kind", "after": deltas, "status", "retry_after", "location", "times": only so many
     requests}, kind one of status (default) · cut (inside an HTTP chunk) · eof (a clean end too early) ·
     reset · idle · garbage · error (an error object inside the 200)
@@ -353,6 +355,8 @@ class Connection:
             self.refuse(fail)
             return
         deltas = deltas_of(question, spec)
+        if len(deltas) > spec.get("limit", sys.maxsize):
+            deltas, spec["finish"] = deltas[: spec["limit"]], "length"
         usage = {"prompt_tokens": 3, "completion_tokens": len(deltas)} if spec.get("usage", True) else None
         if spec.get("body") or not question.get("stream", dialect.streams_unasked):
             spec.setdefault("choices", question.get("n", 1))
@@ -443,10 +447,14 @@ def text_of(message: Document) -> str:
 
 def spec_of(question: Document) -> Document:
     """The last user message that is a JSON object."""
-    for message in reversed(question.get("messages", [])):
+    messages = question.get("messages", [])
+    for message in reversed(messages):
         if message.get("role") == "user" and text_of(message).lstrip().startswith("{"):
             with contextlib.suppress(ValueError):
-                return dict(json.loads(text_of(message)))
+                spec = dict(json.loads(text_of(message)))
+                calls = sum(bool(message.get("tool_calls")) for message in messages)
+                rounds = spec.get("rounds") or [{}]
+                return {**spec, **rounds[min(calls, len(rounds) - 1)]}
     return {}
 
 
