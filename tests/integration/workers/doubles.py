@@ -108,10 +108,11 @@ class Scripting(ScriptedProvider):
 
 
 class Garbled(Provider):
-    """Calls a tool with arguments that were cut, and apologises for it."""
+    """Calls a tool, all in one read, with arguments that were cut, and apologises for it."""
 
     async def stream(self, request: GenerationRequest) -> AsyncGenerator[list[Part], None]:
         if request.messages[-1].role is Role.TOOL:
             yield [TextDelta("sorry"), FinishPart("stop", "m")]
         else:
-            yield [ToolCallPart("c1", "add", '{"a": 1'), FinishPart("tool_calls", "m")]
+            call = ToolCallPart("c1", "add", '{"a": 1')
+            yield [TextDelta("Well."), call, FinishPart("tool_calls", "m")]

@@ -220,7 +220,8 @@ async def test_arguments_that_are_no_object_are_not_executed(make_engine: MakeEn
     assert result["is_error"]
     assert "the arguments must be a JSON object" in result["content"]
     assert of(events, "tool_call")[0]["arguments"] == '{"a": 1'
-    assert end_of(events)["response"]["content"] == "sorry"
+    assert end_of(events)["response"]["content"] == text_of(events) == "Well.sorry"
+    assert kinds(events)[2:5] == ["text_chunk", "tool_call", "tool_result"]  # in the order in which they came
 
 
 # Ends

@@ -1,0 +1,66 @@
+"""Tools as a user meets them: the READMEs' programs, a worker process, a scripted model that calls."""
+
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from palaver.producer import Client
+from palaver.shared.settings import Settings
+from tests.processes import ROOT, Processes, Running
+
+pytestmark = [pytest.mark.redis, pytest.mark.worker]
+
+CONFIG = """
+[providers.demo]
+kind = "scripted"
+[providers.demo.options.scripts.shop]
+tool_calls = [{ name = "price", arguments = { item = "tea" } }]
+[providers.demo.options.scripts.sky]
+tool_calls = [{ name = "look", arguments = { at = "the sky" } }]
+[models]
+default = "demo/sky"
+"""
+
+
+def program(page: Path) -> str:
+    (found,) = re.findall(r"^```py\n(.*?)^```$", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    return str(found)
+
+
+@pytest.fixture(autouse=True)
+def config(palaver_env: dict[str, str]) -> None:
+    Path(palaver_env["PALAVER_CONFIG"]).write_text(CONFIG)
+
+
+def test_a_function_becomes_a_tool_of_the_workers(
+    worker: Callable[..., Running], palaver_env: dict[str, str], tmp_path: Path
+) -> None:
+    (tmp_path / "shop").mkdir()
+    (tmp_path / "shop" / "tools.py").write_text(program(ROOT / "README.md"))
+    worker(env={"PALAVER_TOOLS": "shop.tools", "PYTHONPATH": str(tmp_path)})
+    settings = Settings(redis_url=palaver_env["PALAVER_REDIS_URL"], config=palaver_env["PALAVER_CONFIG"])
+    with Client(settings) as client:
+        question = "What does a tea cost?"
+        answer = client.submit(question, model="demo/shop", tools=[{"name": "price"}], wait=True, timeout=30)
+    assert (answer.content, answer.finish_reason, answer.tool_calls) == ("4.5", "stop", [])
+
+
+def test_the_caller_answers_the_calls_itself(
+    worker: Callable[..., Running], palaver_env: dict[str, str], processes: Processes
+) -> None:
+    worker()
+    page = ROOT / "workers" / "palaver" / "workers" / "generation" / "README.md"
+    caller = processes.start((sys.executable, "-c", program(page)), name="caller", env=palaver_env)
+    assert caller.wait() == 0, caller.output
+    assert caller.lines[-1] == "the sky: blue"
+
+
+def test_a_module_that_is_not_there_is_named(processes: Processes, palaver_env: dict[str, str]) -> None:
+    env = {**palaver_env, "PALAVER_TOOLS": "no.such.module"}
+    running = processes.start(("palaver", "worker"), name="worker", env=env)
+    assert running.wait(60) == 2
+    assert "PALAVER_TOOLS: no.such.module cannot be imported" in running.output
+    assert "Traceback" not in running.output
