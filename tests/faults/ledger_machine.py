@@ -1,5 +1,6 @@
 """The machine: clients, workers, zombies and sweepers call one ledger at random, and the model too."""
 
+import math
 from collections import Counter
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
@@ -457,6 +458,8 @@ class LedgerMachine(RuleBasedStateMachine):
         for session in self.model.sessions.values():
             assert session.active is None, f"{session.active} keeps the turn of {session.session_id}"
             assert not session.line
+            listed = self.watch.state.content.get(KEYS.jobs(session.session_id), {})
+            assert math.inf not in listed.values(), "a list of jobs that never end"
 
 
 def _word(reply: Any) -> str:

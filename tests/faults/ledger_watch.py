@@ -1,5 +1,6 @@
 """What must hold of a ledger at any moment: in its keys, and in what its log has said so far."""
 
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -35,6 +36,7 @@ class Watch:
     state: State = field(init=False)
     told: dict[str, Told] = field(default_factory=dict)
     seq: dict[str, int] = field(default_factory=dict)
+    ends: dict[str, dict[str, int]] = field(default_factory=dict)  # each stream_end that a session ever had
     known: dict[str, int] = field(default_factory=dict)  # events of the model's log that were compared
     loose: set[str] = field(default_factory=set)  # entries of `due` and `dead` that a call left as they were
 
@@ -47,6 +49,7 @@ class Watch:
         for session in model.sessions.values():
             self._read(session)
             self._check_session(session)
+            self._check_list(session, model)
         for job in model.jobs.values():
             self._check_job(job, before)
         self._check_keys(model)
@@ -97,6 +100,7 @@ class Watch:
                 told.reasoning += data["delta"]
             case "stream_end":
                 told.end = seq
+                self.ends.setdefault(session.session_id, {})[event["job_id"]] = seq
         self._compare_event(session, event)
 
     def _compare_event(self, session: Session, event: dict[str, Any]) -> None:
@@ -123,13 +127,29 @@ class Watch:
             if job.get(b"status") == b"queued":
                 assert self.told[job_id].position == place, f"{job_id} was told another place"
 
+    def _check_list(self, session: Session, model: Model) -> None:
+        """A reader whose log is gone can name every job, or knows up to where it cannot."""
+        sid = session.session_id
+        key = KEYS.jobs(sid)
+        listed, forgotten = self._hash(key), int(self._hash(KEYS.session(sid)).get(b"forgotten", 0))
+        for job in model.jobs.values():
+            if job.session is session:
+                end = self.told[job.job_id].end or math.inf
+                assert listed[job.job_id.encode()] == end, f"{job.job_id} is not listed where it ends"
+                job_key = KEYS.job(sid, job.job_id)
+                if self.server.expires:
+                    assert self.state.ttl[key] >= self.state.ttl[job_key], "the list goes before its job"
+        for job_id, end in self.ends.get(sid, {}).items():
+            known = job_id.encode() in listed or end <= forgotten
+            assert known or not listed, f"{job_id} fell off in silence"
+
     def _check_job(self, job: Job, before: State) -> None:
         sid, job_id = job.session.session_id, job.job_id
         key = KEYS.job(sid, job_id)
         fields, told = self._hash(key), self.told[job_id]
         assert fields, f"{job_id} has vanished"
         assert fields[b"status"].decode() == job.status
-        assert int(fields.get(b"attempt", 0)) == job.attempt
+        assert _attempt(fields) == job.attempt
         assert (told.end is not None) == job.status.ended, "one stream_end, when it ends"
         assert (told.text, told.reasoning) == (job.text, job.reasoning), "the events say another text"
         if job.status.ended:
@@ -139,14 +159,14 @@ class Watch:
         was = before.content.get(key)
         if was and job_id in self.told:
             assert _rank(was[b"status"]) <= _rank(fields[b"status"]), "status went back"
-            assert int(was.get(b"attempt", 0)) <= int(fields.get(b"attempt", 0)), "attempt went back"
+            assert _attempt(was) <= _attempt(fields), "attempt went back"
 
     def _check_ended(self, job: Job, fields: dict[bytes, bytes]) -> None:
         key = KEYS.job(job.session.session_id, job.job_id)
         kept = {b"holder", b"token", b"lease", b"pseq", b"cancel", b"rounds", b"user"} & fields.keys()
         assert not kept, "an ended job keeps what only a running one needs"
         assert not {f"{key}:text", f"{key}:reasoning"} & self.state.content.keys()
-        assert int(fields[b"done"].split()[-1]) == self.told[job.job_id].end
+        assert int(fields[b"done"].split()[3]) == self.told[job.job_id].end
         if not job.answered:
             parts = [fields.get(name, b"").decode() for name in (b"text", b"reasoning")]
             assert parts == [job.text, job.reasoning], "another text is kept"
@@ -209,6 +229,10 @@ class Watch:
     def _hash(self, key: str) -> dict[bytes, Any]:
         found: dict[bytes, Any] = self.state.content.get(key, {})
         return found
+
+
+def _attempt(fields: dict[bytes, bytes]) -> int:
+    return int(fields[b"done"].split()[4] if b"done" in fields else fields.get(b"attempt", 0))
 
 
 def _rank(status: bytes) -> int:

@@ -122,7 +122,7 @@ class AsyncClient:
         return await self.ledger.dead(limit)
 
     def events(self, session_id: str, after: int = 0) -> AsyncGenerator[AnyEvent, None]:
-        """All events of a session with a `seq` above `after`, live and without end."""
+        """All events of a session with a `seq` above `after`, live and without end; see `Client.events`."""
         check_session_id(session_id)
         check_after(after)
         return self.reading.events(session_id, after)

@@ -144,9 +144,9 @@ class Client:
     def events(self, session_id: str, after: int = 0) -> Generator[AnyEvent, None, None]:
         """All events of a session with a `seq` above `after`, live and without end.
 
-        What the log no longer holds comes as one `resync` for each job that has the turn or waits for it, has
-        events in the rest of the log, or was being read. Of jobs that began and ended in the lost part
-        nothing comes: the ledger keeps no list of a session's ended jobs. `job(job_id)` has each answer.
+        What the log no longer holds comes as one `resync` for each job that has not ended, or whose end was
+        missed (then with its `stream_end`). Of ended ones a session can name its last 100; a `warning` with
+        the code `jobs_forgotten` says that there may have been others.
         """
         check_session_id(session_id)
         check_after(after)

@@ -52,8 +52,9 @@ class Look:
 class Snapshot:
     """The log cannot tell what is missing: take the jobs' state and the session's `seq` at one moment.
 
-    `jobs` are the unended ones that the consumer knows. Of a session, the jobs with events after `after` are
-    concerned too: that is the cursor, or 0 when the consumer has seen another past than the log's.
+    `jobs` are the unended ones that the consumer knows. Of a session, others are concerned too: all that have
+    not ended, and those that ended after the seq `after`, which is 0 when the consumer has seen another past
+    than the ledger's.
     """
 
     jobs: tuple[str, ...]
@@ -154,6 +155,10 @@ class LogCursor:
         else:  # nothing of what exists was in the log
             self._lose(self.seq)
         return None
+
+    def vanished(self) -> None:
+        """The answer to `Look`, when the ledger no longer knows one of the jobs: writes were lost."""
+        self._lose(self.seq)
 
     def looked(self, ended: Collection[str]) -> None:
         """The answer to `Look`: which of the jobs have ended, by now or just now."""

@@ -10,31 +10,24 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import AsyncExitStack
 from itertools import groupby
-from typing import Any, Final
+from typing import Final
 
-from palaver.producer import cursor
-from palaver.producer.cursor import PAGE, Entry, LogCursor, Look, Need, Read, decode
-from palaver.shared.errors import JobGoneError, JobLostError, LedgerUnavailableError
-from palaver.shared.events import AnyEvent, Resync, ResyncData, StreamEnd, StreamEndData, parse_event
-from palaver.shared.ledger import (
-    AsyncLedger,
-    Dispatch,
-    Inbox,
-    JobView,
-    Notice,
-    Signal,
-    Snapshot,
-    Subscriptions,
-)
+from palaver.producer.cursor import PAGE, Entry, LogCursor, Look, Need, Read, Snapshot
+from palaver.producer.resync import end_of_lost, events_of, lost, numbered, warning_of_forgotten
+from palaver.shared.errors import JobGoneError, LedgerUnavailableError
+from palaver.shared.events import AnyEvent, parse_event
+from palaver.shared.ledger import AsyncLedger, Dispatch, Inbox, JobView, Notice, Signal, Subscriptions
 
 SILENCE_SECONDS: Final = 5.0
 OUTAGE_SECONDS: Final = 60.0
 """A reader that was connected once waits so long for its Redis to come back."""
 PAUSE_SECONDS: Final = 0.25
 EARLY_SECONDS: Final = 0.05
+ANSWERS: Final = 20
+"""So many ended jobs, with their answers, are asked for at a time."""
 
 Send = Callable[[Iterable[Dispatch]], Awaitable[None]]
 
@@ -64,7 +57,7 @@ class Reader:
         self._send = send
         self._cursor = LogCursor(after, job_id=job_id)
         self._cursor.confirmed()  # reads the log before there is a subscription, and again when there is one
-        self._made: list[AnyEvent] = []  # resyncs, and the ends that belong to them
+        self._made: list[AnyEvent] = []  # what is in no log: resyncs, and what belongs to them
         self._stack = AsyncExitStack()
         self._inbox: Inbox | None = None
         self._patience = SILENCE_SECONDS
@@ -126,8 +119,8 @@ class Reader:
                     await self._read(after, compare)
                 case Look(jobs):
                     self._patience = SILENCE_SECONDS
-                    self._cursor.looked([job for job in jobs if await self._has_ended(job)])
-                case cursor.Snapshot(jobs, after):
+                    await self._look(jobs)
+                case Snapshot(jobs, after):
                     await self._resync(jobs, after)
         except LedgerUnavailableError:
             if time.monotonic() - self._reached > OUTAGE_SECONDS:
@@ -144,74 +137,44 @@ class Reader:
             return
         self._cursor.page(await self._ledger.events(self._session_id, after=after, count=PAGE), seq)
 
+    async def _look(self, jobs: Sequence[str]) -> None:
+        try:
+            self._cursor.looked([job for job in jobs if await self._has_ended(job)])
+        except JobGoneError:
+            if self._job_id is not None:
+                raise lost(self._job_id) from None
+            self._cursor.vanished()
+
     async def _has_ended(self, job_id: str) -> bool:
         """Whether a job has ended; one that is past its deadline ends now."""
-        try:
-            state = await self._ledger.expire(self._session_id, job_id)
-        except JobGoneError:
-            if job_id == self._job_id:
-                raise self._lost() from None
-            return True
+        state = await self._ledger.expire(self._session_id, job_id)
         if state.dispatch is not None:
             await self._send([state.dispatch])
         if state.early:  # be there when the deadline passes
             self._patience = min(self._patience, state.early + EARLY_SECONDS)
         return state.ended
 
-    async def _resync(self, known: Iterable[str], after: int) -> None:
-        """Replace what the consumer has of each job concerned by what the ledger has of it at one moment."""
-        jobs = dict.fromkeys(known)
-        if self._job_id is None:
-            jobs |= dict.fromkeys(await self._jobs_of_session(after))
-        snapshot = await self._ledger.snapshot(self._session_id, list(jobs))
-        if self._job_id is not None and self._job_id not in snapshot.jobs:
-            raise self._lost()
-        for view in snapshot.jobs.values():
-            self._made += _resync_events(view, snapshot)
-        self._cursor.resumed(
-            snapshot.seq, [view.job_id for view in snapshot.jobs.values() if not view.status.ended]
-        )
+    async def _resync(self, known: Sequence[str], after: int) -> None:
+        """Replace what the consumer has of each job concerned by what the ledger has of it."""
+        of_session = self._job_id is None
+        moment = await self._ledger.snapshot(self._session_id, known, after=after if of_session else None)
+        past = await self._views([job for job in moment.ended if job not in moment.jobs])
+        views = {job: past[job] for job in moment.ended if job in past} | moment.jobs
+        vanished = [job for job in known if job not in views]
+        if vanished and not of_session:
+            raise lost(vanished[0])
+        made = [end_of_lost(job, moment) for job in vanished]
+        if moment.forgotten or any(job not in views for job in moment.ended):
+            made.append(warning_of_forgotten(moment))
+        for view in views.values():
+            made += events_of(view, moment)
+        self._made += numbered(made, before=self._cursor.seq)
+        self._cursor.resumed(moment.seq, [job for job, view in views.items() if not view.status.ended])
 
-    async def _jobs_of_session(self, after: int) -> list[str]:
-        """The jobs that have the turn or wait for it, and those with events after `after` in the log.
-
-        Others have ended, and only who knows their ids can ask for them.
-        """
-        session = await self._ledger.snapshot(self._session_id)
-        jobs = [session.active, *session.waiting] if session.active else session.waiting
-        while page := await self._ledger.events(self._session_id, after=after, count=PAGE):
-            entries = [decode(raw) for raw in page]
-            jobs += [entry.job_id for entry in entries]
-            after = entries[-1].seq
-        return jobs
-
-    def _lost(self) -> JobLostError:
-        return JobLostError(f"the ledger no longer knows job {self._job_id}", job_id=self._job_id)
-
-
-def _resync_events(view: JobView, snapshot: Snapshot) -> list[AnyEvent]:
-    """The `resync` of a job, and its end if it has ended: in the log neither can be found any more."""
-    response = view.response
-    text = response.content if response else view.text
-    reasoning = (response.reasoning if response else view.reasoning) or ""
-    common: dict[str, Any] = {
-        "seq": snapshot.seq,
-        "session_id": view.session_id,
-        "job_id": view.job_id,
-        "attempt": view.attempt,
-        "time": snapshot.time,
-    }
-    data = ResyncData(seq=snapshot.seq, text=text, reasoning=reasoning, status=view.status)
-    resync = Resync(**common, data=data)
-    if not view.status.ended:
-        return [resync]
-    end = StreamEndData(
-        status=view.status,
-        response=response,
-        error=view.error,
-        text=None if response else text,
-        reasoning=None if response else reasoning,
-        usage=response.usage if response else None,
-        finish_reason=response.finish_reason if response else None,
-    )
-    return [resync, StreamEnd(**common, data=end)]
+    async def _views(self, ended: Sequence[str]) -> dict[str, JobView]:
+        """Of jobs that have ended, and so need not be seen at one moment. Some may be gone."""
+        views: dict[str, JobView] = {}
+        for start in range(0, len(ended), ANSWERS):
+            page = await self._ledger.snapshot(self._session_id, ended[start : start + ANSWERS])
+            views |= page.jobs
+        return views

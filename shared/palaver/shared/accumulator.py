@@ -119,7 +119,7 @@ class Accumulator:
     def feed(self, event: AnyEvent) -> tuple[StreamChunk, ...]:
         """Take an event; the chunks that it adds to the stream, mostly one or none."""
         if self.job_id is None:
-            self.job_id = event.job_id
+            self.job_id = event.job_id or None
         # What a reader makes itself, a resync and the end after it, has no seq of its own.
         old = event.seq <= self.seq and not isinstance(event, Resync | StreamEnd)
         if event.job_id != self.job_id or old or self.done:

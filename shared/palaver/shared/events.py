@@ -25,7 +25,7 @@ class BaseEvent(Document):
     """What all events have. `seq` is dense per session and is the cursor; `time` is the server's, in Unix
     seconds.
 
-    `attempt` is 0 for events that no worker wrote.
+    `attempt` is 0 for events that no worker wrote, `job_id` is empty for what a reader says of its session.
     """
 
     model_config = ConfigDict(extra="allow")

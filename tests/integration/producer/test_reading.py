@@ -16,13 +16,12 @@ from palaver.shared.accumulator import accumulate
 from palaver.shared.errors import (
     JobCancelledError,
     JobExpiredError,
-    JobLostError,
     RateLimitError,
     WaitTimeoutError,
 )
-from palaver.shared.events import AnyEvent, Resync, StreamEnd
+from palaver.shared.events import AnyEvent, StreamEnd
 from palaver.shared.jobs import Status
-from palaver.shared.ledger import AsyncLedger, Keys, Subscriptions
+from palaver.shared.ledger import AsyncLedger, Subscriptions
 from palaver.shared.settings import Settings
 from tests.integration.producer.stand_in import PIECES, StandIn
 from tests.servers import RedisServer, eventually
@@ -139,84 +138,6 @@ def test_a_job_reader_sees_nothing_of_its_session_s_other_jobs(client: Client, w
     assert [event.seq for event in whole] == list(range(1, 10))
 
 
-def test_a_trimmed_log_gives_one_resync_and_goes_on(
-    client: Client, settings: Settings, work_on: WorkOn, redis_server: RedisServer
-) -> None:
-    handle = client.submit("Hello", session_id="s1")
-    worker = work_on(handle)
-    worker.start()
-    worker.say(*PIECES)
-    with redis_server.client() as trimmer:
-        trimmer.xtrim(Keys(settings.namespace).events("s1"), maxlen=3, approximate=False)
-    reading = handle.events()
-    resync = next(reading)
-    assert isinstance(resync, Resync)
-    assert (resync.data.text, resync.data.status) == (TEXT, Status.RUNNING)
-    assert resync.seq == resync.data.seq == 2 + len(PIECES)
-    worker.say("more")
-    worker.complete()
-    rest = list(reading)
-    assert [event.seq for event in rest] == [resync.seq + 1, resync.seq + 2]
-    assert accumulate([resync, *rest]).text == TEXT + "more"
-
-
-def test_a_session_reader_gets_one_resync_for_each_job_concerned(
-    client: Client, settings: Settings, work_on: WorkOn, redis_server: RedisServer
-) -> None:
-    done, active, waiting = (client.submit(text, session_id="s1") for text in ("a", "b", "c"))
-    work_on(done).answer(["done"])
-    worker = work_on(active)
-    worker.start()
-    worker.say("half")
-    with redis_server.client() as trimmer:
-        trimmer.xtrim(Keys(settings.namespace).events("s1"), maxlen=5, approximate=False)
-    reading = client.events("s1")
-    made = [next(reading) for _ in range(4)]
-    worker.say(" way")
-    live = next(reading)
-    reading.close()
-    resyncs = {event.job_id: event.data.text for event in made if isinstance(event, Resync)}
-    assert resyncs == {done.job_id: "done", active.job_id: "half", waiting.job_id: ""}
-    assert [event.job_id for event in made if isinstance(event, StreamEnd)] == [done.job_id]
-    assert (live.job_id, live.seq) == (active.job_id, made[0].seq + 1)
-
-
-def test_after_its_log_is_gone_a_job_answers_from_its_document(
-    client: Client, settings: Settings, work_on: WorkOn, redis_server: RedisServer
-) -> None:
-    handle = client.submit("Hello")
-    response = work_on(handle).answer()
-    with redis_server.client() as remover:
-        remover.delete(Keys(settings.namespace).events(handle.session_id))
-    resync, end = handle.events()
-    assert isinstance(resync, Resync)
-    assert isinstance(end, StreamEnd)
-    assert resync.data.text == TEXT
-    assert end.data.response == response
-    assert "".join(chunk.delta for chunk in handle) == TEXT
-    assert handle.result() == response
-
-
-def test_a_session_reader_whose_log_is_gone_goes_on_with_what_comes(
-    client: Client, settings: Settings, work_on: WorkOn, redis_server: RedisServer
-) -> None:
-    ended = client.submit("Hello", session_id="s1")
-    response = work_on(ended).answer()
-    last = list(ended.events())[-1].seq
-    with redis_server.client() as remover:
-        remover.delete(Keys(settings.namespace).events("s1"))
-    later = client.submit("Hello again", session_id="s1")
-    reading = client.events("s1", after=0)
-    resync = next(reading)
-    work_on(later).start()
-    live = next(reading)
-    reading.close()
-    assert isinstance(resync, Resync)
-    assert (resync.job_id, live.job_id) == (later.job_id, later.job_id)
-    assert (resync.seq, live.seq) == (last + 1, last + 2)
-    assert client.job(ended.job_id).result() == response
-
-
 async def test_a_slow_consumer_drops_its_buffer_and_misses_nothing(
     client: Client, settings: Settings, work_on: WorkOn
 ) -> None:
@@ -239,49 +160,6 @@ async def test_a_slow_consumer_drops_its_buffer_and_misses_nothing(
         while batch := await reader.batch():
             events += batch
     is_whole(events, "".join(pieces))
-
-
-def test_what_redis_lost_is_found_after_a_reconnect(
-    client: Client, settings: Settings, work_on: WorkOn, redis_server: RedisServer
-) -> None:
-    handle = client.submit("Hello", session_id="s1")
-    worker = work_on(handle)
-    worker.start()
-    worker.say("kept ")
-    keys = Keys(settings.namespace)
-    with redis_server.client() as redis:
-        before = {key: redis.dump(key) for key in redis.keys(keys.base("s1") + "*")}
-        worker.say("lost ")
-        reading = handle.events()
-        seen = [next(reading) for _ in range(4)]
-        for key, value in before.items():  # as a failover to a replica that was behind
-            redis.restore(key, 0, value, replace=True)
-        StandIn.say(_again(worker, attempt_next=3), "other ")
-        redis.execute_command("CLIENT", "KILL", "TYPE", "pubsub")
-        resync = next(reading)
-    reading.close()
-    assert accumulate(seen).text == "kept lost "
-    assert isinstance(resync, Resync)
-    assert resync.data.text == "kept other "
-
-
-def _again(worker: StandIn, *, attempt_next: int) -> StandIn:
-    worker._next = attempt_next
-    return worker
-
-
-def test_a_job_that_redis_lost_is_said_to_be_lost(
-    client: Client, settings: Settings, work_on: WorkOn, redis_server: RedisServer
-) -> None:
-    handle = client.submit("Hello")
-    work_on(handle).start()
-    reading = handle.events()
-    next(reading)
-    with redis_server.client() as redis:
-        redis.delete(*redis.keys(settings.namespace + "*"))
-        redis.execute_command("CLIENT", "KILL", "TYPE", "pubsub")
-    with pytest.raises(JobLostError):
-        list(reading)
 
 
 def test_a_reader_ends_a_job_past_its_deadline_with_no_worker_alive(client: Client) -> None:

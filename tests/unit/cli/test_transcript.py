@@ -104,3 +104,12 @@ def test_a_session_announces_its_jobs_and_their_ends(capsys: pytest.CaptureFixtu
         "── job 1 ──", "p/m", "── job 2 ──", "── job 1 ──", "completed · 1 + 2 tokens",
         "── job 2 ──", "failed: RateLimitError: slow down",
     ]  # fmt: skip
+
+
+def test_what_is_said_of_the_session_has_no_header(capsys: pytest.CaptureFixture[str]) -> None:
+    warning = ("warning", {"code": "jobs_forgotten", "param": "after", "message": "Others may have ended."})
+    transcript = Transcript(headers=True)
+    for job_id, (kind, data) in (("", warning), ("1", text("a"))):
+        event = {"seq": 1, "type": kind, "session_id": "s", "job_id": job_id, "data": data}
+        transcript.show(parse_event(event))
+    assert capsys.readouterr().err.splitlines() == ["after: Others may have ended.", "── job 1 ──"]

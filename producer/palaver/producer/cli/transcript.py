@@ -33,7 +33,7 @@ class Transcript:
 
     def show(self, event: AnyEvent) -> None:
         """Write one event."""
-        if self._headers and event.job_id != self._job:
+        if self._headers and event.job_id not in ("", self._job):
             self._job = event.job_id
             self.aside(f"── job {event.job_id} ──")
         if show := self._show.get(event.type):

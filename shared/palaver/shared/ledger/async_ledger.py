@@ -117,10 +117,17 @@ class AsyncLedger:
         return found[job_id]
 
     async def snapshot(
-        self, session_id: str, job_ids: Sequence[str] = (), *, documents: bool = False
+        self,
+        session_id: str,
+        job_ids: Sequence[str] = (),
+        *,
+        after: int | None = None,
+        documents: bool = False,
     ) -> Snapshot:
-        """A session and some of its jobs at one moment."""
-        return await self.run(reading.snapshot(self.keys, session_id, job_ids, documents=documents))
+        """A session and some of its jobs at one moment; see `operations.snapshot`."""
+        return await self.run(
+            reading.snapshot(self.keys, session_id, job_ids, after=after, documents=documents)
+        )
 
     async def events(self, session_id: str, *, after: int = 0, count: int = reading.PAGE) -> list[bytes]:
         """A page of the session's log, as JSON."""

@@ -42,6 +42,10 @@ class Keys:
         """The line of jobs behind the one that has the turn."""
         return f"{self.base(session_id)}:waiting"
 
+    def jobs(self, session_id: str) -> str:
+        """The session's jobs that have not ended, and the last of those that have."""
+        return f"{self.base(session_id)}:jobs"
+
     def messages(self, session_id: str) -> str:
         """The session's history."""
         return f"{self.base(session_id)}:messages"

@@ -103,9 +103,16 @@ class SyncLedger:
             raise JobNotFoundError(f"There is no job {job_id}.", job_id=job_id)
         return found[job_id]
 
-    def snapshot(self, session_id: str, job_ids: Sequence[str] = (), *, documents: bool = False) -> Snapshot:
+    def snapshot(
+        self,
+        session_id: str,
+        job_ids: Sequence[str] = (),
+        *,
+        after: int | None = None,
+        documents: bool = False,
+    ) -> Snapshot:
         """A session and some of its jobs at one moment."""
-        return self.run(reading.snapshot(self.keys, session_id, job_ids, documents=documents))
+        return self.run(reading.snapshot(self.keys, session_id, job_ids, after=after, documents=documents))
 
     def events(self, session_id: str, *, after: int = 0, count: int = reading.PAGE) -> list[bytes]:
         """A page of the session's log, as JSON."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple, Self
 
 import orjson
 
@@ -90,7 +90,11 @@ class DeadLetter:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
-    """A session and some of its jobs, all of one moment. `seq` is that of its last event."""
+    """A session and some of its jobs, all of one moment. `seq` is that of its last event.
+
+    `ended` are the ids of jobs that ended after the seq that was asked for, in that order; `forgotten`: there
+    may have been more, of which the ledger knows nothing any more.
+    """
 
     session_id: str
     time: float  # of Redis
@@ -98,6 +102,8 @@ class Snapshot:
     active: str | None
     waiting: list[str]
     jobs: dict[str, JobView]
+    ended: list[str]
+    forgotten: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,9 +124,24 @@ class Announcement:
     data: dict[str, Any]
 
 
+class _Past(NamedTuple):
+    """The numbers of a job that move into one field, `done`, when it ends. Times in ms; 0: not yet."""
+
+    created: int
+    started: int
+    ended: int
+    end_seq: int
+    attempt: int
+    cursor: int
+
+    @classmethod
+    def parse(cls, done: bytes) -> Self:
+        return cls(*map(int, done.split()[:6]))
+
+
 def decode_snapshot(session_id: str, raw: Sequence[Any]) -> Snapshot:
     """A Snapshot from the reply of the snapshot script."""
-    now, seq, active, waiting, jobs = raw
+    now, seq, active, waiting, jobs, ended, more = raw
     line = [jid.decode() for jid in waiting]
     holder = active.decode() or None
     views = [_view(session_id, job, int(now), holder, line) for job in jobs]
@@ -131,6 +152,8 @@ def decode_snapshot(session_id: str, raw: Sequence[Any]) -> Snapshot:
         active=holder,
         waiting=line,
         jobs={view.job_id: view for view in views},
+        ended=[jid.decode() for jid in ended],
+        forgotten=bool(more),
     )
 
 
@@ -142,22 +165,24 @@ def _view(session_id: str, raw: Sequence[Any], now: int, active: str | None, lin
         return int(fields.get(name, b"0"))
 
     status = Status(fields[b"status"].decode())
-    # When a job ends, its times and the seq of its stream_end move into one field.
-    done = [int(word) for word in fields.get(b"done", b"").split()]
-    created, started, ended, end_seq = done or (number(b"created"), number(b"started"), 0, 0)
+    if b"done" in fields:
+        past = _Past.parse(fields[b"done"])
+    else:
+        cursor = int(fields.get(b"first", b"0").partition(b" ")[0])
+        past = _Past(number(b"created"), number(b"started"), 0, 0, number(b"attempt"), cursor)
     due = max(number(b"parked"), number(b"resume"))
     return JobView(
         job_id=job_id,
         session_id=session_id,
         status=status,
-        attempt=number(b"attempt"),
+        attempt=past.attempt,
         failures=number(b"failures"),
-        created=created / 1000,
-        started=started / 1000 if started else None,
-        ended=ended / 1000 if ended else None,
+        created=past.created / 1000,
+        started=past.started / 1000 if past.started else None,
+        ended=past.ended / 1000 if past.ended else None,
         time_left=0.0 if status.ended else (number(b"deadline") - now) / 1000,
-        cursor=int(fields.get(b"first", b"0").partition(b" ")[0]),
-        end_seq=end_seq or None,
+        cursor=past.cursor,
+        end_seq=past.end_seq or None,
         position=_position(job_id, active, line),
         model=fields.get(b"model", b"").decode(),
         due=due / 1000 if due else None,
@@ -175,18 +200,18 @@ def decode_dead_letter(
     session_id: str, job_id: str, fields: Mapping[str, bytes | None], now: float
 ) -> DeadLetter:
     """A DeadLetter from fields of the hash of an ended job; `now` is Redis's time in seconds."""
-    created, _, ended, _ = (int(word) / 1000 for word in (fields["done"] or b"0 0 0 0").split())
+    past = _Past.parse(fields["done"] or b"0 0 0 0 0 0")
     return DeadLetter(
         job_id=job_id,
         session_id=session_id,
         status=Status((fields["status"] or b"").decode()),
         model=(fields["model"] or b"").decode(),
-        attempts=int(fields["attempt"] or 0),
+        attempts=past.attempt,
         failures=int(fields["failures"] or 0),
         deaths=int(fields["deaths"] or 0),
-        created=created,
-        ended=ended,
-        age=max(0.0, now - ended),
+        created=past.created / 1000,
+        ended=past.ended / 1000,
+        age=max(0.0, now - past.ended / 1000),
         error_json=fields["error"],
     )
 

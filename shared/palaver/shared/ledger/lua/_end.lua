@@ -1,4 +1,4 @@
--- The end of a job, whoever ends it. Needs: clock, ttl, retention, log, turns.
+-- The end of a job, whoever ends it. Needs: clock, ttl, retention, log, jobs, turns.
 local ESCAPES = {['"'] = '\\"', ['\\'] = '\\\\'}
 
 -- A JSON string. (cjson would also escape every slash; text is UTF-8 already.)
@@ -12,7 +12,8 @@ end
 local function strip(job)
   local rounds = tonumber(redis.call('HGET', job, 'rounds') or 0)
   redis.call('HDEL', job, 'holder', 'token', 'worker', 'lease', 'pseq', 'cancel', 'looks', 'resume',
-    'parked', 'rounds', 'user', 'hist', 'tries', 'mode', 'queue', 'next', 'created', 'started', 'deadline')
+    'parked', 'rounds', 'user', 'hist', 'tries', 'mode', 'queue', 'next', 'created', 'started', 'deadline', 'attempt',
+    'first')
   for i = 1, rounds do redis.call('HDEL', job, 'round:' .. i) end
 end
 
@@ -24,16 +25,17 @@ local function remember(history)
   raise(messages, keep_session)
 end
 
-local function keep(jid, job, key)
+local function keep(job, key)
   redis.call('PEXPIRE', job, keep_job)
   if key then redis.call('PEXPIRE', base .. ':key:' .. key, keep_job) end
   redis.call('DEL', job .. ':text', job .. ':reasoning')
   raise(session, keep_session)
-  if redis.call('HINCRBY', session, 'live', -1) <= 0 then
-    redis.call('HSET', session, 'live', 0)
-    redis.call('PEXPIRE', events, keep_log)
-  else
+  if any_unended() then
     raise(events, keep_log)
+    raise(jobs, keep_job)
+  else
+    redis.call('PEXPIRE', events, keep_log)
+    redis.call('PEXPIRE', jobs, keep_job)
   end
 end
 
@@ -42,17 +44,18 @@ end
 -- Returns the seq of its stream_end and, if that gave somebody the turn, the id and queue of that job.
 local function end_job(jid, status, attempt, inner, result, history)
   local job = job_key(jid)
-  local was = redis.call('HMGET', job, 'cancel', 'key', 'mode', 'created', 'started')
+  local was = redis.call('HMGET', job, 'cancel', 'key', 'mode', 'created', 'started', 'first')
   strip(job)
   local seq = emit(jid, attempt, inner)
-  -- One field for four numbers: most of what an ended job costs is the fields of its hash.
-  local done = was[4] .. ' ' .. (was[5] or 0) .. ' ' .. int(now) .. ' ' .. seq
-  redis.call('HSET', job, 'status', status, 'attempt', attempt, 'done', done)
+  -- One field for all numbers: most of what an ended job costs is the fields of its hash.
+  local done = {was[4], was[5] or 0, int(now), seq, attempt, was[6] or (seq - 1) .. ' 0'}
+  redis.call('HSET', job, 'status', status, 'done', table.concat(done, ' '))
   for field, value in pairs(result) do
     if value ~= '' then redis.call('HSET', job, field, value) end
   end
   if (status == 'completed' or status == 'cancelled') and was[1] ~= 'rollback' then remember(history) end
-  keep(jid, job, was[2])
+  list_end(jid, seq)
+  keep(job, was[2])
   local next_job, queue
   if redis.call('HGET', session, 'active') == jid then
     next_job, queue = hand_on()

@@ -1,13 +1,9 @@
 -- A session's turn: `active` in the session's hash is the job that has it, `waiting` is the line behind it.
--- Needs: clock, log.
+-- Needs: clock, log, jobs.
 local waiting = base .. ':waiting'
 local RESUME = 'palaver.resume'
 -- A change of the line is told to so many of its first jobs, so that a long line costs each change a fixed amount.
 local TOLD = 20
-
-local function job_key(jid)
-  return base .. ':job:' .. jid
-end
 
 local function is_live(jid)
   local status = redis.call('HGET', job_key(jid), 'status')
@@ -23,10 +19,6 @@ local function tell_line(from)
   for i, jid in ipairs(redis.call('LRANGE', waiting, from, TOLD - 1)) do
     if is_live(jid) then tell(jid, from + i) end
   end
-end
-
-local function forget_missing()
-  if redis.call('HINCRBY', session, 'live', -1) < 0 then redis.call('HSET', session, 'live', 0) end
 end
 
 -- Gives the turn to the first job of the line that can take it. Returns its id and queue, or nothing.
@@ -46,7 +38,7 @@ local function hand_on()
       tell_line(0)
       return jid, RESUME
     end
-    if not status then forget_missing() end
+    if not status then unlist(jid) end
   end
 end
 
@@ -56,7 +48,7 @@ local function repair()
   if active then
     local status = redis.call('HGET', job_key(active), 'status')
     if status == 'queued' or status == 'running' then return nil end
-    if not status then forget_missing() end
+    if not status then unlist(active) end
   elseif redis.call('EXISTS', waiting) == 0 then
     return nil
   end

@@ -9,6 +9,7 @@ local job = base .. ':job:' .. jid
 -- include retention
 -- include ttl
 -- include log
+-- include jobs
 -- include turns
 -- include end
 -- include next

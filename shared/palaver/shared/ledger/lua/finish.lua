@@ -11,14 +11,16 @@ local job = base .. ':job:' .. jid
 -- include clock
 -- include next
 if verdict then
-  if verdict[1] ~= 'ended' or fence[3] ~= attempt then return verdict end
-  local seq = string.match(redis.call('HGET', job, 'done'), '%d+$')
+  if verdict[1] ~= 'ended' then return verdict end
+  local seq, by = string.match(redis.call('HGET', job, 'done'), '(%d+) (%d+) %d+ %d+$')
+  if by ~= attempt then return verdict end
   local next_job, queue = successor(job)
   return {'ok', fence[1], tonumber(seq), next_job, queue, now}
 end
 -- include retention
 -- include ttl
 -- include log
+-- include jobs
 -- include turns
 -- include end
 local result, history = {response = ARGV[11], error = ARGV[12]}, {}

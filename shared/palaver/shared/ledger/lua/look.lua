@@ -15,6 +15,7 @@ local job = base .. ':job:' .. jid
 -- include retention
 -- include ttl
 -- include log
+-- include jobs
 -- include turns
 -- include end
 -- include enter
@@ -73,7 +74,10 @@ local function free_lease()
   return reply('ok', now + RESEND, jid, RESUME)
 end
 
-if not status then return reply('gone', 0, unsent_turn()) end
+if not status then
+  unlist(jid)
+  return reply('gone', 0, unsent_turn())
+end
 if status ~= 'queued' and status ~= 'running' then
   local send, queue = unsent_turn()
   return reply('ended', 0, send, queue, status)

@@ -1,6 +1,6 @@
 -- refuse: a job that names itself but cannot be accepted (its document is not valid, say) ends at once as failed.
 -- KEYS 1 palaver:{SID}
--- keys used  {SID}:job:JID hash · {SID}:session hash · {SID}:events stream
+-- keys used  {SID}:job:JID hash · {SID}:session hash · {SID}:jobs zset · {SID}:events stream
 -- ARGV 1 session id · 2 job id · 3-7 retention · 8 error as JSON
 -- reply ok, status, cursor (the seq before its first event) | exists, status
 local base, sid, jid = KEYS[1], ARGV[1], ARGV[2]
@@ -9,15 +9,15 @@ local job = base .. ':job:' .. jid
 -- include retention
 -- include ttl
 -- include log
+-- include jobs
 -- include turns
 -- include end
-local known = redis.call('HMGET', job, 'fp', 'status', 'first')
+local known = redis.call('HMGET', job, 'fp', 'status', 'done')
 if known[2] then
-  if known[1] == 'refused' then return {'ok', known[2], tonumber(string.match(known[3], '^%d+'))} end
+  if known[1] == 'refused' then return {'ok', known[2], tonumber(string.match(known[3], '(%d+) %d+$'))} end
   return {'exists', known[2]}
 end
 redis.call('HSET', job, 'fp', 'refused', 'status', 'queued', 'created', int(now))
-redis.call('HINCRBY', session, 'live', 1)
+list(jid, '+inf')
 local seq = end_unheld(jid, 'failed', ARGV[8])
-redis.call('HSET', job, 'first', (seq - 1) .. ' 0')
 return {'ok', 'failed', seq - 1}

@@ -1,17 +1,26 @@
 -- snapshot: a session and some of its jobs, all of one moment. Reads only.
 -- KEYS 1 palaver:{SID}
--- keys used  {SID}:session hash · {SID}:waiting list · {SID}:job:JID hash, :text, :reasoning
--- ARGV 1 '1' with documents · 2… job ids; none: the job that has the turn, and the line
--- reply ms of Redis time, seq, active job, waiting jobs, jobs as {id, field, value, … "text", …, "reasoning", …}
+-- keys used  {SID}:session hash · {SID}:waiting list · {SID}:jobs zset · {SID}:job:JID hash, :text, :reasoning
+-- ARGV 1 '1' with documents · 2 a seq: also the unended jobs, and the ids of those that ended after it; '': neither
+--      3… job ids
+-- reply ms of Redis time, seq, active job, waiting jobs, jobs as {id, field, value, … "text", …, "reasoning", …},
+--       ids of jobs that ended after ARGV 2, '1' if the session may have had more of them
 local base = KEYS[1]
 -- include clock
-local about = redis.call('HMGET', base .. ':session', 'seq', 'active')
+local about = redis.call('HMGET', base .. ':session', 'seq', 'active', 'forgotten')
 local line = redis.call('LRANGE', base .. ':waiting', 0, -1)
-local wanted = {}
-for i = 2, #ARGV do wanted[#wanted + 1] = ARGV[i] end
-if #wanted == 0 then
-  if about[2] then wanted[1] = about[2] end
-  for _, jid in ipairs(line) do wanted[#wanted + 1] = jid end
+local wanted, asked = {}, {}
+local function want(jid)
+  if not asked[jid] then wanted[#wanted + 1] = jid end
+  asked[jid] = true
+end
+for i = 3, #ARGV do want(ARGV[i]) end
+local ended, more = {}, ''
+if ARGV[2] ~= '' then
+  local list = base .. ':jobs'
+  for _, jid in ipairs(redis.call('ZRANGEBYSCORE', list, '+inf', '+inf')) do want(jid) end
+  ended = redis.call('ZRANGEBYSCORE', list, '(' .. ARGV[2], '(+inf')
+  if tonumber(about[3] or 0) > tonumber(ARGV[2]) or redis.call('EXISTS', list) == 0 then more = '1' end
 end
 local FIELDS = {'status', 'attempt', 'failures', 'created', 'started', 'done', 'deadline', 'first', 'model', 'response', 'error', 'parked', 'resume', 'mode', 'lease', 'worker', 'text', 'reasoning'}
 if ARGV[1] == '1' then FIELDS[#FIELDS + 1] = 'doc' end
@@ -33,4 +42,4 @@ for _, jid in ipairs(wanted) do
     jobs[#jobs + 1] = found
   end
 end
-return {now, tonumber(about[1] or 0), about[2] or '', line, jobs}
+return {now, tonumber(about[1] or 0), about[2] or '', line, jobs, ended, more}

@@ -13,14 +13,15 @@ local job = base .. ':job:' .. jid
 -- include retention
 -- include ttl
 -- include log
+-- include jobs
 -- include turns
 -- include end
 -- include enter
 
 -- The first reply again, from what is stored.
 local function recall(known, created)
-  local kept = redis.call('HMGET', job_key(known), 'first', 'status', 'mode', 'parked', 'queue', 'next')
-  local cursor, position = string.match(kept[1], '^(%d+) (%d+)$')
+  local kept = redis.call('HMGET', job_key(known), 'first', 'status', 'mode', 'parked', 'queue', 'next', 'done')
+  local cursor, position = string.match(kept[1] or kept[7], '(%d+) (%d+)$')
   local send, queue = '', ''
   if kept[2] == 'queued' and not kept[4] then
     if kept[3] == 'parallel' or redis.call('HGET', session, 'active') == known then
@@ -46,8 +47,9 @@ if known then
 end
 local key = base .. ':key:' .. ARGV[9]
 if ARGV[9] ~= '' then
-  local owner, body = string.match(redis.call('GET', key) or '', '^(%S+) (%S+)$')
-  if owner and redis.call('EXISTS', job_key(owner)) == 1 then
+  local owner = redis.call('GET', key)
+  local body = owner and redis.call('HGET', job_key(owner), 'fp')
+  if body then
     if body ~= ARGV[8] then return {'conflict', owner} end
     return recall(owner, 0)
   end
@@ -67,10 +69,10 @@ redis.call('HSET', job, 'doc', ARGV[16], 'fp', ARGV[8], 'status', 'queued', 'cre
 if ARGV[14] == '1' then redis.call('HSET', job, 'hist', 1) end
 if ARGV[9] ~= '' then
   redis.call('HSET', job, 'key', ARGV[9])
-  redis.call('SET', key, jid .. ' ' .. ARGV[8])
+  redis.call('SET', key, jid)
 end
 if ARGV[10] ~= 'enqueue' then redis.call('HSET', job, 'mode', ARGV[10]) end
-redis.call('HINCRBY', session, 'live', 1)
+list(jid, '+inf')
 
 -- After a failover the session's counter may be behind its log, and the cursor must not be.
 local cursor = tonumber(about[3] or 0)
@@ -98,6 +100,7 @@ redis.call('PEXPIRE', job, horizon)
 if ARGV[9] ~= '' then redis.call('PEXPIRE', key, horizon) end
 raise(events, horizon)
 raise(waiting, horizon)
+raise(jobs, horizon)
 raise(session, horizon)
 raise(session, keep_session)
 raise(base .. ':messages', horizon)

@@ -14,7 +14,7 @@ MOST: Final = 10_000
 
 DEAD: Final = frozenset({Status.FAILED, Status.EXPIRED})
 
-_FIELDS = ("status", "attempt", "failures", "deaths", "done", "model", "error")
+_FIELDS = ("status", "failures", "deaths", "done", "model", "error")
 
 Entry = tuple[str, str]
 """Session id and job id."""

@@ -68,13 +68,19 @@ def unended(keys: Keys) -> Query[int]:
 
 
 def snapshot(
-    keys: Keys, session_id: str, job_ids: Sequence[str] = (), *, documents: bool = False
+    keys: Keys,
+    session_id: str,
+    job_ids: Sequence[str] = (),
+    *,
+    after: int | None = None,
+    documents: bool = False,
 ) -> Operation[Snapshot]:
-    """The session and these jobs at one moment; without ids, the job that has the turn and the line.
+    """The session and these jobs at one moment; with `after`, a seq, also all that have not ended, and which
+    ended after it.
 
     Jobs that the ledger does not have are left out. `documents` fetches the jobs themselves too.
     """
-    args: tuple[Argument, ...] = ("1" if documents else "", *job_ids)
+    args: tuple[Argument, ...] = ("1" if documents else "", "" if after is None else after, *job_ids)
     return Operation(
         script=load("snapshot"),
         keys=(keys.base(session_id),),

@@ -1,0 +1,39 @@
+-- The session's list of its jobs, for readers whose log is gone: at infinity until it ends, then at the seq of its
+-- stream_end. Of those that ended it holds the last; what it no longer knows lies at or below `forgotten`. Needs: base.
+local jobs = base .. ':jobs'
+local LISTED = 100
+
+local function job_key(jid)
+  return base .. ':job:' .. jid
+end
+
+local function list(jid, score)
+  if redis.call('EXISTS', jobs) == 0 then
+    local seq = redis.call('HGET', base .. ':session', 'seq')
+    if seq and seq ~= '0' then redis.call('HSET', base .. ':session', 'forgotten', seq) end
+  end
+  redis.call('ZADD', jobs, score, jid)
+end
+
+-- Of a job that vanished before its end nothing can be told.
+local function unlist(jid)
+  if tonumber(redis.call('ZSCORE', jobs, jid) or 0) == math.huge then redis.call('ZREM', jobs, jid) end
+end
+
+local function any_unended()
+  return redis.call('ZCOUNT', jobs, '+inf', '+inf') > 0
+end
+
+-- One comes, so up to two go: those whose keys are gone, and what is too much.
+local function list_end(jid, seq)
+  list(jid, seq)
+  local excess = redis.call('ZCOUNT', jobs, '-inf', '(+inf') - LISTED
+  local oldest = redis.call('ZRANGEBYSCORE', jobs, '-inf', '(+inf', 'WITHSCORES', 'LIMIT', 0, 2)
+  for i = 1, #oldest, 2 do
+    if excess > 0 or redis.call('EXISTS', job_key(oldest[i])) == 0 then
+      excess = excess - 1
+      redis.call('ZREM', jobs, oldest[i])
+      redis.call('HSET', base .. ':session', 'forgotten', oldest[i + 1])
+    end
+  end
+end
