@@ -140,6 +140,11 @@ async def test_a_job_that_names_no_tools_gets_none(engine: Engine) -> None:
     assert end_of(events)["finish_reason"] == "tool_calls"
 
 
+async def test_an_answer_that_wants_calls_answered_and_makes_none_has_stopped(engine: Engine) -> None:
+    events = await engine.answer({"text": "Well.", "finish_reason": "tool_calls"}, tools=[ADD])
+    assert (end_of(events)["finish_reason"], kinds(events)[-1]) == ("stop", "stream_end")
+
+
 # Bounds
 
 
@@ -210,7 +215,8 @@ async def test_what_goes_wrong_is_told_to_the_model(
     assert end_of(events)["status"] == "completed"
     everything = caplog.text + json.dumps(events) + str(await messages(engine))
     assert "hunter2" not in everything
-    assert "Traceback" not in everything
+    assert "Traceback" not in json.dumps(events)
+    assert ("user_tools.py" in caplog.text) == (name == "broken")  # where it failed is in the log
 
 
 async def test_arguments_that_are_no_object_are_not_executed(make_engine: MakeEngine) -> None:

@@ -1,27 +1,24 @@
 """What an application gives its workers: tools and prompts, found by `PALAVER_TOOLS`."""
 
 import asyncio
-import threading
 from typing import Any
 
 from palaver.workers.generation import ToolContext, ToolError, continue_prompt, tool
 
 seen: list[ToolContext] = []
 """The contexts of the calls of `wait` and `stuck`, which end when their job does."""
-threads: set[str] = set()
+PASSWORD = "hunter2"
 
 
 @tool
 async def add(a: int, b: int = 1) -> int:
     """Add two numbers."""
-    threads.add(threading.current_thread().name)
     return a + b
 
 
 @tool
 def clock(zone: str = "UTC") -> dict[str, Any]:
     """What time it is."""
-    threads.add(threading.current_thread().name)
     return {"time": "noon", "zone": zone}
 
 
@@ -51,7 +48,7 @@ async def slow() -> str:
 @tool
 def broken() -> str:
     """Fail with a secret in the exception."""
-    raise RuntimeError("password=hunter2")
+    raise RuntimeError(f"password={PASSWORD}")
 
 
 @tool
@@ -73,4 +70,4 @@ def numbered(count: int, max_count: int, current_text: str, original_prompt: str
 
 @continue_prompt(name="faulty")
 async def another(*_: Any) -> str:
-    raise RuntimeError("password=hunter2")
+    raise RuntimeError(f"password={PASSWORD}")

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from palaver.workers.generation import UserCode
+from palaver.workers.generation.user_code import Escaped
 
 
 @pytest.fixture
@@ -27,6 +28,25 @@ async def test_what_it_raises_arrives(code: UserCode) -> None:
     for function in (plain, coroutine):
         with pytest.raises(KeyError):
             await code.run(function)
+
+
+@pytest.mark.parametrize(
+    "error", [SystemExit, KeyboardInterrupt, GeneratorExit, StopIteration, asyncio.CancelledError]
+)
+async def test_what_no_loop_may_see_is_told_as_an_error(code: UserCode, error: type[BaseException]) -> None:
+    def plain() -> None:
+        raise error
+
+    async def coroutine() -> None:
+        raise error
+
+    async def fine() -> str:
+        return "fine"
+
+    for function in (plain, coroutine):
+        with pytest.raises((Escaped, RuntimeError), match=f"{error.__name__}|StopIteration"):
+            await code.run(function)
+    assert await code.run(fine) == "fine"
 
 
 async def test_a_coroutine_is_cancelled_with_who_waits_for_it(code: UserCode) -> None:

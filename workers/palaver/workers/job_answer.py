@@ -280,6 +280,8 @@ class JobAnswer:
             raise MalformedStreamError(
                 "the provider ended its answer for a reason that is none of ours"
             ) from None
+        if self._reason is FinishReason.TOOL_CALLS and not self._calls:
+            self._reason = FinishReason.STOP  # there is nothing to answer
         self._model, self.finished = part.model, True
 
 

@@ -5,10 +5,11 @@ ours.
 import asyncio
 import logging
 import threading
-import traceback
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
 from typing import Any, TypeVar
+
+from palaver.workers.frames import frames
 
 try:
     from uvloop import new_event_loop
@@ -98,7 +99,7 @@ class LoopThread:
         try:
             self.loop.run_forever()
         except BaseException as error:  # noqa: BLE001 - the thread's outermost boundary; the process ends for it
-            logger.critical("loop.crashed %s\n%s", type(error).__name__, _frames(error))
+            logger.critical("loop.crashed %s\n%s", type(error).__name__, frames(error))
         finally:
             if not self._stopping:
                 self._on_lost()
@@ -111,9 +112,5 @@ def _report(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         "loop.unhandled %s: %s\n%s",
         context.get("message"),
         type(error).__name__,
-        _frames(error) if error is not None else "",
+        frames(error) if error is not None else "",
     )
-
-
-def _frames(error: BaseException) -> str:
-    return "".join(traceback.format_tb(error.__traceback__))

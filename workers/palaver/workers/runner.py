@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-import traceback
 from collections.abc import Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
@@ -42,6 +41,7 @@ from palaver.shared.ledger import (
 )
 from palaver.shared.messages import ToolCall
 from palaver.workers.attempts import Attempts
+from palaver.workers.frames import frames
 from palaver.workers.generation import (
     AskModel,
     Continued,
@@ -364,5 +364,4 @@ def _told_to_end(job_id: str) -> PalaverError:
 
 def report(bug: Exception, where: str) -> None:
     """Log where it happened, but not the exception's text, which may quote a prompt or an answer."""
-    frames = "".join(traceback.format_tb(bug.__traceback__))
-    logger.error("worker.internal_error %s in %s\n%s", type(bug).__name__, where, frames)
+    logger.error("worker.internal_error %s in %s\n%s", type(bug).__name__, where, frames(bug))

@@ -54,7 +54,10 @@ class ToolSource(ABC):
 
     @abstractmethod
     async def tools(self) -> Mapping[str, Offer]:
-        """What it offers now, by name. Asked for every job that has tools: to be answered from memory."""
+        """What it offers now, by name. Asked for every job that has tools: to be answered from memory.
+
+        Raises a PalaverError if it cannot tell; the job ends with that.
+        """
 
     @abstractmethod
     async def call(self, name: str, arguments: Mapping[str, Any], context: ToolContext) -> str:

@@ -14,6 +14,7 @@ from collections.abc import AsyncGenerator, Sequence
 from palaver.shared.jobs import ChatJob
 from palaver.shared.messages import ToolCall
 from palaver.shared.plain import shape
+from palaver.workers.frames import frames
 from palaver.workers.generation.journal import Result
 from palaver.workers.generation.kit import Kit
 from palaver.workers.generation.source import ToolContext, ToolError, ToolSource
@@ -111,7 +112,8 @@ class Toolbox:
         except Exception as error:  # noqa: BLE001 - what a tool raises is news for the model, and no failure of the job
             late = isinstance(error, TimeoutError) and limit.expired()
             what = f"no result within {seconds:g} seconds" if late else type(error).__name__
-        logger.warning("tool.failed", extra={"job_id": context.job_id, "tool": call.name, "error": what})
+            known = {"job_id": context.job_id, "tool": call.name, "error": what}
+            logger.warning("tool.failed %s: %s\n%s", call.name, what, frames(error), extra=known)
         raise ToolError(what)
 
     def _bounded(self, text: str) -> str:

@@ -20,11 +20,17 @@ from typing import Any
 
 from palaver.workers.loop import LoopThread
 
-__all__ = ["UserCode"]
+__all__ = ["Escaped", "UserCode"]
 
 logger = logging.getLogger("palaver.workers.tools")
 
 CLOSE_SECONDS = 1.0  # for coroutines that were cancelled to end
+
+
+class Escaped(Exception):  # noqa: N818 - it says what has escaped from user code
+    """User code raised what is meant for the interpreter or a loop, such as SystemExit: no loop may see
+    that.
+    """
 
 
 class UserCode:
@@ -37,7 +43,7 @@ class UserCode:
         self._loop: LoopThread | None = None
 
     async def run(self, function: Callable[..., Any], *args: Any) -> Any:
-        """What the function returns, or its coroutine; raises what it raises."""
+        """What the function returns, or its coroutine; raises what it raises, or Escaped."""
         if inspect.iscoroutinefunction(function):
             return await self._on_loop(function, *args)
         return await self._in_thread(function, *args)
@@ -69,7 +75,15 @@ class UserCode:
 
 
 async def _awaited(function: Callable[..., Any], *args: Any) -> Any:
-    return await function(*args)
+    try:
+        return await function(*args)
+    except Exception:
+        raise
+    except BaseException as error:
+        task = asyncio.current_task()
+        if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
+            raise  # somebody asked for it
+        raise Escaped(type(error).__name__) from None
 
 
 def _work(call: Callable[[], Any], future: Future[Any], ended: Callable[[], None]) -> None:
@@ -77,7 +91,8 @@ def _work(call: Callable[[], Any], future: Future[Any], ended: Callable[[], None
     try:
         result = call()
     except BaseException as error:  # noqa: BLE001 - whatever it raises is its result
-        outcome = partial(future.set_exception, error)
+        awaitable = isinstance(error, Exception) and not isinstance(error, StopIteration)
+        outcome = partial(future.set_exception, error if awaitable else Escaped(type(error).__name__))
     else:
         outcome = partial(future.set_result, result)
     with suppress(InvalidStateError):  # cancelled: nobody waits any more
