@@ -82,7 +82,8 @@ class Execution(ABC):
             # may terminate this execution at once, if the task was revoked while it waited for a slot
             self.order.accept_callback(os.getpid(), time.monotonic())
         if self.stop is None:
-            self._loop.call(self._arm)
+            if self.order.soft_timeout or self.order.timeout:
+                self._loop.call(self._arm)
             self._begin()
         else:
             self._settle(None, _Ended())
@@ -157,7 +158,8 @@ class Execution(ABC):
         """The body is through, and from here on nothing changes how it went."""
         with self._verdict:
             self._ended = True
-        self._loop.call(self._disarm)
+        if self._timers:
+            self._loop.call(self._disarm)
         self._post(partial(self._end, answer, error))
 
     @abstractmethod

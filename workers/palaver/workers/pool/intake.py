@@ -8,7 +8,7 @@ Here each of them costs one line of log, and the message.
 import logging
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from queue import Empty
 from typing import Any
 
@@ -26,6 +26,8 @@ logger = logging.getLogger("palaver.workers.intake")
 
 FETCH_SECONDS = 1.5  # kombu asks Redis to wait for a message for one second
 
+EVENTS_SECONDS = 0.1  # so late an operator may see what a task does
+
 MALFORMED = (TypeError, ValueError, KeyError, IndexError, AttributeError)
 
 
@@ -33,17 +35,28 @@ class Intake(Consumer):
     """`worker_consumer = "palaver.workers.pool.intake:Intake"`."""
 
     connection_errors: tuple[type[Exception], ...]
+    hub: Any  # kombu's, or None under a transport without one
+    _flush_events: Callable[[], None]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._restart_state: Any = Restarts(self._restart_state)
+        self._events_due = 0.0  # monotonic seconds
 
     def connection_for_read(self, heartbeat: float | None = None) -> Any:
-        connection = self.app.connection_for_read(heartbeat=heartbeat)
-        transport: Any = connection.transport
-        if getattr(transport, "Channel", None) is RedisChannel:
-            transport.Channel = _RedisChannel
-        return self.ensure_connected(connection)
+        return self.ensure_connected(_ours(self.app.connection_for_read(heartbeat=heartbeat)))
+
+    def connection_for_write(self, url: str | None = None, heartbeat: float | None = None) -> Any:
+        return self.ensure_connected(_ours(self.app.connection_for_write(url=url, heartbeat=heartbeat)))
+
+    def on_send_event_buffered(self) -> None:  # type: ignore[override] # the stub is wrong
+        """Send the events of many tasks together: Celery would publish each task's at once, which costs as
+        much as the task.
+        """
+        now = time.monotonic()
+        if self.hub is not None and now >= self._events_due:
+            self._events_due = now + EVENTS_SECONDS
+            self.hub.call_later(EVENTS_SECONDS, self._flush_events)
 
     def create_task_handler(self, *args: Any, **kwargs: Any) -> Callable[[Any], None]:
         handle = super().create_task_handler(*args, **kwargs)
@@ -78,6 +91,14 @@ class Intake(Consumer):
             if request._message is message:  # noqa: SLF001 - Celery has no other way from a message to its request
                 state.task_ready(request)
         signals.task_rejected.send(sender=self, message=message, exc=error)
+
+
+def _ours(connection: Any) -> Any:
+    """The connection, whose channels are of our kind if they are Redis's."""
+    transport = connection.transport
+    if getattr(transport, "Channel", None) is RedisChannel:
+        transport.Channel = _RedisChannel
+    return connection
 
 
 class Restarts:
@@ -135,12 +156,25 @@ class _RedisChannel(RedisChannel):
     QoS = _RedisQoS
 
     connection: Any
+    pool: Any
     _in_poll: Any
+    _create_client: Callable[[], Any]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._address = self.connection.client
+        self._commands: Any = None
         self.room: Callable[[], bool] = lambda: True
+
+    def conn_or_acquire(self, client: Any = None) -> Any:
+        """A client of this channel's pool; kombu would make one for every command, which costs more than
+        sending it.
+        """
+        if client is None:
+            if self._commands is None or self._commands.connection_pool is not self.pool:
+                self._commands = self._create_client()
+            client = self._commands
+        return nullcontext(client)
 
     def _basic_cancel(self, consumer_tag: str) -> None:
         """A fetch that is under way when the last consumer goes would keep the message that it gets until
