@@ -3,7 +3,6 @@
 A call can be made again as it is, blindly, at any time.
 """
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -13,6 +12,7 @@ import orjson
 from palaver.shared.errors import ErrorInfo, ValidationError
 from palaver.shared.jobs import ChatJob, Status, fingerprint
 from palaver.shared.ledger import Keys, Operation, Retention, operations
+from palaver.shared.ledger.replies import SweepTurn
 from tests.faults.ledger_model import Model
 
 KEYS: Final = Keys()
@@ -188,14 +188,16 @@ def expire(at: Place) -> Call:
     return Call("expire", at, operation, lambda model: model.expire(at.job_id))
 
 
-def look(at: Place, *, extend: bool = False, worker: Any = "", empty: tuple[str, ...] = ()) -> Call:
+def look(
+    at: Place, *, turn: SweepTurn, grace: int = 0, worker: Any = "", empty: tuple[str, ...] = ()
+) -> Call:
     operation = operations.look(
         KEYS,
         at.session_id,
         at.job_id,
         retention=RETENTION,
-        lease=LEASE / 1000,
-        extend_after=0.0 if extend else math.inf,
+        turn=turn,
+        grace=grace / 1000,
         worker=worker,
         empty_queues=empty,
     )
@@ -204,7 +206,7 @@ def look(at: Place, *, extend: bool = False, worker: Any = "", empty: tuple[str,
         at,
         operation,
         lambda model: model.look(
-            at.session_id, at.job_id, extend=extend, lease=LEASE, worker=worker, empty=empty
+            at.session_id, at.job_id, turn=turn, grace=grace, worker=worker, empty=empty
         ),
-        f"extend={extend} worker={worker} empty={empty}",
+        f"{turn} grace={grace} worker={worker} empty={empty}",
     )

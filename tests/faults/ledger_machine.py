@@ -24,7 +24,7 @@ from palaver.shared.ledger import (
     sweeping,
 )
 from palaver.shared.ledger.keys import due_member, parse_due_member
-from palaver.shared.ledger.replies import Looked, Swept
+from palaver.shared.ledger.replies import Looked, SweepTurn, Swept
 from palaver.shared.names import QUEUES
 from tests.faults import ledger_calls as calls
 from tests.faults.ledger_calls import KEYS, LEASE, RETENTION, Call, Place
@@ -36,7 +36,10 @@ WORKERS = ("w0", "w1")
 WORDS = (" w", "", ' "', "\\\n", " é", "😀", "\x00")
 PAUSES = (300, 1_100, 2_900, 2_900, 4_100, 4_100, 6_000, 6_000, 61_000, 700_000, 1_900_000)
 SWEEP_PERIOD = 1_000
-LATE = 3_000
+QUIET = 3_000
+"""When no sweeper was heard of for longer, leases may have run out that nobody could renew."""
+RENEW = 1_000
+GRACE = RENEW + 1_000
 SILENCE = round(LEASE * 0.65)
 
 PICK = st.integers(0, 9)
@@ -53,6 +56,29 @@ class Holding:
     attempt: int
     sent: int = 0  # events that the ledger confirmed
     rounds: int = 0
+
+
+@dataclass
+class SweepCalls:
+    """What the ledger knows of the calls of sweepers, in ms."""
+
+    last: int = 0
+    until: int = 0
+    stopped: int = 0
+    resumed: int = 0
+
+    def call(self, now: int) -> SweepTurn | None:
+        """The turn, if it is free."""
+        if now - self.last > QUIET:
+            self.stopped, self.resumed = self.last, now
+        self.last = now
+        if self.until > now:
+            return None
+        self.until = now + SWEEP_PERIOD
+        return self.turn(now)
+
+    def turn(self, now: int) -> SweepTurn:
+        return SweepTurn(time=now / 1000, stopped=self.stopped / 1000, resumed=self.resumed / 1000)
 
 
 class LedgerMachine(RuleBasedStateMachine):
@@ -72,7 +98,7 @@ class LedgerMachine(RuleBasedStateMachine):
         self.submitted: dict[str, tuple[int, int]] = {}  # cursor and position
         self.holdings: list[Holding] = []
         self.claims = 0
-        self.last_sweep: int | None = None
+        self.sweep_calls = SweepCalls()
         self.beats: dict[str, int] = {}
         self.failed = False
 
@@ -369,15 +395,17 @@ class LedgerMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.places)
     @rule(
         pick=PICK,
-        extend=st.sampled_from((False, False, True)),
+        age=st.sampled_from((0, 0, 500, 4_000)),
+        grace=st.sampled_from((0, 0, GRACE)),
         worker=st.sampled_from(("dead", "alive", "")),
         empty=st.booleans(),
         lost=st.booleans(),
     )
-    def look(self, pick: int, extend: bool, worker: str, empty: bool, lost: bool) -> None:
+    def look(self, pick: int, age: int, grace: int, worker: str, empty: bool, lost: bool) -> None:
         """A look that is not of the sweep's making: a second sweeper, or one that was slow."""
         queues = tuple(QUEUES) if empty else ()
-        call = calls.look(self._place(pick), extend=extend, worker=worker, empty=queues)
+        turn = self.sweep_calls.turn(self.model.now - age)
+        call = calls.look(self._place(pick), turn=turn, grace=grace, worker=worker, empty=queues)
         self.do(call, "lost" if lost else "")
 
     @precondition(lambda self: self.holdings)
@@ -389,7 +417,7 @@ class LedgerMachine(RuleBasedStateMachine):
         if job is not None and job.token is not None:
             self._pause(max(0, job.lease - self.model.now) + 1)
             for said in ("", verdict):  # as a sweep does: the first look names the worker to ask for
-                self.do(calls.look(place, worker=said))
+                self.do(calls.look(place, turn=self.sweep_calls.turn(self.model.now), worker=said))
             self._claim(place, "w1", fate)
 
     @rule(live=st.sampled_from(((), ("w0",), WORKERS)), empty=st.booleans())
@@ -408,7 +436,9 @@ class LedgerMachine(RuleBasedStateMachine):
         expected = self._expected_sweep(empty)
         reply: Any = run(
             self.server,
-            sweeping.sweep(KEYS, retention=RETENTION, lease=LEASE / 1000, empty_queues=empty),
+            sweeping.sweep(
+                KEYS, retention=RETENTION, lease=LEASE / 1000, renew=RENEW / 1000, empty_queues=empty
+            ),
         )
         assert isinstance(reply, Swept), reply
         self.watch.look(self.model)
@@ -418,11 +448,10 @@ class LedgerMachine(RuleBasedStateMachine):
 
     def _expected_sweep(self, empty: tuple[str, ...]) -> list[Any]:
         """Looks at all that is due, then again at those whose worker had to be asked for."""
-        now, last = self.model.now, self.last_sweep
-        if last is not None and now < last + SWEEP_PERIOD:
+        now = self.model.now
+        turn = self.sweep_calls.call(now)
+        if turn is None:
             return []
-        self.last_sweep = now
-        extend = last is None or now - last > LATE
         due = self.watch.state.content.get(KEYS.due, {})
         found: dict[tuple[str, str], Looked] = {}
         for score, entry in sorted((score, entry) for entry, score in due.items()):
@@ -432,17 +461,14 @@ class LedgerMachine(RuleBasedStateMachine):
                     entry.decode(),
                     due_member(at[0], self.model.session(at[0]).active or ""),
                 }
-                found[at] = self._look(at, extend=extend, worker="", empty=empty)
+                found[at] = self.model.look(*at, turn=turn, grace=GRACE, worker="", empty=empty)
         unsure = {at: looked.detail for at, looked in found.items() if looked.outcome == "unsure"}
         for verdict in ("alive", "dead"):
             for at, worker in unsure.items():
                 alive = now - self.beats.get(worker, 0) <= SILENCE
                 if alive == (verdict == "alive"):
-                    found[at] = self._look(at, extend=extend, worker=verdict, empty=empty)
+                    found[at] = self.model.look(*at, turn=turn, grace=GRACE, worker=verdict, empty=empty)
         return list(dict.fromkeys(looked.dispatch for looked in found.values() if looked.dispatch))
-
-    def _look(self, at: tuple[str, str], **options: Any) -> Looked:
-        return self.model.look(*at, lease=LEASE, **options)
 
     def teardown(self) -> None:
         """When every deadline is over, sweeps alone have ended every job and freed every turn."""

@@ -33,12 +33,14 @@ from palaver.shared.ledger import (
     Submitted,
 )
 from palaver.shared.ledger.operations import session_of
-from palaver.shared.ledger.replies import Looked
+from palaver.shared.ledger.replies import Looked, SweepTurn
 from palaver.shared.names import queue_for
 
 UNKNOWN: Final = -1
 RESUME: Final = "palaver.resume"
 POISONED_AFTER: Final = 3
+SLOW: Final = 3_000
+"""A look so long after its sweep began judges no lease."""
 JUMPS: Final = (OnBusy.INTERRUPT, OnBusy.ROLLBACK)
 
 
@@ -422,7 +424,14 @@ class Model:
     # Sweepers
 
     def look(
-        self, session_id: str, job_id: str, *, extend: bool, lease: int, worker: str, empty: tuple[str, ...]
+        self,
+        session_id: str,
+        job_id: str,
+        *,
+        turn: SweepTurn,
+        grace: int,
+        worker: str,
+        empty: tuple[str, ...],
     ) -> Looked:
         """`worker` says whether the one of an expired lease is dead or alive, `empty` names queues."""
         job = self.jobs.get(job_id)
@@ -432,8 +441,7 @@ class Model:
             if job.deadline <= self.now:
                 self._ask(job, "expire")
             return _looked("ok")
-        if job.token is not None and extend:
-            job.lease = self.now + lease
+        if job.token is not None and self._spared(job, turn, grace):
             return _looked("ok")
         if job.deadline <= self.now:
             return self._over(job, self._end_unheld(job, Status.EXPIRED))
@@ -443,14 +451,19 @@ class Model:
             return _looked("ok")
         if job.parked is not None:
             job.parked = None
-            turn = self._enter(job)
+            sent = self._enter(job)
             self._keep_line(job)
-            return _looked("ok", turn)
+            return _looked("ok", sent)
         if job.status is Status.RUNNING or job.mode is OnBusy.PARALLEL or job.session.active == job_id:
             job.looks += 1
             send = bool(job.resume) or job.looks > 1 or job.queue in empty
             return _looked("ok", self._dispatch(job) if send else None)
         return _looked("ok", self._repair(job.session))
+
+    def _spared(self, job: Job, turn: SweepTurn, grace: int) -> bool:
+        """An expired lease that its worker may not have been able to renew."""
+        began, stopped, resumed = (round(time * 1000) for time in (turn.time, turn.stopped, turn.resumed))
+        return self.now > began + SLOW or (job.lease > stopped and self.now < resumed + grace)
 
     def _over(self, job: Job | None, turn: Dispatch | None) -> Looked:
         return _looked("gone", turn) if job is None else _looked("ended", turn, job.status.value)

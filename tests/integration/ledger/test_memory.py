@@ -8,6 +8,7 @@ import pytest
 from palaver.shared.errors import LedgerFullError
 from palaver.shared.jobs import Status
 from palaver.shared.ledger import Submitted, operations
+from palaver.shared.ledger.replies import SweepTurn
 from tests.integration.ledger.world import EXPIRED, World
 from tests.processes import Processes
 from tests.servers import missing, redis_binary, start_redis
@@ -78,11 +79,11 @@ def test_renew_release_cancel_and_finish_still_work(world: World) -> None:
 
 def test_a_sweep_still_ends_what_is_overdue(world: World) -> None:
     job = world.submit()
-    world.ledger.sweep(period=0)
     world.raw.hset(world.keys.job("s1", job.job_id), "deadline", 1)
     fill(world)
+    turn = SweepTurn(time=world.time(), stopped=0, resumed=0)
     looked = world.ledger.run(
-        operations.look(world.keys, "s1", job.job_id, retention=world.ledger.retention, lease=10)
+        operations.look(world.keys, "s1", job.job_id, retention=world.ledger.retention, turn=turn, grace=0)
     )
     assert (looked.outcome, looked.detail) == ("ended", "expired")
 

@@ -8,6 +8,7 @@ from palaver.shared.errors import FencedError
 from palaver.shared.jobs import ChatJob, Status
 from palaver.shared.ledger import Dispatch, NotClaimed, Submitted, Swept, operations
 from palaver.shared.ledger.operations import POISONED_AFTER
+from palaver.shared.ledger.replies import SweepTurn
 from tests.integration.ledger.world import EXPIRED, World
 
 RESUME = "palaver.resume"
@@ -114,31 +115,52 @@ def test_a_cancel_that_its_worker_did_not_live_to_see_is_done(swept: World) -> N
     assert (view.status, view.text) == (Status.CANCELLED, "half")
 
 
-def test_after_a_pause_expired_leases_are_extended_once(world: World) -> None:
-    job = world.submit()
-    world.claim(job, lease=EXPIRED)
-    make_due(world, job)
-    assert sweep(world).dispatches == []  # the first sweep for long
-    assert world.ledger.job(job.job_id).held
-    assert (world.due(job) or 0) - world.time() == pytest.approx(10, abs=3)
-    set_field(world, job, "lease", 1)
-    make_due(world, job)
-    assert sweep(world).dispatches == [Dispatch("s1", job.job_id, RESUME)]
+def quiet(world: World, *, since: float) -> None:
+    """No sweeper was heard of for so many seconds."""
+    world.raw.hset(world.keys.sweep, "last", int((world.time() - since) * 1000))
+
+
+def test_a_lease_that_ran_out_while_no_sweeper_was_heard_of_has_time_for_one_renewal(swept: World) -> None:
+    before, during = swept.submit("s1"), swept.submit("s2")
+    for job, lease in ((before, 11), (during, 9)):
+        swept.claim(job)
+        set_field(swept, job, "lease", int((swept.time() - lease) * 1000))
+    make_due(swept, before, during)
+    quiet(swept, since=10)
+    # Of the one lease everybody knew that it was over.
+    assert sweep(swept).dispatches == [Dispatch("s1", before.job_id, RESUME)]
+    renewal = swept.settings.renew_seconds
+    assert (swept.due(during) or 0) - swept.time() == pytest.approx(renewal + 1, abs=0.5)
+    swept.renew(during)
+    assert swept.ledger.job(during.job_id).held
+
+
+def test_it_has_that_time_once(swept: World) -> None:
+    job = swept.submit()
+    swept.claim(job, lease=EXPIRED)
+    for quiets in (1, 2):
+        set_field(swept, job, "lease", int((swept.time() - 9) * 1000))
+        make_due(swept, job)
+        quiet(swept, since=10 if quiets == 1 else 8)
+        assert bool(sweep(swept).dispatches) is (quiets == 2)
 
 
 def test_a_pause_between_a_sweep_and_its_look_frees_no_lease(swept: World) -> None:
     job = swept.submit()
     swept.claim(job, lease=EXPIRED)
+    began = swept.time() - 4
     look = operations.look(
         swept.keys,
         "s1",
         job.job_id,
         retention=swept.ledger.retention,
-        lease=10,
-        extend_after=swept.time() - 1,
+        turn=SweepTurn(time=began, stopped=began - 10, resumed=began - 9),
+        grace=0,
     )
-    assert swept.ledger.run(look).dispatch is None
-    assert swept.ledger.job(job.job_id).held
+    looked = swept.ledger.run(look)
+    assert (looked.outcome, looked.dispatch) == ("ok", None)
+    assert looked.next_look == pytest.approx(swept.time() * 1000, abs=500)
+    assert swept.append(job, "still mine").last_taken == 1
 
 
 def test_a_sweep_that_found_too_much_goes_on(swept: World) -> None:

@@ -181,6 +181,7 @@ class AsyncLedger:
             self.keys,
             retention=self.retention,
             lease=self.settings.lease_seconds,
+            renew=self.settings.renew_seconds,
             period=period,
             empty_queues=empty_queues,
             more=more,

@@ -142,10 +142,15 @@ class Due:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SweepTurn:
-    """This process sweeps now. `time` is Redis's."""
+    """This process sweeps now.
+
+    Between `stopped` and `resumed` no sweeper was heard of, for the last time: Redis stood still, or all
+    workers did, or there were none. All three are Redis's time.
+    """
 
     time: float
-    since_last: float | None  # None: there was no sweep in the last hour
+    stopped: float
+    resumed: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,8 +10,8 @@ from palaver.shared.ledger.operation import Command, Query, Retention, milliseco
 from palaver.shared.ledger.operations import reading, sweeping
 from palaver.shared.ledger.replies import Due, Looked, SweepTurn, Swept
 
-# More than this since the last sweep: Redis, or every sweeper, had stood still.
-_LATE_SECONDS = 3.0
+# Beyond the time between two renewals: for a worker that finds Redis again, to reconnect and renew.
+_RECONNECT_SECONDS = 1.0
 # Of a lease; a worker that was silent for so long has missed two heartbeats.
 _SILENCE = 0.65
 # An entry without a job: its submit may still be under way.
@@ -23,6 +23,7 @@ def sweep(
     *,
     retention: Retention,
     lease: float,
+    renew: float,
     period: float = 1.0,
     empty_queues: Collection[str] = (),
     more: bool = False,
@@ -32,7 +33,7 @@ def sweep(
 
     `empty_queues` are broker queues without a message: what nobody claimed from them is sent again at once.
     `more` goes on with a sweep that was `full`. A worker that has not announced itself for two thirds of a
-    lease counts as dead: heartbeats are more frequent than that.
+    `lease` counts as dead: heartbeats are more frequent than that. Workers renew every `renew` seconds.
     """
     turn = yield from exchange.run(sweeping.take_turn(keys, period=period, again=more))
     if turn is None:
@@ -40,7 +41,7 @@ def sweep(
     entries = yield from exchange.query(sweeping.due(keys, time=turn.time, limit=limit))
     if not entries:
         return Swept(dispatches=[])
-    look = _Look(keys, retention, lease, turn, tuple(empty_queues))
+    look = _Look(keys, retention, turn, renew + _RECONNECT_SECONDS, tuple(empty_queues))
     found = yield from look.at(entries)
     unsure = {entry: looked.detail for entry, looked in found.items() if looked.outcome == "unsure"}
     if unsure:
@@ -63,12 +64,9 @@ class _Look:
     """The look of one sweep, with what is the same for all its jobs."""
 
     def __init__(
-        self, keys: Keys, retention: Retention, lease: float, turn: SweepTurn, empty_queues: tuple[str, ...]
+        self, keys: Keys, retention: Retention, turn: SweepTurn, grace: float, empty_queues: tuple[str, ...]
     ) -> None:
-        self._keys, self._retention, self._lease = keys, retention, lease
-        # Redis may also stand still between the beginning of this sweep and one of its looks.
-        late = turn.since_last is None or turn.since_last > _LATE_SECONDS
-        self._extend_after = 0.0 if late else turn.time + _LATE_SECONDS
+        self._keys, self._retention, self._turn, self._grace = keys, retention, turn, grace
         self._empty_queues = empty_queues
 
     def at(self, entries: Sequence[Due], *, worker: sweeping.Verdict = "") -> Exchange[dict[Due, Looked]]:
@@ -79,8 +77,8 @@ class _Look:
                 entry.session_id,
                 entry.job_id,
                 retention=self._retention,
-                lease=self._lease,
-                extend_after=self._extend_after,
+                turn=self._turn,
+                grace=self._grace,
                 worker=worker,
                 empty_queues=self._empty_queues,
             )

@@ -2,11 +2,11 @@
 -- was given up, enters what waited for its time, repairs the session's turn, has lost messages sent again.
 -- KEYS 1 palaver:{SID}
 -- keys used  every key of the session · NS:control channel
--- ARGV 1 session id · 2 job id · 3-7 retention · 8 ms of Redis time: later than this, Redis has stood still during the
---      sweep or before it, and an expired lease is extended once
---      9 lease in ms, for that · 10 'dead', 'alive' or '' (not asked yet): the worker of an expired lease
---      11 broker queues that are empty, with commas around each · 12 successive deaths that make a job poisoned
---      13 error of an expired job · 14 of a poisoned one · 15 of one that is interrupted by what enters the line
+-- ARGV 1 session id · 2 job id · 3-7 retention · 8 when the sweep began, ms of Redis time
+--      9 and 10: a lease that ran out after the one is left alone until the other, as nobody could renew it
+--      11 'dead', 'alive' or '' (not asked yet): the worker of an expired lease
+--      12 broker queues that are empty, with commas around each · 13 successive deaths that make a job poisoned
+--      14 error of an expired job · 15 of a poisoned one · 16 of one that is interrupted by what enters the line
 -- reply word, ms of Redis time, next look (0: never), job to send ('' for none), its queue, detail
 --       words: gone · ended (by now or before; detail: status) · unsure (detail: worker; ask and look again) · ok
 local base, sid, jid = KEYS[1], ARGV[1], ARGV[2]
@@ -20,12 +20,15 @@ local job = base .. ':job:' .. jid
 -- include end
 -- include enter
 -- include deaths
-local RESEND, LONGEST, IDLE = 5000, 300000, 60000
-local late = now > tonumber(ARGV[8])
+local RESEND, LONGEST, IDLE, SLOW = 5000, 300000, 60000, 3000
+local began, stopped, spared_until = tonumber(ARGV[8]), tonumber(ARGV[9]), tonumber(ARGV[10])
+local worker_is, empty_queues, deaths_allowed = ARGV[11], ARGV[12], tonumber(ARGV[13])
+local expired, poisoned, interrupted = ARGV[14], ARGV[15], ARGV[16]
 
-local state = redis.call('HMGET', job, 'status', 'holder', 'lease', 'deadline', 'parked', 'resume', 'mode', 'looks',
-  'queue', 'worker', 'pseq')
-local status, deadline = state[1], tonumber(state[4])
+local state = redis.call('HMGET', job, 'status', 'holder', 'lease', 'deadline', 'parked', 'resume', 'mode', 'queue',
+  'worker', 'pseq')
+local status, holder, lease, deadline = state[1], state[2], tonumber(state[3]), tonumber(state[4])
+local parked, resume, mode, queue = state[5], tonumber(state[6] or 0), state[7], state[8]
 
 local function reply(word, next_look, send, queue, detail)
   return {word, now, next_look, send or '', queue or '', detail or ''}
@@ -47,27 +50,29 @@ end
 
 -- A message that nobody claims may be lost: sent again when its queue is empty, else at doubling intervals.
 -- Of a job that was parked, none was sent yet.
-local function resend(queue)
+local function resend()
   local looks = tonumber(redis.call('HINCRBY', job, 'looks', 1))
   local wait = math.min(RESEND * 2 ^ math.min(looks - 1, 10), LONGEST)
   local next_look = math.min(now + wait, deadline)
-  local first = tonumber(state[6] or 0) > 0
-  if first or looks > 1 or string.find(ARGV[11], ',' .. queue .. ',', 1, true) then return reply('ok', next_look, jid, queue) end
+  local first = resume > 0
+  if first or looks > 1 or string.find(empty_queues, ',' .. queue .. ',', 1, true) then return reply('ok', next_look, jid, queue) end
   return reply('ok', next_look)
 end
 
+-- Until when a lease that has run out is left alone: its worker may not have been able to renew it.
+local function spared()
+  -- Redis has stood still since the sweep began, and the next sweep will know for how long.
+  if now > began + SLOW then return now end
+  return lease > stopped and now < spared_until and spared_until or nil
+end
+
 local function free_lease()
-  if late then
-    local lease = now + tonumber(ARGV[9])
-    redis.call('HSET', job, 'lease', int(lease))
-    return reply('ok', lease)
-  end
-  local mode = redis.call('HGET', job, 'cancel')
-  if mode and mode ~= 'expire' then return finished('cancelled', ARGV[15]) end
-  if ARGV[10] == '' then return reply('unsure', now, '', '', state[10]) end
-  forget_deaths(job, state[11])
-  if ARGV[10] == 'dead' and redis.call('HINCRBY', job, 'deaths', 1) >= tonumber(ARGV[12]) then
-    return finished('failed', ARGV[14])
+  local asked = redis.call('HGET', job, 'cancel')
+  if asked and asked ~= 'expire' then return finished('cancelled', interrupted) end
+  if worker_is == '' then return reply('unsure', now, '', '', state[9]) end
+  forget_deaths(job, state[10])
+  if worker_is == 'dead' and redis.call('HINCRBY', job, 'deaths', 1) >= deaths_allowed then
+    return finished('failed', poisoned)
   end
   redis.call('HDEL', job, 'holder', 'token', 'lease', 'worker', 'looks')
   redis.call('HSET', job, 'resume', 0, 'queue', RESUME)
@@ -84,22 +89,21 @@ if status ~= 'queued' and status ~= 'running' then
 end
 if is_held(job) then
   if deadline <= now then ask(jid, 'expire') end
-  return reply('ok', deadline > now and math.min(tonumber(state[3]), deadline) or tonumber(state[3]))
+  return reply('ok', deadline > now and math.min(lease, deadline) or lease)
 end
 redis.call('HDEL', job, '_')
--- Only of a lease one cannot know whether it would have been renewed.
-if deadline <= now and not (state[2] and late) then return finished('expired', ARGV[13]) end
-if state[2] then return free_lease() end
-local due = math.max(tonumber(state[5] or 0), tonumber(state[6] or 0))
+local later = holder and spared()
+if later then return reply('ok', later) end
+if deadline <= now then return finished('expired', expired) end
+if holder then return free_lease() end
+local due = math.max(tonumber(parked or 0), resume)
 if due > now then return reply('ok', math.min(due, deadline)) end
-if state[5] then
+if parked then
   redis.call('HDEL', job, 'parked')
-  local send, queue = enter(jid, state[7] or 'enqueue', ARGV[15])
+  local send, send_queue = enter(jid, mode or 'enqueue', interrupted)
   raise(waiting, redis.call('PTTL', job))
-  return reply('ok', now + RESEND, send, queue)
+  return reply('ok', now + RESEND, send, send_queue)
 end
-if status == 'running' or state[7] == 'parallel' or redis.call('HGET', session, 'active') == jid then
-  return resend(state[9])
-end
-local send, queue = repair()
-return reply('ok', math.min(now + IDLE, deadline), send, queue)
+if status == 'running' or mode == 'parallel' or redis.call('HGET', session, 'active') == jid then return resend() end
+local send, send_queue = repair()
+return reply('ok', math.min(now + IDLE, deadline), send, send_queue)

@@ -1,6 +1,5 @@
 """What sweepers do: take turns, look at one job, settle the entries of `due`."""
 
-import math
 from collections.abc import Collection, Sequence
 from typing import Any, Literal
 
@@ -25,8 +24,6 @@ from palaver.shared.ledger.scripts import load
 POISONED_AFTER = 3
 """Successive deaths of workers, without anything written in between, after which a job is given up."""
 
-_NEVER_MS = 2**53
-
 Verdict = Literal["dead", "alive", ""]
 
 
@@ -41,8 +38,8 @@ def take_turn(keys: Keys, *, period: float, again: bool = False) -> Operation[Sw
             raise reply_error(raw)
         if text(raw[0]) == "busy":
             return None
-        since = int(raw[2])
-        return SweepTurn(time=int(raw[1]) / 1000, since_last=None if since < 0 else since / 1000)
+        time, stopped, resumed = (int(number) / 1000 for number in raw[1:])
+        return SweepTurn(time=time, stopped=stopped, resumed=resumed)
 
     args: tuple[Argument, ...] = (round(period * 1000), int(again))
     return Operation(script=load("sweep"), keys=(keys.sweep,), args=args, decode=decode)
@@ -69,16 +66,16 @@ def look(
     job_id: str,
     *,
     retention: Retention,
-    lease: float,
-    extend_after: float = math.inf,
+    turn: SweepTurn,
+    grace: float,
     worker: Verdict = "",
     empty_queues: Collection[str] = (),
 ) -> Operation[Looked]:
     """Look at one job and do what is due, see `Looked`.
 
-    When Redis's time is past `extend_after` seconds, Redis may have stood still: an expired lease is
-    extended by `lease` seconds, once. Otherwise it is freed, if `worker` says whether the one that held it
-    is dead or alive; if not, the reply names it.
+    An expired lease is freed, if `worker` says whether the one that held it is dead or alive; if not, the
+    reply names it. One that ran out when nobody could renew it is left alone for `grace` seconds after
+    that time, see `SweepTurn`.
     """
 
     def decode(raw: Any) -> Looked:
@@ -103,13 +100,8 @@ def look(
     args: tuple[Argument, ...] = (
         *(session_id, job_id),
         *retention.args(),
-        *(
-            _late_after(extend_after),
-            milliseconds(lease),
-            worker,
-            f",{','.join(empty_queues)},",
-            POISONED_AFTER,
-        ),
+        *(milliseconds(turn.time), milliseconds(turn.stopped), milliseconds(turn.resumed + grace)),
+        *(worker, f",{','.join(empty_queues)},", POISONED_AFTER),
         error_json(JobExpiredError(job_id=job_id)),
         error_json(JobPoisonedError(job_id=job_id)),
         error_json(JobCancelledError()),
@@ -117,10 +109,6 @@ def look(
     return Operation(
         script=load("look"), keys=(keys.base(session_id),), args=args, decode=decode, after=after
     )
-
-
-def _late_after(seconds: float) -> int:
-    return _NEVER_MS if seconds == math.inf else milliseconds(seconds)
 
 
 def settle(keys: Keys, changes: Sequence[tuple[Due, int | None]]) -> Operation[None]:
