@@ -3,12 +3,19 @@
 import signal
 import threading
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import pytest
 
 from palaver.shared.jobs import Status
 from palaver.shared.names import Queue
-from tests.faults.stand import Job, Stand, ready, until
+from tests.faults.conftest import MakeStand
+from tests.faults.stand import HURRIED, Job, Stand, ready, until
+from tests.processes import Running
+from tests.servers import RedisServer
+
+OwnRedis = Callable[..., RedisServer]
 
 pytestmark = [pytest.mark.redis, pytest.mark.worker, pytest.mark.xdist_group("faults")]
 
@@ -48,6 +55,43 @@ def test_a_second_signal_hands_over_at_once(stand: Stand) -> None:
     assert held
     assert all(books.attempts(job) == [1, 2] and books.offsets(job)[-1] > 0 for job in held)
     assert max(books.gap(job) for job in held) <= 1
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(
+    ("away", "signals"), [("dead", 1), ("hanging", 2)], ids=["dead, drained", "hanging, told twice"]
+)
+def test_a_worker_leaves_while_redis_is_away(
+    own_redis: OwnRedis, make_stand: MakeStand, away: str, signals: int
+) -> None:
+    durable = ("--appendonly", "yes", "--appendfsync", "always")
+    redis = own_redis(*durable)
+    stand = make_stand(redis, HURRIED if signals == 1 else {**HURRIED, **LONG_DRAIN})
+    (worker,) = stand.workers(1)
+    jobs = stand.submit(10, words=2_000, rate=20)
+    stand.streaming(jobs)
+    assert redis.running is not None
+    with redis_away(redis, worker) if away == "dead" else stand.stopped(redis.running):
+        for _ in range(signals):
+            worker.signal(signal.SIGTERM)
+            worker.wait_for("Warm shutdown")
+        worker.wait(30)
+    if away == "dead":
+        own_redis(*durable, port=redis.port)
+    stand.workers(1)
+    stand.progress(jobs)
+    for job in jobs:
+        job.handle.cancel()
+    stand.settle(jobs, status=Status.CANCELLED)
+
+
+@contextmanager
+def redis_away(redis: RedisServer, worker: Running) -> Iterator[None]:
+    """Kill it, and wait until the worker has noticed."""
+    assert redis.running is not None
+    redis.running.kill()
+    worker.wait_for("link.lost")
+    yield
 
 
 class Load:

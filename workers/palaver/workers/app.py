@@ -151,7 +151,7 @@ def run(arguments: Sequence[str]) -> int:
 
 
 class ServiceStep(bootsteps.StartStopStep):
-    """Starts the service that runs jobs, on the pool's loop; the pool ends it after the last task."""
+    """Starts the service that runs jobs, on the pool's loop; the pool ends it once it has handed over."""
 
     requires = ("celery.worker.components:Pool",)
 

@@ -84,6 +84,14 @@ class LeaseKeeper:
         """Ask now, not at the next turn: a notice may have been missed, and replies have the cancel flag."""
         self._due.set()
 
+    def give_up(self, reason: PalaverError) -> None:
+        """Stop the work of every job for this reason: the worker goes, and the leases run out by
+        themselves.
+        """
+        for lease in list(self._leases.values()):
+            lease.writer.fail(reason)
+            lease.stop(reason)
+
     async def run(self) -> None:
         """Renew until cancelled."""
         while True:

@@ -156,7 +156,7 @@ class Link:
         self._watch_for_stalls()
 
     async def stop(self) -> None:
-        """Close the connection; whoever still waits for a reply is cancelled."""
+        """Close the connection; whoever still waits for a reply gets a LedgerUnavailableError."""
         self._closed = True
         if self._watch is not None:
             self._watch.cancel()
@@ -205,7 +205,7 @@ class Link:
             if replies:
                 future.set_result(replies)
             else:
-                future.cancel()
+                future.set_exception(LedgerUnavailableError("the worker has closed its connection to Redis"))
 
         frame = _Frame(data, expects, done)
         self._submit(frame)

@@ -21,6 +21,7 @@ from palaver.shared.errors import (
     JobCancelledError,
     JobExpiredError,
     LeaseError,
+    LedgerUnavailableError,
     PalaverError,
     ProviderError,
     SequenceGapError,
@@ -257,7 +258,8 @@ class Runner:
             if isinstance(error, LeaseError):
                 return await self._lost(run, error)
             return await self._finish(run, error)
-        except LeaseError as verdict:
+        # The ledger is away only for a worker that stops: it leaves the job to its lease.
+        except (LeaseError, LedgerUnavailableError) as verdict:
             return await self._lost(run, verdict)
         finally:
             run.answer.writer.close()

@@ -17,7 +17,7 @@ from typing import Any
 
 import orjson
 
-from palaver.shared.errors import JobCancelledError, PalaverError
+from palaver.shared.errors import JobCancelledError, LedgerUnavailableError, PalaverError
 from palaver.shared.ids import new_token
 from palaver.shared.ledger import AsyncLedger, Dispatch, operations
 from palaver.shared.ledger.subscriptions import Signal, Subscriptions
@@ -187,8 +187,8 @@ class WorkerService:
             self._tasks = [task for task in self._tasks if not task.done()]
         await self._subscriptions.aclose()
         await self._withdraw()
+        self._leases.give_up(LedgerUnavailableError("The worker stopped before Redis could be told."))
         await self._link.stop()
-        self._hand_over()  # which nobody is told any more, but the connections to providers are closed
         await self._idle_within(HAND_OVER_SECONDS)
         await self._toolbox.aclose()
         await self._code.aclose()

@@ -11,6 +11,7 @@ itself.
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import logging
 import math
@@ -20,12 +21,13 @@ import time
 from collections import deque
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 from typing import Any, Final, Protocol, TypeVar
 
 from celery import signals
 from celery.concurrency.base import BasePool
-from celery.platforms import EX_FAILURE
+from celery.platforms import EX_FAILURE, EX_OK
 from celery.utils import log as celery_log
 from celery.worker import state
 
@@ -65,7 +67,7 @@ class Resident(Protocol):
         """
 
     async def stop(self) -> None:
-        """After the last task."""
+        """After `hand_over`, which may have failed: end what still runs, and wait for nobody."""
 
 
 class AsyncPool(BasePool):
@@ -90,6 +92,7 @@ class AsyncPool(BasePool):
         self._executor = ThreadPoolExecutor(MAX_THREADS, thread_name_prefix="palaver-task")
         self._async: dict[str, bool] = {}
         self._told_to_stop: list[float] = []  # when, on the monotonic clock
+        self._leaving = asyncio.Event()  # told to stop once more
         self._stopped = False
         self._terminated = False
 
@@ -100,6 +103,7 @@ class AsyncPool(BasePool):
         gc.freeze()  # what was loaded until now stays for good
         gc.set_threshold(*COLLECTIONS)
         self._loop.start()
+        self._loop.begin(self._leave_alone())
         if self.options.get("threads"):
             self._mailbox.start_thread()
         signals.worker_shutting_down.connect(self._shutting_down)
@@ -149,13 +153,14 @@ class AsyncPool(BasePool):
         self._each_resident("hand_over")
         for execution in list(self._running):
             execution.hand_back()
+        # Before the wait: what a resident could not hand over, with Redis away, it now leaves to its lease.
+        self._each_resident("stop")
         self._wait()
         self._close()
 
     def _close(self) -> None:
         signals.worker_shutting_down.disconnect(self._shutting_down)
         signals.worker_ready.disconnect(self._ready)
-        self._each_resident("stop")
         self._loop.stop()
         self._executor.shutdown(wait=False, cancel_futures=True)
         self._mailbox.run_posted()
@@ -205,6 +210,26 @@ class AsyncPool(BasePool):
         self._told_to_stop.append(time.monotonic())
         # the hub may sleep for a second yet; only the loop's thread may wake it from here
         self._loop.call(self._mailbox.wake)
+        self._loop.call(self._leaving.set)
+
+    async def _leave_alone(self) -> None:
+        """Leave without Celery, if its thread never comes to end this pool: a broker that hangs holds it for
+        ever in the steps before.
+        """
+        await self._leaving.wait()
+        while (left := self._drain_left()) > 0:
+            self._leaving.clear()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(None if left == math.inf else left):
+                    await self._leaving.wait()
+        await asyncio.sleep(COLD_SECONDS)
+        if self._stopped:
+            return
+        logger.warning("pool.left_alone the broker hangs, and Celery with it")
+        for step in ("hand_over", "stop"):
+            for resident in reversed(self._residents):
+                await asyncio.wait([asyncio.create_task(getattr(resident, step)())], timeout=2 * COLD_SECONDS)
+        os._exit(EX_OK)
 
     def _ready(self, **_: Any) -> None:
         for resident in self._residents:
