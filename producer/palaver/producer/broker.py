@@ -25,6 +25,7 @@ from palaver.producer.broker_errors import broker_error
 from palaver.shared.errors import ConfigurationError
 from palaver.shared.ledger import Dispatch
 from palaver.shared.names import QUEUES, TASK_CHAT
+from palaver.shared.redis_url import for_celery
 from palaver.shared.settings import DEFAULT_CONNECT_SECONDS, redacted_url
 
 if TYPE_CHECKING:  # imported at the first connection: a program that only reads never needs it
@@ -244,10 +245,12 @@ def _connection(url: str, seconds: float) -> Connection:
     options = {"socket_connect_timeout": seconds, "socket_timeout": seconds, "max_retries": 0}
     if url.startswith("amqp"):
         options = {"read_timeout": seconds, "write_timeout": seconds, "max_retries": 0}
-    problem = "this kind of broker is not known"
     try:
-        return Connection(url, connect_timeout=seconds, transport_options=options)
-    except (KeyError, ImportError, ValueError) as error:
-        if isinstance(error, ImportError):
-            problem = f"its client library is missing: {error}"
+        return Connection(for_celery(url), connect_timeout=seconds, transport_options=options)
+    except ImportError as error:
+        problem = f"its client library is missing: {error}"
+    except KeyError:
+        problem = "this kind of broker is not known"
+    except (TypeError, ValueError):  # whose text may hold a piece of the password
+        problem = "its URL says something that its client library does not know"
     raise ConfigurationError(f"the broker {redacted_url(url)} cannot be used: {problem}", param="broker_url")

@@ -6,7 +6,6 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Final, Self
-from urllib.parse import urlsplit
 
 import orjson
 import pydantic
@@ -16,6 +15,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 from palaver.shared.document import validation_error
 from palaver.shared.error_tree import ConfigurationError
 from palaver.shared.jobs import DEFAULT_DEADLINE, MAX_DEADLINE, MAX_DOCUMENT_BYTES
+from palaver.shared.redis_url import RedisURL, for_celery
 
 DEFAULT_CONNECT_SECONDS: Final = 2.0
 """For a service to answer. With the start of an interpreter, a command still fails within 3 seconds."""
@@ -23,6 +23,8 @@ DEFAULT_REDIS_URL: Final = "redis://127.0.0.1:6379/0"
 DEV_FILE: Final = Path(".palaver/dev.json")
 """Where `palaver dev` writes the addresses of what it started."""
 
+_USER: Final = re.compile(r"[^:/?#@]*")
+_PORT: Final = re.compile(r"(\[[^]]*\]|[^:/?#]*)(:(?!\d*(?:[/?#]|$)))?")
 _SECRET_QUERY: Final = ("password", "token", "api_key", "secret")
 _URLS: Final = ("redis_url", "broker_url")
 
@@ -36,12 +38,19 @@ def redacted_url(url: str) -> str:
 
 
 def _redacted(url: str) -> str:
-    if "://" not in url:
+    scheme, mark, rest = url.partition("://")
+    if not mark:
         return "(not a URL)"
-    address, mark, query = url.partition("?")
-    # Up to the last "@": a password with an unescaped slash or "@" must not show either.
-    address = re.sub(r"://([^:@]*):.*@", r"://\1:***@", address, flags=re.DOTALL)
-    return address + mark + "&".join(_without_secret(pair) for pair in query.split("&"))
+    # Up to the last "@": a password with a character that should have been escaped must not show either.
+    login, at, place = rest.rpartition("@")
+    host, wrong_port = _PORT.match(place).groups()  # type: ignore[union-attr] # it matches anything
+    if wrong_port:  # a password without its host, more likely
+        return f"{scheme}://{host}:***"
+    user = _USER.match(login)[0]  # type: ignore[index] # the same
+    secret = ":***" if user != login else ""
+    address, question, query = place.partition("?")
+    pairs = "&".join(_without_secret(pair) for pair in query.split("&"))
+    return f"{scheme}://{user}{secret}{at}{address}{question}{pairs}"
 
 
 def _without_secret(pair: str) -> str:
@@ -49,17 +58,17 @@ def _without_secret(pair: str) -> str:
     return f"{name}=***" if any(word in name.lower() for word in _SECRET_QUERY) else pair
 
 
-def _url(value: str) -> str:
-    try:
-        scheme = urlsplit(value).scheme
-    except ValueError:
-        scheme = ""
-    if not scheme:
-        raise ValueError("must be a URL such as redis://127.0.0.1:6379/0")
+def _redis_url(value: str) -> str:
+    RedisURL.parse(value)
     return value
 
 
-Url = Annotated[str, AfterValidator(_url)]
+def _broker_url(value: str) -> str:
+    if value:
+        for_celery(value)
+    return value
+
+
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Period = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
@@ -79,8 +88,8 @@ class Settings(BaseSettings):
         env_prefix="PALAVER_", extra="ignore", frozen=True, hide_input_in_errors=True, env_ignore_empty=True
     )
 
-    redis_url: Url = DEFAULT_REDIS_URL
-    broker_url: Annotated[str, AfterValidator(lambda value: value and _url(value))] = ""
+    redis_url: Annotated[str, AfterValidator(_redis_url)] = DEFAULT_REDIS_URL
+    broker_url: Annotated[str, AfterValidator(_broker_url)] = ""
     namespace: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,64}$")] = "palaver"
     config: str = "./palaver.toml"
     providers: dict[str, Any] = Field(default_factory=dict)

@@ -1,15 +1,14 @@
-"""Where a Redis URL points, read with the same rules as redis-py's."""
+"""Where the worker's connection goes, and what it says on arrival."""
 
 from __future__ import annotations
 
 import ssl
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from redis.asyncio.connection import SSLConnection, parse_url
-
 from palaver.shared.errors import ConfigurationError
-from palaver.shared.settings import redacted_url
+from palaver.shared.redis_url import RedisURL
 
 __all__ = ["Address"]
 
@@ -28,41 +27,41 @@ class Address:
     def parse(cls, url: str) -> Address:
         """Raises ConfigurationError for what is no Redis URL."""
         try:
-            parts: dict[str, Any] = dict(parse_url(url))
-        except ValueError:
-            wrong = redacted_url(url)
-        else:
-            return cls._of(parts)
-        raise ConfigurationError(f"PALAVER_REDIS_URL must be a redis, rediss or unix URL, not {wrong}")
+            return cls._of(RedisURL.parse(url))
+        except ValueError as error:
+            problem = f"PALAVER_REDIS_URL: {error}"
+        raise ConfigurationError(problem)
 
     @classmethod
-    def _of(cls, parts: dict[str, Any]) -> Address:
+    def _of(cls, url: RedisURL) -> Address:
         greeting: list[tuple[str, ...]] = []
-        if parts.get("password") or parts.get("username"):
-            user = (parts["username"],) if parts.get("username") else ()
-            greeting.append(("AUTH", *user, parts.get("password") or ""))
-        if parts.get("db"):
-            greeting.append(("SELECT", str(parts["db"])))
+        if url.password or url.username:
+            user = (url.username,) if url.username else ()
+            greeting.append(("AUTH", *user, url.password or ""))
+        if url.db:
+            greeting.append(("SELECT", str(url.db)))
         greeting.append(("CLIENT", "SETNAME", "palaver-worker"))
-        path = parts.get("path")
-        secure = parts.get("connection_class") is SSLConnection
         return cls(
-            host=parts.get("host", "localhost"),
-            port=int(parts.get("port", 6379)),
-            path=path,
-            tls=_tls(parts) if secure else None,
+            host=url.host,
+            port=url.port,
+            path=url.path,
+            tls=None if url.tls is None else _tls(url.tls),
             greeting=tuple(greeting),
         )
 
 
-def _tls(parts: dict[str, Any]) -> ssl.SSLContext:
-    """The same `ssl_*` options as redis-py's URLs."""
-    context = ssl.create_default_context(cafile=parts.get("ssl_ca_certs"), capath=parts.get("ssl_ca_path"))
-    if str(parts.get("ssl_cert_reqs", "required")).lower() in ("none", "optional"):
+def _tls(options: Mapping[str, Any]) -> ssl.SSLContext:
+    """The same `ssl_*` options as redis-py's."""
+    context = ssl.create_default_context(
+        cafile=options.get("ssl_ca_certs"), capath=options.get("ssl_ca_path")
+    )
+    if options.get("ssl_cert_reqs", "required") != "required":
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
-    elif str(parts.get("ssl_check_hostname", "true")).lower() == "false":
+    elif not options.get("ssl_check_hostname", True):
         context.check_hostname = False
-    if parts.get("ssl_certfile"):
-        context.load_cert_chain(parts["ssl_certfile"], parts.get("ssl_keyfile"), parts.get("ssl_password"))
+    if options.get("ssl_certfile"):
+        context.load_cert_chain(
+            options["ssl_certfile"], options.get("ssl_keyfile"), options.get("ssl_password")
+        )
     return context

@@ -23,6 +23,7 @@ from kombu import Queue as BrokerQueue
 from palaver.shared.errors import BrokerUnavailableError, PalaverError, ServiceUnavailableError
 from palaver.shared.jobs import MAX_DEADLINE
 from palaver.shared.names import QUEUES, TASK_BATCH, TASK_CHAT, TASK_PROBE, TASK_SUBMIT, Queue
+from palaver.shared.redis_url import for_celery
 from palaver.shared.settings import Settings, redacted_url
 from palaver.workers import tasks as tasks  # registers them
 from palaver.workers.pool import AsyncPool
@@ -78,8 +79,8 @@ class _Once:
 
 def _defaults(settings: Settings) -> dict[str, Any]:
     return {
-        "broker_url": settings.broker_url,
-        "broker_transport_options": _transport_options(settings.broker_url),
+        "broker_url": for_celery(settings.broker_url),
+        "broker_transport_options": _transport_options(for_celery(settings.broker_url)),
         "broker_connection_retry_on_startup": True,
         # None is for ever: a worker outlives its broker, however long that is away
         "broker_connection_max_retries": None,
@@ -100,7 +101,7 @@ def _defaults(settings: Settings) -> dict[str, Any]:
 
 def _transport_options(url: str) -> dict[str, Any]:
     """Redis only: queues in strict order, and no second delivery while a job may still run."""
-    if not urlsplit(url).scheme.startswith(("redis", "sentinel")):
+    if not urlsplit(url).scheme.startswith("redis"):
         return {}
     return {"queue_order_strategy": "priority", "visibility_timeout": int(MAX_DEADLINE) + 24 * 3600}
 
@@ -126,7 +127,9 @@ def check_broker(settings: Settings) -> None:
 
     def connect() -> None:
         try:
-            with Connection(settings.broker_url, connect_timeout=settings.connect_seconds) as connection:
+            with Connection(
+                for_celery(settings.broker_url), connect_timeout=settings.connect_seconds
+            ) as connection:
                 connection.ensure_connection(max_retries=1)
             problem.clear()
         except Exception as error:  # noqa: BLE001 - every transport has errors of its own

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import redis
 import redis.asyncio
@@ -11,9 +11,12 @@ from redis.backoff import ExponentialBackoff, NoBackoff
 from redis.exceptions import RedisError, ResponseError
 from redis.retry import Retry
 
-from palaver.shared.errors import ConfigurationError, LedgerUnavailableError
+from palaver.shared.errors import LedgerUnavailableError
 from palaver.shared.outage import reason
+from palaver.shared.redis_url import RedisURL
 from palaver.shared.settings import Settings, redacted_url
+
+K = TypeVar("K")
 
 # A cut connection is tried again at once, then given up: every script survives that.
 _RETRIES = 2
@@ -27,10 +30,11 @@ def sync_client(settings: Settings) -> redis.Redis:
     """A pool of blocking connections."""
     # A timeout is not retried: it has already taken all the time that the caller has.
     retry = Retry(ExponentialBackoff(cap=0.2, base=0.05), _RETRIES, (redis.exceptions.ConnectionError,))
-    with _explained(settings):
-        pool = redis.BlockingConnectionPool.from_url(
-            settings.redis_url, retry=retry, **_options(settings), **_bounds(settings)
-        )
+    address = RedisURL.parse(settings.redis_url)
+    kind = _kind(address, redis.Connection, redis.SSLConnection, redis.UnixDomainSocketConnection)
+    pool = redis.BlockingConnectionPool(  # type: ignore[no-untyped-call]
+        connection_class=kind, retry=retry, **_options(address, settings), **_bounds(settings)
+    )
     client = redis.Redis.from_pool(pool)
     client.response_callbacks.clear()
     return client
@@ -39,10 +43,10 @@ def sync_client(settings: Settings) -> redis.Redis:
 def async_client(settings: Settings) -> "redis.asyncio.Redis":
     """A pool of connections of one event loop."""
     retry = AsyncRetry(ExponentialBackoff(cap=0.2, base=0.05), _RETRIES, (redis.exceptions.ConnectionError,))
-    with _explained(settings):
-        pool = redis.asyncio.BlockingConnectionPool.from_url(
-            settings.redis_url, retry=retry, **_options(settings), **_bounds(settings)
-        )
+    address = RedisURL.parse(settings.redis_url)
+    pool = redis.asyncio.BlockingConnectionPool(
+        connection_class=_async_kind(address), retry=retry, **_options(address, settings), **_bounds(settings)
+    )
     client = redis.asyncio.Redis.from_pool(pool)
     client.response_callbacks.clear()
     return client
@@ -50,9 +54,10 @@ def async_client(settings: Settings) -> "redis.asyncio.Redis":
 
 def listening_client(settings: Settings) -> "redis.asyncio.Redis":
     """For one connection that waits for messages without end, whose owner wants to know of every cut."""
-    options = {**_options(settings), "socket_timeout": None, "retry": AsyncRetry(NoBackoff(), 0)}
-    with _explained(settings):
-        return redis.asyncio.Redis.from_url(settings.redis_url, **options)
+    address = RedisURL.parse(settings.redis_url)
+    options = {**_options(address, settings), "socket_timeout": None, "retry": AsyncRetry(NoBackoff(), 0)}
+    pool = redis.asyncio.ConnectionPool(connection_class=_async_kind(address), **options)
+    return redis.asyncio.Redis.from_pool(pool)
 
 
 @contextmanager
@@ -78,25 +83,31 @@ def answered(error: ResponseError) -> ResponseError:
     return error
 
 
-@contextmanager
-def _explained(settings: Settings) -> Iterator[None]:
-    try:
-        yield
-    except ValueError:
-        url = redacted_url(settings.redis_url)
-    else:
-        return
-    raise ConfigurationError(f"PALAVER_REDIS_URL must be a redis://, rediss:// or unix:// URL, not {url}")
+def _async_kind(address: RedisURL) -> type["redis.asyncio.connection.AbstractConnection"]:
+    of = redis.asyncio
+    return _kind(address, of.Connection, of.SSLConnection, of.UnixDomainSocketConnection)
 
 
-def _options(settings: Settings) -> dict[str, Any]:
-    # Scripts answer in microseconds; a Redis that is silent for seconds is not there.
-    return {
+def _kind(address: RedisURL, plain: K, tls: K, socket: K) -> K:
+    if address.path is not None:
+        return socket
+    return plain if address.tls is None else tls
+
+
+def _options(address: RedisURL, settings: Settings) -> dict[str, Any]:
+    common = {
         "protocol": 2,
+        "db": address.db,
+        "username": address.username,
+        "password": address.password,
+        # Scripts answer in microseconds; a Redis that is silent for seconds is not there.
         "socket_connect_timeout": settings.connect_seconds,
         "socket_timeout": settings.connect_seconds,
-        "socket_keepalive": True,
     }
+    if address.path is not None:
+        return {**common, "path": address.path}
+    options = {**common, "host": address.host, "port": address.port, "socket_keepalive": True}
+    return {**options, **(address.tls or {})}
 
 
 def _bounds(settings: Settings) -> dict[str, Any]:

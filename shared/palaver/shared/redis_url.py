@@ -1,0 +1,140 @@
+"""What a Redis URL may say: one set of rules for the ledger, the broker and a worker's own connection; pure.
+
+`redis://[USER]:[PASSWORD]@HOST[:PORT][/DB]`, the same with `rediss` for TLS, and
+`unix://[USER]:[PASSWORD]@/PATH/OF/SOCKET[?db=DB]`. A query may say `db`, `username`, `password` and, for TLS,
+the `ssl_*` options of redis-py. What a URL cannot say is a setting of Palaver's.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, Self
+from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlencode, urlsplit
+
+SCHEMES: Final = ("redis", "rediss", "unix")
+DEFAULT_PORT: Final = 6379
+
+_CREDENTIALS: Final = ("username", "password")
+_VERIFY: Final = ("required", "optional", "none")
+_TLS_OPTIONS: Final = (
+    "ssl_ca_certs",
+    "ssl_ca_path",
+    "ssl_cert_reqs",
+    "ssl_certfile",
+    "ssl_check_hostname",
+    "ssl_keyfile",
+    "ssl_password",
+)
+
+
+def split_url(url: str) -> SplitResult:
+    """The parts of any URL. Raises ValueError, in words that hold nothing of it."""
+    try:
+        parts = urlsplit(url)
+        wrong = "has the port 0, which is none" if parts.port == 0 else ""
+    except ValueError as error:
+        wrong = "has a port that is no number, or characters in its password that are written as %XX"
+        if "out of range" in str(error):
+            wrong = "has a port above 65535"
+    if wrong:
+        raise ValueError(wrong)
+    if not parts.scheme or "://" not in url:
+        raise ValueError("must be a URL such as redis://127.0.0.1:6379/0")
+    return parts
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RedisURL:
+    """Where a Redis is and what it asks for. With a `path`, of a unix socket, host and port mean nothing.
+
+    `tls` holds the `ssl_*` options; None: no TLS.
+    """
+
+    host: str
+    port: int
+    path: str | None
+    db: int
+    username: str | None
+    password: str | None = field(repr=False)
+    tls: Mapping[str, Any] | None = field(repr=False)
+
+    @classmethod
+    def parse(cls, url: str) -> Self:
+        """Raises ValueError, in words that hold nothing of the URL but the name of an unknown option."""
+        parts = split_url(url)
+        if parts.scheme not in SCHEMES:
+            raise ValueError("must be a redis://, rediss:// or unix:// URL")
+        if parts.fragment:
+            raise ValueError("has a #, which is written as %23 in a password")
+        said = _options(parts)
+        socket = parts.scheme == "unix"
+        path = unquote(parts.path) if socket else None
+        if socket and (not path or parts.hostname):
+            raise ValueError("must have the path of a socket behind three slashes: unix:///run/redis.sock")
+        username = unquote(parts.username) if parts.username else said.get("username")
+        password = unquote(parts.password) if parts.password else said.get("password")
+        return cls(
+            host=unquote(parts.hostname or "localhost"),
+            port=parts.port or DEFAULT_PORT,
+            path=path,
+            db=_database(said.get("db", "" if socket else parts.path.strip("/"))),
+            username=username or None,
+            password=password or None,
+            tls=_tls(said) if parts.scheme == "rediss" else None,
+        )
+
+    def for_celery(self) -> str:
+        """The same in the form that Celery and kombu know; TLS verifies as ours does, unless told not to."""
+        login = ":".join(quote(word or "", safe="") for word in (self.username, self.password))
+        login = f"{login}@" if login != ":" else ""
+        if self.path is not None:
+            return f"redis+socket://{login}{quote(self.path)}?virtual_host={self.db}"
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        where = f"{login}{host}:{self.port}/{self.db}"
+        if self.tls is None:
+            return f"redis://{where}"
+        return f"rediss://{where}?{urlencode({'ssl_cert_reqs': 'required', **self.tls})}"
+
+
+def for_celery(url: str) -> str:
+    """A broker's URL as Celery and kombu know it; several, separated by semicolons, stay several.
+
+    Other kinds than Redis pass as they are. Raises ValueError.
+    """
+    return ";".join(_for_celery(part) for part in url.split(";"))
+
+
+def _for_celery(url: str) -> str:
+    scheme = split_url(url).scheme
+    if scheme == "sentinel":
+        raise ValueError("cannot be Redis Sentinel: name the master's address, or that of a proxy before it")
+    return RedisURL.parse(url).for_celery() if scheme in SCHEMES else url
+
+
+def _options(parts: SplitResult) -> dict[str, str]:
+    said = dict(parse_qsl(parts.query, keep_blank_values=True))
+    known = ("db", *_CREDENTIALS, *_TLS_OPTIONS)
+    for name in said:
+        if name not in known:
+            # with an "@" behind it, it is a piece of a password with a question mark
+            shown = f" ({name[:32]})" if name.isidentifier() and "@" not in parts.query else ""
+            raise ValueError(f"has an option that is not known{shown}; known are {', '.join(known)}")
+        if name in _TLS_OPTIONS and parts.scheme != "rediss":
+            raise ValueError(f"has the option {name} without TLS, which rediss:// asks for")
+    return said
+
+
+def _database(text: str) -> int:
+    if text and not (text.isascii() and text.isdigit()):
+        raise ValueError("must have a number for its database, as in redis://127.0.0.1:6379/0")
+    return int(text or 0)
+
+
+def _tls(said: Mapping[str, str]) -> dict[str, Any]:
+    options: dict[str, Any] = {name: said[name] for name in _TLS_OPTIONS if name in said}
+    if "ssl_cert_reqs" in options:
+        options["ssl_cert_reqs"] = options["ssl_cert_reqs"].lower().removeprefix("cert_")
+        if options["ssl_cert_reqs"] not in _VERIFY:
+            raise ValueError(f"must have one of {', '.join(_VERIFY)} for ssl_cert_reqs")
+    if "ssl_check_hostname" in options:
+        options["ssl_check_hostname"] = options["ssl_check_hostname"].lower() not in ("false", "0", "no")
+    return options

@@ -1,0 +1,108 @@
+"""What a Redis URL may say, to us and to Celery; what is wrong with one is told without a piece of it."""
+
+from dataclasses import asdict
+from typing import Any
+
+import pytest
+from kombu import Connection
+from kombu.utils.url import parse_url
+
+from palaver.shared.redis_url import RedisURL, for_celery, split_url
+from palaver.shared.settings import redacted_url
+
+PLAIN = {"host": "h", "port": 6379, "path": None, "db": 0, "username": None, "password": None, "tls": None}
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("redis://h", {}),
+        ("redis://h:1/2", {"port": 1, "db": 2}),
+        ("redis://h//", {}),  # as Celery's own examples have it
+        ("redis://:p%40%2F%23%3F@h", {"password": "p@/#?"}),
+        ("redis://u:p@h/1?db=2", {"username": "u", "password": "p", "db": 2}),
+        ("redis://h?username=u&password=p%26w&db=3", {"username": "u", "password": "p&w", "db": 3}),
+        ("redis://u:p@h?username=x&password=y", {"username": "u", "password": "p"}),
+        ("redis://[::1]:1/0", {"host": "::1", "port": 1}),
+        ("redis://", {"host": "localhost"}),
+        ("unix:///run/r.sock", {"host": "localhost", "path": "/run/r.sock"}),
+        ("unix://:p@/run/r%20d?db=4", {"host": "localhost", "path": "/run/r d", "password": "p", "db": 4}),
+        ("rediss://h", {"tls": {}}),
+        ("rediss://h?ssl_cert_reqs=CERT_NONE", {"tls": {"ssl_cert_reqs": "none"}}),
+        ("rediss://h?ssl_check_hostname=False", {"tls": {"ssl_check_hostname": False}}),
+        ("rediss://h?ssl_ca_certs=/ca.pem", {"tls": {"ssl_ca_certs": "/ca.pem"}}),
+    ],
+)
+def test_what_a_url_says(url: str, said: dict[str, Any]) -> None:
+    assert asdict(RedisURL.parse(url)) == {**PLAIN, **said}
+
+
+@pytest.mark.parametrize(
+    ("url", "told"),
+    [
+        ("localhost", "must be a URL"),
+        ("http://h", "redis://, rediss:// or unix://"),
+        ("redis://h:99999/0", "a port above 65535"),
+        ("redis://h:0/0", "port 0"),
+        ("redis://h/zero", "a number for its database"),
+        ("redis://h?db=zero", "a number for its database"),
+        ("redis://h?foo=1", r"not known \(foo\); known are db, username, password, ssl_ca_certs"),
+        ("redis://h?protocol=3", "not known"),
+        ("redis://h?ssl_cert_reqs=none", "without TLS"),
+        ("rediss://h?ssl_cert_reqs=perhaps", "required, optional, none"),
+        ("unix://run/r.sock", "three slashes"),
+        ("unix://", "three slashes"),
+        ("redis://:hunter2#x@h:1/0", "%XX"),
+        ("redis://:hunter2@x/hunter2@h:1/0", "%XX|number"),
+        ("redis://:1?hunter2=hunter2@h:1/0", "not known; known"),
+        ("redis://h:1/0#hunter2", "#"),
+    ],
+)
+def test_what_is_wrong_with_a_url(url: str, told: str) -> None:
+    with pytest.raises(ValueError, match=told) as caught:
+        RedisURL.parse(url)
+    assert "hunter2" not in str(caught.value)
+    assert caught.value.__context__ is None
+
+
+def test_no_password_in_a_repr() -> None:
+    assert "hunter2" not in repr(RedisURL.parse("rediss://:hunter2@h?ssl_password=hunter2"))
+
+
+@pytest.mark.parametrize(
+    ("url", "celery"),
+    [
+        ("redis://h?password=p%26&db=3", "redis://:p%26@h:6379/3"),
+        ("redis://u:p%40@[::1]:1", "redis://u:p%40@[::1]:1/0"),
+        ("unix:///run/r.sock", "redis+socket:///run/r.sock?virtual_host=0"),
+        ("unix://:p@/run/r.sock?db=1", "redis+socket://:p@/run/r.sock?virtual_host=1"),
+        ("rediss://h", "rediss://h:6379/0?ssl_cert_reqs=required"),
+        ("rediss://h?ssl_cert_reqs=none", "rediss://h:6379/0?ssl_cert_reqs=none"),
+        ("redis://a;redis://b:1", "redis://a:6379/0;redis://b:1/0"),
+        ("amqp://u:p@h//", "amqp://u:p@h//"),
+    ],
+)
+def test_a_broker_s_url_for_celery(url: str, celery: str) -> None:
+    assert for_celery(url) == celery
+    assert Connection(celery).transport_cls in ("redis", "rediss", "amqp")
+
+
+def test_celery_reads_what_we_read() -> None:
+    url = "rediss://u%40:p%2F@h:1/2?ssl_check_hostname=false&ssl_cert_reqs=required"
+    read = parse_url(for_celery(url))
+    assert (read["userid"], read["password"], read["virtual_host"]) == ("u@", "p/", "2")
+    assert read["ssl"]["ssl_check_hostname"] is False
+
+
+def test_a_sentinel_is_refused() -> None:
+    with pytest.raises(ValueError, match="Sentinel"):
+        for_celery("sentinel://h:1")
+
+
+@pytest.mark.parametrize(
+    "url", ["amqp://u:hunter2@h:port//", "amqp://u:hun#ter2@h//", "amqp://u:hunter2", "redis://:hun#ter2"]
+)
+def test_other_urls_have_ports_too(url: str) -> None:
+    with pytest.raises(ValueError, match="%XX"):
+        split_url(url)
+    assert "hun" not in redacted_url(url)
