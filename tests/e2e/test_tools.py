@@ -36,11 +36,11 @@ def config(palaver_env: dict[str, str]) -> None:
 
 
 def test_a_function_becomes_a_tool_of_the_workers(
-    worker: Callable[..., Running], palaver_env: dict[str, str], tmp_path: Path
+    worker: Callable[..., Running], palaver_env: dict[str, str], processes: Processes
 ) -> None:
-    (tmp_path / "shop").mkdir()
-    (tmp_path / "shop" / "tools.py").write_text(program(ROOT / "README.md"))
-    worker(env={"PALAVER_TOOLS": "shop.tools", "PYTHONPATH": str(tmp_path)})
+    (processes.folder / "shop").mkdir()
+    (processes.folder / "shop" / "tools.py").write_text(program(ROOT / "README.md"))
+    worker(env={"PALAVER_TOOLS": "shop.tools"})  # started in the folder that has it
     settings = Settings(redis_url=palaver_env["PALAVER_REDIS_URL"], config=palaver_env["PALAVER_CONFIG"])
     with Client(settings) as client:
         question = "What does a tea cost?"

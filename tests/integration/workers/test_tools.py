@@ -177,21 +177,6 @@ async def test_a_result_is_cut_at_its_bound(make_engine: MakeEngine) -> None:
     assert of(events, "tool_result")[0]["content"] == "éé\n[cut: 8 bytes are more than 5]"
 
 
-async def test_calls_run_together_or_one_by_one_as_the_job_says(engine: Engine) -> None:
-    script = rounds(calling("wait", "wait"), {"text": "ok"})
-    for parallel, started in ((True, 2), (False, 1)):
-        user_tools.seen.clear()
-        job = await engine.submit(
-            script, tools=[{"name": "wait"}], parallel_tool_calls=parallel, session_id=f"p{parallel}"
-        )
-        running = asyncio.create_task(engine.run(job))
-        await seen()
-        await asyncio.sleep(0.05)
-        assert len(user_tools.seen) == started
-        await engine.ledger.cancel(job.session_id or "", job.job_id)
-        assert (await running).status is Status.CANCELLED
-
-
 # What goes wrong
 
 

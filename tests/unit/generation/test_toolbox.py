@@ -18,6 +18,7 @@ class Store(ToolSource):
     def __init__(self, name: str, *tools: str) -> None:
         self.name = name
         self.go = asyncio.Event()
+        self.begun = asyncio.Event()
         self.cancelled = 0
         self.closed = False
         self._offers = {tool: Offer(FunctionTool(name=tool, description=f"{name}'s")) for tool in tools}
@@ -28,6 +29,7 @@ class Store(ToolSource):
     async def call(self, name: str, arguments: Mapping[str, Any], context: ToolContext) -> str:
         try:
             if name.startswith("late"):
+                self.begun.set()
                 await self.go.wait()
         except asyncio.CancelledError:
             self.cancelled += 1
@@ -88,12 +90,19 @@ async def test_results_come_as_they_are_ready() -> None:
     assert [result async for result in running] == []
 
 
+async def test_a_job_may_want_one_after_the_other() -> None:
+    store = Store("a", "late", "look")
+    asyncio.get_running_loop().call_later(0.05, store.go.set)
+    asked = job("late", "look", parallel_tool_calls=False)
+    assert [result.name for result in await results(box(store), asked, "late", "look")] == ["late", "look"]
+
+
 async def test_what_still_runs_ends_when_nobody_takes_it() -> None:
     store = Store("a", "late", "late2")
     toolbox, asked = box(store), job("late", "late2")
     running = toolbox.run(await toolbox.kit(asked), calls("late", "late2"), asked, "s1")
     taking = asyncio.ensure_future(anext(running))
-    await asyncio.sleep(0.05)
+    await store.begun.wait()
     taking.cancel()
     with pytest.raises(asyncio.CancelledError):
         await taking

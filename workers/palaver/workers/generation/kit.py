@@ -14,12 +14,10 @@ __all__ = ["Kit"]
 
 @dataclass(frozen=True, slots=True)
 class Kit:
-    """A job's tools on this worker."""
+    """A job's tools on this worker; `served` are those that run here, by name."""
 
     definitions: list[FunctionTool] | None = None  # as a model is told of them
-    served: Mapping[str, tuple[ToolSource, Offer]] = field(
-        default_factory=dict
-    )  # those that run here, by name
+    served: Mapping[str, tuple[ToolSource, Offer]] = field(default_factory=dict)
     others: bool = False  # the model may know of tools that are not among the definitions
     rounds: int = 10  # so often may tools be called, before the model has to answer without
 

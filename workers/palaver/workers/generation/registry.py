@@ -1,4 +1,5 @@
-"""What a worker's own modules add to it: `PALAVER_TOOLS` names them, separated by commas.
+"""What a worker's own modules add to it: `PALAVER_TOOLS` names them, separated by commas. They are found
+where Python finds modules, and in the folder in which the worker was started.
 
 `package.module` adds the functions in it that `tool` and `continue_prompt` have marked; `package.module:Name`
 adds a source of tools, a subclass of `ToolSource` that is made without arguments.
@@ -7,6 +8,8 @@ adds a source of tools, a subclass of `ToolSource` that is made without argument
 from __future__ import annotations
 
 import importlib
+import os
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from types import ModuleType
@@ -34,7 +37,10 @@ class Registry:
         functions of one name.
         """
         registry = cls()
-        for place in filter(None, (place.strip() for place in places.split(","))):
+        named = [place.strip() for place in places.split(",") if place.strip()]
+        if named and os.getcwd() not in sys.path:
+            sys.path.append(os.getcwd())  # a console script has its own folder there instead
+        for place in named:
             module, colon, name = place.partition(":")
             found = _imported(place, module)
             if colon:

@@ -70,7 +70,12 @@ class UserCode:
                 loop.call_soon_threadsafe(self._free.release)
 
         # A daemon: a worker that ends does not wait for a function that never returns, as an executor would.
-        threading.Thread(target=_work, args=(call, future, ended), name="palaver-tool", daemon=True).start()
+        thread = threading.Thread(target=_work, args=(call, future, ended), name="palaver-tool", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:  # the system has no more
+            ended()
+            raise
         return await asyncio.wrap_future(future)
 
 
