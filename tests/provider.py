@@ -452,7 +452,7 @@ def spec_of(question: Document) -> Document:
         if message.get("role") == "user" and text_of(message).lstrip().startswith("{"):
             with contextlib.suppress(ValueError):
                 spec = dict(json.loads(text_of(message)))
-                calls = sum(bool(message.get("tool_calls")) for message in messages)
+                calls = sum("tool_calls" in message or "tool_use" in str(message) for message in messages)
                 rounds = spec.get("rounds") or [{}]
                 return {**spec, **rounds[min(calls, len(rounds) - 1)]}
     return {}
