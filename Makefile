@@ -9,7 +9,7 @@ SECONDS ?= 600
 ROUNDS ?= 5
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test faults soak check bench schema lock clean
+.PHONY: help setup demo test faults peers soak check bench schema lock clean
 
 help: ## this list
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## /  make \1\t/' | expand -t 16
@@ -24,6 +24,9 @@ test: .venv/.test ## the tests; TESTS="tests/unit -k jobs" chooses
 
 faults: .venv/.test ## what production does to it, for real: minutes
 	@PALAVER_TEST_PROFILE=ci $(BIN)/python -m pytest -q -rs -m "not soak" -n $(WORKERS) --dist loadgroup tests/faults
+
+peers: .venv/peers/.ready ## the dialects against LiteLLM, llama.cpp and llama-cpp-python; compiles once: minutes
+	@$(BIN)/python -m pytest -q -rs -m peers tests/peers
 
 soak: .venv/.test ## 200 streams and a kill every 15 s for SECONDS=600; then the state machine, for hours
 	@PALAVER_TEST_SOAK_SECONDS=$(SECONDS) $(BIN)/python -m pytest -q -s -m soak tests/faults/test_soak.py
@@ -71,4 +74,13 @@ clean: ## remove what the commands above made
 	@echo "Installing what the benchmarks compare with into .venv/rivals."
 	@$(PYTHON) -m venv .venv/rivals
 	@.venv/rivals/bin/python -m pip install -q --disable-pip-version-check --no-deps --require-hashes -r $<
+	@touch $@
+
+# Servers of others, in an environment of their own. llama-cpp-python has no wheel: it is compiled, here without
+# what would make it fast, which takes three minutes on two cores and needs a C++ compiler.
+.venv/peers/.ready: requirements/peers.txt | .venv/.test
+	@echo "Installing the servers that the tests talk to into .venv/peers; this is done once, and takes minutes."
+	@$(PYTHON) -m venv .venv/peers
+	@CMAKE_ARGS="-DLLAVA_BUILD=OFF -DGGML_NATIVE=OFF -DGGML_OPENMP=OFF -DLLAMA_CURL=OFF -DCMAKE_C_FLAGS_RELEASE=-O1 -DCMAKE_CXX_FLAGS_RELEASE=-O0" \
+		.venv/peers/bin/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements/peers.txt
 	@touch $@

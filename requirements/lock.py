@@ -1,9 +1,10 @@
 """Locks the dependencies of pyproject.toml into requirements/*.txt: pinned, hashed, for every platform.
 
     python requirements/lock.py            resolve anew (needs uv and a package registry)
+    python requirements/lock.py peers      only this one
     python requirements/lock.py --check    are the locks of this pyproject.toml? (needs neither)
 
-Each lock carries a fingerprint of what pyproject.toml asks for; --check compares it.
+Each lock carries a fingerprint of what pyproject.toml asks for, or peers.in; --check compares it.
 """
 
 import hashlib
@@ -19,6 +20,7 @@ from typing import Any
 
 FOLDER = Path(__file__).resolve().parent
 PYPROJECT = FOLDER.parent / "pyproject.toml"
+PEERS = FOLDER / "peers.in"
 ADDRESS = re.compile(r"https?://|file:|--(extra-)?index-url|--find-links|--trusted-host")
 PINNED = re.compile(r"^[a-z0-9][a-z0-9._-]*==\S+")
 
@@ -31,6 +33,7 @@ def locks(project: dict[str, Any]) -> dict[str, list[str]]:
         "base": [],
         "service": ["--extra", "worker", "--extra", "flower"],  # the container image
         **{extra: ["--extra", extra] for extra in extras},
+        "peers": ["--python-version", project["project"]["requires-python"].removeprefix(">=")],
     }
 
 
@@ -47,18 +50,24 @@ def fingerprint(project: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(declared, sort_keys=True).encode()).hexdigest()[:32]
 
 
-def header(project: dict[str, Any]) -> str:
-    """The first line of every lock."""
-    return f"# Made by `make lock`; do not edit. pyproject.toml {fingerprint(project)}\n"
+def header(name: str, project: dict[str, Any]) -> str:
+    """The first line of a lock."""
+    source = f"pyproject.toml {fingerprint(project)}"
+    if name == "peers":
+        source = f"peers.in {hashlib.sha256(PEERS.read_bytes()).hexdigest()[:32]}"
+    return f"# Made by `make lock`; do not edit. {source}\n"
 
 
 def resolve(name: str, options: list[str], project: dict[str, Any]) -> None:
-    """Write one lock. What builds the project is in every one: an editable install needs no network then."""
+    """Write one lock. What builds the project is in each that it is installed with: an editable install needs
+    no network then.
+    """
     uv = shutil.which("uv")
     if uv is None:
         sys.exit("make lock needs uv on PATH; nothing else here does")
     path = FOLDER / f"{name}.txt"
-    agree = [] if name == "test" else ["--constraint", str(FOLDER / "test.txt")]
+    agree = [] if name in ("test", "peers") else ["--constraint", str(FOLDER / "test.txt")]
+    sources = [str(PEERS)] if name == "peers" else [str(PYPROJECT), "-"]
     command = [
         uv,
         "pip",
@@ -70,14 +79,14 @@ def resolve(name: str, options: list[str], project: dict[str, Any]) -> None:
         "--upgrade",
     ]
     done = subprocess.run(
-        [*command, "--no-annotate", *options, *agree, str(PYPROJECT), "-"],
+        [*command, "--no-annotate", *options, *agree, *sources],
         input="\n".join(project["build-system"]["requires"]),
         text=True,
         cwd=PYPROJECT.parent,
         stdout=subprocess.PIPE,
         check=True,
     )
-    path.write_text(header(project) + done.stdout)
+    path.write_text(header(name, project) + done.stdout)
     print(f"{path.name}: {sum(bool(PINNED.match(line)) for line in done.stdout.splitlines())} packages")
 
 
@@ -88,8 +97,8 @@ def faults(name: str, project: dict[str, Any]) -> Iterator[str]:
         yield f"{path.name} is missing"
         return
     text = path.read_text()
-    if not text.startswith(header(project)):
-        yield f"{path.name} is not of this pyproject.toml"
+    if not text.startswith(header(name, project)):
+        yield f"{path.name} is not of what is asked for now"
     if found := ADDRESS.search(text):
         yield f"{path.name} names an address: {found[0]}"
     for entry in re.split(r"\n(?=[a-z0-9])", text)[1:]:
@@ -107,7 +116,8 @@ def main(arguments: list[str]) -> int:
         )
         return bool(found)
     for name, options in locks(project).items():
-        resolve(name, options, project)
+        if not arguments or name in arguments:
+            resolve(name, options, project)
     return 0
 
 

@@ -357,7 +357,8 @@ class Connection:
         deltas = deltas_of(question, spec)
         if len(deltas) > spec.get("limit", sys.maxsize):
             deltas, spec["finish"] = deltas[: spec["limit"]], "length"
-        usage = {"prompt_tokens": 3, "completion_tokens": len(deltas)} if spec.get("usage", True) else None
+        counts = {"prompt_tokens": 3, "completion_tokens": len(deltas), "total_tokens": 3 + len(deltas)}
+        usage = counts if spec.get("usage", True) else None
         if spec.get("body") or not question.get("stream", dialect.streams_unasked):
             spec.setdefault("choices", question.get("n", 1))
             self.plain(200, dialect.body("".join(deltas), spec, usage))

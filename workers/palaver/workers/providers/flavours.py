@@ -116,6 +116,9 @@ FLAVOURS: Final[dict[str, Flavour]] = {
         parameters=_missing("user"),
         prefix=True,
     ),
+    "llama-cpp-python": Flavour(
+        base_url="http://127.0.0.1:8000/v1", parameters=_missing("n"), formats=_JSON_OBJECT
+    ),
     "lmstudio": Flavour(
         base_url="http://127.0.0.1:1234/v1",
         parameters=_missing("n", "user"),
