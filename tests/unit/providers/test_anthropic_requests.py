@@ -229,6 +229,13 @@ class TestMessages:
             },
         ]
 
+    def test_an_id_that_it_would_refuse(self) -> None:
+        called = {"role": "assistant", "tool_calls": [{**CALL, "id": "c.2"}]}
+        _, asked, answered = said("hi", called, {"role": "tool", "tool_call_id": "c.2", "content": "1"})
+        call_id = asked["content"][0]["id"]
+        assert call_id == answered["content"][0]["tool_use_id"]
+        assert "." not in call_id
+
     def test_white_space_alone_is_left_out(self) -> None:
         assert said("hi", {"role": "assistant", "content": " \n"}, "you?") == [
             {"role": "user", "content": [{"type": "text", "text": "hi"}, {"type": "text", "text": "you?"}]}

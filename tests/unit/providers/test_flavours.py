@@ -1,6 +1,7 @@
 """What servers of the OpenAI dialect do differently: every row of the table, as it is sent."""
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from palaver.shared.params import ChatParams
 from palaver.shared.profiles import Profile
 from palaver.workers.http import HttpClient
 from palaver.workers.providers import DialectRequest, GenerationRequest, create, ollama, openai, wire
-from palaver.workers.providers.flavours import FLAVOURS, HOSTS
+from palaver.workers.providers.flavours import FLAVOURS, HOSTS, REASONING
 from palaver.workers.providers.openai import OpenAIDialect, OpenAIProvider
 
 SCHEMA = {"type": "json_schema", "json_schema": {"name": "x", "schema": {"type": "object"}}}
@@ -41,6 +42,7 @@ def test_every_dialect_has_a_place_for_every_parameter() -> None:
     for name, flavour in FLAVOURS.items():
         assert flavour.parameters.keys() <= set(wire.MAPPED), name
         assert flavour.formats <= {"json_object", "json_schema"}, name
+        assert flavour.reasoning in REASONING, name
     assert set(HOSTS.values()) <= FLAVOURS.keys()
 
 
@@ -127,6 +129,22 @@ def test_thinking_is_given_back_with_tool_calls_where_the_server_wants_it() -> N
     _, called, result = dialect("groq").request(request).body["messages"]
     assert called.keys() == {"role", "content", "tool_calls"}
     assert "name" not in result
+
+
+def test_ids_of_calls_fit_and_still_agree() -> None:
+    calls: list[dict[str, Any]] = [
+        {"id": given, "name": "f", "arguments": {}} for given in ("call_1.2", "abcDEF123")
+    ]
+    results = [{"role": "tool", "tool_call_id": call["id"], "content": "1"} for call in calls]
+    messages: list[Any] = [{"role": "assistant", "tool_calls": calls}, *results]
+    request = GenerationRequest(model="m", messages=parse_history(messages))
+    called, *answered = dialect("mistral").request(request).body["messages"]
+    ids = [call["id"] for call in called["tool_calls"]]
+    assert ids == [message["tool_call_id"] for message in answered]
+    assert ids[1] == "abcDEF123"
+    assert re.fullmatch("[A-Za-z0-9]{9}", ids[0])
+    called, *_ = dialect("vllm").request(request).body["messages"]
+    assert called["tool_calls"][0]["id"] == "call_1.2"
 
 
 class TestAddresses:

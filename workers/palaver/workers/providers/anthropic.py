@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 from palaver.shared.errors import PalaverError
 from palaver.shared.messages import Message, Role
-from palaver.shared.params import DEFAULT_EFFORT, ReasoningOptions
+from palaver.shared.params import ReasoningOptions
 from palaver.shared.profiles import Profile, Resume
 from palaver.shared.tools import FunctionTool
 from palaver.workers.http import HttpClient
@@ -29,7 +29,7 @@ from palaver.workers.providers.base import (
 from palaver.workers.providers.claude import Generation, generation_of
 from palaver.workers.providers.decoder_options import DecoderOptions
 from palaver.workers.providers.errors import response_error
-from palaver.workers.providers.flavours import BUDGETS
+from palaver.workers.providers.flavours import budget_of
 from palaver.workers.providers.parts import WarningPart
 
 BASE_URL: Final = "https://api.anthropic.com"
@@ -165,7 +165,7 @@ def _thinking(
     options = _thinking_options(request)
     if options is None:
         return {}
-    budget = max(options.max_tokens or BUDGETS[options.effort or DEFAULT_EFFORT], _LEAST_BUDGET)
+    budget = max(budget_of(options), _LEAST_BUDGET)
     if not generation.adaptive and _answers_unsigned_calls(request.messages):
         told = (
             "The calls of tools that are being answered have no signed thinking; the model cannot think now."

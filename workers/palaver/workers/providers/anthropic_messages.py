@@ -12,6 +12,7 @@ from palaver.workers.providers import wire
 Blocks = list[dict[str, Any]]
 
 _DATA_URL = re.compile(r"data:(?P<type>[^;,]+);base64,(?P<data>.*)", re.DOTALL)
+_CALL_ID = re.compile(r"[A-Za-z0-9_-]+")
 _SYSTEM = (Role.SYSTEM, Role.DEVELOPER)
 
 
@@ -43,7 +44,12 @@ def _blocks(message: Message) -> Blocks:
     if message.role is Role.TOOL:
         return [_result(message)]
     called: Blocks = [
-        {"type": "tool_use", "id": call.id, "name": call.name, "input": wire.arguments_object(call)}
+        {
+            "type": "tool_use",
+            "id": wire.call_id(call.id, _CALL_ID),
+            "name": call.name,
+            "input": wire.arguments_object(call),
+        }
         for call in message.tool_calls or ()
     ]
     thought = (message.model_extra or {}).get("thinking_blocks") if called else None
@@ -51,7 +57,10 @@ def _blocks(message: Message) -> Blocks:
 
 
 def _result(message: Message) -> dict[str, Any]:
-    result: dict[str, Any] = {"type": "tool_result", "tool_use_id": message.tool_call_id or ""}
+    result: dict[str, Any] = {
+        "type": "tool_result",
+        "tool_use_id": wire.call_id(message.tool_call_id or "", _CALL_ID),
+    }
     if content := _content(message):
         result["content"] = _shortest(content)
     if (message.metadata or {}).get("is_error"):

@@ -4,7 +4,8 @@ A server is known by its host, or named by the profile's option `flavour`.
 Sources: the chat-completions pages of each provider's API documentation.
 """
 
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -57,6 +58,7 @@ class Flavour:
     stream_usage: bool = True  # takes stream_options; those that refuse it tell the usage of a stream unasked
     developer_role: bool = False  # knows the role developer; otherwise it travels as system
     message_name: bool = True  # takes `name` in a message
+    call_id: re.Pattern[str] | None = None  # what the id of a call must look like
     reasoning: str = "effort"  # a name in REASONING
     # Under this key an assistant message with tool calls gives the thinking before them back.
     reasoning_back: str | None = None
@@ -129,6 +131,7 @@ FLAVOURS: Final[dict[str, Flavour]] = {
         base_url="https://api.mistral.ai/v1",
         parameters={"seed": "random_seed", **_missing("logit_bias", "top_k", "user")},
         stream_usage=False,
+        call_id=re.compile(r"[A-Za-z0-9]{9}"),
         prefix=True,
         prefix_message={"prefix": True},
     ),
@@ -157,6 +160,33 @@ FLAVOURS: Final[dict[str, Flavour]] = {
 
 BUDGETS: Final = {"minimal": 1024, "low": 1024, "medium": 8192, "high": 32768, "xhigh": 65536}
 """Tokens of thinking that an effort means where a server wants a number."""
+
+
+def _effort(options: ReasoningOptions) -> str:
+    return options.effort or DEFAULT_EFFORT
+
+
+def budget_of(options: ReasoningOptions) -> int:
+    """How many tokens may be thought."""
+    return options.max_tokens or BUDGETS[_effort(options)]
+
+
+def _openrouter(options: ReasoningOptions) -> dict[str, Any]:
+    bound = {"max_tokens": options.max_tokens} if options.max_tokens else {"effort": _effort(options)}
+    return {"reasoning": bound}
+
+
+REASONING: Final[dict[str, Callable[[ReasoningOptions], dict[str, Any]]]] = {
+    "effort": lambda options: {"reasoning_effort": _effort(options)},
+    "nothing": lambda options: {},
+    "openrouter": _openrouter,
+    "thinking": lambda options: {"thinking": {"type": "enabled"}},
+    "thinking_budget": lambda options: {"enable_thinking": True, "thinking_budget": budget_of(options)},
+    "thinking_budget_tokens": lambda options: {
+        "thinking": {"type": "enabled", "budget_tokens": budget_of(options)}
+    },
+}
+"""How a server is asked to think, by the name that a flavour has for it."""
 
 
 def detect_provider(url: str | None) -> str | None:
@@ -189,17 +219,4 @@ def flavour_of(base_url: str | None, named: object = None) -> Flavour:
 
 def reasoning_fields(style: str, options: ReasoningOptions | None) -> dict[str, Any]:
     """The request fields that ask for reasoning: none unless it is enabled."""
-    if options is None or not options.enabled or style == "nothing":
-        return {}
-    effort = options.effort or DEFAULT_EFFORT
-    budget = options.max_tokens or BUDGETS[effort]
-    if style == "thinking":
-        return {"thinking": {"type": "enabled"}}
-    if style == "thinking_budget_tokens":
-        return {"thinking": {"type": "enabled", "budget_tokens": budget}}
-    if style == "thinking_budget":
-        return {"enable_thinking": True, "thinking_budget": budget}
-    if style == "openrouter":
-        bound = {"max_tokens": options.max_tokens} if options.max_tokens else {"effort": effort}
-        return {"reasoning": bound}
-    return {"reasoning_effort": effort}
+    return REASONING[style](options) if options is not None and options.enabled else {}

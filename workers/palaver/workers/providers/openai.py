@@ -128,10 +128,12 @@ class OpenAIDialect:
             sent["role"] = "system"
         if not self._flavour.message_name:
             sent.pop("name", None)
+        if message.tool_call_id is not None:
+            sent["tool_call_id"] = wire.call_id(message.tool_call_id, self._flavour.call_id)
         if message.tool_calls:
             sent["tool_calls"] = [
                 {
-                    "id": call.id,
+                    "id": wire.call_id(call.id, self._flavour.call_id),
                     "type": "function",
                     "function": {"name": call.name, "arguments": wire.arguments_text(call)},
                 }

@@ -1,5 +1,7 @@
 """Pieces of requests and answers that the dialects share."""
 
+import hashlib
+import re
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -93,6 +95,15 @@ def parameters(
 def arguments_text(call: ToolCall) -> str:
     """A call's arguments as the JSON text that chat/completions wants."""
     return call.arguments if isinstance(call.arguments, str) else orjson.dumps(call.arguments).decode()
+
+
+def call_id(given: str, allowed: re.Pattern[str] | None) -> str:
+    """The id of a call as a provider takes it: another one may have given it, in characters that are refused
+    here. Derived, so that a call and its result still agree.
+    """
+    if allowed is None or allowed.fullmatch(given):
+        return given
+    return hashlib.sha256(given.encode()).hexdigest()[:9]
 
 
 def arguments_object(call: ToolCall) -> dict[str, Any]:
