@@ -54,7 +54,7 @@ class Own(ChatClient):
     def __init__(self, answer: str = "one two", fail: str = "", **given: Any) -> None:
         self.answer, self.fail, self.given = answer, fail, given
         self.asked: Any = ()
-        self.closed = False
+        self.closed = self.streaming = False
 
     async def chat(self, prompt: str, system_prompt: str | None = None, **kwargs: Any) -> ChatResponse:
         self.asked = ("chat", prompt, system_prompt, kwargs)
@@ -75,14 +75,18 @@ class Own(ChatClient):
 
     async def stream_chat(self, prompt: str, system_prompt: str | None = None, **kwargs: Any) -> Any:
         self.asked = ("stream_chat", prompt, system_prompt, kwargs)
-        for word in ("", *self.answer.split()):
-            yield word
-        if self.fail == "late":
-            raise ChatClientError("gone")
-        if self.fail == "refused":
-            raise ConnectionRefusedError("key-12345678 is refused")
-        if self.fail == "silent":
-            await asyncio.Event().wait()
+        self.streaming = True
+        try:
+            for word in ("", *self.answer.split()):
+                yield word
+            if self.fail == "late":
+                raise ChatClientError("gone")
+            if self.fail == "refused":
+                raise ConnectionRefusedError("key-12345678 is refused")
+            if self.fail == "silent":
+                await asyncio.Event().wait()
+        finally:
+            self.streaming = False
 
     async def analyze_text(self, text: str, analysis_type: str = "general", **kwargs: Any) -> ChatResponse:
         return await self.chat(text)
@@ -178,6 +182,28 @@ async def test_failures(http: HttpClient, fail: str, fields: dict[str, Any], err
         await parts_of(provider, **fields)
     assert getattr(raised.value, "provider", None) == "o"
     assert "12345678" not in str(raised.value)
+
+
+async def test_leaving_a_stream_ends_the_clients(http: HttpClient) -> None:
+    provider, client = own(http, options={"fail": "silent"})
+    spoken = asyncio.Event()
+
+    class Listening:
+        def take(self, parts: list[Part]) -> bool:
+            spoken.set()
+            return True
+
+        async def room(self) -> None:
+            return
+
+    request = GenerationRequest(model="m", messages=parse_messages("hi"))
+    asking = asyncio.create_task(provider.answer(request, Listening()))
+    await spoken.wait()
+    assert client.streaming
+    asking.cancel()
+    await asyncio.wait([asking])
+    assert asking.cancelled()
+    assert not client.streaming
 
 
 async def test_health_and_end(http: HttpClient) -> None:
