@@ -112,8 +112,10 @@ def own_redis(processes: Processes) -> Callable[..., RedisServer]:
 
 @pytest.fixture
 def palaver_env(redis_server: RedisServer, tmp_path: Path) -> dict[str, str]:
-    """PALAVER_* settings of one system on `redis_server`; write its palaver.toml to PALAVER_CONFIG."""
-    return {"PALAVER_REDIS_URL": redis_server.url, "PALAVER_CONFIG": str(tmp_path / "palaver.toml")}
+    """PALAVER_* settings of one system on `redis_server`; its palaver.toml, at PALAVER_CONFIG, is empty."""
+    config = tmp_path / "palaver.toml"
+    config.touch()
+    return {"PALAVER_REDIS_URL": redis_server.url, "PALAVER_CONFIG": str(config)}
 
 
 @pytest.fixture

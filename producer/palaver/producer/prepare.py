@@ -18,7 +18,7 @@ from palaver.shared.messages import MessagesLike
 from palaver.shared.params import ChatParams, ReasoningOptions
 from palaver.shared.plain import shape
 from palaver.shared.profiles import Catalog
-from palaver.shared.settings import Settings
+from palaver.shared.settings import DEFAULT_CONFIG, Settings
 from palaver.shared.tools import FunctionTool, ToolChoice
 
 ALIAS: Final = "alias"
@@ -146,9 +146,10 @@ def announced(profiles: Iterable[Announcement]) -> Announced:
 
 def own_catalog(settings: Settings) -> Catalog | None:
     """The catalog of this process's own configuration; None if there is none."""
-    if settings.providers or settings.models or Path(settings.config).exists():
-        return Catalog.load(settings)
-    return None
+    nothing = settings.config == DEFAULT_CONFIG and not Path(DEFAULT_CONFIG).exists()
+    if nothing and not settings.providers and not settings.models:
+        return None
+    return Catalog.load(settings)
 
 
 class Admission:

@@ -13,7 +13,7 @@ from palaver.shared.document import Document, refuse
 from palaver.shared.error_tree import ConfigurationError, ValidationError
 from palaver.shared.jobs import Timeouts
 from palaver.shared.plain import Integer, JsonObject, Real, Text, shape
-from palaver.shared.settings import Settings, redacted_url
+from palaver.shared.settings import DEFAULT_CONFIG, Settings, redacted_url
 
 SCRIPTED: Final = "scripted"
 DEFAULT_MODEL: Final = "scripted/echo"
@@ -143,11 +143,11 @@ class Catalog(Document):
 
     @classmethod
     def load(cls, settings: Settings) -> Self:
-        """The catalog of `palaver.toml` and the environment (which wins). A missing file is an empty one.
+        """The catalog of `palaver.toml` and the environment (which wins).
 
-        Raises ConfigurationError naming the file and the key.
+        A file of the default name may be absent. Raises ConfigurationError naming the file and the key.
         """
-        document = _toml(Path(settings.config))
+        document = _toml(settings.config)
         providers = {**_table(document, "providers", settings.config), **settings.providers}
         models = {**_table(document, "models", settings.config), **settings.models}
         try:
@@ -250,11 +250,13 @@ def _alias(name: str, value: Any) -> list[str]:
     return list(names)
 
 
-def _toml(path: Path) -> dict[str, Any]:
+def _toml(path: str) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text("utf-8"))
+        return tomllib.loads(Path(path).read_text("utf-8"))
     except FileNotFoundError:
-        return {}
+        if path == DEFAULT_CONFIG:
+            return {}
+        problem = f"{path}, which PALAVER_CONFIG names, is not there"
     except OSError as error:
         problem = f"{path} cannot be read: {error.strerror}"
     except UnicodeDecodeError:

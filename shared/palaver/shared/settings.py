@@ -20,6 +20,8 @@ from palaver.shared.redis_url import RedisURL, for_celery
 DEFAULT_CONNECT_SECONDS: Final = 2.0
 """For a service to answer. With the start of an interpreter, a command still fails within 3 seconds."""
 DEFAULT_REDIS_URL: Final = "redis://127.0.0.1:6379/0"
+DEFAULT_CONFIG: Final = "./palaver.toml"
+"""It may be absent; a file that somebody named may not."""
 DEV_FILE: Final = Path(".palaver/dev.json")
 """Where `palaver dev` writes the addresses of what it started."""
 
@@ -91,7 +93,7 @@ class Settings(BaseSettings):
     redis_url: Annotated[str, AfterValidator(_redis_url)] = DEFAULT_REDIS_URL
     broker_url: Annotated[str, AfterValidator(_broker_url)] = ""
     namespace: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,64}$")] = "palaver"
-    config: str = "./palaver.toml"
+    config: str = DEFAULT_CONFIG
     providers: dict[str, Any] = Field(default_factory=dict)
     models: dict[str, Any] = Field(default_factory=dict)
     secret: SecretStr | None = None

@@ -12,8 +12,12 @@ from tests.servers import RedisServer
 
 
 @pytest.fixture
-def settings(redis_server: RedisServer, namespace: str, tmp_path: Path) -> Settings:
-    return Settings(redis_url=redis_server.url, namespace=namespace, config=str(tmp_path / "palaver.toml"))
+def settings(
+    redis_server: RedisServer, namespace: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Settings:
+    """In a folder of the test's own, in which no palaver.toml is yet."""
+    monkeypatch.chdir(tmp_path)
+    return Settings(redis_url=redis_server.url, namespace=namespace)
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """A Redis is reached by every form of URL that is documented, by producers and by a worker."""
 
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
@@ -36,8 +35,8 @@ def form(
 
 
 @pytest.mark.parametrize("url", FORMS)
-def test_a_producer_reaches_ledger_and_broker(form: Callable[[str], str], url: str, tmp_path: Path) -> None:
-    settings = Settings(redis_url=form(url), config=str(tmp_path / "palaver.toml"))
+def test_a_producer_reaches_ledger_and_broker(form: Callable[[str], str], url: str) -> None:
+    settings = Settings(redis_url=form(url))
     with Client(settings) as client:
         handle = client.submit("Hello")
         assert next(handle.events()).type == "job_queued"
@@ -46,8 +45,8 @@ def test_a_producer_reaches_ledger_and_broker(form: Callable[[str], str], url: s
 
 @pytest.mark.worker
 @pytest.mark.parametrize("url", [FORMS[1], FORMS[2]])
-def test_a_worker_answers(form: Callable[[str], str], url: str, processes: Processes, tmp_path: Path) -> None:
-    settings = Settings(redis_url=form(url), config=str(tmp_path / "palaver.toml"))
+def test_a_worker_answers(form: Callable[[str], str], url: str, processes: Processes) -> None:
+    settings = Settings(redis_url=form(url))
     worker = processes.start(
         ("palaver", "worker"), name="worker", env={"PALAVER_REDIS_URL": settings.redis_url}
     )

@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
@@ -24,8 +23,8 @@ def full(own_redis: Callable[..., RedisServer]) -> RedisServer:
 
 
 @pytest.fixture
-def settings(full: RedisServer, tmp_path: Path) -> Settings:
-    return Settings(redis_url=full.url, config=str(tmp_path / "palaver.toml"))
+def settings(full: RedisServer) -> Settings:
+    return Settings(redis_url=full.url)
 
 
 def test_a_job_is_refused_because_the_ledger_is_full(settings: Settings, full: RedisServer) -> None:

@@ -49,7 +49,6 @@ def run(
     """Run a command in the test's namespace: its exit code, lines of stdout, and stderr."""
     monkeypatch.setenv("PALAVER_REDIS_URL", settings.redis_url)
     monkeypatch.setenv("PALAVER_NAMESPACE", settings.namespace)
-    monkeypatch.setenv("PALAVER_CONFIG", settings.config)
 
     def run(*words: str) -> tuple[int, list[str], str]:
         code = main(list(words))

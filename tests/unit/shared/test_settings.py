@@ -236,6 +236,11 @@ class TestCatalog:
         with pytest.raises(ConfigurationError, match="UTF-8"):
             Catalog.load(Settings.load())
 
+    def test_a_file_that_somebody_named_must_be_there(self, monkeypatch: Any) -> None:
+        monkeypatch.setenv("PALAVER_CONFIG", "typo.toml")
+        with pytest.raises(ConfigurationError, match=r"typo\.toml, which PALAVER_CONFIG names, is not there"):
+            Catalog.load(Settings.load())
+
     def test_an_unreadable_file(self, tmp_path: Any) -> None:
         (tmp_path / "palaver.toml").mkdir()
         with pytest.raises(ConfigurationError, match="cannot be read"):

@@ -18,6 +18,7 @@ from palaver.producer.cli.terminal import bold, columns, dim, harmless, note, se
 from palaver.producer.cli.worker import WORKER, require_worker
 from palaver.shared.errors import ConfigurationError, LedgerUnavailableError
 from palaver.shared.ledger import SyncLedger
+from palaver.shared.profiles import Catalog
 from palaver.shared.settings import Settings, redacted_url
 
 REDIS_STARTS = 10.0  # seconds
@@ -66,8 +67,10 @@ def running(options: Options, root: Path) -> Iterator[tuple["Stack", Parts]]:
     with folder.held() as mine:
         if not mine:
             raise ConfigurationError(_already_runs(folder))
+        settings = Settings.load()
+        Catalog.load(settings)  # what is wrong with it is said before anything is started
         with folder.open_log() as log, Parts(log) as parts, parts.signals():
-            stack = Stack(options, Settings.load(), folder, parts)
+            stack = Stack(options, settings, folder, parts)
             grace = STOPS
             try:
                 stack.start()
