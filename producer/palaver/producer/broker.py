@@ -14,6 +14,7 @@ import os
 import socket
 import threading
 import time
+from base64 import b64encode
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from functools import partial
@@ -22,7 +23,9 @@ from typing import TYPE_CHECKING, Any, Final
 import orjson
 
 from palaver.producer.broker_errors import broker_error
+from palaver.shared import redis_commands
 from palaver.shared.errors import ConfigurationError
+from palaver.shared.ids import new_token
 from palaver.shared.ledger import Dispatch
 from palaver.shared.names import QUEUES, TASK_CHAT
 from palaver.shared.redis_url import for_celery
@@ -124,8 +127,8 @@ class _Link:
 
         def send() -> None:
             producer = self._connected()
-            if len(dispatches) == 1:
-                self._publish(producer, dispatches[0])
+            if hasattr(producer.channel, "conn_or_acquire"):
+                self._push(producer.channel, dispatches)
                 return
             with producer.batch(max_size=BATCH):  # type: ignore[attr-defined] # new in kombu 5.7
                 for dispatch in dispatches:
@@ -190,16 +193,49 @@ class _Link:
             lengths[str(name)] = int(queue.queue_declare().message_count)
         return lengths
 
+    def _push(self, channel: Any, dispatches: list[Dispatch]) -> None:
+        """To Redis: one command for all the messages of a queue. Kombu's own way costs more than the job."""
+        queues: dict[str, list[bytes]] = {}
+        for dispatch in dispatches:
+            queues.setdefault(dispatch.queue, []).append(self._message(dispatch))
+        commands: list[redis_commands.Words] = [
+            ("LPUSH", queue, *messages) for queue, messages in queues.items()
+        ]
+        with channel.conn_or_acquire() as client:
+            for reply in redis_commands.run(client, commands):
+                if isinstance(reply, Exception):
+                    raise reply
+
+    def _message(self, dispatch: Dispatch) -> bytes:
+        """A message as kombu's Redis transport has it in its lists."""
+        properties = {
+            "correlation_id": dispatch.job_id,
+            "reply_to": "",
+            "delivery_mode": 2,
+            "delivery_info": {"exchange": "", "routing_key": dispatch.queue},
+            "priority": 0,
+            "body_encoding": "base64",
+            "delivery_tag": new_token(),
+        }
+        return orjson.dumps(
+            {
+                "body": b64encode(_body(dispatch)).decode(),
+                "content-encoding": "utf-8",
+                "content-type": "application/json",
+                "headers": self._headers(dispatch.session_id, dispatch.job_id),
+                "properties": properties,
+            }
+        )
+
     def _publish(self, producer: Producer, dispatch: Dispatch) -> None:
-        session_id, job_id = dispatch.session_id, dispatch.job_id
         producer.publish(
-            orjson.dumps([[session_id, job_id], {}, _EMBEDDED]).decode(),
+            _body(dispatch).decode(),
             exchange="",
             routing_key=dispatch.queue,
             content_type="application/json",
             content_encoding="utf-8",
-            headers=self._headers(session_id, job_id),
-            correlation_id=job_id,
+            headers=self._headers(dispatch.session_id, dispatch.job_id),
+            correlation_id=dispatch.job_id,
             reply_to="",
         )
 
@@ -225,6 +261,10 @@ class _Link:
             "stamped_headers": None,
             "stamps": {},
         }
+
+
+def _body(dispatch: Dispatch) -> bytes:
+    return orjson.dumps([[dispatch.session_id, dispatch.job_id], {}, _EMBEDDED])
 
 
 def _frugal(channel: Any) -> Any:

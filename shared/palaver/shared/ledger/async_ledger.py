@@ -9,8 +9,8 @@ from typing import Any, Self
 
 import redis.asyncio
 from redis.asyncio.connection import AbstractConnection
-from redis.exceptions import ResponseError
 
+from palaver.shared import redis_commands
 from palaver.shared.errors import ErrorInfo, JobNotFoundError, PalaverError
 from palaver.shared.jobs import ChatJob, fingerprint
 from palaver.shared.ledger import connections, deadletters, exchange, sweeping
@@ -36,7 +36,6 @@ class AsyncLedger:
         self.retention = Retention.of(settings)
         self._own = client is None
         self._client = connections.async_client(settings) if client is None else client
-        self._client.response_callbacks.clear()
 
     async def __aenter__(self) -> Self:
         return self
@@ -203,14 +202,6 @@ class AsyncLedger:
             return stop.value  # type: ignore[no-any-return]
 
     async def _send(self, commands: list[Words]) -> list[Any]:
+        # No MULTI: a full Redis would refuse the whole of it, also the commands that free memory.
         with connections.translated(self.settings):
-            if len(commands) == 1:
-                try:
-                    return [await self._client.execute_command(*commands[0])]  # type: ignore[no-untyped-call]
-                except ResponseError as error:
-                    return [connections.answered(error)]
-            # No MULTI: a full Redis would refuse the whole of it, also the commands that free memory.
-            pipeline = self._client.pipeline(transaction=False)
-            for words in commands:
-                pipeline.execute_command(*words)
-            return await pipeline.execute(raise_on_error=False)
+            return await redis_commands.run_async(self._client, commands)

@@ -8,7 +8,7 @@ import redis
 import redis.asyncio
 from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import ExponentialBackoff, NoBackoff
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import RedisError
 from redis.retry import Retry
 
 from palaver.shared.errors import LedgerUnavailableError
@@ -35,9 +35,7 @@ def sync_client(settings: Settings) -> redis.Redis:
     pool = redis.BlockingConnectionPool(  # type: ignore[no-untyped-call]
         connection_class=kind, retry=retry, **_options(address, settings), **_bounds(settings)
     )
-    client = redis.Redis.from_pool(pool)
-    client.response_callbacks.clear()
-    return client
+    return redis.Redis.from_pool(pool)
 
 
 def async_client(settings: Settings) -> "redis.asyncio.Redis":
@@ -47,9 +45,7 @@ def async_client(settings: Settings) -> "redis.asyncio.Redis":
     pool = redis.asyncio.BlockingConnectionPool(
         connection_class=_async_kind(address), retry=retry, **_options(address, settings), **_bounds(settings)
     )
-    client = redis.asyncio.Redis.from_pool(pool)
-    client.response_callbacks.clear()
-    return client
+    return redis.asyncio.Redis.from_pool(pool)
 
 
 def listening_client(settings: Settings) -> "redis.asyncio.Redis":
@@ -62,11 +58,9 @@ def listening_client(settings: Settings) -> "redis.asyncio.Redis":
 
 @contextmanager
 def translated(settings: Settings) -> Iterator[None]:
-    """Failures of the connection become LedgerUnavailableError. Error replies pass: they are answers."""
+    """Failures of the connection become LedgerUnavailableError. An error reply is a value, and no failure."""
     try:
         yield
-    except ResponseError:
-        raise
     except (RedisError, OSError) as error:
         why = reason(error)
     else:
@@ -74,13 +68,6 @@ def translated(settings: Settings) -> Iterator[None]:
     # Raised outside: the cause's text may hold what was sent.
     url = redacted_url(settings.redis_url)
     raise LedgerUnavailableError(f"The ledger at {url} cannot be reached: {why}.")
-
-
-def answered(error: ResponseError) -> ResponseError:
-    """An error reply that answers what was asked; raises on that of SELECT, said while connecting."""
-    if "DB index" in str(error):
-        raise redis.exceptions.ConnectionError from error
-    return error
 
 
 def _async_kind(address: RedisURL) -> type["redis.asyncio.connection.AbstractConnection"]:

@@ -7,8 +7,8 @@ from collections.abc import Collection, Iterable, Sequence
 from typing import Any, Self
 
 import redis
-from redis.exceptions import ResponseError
 
+from palaver.shared import redis_commands
 from palaver.shared.errors import ErrorInfo, JobNotFoundError, PalaverError
 from palaver.shared.jobs import ChatJob, fingerprint
 from palaver.shared.ledger import connections, deadletters, exchange, sweeping
@@ -33,7 +33,6 @@ class SyncLedger:
         self.keys = Keys(settings.namespace)
         self.retention = Retention.of(settings)
         self._client = connections.sync_client(settings) if client is None else client
-        self._client.response_callbacks.clear()
 
     def __enter__(self) -> Self:
         return self
@@ -180,14 +179,6 @@ class SyncLedger:
             return stop.value  # type: ignore[no-any-return]
 
     def _send(self, commands: list[Words]) -> list[Any]:
+        # No MULTI: a full Redis would refuse the whole of it, also the commands that free memory.
         with connections.translated(self.settings):
-            if len(commands) == 1:
-                try:
-                    return [self._client.execute_command(*commands[0])]  # type: ignore[no-untyped-call]
-                except ResponseError as error:
-                    return [connections.answered(error)]
-            # No MULTI: a full Redis would refuse the whole of it, also the commands that free memory.
-            pipeline = self._client.pipeline(transaction=False)
-            for words in commands:
-                pipeline.execute_command(*words)  # type: ignore[no-untyped-call]
-            return pipeline.execute(raise_on_error=False)
+            return redis_commands.run(self._client, commands)
