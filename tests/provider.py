@@ -14,9 +14,9 @@ What it answers is a JSON object in the last user message that is one (any other
     key       keeps the time.time() of every write, for GET /_writes/KEY
     limit     deltas of one answer; a longer one ends there, for the reason "length"
     rounds    a list of such objects, over the others: the first until a tool was called, then the next
-    fail      {"kind", "after": deltas, "status", "retry_after", "location", "times": only so many
-    requests}, kind one of status (default) · cut (inside an HTTP chunk) · eof (a clean end too early) ·
-    reset · idle · garbage · error (an error object inside the 200)
+    fail      {"kind", "after": deltas, "status", "retry_after", "retry_date": the same as a date,
+    "location", "times": only so many requests}, kind one of status (default) · cut (inside an HTTP
+    chunk) · eof (a clean end too early) · reset · idle · garbage · error (an error object inside the 200)
 
 GET /_stats: requests, open, max_open, connections, closed_by_client. GET /_last: path, headers, body of
 the last request. GET /v1/models, /v1/models/NAME, /api/tags; POST /api/show. Requests in absolute form
@@ -31,6 +31,7 @@ import re
 import sys
 import time
 from collections import Counter
+from email.utils import formatdate
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -427,6 +428,8 @@ class Connection:
         headers = ""
         if "retry_after" in fail:
             headers += f"Retry-After: {fail['retry_after']}\r\n"
+        if "retry_date" in fail:
+            headers += f"Retry-After: {formatdate(time.time() + fail['retry_date'], usegmt=True)}\r\n"
         if "location" in fail:
             headers += f"Location: {fail['location']}\r\n"
         error = {"message": fail.get("message", "as you wished"), "code": fail.get("code")}

@@ -42,7 +42,7 @@ POINTS = {
     "before it acknowledges": Point("ZREM", reply=False, where=_acknowledges),
     "before the next turn's message": Point("LPUSH", reply=False, where=_is_message),
 }
-QUICK = "before the next turn's message"
+QUICK = "in the middle of an append"
 LOOK = {"type": "function", "function": {"name": "look", "parameters": {"type": "object"}}}
 
 

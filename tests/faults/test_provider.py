@@ -33,13 +33,16 @@ class Fault(NamedTuple):
     error: str
     begun: bool = False  # after five words
     job: Mapping[str, Any] = MappingProxyType({})
-    pause: float = 0.0  # seconds that the next request waits at least
+    pause: float = 0.0  # seconds that the next request waits at least; dates have no fractions of one
 
 
 PASSING = {
     "500 then fine": Fault({"status": 500}, "ServerError"),
     "503 then fine": Fault({"status": 503}, "ServerError"),
     "429 with Retry-After": Fault({"status": 429, "retry_after": 1}, "RateLimitError", pause=1.0),
+    "429 with a date": Fault(
+        {"status": 429, "retry_date": 2}, "RateLimitError", pause=0.9
+    ),  # of whole seconds
     "429 without": Fault({"status": 429}, "RateLimitError"),
     "cut in a chunk": Fault({"kind": "cut", "after": 5}, "StreamInterruptedError", begun=True),
     "reset": Fault({"kind": "reset", "after": 5}, "StreamInterruptedError", begun=True),

@@ -42,7 +42,7 @@ def test_a_restart_with_its_file(own_redis: OwnRedis, make_stand: MakeStand) -> 
     stand.streaming(jobs)
     assert redis.running is not None
     redis.running.kill()
-    time.sleep(1)
+    time.sleep(1)  # nobody answers for a while
     own_redis(*durable, port=redis.port)
     stand.settle(jobs)
 
