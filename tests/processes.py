@@ -79,6 +79,11 @@ class Running:
         with self._news:
             assert self._news.wait_for(lambda: self._closed, seconds), f"{self.name}: its output stays open"
 
+    def forget(self) -> None:
+        """Keep what it has written so far only in the file `log`."""
+        with self._news:
+            self.lines.clear()
+
     def tail(self, count: int = 40) -> str:
         """Its last lines."""
         return "\n".join(self.lines[-count:])

@@ -174,10 +174,7 @@ class Proxy:
         self._server.close()
         for link in list(self.links):
             link.cut()
-        me = asyncio.current_task()
-        others = [task for task in asyncio.all_tasks() if task is not me]
-        for task in others:
-            task.cancel()
+        others = asyncio.all_tasks() - {asyncio.current_task()}
         await asyncio.gather(*others, return_exceptions=True)
 
 
