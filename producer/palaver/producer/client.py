@@ -137,7 +137,7 @@ class Client:
         """The dead letters: jobs that failed or expired, the latest first; at most `limit`.
 
         They are kept as long as ended jobs (`PALAVER_RETENTION`), the last 10,000. None shows what was asked
-        or answered.
+        or answered: of its error there is the class and its numbers, of the message nothing.
         """
         return self.ledger.dead(limit)
 

@@ -44,6 +44,19 @@ class ErrorInfo(Document):
             details=_details(error),
         )
 
+    def without_words(self) -> Self:
+        """What a list or a log may show of it, where nothing that was asked or answered may show.
+
+        A provider's message may quote the request, and so may `param` and `details`: the class's own sentence
+        and the numbers are left.
+        """
+        kind = error_class(self.type) or PalaverError
+        numbers = {
+            name: self.details[name] for name in _NUMBERS if isinstance(self.details.get(name), int | float)
+        }
+        told = {"message": kind.sentence(), "param": None, "details": numbers}
+        return self.model_copy(update=told)
+
     def exception(self) -> PalaverError:
         """The error itself: of its own class, or a `PalaverError` that keeps everything of an unknown one."""
         cls = error_class(self.type) or PalaverError
@@ -58,6 +71,7 @@ class ErrorInfo(Document):
         return error
 
 
+_NUMBERS = ("status_code", "retry_after")
 _COMMON = {"type", "code", "retryable", "http_status", "job_id", "provider", "param"}
 
 

@@ -94,13 +94,18 @@ class PalaverError(Exception):
         retry_after: float | None = None,
         retryable: bool | None = None,
     ) -> None:
-        super().__init__(message or (type(self).__doc__ or type(self).__name__).partition("\n")[0])
+        super().__init__(message or self.sentence())
         self.job_id, self.provider, self.param = job_id, provider, param
         self.status_code, self.retry_after = status_code, retry_after
         if retryable is not None:
             self.retryable = retryable
         if status_code is not None and 400 <= status_code < 600:
             self.http_status = status_code
+
+    @classmethod
+    def sentence(cls) -> str:
+        """What every error of this class means: the first line of its docstring."""
+        return (cls.__doc__ or cls.__name__).partition("\n")[0]
 
     @property
     def message(self) -> str:

@@ -48,7 +48,7 @@ def test_a_failed_job_becomes_a_dead_letter_that_says_why(world: World) -> None:
     assert (letter.job_id, letter.session_id, letter.status) == (job.job_id, "s1", Status.FAILED)
     assert (letter.model, letter.attempts, letter.failures, letter.deaths) == ("a/m,b/m", 1, 3, 0)
     assert letter.error is not None
-    assert (letter.reason, letter.error.message) == ("rate_limit", "slow down")
+    assert (letter.reason, letter.error.message) == ("rate_limit", "The provider's rate limit is reached.")
     assert letter.created <= letter.ended == world.ledger.job(job.job_id).ended
     assert 0 <= letter.age < 60
     assert "secret" not in repr(letter)

@@ -29,14 +29,16 @@ WorkOn = Callable[[JobHandle], StandIn]
 
 @pytest.fixture
 def die(client: Client, work_on: WorkOn) -> Callable[..., JobHandle]:
-    """Submit a job that fails after the half of its answer."""
+    """Submit a job that fails after the half of its answer; the provider's error quotes what was asked."""
 
     def die(session_id: str = "s1", **fields: Any) -> JobHandle:
         handle: JobHandle = client.submit("the question", session_id=session_id, **fields)
         worker = work_on(handle)
         worker.start()
         worker.say("half an answer")
-        worker.fail(ServerError("the model\nis broken", provider="p", status_code=500))
+        worker.fail(
+            ServerError("cannot answer: the question", provider="p", param="a question", status_code=529)
+        )
         return handle
 
     return die
@@ -173,11 +175,19 @@ def test_listing_shows_why_and_no_content(die: Die, run: Run) -> None:
     assert (code, err) == (0, "")
     assert headings.split()[:5] == ["JOB", "SESSION", "STATUS", "MODEL", "REASON"]
     assert row.split()[:8] == [old.job_id, "s1", "failed", "scripted/echo", "server_error", "1", "0", "0"]
-    assert row.endswith("the model is broken")
+    assert row.endswith("HTTP 529: The provider failed.")
     code, [line], err = run("dead", "list", "--json")
     letter = json.loads(line)
     assert (letter["job_id"], letter["session_id"], letter["attempts"]) == (old.job_id, "s1", 1)
-    assert letter["error"]["message"] == "the model\nis broken"
+    assert letter["error"] == {
+        "type": "ServerError",
+        "code": "server_error",
+        "message": "The provider failed.",
+        "retryable": True,
+        "http_status": 529,
+        "provider": "p",
+        "details": {"status_code": 529},
+    }
     die("s2")
     code, lines, err = run("dead", "list", "--limit", "1", "--json")
     assert (code, len(lines)) == (0, 1)

@@ -92,6 +92,16 @@ def test_every_class_has_a_default_message_of_one_sentence(cls: Any) -> None:
     assert "`" not in message
 
 
+@pytest.mark.parametrize("cls", CLASSES)
+def test_what_a_list_shows_of_an_error_is_of_its_class_alone(cls: Any) -> None:
+    error = cls("hunter2", **SPECIAL.get(cls.__name__, {}), param="hunter2", status_code=418, retry_after=1.5)
+    error.unknown_details = {"quoted": "hunter2"}
+    shown = ErrorInfo.of(error).without_words()
+    assert (shown.type, shown.code, shown.message) == (cls.__name__, cls.code, cls().message)
+    assert shown.details == {"status_code": 418, "retry_after": 1.5}
+    assert "hunter2" not in shown.model_dump_json()
+
+
 @given(infos)
 def test_an_error_document_of_an_unknown_class_keeps_everything(info: Any) -> None:
     assert ErrorInfo.model_validate_json(info.to_json()) == info

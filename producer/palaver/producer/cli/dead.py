@@ -1,4 +1,6 @@
-"""`palaver dead list|retry|drop`: jobs that failed or expired. Shows no word of prompts and answers."""
+"""`palaver dead list|retry|drop`: jobs that failed or expired. Shows no word of prompts and answers; what a
+provider said of a job, which may quote them, `palaver job show` has.
+"""
 
 from dataclasses import asdict
 from typing import Any
@@ -7,7 +9,7 @@ from palaver.producer import Client
 from palaver.producer.cli import jobs
 from palaver.producer.cli.failures import report
 from palaver.producer.cli.terminal import columns, note, one_line, seconds, write, write_json
-from palaver.shared.errors import JobNotFoundError, ValidationError
+from palaver.shared.errors import ErrorInfo, JobNotFoundError, ValidationError
 from palaver.shared.ids import check_job_id
 from palaver.shared.ledger import DeadLetter
 
@@ -84,15 +86,11 @@ def _print_dropped(job_id: str, *, as_json: bool) -> None:
 
 
 def _document(letter: DeadLetter) -> dict[str, Any]:
-    error = letter.error
-    told = error.model_dump(mode="json", exclude_none=True, exclude={"details"}) if error else None
-    fields = asdict(letter)
-    del fields["error_json"]
-    return {**fields, "reason": letter.reason, "error": told}
+    told = letter.error.model_dump(mode="json", exclude_none=True) if letter.error else None
+    return {**asdict(letter), "reason": letter.reason, "error": told}
 
 
 def _row(letter: DeadLetter) -> tuple[str, ...]:
-    error = letter.error
     return (
         letter.job_id,
         one_line(letter.session_id),
@@ -101,5 +99,10 @@ def _row(letter: DeadLetter) -> tuple[str, ...]:
         letter.reason,
         *(str(count) for count in (letter.attempts, letter.failures, letter.deaths)),
         seconds(letter.age),
-        one_line(error.message, 100) if error else "",
+        _error(letter.error) if letter.error else "",
     )
+
+
+def _error(error: ErrorInfo) -> str:
+    status = error.details.get("status_code")
+    return f"HTTP {status}: {error.message}" if status else error.message

@@ -74,18 +74,12 @@ class DeadLetter:
     created: float
     ended: float
     age: float  # seconds since it ended, by Redis's clock
-    error_json: bytes | None = field(repr=False)
-
-    @property
-    def error(self) -> ErrorInfo | None:
-        """The last error."""
-        return None if self.error_json is None else ErrorInfo.model_validate_json(self.error_json)
+    error: ErrorInfo | None  # the last one, `without_words`
 
     @property
     def reason(self) -> str:
         """The code of the error."""
-        error = self.error
-        return str(self.status) if error is None else error.code
+        return str(self.status) if self.error is None else self.error.code
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -212,7 +206,7 @@ def decode_dead_letter(
         created=past.created / 1000,
         ended=past.ended / 1000,
         age=max(0.0, now - past.ended / 1000),
-        error_json=fields["error"],
+        error=ErrorInfo.model_validate_json(fields["error"]).without_words() if fields["error"] else None,
     )
 
 
