@@ -28,7 +28,8 @@ from palaver.shared.ledger.replies import Looked, SweepTurn, Swept
 from palaver.shared.names import QUEUES
 from tests.faults import ledger_calls as calls
 from tests.faults.ledger_calls import KEYS, LEASE, RETENTION, Call, Place
-from tests.faults.ledger_model import UNKNOWN, Job, Model
+from tests.faults.ledger_model import UNKNOWN, Model
+from tests.faults.ledger_model_state import Job
 from tests.faults.ledger_servers import EPOCH, Lost, Server, run
 from tests.faults.ledger_watch import Watch
 
@@ -359,13 +360,6 @@ class LedgerMachine(RuleBasedStateMachine):
     def repeat(self, pick: int, fate: str) -> None:
         """A call that was made before comes again, as it was."""
         call = self.calls[-1 - pick % len(self.calls)]
-        session, job_id = self.model.session(call.place.session_id), call.place.job_id
-        if (
-            call.name == "submit"
-            and job_id not in self.model.jobs
-            and job_id in (session.active, *session.line)
-        ):
-            return  # an id comes back that was lost alone, which no failover does: its place went with it
         self.do(call, fate if call.name != "look" else "")
 
     @rule(milliseconds=st.sampled_from(PAUSES))

@@ -5,7 +5,6 @@ What only the log knows is UNKNOWN in replies: the seq of an event, and how many
 Times are in milliseconds.
 """
 
-from dataclasses import dataclass, field
 from typing import Any, Final
 
 from palaver.shared.errors import (
@@ -35,6 +34,7 @@ from palaver.shared.ledger import (
 from palaver.shared.ledger.operations import session_of
 from palaver.shared.ledger.replies import Looked, SweepTurn
 from palaver.shared.names import queue_for
+from tests.faults.ledger_model_state import Job, Session
 
 UNKNOWN: Final = -1
 RESUME: Final = "palaver.resume"
@@ -42,61 +42,6 @@ POISONED_AFTER: Final = 3
 SLOW: Final = 3_000
 """A look so long after its sweep began judges no lease."""
 JUMPS: Final = (OnBusy.INTERRUPT, OnBusy.ROLLBACK)
-
-
-@dataclass
-class Session:
-    """A session's turn, line, history, and log without the news about the line."""
-
-    session_id: str
-    active: str | None = None
-    line: list[str] = field(default_factory=list)
-    line_vanishes: int = 0  # when the line may be gone, with all the jobs that were ever in it
-    messages: list[dict[str, Any]] = field(default_factory=list)
-    log: list[dict[str, Any]] = field(default_factory=list)
-    keys: dict[str, str] = field(default_factory=dict)
-
-
-@dataclass
-class Job:
-    """What the ledger knows of a job."""
-
-    job_id: str
-    session: Session
-    document: ChatJob | None  # None: it was refused
-    deadline: int = 0
-    vanishes: int = 0  # when its keys may be gone
-    queue: str = ""
-    status: Status = Status.QUEUED
-    attempt: int = 0
-    token: str | None = None  # of the claim that holds it
-    worker: str = ""
-    lease: int = 0
-    taken: int = 0  # events of this attempt
-    cancel: str = ""
-    text: str = ""
-    reasoning: str = ""
-    rounds: list[bytes] = field(default_factory=list)
-    failures: int = 0
-    deaths: int = 0  # of workers, since one last stored a round or wrote more than its first event
-    looks: int = 0  # in vain, since its message was sent
-    answered: bool = False  # it ended with a response
-    parked: int | None = None  # not in the line before that
-    resume: int | None = None  # given back by a worker, until then
-    repaired: Dispatch | None = None  # whom its submit gave the turn
-    next: Dispatch | None = None  # whom its end gave the turn
-
-    @property
-    def mode(self) -> OnBusy:
-        return self.document.on_busy if self.document else OnBusy.ENQUEUE
-
-    @property
-    def user(self) -> list[dict[str, Any]]:
-        """What it adds to the history before its answer: of a conversation, the last message."""
-        if self.document is None:
-            return []
-        messages = [{"role": "user", "content": message.content} for message in self.document.messages]
-        return messages if self.document.history == "session" else messages[-1:]
 
 
 class Model:
@@ -141,6 +86,7 @@ class Model:
         job = Job(document.job_id, session, document, deadline, deadline + self.retention)
         job.queue = queue_for(document.priority).value
         self.jobs[job.job_id] = job
+        self._leave(session, job.job_id)
         if document.idempotency_key:
             session.keys[document.idempotency_key] = job.job_id
         if run_at > self.now:
@@ -187,6 +133,13 @@ class Model:
 
     def _dispatch(self, job: Job) -> Dispatch:
         return Dispatch(job.session.session_id, job.job_id, job.queue)
+
+    def _leave(self, session: Session, job_id: str) -> None:
+        """A job that was lost has no place any more, whatever comes under its id."""
+        if session.active == job_id:
+            session.active = None
+        if job_id in session.line:
+            session.line.remove(job_id)
 
     def _enter(self, job: Job) -> Dispatch | None:
         """The job enters the line; who has the turn by this."""
@@ -436,7 +389,7 @@ class Model:
         """`worker` says whether the one of an expired lease is dead or alive, `empty` names queues."""
         job = self.jobs.get(job_id)
         if job is None or job.status.ended:
-            return self._over(job, self._unsent_turn(self.session(session_id)))
+            return self._over(job, self._unsent_turn(self.session(session_id), job_id))
         if self._held(job):
             if job.deadline <= self.now:
                 self._ask(job, "expire")
@@ -480,8 +433,9 @@ class Model:
         self._free(job, 0)
         return _looked("ok", self._dispatch(job))
 
-    def _unsent_turn(self, session: Session) -> Dispatch | None:
-        """Whoever gave the turn may have died before it sent the message."""
+    def _unsent_turn(self, session: Session, over: str) -> Dispatch | None:
+        """Whoever gave the turn may have died before it sent the message. What is over has no place."""
+        self._leave(session, over)
         repaired = self._repair(session)
         if repaired or session.active is None:
             return repaired

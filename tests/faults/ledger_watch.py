@@ -10,7 +10,8 @@ from palaver.shared.ledger import operations
 from palaver.shared.ledger.keys import due_member
 from palaver.shared.ledger.operations.dead import DEAD
 from tests.faults.ledger_calls import KEYS
-from tests.faults.ledger_model import Job, Model, Session
+from tests.faults.ledger_model import Model
+from tests.faults.ledger_model_state import Job, Session
 from tests.faults.ledger_servers import Server, State
 
 _TOLD = 20  # so many jobs of a line are told their place

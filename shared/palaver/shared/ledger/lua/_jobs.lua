@@ -7,12 +7,13 @@ local function job_key(jid)
   return base .. ':job:' .. jid
 end
 
+-- Whether it is new to the list.
 local function list(jid, score)
   if redis.call('EXISTS', jobs) == 0 then
     local seq = redis.call('HGET', base .. ':session', 'seq')
     if seq and seq ~= '0' then redis.call('HSET', base .. ':session', 'forgotten', seq) end
   end
-  redis.call('ZADD', jobs, score, jid)
+  return redis.call('ZADD', jobs, score, jid) == 1
 end
 
 -- Of a job that vanished before its end nothing can be told.

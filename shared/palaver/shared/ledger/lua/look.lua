@@ -81,6 +81,7 @@ end
 
 if not status then
   unlist(jid)
+  if redis.call('LREM', waiting, 0, jid) > 0 then tell_line(0) end
   return reply('gone', 0, unsent_turn())
 end
 if status ~= 'queued' and status ~= 'running' then

@@ -72,7 +72,11 @@ if ARGV[9] ~= '' then
   redis.call('SET', key, jid)
 end
 if ARGV[10] ~= 'enqueue' then redis.call('HSET', job, 'mode', ARGV[10]) end
-list(jid, '+inf')
+if not list(jid, '+inf') then
+  -- It was here before and a failover has lost it: the place that it had is not this one's.
+  if about[2] == jid then redis.call('HDEL', session, 'active') end
+  redis.call('LREM', waiting, 0, jid)
+end
 
 -- After a failover the session's counter may be behind its log, and the cursor must not be.
 local cursor = tonumber(about[3] or 0)

@@ -1,0 +1,62 @@
+"""What the model of the ledger remembers of sessions and jobs. Times are in milliseconds."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from palaver.shared.jobs import ChatJob, OnBusy, Status
+from palaver.shared.ledger import Dispatch
+
+
+@dataclass
+class Session:
+    """A session's turn, line, history, and log without the news about the line."""
+
+    session_id: str
+    active: str | None = None
+    line: list[str] = field(default_factory=list)
+    line_vanishes: int = 0  # when the line may be gone, with all the jobs that were ever in it
+    messages: list[dict[str, Any]] = field(default_factory=list)
+    log: list[dict[str, Any]] = field(default_factory=list)
+    keys: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass
+class Job:
+    """What the ledger knows of a job."""
+
+    job_id: str
+    session: Session
+    document: ChatJob | None  # None: it was refused
+    deadline: int = 0
+    vanishes: int = 0  # when its keys may be gone
+    queue: str = ""
+    status: Status = Status.QUEUED
+    attempt: int = 0
+    token: str | None = None  # of the claim that holds it
+    worker: str = ""
+    lease: int = 0
+    taken: int = 0  # events of this attempt
+    cancel: str = ""
+    text: str = ""
+    reasoning: str = ""
+    rounds: list[bytes] = field(default_factory=list)
+    failures: int = 0
+    deaths: int = 0  # of workers, since one last stored a round or wrote more than its first event
+    looks: int = 0  # in vain, since its message was sent
+    answered: bool = False  # it ended with a response
+    parked: int | None = None  # not in the line before that
+    resume: int | None = None  # given back by a worker, until then
+    repaired: Dispatch | None = None  # whom its submit gave the turn
+    next: Dispatch | None = None  # whom its end gave the turn
+
+    @property
+    def mode(self) -> OnBusy:
+        return self.document.on_busy if self.document else OnBusy.ENQUEUE
+
+    @property
+    def user(self) -> list[dict[str, Any]]:
+        """What it adds to the history before its answer: of a conversation, the last message."""
+        if self.document is None:
+            return []
+        messages = [{"role": "user", "content": message.content} for message in self.document.messages]
+        return messages if self.document.history == "session" else messages[-1:]
