@@ -21,6 +21,10 @@ import redis
 
 from tests.processes import Processes, Running
 
+IN_TIME = 15.0
+"""Seconds in which whatever gives up after 3 is done, on a machine however busy; without a bound of ours it
+would wait far longer."""
+
 FLAVOURS = ("redis-7", "redis-6.2", "fakeredis")
 
 

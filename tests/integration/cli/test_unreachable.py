@@ -1,14 +1,13 @@
-"""Without its services every command says in one line which address does not answer, within 3 seconds."""
+"""Without its services every command gives up soon, and says in one line which address does not answer."""
 
 import json
 import socket
-import time
 from collections.abc import Iterator
 
 import pytest
 
 from tests.integration.cli.shell import Dev, Shell
-from tests.servers import RedisServer
+from tests.servers import IN_TIME, RedisServer
 
 COMMANDS = [
     ["chat", "hi"],
@@ -35,15 +34,11 @@ def silent_port() -> Iterator[int]:
 
 
 def check(shell: Shell, words: list[str], address: str) -> None:
-    begun = time.monotonic()
-    done = shell.run(*words)
-    took = time.monotonic() - begun
+    done = shell.run(*words, timeout=IN_TIME)
     assert done.returncode == 3, done
     assert address in done.stderr
     assert "hunter2" not in done.stderr
     assert done.stderr.count("\n") == 1
-    # 3 seconds, and the start of an interpreter on a busy machine
-    assert took < 3 + 3, f"{words} took {took:.1f} s"
 
 
 @pytest.mark.parametrize("words", COMMANDS, ids=" ".join)

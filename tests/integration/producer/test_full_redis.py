@@ -19,7 +19,7 @@ from tests.servers import RedisServer
 @pytest.fixture
 def full(own_redis: Callable[..., RedisServer]) -> RedisServer:
     """Less memory than an empty server needs."""
-    return own_redis("--maxmemory", "1000000", "--maxmemory-policy", "noeviction")
+    return own_redis("--maxmemory", "1", "--maxmemory-policy", "noeviction")
 
 
 @pytest.fixture
