@@ -18,6 +18,8 @@ from palaver.workers.providers import Provider
 from palaver.workers.runner import Outcome
 from palaver.workers.service import WorkerService
 from tests.integration.workers.doubles import PREFIX
+from tests.model_server import ModelServer, start_model_server
+from tests.processes import Processes
 
 P = TypeVar("P", bound=Provider)
 
@@ -96,6 +98,12 @@ def text_of(events: list[dict[str, Any]]) -> str:
 
 
 MakeEngine = Callable[..., Awaitable[Engine]]
+
+
+@pytest.fixture
+def server(processes: Processes) -> ModelServer:
+    """A provider over HTTP, of the test's own: it counts what it was asked."""
+    return start_model_server(processes)
 
 
 @pytest.fixture

@@ -8,18 +8,12 @@ import pytest
 
 from palaver.shared.jobs import ChatJob, Status
 from tests.integration.workers.conftest import Engine, MakeEngine, text_of
-from tests.model_server import ModelServer, start_model_server
-from tests.processes import Processes
+from tests.model_server import ModelServer
 from tests.servers import eventually
 
 pytestmark = pytest.mark.redis
 
 PIECES = ["Grüße ", "日", "本", "👩", "\u200d", "🚀", "e", "\u0301", " \n\t", '"quoted\\"', "\u2028", "</s>"]
-
-
-@pytest.fixture
-def server(processes: Processes) -> ModelServer:
-    return start_model_server(processes)
 
 
 @pytest.fixture

@@ -15,8 +15,7 @@ from palaver.shared.names import Queue
 from tests.integration.workers.conftest import Engine, MakeEngine, text_of
 from tests.integration.workers.doubles import PREFIX
 from tests.integration.workers.test_engine import KeptPost, end_of, kinds
-from tests.model_server import ModelServer, start_model_server
-from tests.processes import Processes
+from tests.model_server import ModelServer
 from tests.servers import eventually
 
 pytestmark = pytest.mark.redis
@@ -28,11 +27,6 @@ LONG = {"fail": {"status": 429, "retry_after": 60}}
 SCRIPTS = {"limited": LIMITED, "cut": CUT, "long": LONG}
 SCRIPTED = {"kind": "scripted", "options": {"rate": 0, "scripts": SCRIPTS}}
 PAUSE = 0.5
-
-
-@pytest.fixture
-def server(processes: Processes) -> ModelServer:
-    return start_model_server(processes)
 
 
 @pytest.fixture

@@ -6,8 +6,7 @@ import pytest
 
 from tests.integration.workers.conftest import Engine, MakeEngine, text_of
 from tests.integration.workers.test_engine import end_of, kinds
-from tests.model_server import ModelServer, start_model_server
-from tests.processes import Processes
+from tests.model_server import ModelServer
 
 pytestmark = pytest.mark.redis
 
@@ -62,11 +61,6 @@ ANTHROPIC: list[dict[str, Any]] = [
     },
 ]
 SENT = {"openai": OPENAI, "ollama": OLLAMA, "claude": ANTHROPIC}
-
-
-@pytest.fixture
-def server(processes: Processes) -> ModelServer:
-    return start_model_server(processes)
 
 
 @pytest.fixture
