@@ -26,6 +26,7 @@ class Background:
     def __init__(self) -> None:
         self.pid = os.getpid()
         self.loop = asyncio.new_event_loop()
+        self._exiting = False
         self._closers: list[Callable[[], Coroutine[Any, Any, None]]] = []
         self._thread = threading.Thread(target=self._main, name="palaver-reader", daemon=True)
         self._thread.start()
@@ -33,11 +34,20 @@ class Background:
     def run(self, coroutine: Coroutine[Any, Any, T], timeout: float | None = None) -> T:
         """Run it on the loop and wait for it; what interrupts the waiting cancels it.
 
-        Raises: `TimeoutError` after `timeout` seconds, `KeyboardInterrupt`, and what the coroutine raises.
+        Raises: `TimeoutError` after `timeout` seconds, `KeyboardInterrupt`, and what the coroutine raises. In
+        a daemon thread it does not return any more once the process exits.
         """
-        future: Future[T] = asyncio.run_coroutine_threadsafe(coroutine, self.loop)
+        try:
+            future: Future[T] = asyncio.run_coroutine_threadsafe(coroutine, self.loop)
+        except RuntimeError:  # the loop is closed
+            coroutine.close()
+            self._stay()
+            raise
         try:
             return future.result(timeout)
+        except CancelledError:
+            self._stay()
+            raise
         except BaseException:
             future.cancel()
             raise
@@ -53,14 +63,30 @@ class Background:
         """Have something awaited before the loop ends."""
         self._closers.append(closer)
 
-    def close(self) -> None:
+    def close(self, *, exiting: bool = False) -> None:
         """End everything that runs on the loop, then the loop and its thread."""
+        self._exiting = exiting
         if self.pid != os.getpid() or self.loop.is_closed():
             return
         with contextlib.suppress(TimeoutError, CancelledError):
             self.run(self._wind_down(), CLOSING_SECONDS)
         self.loop.call_soon_threadsafe(self.loop.stop)
         self._thread.join(CLOSING_SECONDS)
+
+    @property
+    def usable(self) -> bool:
+        """Whether this thread may still call `run`; one that is not to come back from it may."""
+        return self._keeps_this_thread or not self.loop.is_closed()
+
+    @property
+    def _keeps_this_thread(self) -> bool:
+        return self._exiting and threading.current_thread().daemon
+
+    def _stay(self) -> None:
+        # The interpreter stops daemon threads in a moment. An end of its loop would be taken for the job's,
+        # an error would be a traceback of a program that is fine.
+        if self._keeps_this_thread:
+            threading.Event().wait()
 
     def _main(self) -> None:
         asyncio.set_event_loop(self.loop)
@@ -90,7 +116,7 @@ def background() -> Background:
     """The process's loop; started by the first call."""
     global _current
     with _lock:
-        if _current is None or _current.loop.is_closed():
+        if _current is None or not _current.usable:
             _current = Background()
         return _current
 
@@ -105,7 +131,7 @@ def _after_fork() -> None:
 
 def _at_exit() -> None:
     if _current is not None:
-        _current.close()
+        _current.close(exiting=True)
 
 
 if hasattr(os, "register_at_fork"):

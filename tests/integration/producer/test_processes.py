@@ -106,6 +106,39 @@ def test_ctrl_c_ends_a_loop_and_the_job_goes_on(client: Client, run: Run, work_o
     assert running.lines == ["a", "interrupted running"]
 
 
+def test_daemon_threads_that_read_end_with_their_program_and_say_nothing(client: Client, run: Run) -> None:
+    running = run(
+        client.submit("x"),
+        """
+        import threading
+
+        def follow():
+            for event in handle.events():
+                begun.release()
+            print("the loop has ended")
+
+        def wait():
+            begun.release()
+            handle.result()
+            print("the job has ended")
+
+        def ask():
+            begun.release()
+            while True:
+                next(handle.events())
+
+        begun = threading.Semaphore(0)
+        for read in (follow, wait, ask, ask):
+            threading.Thread(target=read, daemon=True).start()
+        for _ in range(4):
+            begun.acquire()
+        """,
+    )
+    assert running.wait(20) == 0
+    running.drained()
+    assert running.output == ""
+
+
 def test_after_a_fork_parent_and_child_both_read_on_and_submit(
     client: Client, run: Run, work_on: WorkOn
 ) -> None:
