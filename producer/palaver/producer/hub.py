@@ -21,7 +21,7 @@ class Hub:
 
     def __init__(self, settings: Settings) -> None:
         self.ledger = AsyncLedger(settings)
-        self.subscriptions = Subscriptions(self.ledger)
+        self.subscriptions = Subscriptions(settings)
         self.users = 0
 
     @staticmethod

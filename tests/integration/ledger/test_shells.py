@@ -190,7 +190,7 @@ async def test_announcements_expire_and_are_withdrawn(world: World, ledger: Asyn
 
 async def test_an_inbox_confirms_first_and_then_has_everything(world: World, ledger: AsyncLedger) -> None:
     async with (
-        Subscriptions(ledger) as subscriptions,
+        Subscriptions(ledger.settings) as subscriptions,
         subscriptions.listen(world.keys.channel("s1")) as one,
         subscriptions.listen(world.keys.channel("s1")) as two,
     ):
@@ -208,7 +208,7 @@ async def test_an_inbox_confirms_first_and_then_has_everything(world: World, led
 async def test_a_slow_inbox_overruns_and_says_so(world: World, ledger: AsyncLedger) -> None:
     channel = world.keys.channel("s1")
     async with (
-        Subscriptions(ledger, limit=10) as subscriptions,
+        Subscriptions(ledger.settings, limit=10) as subscriptions,
         subscriptions.listen(channel) as slow,
         subscriptions.listen(channel) as quick,
     ):
@@ -225,7 +225,7 @@ async def test_a_slow_inbox_overruns_and_says_so(world: World, ledger: AsyncLedg
 
 async def test_a_channel_that_was_left_can_be_joined_again(world: World, ledger: AsyncLedger) -> None:
     channel = world.keys.channel("s1")
-    async with Subscriptions(ledger) as subscriptions:
+    async with Subscriptions(ledger.settings) as subscriptions:
         for _ in range(5):
             async with subscriptions.listen(channel) as inbox:
                 assert await inbox.receive(10) == [Signal.SUBSCRIBED]
@@ -236,7 +236,7 @@ async def test_a_channel_that_was_left_can_be_joined_again(world: World, ledger:
 async def test_a_cut_subscription_comes_back_and_says_both(redis_server: RedisServer) -> None:
     world, ledger = World(redis_server), AsyncLedger(Settings(redis_url=redis_server.url))
     async with (
-        Subscriptions(ledger) as subscriptions,
+        Subscriptions(ledger.settings) as subscriptions,
         subscriptions.listen(world.keys.channel("s1")) as inbox,
         subscriptions.listen(world.keys.control) as control,
     ):

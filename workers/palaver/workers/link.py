@@ -25,8 +25,8 @@ import hiredis
 
 from palaver.shared.errors import LedgerUnavailableError, PalaverError
 from palaver.shared.ledger import Operation, load, reply_error, script_names
+from palaver.shared.redis_address import Address
 from palaver.shared.settings import DEFAULT_CONNECT_SECONDS, redacted_url
-from palaver.workers.address import Address
 
 __all__ = ["Link", "Replies", "Sender"]
 
@@ -126,7 +126,7 @@ class Link:
         connect_seconds: float = DEFAULT_CONNECT_SECONDS,
         stall_seconds: float = STALL_SECONDS,
     ):
-        self._address = Address.parse(url)
+        self._address = Address.parse(url, name="palaver-worker")
         self._shown_url = redacted_url(url)
         self._connect_seconds = connect_seconds
         self._stall_seconds = stall_seconds
@@ -291,7 +291,7 @@ class Link:
     async def _connect(self) -> None:
         """Open a connection, greet, load the scripts, and write again what has no reply yet."""
         async with asyncio.timeout(self._connect_seconds):
-            wire = await self._open()
+            wire = await self._address.connect(lambda: _Wire(self._answered))
             try:
                 await self._greet(wire)
             except BaseException:
@@ -303,21 +303,6 @@ class Link:
         for frame in waiting:
             if not frame.dropped:
                 wire.write(frame)
-
-    async def _open(self) -> _Wire:
-        loop, address = asyncio.get_running_loop(), self._address
-
-        def make() -> _Wire:
-            return _Wire(self._answered)
-
-        if address.path is not None:
-            _, wire = await loop.create_unix_connection(make, address.path)
-        else:
-            name = address.host if address.tls else None
-            _, wire = await loop.create_connection(
-                make, address.host, address.port, ssl=address.tls, server_hostname=name
-            )
-        return wire
 
     async def _greet(self, wire: _Wire) -> None:
         greeted: asyncio.Future[Replies] = asyncio.get_running_loop().create_future()

@@ -95,7 +95,7 @@ class WorkerService:
             lease_seconds=settings.lease_seconds,
             renew_seconds=settings.renew_seconds,
         )
-        self._subscriptions = Subscriptions(self.ledger)
+        self._subscriptions = Subscriptions(settings)
         self._providers = Providers(self.catalog, HttpClient())
         self._code = UserCode(settings.tool_threads)
         self._registry = Registry.load(settings.tools)

@@ -8,7 +8,6 @@ from collections.abc import Collection, Iterable, Sequence
 from typing import Any, Self
 
 import redis.asyncio
-from redis.asyncio.connection import AbstractConnection
 
 from palaver.shared import redis_commands
 from palaver.shared.errors import ErrorInfo, JobNotFoundError, PalaverError
@@ -34,7 +33,6 @@ class AsyncLedger:
         self.settings = settings
         self.keys = Keys(settings.namespace)
         self.retention = Retention.of(settings)
-        self._own = client is None
         self._client = connections.async_client(settings) if client is None else client
 
     async def __aenter__(self) -> Self:
@@ -46,12 +44,6 @@ class AsyncLedger:
     async def aclose(self) -> None:
         """Close the connections. The ledger may be used again; it then opens new ones."""
         await self._client.aclose()
-
-    def listening_connection(self) -> AbstractConnection:
-        """A connection of its own, not yet open, on which to wait for messages without end."""
-        client = connections.listening_client(self.settings) if self._own else self._client
-        connection: AbstractConnection = client.connection_pool.make_connection()  # type: ignore[no-untyped-call]
-        return connection
 
     async def check(self) -> None:
         """Raises LedgerUnavailableError if Redis does not answer."""

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 import redis
 import redis.asyncio
 from redis.asyncio.retry import Retry as AsyncRetry
-from redis.backoff import ExponentialBackoff, NoBackoff
+from redis.backoff import ExponentialBackoff
 from redis.exceptions import RedisError
 from redis.retry import Retry
 
@@ -45,14 +45,6 @@ def async_client(settings: Settings) -> "redis.asyncio.Redis":
     pool = redis.asyncio.BlockingConnectionPool(
         connection_class=_async_kind(address), retry=retry, **_options(address, settings), **_bounds(settings)
     )
-    return redis.asyncio.Redis.from_pool(pool)
-
-
-def listening_client(settings: Settings) -> "redis.asyncio.Redis":
-    """For one connection that waits for messages without end, whose owner wants to know of every cut."""
-    address = RedisURL.parse(settings.redis_url)
-    options = {**_options(address, settings), "socket_timeout": None, "retry": AsyncRetry(NoBackoff(), 0)}
-    pool = redis.asyncio.ConnectionPool(connection_class=_async_kind(address), **options)
     return redis.asyncio.Redis.from_pool(pool)
 
 

@@ -1,26 +1,27 @@
 """Live messages of many channels over one connection of the process.
 
 What arrives here only wakes readers: after SUBSCRIBED, LOST or OVERRUN they read the log from their cursor.
+The connection is a raw one: what Redis sends is in the inboxes in the turn of the loop in which it was read.
 """
+
+from __future__ import annotations
 
 import asyncio
 import contextlib
 import math
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from enum import Enum
-from typing import Any, Final, Self
+from typing import Any, Final, Self, cast
 
-from redis.asyncio.connection import AbstractConnection
-from redis.exceptions import RedisError
+import hiredis
 
-from palaver.shared.ledger.async_ledger import AsyncLedger
+from palaver.shared.redis_address import Address
+from palaver.shared.settings import Settings
 
 # A connection that says nothing for so long is asked with a PING, and given up when that goes unanswered too.
 _IDLE_SECONDS: Final = 15.0
 _BACKOFF_SECONDS: Final = (0.05, 1.0)
 _CHANNELS_AT_ONCE: Final = 500
-# Messages handed out before other tasks of the loop get their turn.
-_BURST: Final = 200
 
 
 class Signal(Enum):
@@ -41,16 +42,21 @@ class Inbox:
         self.channel = channel
         self._limit = limit
         self._notices: list[Notice] = []
-        self._arrived = asyncio.Event()
+        self._waiter: asyncio.Future[None] | None = None
+        self._patient_until = 0.0  # by the loop's clock
+        self._timer: asyncio.TimerHandle | None = None
 
     async def receive(self, timeout: float | None = None) -> list[Notice]:  # noqa: ASYNC109 - silence is no error
         """What has arrived, as soon as there is something; empty after `timeout` seconds of silence."""
         if not self._notices:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(timeout):
-                    await self._arrived.wait()
+            loop = asyncio.get_running_loop()
+            self._waiter = loop.create_future()
+            self._be_patient_until(math.inf if timeout is None else loop.time() + timeout, loop)
+            try:
+                await self._waiter
+            finally:
+                self._waiter = None
         taken, self._notices = self._notices, []
-        self._arrived.clear()
         return taken
 
     def put(self, notice: Notice) -> None:
@@ -58,7 +64,70 @@ class Inbox:
         if len(self._notices) >= self._limit:
             self._notices = [Signal.OVERRUN]
         self._notices.append(notice)
-        self._arrived.set()
+        self._wake()
+
+    def close(self) -> None:
+        """Wait for nothing any more."""
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _be_patient_until(self, when: float, loop: asyncio.AbstractEventLoop) -> None:
+        # Messages come far more often than silence: the timer stays, and finds out later that it has time.
+        self._patient_until = when
+        if when < (math.inf if self._timer is None else self._timer.when()):
+            self.close()
+            self._timer = loop.call_at(when, self._silent, loop)
+
+    def _silent(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._timer = None
+        if loop.time() >= self._patient_until:
+            self._wake()
+        elif self._waiter is not None:
+            self._be_patient_until(self._patient_until, loop)
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+
+class _Ear(asyncio.Protocol):
+    """One connection that listens: each message goes to `take`; `closed` is set when it ends."""
+
+    def __init__(self, take: Callable[[Any], None]) -> None:
+        self._take = take
+        self._reader = hiredis.Reader()
+        self._transport: asyncio.Transport | None = None
+        self.closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.heard = 0  # reads so far
+        self.refused = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's is none by its class
+
+    def data_received(self, data: bytes) -> None:
+        self.heard += 1
+        try:
+            self._reader.feed(data)
+            while (message := self._reader.gets()) is not False:
+                if isinstance(message, hiredis.ReplyError):  # it does not let us in, or is not ready
+                    raise message
+                self._take(message)
+        except hiredis.HiredisError:
+            self.refused = True
+            self.close()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if not self.closed.done():
+            self.closed.set_result(None)
+
+    def send(self, *words: str | bytes) -> None:
+        """Write one command; its replies come as messages."""
+        if self._transport is not None:
+            self._transport.write(hiredis.pack_command(words))  # type: ignore[arg-type]
+
+    def close(self) -> None:
+        if self._transport is not None:
+            self._transport.abort()
 
 
 class Subscriptions:
@@ -68,15 +137,14 @@ class Subscriptions:
     by notices, and it comes back by itself.
     """
 
-    def __init__(self, ledger: AsyncLedger, *, limit: int = 10_000) -> None:
-        self._ledger = ledger
+    def __init__(self, settings: Settings, *, limit: int = 10_000) -> None:
+        self._address = Address.parse(settings.redis_url, name="palaver-reader")
+        self._connect_seconds = settings.connect_seconds
         self._limit = limit
         self._inboxes: dict[bytes, set[Inbox]] = {}
         self._confirmed: set[bytes] = set()
-        self._connection: AbstractConnection | None = None
-        self._writing = asyncio.Lock()
-        self._pump: asyncio.Task[None] | None = None
-        self._closing = False
+        self._ear: _Ear | None = None
+        self._run_task: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
         return self
@@ -86,111 +154,90 @@ class Subscriptions:
 
     async def aclose(self) -> None:
         """Close the connection. Inboxes get nothing any more."""
-        if self._pump is not None:
-            # Besides the cancel: a wait_for of Python 3.11 swallows one that comes together with a message.
-            self._closing = True
-            self._pump.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._pump
-            self._pump = None
+        task, self._run_task = self._run_task, None
+        if task is not None:
+            task.cancel()
+            await asyncio.wait([task])
 
     @contextlib.asynccontextmanager
     async def listen(self, channel: str) -> AsyncIterator[Inbox]:
         """An inbox for the channel. Its first notice is SUBSCRIBED, as soon as Redis has confirmed it."""
         name, inbox = channel.encode(), Inbox(channel, self._limit)
-        await self._add(name, inbox)
+        self._add(name, inbox)
         try:
             yield inbox
         finally:
-            await self._remove(name, inbox)
+            inbox.close()
+            self._remove(name, inbox)
 
-    async def _add(self, name: bytes, inbox: Inbox) -> None:
+    def _add(self, name: bytes, inbox: Inbox) -> None:
         first = name not in self._inboxes
         self._inboxes.setdefault(name, set()).add(inbox)
-        if self._pump is None or self._pump.done():
-            self._closing = False
-            self._pump = asyncio.create_task(self._run(), name="palaver-subscriptions")
+        if self._run_task is None or self._run_task.done():
+            self._run_task = asyncio.create_task(self._run(), name="palaver-subscriptions")
         elif name in self._confirmed:
             inbox.put(Signal.SUBSCRIBED)
-        elif first:
-            await self._send("SUBSCRIBE", name)
+        elif first and self._ear is not None:  # a new connection begins with everything that is wanted then
+            self._ear.send("SUBSCRIBE", name)
 
-    async def _remove(self, name: bytes, inbox: Inbox) -> None:
+    def _remove(self, name: bytes, inbox: Inbox) -> None:
         readers = self._inboxes[name]
         readers.discard(inbox)
         if not readers:
             del self._inboxes[name]
             # At once: a reader that comes before the reply must wait for a confirmation of its own.
             self._confirmed.discard(name)
-            await self._send("UNSUBSCRIBE", name)
-
-    async def _send(self, *words: bytes | str) -> None:
-        """Send if there is a connection; a new one begins with everything that is wanted then."""
-        if self._connection is None:
-            return
-        with contextlib.suppress(RedisError, OSError):
-            async with self._writing:
-                await self._connection.send_command(*words, check_health=False)
+            if self._ear is not None:
+                self._ear.send("UNSUBSCRIBE", name)
 
     async def _run(self) -> None:
         lowest, highest = _BACKOFF_SECONDS
         delay = lowest
-        while not self._closing:
-            connection = self._ledger.listening_connection()
-            try:
-                await connection.connect()  # type: ignore[no-untyped-call]
-                delay = lowest
-                await self._follow(connection)
-            except (RedisError, OSError):
-                self._tell(Signal.LOST)
-            finally:
-                self._connection = None
-                self._confirmed.clear()
-                await connection.disconnect()
+        while True:
+            with contextlib.suppress(OSError):
+                async with asyncio.timeout(self._connect_seconds):
+                    ear = await self._address.connect(lambda: _Ear(self._take))
+                try:
+                    await self._follow(ear)
+                finally:
+                    self._ear = None
+                    self._confirmed.clear()
+                    ear.close()
+                delay = delay if ear.refused else lowest
+            self._tell(Signal.LOST)
             await asyncio.sleep(delay)
             delay = min(delay * 2, highest)
 
-    async def _follow(self, connection: AbstractConnection) -> None:
-        async with self._writing:
-            self._connection = connection
-            wanted = list(self._inboxes)
-            for start in range(0, len(wanted), _CHANNELS_AT_ONCE):
-                names = wanted[start : start + _CHANNELS_AT_ONCE]
-                await connection.send_command("SUBSCRIBE", *names, check_health=False)
-        read = 0
-        while not self._closing:
-            self._take(await self._next(connection))
-            read += 1
-            if read % _BURST == 0:
-                await asyncio.sleep(0)
-
-    async def _next(self, connection: AbstractConnection) -> Any:
-        message = await self._read(connection, _IDLE_SECONDS)
-        if message is None:
-            await self._send("PING")
-            message = await self._read(connection, _IDLE_SECONDS)
-            if message is None:
-                raise ConnectionError("no answer to a PING")
-        return message
-
-    async def _read(self, connection: AbstractConnection, seconds: float) -> Any:
-        try:
-            async with asyncio.timeout(seconds):
-                return await connection.read_response(
-                    timeout=math.inf, disconnect_on_error=False, push_request=True
-                )
-        except TimeoutError:
-            return None
+    async def _follow(self, ear: _Ear) -> None:
+        """Listen until the connection ends, or is silent although it was asked."""
+        for words in self._address.greeting:
+            ear.send(*words)
+        wanted = list(self._inboxes)
+        for start in range(0, len(wanted), _CHANNELS_AT_ONCE):
+            ear.send("SUBSCRIBE", *wanted[start : start + _CHANNELS_AT_ONCE])
+        self._ear = ear
+        asked = False
+        while not ear.closed.done():
+            before = ear.heard
+            await asyncio.wait([ear.closed], timeout=_IDLE_SECONDS)
+            silent = ear.heard == before
+            if silent and asked:
+                return
+            asked = silent
+            if silent:
+                ear.send("PING")
 
     def _take(self, message: Any) -> None:
-        # A PING is answered by a word before the first subscription, by a list after it.
-        kind = message[0] if isinstance(message, list) else b"pong"
+        # Greetings, and a PING before the first subscription, are answered by words.
+        if not isinstance(message, list):
+            return
+        kind, channel = message[0], message[1]
         if kind == b"message":
-            for inbox in self._inboxes.get(message[1], ()):
+            for inbox in self._inboxes.get(channel, ()):
                 inbox.put(message[2])
-        elif kind == b"subscribe" and message[1] in self._inboxes:
-            self._confirmed.add(message[1])
-            for inbox in self._inboxes[message[1]]:
+        elif kind == b"subscribe" and channel in self._inboxes:
+            self._confirmed.add(channel)
+            for inbox in self._inboxes[channel]:
                 inbox.put(Signal.SUBSCRIBED)
 
     def _tell(self, signal: Signal) -> None:

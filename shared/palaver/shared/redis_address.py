@@ -1,16 +1,19 @@
-"""Where the worker's connection goes, and what it says on arrival."""
+"""Where a raw connection to the ledger's Redis goes, and what it says on arrival."""
 
 from __future__ import annotations
 
+import asyncio
 import ssl
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from palaver.shared.errors import ConfigurationError
 from palaver.shared.redis_url import RedisURL
 
 __all__ = ["Address"]
+
+P = TypeVar("P", bound=asyncio.Protocol)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,23 +27,23 @@ class Address:
     greeting: tuple[tuple[str, ...], ...] = field(repr=False)  # AUTH, SELECT, CLIENT SETNAME
 
     @classmethod
-    def parse(cls, url: str) -> Address:
-        """Raises ConfigurationError for what is no Redis URL."""
+    def parse(cls, url: str, *, name: str) -> Address:
+        """`name` is the connection's in Redis's CLIENT LIST. Raises ConfigurationError for what is no URL."""
         try:
-            return cls._of(RedisURL.parse(url))
+            return cls._of(RedisURL.parse(url), name)
         except ValueError as error:
             problem = f"PALAVER_REDIS_URL: {error}"
         raise ConfigurationError(problem)
 
     @classmethod
-    def _of(cls, url: RedisURL) -> Address:
+    def _of(cls, url: RedisURL, name: str) -> Address:
         greeting: list[tuple[str, ...]] = []
         if url.password or url.username:
             user = (url.username,) if url.username else ()
             greeting.append(("AUTH", *user, url.password or ""))
         if url.db:
             greeting.append(("SELECT", str(url.db)))
-        greeting.append(("CLIENT", "SETNAME", "palaver-worker"))
+        greeting.append(("CLIENT", "SETNAME", name))
         return cls(
             host=url.host,
             port=url.port,
@@ -48,6 +51,17 @@ class Address:
             tls=None if url.tls is None else _tls(url.tls),
             greeting=tuple(greeting),
         )
+
+    async def connect(self, protocol: Callable[[], P]) -> P:
+        """Open a connection; nothing is said yet. Raises OSError."""
+        loop = asyncio.get_running_loop()
+        if self.path is not None:
+            return (await loop.create_unix_connection(protocol, self.path))[1]
+        name = self.host if self.tls else None
+        _, made = await loop.create_connection(
+            protocol, self.host, self.port, ssl=self.tls, server_hostname=name
+        )
+        return made
 
 
 def _tls(options: Mapping[str, Any]) -> ssl.SSLContext:

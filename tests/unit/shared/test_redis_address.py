@@ -1,17 +1,21 @@
-"""What a Redis URL means to the worker's connection."""
+"""What a Redis URL means to a raw connection."""
 
 import ssl
 
 import pytest
 
 from palaver.shared.errors import ConfigurationError
-from palaver.workers.address import Address
+from palaver.shared.redis_address import Address
 
-NAME = ("CLIENT", "SETNAME", "palaver-worker")
+NAME = ("CLIENT", "SETNAME", "palaver-test")
+
+
+def parse(url: str) -> Address:
+    return Address.parse(url, name="palaver-test")
 
 
 def test_a_plain_url() -> None:
-    address = Address.parse("redis://redis.example:6380/3")
+    address = parse("redis://redis.example:6380/3")
     assert (address.host, address.port, address.path, address.tls) == ("redis.example", 6380, None, None)
     assert address.greeting == (("SELECT", "3"), NAME)
 
@@ -20,18 +24,18 @@ def test_a_plain_url() -> None:
     ("user", "words"), [(":p%40ss", ("AUTH", "p@ss")), ("me:secret", ("AUTH", "me", "secret"))]
 )
 def test_credentials_are_said_first_and_are_in_no_repr(user: str, words: tuple[str, ...]) -> None:
-    address = Address.parse(f"redis://{user}@h")
+    address = parse(f"redis://{user}@h")
     assert address.greeting == (words, NAME)
     assert words[-1] not in repr(address)
 
 
 def test_a_unix_socket() -> None:
-    address = Address.parse("unix:///run/redis.sock?db=2")
+    address = parse("unix:///run/redis.sock?db=2")
     assert (address.path, address.greeting[0]) == ("/run/redis.sock", ("SELECT", "2"))
 
 
 def test_tls_is_checked_unless_the_url_says_not_to() -> None:
-    strict, lax = Address.parse("rediss://h"), Address.parse("rediss://h?ssl_cert_reqs=none")
+    strict, lax = parse("rediss://h"), parse("rediss://h?ssl_cert_reqs=none")
     assert strict.tls is not None
     assert (strict.tls.verify_mode, strict.tls.check_hostname) == (ssl.CERT_REQUIRED, True)
     assert lax.tls is not None
@@ -40,5 +44,5 @@ def test_tls_is_checked_unless_the_url_says_not_to() -> None:
 
 def test_what_is_no_redis_url_is_named_without_its_password() -> None:
     with pytest.raises(ConfigurationError, match="rediss:// or unix://") as caught:
-        Address.parse("http://me:secret@h")
+        parse("http://me:secret@h")
     assert "secret" not in str(caught.value)
