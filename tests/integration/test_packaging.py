@@ -3,10 +3,15 @@
 import subprocess
 import sys
 import tarfile
+import tomllib
 import zipfile
+from collections.abc import Iterable
+from importlib import metadata
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from tests.processes import ROOT, clean_environment
 
@@ -82,3 +87,41 @@ def test_the_source_distribution_builds_the_same_wheel(wheel: Path, tmp_path: Pa
     again = build("wheel", tmp_path, source)
     with zipfile.ZipFile(wheel) as first, zipfile.ZipFile(again) as second:
         assert first.namelist() == second.namelist()
+
+
+def needed(requirements: Iterable[str], extras: Iterable[str] = ()) -> set[str]:
+    """The distributions that an install of these brings along."""
+    found: set[str] = set()
+    for line in requirements:
+        requirement = Requirement(line)
+        marker = requirement.marker
+        if marker is None or any(marker.evaluate({"extra": extra}) for extra in (*extras, "")):
+            found.add(canonicalize_name(requirement.name))
+            found |= needed(metadata.requires(requirement.name) or (), requirement.extras)
+    return found
+
+
+def test_what_a_producer_alone_installs_is_enough(tmp_path: Path) -> None:
+    """Whatever is here for workers and tests is hidden."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    there = {"palaver", *needed(project["dependencies"])}
+    hidden = [
+        module
+        for module, owners in metadata.packages_distributions().items()
+        if there.isdisjoint(map(canonicalize_name, owners))
+    ]
+    code = f"""
+import sys
+sys.modules.update(dict.fromkeys({hidden!r}))
+from palaver.producer.broker import Broker
+from palaver.producer.cli.entry import main
+from palaver.shared.errors import BrokerUnavailableError
+try:
+    Broker("redis://127.0.0.1:1").check()
+except BrokerUnavailableError as error:
+    print(error)
+sys.exit(main(["schema", "--json"]))
+"""
+    assert "celery" in hidden
+    told = run(sys.executable, "-I", "-c", code, cwd=tmp_path)
+    assert told.startswith("the broker redis://127.0.0.1:1 cannot be reached: connection refused")
