@@ -2,8 +2,9 @@
 seconds.
 """
 
+import difflib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, Self
 
@@ -167,6 +168,22 @@ class Settings(BaseSettings):
             elif name in ("providers", "models"):
                 value = sorted(value)
             yield name, value
+
+
+_FOREIGN: Final = re.compile(r"_TEST_|_(KEY|TOKEN|SERVICE_HOST)$|_(SERVICE_)?PORT(_|$)")
+"""Keys, which a profile names as it likes; and what Kubernetes tells of a service named `palaver…`."""
+
+
+def unknown_variables(environment: Mapping[str, str]) -> str:
+    """One line about the `PALAVER_*` variables that are no settings, misspelt most likely; or nothing."""
+    known = [_variable(name) for name in Settings.model_fields]
+    told = []
+    for name in sorted(environment):
+        upper = name.upper()
+        if upper.startswith("PALAVER_") and upper not in known and not _FOREIGN.search(upper):
+            near = difflib.get_close_matches(upper, known, 1, 0.8)
+            told.append(f"{name} (is it {near[0]}?)" if near else name)
+    return f"ignored, no settings of Palaver: {', '.join(told)}" if told else ""
 
 
 def _variable(param: str | None) -> str:

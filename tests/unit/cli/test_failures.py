@@ -41,6 +41,18 @@ def test_as_json_it_is_an_error_document(capsys: pytest.CaptureFixture[str]) -> 
     assert (error["type"], error["param"], error["message"]) == ("ValidationError", "model", "wrong")
 
 
+@pytest.mark.parametrize("as_json", [False, True])
+def test_a_misspelt_setting_is_told_beside_the_answer(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *, as_json: bool
+) -> None:
+    monkeypatch.setenv("PALAVER_CONCURENCY", "5")
+    assert main(["schema", "--json"] if as_json else ["schema"]) == 0
+    out, err = capsys.readouterr()
+    assert json.loads(out)
+    warning = json.loads(err)["warning"]["message"] if as_json else err
+    assert "PALAVER_CONCURENCY (is it PALAVER_CONCURRENCY?)" in warning
+
+
 @pytest.mark.parametrize(
     ("words", "told"),
     [

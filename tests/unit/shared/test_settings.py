@@ -9,6 +9,7 @@ import pytest
 from palaver.shared import Catalog, ModelRef, Profile, Settings, redacted_url
 from palaver.shared.errors import ConfigurationError, ValidationError
 from palaver.shared.profiles import DEFAULT_MODEL
+from palaver.shared.settings import unknown_variables
 
 
 @pytest.fixture(autouse=True)
@@ -95,6 +96,23 @@ def test_a_wrong_value_names_its_variable(monkeypatch: Any, variable: Any, value
 def test_a_lease_must_outlive_its_renewal() -> None:
     with pytest.raises(ConfigurationError, match="renew_seconds"):
         Settings(lease_seconds=5, renew_seconds=3)
+
+
+@pytest.mark.parametrize(
+    ("names", "told"),
+    [
+        (["PALAVER_CONCURRENCY", "palaver_namespace", "OTHER", "PALAVER_TEST_REQUIRE"], ""),
+        (["PALAVER_OPENAI_KEY", "PALAVER_SERVICE_HOST", "PALAVER_REDIS_PORT_6379_TCP", "PALAVER_PORT"], ""),
+        (["PALAVER_CONCURENCY"], "PALAVER_CONCURENCY (is it PALAVER_CONCURRENCY?)"),
+        (
+            ["PALAVER_WHATEVER", "PALAVER_REDIS"],
+            "PALAVER_REDIS (is it PALAVER_REDIS_URL?), PALAVER_WHATEVER",
+        ),
+    ],
+)
+def test_misspelt_variables_are_told_with_what_they_may_be(names: list[str], told: str) -> None:
+    found = unknown_variables(dict.fromkeys(names, "hunter2"))
+    assert found == (f"ignored, no settings of Palaver: {told}" if told else "")
 
 
 def test_no_secret_in_a_repr() -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import threading
 from collections.abc import Sequence
 from typing import Any, Final
@@ -24,7 +25,7 @@ from palaver.shared.errors import BrokerUnavailableError, PalaverError, ServiceU
 from palaver.shared.jobs import MAX_DEADLINE
 from palaver.shared.names import QUEUES, TASK_BATCH, TASK_CHAT, TASK_PROBE, TASK_SUBMIT, Queue
 from palaver.shared.redis_url import for_celery
-from palaver.shared.settings import Settings, redacted_url
+from palaver.shared.settings import Settings, redacted_url, unknown_variables
 from palaver.workers import tasks as tasks  # registers them
 from palaver.workers.pool import AsyncPool
 from palaver.workers.pool.lanes import Express
@@ -74,6 +75,8 @@ class _Once:
     def __call__(self) -> Settings:
         if self._settings is None:
             self._settings = Settings.load()
+            if warning := unknown_variables(os.environ):
+                logger.warning("settings.unknown %s", warning)
         return self._settings
 
 

@@ -14,6 +14,7 @@ def main(arguments: list[str] | None = None) -> int:
     from palaver.producer.cli.app import app
 
     words = sys.argv[1:] if arguments is None else arguments
+    _warn_of_unknown_variables(words)
     try:
         return app(args=words or ["--help"], prog_name="palaver", standalone_mode=False) or 0
     except typer.TyperException as error:
@@ -29,6 +30,18 @@ def main(arguments: list[str] | None = None) -> int:
         from palaver.producer.cli.failures import report
 
         return report(error, as_json="--json" in words)
+
+
+def _warn_of_unknown_variables(words: list[str]) -> None:
+    # Only a worker says it itself. Settings are loaded for this where there are any, so that --help need not.
+    if words[:1] == ["worker"] or not any(name.upper().startswith("PALAVER_") for name in os.environ):
+        return
+    from palaver.shared.settings import unknown_variables
+
+    if warning := unknown_variables(os.environ):
+        from palaver.producer.cli.failures import warn
+
+        warn(warning, as_json="--json" in words)
 
 
 def _expected() -> tuple[type[Exception], ...]:

@@ -44,6 +44,11 @@ def complain(message: str, *, code: str = "", as_json: bool = False) -> None:
     _write(json.dumps({"error": {"code": code, "message": line}}) if as_json else f"palaver: {line}")
 
 
+def warn(message: str, *, as_json: bool) -> None:
+    """Write one line to stderr about something that stops nothing."""
+    _write(json.dumps({"warning": {"message": message}}) if as_json else f"palaver: {message}")
+
+
 def _message(error: Exception) -> str:
     if isinstance(error, PalaverError):
         hint = _dev_hint() if isinstance(error, ServiceUnavailableError) else ""
