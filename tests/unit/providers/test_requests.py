@@ -151,8 +151,9 @@ def test_openai_prefix(fields: dict[str, Any], last: dict[str, Any], extra: dict
     assert extra.items() <= body.items()
 
 
-def test_openai_prefix_is_not_sent_to_a_server_that_would_answer_it() -> None:
-    dialect = openai(base_url="https://api.openai.com/v1")
+@pytest.mark.parametrize("url", ["https://api.openai.com/v1", "https://api.deepseek.com"])
+def test_openai_prefix_is_not_sent_to_a_server_that_would_answer_or_refuse_it(url: str) -> None:
+    dialect = openai(base_url=url)
     assert not dialect.continues_prefix
     assert len(dialect.request(asked(prefix="so far")).body["messages"]) == 1
 

@@ -63,7 +63,8 @@ class Flavour:
     # Under this key an assistant message with tool calls gives the thinking before them back.
     reasoning_back: str | None = None
     lists_models: bool = True  # its list of models has all that can be asked for
-    prefix: bool = False  # goes on after an assistant message at the end
+    prefix: bool = False  # goes on after an assistant message at the end …
+    prefix_at: str = ""  # … at a base URL that has this in it
     prefix_message: Mapping[str, Any] = field(default_factory=dict)  # keys that mark that message as a prefix
     prefix_body: Mapping[str, Any] = field(default_factory=dict)  # keys of the request that do
 
@@ -104,6 +105,7 @@ FLAVOURS: Final[dict[str, Flavour]] = {
         reasoning="thinking",
         reasoning_back="reasoning_content",
         prefix=True,
+        prefix_at="/beta",
         prefix_message={"prefix": True},
     ),
     "generic": Flavour(),

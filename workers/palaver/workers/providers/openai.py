@@ -53,7 +53,8 @@ class OpenAIDialect:
         if "max_tokens_field" in profile.options:
             self._names["max_tokens"] = str(profile.options["max_tokens_field"])
         # An operator who asks for prefixes knows the server; it then gets them as a last assistant message.
-        self.continues_prefix = self._flavour.prefix or profile.resume is Resume.PREFIX
+        known = self._flavour.prefix and self._flavour.prefix_at in self.base_url
+        self.continues_prefix = known or profile.resume is Resume.PREFIX
 
     def headers(self) -> dict[str, str]:
         """The profile's headers, and the key in the flavour's header unless they hold one."""
