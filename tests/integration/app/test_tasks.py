@@ -154,8 +154,34 @@ def test_a_job_named_in_another_form_gets_a_terminal_event_too(outsider: Outside
 
 def test_a_bad_document_that_names_no_job_is_one_line_without_content(outsider: Outsider) -> None:
     outsider.submit({"messages": [{"role": SECRET, "content": SECRET}]})
-    outsider.worker.wait_for(r"submit\.discarded invalid_request \(messages\[0\]\.role\)")
+    outsider.worker.wait_for(r"submit\.discarded error=invalid_request field=messages task_id=\S+ ")
     outsider.still_works()
+    assert SECRET not in outsider.said
+
+
+def test_a_field_that_the_sender_named_is_not_in_the_log(outsider: Outsider) -> None:
+    outsider.submit({"messages": "hello", SECRET: 1})
+    outsider.worker.wait_for(r"submit\.discarded error=invalid_request task_id=")
+    outsider.submit({**outsider.document, "messages": "hello", SECRET: 1})
+    assert outsider.ended()["error"]["type"] == "ValidationError"
+    assert SECRET not in outsider.said
+
+
+def test_a_task_id_forges_no_line(outsider: Outsider) -> None:
+    forged = f"x\nforged {new_job_id()}"
+    outsider.submit({**outsider.document, "messages": "hello"}, task_id=forged)
+    assert outsider.ended()["status"] == "completed"
+    assert eventually(lambda: outsider.said.count("forged") >= 2)  # received, succeeded
+    assert not [line for line in outsider.said.splitlines() if line.startswith("forged")]
+
+
+def test_a_discarded_message_is_named(outsider: Outsider) -> None:
+    outsider.push(json.dumps(outsider.message(b"[[],{},{}]", task="own.unknown", id="m1")))
+    outsider.worker.wait_for(
+        r"message\.discarded error=\w+ task=own\.unknown task_id=m1 queue=palaver\.submit bytes=10"
+    )
+    outsider.push(json.dumps(outsider.message(b"[[],{},{}]", task=f"{SECRET} {SECRET}", id="m2")))
+    outsider.worker.wait_for(r"message\.discarded error=\w+ task_id=m2 ")
     assert SECRET not in outsider.said
 
 
@@ -190,7 +216,7 @@ def test_terminate_ends_the_job_with_its_partial_text(outsider: Outsider) -> Non
 
 def test_unknown_and_malformed_jobs_are_one_line(outsider: Outsider) -> None:
     outsider.celery.send_task("palaver.chat", args=(outsider.session, "nobody"), queue="palaver.normal")
-    outsider.worker.wait_for(r"chat\.unknown session \S+ has no job nobody")
+    outsider.worker.wait_for(r"chat\.unknown session_id=\S+ job_id=nobody$")
     session, job = outsider.session, outsider.job
     for args in [(SECRET,), (session, 5), (session, job, SECRET), ({"a": SECRET}, [SECRET])]:
         outsider.celery.send_task("palaver.chat", args=args, queue="palaver.normal")
@@ -203,7 +229,7 @@ def test_unknown_and_malformed_jobs_are_one_line(outsider: Outsider) -> None:
 def test_a_probe_with_arguments_is_one_line(outsider: Outsider) -> None:
     outsider.celery.send_task("palaver.probe", args=(SECRET,), queue="palaver.high", task_id="p1")
     outsider.worker.wait_for(r"palaver\.probe\[p1\] raised expected: JobFailed\('invalid_request'\)")
-    assert "probe.discarded p1" in outsider.said
+    assert "probe.discarded task_id=p1" in outsider.said
     assert "Traceback" not in outsider.said
     assert SECRET not in outsider.said
 

@@ -174,6 +174,10 @@ def test_celery_alone_starts_the_right_worker(processes: Processes, palaver_env:
     worker = processes.python(*words, env=palaver_env)
     worker.wait_for(r" ready\.$", seconds=60)
     client = Client(Settings(redis_url=palaver_env["PALAVER_REDIS_URL"]))
-    assert client.submit("hello").result(timeout=30).content == "hello"
+    handle = client.submit("hello")
+    assert handle.result(timeout=30).content == "hello"
     client.close()
+    ended = rf"job\.ended session_id={handle.session_id} job_id={handle.job_id} attempt=1 model=scripted/echo"
+    worker.wait_for(rf"{ended} status=completed$")
     assert worker.stop() == 0
+    assert re.search(r"worker\.draining worker=\S+ jobs=0 ", worker.output)

@@ -7,7 +7,6 @@ in the same workers: `install(app)`; its settings win over ours.
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import threading
 from collections.abc import Sequence
@@ -27,6 +26,7 @@ from palaver.shared.names import QUEUES, TASK_BATCH, TASK_CHAT, TASK_PROBE, TASK
 from palaver.shared.redis_url import for_celery
 from palaver.shared.settings import Settings, redacted_url, unknown_variables
 from palaver.workers import tasks as tasks  # registers them
+from palaver.workers.event_log import event_logger
 from palaver.workers.pool import AsyncPool
 from palaver.workers.pool.lanes import Express
 from palaver.workers.pool.post import Post
@@ -34,7 +34,7 @@ from palaver.workers.service import WorkerService
 
 __all__ = ["app", "check_broker", "install", "run"]
 
-logger = logging.getLogger("palaver.workers.app")
+logger = event_logger("palaver.workers.app")
 
 WRONG_USAGE: Final = 2
 UNREACHABLE: Final = 3
@@ -199,7 +199,7 @@ class _Residence:
             try:
                 return await self._service.serve(self._post)
             except PalaverError as error:
-                logger.warning("worker.not_announced %s", error.code)
+                logger.warning("worker.not_announced", extra={"error": error.type})
             await asyncio.sleep(RETRY_SECONDS)
 
     async def hand_over(self) -> None:

@@ -9,7 +9,6 @@ link.
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -17,13 +16,14 @@ from dataclasses import dataclass
 
 from palaver.shared.errors import LeaseError, PalaverError
 from palaver.shared.ledger import Claimed, Keys, Operation, Renewed, operations
+from palaver.workers.event_log import event_logger
 from palaver.workers.link import Link
 from palaver.workers.publisher import Writer
 from palaver.workers.stop import Stop, asked_to_end
 
 __all__ = ["LeaseKeeper"]
 
-logger = logging.getLogger("palaver.workers.lease")
+logger = event_logger("palaver.workers.lease")
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -12,7 +12,6 @@ hiredis: half of what a worker spends on a chunk with a general client is the pa
 from __future__ import annotations
 
 import asyncio
-import logging
 import random
 import socket
 import time
@@ -27,10 +26,11 @@ from palaver.shared.errors import LedgerUnavailableError, PalaverError
 from palaver.shared.ledger import Operation, load, reply_error, script_names
 from palaver.shared.redis_address import Address
 from palaver.shared.settings import DEFAULT_CONNECT_SECONDS, redacted_url
+from palaver.workers.event_log import event_logger
 
 __all__ = ["Link", "Replies", "Sender"]
 
-logger = logging.getLogger("palaver.workers.link")
+logger = event_logger("palaver.workers.link")
 
 R = TypeVar("R")
 Replies = list[Any]

@@ -3,12 +3,12 @@ ours.
 """
 
 import asyncio
-import logging
 import threading
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
+from palaver.workers.event_log import event_logger
 from palaver.workers.frames import frames
 
 try:
@@ -18,7 +18,7 @@ except ImportError:  # not made for every platform
 
 __all__ = ["LoopThread"]
 
-logger = logging.getLogger("palaver.workers.loop")
+logger = event_logger("palaver.workers.loop")
 
 T = TypeVar("T")
 
@@ -90,7 +90,7 @@ class LoopThread:
         if others:
             _, stubborn = await asyncio.wait(others, timeout=seconds)
             for task in stubborn:
-                logger.warning("loop.task_left_behind %s", task.get_name())
+                logger.warning("loop.task_left_behind", extra={"task": task.get_name()})
         await self.loop.shutdown_asyncgens()
         await self.loop.shutdown_default_executor()
 
@@ -99,7 +99,7 @@ class LoopThread:
         try:
             self.loop.run_forever()
         except BaseException as error:  # noqa: BLE001 - the thread's outermost boundary; the process ends for it
-            logger.critical("loop.crashed %s\n%s", type(error).__name__, frames(error))
+            logger.critical(f"loop.crashed\n{frames(error)}", extra={"error": type(error).__name__})
         finally:
             if not self._stopping:
                 self._on_lost()
@@ -108,9 +108,6 @@ class LoopThread:
 def _report(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
     """Log what nobody caught: where it happened, but not the exception's text, which may quote a prompt."""
     error = context.get("exception")
-    logger.error(
-        "loop.unhandled %s: %s\n%s",
-        context.get("message"),
-        type(error).__name__,
-        frames(error) if error is not None else "",
-    )
+    where = f"\n{frames(error)}" if error is not None else ""
+    facts = {"said": context.get("message"), "error": error and type(error).__name__}
+    logger.error(f"loop.unhandled{where}", extra=facts)

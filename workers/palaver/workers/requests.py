@@ -4,7 +4,6 @@ the job's writer.
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable
 from functools import partial
@@ -14,6 +13,7 @@ from palaver.shared.jobs import ChatJob
 from palaver.shared.ledger import Keys, operations
 from palaver.shared.profiles import Catalog, ModelRef
 from palaver.workers.attempts import Attempts
+from palaver.workers.event_log import event_logger
 from palaver.workers.generation import Reply
 from palaver.workers.link import Link
 from palaver.workers.policies import Ask, Beginning, begin
@@ -23,7 +23,7 @@ from palaver.workers.work import Work, request_for
 
 __all__ = ["Requests"]
 
-logger = logging.getLogger("palaver.workers.runner")
+logger = event_logger("palaver.workers.runner")
 
 
 class Requests:
@@ -76,7 +76,7 @@ class Requests:
         return answer.reply()
 
     async def _tell_retry(self, run: Run, error: PalaverError, delay: float, attempts: Attempts) -> None:
-        logger.info("job.retry", extra={"job_id": run.claimed.job_id, "error": error.type, "delay": delay})
+        logger.info("job.retry", extra=run.told(error=error.type, delay=delay))
         run.answer.retry(error, delay, attempts.ref)
         await self._link.run(
             operations.note_failures(

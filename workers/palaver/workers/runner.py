@@ -7,7 +7,6 @@ operator, a bug) arrives in `_end` as one error, and its class alone decides wha
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from collections.abc import Sequence
 from contextlib import aclosing
@@ -42,6 +41,7 @@ from palaver.shared.ledger import (
 )
 from palaver.shared.messages import ToolCall
 from palaver.workers.attempts import Attempts
+from palaver.workers.event_log import event_logger
 from palaver.workers.frames import frames
 from palaver.workers.generation import (
     AskModel,
@@ -72,7 +72,7 @@ from palaver.workers.work import UNSERVED, Work, read_job
 
 __all__ = ["Outcome", "Runner", "report"]
 
-logger = logging.getLogger("palaver.workers.runner")
+logger = event_logger("palaver.workers.runner")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -366,4 +366,5 @@ def _told_to_end(job_id: str) -> PalaverError:
 
 def report(bug: Exception, where: str) -> None:
     """Log where it happened, but not the exception's text, which may quote a prompt or an answer."""
-    logger.error("worker.internal_error %s in %s\n%s", type(bug).__name__, where, frames(bug))
+    facts = {"error": type(bug).__name__, "where": where}
+    logger.error(f"worker.internal_error\n{frames(bug)}", extra=facts)

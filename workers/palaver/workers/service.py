@@ -7,7 +7,6 @@ Make it after any fork. The Celery tasks call `run`; a program of its own could 
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import platform
 import time
@@ -24,6 +23,7 @@ from palaver.shared.ledger.subscriptions import Signal, Subscriptions
 from palaver.shared.names import Queue
 from palaver.shared.profiles import Catalog
 from palaver.shared.settings import Settings
+from palaver.workers.event_log import event_logger
 from palaver.workers.generation import FunctionTools, Prompts, Registry, Toolbox, UserCode
 from palaver.workers.http import HttpClient
 from palaver.workers.lease import LeaseKeeper
@@ -38,7 +38,7 @@ from palaver.workers.sweeper import Post, Sweeper
 
 __all__ = ["WorkerService"]
 
-logger = logging.getLogger("palaver.workers.service")
+logger = event_logger("palaver.workers.service")
 
 HEARTBEAT = 0.25  # of a lease: a sweep takes a worker for dead that missed two
 ANNOUNCED = 1.5  # of a lease: a worker that is silent for so long is not there

@@ -4,7 +4,7 @@ Needs no Celery: `palaver.submit` is a door to `accept`.
 """
 
 import asyncio
-import logging
+import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Final
@@ -21,10 +21,11 @@ from palaver.shared.errors import (
 from palaver.shared.jobs import ChatJob
 from palaver.shared.ledger import AsyncLedger, Submitted, operations
 from palaver.shared.settings import Settings
+from palaver.workers.event_log import event_logger
 
 __all__ = ["accept", "document_of"]
 
-logger = logging.getLogger("palaver.workers.submission")
+logger = event_logger("palaver.workers.submission")
 
 ADDRESS: Final = ("job_id", "session_id", "tenant", "idempotency_key")
 """The fields that say which job it is, and in which session."""
@@ -75,7 +76,9 @@ async def _patiently(ledger: AsyncLedger, job: ChatJob) -> Submitted:
         try:
             return await ledger.submit(job)
         except (ServiceUnavailableError, LedgerFullError) as error:
-            logger.warning("submit.waiting %s, again in %.1f s", error.code, pause)
+            logger.warning(
+                "submit.waiting", extra={"job_id": job.job_id, "error": error.code, "delay": pause}
+            )
         await asyncio.sleep(pause)
         pause = min(pause * 2, LONGEST_PAUSE)
 
@@ -84,11 +87,19 @@ async def _refuse(ledger: AsyncLedger, document: Any, error: PalaverError, key: 
     """Give the named job its terminal event; nobody can wait for one that is not named."""
     job = _skeleton({"idempotency_key": key, **(_named(document) or {})})
     if job is None:
-        logger.warning("submit.discarded %s (%s): it names no job", error.code, error.param)
+        logger.warning(
+            "submit.discarded", extra={**_told(error), "task_id": key, "reason": "it names no job"}
+        )
         return
     error.job_id = job.job_id
     await ledger.refuse(operations.session_of(job), job.job_id, ErrorInfo.of(error))
-    logger.info("submit.refused %s (%s) job %s", error.code, error.param, job.job_id)
+    logger.info("submit.refused", extra={**_told(error), "job_id": job.job_id})
+
+
+def _told(error: PalaverError) -> dict[str, Any]:
+    """What a line of log says of it: of the field at fault only a name of ours, for others may be content."""
+    field = re.split(r"[.\[]", error.param or "", maxsplit=1)[0]
+    return {"error": error.code, "field": field if field in ChatJob.model_fields else None}
 
 
 def _skeleton(named: Mapping[str, Any]) -> ChatJob | None:

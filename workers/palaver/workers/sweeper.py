@@ -7,17 +7,17 @@ nothing between two sweeps, so any worker may die in the middle of one.
 """
 
 import asyncio
-import logging
 from collections.abc import Collection, Sequence
 from typing import Final, Protocol
 
 from palaver.shared.errors import PalaverError
 from palaver.shared.ledger import AsyncLedger, Dispatch
 from palaver.shared.names import QUEUES
+from palaver.workers.event_log import event_logger
 
 __all__ = ["Post", "Sweeper"]
 
-logger = logging.getLogger("palaver.workers.sweeper")
+logger = event_logger("palaver.workers.sweeper")
 
 PERIOD_SECONDS: Final = 0.5
 """From one sweep of all workers to the next: what waits for a time begins well within a second of it."""
@@ -57,7 +57,7 @@ class Sweeper:
         try:
             swept = await self._ledger.sweep(empty_queues=empty, period=self._period, more=more)
         except PalaverError as error:
-            logger.warning("sweep.failed %s", error.type)
+            logger.warning("sweep.failed", extra={"error": error.type})
             return False
         if swept.looked:
             counts = {"looked": swept.looked, "sent": len(swept.dispatches), "ended": swept.ended}

@@ -4,7 +4,6 @@ Messages, events, results and logs show ids, a status and a model, and never wha
 answered: `palaver.submit` is the one message with content, and its request shows none of it.
 """
 
-import logging
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
@@ -16,6 +15,7 @@ from palaver.shared.errors import ConfigurationError, InternalError, PalaverErro
 from palaver.shared.ids import valid_job_id, valid_session_id
 from palaver.shared.jobs import Status
 from palaver.shared.names import TASK_CHAT, TASK_PROBE, TASK_SUBMIT
+from palaver.workers.event_log import event_logger
 from palaver.workers.pool.post import Post
 from palaver.workers.runner import Outcome, report
 from palaver.workers.service import WorkerService
@@ -23,7 +23,7 @@ from palaver.workers.submission import accept, document_of
 
 __all__ = ["DiscreetRequest", "Door", "JobFailed", "JobRequest", "chat", "probe", "submit"]
 
-logger = logging.getLogger("palaver.workers.tasks")
+logger = event_logger("palaver.workers.tasks")
 
 T = TypeVar("T")
 
@@ -47,6 +47,7 @@ class DiscreetRequest(Request):
     _kwargsrepr: str
     _request_dict: dict[str, Any]
     _type: str
+    id: Any
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -56,6 +57,8 @@ class DiscreetRequest(Request):
         self._argsrepr = HIDDEN if address is None else repr(address)
         self._kwargsrepr = "{}"
         self.name = self._type
+        # Celery writes it into lines of log: it must not be able to end one
+        self.id = self._request_dict["id"] = _one_line(self.id)
         # the tracer describes failures from here
         self._request_dict.update(argsrepr=self._argsrepr, kwargsrepr=self._kwargsrepr, shadow=None)
 
@@ -111,7 +114,7 @@ async def chat(self: JobDoor, *args: Any, **kwargs: Any) -> dict[str, Any]:
     """Run the job `(session_id, job_id)`."""
     address = _address(args, kwargs)
     if address is None:
-        logger.warning("chat.discarded %s: it does not name a session and a job", self.request.id)
+        logger.warning("chat.discarded", extra={"task_id": self.request.id, "reason": "it names no job"})
         raise JobFailed(ValidationError.code)
     outcome = await _guarded(self.service.run(*address))
     if outcome.dispatch is not None:
@@ -133,7 +136,9 @@ async def submit(self: Door, *args: Any, **kwargs: Any) -> dict[str, Any]:
 async def probe(self: Door, *args: Any, **kwargs: Any) -> dict[str, Any]:
     """What this worker is and serves; it answers, so its loop runs."""
     if args or kwargs:
-        logger.warning("probe.discarded %s: it takes no arguments", self.request.id)
+        logger.warning(
+            "probe.discarded", extra={"task_id": self.request.id, "reason": "it takes no arguments"}
+        )
         raise JobFailed(ValidationError.code)
     service = self.service
     return {
@@ -155,12 +160,16 @@ async def _guarded(work: Coroutine[Any, Any, T]) -> T:
         raise JobFailed(InternalError.code) from None
 
 
+def _one_line(task_id: Any) -> Any:
+    return ascii(task_id) if isinstance(task_id, str) and not task_id.isprintable() else task_id
+
+
 def _told(outcome: Outcome) -> dict[str, Any]:
     """The result that Flower shows; raises JobFailed for a job that failed."""
     if outcome.status in (Status.FAILED, Status.EXPIRED):
         raise JobFailed(outcome.code or str(outcome.status))
     if outcome.reason == "gone":
-        logger.warning("chat.unknown session %s has no job %s", outcome.session_id, outcome.job_id)
+        logger.warning("chat.unknown", extra={"session_id": outcome.session_id, "job_id": outcome.job_id})
     return {"job_id": outcome.job_id, "status": str(outcome.status or outcome.reason), "model": outcome.model}
 
 

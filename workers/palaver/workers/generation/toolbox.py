@@ -8,12 +8,12 @@ secret, so it is told only of a `ToolError`.
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import AsyncGenerator, Sequence
 
 from palaver.shared.jobs import ChatJob
 from palaver.shared.messages import ToolCall
 from palaver.shared.plain import shape
+from palaver.workers.event_log import event_logger
 from palaver.workers.frames import frames
 from palaver.workers.generation.journal import Result
 from palaver.workers.generation.kit import Kit
@@ -21,7 +21,7 @@ from palaver.workers.generation.source import ToolContext, ToolError, ToolSource
 
 __all__ = ["Toolbox"]
 
-logger = logging.getLogger("palaver.workers.tools")
+logger = event_logger("palaver.workers.tools")
 
 
 class Toolbox:
@@ -113,7 +113,7 @@ class Toolbox:
             late = isinstance(error, TimeoutError) and limit.expired()
             what = f"no result within {seconds:g} seconds" if late else type(error).__name__
             known = {"job_id": context.job_id, "tool": call.name, "error": what}
-            logger.warning("tool.failed %s: %s\n%s", call.name, what, frames(error), extra=known)
+            logger.warning(f"tool.failed\n{frames(error)}", extra=known)
         raise ToolError(what)
 
     def _bounded(self, text: str) -> str:

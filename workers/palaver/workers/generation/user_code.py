@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import inspect
-import logging
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, InvalidStateError
@@ -18,11 +17,12 @@ from contextlib import suppress
 from functools import partial
 from typing import Any
 
+from palaver.workers.event_log import event_logger
 from palaver.workers.loop import LoopThread
 
 __all__ = ["Escaped", "UserCode"]
 
-logger = logging.getLogger("palaver.workers.tools")
+logger = event_logger("palaver.workers.tools")
 
 CLOSE_SECONDS = 1.0  # for coroutines that were cancelled to end
 

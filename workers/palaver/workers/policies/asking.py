@@ -5,13 +5,13 @@ A policy is made once per worker process and is called once per request. It may 
 and changes no part that passes.
 """
 
-import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial, reduce
 from typing import Protocol
 
 from palaver.shared.errors import CircuitOpenError, PalaverError, RateLimitError, TimeoutError
+from palaver.workers.event_log import event_logger
 from palaver.workers.policies.breaker import Admitted, Breaker, Refused, State, Verdict
 from palaver.workers.providers import (
     FinishPart,
@@ -26,7 +26,7 @@ from palaver.workers.providers import (
 
 __all__ = ["Ask", "Breakers", "Policy", "verdict_on", "wrapped"]
 
-logger = logging.getLogger("palaver.workers.breaker")
+logger = event_logger("palaver.workers.breaker")
 
 Ask = Callable[[Provider, GenerationRequest, Sink], Awaitable[None]]
 """One request to a provider, as `Provider.answer`."""
@@ -102,7 +102,7 @@ class _Admission:
         after = self._breaker.state
         if after is not before:
             log = logger.warning if after is State.OPEN else logger.info
-            log("breaker.%s", after, extra={"profile": self._name, "before": str(before)})
+            log(f"breaker.{after}", extra={"profile": self._name, "before": str(before)})
 
 
 class _Watched:

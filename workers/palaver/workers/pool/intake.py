@@ -5,7 +5,7 @@ Celery logs the body of a message that it cannot use, and a few kinds of malform
 Here each of them costs one line of log, and the message.
 """
 
-import logging
+import re
 import time
 from collections.abc import Callable
 from contextlib import nullcontext, suppress
@@ -20,13 +20,17 @@ from kombu.transport.redis import QoS as RedisQoS
 from kombu.transport.virtual import QoS as VirtualQoS
 from redis.exceptions import OutOfMemoryError
 
+from palaver.workers.event_log import event_logger
+
 __all__ = ["Intake"]
 
-logger = logging.getLogger("palaver.workers.intake")
+logger = event_logger("palaver.workers.intake")
 
 FETCH_SECONDS = 1.5  # kombu asks Redis to wait for a message for one second
 
 EVENTS_SECONDS = 0.1  # so late an operator may see what a task does
+
+NAME = re.compile(r"[\w.:@-]{1,200}")  # of a task, or its id
 
 MALFORMED = (TypeError, ValueError, KeyError, IndexError, AttributeError)
 
@@ -83,14 +87,26 @@ class Intake(Consumer):
 
     def _discard(self, message: Any, error: Exception | None) -> None:
         """Reject it, and forget the request that Celery may have made of it already."""
-        name = type(error).__name__ if error is not None else "no task"
-        logger.warning("message.discarded %s, %d bytes", name, len(message.body or ""))
+        logger.warning("message.discarded", extra=_told(message, error))
         if not message.acknowledged:
             message.reject_log_error(logger, self.connection_errors)
         for request in list(state.reserved_requests):
             if request._message is message:  # noqa: SLF001 - Celery has no other way from a message to its request
                 state.task_ready(request)
         signals.task_rejected.send(sender=self, message=message, exc=error)
+
+
+def _told(message: Any, error: Exception | None) -> dict[str, Any]:
+    """Which message it was, without what is in it: a task's name that is no name is content."""
+    headers = message.headers if isinstance(message.headers, dict) else {}
+    named = {"task": headers.get("task"), "task_id": headers.get("id")}
+    delivery = message.delivery_info if isinstance(message.delivery_info, dict) else {}
+    return {
+        "error": type(error).__name__ if error is not None else None,
+        **{fact: value for fact, value in named.items() if isinstance(value, str) and NAME.fullmatch(value)},
+        "queue": delivery.get("routing_key"),
+        "bytes": len(message.body or ""),
+    }
 
 
 def _ours(connection: Any) -> Any:
@@ -112,7 +128,7 @@ class Restarts:
         try:
             self._counter.step()
         except self._counter.RestartFreqExceeded as error:
-            logger.warning("broker.unsteady connections lost: %s; going on in a second", error)
+            logger.warning("broker.unsteady", extra={"connections_lost": str(error)})
             time.sleep(1)
 
 
@@ -135,7 +151,9 @@ class _RedisQoS(RedisQoS):
         try:
             super().append(message, delivery_tag)
         except OutOfMemoryError:
-            logger.warning("message.not_noted %s: the broker is out of memory", delivery_tag)
+            logger.warning(
+                "message.not_noted", extra={"tag": delivery_tag, "error": OutOfMemoryError.__name__}
+            )
             VirtualQoS.append(self, message, delivery_tag)
 
     def _remove_from_indices(self, delivery_tag: str, pipe: Any = None) -> Any:
@@ -191,7 +209,9 @@ class _RedisChannel(RedisChannel):
         try:
             return super()._brpop_read(**options)  # type: ignore[misc]
         except MALFORMED as error:
-            logger.warning("message.discarded %s: not a message", type(error).__name__)
+            logger.warning(
+                "message.discarded", extra={"error": type(error).__name__, "reason": "not a message"}
+            )
             return True
 
     def _connparams(self, asynchronous: bool = False) -> Any:

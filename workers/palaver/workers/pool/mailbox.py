@@ -6,7 +6,6 @@ here and runs in Celery's own thread: woken through kombu's hub, or, under a tra
 thread of the mailbox.
 """
 
-import logging
 import threading
 import time
 from collections.abc import Callable
@@ -16,9 +15,11 @@ from typing import Any
 
 from celery.concurrency import prefork
 
+from palaver.workers.event_log import event_logger
+
 __all__ = ["Mailbox"]
 
-logger = logging.getLogger("palaver.workers.pool")
+logger = event_logger("palaver.workers.pool")
 
 Call = Callable[[], object]
 
@@ -91,6 +92,5 @@ def _run(call: Call | None) -> None:
         call()
     except Exception as error:
         # A faulty signal handler or backend of a user's app must not take the worker's other streams down.
-        logger.exception(
-            "pool.callback_failed %s after %.3f s", type(error).__name__, time.monotonic() - began
-        )
+        facts = {"error": type(error).__name__, "seconds": time.monotonic() - began}
+        logger.exception("pool.callback_failed", extra=facts)

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import logging
 import math
 import os
 import threading
@@ -32,6 +31,7 @@ from celery.utils import log as celery_log
 from celery.worker import state
 
 from palaver.shared.names import Queue
+from palaver.workers.event_log import event_logger
 from palaver.workers.loop import LoopThread
 from palaver.workers.pool.bridge import bridge, is_async
 from palaver.workers.pool.execution import CoroutineExecution, Execution, Order, ThreadExecution
@@ -39,7 +39,7 @@ from palaver.workers.pool.mailbox import Mailbox
 
 __all__ = ["AsyncPool", "Resident"]
 
-logger = logging.getLogger("palaver.workers.pool")
+logger = event_logger("palaver.workers.pool")
 
 T = TypeVar("T")
 
@@ -196,7 +196,7 @@ class AsyncPool(BasePool):
             try:
                 self._loop.run(getattr(resident, step)(), timeout=2 * COLD_SECONDS)
             except Exception as error:  # noqa: BLE001 - the process is ending; the next step matters more
-                logger.error("pool.%s_failed %s", step, type(error).__name__)
+                logger.error("pool.end_failed", extra={"step": step, "error": type(error).__name__})
 
     def _drain_left(self) -> float:
         """Seconds until the running tasks are handed over; told twice to stop, none."""
@@ -225,7 +225,7 @@ class AsyncPool(BasePool):
         await asyncio.sleep(COLD_SECONDS)
         if self._stopped:
             return
-        logger.warning("pool.left_alone the broker hangs, and Celery with it")
+        logger.warning("pool.left_alone", extra={"reason": "the broker hangs, and Celery with it"})
         for step in ("hand_over", "stop"):
             for resident in reversed(self._residents):
                 await asyncio.wait([asyncio.create_task(getattr(resident, step)())], timeout=2 * COLD_SECONDS)

@@ -4,7 +4,6 @@ A message holds ids and nothing else, and may be lost: the ledger knows the job,
 """
 
 import asyncio
-import logging
 import threading
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
@@ -16,10 +15,11 @@ from kombu import Exchange, Queue
 
 from palaver.shared.ledger import Dispatch
 from palaver.shared.names import QUEUES, TASK_CHAT
+from palaver.workers.event_log import event_logger
 
 __all__ = ["Post"]
 
-logger = logging.getLogger("palaver.workers.post")
+logger = event_logger("palaver.workers.post")
 
 T = TypeVar("T")
 
@@ -80,7 +80,7 @@ class Post:
                     for dispatch in dispatches:
                         self._send(dispatch, producer)
         except Exception as error:  # noqa: BLE001 - every transport has errors of its own
-            logger.warning("send.failed %s, %d messages", type(error).__name__, len(dispatches))
+            logger.warning("send.failed", extra={"error": type(error).__name__, "messages": len(dispatches)})
 
     def _send(self, dispatch: Dispatch, producer: Any) -> None:
         self._app.send_task(
@@ -98,7 +98,7 @@ class Post:
                 channel = connection.default_channel
                 return [str(name) for name in QUEUES if not _length(channel, str(name))]
         except Exception as error:  # noqa: BLE001 - every transport has errors of its own
-            logger.info("broker.silent %s", type(error).__name__)
+            logger.info("broker.silent", extra={"error": type(error).__name__})
             return []
 
 
