@@ -9,14 +9,13 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Final, Literal, TypedDict
 
-from palaver.shared.document import refuse
 from palaver.shared.errors import JobError, JobNotFinishedError, ValidationError
 from palaver.shared.ids import new_job_id
 from palaver.shared.jobs import CachePolicy, ChatJob, Completion, OnBusy, Timeouts
 from palaver.shared.ledger import Announcement, JobView
 from palaver.shared.messages import MessagesLike
 from palaver.shared.params import ChatParams, ReasoningOptions
-from palaver.shared.plain import shape
+from palaver.shared.plain import refuse, shape
 from palaver.shared.profiles import Catalog
 from palaver.shared.settings import DEFAULT_CONFIG, Settings
 from palaver.shared.tools import FunctionTool, ToolChoice

@@ -1,15 +1,15 @@
 """The base of all documents, and the one place where pydantic's errors become ours."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from enum import Enum
-from typing import Any, Final, NoReturn, Self
+from typing import Any, Final, Self
 
 import pydantic
 from pydantic import BaseModel, ConfigDict
 
 from palaver.shared.error_tree import ValidationError
-from palaver.shared.plain import shape
+from palaver.shared.plain import below, shape
 
 _MOST_TOLD: Final = 3
 _SHOWN: Final = frozenset(
@@ -96,11 +96,13 @@ class Document(BaseModel):
         return self.__pydantic_serializer__.to_json(self)
 
 
-def validation_error(error: pydantic.ValidationError, *, prefix: str = "") -> ValidationError:
+def validation_error(
+    error: pydantic.ValidationError, *, prefix: str = "", tell: Callable[[object], str] = shape
+) -> ValidationError:
     """Our error for pydantic's: `param` is the path of the first wrong field, the message tells up to
-    three.
+    three. `tell` describes a wrong value.
     """
-    problems = [_problem(item, prefix) for item in _telling(error.errors(include_url=False))]
+    problems = [_problem(item, prefix, tell) for item in _telling(error.errors(include_url=False))]
     told = "; ".join(text for _, text in problems[:_MOST_TOLD])
     if len(problems) > _MOST_TOLD:
         told += f"; and {len(problems) - _MOST_TOLD} more"
@@ -113,13 +115,10 @@ def _telling(items: Sequence[Any]) -> list[Any]:
     return [item for item in items if item["type"] not in _TYPES or _path(item["loc"], "") not in told]
 
 
-def refuse(param: str, reason: str) -> NoReturn:
-    """Raise our ValidationError for a field, in the words that all of them have."""
-    raise ValidationError(f"{param}: {reason}" if param else reason, param=param or None)
-
-
-def _problem(item: Any, prefix: str) -> tuple[str | None, str]:
+def _problem(item: Any, prefix: str, tell: Callable[[object], str]) -> tuple[str | None, str]:
     path = _path(item["loc"], prefix)
+    if item["type"] == "extra_forbidden":  # a name that the caller made up, whatever it looks like
+        path = below(_path(item["loc"][:-1], prefix), str(item["loc"][-1]))
     cause = item.get("ctx", {}).get("error")
     if isinstance(cause, ValidationError):
         # raised by a parser inside, which has named its own place
@@ -127,7 +126,7 @@ def _problem(item: Any, prefix: str) -> tuple[str | None, str]:
         path += inner if inner.startswith("[") or not path else f".{inner}" if inner else ""
         reason = cause.message.removeprefix(f"{inner}: ")
         return path or None, f"{path}: {reason}" if path else reason
-    reason = str(cause) if cause is not None else _reason(item)
+    reason = str(cause) if cause is not None else _reason(item, tell)
     return path or None, f"{path}: {reason}" if path else reason
 
 
@@ -155,13 +154,13 @@ _TYPES: Final = {
 }
 
 
-def _reason(item: Any) -> str:
+def _reason(item: Any, tell: Callable[[object], str]) -> str:
     kind, context = item["type"], item.get("ctx", {})
     if kind in _LIMITS:
         name, words = _LIMITS[kind]
         bound = context[name]
         bound = int(bound) if float(bound).is_integer() else bound
-        return f"must be {words} {bound}, not {shape(item['input'])}"
+        return f"must be {words} {bound}, not {tell(item['input'])}"
     if kind in _LENGTHS:
         name, words = _LENGTHS[kind]
         unit = "characters" if isinstance(item["input"], str) else "items"
@@ -169,7 +168,7 @@ def _reason(item: Any) -> str:
             return "must not be empty"
         return f"must have {words} {context[name]} {unit}, not {len(item['input'])}"
     if kind in _TYPES:
-        return f"must be {_TYPES[kind]}, not {shape(item['input'])}"
+        return f"must be {_TYPES[kind]}, not {tell(item['input'])}"
     if kind == "missing":
         return "is required"
     if kind == "extra_forbidden":
@@ -182,7 +181,7 @@ def _reason(item: Any) -> str:
     text = re.sub(r"<[\w.]+: ('[^']*')>", r"\1", str(item["msg"]))
     text = text[:1].lower() + text[1:]
     text = text.removeprefix("input should be ").partition(", unable")[0]
-    return f"must be {text}, not {shape(item['input'])}"
+    return f"must be {text}, not {tell(item['input'])}"
 
 
 def _path(location: tuple[int | str, ...], prefix: str) -> str:
@@ -192,14 +191,5 @@ def _path(location: tuple[int | str, ...], prefix: str) -> str:
             path += f"[{part}]"
         elif "[" not in part:
             # parts with a bracket are names of union branches, not of fields
-            path += f".{_printable(part)}" if path else _printable(part)
+            path = below(path, part)
     return path
-
-
-def _printable(name: str) -> str:
-    # a key that a caller made up may be anything
-    return "".join(_characters(name[:64])) + ("…" if len(name) > 64 else "")
-
-
-def _characters(name: str) -> Iterator[str]:
-    return (c if c.isprintable() else "?" for c in name)

@@ -10,7 +10,7 @@ PalaverError
 ├── LedgerFullError                     the ledger's Redis is out of memory
 ├── BrokerFullError                     the Celery broker is
 ├── QueueFullError                      too many jobs are waiting
-├── ConflictError                       an idempotency key was used with another body
+├── ConflictError                       an idempotency key or a job id was used with another body
 ├── SessionBusyError                    on_busy="reject" and a job runs
 ├── SessionClosedError                  the session takes no more messages
 ├── JobError

@@ -9,8 +9,7 @@ from typing import Annotated, Final, TypeGuard
 import uuid_utils
 from pydantic import BeforeValidator, Field
 
-from palaver.shared.document import refuse
-from palaver.shared.plain import Text, shape
+from palaver.shared.plain import Text, refuse, shape
 
 SESSION_ID: Final = r"[A-Za-z0-9._:-]{1,128}"
 # No colon: a job id is followed by ":text" and the like in ledger keys.

@@ -9,13 +9,13 @@ from typing import Annotated, Any, ClassVar, Final, Literal, Self
 import orjson
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
-from palaver.shared.document import Document, refuse
+from palaver.shared.document import Document
 from palaver.shared.error_tree import ValidationError
 from palaver.shared.ids import JobId, SessionId, new_job_id
 from palaver.shared.messages import Message, parse_history, parse_messages
 from palaver.shared.names import DEFAULT_PRIORITY
 from palaver.shared.params import ChatParams, ReasoningOptions
-from palaver.shared.plain import Flag, Integer, JsonObject, Real, Text, measure, optional, shape
+from palaver.shared.plain import Flag, Integer, JsonObject, Real, Text, measure, optional, refuse, shape
 from palaver.shared.tools import FunctionTool, ToolChoice
 
 MAX_DOCUMENT_BYTES: Final = 4 * 1024 * 1024
@@ -243,11 +243,15 @@ class ChatJob(Document):
     @field_validator("run_at", mode="before")
     @classmethod
     def _aware(cls, value: Any) -> Any:
-        if not isinstance(value, datetime):
-            return value
-        if value.tzinfo is None:
-            raise ValueError("must have a time zone")
-        return value.timestamp()
+        if isinstance(value, datetime):
+            if value.tzinfo is None:
+                raise ValueError("must have a time zone")
+            return value.timestamp()
+        if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
+            raise ValueError(
+                f"must be Unix time in seconds or a datetime with a time zone, not {shape(value)}"
+            )
+        return value
 
     @model_validator(mode="after")
     def _session_for_history(self) -> Self:

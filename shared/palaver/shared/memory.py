@@ -6,9 +6,9 @@ from typing import Any, Self
 
 from pydantic import ConfigDict, Field, field_validator
 
-from palaver.shared.document import Document, refuse
+from palaver.shared.document import Document
 from palaver.shared.messages import Message, MessageLike, Role, parse_history
-from palaver.shared.plain import Real, Text
+from palaver.shared.plain import Real, Text, refuse
 
 
 class MemoryModel(Document):

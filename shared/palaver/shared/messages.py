@@ -6,8 +6,8 @@ from typing import Annotated, Any, Final, Literal, Self, TypeAlias
 
 from pydantic import BeforeValidator, ConfigDict, Discriminator, Field, Tag, field_validator, model_validator
 
-from palaver.shared.document import Document, refuse
-from palaver.shared.plain import JsonObject, Text, optional, plain, plain_object, shape
+from palaver.shared.document import Document
+from palaver.shared.plain import JsonObject, Text, optional, plain, plain_object, refuse, shape
 
 LONGEST_INPUT: Final = 4096
 """Characters of a `ChatInput` message after stripping."""

@@ -1,14 +1,16 @@
 """Plain values: what JSON can hold and every reader, in any language, reads back the same.
 
-Field types of the contract that pydantic's own are too lenient for. Failures are `ValueError`s that tell
+Field types of the contract that pydantic's own are too lenient for. Failures are ValidationErrors that tell
 the place and the shape of a value, never the value.
 """
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, NoReturn
 
 from pydantic import AfterValidator, AllowInfNan, BaseModel, Field, PlainValidator, Strict, WithJsonSchema
+
+from palaver.shared.error_tree import ValidationError
 
 MAX_DEPTH: Final = 64
 """Containers within containers: deeper ones would overflow the stack of some reader."""
@@ -32,14 +34,26 @@ def shape(value: object) -> str:
         return f"an object with {len(value)} keys"
     if isinstance(value, Sequence):
         return f"a list of {len(value)}"
-    return f"a {type(value).__name__}"
+    name = type(value).__name__
+    return f"an {name}" if name[0] in "aeiou" else f"a {name}"
+
+
+def below(path: str, name: str) -> str:
+    """The path of a field; its name may be a key that a caller made up, and so anything."""
+    shown = "".join(c if c.isprintable() else "?" for c in name[:64]) + ("…" if len(name) > 64 else "")
+    return f"{path}.{shown}" if path else shown
+
+
+def refuse(param: str, reason: str) -> NoReturn:
+    """Raise our ValidationError for a field, in the words that all of them have."""
+    raise ValidationError(f"{param}: {reason}" if param else reason, param=param or None)
 
 
 def plain(value: Any, *, path: str = "", depth: int = MAX_DEPTH) -> Any:
     """A deep copy of a JSON value; tuples become lists.
 
     Refused: NaN and infinities, integers beyond 64 bits, keys that are no strings, half surrogates, other
-    types, more than 64 levels. Raises ValueError naming the place.
+    types, more than 64 levels. Raises ValidationError naming the place below `path`.
     """
     if value is None or isinstance(value, bool):
         return value
@@ -48,18 +62,21 @@ def plain(value: Any, *, path: str = "", depth: int = MAX_DEPTH) -> Any:
     if isinstance(value, int | float):
         return _number(value, path)
     if depth <= 0:
-        raise ValueError(f"{_at(path)}is nested deeper than {MAX_DEPTH} levels")
+        refuse("", f"is nested deeper than {MAX_DEPTH} levels")  # a path of all of them helps nobody
     if isinstance(value, Mapping):
-        return {_key(k, path): plain(v, path=f"{path}.{k}"[-200:], depth=depth - 1) for k, v in value.items()}
+        return {
+            _key(k, path): plain(v, path=below(path, str(k))[-200:], depth=depth - 1)
+            for k, v in value.items()
+        }
     if isinstance(value, list | tuple):
         return [plain(v, path=f"{path}[{i}]"[-200:], depth=depth - 1) for i, v in enumerate(value)]
-    raise ValueError(f"{_at(path)}must be JSON, not a {type(value).__name__}")
+    refuse(path, f"must be JSON, not {shape(value)}")
 
 
 def plain_object(value: Any) -> dict[str, Any]:
     """A deep copy of a JSON object; see `plain`."""
     if not isinstance(value, Mapping):
-        raise ValueError(f"must be a JSON object, not {shape(value)}")
+        refuse("", f"must be a JSON object, not {shape(value)}")
     result: dict[str, Any] = plain(value)
     return result
 
@@ -99,26 +116,22 @@ def _text(value: str, path: str) -> str:
         else:
             encodable = True
         if not encodable:
-            raise ValueError(f"{_at(path)}holds half of a surrogate pair, which no encoding can carry")
+            refuse(path, "holds half of a surrogate pair, which no encoding can carry")
     return value
 
 
 def _number(value: int | float, path: str) -> int | float:
     if isinstance(value, float) and not math.isfinite(value):
-        raise ValueError(f"{_at(path)}must be a finite number, not {value}")
+        refuse(path, f"must be a finite number, not {value}")
     if isinstance(value, int) and not _INT_MIN <= value <= _INT_MAX:
-        raise ValueError(f"{_at(path)}must fit into 64 bits")
+        refuse(path, "must fit into 64 bits")
     return value
 
 
 def _key(key: object, path: str) -> str:
     if not isinstance(key, str):
-        raise ValueError(f"{_at(path)}has a key that is a {type(key).__name__}; keys must be strings")
+        refuse(path, f"has a key that is {shape(key)}; keys must be strings")
     return _text(key, path)
-
-
-def _at(path: str) -> str:
-    return f"at {path.lstrip('.')}: " if path else ""
 
 
 def optional() -> Any:

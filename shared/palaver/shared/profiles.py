@@ -9,10 +9,10 @@ from typing import Annotated, Any, Final, NamedTuple, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, field_validator
 
-from palaver.shared.document import Document, refuse
+from palaver.shared.document import Document
 from palaver.shared.error_tree import ConfigurationError, ValidationError
 from palaver.shared.jobs import Timeouts
-from palaver.shared.plain import Integer, JsonObject, Real, Text, shape
+from palaver.shared.plain import Integer, JsonObject, Real, Text, refuse, shape
 from palaver.shared.settings import DEFAULT_CONFIG, Settings, redacted_url
 
 SCRIPTED: Final = "scripted"

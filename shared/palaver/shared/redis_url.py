@@ -39,6 +39,8 @@ def split_url(url: str) -> SplitResult:
         raise ValueError(wrong)
     if not parts.scheme or "://" not in url:
         raise ValueError("must be a URL such as redis://127.0.0.1:6379/0")
+    if parts.fragment:
+        raise ValueError("has a #, which is written as %23 in a password")
     return parts
 
 
@@ -63,8 +65,6 @@ class RedisURL:
         parts = split_url(url)
         if parts.scheme not in SCHEMES:
             raise ValueError("must be a redis://, rediss:// or unix:// URL")
-        if parts.fragment:
-            raise ValueError("has a #, which is written as %23 in a password")
         said = _options(parts)
         socket = parts.scheme == "unix"
         path = unquote(parts.path) if socket else None

@@ -6,11 +6,11 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import ConfigDict, Field, model_validator
 
-from palaver.shared.document import Document, refuse
+from palaver.shared.document import Document
 from palaver.shared.errors import ErrorInfo, PalaverError
 from palaver.shared.jobs import FinishReason
 from palaver.shared.messages import Role, ToolCall
-from palaver.shared.plain import Flag, Integer, JsonObject, JsonValue, Text, optional, shape
+from palaver.shared.plain import Flag, Integer, JsonObject, JsonValue, Text, optional, refuse, shape
 
 Count = Annotated[Integer, Field(ge=0)]
 

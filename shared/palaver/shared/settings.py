@@ -16,11 +16,13 @@ from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 from palaver.shared.document import validation_error
 from palaver.shared.error_tree import ConfigurationError
 from palaver.shared.jobs import DEFAULT_DEADLINE, MAX_DEADLINE, MAX_DOCUMENT_BYTES
+from palaver.shared.plain import shape
 from palaver.shared.redis_url import RedisURL, for_celery
 
 DEFAULT_CONNECT_SECONDS: Final = 2.0
 """For a service to answer. With the start of an interpreter, a command still fails within 3 seconds."""
 DEFAULT_REDIS_URL: Final = "redis://127.0.0.1:6379/0"
+DEFAULT_NAMESPACE: Final = "palaver"
 DEFAULT_CONFIG: Final = "./palaver.toml"
 """It may be absent; a file that somebody named may not."""
 DEV_FILE: Final = Path(".palaver/dev.json")
@@ -72,6 +74,18 @@ def _broker_url(value: str) -> str:
     return value
 
 
+def _namespace(value: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9._-]{1,64}", value):
+        wrong = f"must be 1 to 64 letters, digits, dots, underscores or hyphens, not {shape(value)}"
+        raise ValueError(wrong)
+    return value
+
+
+def _told(value: object) -> str:
+    """A wrong value for a message: of a variable, which is text, the number that it was meant to be."""
+    return value if isinstance(value, str) and re.fullmatch(r"[-+.\d]{1,20}", value) else shape(value)
+
+
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Period = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
@@ -93,7 +107,7 @@ class Settings(BaseSettings):
 
     redis_url: Annotated[str, AfterValidator(_redis_url)] = DEFAULT_REDIS_URL
     broker_url: Annotated[str, AfterValidator(_broker_url)] = ""
-    namespace: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,64}$")] = "palaver"
+    namespace: Annotated[str, AfterValidator(_namespace)] = DEFAULT_NAMESPACE
     config: str = DEFAULT_CONFIG
     providers: dict[str, Any] = Field(default_factory=dict)
     models: dict[str, Any] = Field(default_factory=dict)
@@ -124,12 +138,12 @@ class Settings(BaseSettings):
         try:
             super().__init__(**values)
         except pydantic.ValidationError as error:
-            told = validation_error(error)
-            problem = f"{_variable(told.param)}{told.message.removeprefix(told.param or '')}"
+            told = validation_error(error, tell=_told)
+            problem = _variable(told.param or "") + told.message.removeprefix(told.param or "")
         except SettingsError as error:
             # its text names the field, its cause has the content
             field = re.search(r'field "(\w+)"', str(error))
-            problem = f"{_variable(field and field[1])}: must be valid JSON"
+            problem = f"{_variable(field[1] if field else '')}: must be valid JSON"
         if problem is not None:
             raise ConfigurationError(problem)
 
@@ -158,7 +172,9 @@ class Settings(BaseSettings):
     @model_validator(mode="after")
     def _lease_outlives_renewal(self) -> Self:
         if self.renew_seconds * 2 > self.lease_seconds:
-            raise ValueError("lease_seconds must be at least twice renew_seconds")
+            lease, renew = _variable("lease_seconds"), _variable("renew_seconds")
+            periods = f"{self.lease_seconds:g} and {self.renew_seconds:g}"
+            raise ValueError(f"{lease} must be at least twice {renew}; they are {periods}")
         return self
 
     def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
@@ -186,8 +202,8 @@ def unknown_variables(environment: Mapping[str, str]) -> str:
     return f"ignored, no settings of Palaver: {', '.join(told)}" if told else ""
 
 
-def _variable(param: str | None) -> str:
-    return f"PALAVER_{param.upper()}" if param else "PALAVER_*"
+def _variable(param: str) -> str:
+    return f"PALAVER_{param.upper()}" if param else ""
 
 
 def _dev_addresses() -> dict[str, Any]:

@@ -2,10 +2,9 @@
 
 from typing import Any
 
-from palaver.shared.document import refuse
 from palaver.shared.messages import Message, MessagesLike, parse_messages
 from palaver.shared.params import ChatParams
-from palaver.shared.plain import shape
+from palaver.shared.plain import refuse, shape
 
 
 def validate_chat_params(**params: Any) -> ChatParams:

@@ -146,8 +146,16 @@ def test_the_same_key_is_the_same_job_and_another_body_a_conflict(client: Client
     first = client.submit("x", idempotency_key="k")
     again = client.submit("x", idempotency_key="k")
     assert (again.job_id, again.session_id, again.cursor) == (first.job_id, first.session_id, first.cursor)
-    with pytest.raises(ConflictError):
+    with pytest.raises(ConflictError, match="idempotency key") as caught:
         client.submit("y", idempotency_key="k")
+    assert caught.value.param == "idempotency_key"
+
+
+def test_another_body_under_the_same_job_id_is_a_conflict_of_that(client: Client) -> None:
+    client.submit("x", session_id="s1", job_id="same1")
+    with pytest.raises(ConflictError, match="There is another job same1 in this session") as caught:
+        client.submit("y", session_id="s1", job_id="same1")
+    assert (caught.value.param, caught.value.job_id) == ("job_id", "same1")
 
 
 def test_handles_of_another_client_do_the_same(client: Client, settings: Settings, work_on: WorkOn) -> None:

@@ -1,6 +1,9 @@
 """Every failure is one line and an exit code."""
 
+import io
 import json
+import os
+import sys
 
 import pytest
 
@@ -85,3 +88,12 @@ def test_help_is_shown_without_arguments(capsys: pytest.CaptureFixture[str]) -> 
     out = capsys.readouterr().out
     for command in ("dev", "worker", "chat", "tail", "job", "dead", "status", "schema"):
         assert f"\n  {command} " in out
+
+
+@pytest.mark.parametrize("where", ["stdin", "an argument"])
+def test_text_that_is_not_utf_8_is_said_to_be_none(
+    where: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"ab\xff")))
+    assert main(["chat", "-" if where == "stdin" else os.fsdecode(b"ab\xff")]) == 2
+    assert capsys.readouterr().err == "palaver: message: is not UTF-8 at byte 3\n"

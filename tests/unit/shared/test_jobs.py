@@ -225,6 +225,15 @@ def test_statuses() -> None:
         ({"tenant": "x" * 300}, "tenant: must have at most 256 characters, not 300"),
         ({"tenant": 5}, "tenant: must be a string, not 5"),
         ({"files": "abc"}, "files: must be a list, not a string of 3 characters"),
+        (
+            {"run_at": "yesterday"},
+            "run_at: must be Unix time in seconds or a datetime with a time zone, "
+            "not a string of 9 characters",
+        ),
+        ({"metadata": {"a": [object()]}}, "metadata.a[0]: must be JSON, not an object"),
+        ({"metadata": {"a\n": {"b": {1}}}}, "metadata.a?.b: must be JSON, not a set"),
+        ({"metadata": {5: 1}}, "metadata: has a key that is 5; keys must be strings"),
+        ({"args[1]": 1, "args[2]": 1}, "args[1]: is not a known field; args[2]: is not a known field"),
         ({"params": 5}, "params: must be an object, not 5"),
         (
             {"complete": {"continue_delay": (1, 2, 3)}},
@@ -245,6 +254,7 @@ def test_what_is_wrong_is_said_in_plain_words(fields: dict[str, Any], message: s
     with pytest.raises(ValidationError) as caught:
         ChatJob.parse({"messages": "x", **fields})
     assert str(caught.value) == message
+    assert caught.value.param == message.partition(": ")[0]
 
 
 def test_a_continue_prompt_is_a_text_or_the_name_of_a_registered_function() -> None:

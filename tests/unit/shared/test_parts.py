@@ -90,13 +90,13 @@ class TestPlain:
     @pytest.mark.parametrize(
         ("value", "place"),
         [
-            ({"a": [1, {2}]}, "at a[1]"),
-            ({"a": {"b": float("inf")}}, "at a.b"),
-            ({"a": b"x"}, "at a"),
-            ({"a": {5: 1}}, "at a"),
-            ([2**64], "at [0]"),
-            ([-(2**63) - 1], "at [0]"),
-            (["\udc00"], "at [0]"),
+            ({"a": [1, {2}]}, "a[1]: "),
+            ({"a": {"b": float("inf")}}, "a.b: "),
+            ({"a": b"x"}, "a: "),
+            ({"a": {5: 1}}, "a: "),
+            ([2**64], "[0]: "),
+            ([-(2**63) - 1], "[0]: "),
+            (["\udc00"], "[0]: "),
         ],
     )
     def test_refused_with_its_place(self, value: Any, place: Any) -> None:

@@ -93,9 +93,31 @@ def test_a_wrong_value_names_its_variable(monkeypatch: Any, variable: Any, value
     assert caught.value.__context__ is None
 
 
-def test_a_lease_must_outlive_its_renewal() -> None:
-    with pytest.raises(ConfigurationError, match="renew_seconds"):
-        Settings(lease_seconds=5, renew_seconds=3)
+@pytest.mark.parametrize(
+    ("variable", "value", "told"),
+    [
+        ("CONCURRENCY", "0", "PALAVER_CONCURRENCY: must be at least 1, not 0"),
+        ("RETENTION", "-1.5", "PALAVER_RETENTION: must be above 0, not -1.5"),
+        ("RETENTION", "soon", "PALAVER_RETENTION: must be a valid number, not a string of 4 characters"),
+        (
+            "NAMESPACE",
+            "a b",
+            "PALAVER_NAMESPACE: must be 1 to 64 letters, digits, dots, underscores or hyphens,"
+            " not a string of 3 characters",
+        ),
+        (
+            "LEASE_SECONDS",
+            "1",
+            "PALAVER_LEASE_SECONDS must be at least twice PALAVER_RENEW_SECONDS; they are 1 and 3",
+        ),
+        ("REDIS_URL", "redis://127.0.0.1:99999/0", "PALAVER_REDIS_URL: has a port above 65535"),
+    ],
+)
+def test_what_is_wrong_with_a_value(monkeypatch: Any, variable: str, value: str, told: str) -> None:
+    monkeypatch.setenv(f"PALAVER_{variable}", value)
+    with pytest.raises(ConfigurationError) as caught:
+        Settings.load()
+    assert str(caught.value) == told
 
 
 @pytest.mark.parametrize(

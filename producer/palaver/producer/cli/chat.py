@@ -1,6 +1,7 @@
 """`palaver chat`: one job, from the terminal and back to it."""
 
 import contextlib
+import os
 import shutil
 import signal
 import sys
@@ -16,13 +17,14 @@ from palaver.shared.accumulator import Accumulator
 from palaver.shared.errors import PalaverError
 from palaver.shared.events import AnyEvent
 from palaver.shared.jobs import Status
+from palaver.shared.plain import refuse
 
 PATIENCE = 5.0  # seconds without a sign of a worker, before the user is told
 
 
 def run(message: str, *, model: str | None, session: str | None, system: str | None, as_json: bool) -> int:
     """Submit, show what comes back, return 0 for a completed job and 1 for any other end."""
-    text = sys.stdin.read() if message == "-" else message
+    text = _utf8(_stdin() if message == "-" else os.fsencode(message))
     with Client() as client:
         begun = time.monotonic()
         handle = client.submit(text, model=model, session_id=session, system=system)
@@ -31,6 +33,20 @@ def run(message: str, *, model: str | None, session: str | None, system: str | N
             for event in handle.events():
                 view.show(event)
     return view.finish(handle)
+
+
+def _stdin() -> bytes:
+    if sys.stdin is None:
+        refuse("message", "is to come from stdin, which is closed")
+    return sys.stdin.buffer.read()
+
+
+def _utf8(data: bytes) -> str:
+    try:
+        return data.decode()
+    except UnicodeDecodeError as error:
+        wrong = f"is not UTF-8 at byte {error.start + 1}"
+    return refuse("message", wrong)
 
 
 class _View:

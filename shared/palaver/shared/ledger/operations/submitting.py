@@ -94,6 +94,10 @@ def accepted_job(raw: Any, job_id: str) -> Any:
     if isinstance(raw, Exception):
         raise reply_error(raw)
     match text(raw[0]):
+        case "conflict" if text(raw[1]) == job_id:
+            raise ConflictError(
+                f"There is another job {job_id} in this session.", job_id=job_id, param="job_id"
+            )
         case "conflict":
             raise ConflictError(job_id=text(raw[1]), param="idempotency_key")
         case "busy":
