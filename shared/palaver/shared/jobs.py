@@ -214,7 +214,7 @@ class ChatJob(Document):
     def _not_too_large(cls, value: Any, info: ValidationInfo) -> Any:
         limit = (info.context or {}).get("max_bytes", MAX_DOCUMENT_BYTES)
         # before anything walks into it
-        if measure(value, limit) > limit:
+        if limit is not None and measure(value, limit) > limit:
             refuse(_largest(value), f"the job is larger than {limit} bytes")
         return value
 
@@ -265,11 +265,12 @@ class ChatJob(Document):
 
         `max_bytes` bounds the document and is checked before anything else. Raises ValidationError.
         """
+        known = isinstance(document, bytes)  # whose size needs no measuring
         if isinstance(document, bytes | str):
             document = _loads(document, max_bytes)
         if not isinstance(document, Mapping):
             raise ValidationError(f"a job must be a JSON object, not {shape(document)}")
-        return cls.model_validate(dict(document), context={"max_bytes": max_bytes})
+        return cls.model_validate(dict(document), context={"max_bytes": None if known else max_bytes})
 
     @property
     def models(self) -> list[str]:

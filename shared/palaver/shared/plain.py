@@ -14,6 +14,7 @@ from palaver.shared.error_tree import ValidationError
 
 MAX_DEPTH: Final = 64
 """Containers within containers: deeper ones would overflow the stack of some reader."""
+_SCALARS: Final = frozenset((int, float, bool, type(None)))
 _INT_MIN, _INT_MAX = -(2**63), 2**64 - 1
 
 
@@ -93,6 +94,8 @@ def measure(value: Any, limit: int) -> int:
             total += (
                 len(item) if item.isascii() or len(item) > limit else len(item.encode("utf-8", "replace"))
             )
+        elif item.__class__ in _SCALARS:
+            pass  # which spares them the slower questions
         elif isinstance(item, Mapping):
             total += 2 * len(item)
             pending.extend(item.keys())
