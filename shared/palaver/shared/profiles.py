@@ -19,6 +19,9 @@ SCRIPTED: Final = "scripted"
 DEFAULT_MODEL: Final = "scripted/echo"
 """What answers when nothing at all is configured: no key and no network needed."""
 
+KEY_HEADERS: Final = frozenset(("authorization", "api-key", "x-api-key"))
+"""Where providers look for a key."""
+
 
 class Resume(StrEnum):
     """How an answer goes on after a crash or a cut stream."""
@@ -115,11 +118,17 @@ class Profile(Document):
         if self.api_key is not None:
             return self.api_key.get_secret_value()
         if self.api_key_env is not None:
-            raise ConfigurationError(
-                f"provider {self.name}: the environment variable {self.api_key_env} is not set",
-                provider=self.name,
-            )
+            raise ConfigurationError(self._key_not_set(), provider=self.name)
         return None
+
+    def missing_key(self) -> str | None:
+        """What is missing, where the profile names a key that is not there; headers may have one instead."""
+        if self.api_key is not None or self.api_key_env is None:
+            return None
+        return None if KEY_HEADERS & {name.lower() for name in self.headers} else self._key_not_set()
+
+    def _key_not_set(self) -> str:
+        return f"provider {self.name}: the environment variable {self.api_key_env} is not set"
 
     def secrets(self) -> list[str]:
         """What must be repeated to nobody: the key, and the values of the headers."""

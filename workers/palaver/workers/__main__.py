@@ -11,13 +11,14 @@ from palaver.shared.ledger import SyncLedger
 from palaver.shared.profiles import Catalog
 from palaver.shared.settings import Settings
 from palaver.workers.app import check_broker, run
+from palaver.workers.serving import Serving
 
 
 def main(arguments: Sequence[str]) -> int:
     """Check that everything is there, then be a worker until told to stop."""
     try:
         settings = Settings.load()
-        Catalog.load(settings)
+        Serving.of(Catalog.load(settings))
         _check(settings)
     except PalaverError as error:
         print(f"palaver worker: {error}", file=sys.stderr)  # noqa: T201 - a command's answer

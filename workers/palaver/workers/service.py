@@ -12,7 +12,6 @@ import platform
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import Any
 
 import orjson
 
@@ -33,6 +32,7 @@ from palaver.workers.providers import Provider, create
 from palaver.workers.publisher import Publisher
 from palaver.workers.requests import Requests
 from palaver.workers.runner import Outcome, Runner, report
+from palaver.workers.serving import Serving
 from palaver.workers.stop import HandOver, Stop, asked_to_end
 from palaver.workers.sweeper import Post, Sweeper
 
@@ -96,6 +96,7 @@ class WorkerService:
             renew_seconds=settings.renew_seconds,
         )
         self._subscriptions = Subscriptions(settings)
+        self._serving = Serving.of(self.catalog)
         self._providers = Providers(self.catalog, HttpClient())
         self._code = UserCode(settings.tool_threads)
         self._registry = Registry.load(settings.tools)
@@ -113,11 +114,17 @@ class WorkerService:
         """How many jobs are being run."""
         return len(self._running)
 
+    @property
+    def profiles(self) -> list[str]:
+        """The profiles that it serves."""
+        return sorted(self.catalog.profiles.keys() - self._serving.unserved.keys())
+
     async def start(self, *, announce: bool = True) -> None:
         """Connect. Raises LedgerUnavailableError within 3 seconds.
 
         With `announce` the worker is said to serve at once; without, `serve` says it later.
         """
+        self._serving.warn(self.catalog)
         await self._link.start()
         self._begin("leases", self._leases.run)
         self._begin("control", self._listen)
@@ -273,16 +280,12 @@ class WorkerService:
             "slots": self.slots,
             "started": self._started,
             "draining": self._draining,
+            "unserved": dict(self._serving.unserved),
         }
-        profiles: dict[str, Any] = {
-            name: profile.announcement() for name, profile in self.catalog.profiles.items()
-        }
-        # A producer without a palaver.toml learns the aliases here, and refuses what nobody serves.
-        aliases = {name: {"kind": "alias", "models": models} for name, models in self.catalog.aliases.items()}
         answers = await self._link.run_all(
             [
                 operations.announce(keys.workers, {self.alias: worker}, seconds=seconds),
-                operations.announce(keys.profiles, profiles | aliases, seconds=seconds),
+                operations.announce(keys.profiles, self._serving.announcements, seconds=seconds),
             ]
         )
         for problem in filter(None, answers):

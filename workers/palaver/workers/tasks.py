@@ -145,7 +145,7 @@ async def probe(self: Door, *args: Any, **kwargs: Any) -> dict[str, Any]:
         "worker": service.name,
         "running": service.running,
         "slots": service.slots,
-        "profiles": sorted(service.catalog.profiles),
+        "profiles": service.profiles,
     }
 
 

@@ -87,6 +87,9 @@ def _print(status: Status) -> None:
     if status.workers:
         seen = [(one_line(worker["name"]), _load(worker), _seen(worker)) for worker in status.workers]
         write("\n" + columns([("WORKER", "STREAMS", "HEARTBEAT"), *seen], indent=""))
+    for worker in status.workers:
+        for why in worker.get("unserved", {}).values():
+            write(f"\n{one_line(worker['name'])} does not serve {one_line(why)}")
     if not status.healthy:
         write(f"\n{bold('No worker consumes.')} Start one: palaver worker\n")
 

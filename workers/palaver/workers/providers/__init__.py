@@ -25,7 +25,7 @@ from palaver.workers.providers.parts import (
     UsagePart,
     WarningPart,
 )
-from palaver.workers.providers.registry import create
+from palaver.workers.providers.registry import class_of, create
 
 __all__ = [
     "Decoder",
@@ -48,6 +48,7 @@ __all__ = [
     "ToolCallPart",
     "UsagePart",
     "WarningPart",
+    "class_of",
     "create",
     "detect_provider",
 ]

@@ -192,6 +192,11 @@ class Provider:
         """
         raise NotImplementedError(f"{type(self).__name__} has neither stream nor answer")
 
+    @classmethod
+    def known_models(cls, profile: Profile) -> list[str] | None:
+        """The models that jobs may name, as far as they are known without asking anybody; None: any."""
+        return profile.models
+
     def takes_prefix(self, request: GenerationRequest) -> bool:
         """`continues_prefix`, for a provider whose models differ in it, or that cannot do it beside something
         else of the request.

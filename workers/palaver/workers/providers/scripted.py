@@ -59,6 +59,13 @@ class ScriptedProvider(Provider):
             error.provider = error.provider or self.profile.name
             raise
 
+    @classmethod
+    def known_models(cls, profile: Profile) -> list[str]:
+        """The profile's models, else the names of all scripts."""
+        scripts = profile.options.get("scripts")
+        names = {*BUILT_IN, *(scripts if isinstance(scripts, dict) else ())}
+        return sorted(names) if profile.models is None else profile.models
+
     async def models(self) -> list[str] | None:
         """The names of all scripts."""
         return sorted({*BUILT_IN, *self._scripts})

@@ -1,0 +1,78 @@
+"""What a worker says of its profiles when it starts, and serves."""
+
+import json
+from collections.abc import Callable
+
+import pytest
+
+from palaver.producer import Client
+from palaver.shared.errors import ValidationError
+from palaver.shared.ledger import SyncLedger
+from palaver.shared.settings import Settings
+from tests.processes import Processes, Running
+from tests.servers import eventually
+
+pytestmark = [pytest.mark.redis, pytest.mark.worker]
+
+NO_KEY = {"kind": "openai", "api_key_env": "PALAVER_TEST_NO_SUCH_KEY"}
+
+
+def wait_until_served(settings: Settings, profile: str) -> None:
+    with SyncLedger(settings) as ledger:
+        assert eventually(lambda: profile in {each.name for each in ledger.announced_profiles()})
+
+
+def providers(**tables: object) -> dict[str, str]:
+    return {"PALAVER_PROVIDERS": json.dumps(tables)}
+
+
+@pytest.mark.parametrize(
+    ("profile", "told"),
+    [
+        ({"kind": "nope"}, "there is no kind 'nope'"),
+        ({"kind": "no.such:Thing"}, "no.such:Thing cannot be imported"),
+        ({"kind": "os.path:join"}, "os.path:join is a subclass of neither"),
+        (NO_KEY, "PALAVER_TEST_NO_SUCH_KEY is not set"),
+    ],
+    ids=["unknown", "not there", "no class", "no key, and nothing else"],
+)
+def test_a_profile_that_can_never_answer_is_wrong_usage(
+    processes: Processes, palaver_env: dict[str, str], profile: dict[str, str], told: str
+) -> None:
+    worker = processes.python("-m", "palaver.workers", env={**palaver_env, **providers(wrong=profile)})
+    assert worker.wait(30) == 2
+    (line,) = worker.lines
+    assert f"provider wrong: {told}" in line or f"provider wrong: the environment variable {told}" in line
+
+
+def test_a_profile_without_its_key_leaves_the_others_served(
+    worker: Callable[..., Running], processes: Processes, palaver_env: dict[str, str]
+) -> None:
+    tables = providers(good={"kind": "scripted", "limits": {"concurrent": 3}}, keyless=NO_KEY)
+    running = worker(
+        env={**tables, "PALAVER_MODELS": json.dumps({"all": ["keyless/x"], "some": "good/echo"})}
+    )
+    running.wait_for(r"profile\.unserved profile=keyless reason=.*PALAVER_TEST_NO_SUCH_KEY is not set")
+    running.wait_for(r"profile\.limits_ignored profile=good ")
+    settings = Settings(redis_url=palaver_env["PALAVER_REDIS_URL"])
+    wait_until_served(settings, "good")
+    with Client(settings) as client:
+        assert client.submit("hello", model="some").result(timeout=30).content == "hello"
+        for model in ("keyless/x", "all"):
+            with pytest.raises(ValidationError, match="model"):
+                client.submit("hello", model=model)
+    status = processes.start(("palaver", "status"), env=palaver_env)
+    assert status.wait(30) == 0
+    status.wait_for(r"does not serve provider keyless: .*PALAVER_TEST_NO_SUCH_KEY is not set")
+
+
+def test_a_script_that_is_not_there_is_refused_before_anything_is_stored(
+    worker: Callable[..., Running], palaver_env: dict[str, str]
+) -> None:
+    worker(env=providers(scripted={"kind": "scripted", "options": {"scripts": {"mine": {"text": "yes"}}}}))
+    settings = Settings(redis_url=palaver_env["PALAVER_REDIS_URL"])
+    wait_until_served(settings, "scripted")
+    with Client(settings) as client:
+        assert client.submit("hello", model="scripted/mine").result(timeout=30).content == "yes"
+        with pytest.raises(ValidationError, match=r"scripted has no model 'nope'; it has: .*mine"):
+            client.submit("hello", model="scripted/nope")
