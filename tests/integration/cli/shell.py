@@ -5,7 +5,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,13 +23,13 @@ class Shell:
     folder: Path
     environment: dict[str, str] = field(default_factory=dict)
 
-    def start(self, *words: str, **options: Any) -> subprocess.Popen[str]:
+    def start(self, *words: str, command: Sequence[str] = PALAVER, **options: Any) -> subprocess.Popen[str]:
         """Start `palaver WORDS` with its output captured."""
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
         environment = clean_environment()
         del environment["NO_COLOR"]
         return subprocess.Popen(
-            [*PALAVER, *words],
+            [*command, *words],
             cwd=self.folder,
             env={**environment, "TERM": "xterm", **self.environment},
             text=True,

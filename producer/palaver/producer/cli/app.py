@@ -7,7 +7,7 @@ import typer
 
 app = typer.Typer(
     help="Durable, resumable LLM chats over Celery and Redis.",
-    epilog="Exit codes: 0 done, 1 the job failed, 2 wrong usage or input, 3 a service is unreachable.",
+    epilog="Exit codes: 0 done, 1 the job failed, 2 wrong usage, input or output, 3 a service is not there.",
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,

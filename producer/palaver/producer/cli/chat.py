@@ -24,7 +24,7 @@ PATIENCE = 5.0  # seconds without a sign of a worker, before the user is told
 
 def run(message: str, *, model: str | None, session: str | None, system: str | None, as_json: bool) -> int:
     """Submit, show what comes back, return 0 for a completed job and 1 for any other end."""
-    text = _utf8(_stdin() if message == "-" else os.fsencode(message))
+    text = _utf8(sys.stdin.buffer.read() if message == "-" else os.fsencode(message))
     with Client() as client:
         begun = time.monotonic()
         handle = client.submit(text, model=model, session_id=session, system=system)
@@ -33,12 +33,6 @@ def run(message: str, *, model: str | None, session: str | None, system: str | N
             for event in handle.events():
                 view.show(event)
     return view.finish(handle)
-
-
-def _stdin() -> bytes:
-    if sys.stdin is None:
-        refuse("message", "is to come from stdin, which is closed")
-    return sys.stdin.buffer.read()
 
 
 def _utf8(data: bytes) -> str:

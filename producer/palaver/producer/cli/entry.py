@@ -5,26 +5,37 @@ import sys
 
 import typer
 
+from palaver.producer.cli import streams
+
 
 def main(arguments: list[str] | None = None) -> int:
     """Run `palaver ARGUMENTS` (default: this process's) and return its exit code.
 
-    0 done, 1 the job failed, 2 wrong usage or input, 3 a service is unreachable.
+    0 done, 1 the job failed, 2 wrong usage or input, or output that cannot be written, 3 a service is
+    unreachable.
     """
     from palaver.producer.cli.app import app
 
     words = sys.argv[1:] if arguments is None else arguments
+    streams.open_closed()
     _warn_of_unknown_variables(words)
     try:
-        return app(args=words or ["--help"], prog_name="palaver", standalone_mode=False) or 0
+        return _run(app, words)
+    finally:
+        streams.give_up_broken()
+
+
+def _run(app: typer.Typer, words: list[str]) -> int:
+    try:
+        code = app(args=words or ["--help"], prog_name="palaver", standalone_mode=False) or 0
+        sys.stdout.flush()
+        return int(code)
     except typer.TyperException as error:
         return _wrong_usage(error, words)
     except typer.Abort:
         return 1
     except BrokenPipeError:
-        # Whoever read the output (`| head`) has enough; without this the interpreter complains at its end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        return 0  # whoever read the output (`| head`) has enough
     # The classes are looked up only when something failed, so that --help need not load them.
     except _expected() as error:
         from palaver.producer.cli.failures import report

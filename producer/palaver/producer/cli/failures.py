@@ -1,5 +1,6 @@
 """A failure as one line on stderr, and as an exit code."""
 
+import contextlib
 import json
 import sys
 
@@ -16,7 +17,7 @@ _WRONG_INPUT = (ValidationError, ConfigurationError, JobNotFoundError, OSError)
 
 
 def exit_code(error: Exception) -> int:
-    """1 the job failed, 2 wrong usage or input, 3 a service is unreachable."""
+    """1 the job failed, 2 wrong usage or input, or an output that fails, 3 a service is unreachable."""
     if isinstance(error, ServiceUnavailableError):
         return 3
     return 2 if isinstance(error, _WRONG_INPUT) else 1
@@ -74,5 +75,6 @@ def _dev_hint() -> str:
 
 
 def _write(line: str) -> None:
-    sys.stderr.write(line + "\n")
-    sys.stderr.flush()
+    with contextlib.suppress(OSError):  # there is nobody else to tell
+        sys.stderr.write(line + "\n")
+        sys.stderr.flush()

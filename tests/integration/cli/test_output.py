@@ -1,0 +1,52 @@
+"""Output that nobody takes: a closed stdout, a full disk, a reader that has gone."""
+
+import subprocess
+
+import pytest
+
+from tests.integration.cli.shell import PALAVER, Dev, Shell
+
+
+def piped(shell: Shell, *words: str, to: str) -> subprocess.CompletedProcess[str]:
+    """`palaver WORDS` with its streams as the shell's words behind it say."""
+    process = shell.start(*words, command=("sh", "-c", f'"$@" {to}', "sh", *PALAVER))
+    with process:
+        out, err = process.communicate(timeout=60)
+    return subprocess.CompletedProcess(words, process.returncode, out, err)
+
+
+@pytest.mark.parametrize("words", [["schema"], ["--help"], ["job", "--help"]], ids=" ".join)
+@pytest.mark.parametrize(
+    ("to", "code", "told"),
+    [
+        (">&-", 0, ""),
+        (">&- 2>&-", 0, ""),
+        (">/dev/full", 2, "palaver: [Errno 28] No space left on device\n"),
+        (">/dev/full 2>/dev/full", 2, ""),
+        ("| true", 0, ""),
+    ],
+)
+def test_an_answer_that_nobody_takes(shell: Shell, words: list[str], to: str, code: int, told: str) -> None:
+    done = piped(shell, *words, to=to)
+    assert (done.returncode, done.stdout, done.stderr) == (code, "", told)
+
+
+def test_a_failure_that_nobody_can_be_told(shell: Shell) -> None:
+    assert piped(shell, "nonsense", to=">&- 2>&-").returncode == 2
+    assert piped(shell, "nonsense", to="2>/dev/full").returncode == 2
+
+
+def test_a_message_from_a_closed_stdin_is_empty(shell: Shell) -> None:
+    done = piped(shell, "chat", "-", to="<&-")
+    assert (done.returncode, done.stderr) == (2, "palaver: messages: empty message\n")
+
+
+@pytest.mark.redis
+@pytest.mark.worker
+@pytest.mark.xdist_group("palaver-dev")
+def test_a_chat_without_stdout_says_how_it_ended(dev: Dev) -> None:
+    done = piped(dev.shell, "chat", "hi", to=">&-")
+    assert done.returncode == 0
+    assert done.stderr.startswith("scripted/echo · ")
+    done = piped(dev.shell, "chat", "hi", to=">/dev/full")
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
