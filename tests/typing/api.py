@@ -52,6 +52,7 @@ def refused(client: Client) -> None:
 
 async def with_a_loop(client: AsyncClient) -> None:
     """A program with an event loop."""
+    await client.close()
     async with client:
         handle = await client.submit("Hello", session_id="s1")
         assert_type(handle, AsyncJobHandle)

@@ -138,7 +138,7 @@ class AsyncClient:
         if due:
             await self._on_thread(lambda: send_stored(self.broker, due))
 
-    async def aclose(self) -> None:
+    async def close(self) -> None:
         """Close this client's connections; its readers on this loop end. May be called twice."""
         hub = self._hubs.pop(asyncio.get_running_loop(), None)
         if hub is not None:
@@ -146,11 +146,14 @@ class AsyncClient:
         await asyncio.to_thread(self.broker.close)
         self._thread.shutdown(wait=False)
 
+    aclose = close
+    """The name that `contextlib.aclosing` asks for."""
+
     async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:
-        await self.aclose()
+        await self.close()
 
     @property
     def _hub(self) -> Hub:

@@ -144,9 +144,11 @@ def test_job_show_and_cancel(dev: Dev) -> None:
     shown = dev.shell.run("job", "show", job_id)
     assert shown.returncode == 0
     assert re.search(r"status +completed", shown.stdout)
+    assert re.search(r"model +scripted/echo", shown.stdout)
     assert "hello" in shown.stdout
     document = json.loads(dev.shell.run("job", "show", job_id, "--json").stdout)
     assert (document["status"], document["response"]["content"]) == ("completed", "hello")
+    assert document["model"] == "scripted/echo"
     assert dev.shell.run("job", "cancel", job_id).stdout == "completed\n"
 
 

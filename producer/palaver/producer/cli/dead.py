@@ -87,7 +87,8 @@ def _print_dropped(job_id: str, *, as_json: bool) -> None:
 
 def _document(letter: DeadLetter) -> dict[str, Any]:
     told = letter.error.model_dump(mode="json", exclude_none=True) if letter.error else None
-    return {**asdict(letter), "reason": letter.reason, "error": told}
+    model = letter.model or jobs.DEFAULT_MODEL
+    return {**asdict(letter), "model": model, "reason": letter.reason, "error": told}
 
 
 def _row(letter: DeadLetter) -> tuple[str, ...]:
@@ -95,7 +96,7 @@ def _row(letter: DeadLetter) -> tuple[str, ...]:
         letter.job_id,
         one_line(letter.session_id),
         letter.status,
-        one_line(letter.model or "default", 40),
+        one_line(letter.model or jobs.DEFAULT_MODEL, 40),
         letter.reason,
         *(str(count) for count in (letter.attempts, letter.failures, letter.deaths)),
         seconds(letter.age),

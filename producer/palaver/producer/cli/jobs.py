@@ -14,6 +14,8 @@ from palaver.shared.ids import check_job_id
 from palaver.shared.ledger import JobView
 
 CANCEL_WAITS = 10.0  # seconds
+DEFAULT_MODEL = "default"
+"""What is shown for a job that asks for no model."""
 
 
 def show(job_id: str, *, as_json: bool) -> int:
@@ -76,7 +78,7 @@ def _document(view: JobView) -> dict[str, Any]:
         "job_id": view.job_id,
         "session_id": view.session_id,
         "status": view.status,
-        "model": view.model,
+        "model": _model(view),
         "attempt": view.attempt,
         "failures": view.failures,
         "position": view.position,
@@ -118,6 +120,7 @@ def _status(view: JobView) -> str:
 
 
 def _model(view: JobView) -> str:
+    """The one that answered, else those that were asked for."""
     response = view.response
     answered = "/".join(filter(None, (response.provider, response.model))) if response else ""
-    return answered or view.model
+    return answered or view.model or DEFAULT_MODEL

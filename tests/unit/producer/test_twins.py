@@ -1,0 +1,21 @@
+"""What the blocking client offers, the other one offers under the same name."""
+
+import inspect
+
+import pytest
+
+from palaver.producer import AsyncClient, AsyncJobHandle, Client, JobHandle
+
+
+def methods(kind: type) -> dict[str, inspect.Signature]:
+    public = {
+        name: found for name, found in vars(kind).items() if inspect.isfunction(found) and name[0] != "_"
+    }
+    return {name: inspect.signature(found) for name, found in public.items()}
+
+
+@pytest.mark.parametrize(("blocking", "other"), [(Client, AsyncClient), (JobHandle, AsyncJobHandle)])
+def test_they_have_the_same_methods_with_the_same_arguments(blocking: type, other: type) -> None:
+    theirs = methods(other)
+    for name, signature in methods(blocking).items():
+        assert theirs[name].parameters == signature.parameters, name
