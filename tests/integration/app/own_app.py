@@ -4,7 +4,7 @@ import asyncio
 
 from celery import Celery
 
-from palaver.workers.app import install
+from palaver.workers import install
 
 app = install(Celery("own", set_as_current=False))
 

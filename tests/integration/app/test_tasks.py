@@ -167,6 +167,27 @@ def test_a_field_that_the_sender_named_is_not_in_the_log(outsider: Outsider) -> 
     assert SECRET not in outsider.said
 
 
+def test_an_expired_message_ends_the_job_that_it_names(outsider: Outsider) -> None:
+    outsider.submit({**outsider.document, "messages": SECRET}, expires=-5)
+    end = outsider.ended()
+    assert (end["status"], end["error"]["code"]) == ("failed", "job_expired")
+    outsider.worker.wait_for(rf"submit\.refused error=job_expired job_id={outsider.job}")
+    assert SECRET not in outsider.said
+
+
+def test_a_message_that_is_revoked_before_it_is_run_ends_the_job_that_it_names(outsider: Outsider) -> None:
+    task_id = new_job_id()
+    assert outsider.celery.control.revoke(task_id, reply=True, limit=1, timeout=10)
+    outsider.submit({**outsider.document, "messages": "hello"}, task_id=task_id)
+    end = outsider.ended()
+    assert (end["status"], end["error"]["code"]) == ("failed", "job_cancelled")
+
+
+def test_a_message_that_expires_later_is_run(outsider: Outsider) -> None:
+    outsider.submit({**outsider.document, "messages": "hello"}, expires=600)
+    assert outsider.ended()["status"] == "completed"
+
+
 def test_a_task_id_forges_no_line(outsider: Outsider) -> None:
     forged = f"x\nforged {new_job_id()}"
     outsider.submit({**outsider.document, "messages": "hello"}, task_id=forged)

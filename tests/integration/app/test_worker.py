@@ -169,6 +169,14 @@ def test_wrong_options_are_told(processes: Processes, palaver_env: dict[str, str
     assert "Traceback" not in worker.output
 
 
+@pytest.mark.parametrize("words", [["--pool", "prefork"], ["--pool=solo"], ["-P", "prefork"], ["-Pprefork"]])
+def test_another_pool_is_refused(processes: Processes, palaver_env: dict[str, str], words: list[str]) -> None:
+    worker = processes.python("-m", "palaver.workers", *words, env=palaver_env)
+    assert worker.wait(30) == 2
+    (line,) = worker.lines
+    assert "--pool" in line
+
+
 def test_celery_alone_starts_the_right_worker(processes: Processes, palaver_env: dict[str, str]) -> None:
     words = ("-m", "celery", "-A", "palaver.workers", "worker", "--loglevel", "INFO")
     worker = processes.python(*words, env=palaver_env)

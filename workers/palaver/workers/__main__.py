@@ -6,7 +6,7 @@ Exit codes: 2 wrong configuration or usage, 3 the ledger or the broker cannot be
 import sys
 from collections.abc import Sequence
 
-from palaver.shared.errors import PalaverError, ServiceUnavailableError
+from palaver.shared.errors import ConfigurationError, PalaverError, ServiceUnavailableError
 from palaver.shared.ledger import SyncLedger
 from palaver.shared.profiles import Catalog
 from palaver.shared.settings import Settings
@@ -17,6 +17,7 @@ from palaver.workers.serving import Serving
 def main(arguments: Sequence[str]) -> int:
     """Check that everything is there, then be a worker until told to stop."""
     try:
+        _check_pool(arguments)
         settings = Settings.load()
         Serving.of(Catalog.load(settings))
         _check(settings)
@@ -24,6 +25,12 @@ def main(arguments: Sequence[str]) -> int:
         print(f"palaver worker: {error}", file=sys.stderr)  # noqa: T201 - a command's answer
         return 3 if isinstance(error, ServiceUnavailableError) else 2
     return run(["worker", "--loglevel", "INFO", *arguments])
+
+
+def _check_pool(arguments: Sequence[str]) -> None:
+    """Celery ignores `--pool prefork`, its default, for the pool that is configured."""
+    if any(word.partition("=")[0] == "--pool" or word.startswith("-P") for word in arguments):
+        raise ConfigurationError("a worker has one pool, of one event loop; leave --pool out")
 
 
 def _check(settings: Settings) -> None:

@@ -5,9 +5,9 @@ Needs no Celery: `palaver.submit` is a door to `accept`.
 
 import asyncio
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import orjson
 
@@ -26,6 +26,8 @@ from palaver.workers.event_log import event_logger
 __all__ = ["accept", "document_of"]
 
 logger = event_logger("palaver.workers.submission")
+
+T = TypeVar("T")
 
 ADDRESS: Final = ("job_id", "session_id", "tenant", "idempotency_key")
 """The fields that say which job it is, and in which session."""
@@ -49,16 +51,25 @@ def document_of(args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
     return {**(_named(document) or {}), **more}
 
 
-async def accept(ledger: AsyncLedger, settings: Settings, document: Any, *, key: str | None) -> Submitted:
+async def accept(
+    ledger: AsyncLedger,
+    settings: Settings,
+    document: Any,
+    *,
+    key: str | None,
+    unwanted: PalaverError | None = None,
+) -> Submitted:
     """Store the job; the promises of a job begin with that. `key`: its idempotency key, if it names none
-    itself.
+    itself. `unwanted`: why it is not to be accepted, whatever it says.
 
     While the ledger cannot be written it waits: the message is the only copy. A document that cannot be
     accepted raises its error, after the job that it names was ended with that error.
     """
     try:
+        if unwanted is not None:
+            raise unwanted
         job = _read(document, settings, key)
-        return await _patiently(ledger, job)
+        return await _patiently(job.job_id, lambda: ledger.submit(job))
     except PalaverError as error:
         await _refuse(ledger, document, error, key)
         raise
@@ -70,15 +81,13 @@ def _read(document: Any, settings: Settings, key: str | None) -> ChatJob:
     return ChatJob.parse(document, max_bytes=settings.max_document_bytes)
 
 
-async def _patiently(ledger: AsyncLedger, job: ChatJob) -> Submitted:
+async def _patiently(job_id: str, write: Callable[[], Awaitable[T]]) -> T:
     pause = FIRST_PAUSE
     while True:
         try:
-            return await ledger.submit(job)
+            return await write()
         except (ServiceUnavailableError, LedgerFullError) as error:
-            logger.warning(
-                "submit.waiting", extra={"job_id": job.job_id, "error": error.code, "delay": pause}
-            )
+            logger.warning("submit.waiting", extra={"job_id": job_id, "error": error.code, "delay": pause})
         await asyncio.sleep(pause)
         pause = min(pause * 2, LONGEST_PAUSE)
 
@@ -92,8 +101,9 @@ async def _refuse(ledger: AsyncLedger, document: Any, error: PalaverError, key: 
         )
         return
     error.job_id = job.job_id
-    await ledger.refuse(operations.session_of(job), job.job_id, ErrorInfo.of(error))
-    logger.info("submit.refused", extra={**_told(error), "job_id": job.job_id})
+    session_id, job_id, told = operations.session_of(job), job.job_id, ErrorInfo.of(error)
+    await _patiently(job_id, lambda: ledger.refuse(session_id, job_id, told))
+    logger.info("submit.refused", extra={**_told(error), "job_id": job_id})
 
 
 def _told(error: PalaverError) -> dict[str, Any]:

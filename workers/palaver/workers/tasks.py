@@ -9,9 +9,17 @@ from typing import Any, TypeVar
 
 from celery import Task, shared_task
 from celery.exceptions import InvalidTaskError
+from celery.worker import state
 from celery.worker.request import Request
 
-from palaver.shared.errors import ConfigurationError, InternalError, PalaverError, ValidationError
+from palaver.shared.errors import (
+    ConfigurationError,
+    InternalError,
+    JobCancelledError,
+    JobExpiredError,
+    PalaverError,
+    ValidationError,
+)
 from palaver.shared.ids import valid_job_id, valid_session_id
 from palaver.shared.jobs import Status
 from palaver.shared.names import TASK_CHAT, TASK_PROBE, TASK_SUBMIT
@@ -21,7 +29,7 @@ from palaver.workers.runner import Outcome, report
 from palaver.workers.service import WorkerService
 from palaver.workers.submission import accept, document_of
 
-__all__ = ["DiscreetRequest", "Door", "JobFailed", "JobRequest", "chat", "probe", "submit"]
+__all__ = ["DiscreetRequest", "Door", "JobFailed", "JobRequest", "SubmitRequest", "chat", "probe", "submit"]
 
 logger = event_logger("palaver.workers.tasks")
 
@@ -74,6 +82,25 @@ class JobRequest(DiscreetRequest):
         """Celery's cold shutdown; the pool's residents hand the jobs over right after it."""
 
 
+class SubmitRequest(DiscreetRequest):
+    """The request of `palaver.submit`. Expired or revoked, it is run all the same: to refuse the job that it
+    names, whose reader would wait for ever for a message that is thrown away.
+    """
+
+    expires: Any
+    maybe_expire: Any
+
+    def revoked(self) -> bool:
+        """Whether Celery is to throw it away: never for these two reasons."""
+        if self.expires and self.maybe_expire():
+            self._request_dict["unwanted"] = JobExpiredError.code
+        elif self.id in state.revoked:
+            self._request_dict["unwanted"] = JobCancelledError.code
+        else:
+            return bool(super().revoked())
+        return False
+
+
 class Door(Task[Any, Any]):
     """Base of our tasks. `resident`: it ends by itself once the service was told to hand over."""
 
@@ -109,6 +136,13 @@ class JobDoor(Door):
     resident = True
 
 
+class SubmitDoor(Door):
+    """Base of `palaver.submit`."""
+
+    abstract = True
+    Request = "palaver.workers.tasks:SubmitRequest"
+
+
 @shared_task(name=TASK_CHAT, base=JobDoor, bind=True)
 async def chat(self: JobDoor, *args: Any, **kwargs: Any) -> dict[str, Any]:
     """Run the job `(session_id, job_id)`."""
@@ -122,11 +156,14 @@ async def chat(self: JobDoor, *args: Any, **kwargs: Any) -> dict[str, Any]:
     return _told(outcome)
 
 
-@shared_task(name=TASK_SUBMIT, base=Door, bind=True)
-async def submit(self: Door, *args: Any, **kwargs: Any) -> dict[str, Any]:
+@shared_task(name=TASK_SUBMIT, base=SubmitDoor, bind=True)
+async def submit(self: SubmitDoor, *args: Any, **kwargs: Any) -> dict[str, Any]:
     """Store the job of a whole document, `palaver.submit(job)`, and send its `palaver.chat`."""
     service, document = self.service, document_of(args, kwargs)
-    stored = await _guarded(accept(service.ledger, service.settings, document, key=self.request.id))
+    work = accept(
+        service.ledger, service.settings, document, key=self.request.id, unwanted=_unwanted(self.request)
+    )
+    stored = await _guarded(work)
     if stored.dispatch is not None:
         await self.post.send([stored.dispatch])
     return {"job_id": stored.job_id, "session_id": stored.session_id, "status": stored.status}
@@ -147,6 +184,16 @@ async def probe(self: Door, *args: Any, **kwargs: Any) -> dict[str, Any]:
         "slots": service.slots,
         "profiles": service.profiles,
     }
+
+
+def _unwanted(request: Any) -> PalaverError | None:
+    """Why Celery would have thrown the message away; see `SubmitRequest`."""
+    code = request.get("unwanted")
+    if code == JobExpiredError.code:
+        return JobExpiredError("The message with the job expired before a worker took it.")
+    if code == JobCancelledError.code:
+        return JobCancelledError("The message with the job was revoked before a worker took it.")
+    return None
 
 
 async def _guarded(work: Coroutine[Any, Any, T]) -> T:
