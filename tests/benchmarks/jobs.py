@@ -9,7 +9,7 @@ from statistics import median
 from palaver.producer import AsyncClient, Client
 from palaver.shared.ids import new_token
 from palaver.shared.jobs import ChatJob, Status
-from palaver.shared.ledger import AsyncLedger, operations
+from palaver.shared.ledger import AsyncLedger, Claimed, operations
 from palaver.shared.settings import Settings
 from tests.benchmarks.contenders import Enter, Palaver
 from tests.benchmarks.noop import Nothing
@@ -118,11 +118,11 @@ async def _fill(settings: Settings, session: str, jobs: int) -> None:
             await ledger.submit(job)
             lease = {"token": new_token(), "worker": "filler", "lease": 60.0}
             claimed = await ledger.run(operations.claim(ledger.keys, session, job.job_id, **lease))  # type: ignore[arg-type]
-            assert getattr(claimed, "attempt", 0) == 1, claimed
+            assert isinstance(claimed, Claimed), claimed
             await ledger.run(
                 operations.finish(
                     *(ledger.keys, session, job.job_id),
-                    attempt=1,
+                    fence=claimed.fence,
                     status=Status.COMPLETED,
                     end=end,
                     response=b"{}",

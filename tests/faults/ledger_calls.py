@@ -68,7 +68,7 @@ def claim(at: Place, *, token: str, worker: str) -> Call:
     )
 
 
-def append(at: Place, *, attempt: int, first: int, events: Sequence[dict[str, Any]]) -> Call:
+def append(at: Place, *, fence: str, first: int, events: Sequence[dict[str, Any]]) -> Call:
     """`events` are dicts of `type` and `data`."""
     parts = {"text_chunk": "", "reasoning_chunk": ""}
     for event in events:
@@ -78,7 +78,7 @@ def append(at: Place, *, attempt: int, first: int, events: Sequence[dict[str, An
         KEYS,
         at.session_id,
         at.job_id,
-        attempt=attempt,
+        fence=fence,
         first=first,
         events=[orjson.dumps(event)[1:-1] for event in events],
         text=parts["text_chunk"],
@@ -89,24 +89,24 @@ def append(at: Place, *, attempt: int, first: int, events: Sequence[dict[str, An
         "append",
         at,
         operation,
-        lambda model: model.append(at.job_id, attempt=attempt, first=first, events=list(events)),
-        f"attempt={attempt} {first}-{first + len(events) - 1} {events[0]['type']} {parts['text_chunk']!r}",
+        lambda model: model.append(at.job_id, fence=fence, first=first, events=list(events)),
+        f"{fence} {first}-{first + len(events) - 1} {events[0]['type']} {parts['text_chunk']!r}",
     )
 
 
-def renew(at: Place, *, attempt: int) -> Call:
-    operation = operations.renew(KEYS, at.session_id, at.job_id, attempt=attempt, lease=LEASE / 1000)
+def renew(at: Place, *, fence: str) -> Call:
+    operation = operations.renew(KEYS, at.session_id, at.job_id, fence=fence, lease=LEASE / 1000)
     return Call(
         "renew",
         at,
         operation,
-        lambda model: model.renew(at.job_id, attempt=attempt, lease=LEASE),
-        f"attempt={attempt}",
+        lambda model: model.renew(at.job_id, fence=fence, lease=LEASE),
+        f"{fence}",
     )
 
 
-def save_round(at: Place, *, attempt: int, number: int) -> Call:
-    content = b'{"round":%d,"by":%d}' % (number, attempt)
+def save_round(at: Place, *, fence: str, number: int) -> Call:
+    content = b'{"round":%d,"by":"%b"}' % (number, fence.encode())
     # None, one or two of them.
     events = [{"type": "tool_result", "data": {"id": f"{number}.{nth}"}} for nth in range(number % 3)]
     return Call(
@@ -116,43 +116,41 @@ def save_round(at: Place, *, attempt: int, number: int) -> Call:
             KEYS,
             at.session_id,
             at.job_id,
-            attempt=attempt,
+            fence=fence,
             number=number,
             content=content,
             events=[orjson.dumps(event)[1:-1] for event in events],
         ),
-        lambda model: model.save_round(
-            at.job_id, attempt=attempt, number=number, content=content, events=events
-        ),
-        f"attempt={attempt} number={number}",
+        lambda model: model.save_round(at.job_id, fence=fence, number=number, content=content, events=events),
+        f"{fence} number={number}",
     )
 
 
-def note_failures(at: Place, *, attempt: int, failures: int) -> Call:
+def note_failures(at: Place, *, fence: str, failures: int) -> Call:
     return Call(
         "note_failures",
         at,
-        operations.note_failures(KEYS, at.session_id, at.job_id, attempt=attempt, failures=failures),
-        lambda model: model.note_failures(at.job_id, attempt=attempt, failures=failures),
-        f"attempt={attempt} failures={failures}",
+        operations.note_failures(KEYS, at.session_id, at.job_id, fence=fence, failures=failures),
+        lambda model: model.note_failures(at.job_id, fence=fence, failures=failures),
+        f"{fence} failures={failures}",
     )
 
 
-def release(at: Place, *, attempt: int, resume_at: int) -> Call:
+def release(at: Place, *, fence: str, resume_at: int) -> Call:
     """`resume_at` in ms, 0 for at once."""
     operation = operations.release(
-        KEYS, at.session_id, at.job_id, attempt=attempt, resume_at=resume_at / 1000 or None
+        KEYS, at.session_id, at.job_id, fence=fence, resume_at=resume_at / 1000 or None
     )
     return Call(
         "release",
         at,
         operation,
-        lambda model: model.release(at.job_id, attempt=attempt, resume_at=resume_at),
-        f"attempt={attempt} resume_at={resume_at}",
+        lambda model: model.release(at.job_id, fence=fence, resume_at=resume_at),
+        f"{fence} resume_at={resume_at}",
     )
 
 
-def finish(at: Place, *, attempt: int, status: Status, history: Sequence[bytes]) -> Call:
+def finish(at: Place, *, fence: str, status: Status, history: Sequence[bytes]) -> Call:
     """As a worker ends a job: a response if it completed, else an error, in the event and beside it."""
     what = {"response": {"content": "whole"}} if status is Status.COMPLETED else {"error": {"code": "x"}}
     end = {"status": status.value, **what}
@@ -160,7 +158,7 @@ def finish(at: Place, *, attempt: int, status: Status, history: Sequence[bytes])
         KEYS,
         at.session_id,
         at.job_id,
-        attempt=attempt,
+        fence=fence,
         status=status,
         end=orjson.dumps({"type": "stream_end", "data": end})[1:-1],
         response=orjson.dumps(what["response"]) if "response" in what else None,
@@ -173,8 +171,8 @@ def finish(at: Place, *, attempt: int, status: Status, history: Sequence[bytes])
         "finish",
         at,
         operation,
-        lambda model: model.finish(at.job_id, attempt=attempt, end=end, history=parsed),
-        f"attempt={attempt} {status}",
+        lambda model: model.finish(at.job_id, fence=fence, end=end, history=parsed),
+        f"{fence} {status}",
     )
 
 

@@ -54,7 +54,7 @@ class Holding:
     """What a worker knows of a claim, which may have been lost to another one."""
 
     place: Place
-    attempt: int
+    fence: str
     sent: int = 0  # events that the ledger confirmed
     rounds: int = 0
 
@@ -210,7 +210,7 @@ class LedgerMachine(RuleBasedStateMachine):
 
     def _is_live(self, holding: Holding) -> bool:
         job = self.model.jobs.get(holding.place.job_id)
-        return job is not None and job.token is not None and job.attempt == holding.attempt
+        return job is not None and job.token is not None and job.fence == holding.fence
 
     # Clients
 
@@ -287,7 +287,7 @@ class LedgerMachine(RuleBasedStateMachine):
         self.claims += 1
         reply = self.do(calls.claim(place, token=f"t{self.claims}", worker=worker), fate)
         if isinstance(reply, Claimed):
-            self.holdings.append(Holding(place, reply.attempt, rounds=len(reply.rounds)))
+            self.holdings.append(Holding(place, reply.fence, rounds=len(reply.rounds)))
 
     @precondition(lambda self: self.holdings)
     @rule(
@@ -308,9 +308,7 @@ class LedgerMachine(RuleBasedStateMachine):
             offset = len(told.text) if told and not restart else 0
             events.insert(0, {"type": "stream_start", "data": {"offset": offset}})
         first = max(1, holding.sent + 1 + skew)
-        reply = self.do(
-            calls.append(holding.place, attempt=holding.attempt, first=first, events=events), fate
-        )
+        reply = self.do(calls.append(holding.place, fence=holding.fence, first=first, events=events), fate)
         if isinstance(reply, Appended):
             holding.sent = reply.last_taken
 
@@ -323,15 +321,15 @@ class LedgerMachine(RuleBasedStateMachine):
     )
     def store(self, holder: tuple[bool, int], what: str, number: int, fate: str) -> None:
         holding = self._holding(*holder)
-        place, attempt = holding.place, holding.attempt
+        place, fence = holding.place, holding.fence
         match what:
             case "renew":
-                self.do(calls.renew(place, attempt=attempt), fate)
+                self.do(calls.renew(place, fence=fence), fate)
             case "note_failures":
-                self.do(calls.note_failures(place, attempt=attempt, failures=number), fate)
+                self.do(calls.note_failures(place, fence=fence, failures=number), fate)
             case _:
                 number = max(1, holding.rounds + (1, 0, 2)[number])
-                reply = self.do(calls.save_round(place, attempt=attempt, number=number), fate)
+                reply = self.do(calls.save_round(place, fence=fence, number=number), fate)
                 holding.rounds = reply.count if isinstance(reply, Stored) else holding.rounds
 
     @precondition(lambda self: self.holdings)
@@ -344,14 +342,14 @@ class LedgerMachine(RuleBasedStateMachine):
     def leave(self, holder: tuple[bool, int], how: str, wait: int, fate: str) -> None:
         """Give the job back, for now or until a time, or end it."""
         holding = self._holding(*holder)
-        place, attempt = holding.place, holding.attempt
+        place, fence = holding.place, holding.fence
         if how == "release":
             resume_at = self.model.now + wait if wait else 0
-            self.do(calls.release(place, attempt=attempt, resume_at=resume_at), fate)
+            self.do(calls.release(place, fence=fence, resume_at=resume_at), fate)
         else:
             answer = b'{"role":"assistant","content":"%s"}' % place.job_id.encode()
             history = [*operations.new_messages(self.documents[place.job_id]), answer]
-            self.do(calls.finish(place, attempt=attempt, status=Status(how), history=history), fate)
+            self.do(calls.finish(place, fence=fence, status=Status(how), history=history), fate)
 
     # Anybody
 
@@ -370,7 +368,7 @@ class LedgerMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.places)
     @rule(pick=st.integers(0, 99), session=st.sampled_from(("s1", "s2")), fate=FATE)
     def seldom(self, pick: int, session: str, fate: str) -> None:
-        """A failover forgets a job, or one comes in that cannot be accepted."""
+        """A failover forgets a job, whose client may come again, or one comes in that cannot be accepted."""
         # Middling values: hypothesis likes the ends.
         if pick % 10 == 7:
             place = self._place(pick // 10)
@@ -379,6 +377,8 @@ class LedgerMachine(RuleBasedStateMachine):
             if place.job_id in self.model.jobs:
                 self._forget(self.model.jobs[place.job_id])
             self.watch.look(self.model)
+            if pick > 50 and place.job_id in self.documents:
+                self.do(calls.submit(self.documents[place.job_id]), fate)
         elif pick % 10 == 4:
             place = Place(session, f"r{len(self.places)}")
             self.places.append(place)

@@ -215,6 +215,7 @@ class Model:
             session_id=job.session.session_id,
             job_id=job.job_id,
             attempt=job.attempt,
+            fence=job.fence,
             job=b"",
             text=job.text,
             reasoning=job.reasoning,
@@ -226,19 +227,19 @@ class Model:
             deadline=(job.deadline - self.now) / 1000,
         )
 
-    def _fence(self, job_id: str, attempt: int) -> PalaverError | None:
-        """Why a worker of this attempt may not write."""
+    def _fence(self, job_id: str, fence: str) -> PalaverError | None:
+        """Why the worker of this claim may not write."""
         job = self.jobs.get(job_id)
         if job is None:
             return JobGoneError()
         if job.status.ended:
             return JobEndedError()
-        return None if job.token is not None and job.attempt == attempt else FencedError()
+        return None if job.token is not None and job.fence == fence else FencedError()
 
     def append(
-        self, job_id: str, *, attempt: int, first: int, events: list[dict[str, Any]]
+        self, job_id: str, *, fence: str, first: int, events: list[dict[str, Any]]
     ) -> Appended | PalaverError:
-        if verdict := self._fence(job_id, attempt):
+        if verdict := self._fence(job_id, fence):
             return verdict
         job = self.jobs[job_id]
         last = first + len(events) - 1
@@ -261,17 +262,17 @@ class Model:
                 job.reasoning += event["data"]["delta"]
         job.session.log.append({"job_id": job.job_id, "attempt": job.attempt, **event})
 
-    def renew(self, job_id: str, *, attempt: int, lease: int) -> Renewed | PalaverError:
-        if verdict := self._fence(job_id, attempt):
+    def renew(self, job_id: str, *, fence: str, lease: int) -> Renewed | PalaverError:
+        if verdict := self._fence(job_id, fence):
             return verdict
         job = self.jobs[job_id]
         job.lease = max(job.lease, self.now + lease)
         return Renewed(cancelled=job.cancel)
 
     def save_round(
-        self, job_id: str, *, attempt: int, number: int, content: bytes, events: list[dict[str, Any]]
+        self, job_id: str, *, fence: str, number: int, content: bytes, events: list[dict[str, Any]]
     ) -> Stored | PalaverError:
-        if verdict := self._fence(job_id, attempt):
+        if verdict := self._fence(job_id, fence):
             return verdict
         job = self.jobs[job_id]
         if number > len(job.rounds) + 1:
@@ -283,31 +284,31 @@ class Model:
                 self._log(job, event)
         return Stored(cancelled=job.cancel, count=len(job.rounds))
 
-    def note_failures(self, job_id: str, *, attempt: int, failures: int) -> Stored | PalaverError:
-        if verdict := self._fence(job_id, attempt):
+    def note_failures(self, job_id: str, *, fence: str, failures: int) -> Stored | PalaverError:
+        if verdict := self._fence(job_id, fence):
             return verdict
         job = self.jobs[job_id]
         job.failures = max(job.failures, failures)
         return Stored(cancelled=job.cancel, count=job.failures)
 
-    def release(self, job_id: str, *, attempt: int, resume_at: int) -> Released | PalaverError:
-        verdict = self._fence(job_id, attempt)
+    def release(self, job_id: str, *, fence: str, resume_at: int) -> Released | PalaverError:
+        verdict = self._fence(job_id, fence)
         job = self.jobs.get(job_id)
         if verdict is None and job is not None:
             self._free(job, 0 if job.cancel else resume_at)
-        elif job is None or job.status.ended or job.attempt != attempt or job.resume is None:
+        elif job is None or job.status.ended or job.attempt != _attempt(fence) or job.resume is None:
             return verdict or JobGoneError()
         return Released(dispatch=None if job.resume > self.now else self._dispatch(job))  # type: ignore[operator]
 
     def finish(
-        self, job_id: str, *, attempt: int, end: dict[str, Any], history: list[dict[str, Any]]
+        self, job_id: str, *, fence: str, end: dict[str, Any], history: list[dict[str, Any]]
     ) -> Finished | PalaverError:
-        verdict = self._fence(job_id, attempt)
+        verdict = self._fence(job_id, fence)
         if verdict is None:
             job = self.jobs[job_id]
-            job.answered = "response" in end
+            job.answered, job.ended_by = "response" in end, fence
             self._end(job, Status(end["status"]), end, history)
-        elif not isinstance(verdict, JobEndedError) or self.jobs[job_id].attempt != attempt:
+        elif not isinstance(verdict, JobEndedError) or self.jobs[job_id].ended_by != fence:
             return verdict
         job = self.jobs[job_id]
         return Finished(status=job.status, seq=UNKNOWN, dispatch=self._successor(job))
@@ -441,6 +442,10 @@ class Model:
             return repaired
         job = self.jobs[session.active]
         return self._dispatch(job) if job.status is Status.QUEUED and not job.looks else None
+
+
+def _attempt(fence: str) -> int:
+    return int(fence.partition(":")[0])
 
 
 def _looked(outcome: Any, dispatch: Dispatch | None = None, detail: str = "") -> Looked:

@@ -44,10 +44,16 @@ class Job:
     deaths: int = 0  # of workers, since one last stored a round or wrote more than its first event
     looks: int = 0  # in vain, since its message was sent
     answered: bool = False  # it ended with a response
+    ended_by: str = ""  # the fence of the claim that ended it
     parked: int | None = None  # not in the line before that
     resume: int | None = None  # given back by a worker, until then
     repaired: Dispatch | None = None  # whom its submit gave the turn
     next: Dispatch | None = None  # whom its end gave the turn
+
+    @property
+    def fence(self) -> str:
+        """Of the claim that holds it."""
+        return f"{self.attempt}:{self.token}"
 
     @property
     def mode(self) -> OnBusy:

@@ -233,7 +233,8 @@ class Watch:
 
 
 def _attempt(fields: dict[bytes, bytes]) -> int:
-    return int(fields[b"done"].split()[4] if b"done" in fields else fields.get(b"attempt", 0))
+    by = fields[b"done"].split()[4] if b"done" in fields else fields.get(b"attempt", b"0")
+    return int(by.partition(b":")[0])
 
 
 def _rank(status: bytes) -> int:

@@ -1,6 +1,11 @@
 """A failover took writes that Redis had acknowledged, and whoever made them comes again."""
 
-from palaver.shared.jobs import ChatJob
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from palaver.shared.errors import FencedError, JobEndedError
+from palaver.shared.jobs import ChatJob, Status
 from palaver.shared.ledger import Dispatch, Submitted
 from tests.integration.ledger.world import World
 
@@ -15,6 +20,14 @@ def places(world: World) -> list[str | None]:
     """Who has the turn, and the line behind."""
     session = world.ledger.snapshot("s1")
     return [session.active, *session.waiting]
+
+
+@pytest.fixture
+def zombie(world: World) -> Iterator[World]:
+    """A worker of the job's first life."""
+    worker = World(world.server)
+    yield worker
+    worker.close()
 
 
 def chat() -> ChatJob:
@@ -51,6 +64,49 @@ def test_a_job_that_waited_waits_once(world: World) -> None:
     lose(world, lost)
     assert world.ledger.submit(job).position == 2
     assert places(world) == [active.job_id, last.job_id, job.job_id]
+    assert world.positions(last)[-1] == 1
+
+
+def test_a_worker_of_the_first_life_writes_nothing_in_the_second(world: World, zombie: World) -> None:
+    job = chat()
+    first = world.ledger.submit(job)
+    assert zombie.claim(first, by="t1").attempt == 1
+    zombie.append(first, "one")
+    lose(world, first)
+    second = world.ledger.submit(job)
+    assert world.claim(second, by="t2").attempt == 1
+    before = world.dump()
+    writes: list[Callable[[], object]] = [
+        lambda: zombie.append(first, "two", first=1),
+        lambda: zombie.append(first, "two", first=2),
+        lambda: zombie.renew(first),
+        lambda: zombie.save_round(first, 1),
+        lambda: zombie.note_failures(first, 1),
+        lambda: zombie.release(first),
+        lambda: zombie.finish(first, response=b"{}"),
+    ]
+    for write in writes:
+        with pytest.raises(FencedError):
+            write()
+    assert world.dump() == before
+    world.append(second, "other")
+    assert world.finish(second).status is Status.COMPLETED
+    with pytest.raises(JobEndedError):
+        zombie.finish(first, response=b"{}")
+    assert world.finish(second).status is Status.COMPLETED
+
+
+def test_a_claim_that_was_lost_alone_fences_its_worker(world: World, zombie: World) -> None:
+    """A replica that lags has the job as it was before its claim."""
+    job = world.submit()
+    key = world.keys.job("s1", job.job_id)
+    before = world.raw.dump(key)
+    assert before is not None
+    zombie.claim(job, by="t1")
+    world.raw.restore(key, 100_000, before, replace=True)
+    assert world.claim(job, by="t2").attempt == 1
+    with pytest.raises(FencedError):
+        zombie.append(job, "two lives at once")
 
 
 def test_a_sweep_takes_a_lost_job_out_of_the_line(world: World) -> None:

@@ -12,8 +12,8 @@ from palaver.shared.errors import (
     SequenceGapError,
 )
 from palaver.shared.jobs import Status
-from palaver.shared.ledger import Claimed, Dispatch, NotClaimed, Submitted
-from tests.integration.ledger.world import EXPIRED, World, chunk
+from palaver.shared.ledger import Claimed, Dispatch, NotClaimed, Submitted, operations
+from tests.integration.ledger.world import EXPIRED, World
 
 WRITES: dict[str, Callable[[World, Submitted], Any]] = {
     "append": lambda world, job: world.append(job, "zombie"),
@@ -396,13 +396,6 @@ def test_events_of_any_kind_pass_byte_for_byte(world: World) -> None:
     job = world.submit()
     world.claim(job)
     data = b'{"arguments":{"list":[],"object":{},"big":12345678901234567890,"float":1e400,"s":"\\ud83d\\/"}}'
-    world.ledger.run(
-        world.appending(job, "x").__class__(
-            script=world.appending(job).script,
-            keys=world.appending(job).keys,
-            args=("s1", job.job_id, 1, 10_000, 1, 0, "", "", b'"type":"tool_call","data":' + data),
-            decode=world.appending(job).decode,
-        )
-    )
-    assert world.ledger.events("s1")[-1].endswith(b'"type":"tool_call","data":' + data + b"}")
-    assert chunk("x").startswith(b'"type"')
+    inner = b'"type":"tool_call","data":' + data
+    world.ledger.run(operations.append(**world.claim_of(job, 1), first=1, events=[inner]))
+    assert world.ledger.events("s1")[-1].endswith(inner + b"}")

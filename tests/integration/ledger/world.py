@@ -29,7 +29,11 @@ EXPIRED = 0.001
 
 
 class World:
-    """One ledger; `raw` sees what it stores. Methods that take a job need what `submit` returned."""
+    """One ledger; `raw` sees what it stores. Methods that take a job need what `submit` returned.
+
+    Those of a worker's take an attempt that was claimed here: another World on the same server is another
+    worker.
+    """
 
     def __init__(self, server: RedisServer, **settings: Any) -> None:
         self.server = server
@@ -37,6 +41,7 @@ class World:
         self.ledger = SyncLedger(self.settings)
         self.keys = self.ledger.keys
         self.raw: redis.Redis = server.client()
+        self._fences: dict[tuple[str, int], str] = {}
 
     def close(self) -> None:
         self.ledger.close()
@@ -49,6 +54,8 @@ class World:
         reply = self.ledger.run(
             operations.claim(self.keys, job.session_id, job.job_id, token=by, worker="w1", lease=lease)
         )
+        if isinstance(reply, Claimed):
+            self._fences[job.job_id, reply.attempt] = reply.fence
         if lease == EXPIRED and isinstance(reply, Claimed):
             self.raw.hset(self.keys.job(job.session_id, job.job_id), "lease", 1)
         return reply
@@ -58,6 +65,11 @@ class World:
         assert isinstance(claimed, Claimed), claimed
         return claimed
 
+    def claim_of(self, job: Submitted, attempt: int) -> dict[str, Any]:
+        """The first arguments of a worker's operations. What was never claimed here has some fence."""
+        fence = self._fences.get((job.job_id, attempt), f"{attempt}:nobody")
+        return {"keys": self.keys, "session_id": job.session_id, "job_id": job.job_id, "fence": fence}
+
     def append(self, job: Submitted, *texts: str, **options: Any) -> Appended:
         return self.ledger.run(self.appending(job, *texts, **options))
 
@@ -65,10 +77,7 @@ class World:
         self, job: Submitted, *texts: str, attempt: int = 1, first: int = 1, reset: bool = False
     ) -> Operation[Appended]:
         return operations.append(
-            self.keys,
-            job.session_id,
-            job.job_id,
-            attempt=attempt,
+            **self.claim_of(job, attempt),
             first=first,
             events=[chunk(text) for text in texts],
             text="".join(texts),
@@ -76,9 +85,7 @@ class World:
         )
 
     def renew(self, job: Submitted, *, attempt: int = 1, lease: float = LEASE) -> Renewed:
-        return self.ledger.run(
-            operations.renew(self.keys, job.session_id, job.job_id, attempt=attempt, lease=lease)
-        )
+        return self.ledger.run(operations.renew(**self.claim_of(job, attempt), lease=lease))
 
     def save_round(
         self,
@@ -91,10 +98,7 @@ class World:
     ) -> Stored:
         return self.ledger.run(
             operations.save_round(
-                self.keys,
-                job.session_id,
-                job.job_id,
-                attempt=attempt,
+                **self.claim_of(job, attempt),
                 number=number,
                 content=content,
                 events=events,
@@ -104,7 +108,9 @@ class World:
     def note_failures(self, job: Submitted, failures: int, *, attempt: int = 1, tries: bytes = b"") -> Stored:
         return self.ledger.run(
             operations.note_failures(
-                self.keys, job.session_id, job.job_id, attempt=attempt, failures=failures, tries=tries
+                **self.claim_of(job, attempt),
+                failures=failures,
+                tries=tries,
             )
         )
 
@@ -118,10 +124,7 @@ class World:
     ) -> Operation[Finished]:
         end = b'"type":"stream_end","data":{"status":"%s"}' % status.value.encode()
         return operations.finish(
-            self.keys,
-            job.session_id,
-            job.job_id,
-            attempt=attempt,
+            **self.claim_of(job, attempt),
             status=status,
             end=end,
             retention=self.ledger.retention,
@@ -133,7 +136,9 @@ class World:
     ) -> Released:
         return self.ledger.run(
             operations.release(
-                self.keys, job.session_id, job.job_id, attempt=attempt, resume_at=resume_at, delay=delay
+                **self.claim_of(job, attempt),
+                resume_at=resume_at,
+                delay=delay,
             )
         )
 

@@ -90,7 +90,7 @@ class StandIn:
         operation = operations.append(
             self._ledger.keys,
             *self._ids,
-            attempt=self._claimed.attempt,
+            fence=self._claimed.fence,
             first=self._next,
             events=inner,
             **kept,
@@ -109,7 +109,7 @@ class StandIn:
         operation = operations.finish(
             self._ledger.keys,
             *self._ids,
-            attempt=self._claimed.attempt,
+            fence=self._claimed.fence,
             status=status,
             end=_inner("stream_end", data),
             response=response.to_json() if response else None,

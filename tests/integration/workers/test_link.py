@@ -74,7 +74,7 @@ async def test_operations_run_with_their_commands_before_and_after(
 
 
 async def test_a_verdict_is_raised_and_among_many_it_is_a_value(link: Link, namespace: str) -> None:
-    gone = operations.renew(Keys(namespace), "s1", "none", attempt=1, lease=5)
+    gone = operations.renew(Keys(namespace), "s1", "none", fence="1:t1", lease=5)
     with pytest.raises(JobGoneError):
         await link.run(gone)
     submitted = submit(Keys(namespace), ChatJob(messages="hello", session_id="s1"))

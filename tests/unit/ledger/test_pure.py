@@ -22,7 +22,7 @@ KEYS = Keys()
 
 
 def appending(**options: Any) -> Any:
-    values: dict[str, Any] = {"attempt": 3, "first": 7, "events": [b'"type":"x","data":{}', b"second"]}
+    values: dict[str, Any] = {"fence": "3:t1", "first": 7, "events": [b'"type":"x","data":{}', b"second"]}
     return operations.append(KEYS, "s1", "job-1", **(values | options))
 
 
@@ -56,7 +56,7 @@ def test_scripts_are_whole_and_say_what_they_touch(name: str) -> None:
 def test_arguments_of_append_stand_where_the_publisher_packs_them() -> None:
     operation = appending(text="t", reasoning="r", reset=True, log_entries=50)
     constant = operation.args[: operations.APPEND_CONSTANT]
-    assert constant == ("s1", "job-1", 3, 50)
+    assert constant == ("s1", "job-1", "3:t1", 50)
     assert operation.args[operations.APPEND_CONSTANT : operations.APPEND_FIXED] == (7, 1, "t", "r")
     assert operation.args[operations.APPEND_FIXED :] == (b'"type":"x","data":{}', b"second")
     assert operation.evalsha()[:4] == ("EVALSHA", operation.script.sha, 1, "palaver:{s1}")
@@ -134,7 +134,7 @@ def test_a_refused_command_before_a_script_is_the_result() -> None:
 def test_replies_and_operations_show_no_content() -> None:
     claim = operations.claim(KEYS, "s1", "job-1", token="t", worker="w", lease=1)
     claimed = claim.decode(
-        [b"ok", 1, b"secret", b"secret", b"secret", 0, b"", 10, 20, [b"secret"], [b"secret"], b""]
+        [b"ok", b"1:t", b"secret", b"secret", b"secret", 0, b"", 10, 20, [b"secret"], [b"secret"], b""]
     )
     assert "secret" not in repr(claimed)
     job = ChatJob(messages="secret", session_id="s")

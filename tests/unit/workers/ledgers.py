@@ -79,6 +79,7 @@ def claimed(job_id: str, *, text: str = "", reasoning: str = "") -> Claimed:
         session_id=f"session-{job_id}",
         job_id=job_id,
         attempt=1,
+        fence="1:t1",
         job=b"",
         text=text,
         reasoning=reasoning,

@@ -119,6 +119,6 @@ class LeaseKeeper:
             self._keys,
             claimed.session_id,
             claimed.job_id,
-            attempt=claimed.attempt,
+            fence=claimed.fence,
             lease=self._lease_seconds,
         )

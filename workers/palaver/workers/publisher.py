@@ -4,7 +4,7 @@ Self-clocking, without a timer: when no batch is on its way, what a stream says 
 loop; while one is, everything gathers and leaves together when the last reply of the batch is in. An idle
 worker adds nothing to a chunk's way, a busy one makes longer batches.
 
-A batch is one `append` script per job: fenced by its attempt, deduplicated by the producer sequence of its
+A batch is one `append` script per job: fenced by its claim, deduplicated by the producer sequence of its
 first event. Adjacent deltas of one kind are merged, but only before they are first sent: the bytes of a batch
 never change afterwards, and the link writes them again, the same, when a connection is lost before the
 replies came.
@@ -58,7 +58,7 @@ class Writer:
         self.thought = bytearray(claimed.reasoning.encode())
         self.verdict: PalaverError | None = None  # why nothing can be written any more
         self.cancelled = False
-        self._job = (claimed.session_id, claimed.job_id, claimed.attempt)
+        self._job = (claimed.session_id, claimed.job_id, claimed.fence)
         self._publisher = publisher
         self._head = head
         self._confirmed_until = confirmed_until
@@ -195,9 +195,9 @@ class Writer:
 
     def _verdict(self, reply: Any) -> PalaverError:
         """Why an append was not taken. The ledger's own decoder knows; here it is off the hot path."""
-        session_id, job_id, attempt = self._job
+        session_id, job_id, fence = self._job
         keys = self._publisher.keys
-        refused = operations.append(keys, session_id, job_id, attempt=attempt, first=1, events=())
+        refused = operations.append(keys, session_id, job_id, fence=fence, first=1, events=())
         try:
             refused.decode(reply)
         except PalaverError as verdict:
@@ -272,7 +272,7 @@ class Publisher:
             base,
             claimed.session_id,
             claimed.job_id,
-            claimed.attempt,
+            claimed.fence,
             self._log_entries,
         )
         return Writer(self, _bulks("EVALSHA", *words), claimed, confirmed_until=confirmed_until)

@@ -83,7 +83,7 @@ class Requests:
                 self._keys,
                 run.claimed.session_id,
                 run.claimed.job_id,
-                attempt=run.claimed.attempt,
+                fence=run.claimed.fence,
                 failures=attempts.retries,
                 tries=attempts.note(),
             )

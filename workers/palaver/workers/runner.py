@@ -232,7 +232,7 @@ class Runner:
         stored = await self._link.run(
             operations.save_round(
                 *self._address(run),
-                attempt=run.claimed.attempt,
+                fence=run.claimed.fence,
                 number=len(run.answer.journal),
                 content=entry.to_json(),
                 events=events,
@@ -286,7 +286,7 @@ class Runner:
         status = _status(error)
         operation = operations.finish(
             *self._address(run),
-            attempt=run.claimed.attempt,
+            fence=run.claimed.fence,
             status=status,
             end=run.answer.end(status, response, error),
             response=response.to_json(),
@@ -299,7 +299,7 @@ class Runner:
     async def _release(self, run: Run, reason: PalaverError) -> Outcome:
         delay = reason.seconds if isinstance(reason, Park) else 0.0
         released = await self._link.run(
-            operations.release(*self._address(run), attempt=run.claimed.attempt, delay=delay)
+            operations.release(*self._address(run), fence=run.claimed.fence, delay=delay)
         )
         became = "released" if released.dispatch else "parked"
         logger.info(f"job.{became}", extra=run.told(error=reason.type, delay=delay))

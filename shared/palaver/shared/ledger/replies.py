@@ -47,6 +47,7 @@ class Claimed:
     session_id: str
     job_id: str
     attempt: int
+    fence: str  # of this one claim: with it every later call says whose it is
     job: bytes = field(repr=False)  # the document
     text: str = field(repr=False)
     reasoning: str = field(repr=False)

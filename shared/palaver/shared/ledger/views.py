@@ -130,7 +130,8 @@ class _Past(NamedTuple):
 
     @classmethod
     def parse(cls, done: bytes) -> Self:
-        return cls(*map(int, done.split()[:6]))
+        # An attempt that a worker ended has the rest of its claim's fence behind a colon.
+        return cls(*(int(word.partition(b":")[0]) for word in done.split()[:6]))
 
 
 def decode_snapshot(session_id: str, raw: Sequence[Any]) -> Snapshot:

@@ -11,7 +11,7 @@ end
 -- What the job had while it could run, and needs no more. (`deaths` stays, for whoever asks why it ended.)
 local function strip(job)
   local rounds = tonumber(redis.call('HGET', job, 'rounds') or 0)
-  redis.call('HDEL', job, 'holder', 'token', 'worker', 'lease', 'pseq', 'cancel', 'looks', 'resume',
+  redis.call('HDEL', job, 'holder', 'worker', 'lease', 'pseq', 'cancel', 'looks', 'resume',
     'parked', 'rounds', 'user', 'hist', 'tries', 'mode', 'queue', 'next', 'created', 'started', 'deadline', 'attempt',
     'first')
   for i = 1, rounds do redis.call('HDEL', job, 'round:' .. i) end
@@ -40,15 +40,16 @@ local function keep(job, key)
 end
 
 -- Ends a job that is not ended yet. The first write frees memory, so that a full Redis does not refuse it.
--- `result` holds any of response, error, text, reasoning; `history` the messages to remember.
+-- `by` is the fence of the claim that ends it, or an attempt; `result` holds any of response, error, text, reasoning;
+-- `history` the messages to remember.
 -- Returns the seq of its stream_end and, if that gave somebody the turn, the id and queue of that job.
-local function end_job(jid, status, attempt, inner, result, history)
+local function end_job(jid, status, by, inner, result, history)
   local job = job_key(jid)
   local was = redis.call('HMGET', job, 'cancel', 'key', 'mode', 'created', 'started', 'first')
   strip(job)
-  local seq = emit(jid, attempt, inner)
+  local seq = emit(jid, string.match(by, '^%d+'), inner)
   -- One field for all numbers: most of what an ended job costs is the fields of its hash.
-  local done = {was[4], was[5] or 0, int(now), seq, attempt, was[6] or (seq - 1) .. ' 0'}
+  local done = {was[4], was[5] or 0, int(now), seq, by, was[6] or (seq - 1) .. ' 0'}
   redis.call('HSET', job, 'status', status, 'done', table.concat(done, ' '))
   for field, value in pairs(result) do
     if value ~= '' then redis.call('HSET', job, field, value) end

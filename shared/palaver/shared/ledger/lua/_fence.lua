@@ -1,12 +1,14 @@
--- The checks of every script that a worker calls on its job: `verdict` is what to reply instead, or nil.
--- Needs: job, attempt.
-local fence = redis.call('HMGET', job, 'status', 'holder', 'attempt', 'cancel')
-local cancel = fence[4] or ''
+-- The checks of every script that a worker calls on its job: `verdict` is what to reply instead, or nil. A fence is
+-- ATTEMPT:TOKEN of a claim: after a failover another claim may have the same number.
+-- Needs: job, fence.
+local attempt = string.match(fence, '^%d+')
+local state = redis.call('HMGET', job, 'status', 'holder', 'cancel')
+local status, holder, cancel = state[1], state[2], state[3] or ''
 local verdict
-if not fence[1] then
+if not status then
   verdict = {'gone'}
-elseif fence[1] ~= 'running' and fence[1] ~= 'queued' then
-  verdict = {'ended', fence[1]}
-elseif fence[2] ~= attempt then
+elseif status ~= 'running' and status ~= 'queued' then
+  verdict = {'ended', status}
+elseif holder ~= fence then
   verdict = {'fenced'}
 end

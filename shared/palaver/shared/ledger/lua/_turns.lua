@@ -21,6 +21,12 @@ local function tell_line(from)
   end
 end
 
+-- Takes a job that vanished out of the line. A turn that it had is given on by whoever repairs.
+local function leave(jid)
+  if redis.call('HGET', session, 'active') == jid then redis.call('HDEL', session, 'active') end
+  if redis.call('LREM', waiting, 0, jid) > 0 then tell_line(0) end
+end
+
 -- Gives the turn to the first job of the line that can take it. Returns its id and queue, or nothing.
 local function hand_on()
   while true do

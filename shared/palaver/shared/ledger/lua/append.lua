@@ -1,7 +1,7 @@
 -- append: a worker adds events to its job's log. The hot path.
 -- KEYS 1 palaver:{SID}
 -- keys used  {SID}:job:JID hash · {SID}:session hash · {SID}:events stream · {SID} channel · …:job:JID:text, :reasoning
--- ARGV 1 session id · 2 job id · 3 attempt · 4 entries that the log keeps
+-- ARGV 1 session id · 2 job id · 3 fence · 4 entries that the log keeps
 --      5 producer sequence of the first event (1 in each attempt) · 6 '1': empty text and reasoning first
 --      7 text of this batch · 8 reasoning of this batch
 --      9… events: JSON of "type" and "data" without braces
@@ -24,7 +24,7 @@ local clock = redis.call('TIME')
 local stamp = clock[1] .. string.format('.%06d', tonumber(clock[2]))
 -- include log
 local seq = tonumber(redis.call('HGET', session, 'seq') or 0)
-local heading = head(jid, ARGV[3])
+local heading = head(jid, string.match(ARGV[3], '^%d+'))
 for i = 9, #ARGV do seq = write(seq + 1, heading, ARGV[i]) end
 if redis.call('HSET', session, 'seq', seq) == 1 then redis.call('PEXPIRE', session, redis.call('PTTL', job)) end
 redis.call('HSET', job, 'pseq', last)

@@ -2,27 +2,29 @@
 -- KEYS 1 palaver:{SID}
 -- keys used  {SID}:job:JID hash · {SID}:session hash · …:job:JID:text, :reasoning · {SID}:messages list
 -- ARGV 1 session id · 2 job id · 3 token · 4 worker · 5 lease in ms
--- reply ok, attempt, document, text, reasoning, failures, cancel flag, ms to the deadline, lease end, rounds, history,
+-- reply ok, fence, document, text, reasoning, failures, cancel flag, ms to the deadline, lease end, rounds, history,
 --       place in the list of models
 --       | no, gone | no, ended, status | no, leased | no, waiting | no, not_due
 local base, jid = KEYS[1], ARGV[2]
 local job = base .. ':job:' .. jid
 -- include clock
-local state = redis.call('HMGET', job, 'status', 'holder', 'token', 'mode', 'parked', 'resume', 'attempt')
-local status = state[1]
+local state = redis.call('HMGET', job, 'status', 'holder', 'mode', 'parked', 'resume', 'attempt')
+local status, holder, attempt = state[1], state[2], tonumber(state[6] or 0)
 if not status then return {'no', 'gone'} end
 if status ~= 'queued' and status ~= 'running' then return {'no', 'ended', status} end
 
-local attempt = tonumber(state[7] or 0)
-local again = state[2] and state[3] == ARGV[3]
-if not again then
+local function fence()
+  return int(attempt) .. ':' .. ARGV[3]
+end
+
+if holder ~= fence() then
   -- An expired lease is freed by a sweep, which knows whether Redis itself had stood still.
-  if state[2] then return {'no', 'leased'} end
-  if tonumber(state[5] or 0) > now or tonumber(state[6] or 0) > now then return {'no', 'not_due'} end
-  if state[4] ~= 'parallel' and redis.call('HGET', base .. ':session', 'active') ~= jid then return {'no', 'waiting'} end
+  if holder then return {'no', 'leased'} end
+  if tonumber(state[4] or 0) > now or tonumber(state[5] or 0) > now then return {'no', 'not_due'} end
+  if state[3] ~= 'parallel' and redis.call('HGET', base .. ':session', 'active') ~= jid then return {'no', 'waiting'} end
   attempt = attempt + 1
-  redis.call('HSET', job, 'status', 'running', 'attempt', int(attempt), 'holder', int(attempt), 'token', ARGV[3],
-    'worker', ARGV[4], 'lease', int(now + tonumber(ARGV[5])), 'pseq', 0)
+  redis.call('HSET', job, 'status', 'running', 'attempt', int(attempt), 'holder', fence(), 'worker', ARGV[4],
+    'lease', int(now + tonumber(ARGV[5])), 'pseq', 0)
   redis.call('HSETNX', job, 'started', int(now))
   redis.call('HDEL', job, 'looks', 'resume', 'parked')
 end
@@ -31,6 +33,6 @@ local kept = redis.call('HMGET', job, 'doc', 'failures', 'cancel', 'deadline', '
 local rounds, history = {}, {}
 for i = 1, tonumber(kept[6] or 0) do rounds[i] = redis.call('HGET', job, 'round:' .. i) end
 if kept[7] then history = redis.call('LRANGE', base .. ':messages', 0, -1) end
-return {'ok', attempt, kept[1], redis.call('GET', job .. ':text') or '', redis.call('GET', job .. ':reasoning') or '',
+return {'ok', fence(), kept[1], redis.call('GET', job .. ':text') or '', redis.call('GET', job .. ':reasoning') or '',
   tonumber(kept[2] or 0), kept[3] or '', tonumber(kept[4]) - now, tonumber(kept[5]), rounds, history,
   kept[8] or ''}

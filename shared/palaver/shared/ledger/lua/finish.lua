@@ -1,21 +1,21 @@
 -- finish: a worker ends its job. The first end wins; the same worker asking again gets the first reply.
 -- KEYS 1 palaver:{SID}
 -- keys used  every key of the session
--- ARGV 1 session id · 2 job id · 3-7 retention · 8 attempt · 9 status · 10 stream_end: JSON of "type" and "data"
+-- ARGV 1 session id · 2 job id · 3-7 retention · 8 fence · 9 status · 10 stream_end: JSON of "type" and "data"
 --      11 response · 12 error · 13… messages for the session's history
 -- reply ok, status, seq of stream_end, next job ('' for none), its queue, ms of Redis time
 --       | gone | ended, status | fenced
-local base, sid, jid, attempt = KEYS[1], ARGV[1], ARGV[2], ARGV[8]
+local base, sid, jid, fence = KEYS[1], ARGV[1], ARGV[2], ARGV[8]
 local job = base .. ':job:' .. jid
 -- include fence
 -- include clock
 -- include next
 if verdict then
   if verdict[1] ~= 'ended' then return verdict end
-  local seq, by = string.match(redis.call('HGET', job, 'done'), '(%d+) (%d+) %d+ %d+$')
-  if by ~= attempt then return verdict end
+  local seq, by = string.match(redis.call('HGET', job, 'done'), '(%d+) (%S+) %d+ %d+$')
+  if by ~= fence then return verdict end
   local next_job, queue = successor(job)
-  return {'ok', fence[1], tonumber(seq), next_job, queue, now}
+  return {'ok', status, tonumber(seq), next_job, queue, now}
 end
 -- include retention
 -- include ttl
@@ -29,5 +29,5 @@ if ARGV[11] == '' then
   result.reasoning = redis.call('GET', job .. ':reasoning') or ''
 end
 for i = 13, #ARGV do history[#history + 1] = ARGV[i] end
-local seq, next_job, queue = end_job(jid, ARGV[9], attempt, ARGV[10], result, history)
+local seq, next_job, queue = end_job(jid, ARGV[9], fence, ARGV[10], result, history)
 return {'ok', ARGV[9], seq, next_job or '', queue or '', now}

@@ -74,14 +74,14 @@ local function free_lease()
   if worker_is == 'dead' and redis.call('HINCRBY', job, 'deaths', 1) >= deaths_allowed then
     return finished('failed', poisoned)
   end
-  redis.call('HDEL', job, 'holder', 'token', 'lease', 'worker', 'looks')
+  redis.call('HDEL', job, 'holder', 'lease', 'worker', 'looks')
   redis.call('HSET', job, 'resume', 0, 'queue', RESUME)
   return reply('ok', now + RESEND, jid, RESUME)
 end
 
 if not status then
   unlist(jid)
-  if redis.call('LREM', waiting, 0, jid) > 0 then tell_line(0) end
+  leave(jid)
   return reply('gone', 0, unsent_turn())
 end
 if status ~= 'queued' and status ~= 'running' then

@@ -2,9 +2,9 @@
 -- that a takeover goes on from there.
 -- KEYS 1 palaver:{SID}
 -- keys used  {SID}:job:JID hash
--- ARGV 1 session id · 2 job id · 3 attempt · 4 failures in all · 5 the place in the list, '' to leave it
+-- ARGV 1 session id · 2 job id · 3 fence · 4 failures in all · 5 the place in the list, '' to leave it
 -- reply ok, cancel flag, failures stored | gone | ended, status | fenced
-local job, attempt = KEYS[1] .. ':job:' .. ARGV[2], ARGV[3]
+local job, fence = KEYS[1] .. ':job:' .. ARGV[2], ARGV[3]
 -- include fence
 if verdict then return verdict end
 local stored = tonumber(redis.call('HGET', job, 'failures') or 0)

@@ -2,20 +2,22 @@
 -- the job its text.
 -- KEYS 1 palaver:{SID}
 -- keys used  {SID}:job:JID hash
--- ARGV 1 session id · 2 job id · 3 attempt · 4 resume at, ms of Redis time · 5 or so many ms from now; both 0: at once
+-- ARGV 1 session id · 2 job id · 3 fence · 4 resume at, ms of Redis time · 5 or so many ms from now; both 0: at once
 -- reply ok, queue to send to ('' while parked), due in ms of Redis time | gone | ended, status | fenced
-local job, attempt = KEYS[1] .. ':job:' .. ARGV[2], ARGV[3]
+local job, fence = KEYS[1] .. ':job:' .. ARGV[2], ARGV[3]
 -- include fence
 -- include clock
 -- include deaths
-local resume = tonumber(redis.call('HGET', job, 'resume') or -1)
-if verdict and not (fence[1] == 'running' and not fence[2] and fence[3] == attempt and resume >= 0) then return verdict end
+local past = redis.call('HMGET', job, 'attempt', 'resume')
+local resume = tonumber(past[2] or -1)
+local released = status == 'running' and not holder and past[1] == attempt and resume >= 0
+if verdict and not released then return verdict end
 if not verdict then
   resume = math.max(tonumber(ARGV[4]), tonumber(ARGV[5]) > 0 and now + tonumber(ARGV[5]) or 0)
   -- Who was asked to end while it was being parked does not wait for its time: its next claim ends it.
   if cancel ~= '' then resume = 0 end
   forget_deaths(job, redis.call('HGET', job, 'pseq'))
-  redis.call('HDEL', job, 'holder', 'token', 'lease', 'worker', 'looks')
+  redis.call('HDEL', job, 'holder', 'lease', 'worker', 'looks')
   redis.call('HSET', job, 'resume', int(resume), 'queue', 'palaver.resume')
 end
 if resume > now then return {'ok', '', resume} end

@@ -1,9 +1,9 @@
 -- renew: a worker extends its lease. Never shortens it.
 -- KEYS 1 palaver:{SID}
 -- keys used  {SID}:job:JID hash · {SID}:events stream (its time to live)
--- ARGV 1 session id · 2 job id · 3 attempt · 4 lease in ms
+-- ARGV 1 session id · 2 job id · 3 fence · 4 lease in ms
 -- reply ok, cancel flag, lease end in ms of Redis time | gone | ended, status | fenced
-local base, job, attempt = KEYS[1], KEYS[1] .. ':job:' .. ARGV[2], ARGV[3]
+local base, job, fence = KEYS[1], KEYS[1] .. ':job:' .. ARGV[2], ARGV[3]
 -- include fence
 if verdict then return verdict end
 -- include clock

@@ -2,10 +2,10 @@
 -- the same moment logs the events that tell of it: a takeover repeats neither.
 -- KEYS 1 palaver:{SID}
 -- keys used  {SID}:job:JID hash · {SID}:session hash · {SID}:events stream · {SID} channel
--- ARGV 1 session id · 2 job id · 3 attempt · 4 entries that the log keeps · 5 number of the round, from 1 · 6 the round
+-- ARGV 1 session id · 2 job id · 3 fence · 4 entries that the log keeps · 5 number of the round, from 1 · 6 the round
 --      7… events: JSON of "type" and "data" without braces
 -- reply ok, cancel flag, rounds stored | gone | ended, status | fenced | gap, rounds stored
-local base, sid, jid, attempt, maxlen = KEYS[1], ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+local base, sid, jid, fence, maxlen = KEYS[1], ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local job = base .. ':job:' .. jid
 -- include fence
 if verdict then return verdict end

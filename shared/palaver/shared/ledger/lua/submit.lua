@@ -72,11 +72,7 @@ if ARGV[9] ~= '' then
   redis.call('SET', key, jid)
 end
 if ARGV[10] ~= 'enqueue' then redis.call('HSET', job, 'mode', ARGV[10]) end
-if not list(jid, '+inf') then
-  -- It was here before and a failover has lost it: the place that it had is not this one's.
-  if about[2] == jid then redis.call('HDEL', session, 'active') end
-  redis.call('LREM', waiting, 0, jid)
-end
+local is_new = list(jid, '+inf')
 
 -- After a failover the session's counter may be behind its log, and the cursor must not be.
 local cursor = tonumber(about[3] or 0)
@@ -84,6 +80,8 @@ local last = redis.call('XREVRANGE', events, '+', '-', 'COUNT', 1)
 if last[1] then cursor = math.max(cursor, tonumber(string.match(last[1][1], '^%d+'))) end
 redis.call('HSET', session, 'seq', cursor)
 
+-- It was here before and a failover has lost it: the place that it had is not this one's.
+if not is_new then leave(jid) end
 local send, queue
 local position = 0
 if run_at > now then

@@ -23,7 +23,7 @@ from palaver.shared.ledger.scripts import load
 APPEND_CONSTANT: Final = 4
 """So many first arguments of append are the same in every batch of an attempt:
 
-session id, job id, attempt, entries.
+session id, job id, fence, entries.
 """
 APPEND_FIXED: Final = 8
 """So many arguments stand before append's events; after the constant ones come first, reset, text, reasoning.
@@ -39,10 +39,12 @@ def claim(
         reply = accepted(raw, job_id, "no")
         if text(reply[0]) == "no":
             return NotClaimed(text(reply[1]))  # type: ignore[arg-type] # the words are the script's
+        fence = text(reply[1])
         return Claimed(
             session_id=session_id,
             job_id=job_id,
-            attempt=int(reply[1]),
+            attempt=int(fence.partition(":")[0]),
+            fence=fence,
             job=reply[2],
             text=text(reply[3]),
             reasoning=text(reply[4]),
@@ -70,7 +72,7 @@ def append(
     session_id: str,
     job_id: str,
     *,
-    attempt: int,
+    fence: str,
     first: int,
     events: Sequence[bytes],
     text: str = "",
@@ -93,7 +95,7 @@ def append(
     args: tuple[Argument, ...] = (
         session_id,
         job_id,
-        attempt,
+        fence,
         log_entries,
         first,
         int(reset),
@@ -104,13 +106,13 @@ def append(
     return Operation(script=load("append"), keys=(keys.base(session_id),), args=args, decode=decode)
 
 
-def renew(keys: Keys, session_id: str, job_id: str, *, attempt: int, lease: float) -> Operation[Renewed]:
+def renew(keys: Keys, session_id: str, job_id: str, *, fence: str, lease: float) -> Operation[Renewed]:
     """Extend the lease to `lease` seconds from now."""
 
     def decode(raw: Any) -> Renewed:
         return Renewed(cancelled=_word(accepted(raw, job_id)[1]))
 
-    args: tuple[Argument, ...] = (session_id, job_id, attempt, milliseconds(lease))
+    args: tuple[Argument, ...] = (session_id, job_id, fence, milliseconds(lease))
     return Operation(script=load("renew"), keys=(keys.base(session_id),), args=args, decode=decode)
 
 
@@ -119,7 +121,7 @@ def save_round(
     session_id: str,
     job_id: str,
     *,
-    attempt: int,
+    fence: str,
     number: int,
     content: bytes,
     events: Sequence[bytes] = (),
@@ -131,17 +133,17 @@ def save_round(
     Numbers begin at 1; raises SequenceGapError. Events that `append` still has on its way would come after
     these.
     """
-    return _store(keys, "save_round", (session_id, job_id, attempt, log_entries, number, content, *events))
+    return _store(keys, "save_round", (session_id, job_id, fence, log_entries, number, content, *events))
 
 
 def note_failures(
-    keys: Keys, session_id: str, job_id: str, *, attempt: int, failures: int, tries: bytes = b""
+    keys: Keys, session_id: str, job_id: str, *, fence: str, failures: int, tries: bytes = b""
 ) -> Operation[Stored]:
     """Store the number of provider errors so far, which counts against `max_retries` over all attempts.
 
     `tries` is the worker's own note of where the job is in its list of models; the next claim returns it.
     """
-    return _store(keys, "note_failures", (session_id, job_id, attempt, failures, tries))
+    return _store(keys, "note_failures", (session_id, job_id, fence, failures, tries))
 
 
 def _store(keys: Keys, script: str, args: tuple[Argument, ...]) -> Operation[Stored]:
@@ -159,7 +161,7 @@ def finish(
     session_id: str,
     job_id: str,
     *,
-    attempt: int,
+    fence: str,
     status: Status,
     end: bytes,
     response: bytes | None = None,
@@ -191,7 +193,7 @@ def finish(
         )
 
     args: tuple[Argument, ...] = (
-        *(session_id, job_id, *retention.args(), attempt, status.value),
+        *(session_id, job_id, *retention.args(), fence, status.value),
         *(end, response or b"", error or b"", *history),
     )
     return Operation(
@@ -204,7 +206,7 @@ def release(
     session_id: str,
     job_id: str,
     *,
-    attempt: int,
+    fence: str,
     resume_at: float | None = None,
     delay: float = 0.0,
 ) -> Operation[Released]:
@@ -222,7 +224,7 @@ def release(
         return look_at(keys, session_id, job_id, int(raw[2])) if is_ok(raw) else ()
 
     until = milliseconds(resume_at) if resume_at else 0
-    args: tuple[Argument, ...] = (session_id, job_id, attempt, until, milliseconds(delay) if delay > 0 else 0)
+    args: tuple[Argument, ...] = (session_id, job_id, fence, until, milliseconds(delay) if delay > 0 else 0)
     return Operation(
         script=load("release"), keys=(keys.base(session_id),), args=args, decode=decode, after=after
     )
