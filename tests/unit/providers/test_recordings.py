@@ -183,6 +183,22 @@ def test_what_the_prompt_cache_had_is_told_apart() -> None:
     assert last.details["cache_read_input_tokens"] == 40
 
 
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("plain", []),
+        ("[DONE] missing", []),
+        ("[DONE] and no finish reason", ["missing_finish_reason"]),
+        ("bad UTF-8", ["invalid_utf8"]),
+        ("anthropic: bad UTF-8", ["invalid_utf8"]),
+        ("ollama: bad UTF-8", ["invalid_utf8"]),
+    ],
+)
+def test_what_an_answer_does_not_say_for_sure_is_told(name: str, told: list[str]) -> None:
+    recording = RECORDINGS[name]
+    assert decode(recording, [recording.data]).warnings == told
+
+
 def test_what_is_not_carried_is_told_once() -> None:
     outcome = decode(ANTHROPIC["anthropic: content of a later kind"], [messages.WHOLE])
     assert outcome.warnings == []

@@ -129,7 +129,7 @@ class AnthropicDecoder(AnswerDecoder):
             self._answer.ended = True
         elif data and not self._answer.done:
             try:
-                document = lenient_json(data)
+                document = self._answer.parse(data)
             except ValueError:
                 if not cut:
                     told = f"The provider sent an event of {len(event.data)} bytes that is not JSON."
@@ -248,7 +248,7 @@ class AnthropicDecoder(AnswerDecoder):
     def _take_body(self, body: bytes, parts: list[Part]) -> None:
         answer = self._answer
         try:
-            document = lenient_json(body)
+            document = answer.parse(body)
         except ValueError:
             answer.fail(MalformedStreamError("The provider's answer is neither a stream nor JSON."))
             return

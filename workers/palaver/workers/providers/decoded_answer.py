@@ -7,6 +7,7 @@ import orjson
 from palaver.shared.errors import PalaverError, StreamInterruptedError
 from palaver.workers.providers import wire
 from palaver.workers.providers.decoder_options import DecoderOptions
+from palaver.workers.providers.lenient import is_utf8, lenient_json
 from palaver.workers.providers.parts import FinishPart, Part, RawPart, ReasoningDelta, TextDelta, WarningPart
 from palaver.workers.providers.text import DeltaText, repaired
 from palaver.workers.providers.tool_calls import ToolCallMerger
@@ -37,6 +38,7 @@ class DecodedAnswer:
         self.model: str | None = None
         self.failure: PalaverError | None = None
         self.plain = False  # a common text delta can pass as it is
+        self._bad_text = False  # bytes that are no UTF-8 were replaced
         self._raw_events = options.raw_events
         self._raw_body = options.raw_body
         self._not_kept: set[str] = set()  # what could not be passed on although it was asked for
@@ -61,6 +63,14 @@ class DecodedAnswer:
     def complete(self) -> bool:
         """The model finished, whatever the connection does now."""
         return self.failure is None and (self.reason is not None or (self.ended and self.begun))
+
+    def parse(self, data: bytes) -> Any:
+        """JSON as servers really send it; what is no UTF-8 in it is told when the answer ends. Raises
+        ValueError.
+        """
+        document = lenient_json(data)
+        self._bad_text = self._bad_text or not is_utf8(data)
+        return document
 
     def add_text(self, text: str, raw: bytes | None, parts: list[Part]) -> None:
         """A delta of the visible answer."""
@@ -89,21 +99,25 @@ class DecodedAnswer:
         parts: list[Part] = []
         self._extend(self.text.finish(), None, parts)
         self._extend([(True, thought) for _, thought in self.reasoning.finish()], None, parts)
-        asks_tools = bool(self.tools)
-        reason = reasons.get(self.reason or "stop")
-        if reason is None:
-            reason = "stop"
-            told = repaired(self.reason or "")[:64]
-            parts.append(
-                WarningPart(
-                    "unknown_finish_reason", f"The provider's finish reason {told!r} is taken as stop."
-                )
-            )
+        if self._bad_text:
+            told = "What the provider sent is not all UTF-8; what is not came out as U+FFFD."
+            parts.append(WarningPart("invalid_utf8", told))
+        reason = self._finish_reason(reasons, parts)
         # Several servers end with stop although they ask for tools.
-        reason = "tool_calls" if reason == "stop" and asks_tools else reason
+        reason = "tool_calls" if reason == "stop" and self.tools else reason
         parts.extend(self.tools.finish(truncated=reason in ("length", "content_filter")))
         parts.append(FinishPart(reason, repaired(self.model) if self.model else None))
         return parts
+
+    def _finish_reason(self, reasons: dict[str, str], parts: list[Part]) -> str:
+        """In our words. Several servers give none; with its end mark such an answer still counts as whole."""
+        if self.reason is None:
+            told = "The provider gave no finish reason, which is taken as stop: the answer may be cut off."
+            parts.append(WarningPart("missing_finish_reason", told))
+        elif self.reason not in reasons:
+            told = f"The provider's finish reason {repaired(self.reason)[:64]!r} is taken as stop."
+            parts.append(WarningPart("unknown_finish_reason", told))
+        return reasons.get(self.reason or "stop", "stop")
 
     def _extend(self, pairs: list[tuple[bool, str]], raw: bytes | None, parts: list[Part]) -> None:
         if raw is not None and not (self._raw_events and self._kept("return_raw_events", raw, parts)):

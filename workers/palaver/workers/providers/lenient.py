@@ -17,6 +17,15 @@ def lenient_json(data: bytes) -> Any:
         raise ValueError("nested too deeply") from None
 
 
+def is_utf8(data: bytes) -> bool:
+    """Whether nothing of it has to be replaced to make it text."""
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
 def text(value: Any) -> str | None:
     """The value if it is a string."""
     return value if isinstance(value, str) else None

@@ -91,7 +91,7 @@ class OllamaDecoder(AnswerDecoder):
         blame.
         """
         try:
-            document = lenient_json(line)
+            document = self._answer.parse(line)
         except ValueError:
             if not (cut and self._answer.begun):
                 self._answer.fail(

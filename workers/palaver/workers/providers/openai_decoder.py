@@ -9,7 +9,6 @@ from palaver.shared.plain import shape
 from palaver.workers.providers.decoded_answer import AnswerDecoder
 from palaver.workers.providers.decoder_options import DecoderOptions
 from palaver.workers.providers.errors import stream_error
-from palaver.workers.providers.lenient import lenient_json
 from palaver.workers.providers.openai_chunk import (
     Choice,
     Chunk,
@@ -122,7 +121,7 @@ class OpenAIDecoder(AnswerDecoder):
             self._answer.ended = True
         elif data and self._answer.failure is None:
             try:
-                document = lenient_json(data)
+                document = self._answer.parse(data)
             except ValueError:
                 if not cut:
                     self._answer.fail(_not_json(event))
@@ -185,7 +184,7 @@ class OpenAIDecoder(AnswerDecoder):
     def _take_body(self, body: bytes, parts: list[Part]) -> None:
         answer = self._answer
         try:
-            document = lenient_json(body)
+            document = answer.parse(body)
         except ValueError:
             self._answer.fail(MalformedStreamError("The provider's answer is neither a stream nor JSON."))
             return
