@@ -12,6 +12,7 @@ import pytest
 from palaver.shared.errors import LedgerUnavailableError, TimeoutError
 from palaver.shared.jobs import ChatJob, Status
 from palaver.shared.ledger import Dispatch
+from palaver.shared.messages import Message
 from palaver.shared.names import Queue
 from palaver.workers.publisher import HIGH_WATER
 from tests.integration.workers.conftest import Engine, MakeEngine, text_of
@@ -361,6 +362,24 @@ async def test_a_sweeping_worker_sends_what_was_lost(make_engine: MakeEngine) ->
     await here.said(job)
     await here.ledger.cancel("s1", job.job_id)
     assert (await taken_over).status is Status.CANCELLED
+
+
+@pytest.mark.parametrize(("mode", "remembered"), [("cancel", ["hello", "one"]), ("rollback", [])])
+async def test_a_job_cancelled_between_two_workers_is_remembered_as_any(
+    make_engine: MakeEngine, mode: str, remembered: list[str]
+) -> None:
+    gone, here = await make_engine(), await make_engine()
+    job = await gone.submit("hello", model="silent/m")
+    running = asyncio.create_task(gone.run(job))
+    await gone.said(job)
+    await gone.service.close()
+    await running
+    key = here.ledger.keys.job("s1", job.job_id)
+    here.client.hset(key, "cancel", mode)
+    here.client.hdel(key, "holder")  # as a sweep that frees the lease
+    assert (await here.run(job)).status is Status.CANCELLED
+    messages = [Message.model_validate_json(raw) for raw in await here.ledger.messages("s1")]
+    assert [message.text for message in messages] == remembered
 
 
 async def test_a_worker_is_announced_while_it_is_there(make_engine: MakeEngine) -> None:

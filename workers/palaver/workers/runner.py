@@ -157,12 +157,12 @@ class Runner:
     def _read(self, run: Run) -> Work:
         """Check the document again, and set the clocks that may end the work."""
         claimed, run.claimed = run.claimed, _brief(run.claimed)
-        if claimed.cancelled:
-            raise asked_to_end(claimed.cancelled, claimed.job_id)
-        run.stop.after(claimed.deadline, JobExpiredError(job_id=claimed.job_id))
         work = read_job(claimed, max_bytes=self._max_document_bytes)
         run.job = work.job
         run.answer.journal = Journal.restored(claimed.rounds)
+        if claimed.cancelled:  # only now: the session remembers what an earlier attempt has said
+            raise asked_to_end(claimed.cancelled, claimed.job_id)
+        run.stop.after(claimed.deadline, JobExpiredError(job_id=claimed.job_id))
         self._prompts.check(work.job)
         total = work.job.timeouts.total
         if total is not None:
