@@ -48,8 +48,10 @@ class Shell:
 
     @contextmanager
     def dev(self, *words: str) -> Iterator["Dev"]:
-        """`palaver dev --json` that is ready; killed at the end if it still runs, and with it its parts."""
-        with self.start("dev", "--json", *words) as process:
+        """`palaver dev --json` that is ready, on any free ports; killed at the end if it still runs, and with
+        it its parts.
+        """
+        with self.start("dev", "--json", "--port-redis", "0", "--port-flower", "0", *words) as process:
             try:
                 assert process.stdout is not None
                 line = process.stdout.readline()

@@ -18,7 +18,12 @@ dead = typer.Typer(help="Dead letters: jobs that failed or expired.", rich_marku
 app.add_typer(dead, name="dead")
 
 Json = Annotated[bool, typer.Option("--json", help="JSON on stdout, one document a line.")]
-Port = Annotated[int | None, typer.Option(min=1, max=65535, show_default="a free one")]
+PortOfRedis = Annotated[
+    int | None, typer.Option(min=0, max=65535, show_default="6379 if it is free", help="0: any free one.")
+]
+PortOfFlower = Annotated[
+    int | None, typer.Option(min=0, max=65535, show_default="5555 if it is free", help="0: any free one.")
+]
 JobId = Annotated[str, typer.Argument(metavar="JOB", help="The job's id.")]
 JobIds = Annotated[list[str] | None, typer.Argument(metavar="JOB…", help="Ids of jobs.", show_default=False)]
 All = Annotated[bool, typer.Option("--all", help="All dead letters.")]
@@ -27,8 +32,8 @@ All = Annotated[bool, typer.Option("--all", help="All dead letters.")]
 @app.command()
 def dev(
     *,
-    port_redis: Port = None,
-    port_flower: Port = None,
+    port_redis: PortOfRedis = None,
+    port_flower: PortOfFlower = None,
     flower: Annotated[bool, typer.Option("--flower/--no-flower", help="Start Flower.")] = True,
     concurrency: Annotated[int | None, typer.Option(min=1, help="Streams at once in the worker.")] = None,
     as_json: Json = False,

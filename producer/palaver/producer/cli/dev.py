@@ -10,27 +10,30 @@ from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
+from palaver.producer.cli import ports
 from palaver.producer.cli.embedded import choose_server
 from palaver.producer.cli.failures import complain
-from palaver.producer.cli.folder import FOLDER, Addresses, DevFolder, free_port
+from palaver.producer.cli.folder import FOLDER, Addresses, DevFolder
 from palaver.producer.cli.processes import Part, PartDied, Parts, StopAsked
 from palaver.producer.cli.terminal import bold, columns, dim, harmless, note, seconds, write, write_json
 from palaver.producer.cli.worker import WORKER, require_worker
 from palaver.shared.errors import ConfigurationError, LedgerUnavailableError
 from palaver.shared.ledger import SyncLedger
 from palaver.shared.profiles import Catalog
+from palaver.shared.redis_url import DEFAULT_PORT
 from palaver.shared.settings import Settings, redacted_url
 
 REDIS_STARTS = 10.0  # seconds
 WORKER_STARTS = 60.0
 FLOWER_STARTS = 30.0  # it is a convenience: without it the stack is ready all the same
+FLOWER_PORT = 5555
 DRAINS = 3.0  # whoever stops a dev waits for it
 STOPS = 10.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """Which parts, and where; a port of None is a free one."""
+    """Which parts, and where; a port of 0 is any that is free, None the usual one if it is free, else any."""
 
     port_redis: int | None = None
     port_flower: int | None = None
@@ -125,9 +128,10 @@ class Stack:
 
     def _start_redis(self) -> None:
         # Somebody may take a free port between its choice and its use: then another one.
-        attempts = 1 if self._options.port_redis else 3
+        asked = self._options.port_redis
+        attempts = 1 if asked else 3
         for attempt in range(1, attempts + 1):
-            port = self._options.port_redis or free_port()
+            port = ports.choose(asked, usual=DEFAULT_PORT)
             server = choose_server(port, self._folder.path)
             self.settings = Settings.load(redis_url=f"redis://127.0.0.1:{port}/0")
             part = self._parts.start("redis", server.command)
@@ -172,14 +176,14 @@ class Stack:
         """After the worker: Flower asks for the workers once, when it starts."""
         if not find_spec("flower"):
             return
-        port = self._options.port_flower or free_port()
+        port = ports.choose(self._options.port_flower, usual=FLOWER_PORT)
         self.flower_url = f"http://127.0.0.1:{port}"
         command = [sys.executable, "-m", "celery", "-A", "palaver.workers", "flower"]
         command += ["--address=127.0.0.1", f"--port={port}", f"--conf={_flower_configuration()}"]
         # Without a login Flower refuses what its buttons ask for (Terminate …), unless it is told not to.
         environment = {**self._environment(), "FLOWER_UNAUTHENTICATED_API": "true"}
         self._parts.start("flower", command, env=environment)
-        self._parts.until(lambda: _listens(port), seconds=FLOWER_STARTS)
+        self._parts.until(lambda: ports.listens(port), seconds=FLOWER_STARTS)
 
     def _environment(self) -> dict[str, str]:
         addresses = self.addresses
@@ -201,12 +205,6 @@ def _flower_configuration() -> str:
     # Only located: Flower executes it, and this process imports nothing of a worker.
     spec = find_spec("palaver.workers")
     return str(Path(spec.origin).with_name("flowerconfig.py")) if spec and spec.origin else ""
-
-
-def _listens(port: int) -> bool:
-    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=0.2):
-        return True
-    return False
 
 
 def _say_ready(stack: Stack, *, as_json: bool) -> None:

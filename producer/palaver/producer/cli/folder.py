@@ -96,13 +96,3 @@ def _locked(lock: IO[bytes]) -> bool:
         else:
             return True
     return False
-
-
-def free_port() -> int:
-    """A port of 127.0.0.1 that nobody listens on."""
-    import socket
-
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
