@@ -139,10 +139,6 @@ class LedgerMachine(RuleBasedStateMachine):
 
     def _loosen(self, call: Call, fate: str) -> None:
         """Entries of `due` that are left for a sweeper: they are hints."""
-        session = self.model.session(call.place.session_id)
-        ends_others = call.name in ("submit", "look")
-        if ends_others and session.active:
-            self.watch.loose.add(due_member(session.session_id, session.active))
         if fate.startswith(("lost", "unsent")) or call.name == "look" or call in self.calls:
             self.watch.loose.add(due_member(call.place.session_id, call.place.job_id))
 
@@ -451,10 +447,7 @@ class LedgerMachine(RuleBasedStateMachine):
         for score, entry in sorted((score, entry) for entry, score in due.items()):
             if score <= now:
                 at = parse_due_member(entry)
-                self.watch.loose |= {
-                    entry.decode(),
-                    due_member(at[0], self.model.session(at[0]).active or ""),
-                }
+                self.watch.loose.add(entry.decode())
                 found[at] = self.model.look(*at, turn=turn, grace=GRACE, worker="", empty=empty)
         unsure = {at: looked.detail for at, looked in found.items() if looked.outcome == "unsure"}
         for verdict in ("alive", "dead"):

@@ -162,6 +162,7 @@ class Model:
             return repaired
         if job.mode is OnBusy.ROLLBACK:
             running.cancel = "rollback"
+        running.displaced = True
         return self._end_unheld(running, Status.CANCELLED)
 
     def _repair(self, session: Session) -> Dispatch | None:

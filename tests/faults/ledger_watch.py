@@ -201,7 +201,8 @@ class Watch:
         for entry in self._hash(KEYS.due):
             member = entry.decode()
             if member in members and member not in self.loose:
-                assert not model.jobs[member.partition("/")[2]].status.ended, "an ended job is still watched"
+                job = model.jobs[member.partition("/")[2]]
+                assert not job.status.ended or job.displaced, "an ended job is still watched"
         self._check_dead_letters(model)
 
     def _check_dead_letters(self, model: Model) -> None:
