@@ -132,6 +132,12 @@ class Stand:
         self.ledger.close()
         self.raw.close()
 
+    def configure(self, more: str) -> None:
+        """Add to palaver.toml, before workers read it; a client that has read it is made anew."""
+        self.config.write_text(self.config.read_text() + more)
+        self.client.close()
+        self.client = Client(self.settings)
+
     # Workers and what befalls them
 
     def start_worker(self, *, slots: int = 100, env: dict[str, str] | None = None) -> Running:

@@ -78,7 +78,7 @@ def test_parked_jobs_outlive_their_worker(stand: Stand) -> None:
 
 @pytest.mark.long
 def test_a_breaker_keeps_jobs_from_a_provider_that_fails_and_loses_none(stand: Stand) -> None:
-    stand.config.write_text(stand.config.read_text() + WEAK.format(url=stand.provider.openai_url))
+    stand.configure(WEAK.format(url=stand.provider.openai_url))
     (worker,) = stand.workers(1)
     down = {"fail": {"status": 500, "times": 3}, "key": "down"}
     jobs = stand.submit(1, words=10, rate=20, model="weak/m", script=down, max_retries=5)

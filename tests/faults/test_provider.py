@@ -92,7 +92,7 @@ FOR_GOOD = {
 @pytest.mark.long
 def test_what_does_not_pass_ends_the_job_with_its_name(stand: Stand) -> None:
     closed = f'\n[providers.closed]\nkind = "openai"\nbase_url = "http://127.0.0.1:{free_port()}/v1"\n'
-    stand.config.write_text(stand.config.read_text() + closed)
+    stand.configure(closed)
     stand.workers(1)
     expected = {}
     for fail, error, retries in FOR_GOOD.values():
