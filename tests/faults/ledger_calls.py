@@ -3,8 +3,9 @@
 A call can be made again as it is, blindly, at any time.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, Final
 
 import orjson
@@ -12,7 +13,7 @@ import orjson
 from palaver.shared.errors import ErrorInfo, ValidationError
 from palaver.shared.jobs import ChatJob, Status, fingerprint
 from palaver.shared.ledger import Keys, Operation, Retention, operations
-from palaver.shared.ledger.replies import SweepTurn
+from palaver.shared.ledger.replies import Passed, SweepTurn
 from tests.faults.ledger_model import Model
 
 KEYS: Final = Keys()
@@ -55,9 +56,9 @@ def refuse(at: Place) -> Call:
     return Call("refuse", at, operation, lambda model: model.refuse(at.session_id, at.job_id))
 
 
-def claim(at: Place, *, token: str, worker: str) -> Call:
+def claim(at: Place, *, token: str, worker: str, queue: str = "") -> Call:
     operation = operations.claim(
-        KEYS, at.session_id, at.job_id, token=token, worker=worker, lease=LEASE / 1000
+        KEYS, at.session_id, at.job_id, token=token, worker=worker, lease=LEASE / 1000, queue=queue
     )
     return Call(
         "claim",
@@ -187,7 +188,12 @@ def expire(at: Place) -> Call:
 
 
 def look(
-    at: Place, *, turn: SweepTurn, grace: int = 0, worker: Any = "", empty: tuple[str, ...] = ()
+    at: Place,
+    *,
+    turn: SweepTurn,
+    grace: int = 0,
+    worker: Any = "",
+    passed: Mapping[str, Passed] = MappingProxyType({}),
 ) -> Call:
     operation = operations.look(
         KEYS,
@@ -197,14 +203,14 @@ def look(
         turn=turn,
         grace=grace / 1000,
         worker=worker,
-        empty_queues=empty,
+        passed=passed,
     )
     return Call(
         "look",
         at,
         operation,
         lambda model: model.look(
-            at.session_id, at.job_id, turn=turn, grace=grace, worker=worker, empty=empty
+            at.session_id, at.job_id, turn=turn, grace=grace, worker=worker, passed=passed
         ),
-        f"{turn} grace={grace} worker={worker} empty={empty}",
+        f"{turn} grace={grace} worker={worker} passed={dict(passed)}",
     )

@@ -21,27 +21,20 @@ from palaver.shared.ledger import (
     Submitted,
     exchange,
     operations,
-    sweeping,
 )
-from palaver.shared.ledger.keys import due_member, parse_due_member
-from palaver.shared.ledger.replies import Looked, SweepTurn, Swept
-from palaver.shared.names import QUEUES
+from palaver.shared.ledger.keys import due_member
+from palaver.shared.ledger.replies import Looked, Passed
 from tests.faults import ledger_calls as calls
-from tests.faults.ledger_calls import KEYS, LEASE, RETENTION, Call, Place
-from tests.faults.ledger_model import UNKNOWN, Model
+from tests.faults.ledger_calls import KEYS, RETENTION, Call, Place
+from tests.faults.ledger_model import RESUME, UNKNOWN, Model
 from tests.faults.ledger_model_state import Job
 from tests.faults.ledger_servers import EPOCH, Lost, Server, run
+from tests.faults.ledger_sweeps import ALL_QUEUES, GRACE, Sweeps
 from tests.faults.ledger_watch import Watch
 
 WORKERS = ("w0", "w1")
 WORDS = (" w", "", ' "', "\\\n", " é", "😀", "\x00")
 PAUSES = (300, 1_100, 2_900, 2_900, 4_100, 4_100, 6_000, 6_000, 61_000, 700_000, 1_900_000)
-SWEEP_PERIOD = 1_000
-QUIET = 3_000
-"""When no sweeper was heard of for longer, leases may have run out that nobody could renew."""
-RENEW = 1_000
-GRACE = RENEW + 1_000
-SILENCE = round(LEASE * 0.65)
 
 PICK = st.integers(0, 9)
 HOLDER = st.tuples(st.sampled_from((True, True, False)), PICK)
@@ -57,29 +50,6 @@ class Holding:
     fence: str
     sent: int = 0  # events that the ledger confirmed
     rounds: int = 0
-
-
-@dataclass
-class SweepCalls:
-    """What the ledger knows of the calls of sweepers, in ms."""
-
-    last: int = 0
-    until: int = 0
-    stopped: int = 0
-    resumed: int = 0
-
-    def call(self, now: int) -> SweepTurn | None:
-        """The turn, if it is free."""
-        if now - self.last > QUIET:
-            self.stopped, self.resumed = self.last, now
-        self.last = now
-        if self.until > now:
-            return None
-        self.until = now + SWEEP_PERIOD
-        return self.turn(now)
-
-    def turn(self, now: int) -> SweepTurn:
-        return SweepTurn(time=now / 1000, stopped=self.stopped / 1000, resumed=self.resumed / 1000)
 
 
 class LedgerMachine(RuleBasedStateMachine):
@@ -99,8 +69,7 @@ class LedgerMachine(RuleBasedStateMachine):
         self.submitted: dict[str, tuple[int, int]] = {}  # cursor and position
         self.holdings: list[Holding] = []
         self.claims = 0
-        self.sweep_calls = SweepCalls()
-        self.beats: dict[str, int] = {}
+        self.sweeps = Sweeps(self.server, self.model, self.watch)
         self.failed = False
 
     # Making calls
@@ -215,7 +184,7 @@ class LedgerMachine(RuleBasedStateMachine):
         """Every run has a job, and half of them a worker at work on it."""
         self.submit("s1", "enqueue", None, "a", history, 0, 600, "")
         if claimed:
-            self.claim(0, True, "w0", "")
+            self.claim(0, True, "w0", True, "")
 
     @rule(
         session=st.sampled_from(("s1", "s1", "s1", "s2", None)),
@@ -269,19 +238,26 @@ class LedgerMachine(RuleBasedStateMachine):
     # Workers
 
     @precondition(lambda self: self.places)
-    @rule(pick=PICK, turn=st.sampled_from((True, True, False)), worker=st.sampled_from(WORKERS), fate=FATE)
-    def claim(self, pick: int, turn: bool, worker: str, fate: str) -> None:
+    @rule(
+        pick=PICK,
+        turn=st.sampled_from((True, True, False)),
+        worker=st.sampled_from(WORKERS),
+        known=st.booleans(),
+        fate=FATE,
+    )
+    def claim(self, pick: int, turn: bool, worker: str, known: bool, fate: str) -> None:
         """A message arrives: mostly for a job that has the turn."""
         active = [session for session in self.model.sessions.values() if session.active]
         place = self._place(pick)
         if turn and active:
             session = active[pick % len(active)]
             place = Place(session.session_id, session.active or "")
-        self._claim(place, worker, fate)
+        job = self.model.jobs.get(place.job_id)
+        self._claim(place, worker, fate, queue=job.queue if job and known else "")
 
-    def _claim(self, place: Place, worker: str, fate: str) -> None:
+    def _claim(self, place: Place, worker: str, fate: str, *, queue: str = "") -> None:
         self.claims += 1
-        reply = self.do(calls.claim(place, token=f"t{self.claims}", worker=worker), fate)
+        reply = self.do(calls.claim(place, token=f"t{self.claims}", worker=worker, queue=queue), fate)
         if isinstance(reply, Claimed):
             self.holdings.append(Holding(place, reply.fence, rounds=len(reply.rounds)))
 
@@ -388,14 +364,14 @@ class LedgerMachine(RuleBasedStateMachine):
         age=st.sampled_from((0, 0, 500, 4_000)),
         grace=st.sampled_from((0, 0, GRACE)),
         worker=st.sampled_from(("dead", "alive", "")),
-        empty=st.booleans(),
+        resend_to=st.sampled_from(("", "palaver.normal", "palaver.resume")),
         lost=st.booleans(),
     )
-    def look(self, pick: int, age: int, grace: int, worker: str, empty: bool, lost: bool) -> None:
+    def look(self, pick: int, age: int, grace: int, worker: str, resend_to: str, lost: bool) -> None:
         """A look that is not of the sweep's making: a second sweeper, or one that was slow."""
-        queues = tuple(QUEUES) if empty else ()
-        turn = self.sweep_calls.turn(self.model.now - age)
-        call = calls.look(self._place(pick), turn=turn, grace=grace, worker=worker, empty=queues)
+        passed = {queue: Passed(self.model.now - age, resend_to) for queue in ALL_QUEUES if resend_to}
+        turn = self.sweeps.turns.turn(self.model.now - age)
+        call = calls.look(self._place(pick), turn=turn, grace=grace, worker=worker, passed=passed)
         self.do(call, "lost" if lost else "")
 
     @precondition(lambda self: self.holdings)
@@ -407,55 +383,18 @@ class LedgerMachine(RuleBasedStateMachine):
         if job is not None and job.token is not None:
             self._pause(max(0, job.lease - self.model.now) + 1)
             for said in ("", verdict):  # as a sweep does: the first look names the worker to ask for
-                self.do(calls.look(place, turn=self.sweep_calls.turn(self.model.now), worker=said))
+                self.do(calls.look(place, turn=self.sweeps.turns.turn(self.model.now), worker=said))
             self._claim(place, "w1", fate)
 
-    @rule(live=st.sampled_from(((), ("w0",), WORKERS)), empty=st.booleans())
-    def sweep(self, live: tuple[str, ...], empty: bool) -> None:
-        self._sweep(live, tuple(QUEUES) if empty else ())
+    @rule(live=st.sampled_from(((), ("w0",), WORKERS)), empty=st.sampled_from(((), ALL_QUEUES, (RESUME,))))
+    def sweep(self, live: tuple[str, ...], empty: tuple[str, ...]) -> None:
+        self._sweep(live, empty)
 
     def _sweep(self, live: tuple[str, ...], empty: tuple[str, ...]) -> None:
         self.failed = True
-        if live:
-            run(
-                self.server,
-                exchange.run(operations.announce(KEYS.workers, {name: {} for name in live}, seconds=15)),
-            )
-            self.beats |= dict.fromkeys(live, self.model.now)
-        self.watch.state = self.server.state()
-        expected = self._expected_sweep(empty)
-        reply: Any = run(
-            self.server,
-            sweeping.sweep(
-                KEYS, retention=RETENTION, lease=LEASE / 1000, renew=RENEW / 1000, empty_queues=empty
-            ),
-        )
-        assert isinstance(reply, Swept), reply
-        self.watch.look(self.model)
-        assert reply.dispatches == expected, "the sweep sends other messages"
-        self.counts["sweep", "sent" if expected else "nothing"] += 1
+        sent = self.sweeps.sweep(live, empty)
+        self.counts["sweep", "sent" if sent else "nothing"] += 1
         self.failed = False
-
-    def _expected_sweep(self, empty: tuple[str, ...]) -> list[Any]:
-        """Looks at all that is due, then again at those whose worker had to be asked for."""
-        now = self.model.now
-        turn = self.sweep_calls.call(now)
-        if turn is None:
-            return []
-        due = self.watch.state.content.get(KEYS.due, {})
-        found: dict[tuple[str, str], Looked] = {}
-        for score, entry in sorted((score, entry) for entry, score in due.items()):
-            if score <= now:
-                at = parse_due_member(entry)
-                self.watch.loose.add(entry.decode())
-                found[at] = self.model.look(*at, turn=turn, grace=GRACE, worker="", empty=empty)
-        unsure = {at: looked.detail for at, looked in found.items() if looked.outcome == "unsure"}
-        for verdict in ("alive", "dead"):
-            for at, worker in unsure.items():
-                alive = now - self.beats.get(worker, 0) <= SILENCE
-                if alive == (verdict == "alive"):
-                    found[at] = self.model.look(*at, turn=turn, grace=GRACE, worker=verdict, empty=empty)
-        return list(dict.fromkeys(looked.dispatch for looked in found.values() if looked.dispatch))
 
     def teardown(self) -> None:
         """When every deadline is over, sweeps alone have ended every job and freed every turn."""
@@ -463,11 +402,13 @@ class LedgerMachine(RuleBasedStateMachine):
             return
         self._pause(700_000)
         for pause in (2_900, 2_900, 2_900, 61_000, 0):
-            self._sweep((), ())
+            self._sweep((), ALL_QUEUES)
             self._pause(pause)
         alive = [job.job_id for job in self.model.jobs.values() if not job.status.ended]
         assert not alive, "these jobs never end"
         assert not self.watch.state.content.get(KEYS.due), "sweepers look for ever"
+        for queue in ALL_QUEUES:
+            assert not self.watch.state.content.get(KEYS.sent(queue)), "messages are waited for without a job"
         for session in self.model.sessions.values():
             assert session.active is None, f"{session.active} keeps the turn of {session.session_id}"
             assert not session.line

@@ -5,6 +5,8 @@ What only the log knows is UNKNOWN in replies: the seq of an event, and how many
 Times are in milliseconds.
 """
 
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Final
 
 from palaver.shared.errors import (
@@ -32,13 +34,15 @@ from palaver.shared.ledger import (
     Submitted,
 )
 from palaver.shared.ledger.operations import session_of
-from palaver.shared.ledger.replies import Looked, SweepTurn
+from palaver.shared.ledger.replies import Looked, Passed, SweepTurn
 from palaver.shared.names import queue_for
 from tests.faults.ledger_model_state import Job, Session
 
 UNKNOWN: Final = -1
 RESUME: Final = "palaver.resume"
 POISONED_AFTER: Final = 3
+RESEND: Final = 5_000
+LONGEST: Final = 300_000
 SLOW: Final = 3_000
 """A look so long after its sweep began judges no lease."""
 JUMPS: Final = (OnBusy.INTERRUPT, OnBusy.ROLLBACK)
@@ -131,6 +135,10 @@ class Model:
     def _alive(self, job_id: str) -> bool:
         return job_id in self.jobs and not self.jobs[job_id].status.ended
 
+    def _send(self, job: Job, queue: str, *, again: bool = False) -> Dispatch:
+        job.queue, job.sent, job.resends = queue, self.now, job.resends + 1 if again else 0
+        return self._dispatch(job)
+
     def _dispatch(self, job: Job) -> Dispatch:
         return Dispatch(job.session.session_id, job.job_id, job.queue)
 
@@ -145,11 +153,11 @@ class Model:
         """The job enters the line; who has the turn by this."""
         session = job.session
         if job.mode is OnBusy.PARALLEL:
-            return self._dispatch(job)
+            return self._send(job, job.queue)
         repaired = self._repair(session)
         if session.active is None:
             session.active = job.job_id
-            return self._dispatch(job)
+            return self._send(job, job.queue)
         if not session.line:
             session.line_vanishes = 0
         if job.mode not in JUMPS:
@@ -182,8 +190,7 @@ class Model:
         if session.active is None:
             return None
         job = self.jobs[session.active]
-        job.queue, job.looks = RESUME, 0
-        return self._dispatch(job)
+        return self._send(job, RESUME)
 
     def _successor(self, job: Job) -> Dispatch | None:
         """Whom the job's end gave the turn, for who asks again, while a message can be of use."""
@@ -207,7 +214,8 @@ class Model:
                 return NotClaimed("waiting")
             job.status, job.attempt, job.token = Status.RUNNING, job.attempt + 1, token
             job.worker, job.lease, job.taken = worker, self.now + lease, 0
-            job.parked, job.resume, job.looks = None, None, 0
+            job.parked, job.resume = None, None
+            job.sent, job.resends = None if job.resends else job.sent, 0
         return self._claimed(job)
 
     def _claimed(self, job: Job) -> Claimed:
@@ -315,7 +323,8 @@ class Model:
         return Finished(status=job.status, seq=UNKNOWN, dispatch=self._successor(job))
 
     def _free(self, job: Job, resume_at: int) -> None:
-        job.token, job.resume, job.queue, job.looks = None, resume_at, RESUME, 0
+        job.token, job.resume, job.queue = None, resume_at, RESUME
+        job.sent, job.resends = None if resume_at > self.now else self.now, 0
 
     # Ends
 
@@ -386,9 +395,9 @@ class Model:
         turn: SweepTurn,
         grace: int,
         worker: str,
-        empty: tuple[str, ...],
+        passed: Mapping[str, Passed],
     ) -> Looked:
-        """`worker` says whether the one of an expired lease is dead or alive, `empty` names queues."""
+        """`worker` says whether the one of an expired lease is dead or alive."""
         job = self.jobs.get(job_id)
         if job is None or job.status.ended:
             return self._over(job, self._unsent_turn(self.session(session_id), job_id))
@@ -410,10 +419,19 @@ class Model:
             self._keep_line(job)
             return _looked("ok", sent)
         if job.status is Status.RUNNING or job.mode is OnBusy.PARALLEL or job.session.active == job_id:
-            job.looks += 1
-            send = bool(job.resume) or job.looks > 1 or job.queue in empty
-            return _looked("ok", self._dispatch(job) if send else None)
+            return self._look_for_message(job, passed)
         return _looked("ok", self._repair(job.session))
+
+    def _look_for_message(self, job: Job, passed: Mapping[str, Passed]) -> Looked:
+        if job.sent is None:
+            return _looked("ok", self._send(job, job.queue))
+        if self.now < job.sent + min(RESEND * 2**job.resends, LONGEST):
+            return _looked("ok")
+        at = passed.get(job.queue)
+        if at is None or job.sent >= at.before:
+            looked = _looked("queued")
+            return replace(looked, queue=job.queue, sent=job.sent)
+        return _looked("ok", self._send(job, at.resend_to, again=True))
 
     def _spared(self, job: Job, turn: SweepTurn, grace: int) -> bool:
         """An expired lease that its worker may not have been able to renew."""
@@ -442,7 +460,9 @@ class Model:
         if repaired or session.active is None:
             return repaired
         job = self.jobs[session.active]
-        return self._dispatch(job) if job.status is Status.QUEUED and not job.looks else None
+        if job.status is not Status.QUEUED or job.resends:
+            return None
+        return self._send(job, job.queue, again=True)
 
 
 def _attempt(fence: str) -> int:

@@ -42,7 +42,8 @@ class Job:
     rounds: list[bytes] = field(default_factory=list)
     failures: int = 0
     deaths: int = 0  # of workers, since one last stored a round or wrote more than its first event
-    looks: int = 0  # in vain, since its message was sent
+    sent: int | None = None  # when its message was, at the earliest; None while none is to come
+    resends: int = 0  # of a message that nobody claimed
     answered: bool = False  # it ended with a response
     ended_by: str = ""  # the fence of the claim that ended it
     displaced: bool = False  # another job's coming ended it, and left its entry of `due` for a sweeper

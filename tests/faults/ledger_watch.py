@@ -9,8 +9,9 @@ import orjson
 from palaver.shared.ledger import operations
 from palaver.shared.ledger.keys import due_member
 from palaver.shared.ledger.operations.dead import DEAD
+from palaver.shared.names import QUEUES
 from tests.faults.ledger_calls import KEYS
-from tests.faults.ledger_model import Model
+from tests.faults.ledger_model import LONGEST, Model
 from tests.faults.ledger_model_state import Job, Session
 from tests.faults.ledger_servers import Server, State
 
@@ -181,11 +182,20 @@ class Watch:
         if job.token is not None:
             assert int(fields[b"lease"]) == job.lease
         assert fields.get(b"cancel", b"").decode() == job.cancel
-        assert due_member(sid, job.job_id).encode() in self._hash(KEYS.due), "nobody watches the job"
+        self._check_watched(job)
         if self.server.expires:
             left = job.deadline - self.server.now
             for name in (key, KEYS.events(sid), KEYS.session(sid)):
                 assert self.state.ttl[name] >= left, f"{name} goes before the job's deadline"
+
+    def _check_watched(self, job: Job) -> None:
+        """Somebody looks for a lost message in time: soon, or when its queue has passed it."""
+        member = due_member(job.session.session_id, job.job_id).encode()
+        score = self._hash(KEYS.due).get(member)
+        assert score is not None, "nobody watches the job"
+        if job.token is None and job.sent is not None and score > self.server.now + LONGEST:
+            enlisted = any(member in self._hash(KEYS.sent(queue)) for queue in QUEUES)
+            assert enlisted, "nobody looks for its message"
 
     # Keys
 

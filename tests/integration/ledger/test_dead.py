@@ -69,37 +69,37 @@ def test_jobs_that_completed_or_were_cancelled_are_none(world: World) -> None:
 
 @pytest.mark.parametrize("by", ["expire", "sweep"])
 def test_a_job_past_its_deadline_is_one_whoever_ends_it(world: World, by: str) -> None:
-    world.ledger.sweep(period=0)
+    world.sweep()
     job = world.submit()
     be_overdue(world, job)
     if by == "expire":
         world.ledger.expire("s1", job.job_id)
     else:
-        world.ledger.sweep(period=0)
+        world.sweep()
     [letter] = world.ledger.dead()
     assert (letter.status, letter.reason, letter.attempts) == (Status.EXPIRED, "job_expired", 0)
 
 
 def test_a_poisoned_job_tells_how_many_workers_died(world: World) -> None:
-    world.ledger.sweep(period=0)
+    world.sweep()
     job = world.submit()
     for attempt in range(1, POISONED_AFTER + 1):
         world.claim(job, by=f"t{attempt}", lease=EXPIRED)
         be_due(world, job)
-        world.ledger.sweep(period=0)
+        world.sweep()
     [letter] = world.ledger.dead()
     assert (letter.reason, letter.deaths) == ("job_poisoned", POISONED_AFTER)
 
 
 def test_what_a_crash_left_out_a_sweep_makes_up_for(world: World) -> None:
-    world.ledger.sweep(period=0)
+    world.sweep()
     job = world.submit()
     world.claim(job)
     ending = world.finishing(job, status=Status.FAILED, error=ERROR)
     world.ledger.run(replace(ending, after=nothing_after))
     assert buried(world) == []
     be_due(world, job)
-    world.ledger.sweep(period=0)
+    world.sweep()
     assert buried(world) == [job.job_id]
     assert world.due(job) is None
 

@@ -84,7 +84,7 @@ def test_a_job_that_vanished_before_its_end_is_taken_off_by_a_sweep(world: World
     _, seq = end(world)
     world.raw.delete(world.keys.job("s1", vanished.job_id))
     world.raw.zadd(world.keys.due, {f"s1/{vanished.job_id}": 1})
-    assert world.ledger.sweep(period=0).looked == 1
+    assert world.sweep().looked == 1
     assert world.raw.zscore(world.keys.jobs("s1"), vanished.job_id) is None
     assert not missed(world, seq).forgotten
     end(world)
@@ -96,7 +96,7 @@ def test_a_look_at_an_ended_job_that_is_gone_hides_nothing(world: World) -> None
     (gone, seq), _ = end(world), end(world)
     world.raw.delete(world.keys.job("s1", gone.job_id))
     world.raw.zadd(world.keys.due, {f"s1/{gone.job_id}": 1})
-    world.ledger.sweep(period=0)
+    world.sweep()
     found = missed(world, seq - 1)
     assert gone.job_id in found.ended or found.forgotten
 

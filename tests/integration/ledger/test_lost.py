@@ -114,7 +114,7 @@ def test_a_sweep_takes_a_lost_job_out_of_the_line(world: World) -> None:
     active, lost, last = world.submit(), world.ledger.submit(job), world.submit()
     lose(world, lost)
     world.raw.zadd(world.keys.due, {f"s1/{lost.job_id}": 1})
-    world.ledger.sweep(period=0)
+    world.sweep()
     assert places(world) == [active.job_id, last.job_id]
     assert world.positions(last)[-1] == 1
     assert world.ledger.submit(job).position == 2

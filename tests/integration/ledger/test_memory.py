@@ -89,15 +89,18 @@ def test_a_sweep_still_ends_what_is_overdue(world: World) -> None:
 
 
 def test_a_whole_sweep_works_without_memory(world: World) -> None:
-    overdue, lost = world.submit("s1"), world.submit("s2")
-    world.ledger.sweep(period=0)
+    overdue, lost, waiting = world.submit("s1"), world.submit("s2"), world.submit("s3", priority=0)
+    world.sweep()
     world.raw.hset(world.keys.job("s1", overdue.job_id), "deadline", 1)
-    world.raw.zadd(world.keys.due, {f"s1/{overdue.job_id}": 1, f"s2/{lost.job_id}": 1})
+    for job in (lost, waiting):
+        world.raw.hset(world.keys.job(job.session_id, job.job_id), "sent", 1)
+    world.raw.zadd(world.keys.due, {f"{job.session_id}/{job.job_id}": 1 for job in (overdue, lost, waiting)})
     fill(world)
     world.ledger.run(operations.announce(world.keys.workers, {"w1": {}}, seconds=9))
-    swept = world.ledger.sweep(period=0, empty_queues=["palaver.normal"])
-    assert (swept.looked, swept.ended) == (2, 1)
+    swept = world.sweep("palaver.normal")
+    assert (swept.looked, swept.ended) == (3, 1)
     assert swept.dispatches == [lost.dispatch]
+    assert world.sweep("palaver.low").dispatches == [waiting.dispatch]
     assert world.due(overdue) is None
     assert (world.due(lost) or 0) > world.time()
 

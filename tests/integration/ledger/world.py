@@ -16,6 +16,7 @@ from palaver.shared.ledger import (
     Operation,
     Released,
     Renewed,
+    Swept,
     SyncLedger,
     operations,
 )
@@ -83,6 +84,12 @@ class World:
             text="".join(texts),
             reset=reset,
         )
+
+    def sweep(self, *empty_queues: str) -> Swept:
+        """One sweep, whoever has the turn."""
+        turn = self.ledger.sweep_turn(period=0)
+        assert turn is not None
+        return self.ledger.sweep(turn, empty_queues=empty_queues)
 
     def renew(self, job: Submitted, *, attempt: int = 1, lease: float = LEASE) -> Renewed:
         return self.ledger.run(operations.renew(**self.claim_of(job, attempt), lease=lease))

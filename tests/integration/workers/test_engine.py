@@ -337,7 +337,7 @@ class KeptPost:
     def __init__(self) -> None:
         self.sent: asyncio.Queue[Dispatch] = asyncio.Queue()
 
-    async def send(self, dispatches: Sequence[Dispatch]) -> None:
+    def put(self, dispatches: Sequence[Dispatch]) -> None:
         for dispatch in dispatches:
             self.sent.put_nowait(dispatch)
 

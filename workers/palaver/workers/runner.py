@@ -118,14 +118,16 @@ class Runner:
         self._lease_seconds = lease_seconds
         self._max_document_bytes = max_document_bytes
 
-    async def run(self, session_id: str, job_id: str, stop: Stop) -> Outcome:
+    async def run(self, session_id: str, job_id: str, stop: Stop, *, queue: str = "") -> Outcome:
         """Claim the job, carry it to its end and say what became of it. A job that is not ours is left alone.
 
         `stop` ends it from outside. Cancelling the task that awaits this ends the job as cancelled,
         `stream_end` included.
         """
         asked = time.monotonic()
-        claimed = await uninterrupted(self._claim(session_id, job_id), lambda: stop(_told_to_end(job_id)))
+        claimed = await uninterrupted(
+            self._claim(session_id, job_id, queue), lambda: stop(_told_to_end(job_id))
+        )
         if isinstance(claimed, NotClaimed):
             return Outcome(session_id=session_id, job_id=job_id, status=None, reason=claimed.reason)
         run = self._open(claimed, stop, asked)
@@ -311,7 +313,7 @@ class Runner:
 
     # Small things
 
-    async def _claim(self, session_id: str, job_id: str) -> Claimed | NotClaimed:
+    async def _claim(self, session_id: str, job_id: str, queue: str) -> Claimed | NotClaimed:
         return await self._link.run(
             operations.claim(
                 self._keys,
@@ -320,6 +322,7 @@ class Runner:
                 token=new_token(),
                 worker=self._worker,
                 lease=self._lease_seconds,
+                queue=queue,
             )
         )
 

@@ -140,8 +140,9 @@ class WorkerService:
         if post is not None:
             self._begin("sweeps", Sweeper(self.ledger, post).run)
 
-    async def run(self, session_id: str, job_id: str) -> Outcome:
-        """Run a job that a message named. What it returns may hold a message to send, `Outcome.dispatch`.
+    async def run(self, session_id: str, job_id: str, *, queue: str = "") -> Outcome:
+        """Run a job that a message of this queue named. What it returns may hold a message to send,
+        `Outcome.dispatch`.
 
         Cancelling the task that awaits this ends the job as cancelled, with its `stream_end`.
         """
@@ -154,7 +155,7 @@ class WorkerService:
         self._running[stop] = job_id
         self._idle.clear()
         try:
-            return await self._runner.run(session_id, job_id, stop)
+            return await self._runner.run(session_id, job_id, stop, queue=queue)
         finally:
             del self._running[stop]
             if not self._running:

@@ -12,7 +12,6 @@ from typing import Final, Protocol
 
 from palaver.shared.errors import PalaverError
 from palaver.shared.ledger import AsyncLedger, Dispatch
-from palaver.shared.names import QUEUES
 from palaver.workers.event_log import event_logger
 
 __all__ = ["Post", "Sweeper"]
@@ -22,17 +21,15 @@ logger = event_logger("palaver.workers.sweeper")
 PERIOD_SECONDS: Final = 0.5
 """From one sweep of all workers to the next: what waits for a time begins well within a second of it."""
 
-_URGENCY: Final = {str(queue): position for position, queue in enumerate(QUEUES)}
-
 
 class Post(Protocol):
     """The broker, as far as a sweeper needs it. Neither method raises."""
 
-    async def send(self, dispatches: Sequence[Dispatch]) -> None:
-        """Send the messages, in this order."""
+    def put(self, dispatches: Sequence[Dispatch]) -> object:
+        """Have the messages sent, without waiting for it."""
 
     async def empty_queues(self) -> Collection[str]:
-        """The broker's queues that are known to hold no message."""
+        """The broker's queues that are known to have held no message since this was called."""
 
 
 class Sweeper:
@@ -53,19 +50,18 @@ class Sweeper:
 
     async def _sweep(self, more: bool) -> bool:
         """One sweep, or the next part of one that found more than it could look at."""
-        empty = await self._post.empty_queues()
         try:
-            swept = await self._ledger.sweep(empty_queues=empty, period=self._period, more=more)
+            turn = await self._ledger.sweep_turn(period=self._period, again=more)
+            if turn is None:
+                return False
+            empty = () if more else await self._post.empty_queues()
+            swept = await self._ledger.sweep(turn, empty_queues=empty)
         except PalaverError as error:
             logger.warning("sweep.failed", extra={"error": error.type})
             return False
         if swept.looked:
             counts = {"looked": swept.looked, "sent": len(swept.dispatches), "ended": swept.ended}
             logger.debug("sweep.done", extra=counts)
-        # What goes on before what has not begun: a crash must not wait behind a backlog.
-        await self._post.send(sorted(swept.dispatches, key=_urgency))
+        # Not waited for: a sweeper that a slow broker holds up looks like a Redis that stood still.
+        self._post.put(swept.dispatches)
         return swept.full
-
-
-def _urgency(dispatch: Dispatch) -> int:
-    return _URGENCY.get(str(dispatch.queue), len(_URGENCY))

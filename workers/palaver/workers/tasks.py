@@ -150,7 +150,8 @@ async def chat(self: JobDoor, *args: Any, **kwargs: Any) -> dict[str, Any]:
     if address is None:
         logger.warning("chat.discarded", extra={"task_id": self.request.id, "reason": "it names no job"})
         raise JobFailed(ValidationError.code)
-    outcome = await _guarded(self.service.run(*address))
+    queue = (self.request.delivery_info or {}).get("routing_key") or ""
+    outcome = await _guarded(self.service.run(*address, queue=queue))
     if outcome.dispatch is not None:
         await self.post.send([outcome.dispatch])
     return _told(outcome)

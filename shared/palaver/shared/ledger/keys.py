@@ -75,6 +75,14 @@ class Keys:
         """When a sweeper should next look at each unended job."""
         return f"{self.namespace}:due"
 
+    def sent(self, queue: str) -> str:
+        """When the messages were sent that have waited in this broker queue for a while."""
+        return f"{self.namespace}:sent:{queue}"
+
+    def passed(self, queue: str) -> str:
+        """How far this broker queue is: what arrived there before that time has left it."""
+        return f"{self.namespace}:passed:{queue}"
+
     @property
     def dead(self) -> str:
         """The dead letters: jobs that failed or expired, by when they ended."""

@@ -5,6 +5,9 @@ from typing import Literal
 
 from palaver.shared.jobs import Status
 
+Place = tuple[str, str]
+"""Session id and job id."""
+
 
 @dataclass(frozen=True, slots=True)
 class Dispatch:
@@ -140,6 +143,11 @@ class Due:
     job_id: str
     score: int
 
+    @property
+    def place(self) -> Place:
+        """Where the job is."""
+        return self.session_id, self.job_id
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SweepTurn:
@@ -154,18 +162,32 @@ class SweepTurn:
     resumed: float
 
 
+@dataclass(frozen=True, slots=True)
+class Passed:
+    """How far a broker queue is: a message sent before this ms of Redis time has left it.
+
+    If its job still waits it was lost, and is sent again, to the queue `resend_to`.
+    """
+
+    before: int
+    resend_to: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Looked:
     """What a look found and did.
 
     `gone` and `ended` need no further look; the detail of `ended` is the status. `unsure`: a lease has
-    expired, the detail is its worker; find out whether that is alive and look again.
+    expired, the detail is its worker; find out whether that is alive and look again. `queued`: its message
+    waits in `queue`; look again when that has passed it.
     """
 
-    outcome: Literal["ok", "gone", "ended", "unsure"]
+    outcome: Literal["ok", "gone", "ended", "unsure", "queued"]
     next_look: int  # ms of Redis time
     dispatch: Dispatch | None
     detail: str
+    queue: str = ""
+    sent: int = 0  # ms of Redis time: when the message was sent at the earliest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,14 +1,16 @@
-"""One sweep as a conversation without I/O: whose turn it is, what is due, a look at each, what to send."""
+"""One sweep as a conversation without I/O: what is due, what the broker may have lost, a look at each."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from palaver.shared.errors import PalaverError
 from palaver.shared.ledger import exchange
 from palaver.shared.ledger.exchange import Exchange
-from palaver.shared.ledger.keys import Keys
+from palaver.shared.ledger.keys import Keys, due_member
 from palaver.shared.ledger.operation import Command, Query, Retention, milliseconds
 from palaver.shared.ledger.operations import reading, sweeping
-from palaver.shared.ledger.replies import Due, Looked, SweepTurn, Swept
+from palaver.shared.ledger.operations.verdicts import is_past
+from palaver.shared.ledger.replies import Due, Looked, Passed, Place, SweepTurn, Swept
+from palaver.shared.names import Queue
 
 # Beyond the time between two renewals: for a worker that finds Redis again, to reconnect and renew.
 _RECONNECT_SECONDS = 1.0
@@ -16,60 +18,85 @@ _RECONNECT_SECONDS = 1.0
 _SILENCE = 0.65
 # An entry without a job: its submit may still be under way.
 _ORPHAN_MS = 60_000
+# So long after its job got the turn a message may arrive: who sends it has others to send before.
+_SENDING_MS = 1_000
+
+Found = dict[Due, Looked]
+Enlisted = tuple[str, Place]
+"""A broker queue, and a job whose message waited there."""
 
 
 def sweep(
     keys: Keys,
+    turn: SweepTurn,
     *,
     retention: Retention,
     lease: float,
     renew: float,
-    period: float = 1.0,
     empty_queues: Collection[str] = (),
-    more: bool = False,
-    limit: int = 1_000,
+    limit: int,
 ) -> Exchange[Swept]:
-    """Look at what is due, unless another process swept less than `period` seconds ago.
+    """Look at what is due, and at jobs whose message has left its queue without a claim.
 
-    `empty_queues` are broker queues without a message: what nobody claimed from them is sent again at once.
-    `more` goes on with a sweep that was `full`. A worker that has not announced itself for two thirds of a
-    `lease` counts as dead: heartbeats are more frequent than that. Workers renew every `renew` seconds.
+    `empty_queues` are broker queues that held no message at some time since the turn was taken. A worker
+    that has not announced itself for two thirds of a `lease` counts as dead: heartbeats are more frequent
+    than that. Workers renew every `renew` seconds.
     """
-    turn = yield from exchange.run(sweeping.take_turn(keys, period=period, again=more))
-    if turn is None:
-        return Swept(dispatches=[])
-    entries = yield from exchange.query(sweeping.due(keys, time=turn.time, limit=limit))
-    if not entries:
-        return Swept(dispatches=[])
-    look = _Look(keys, retention, turn, renew + _RECONNECT_SECONDS, tuple(empty_queues))
+    passed = yield from _passed(keys, turn, empty_queues)
+    due = yield from exchange.query(sweeping.due(keys, time=turn.time, limit=limit))
+    overtaken = yield from exchange.query(sweeping.overtaken(keys, passed, limit=limit))
+    entries = list(dict.fromkeys([*due, *(yield from _watched(keys, overtaken))]))
+    look = _Look(keys, retention, turn, renew + _RECONNECT_SECONDS, passed)
     found = yield from look.at(entries)
-    unsure = {entry: looked.detail for entry, looked in found.items() if looked.outcome == "unsure"}
-    if unsure:
-        live = yield from _live_workers(keys, turn, lease * _SILENCE)
-        alive = [entry for entry, worker in unsure.items() if worker in live]
-        dead = [entry for entry, worker in unsure.items() if worker not in live]
-        found.update((yield from look.at(alive, worker="alive")))
-        found.update((yield from look.at(dead, worker="dead")))
+    found |= yield from _second_looks(look, keys, found, turn, lease * _SILENCE)
+    yield from _enlist(keys, found)
     yield from _settle(keys, turn, found, retention)
+    yield from _delist(keys, overtaken, entries, found)
     dispatches = [looked.dispatch for looked in found.values() if looked.dispatch is not None]
     return Swept(
         dispatches=list(dict.fromkeys(dispatches)),
         looked=len(found),
         ended=sum(looked.outcome == "ended" for looked in found.values()),
-        full=len(entries) == limit,
+        full=max(len(due), len(overtaken)) >= limit,
     )
+
+
+def _passed(keys: Keys, turn: SweepTurn, empty_queues: Collection[str]) -> Exchange[dict[str, Passed]]:
+    """How far the broker's queues are, by what workers were delivered, and by which queues are empty."""
+    now = milliseconds(turn.time)
+    if empty_queues:
+        # Hints: a full Redis refuses them.
+        yield [is_past(keys, queue, now).words for queue in empty_queues]
+    known = yield from exchange.query(sweeping.how_far(keys))
+    known |= dict.fromkeys(empty_queues, now)
+    return {
+        queue: Passed(before=time - _SENDING_MS, resend_to=_resend_to(queue, empty_queues))
+        for queue, time in known.items()
+    }
+
+
+def _resend_to(queue: str, empty_queues: Collection[str]) -> str:
+    """Who was overtaken goes first now; but when all were lost, they do not go before what was taken over."""
+    return Queue.RESUME.value if queue not in empty_queues and Queue.RESUME in empty_queues else queue
+
+
+def _watched(keys: Keys, overtaken: Sequence[Enlisted]) -> Exchange[list[Due]]:
+    """Those of the jobs that have not ended."""
+    if not overtaken:
+        return []
+    return (yield from exchange.query(sweeping.due_of(keys, [place for _, place in overtaken])))
 
 
 class _Look:
     """The look of one sweep, with what is the same for all its jobs."""
 
     def __init__(
-        self, keys: Keys, retention: Retention, turn: SweepTurn, grace: float, empty_queues: tuple[str, ...]
+        self, keys: Keys, retention: Retention, turn: SweepTurn, grace: float, passed: Mapping[str, Passed]
     ) -> None:
         self._keys, self._retention, self._turn, self._grace = keys, retention, turn, grace
-        self._empty_queues = empty_queues
+        self._passed = passed
 
-    def at(self, entries: Sequence[Due], *, worker: sweeping.Verdict = "") -> Exchange[dict[Due, Looked]]:
+    def at(self, entries: Sequence[Due], *, worker: sweeping.Verdict = "") -> Exchange[Found]:
         """A job that cannot be looked at now (Redis is full, say) stays as it is."""
         looks = [
             sweeping.look(
@@ -80,7 +107,7 @@ class _Look:
                 turn=self._turn,
                 grace=self._grace,
                 worker=worker,
-                empty_queues=self._empty_queues,
+                passed=self._passed,
             )
             for entry in entries
         ]
@@ -92,16 +119,50 @@ class _Look:
         }
 
 
-def _live_workers(keys: Keys, turn: SweepTurn, silence: float) -> Exchange[set[str]]:
+def _second_looks(look: _Look, keys: Keys, found: Found, turn: SweepTurn, silence: float) -> Exchange[Found]:
+    """At the expired leases, knowing now whether their workers are alive."""
+    unsure = {entry: looked.detail for entry, looked in found.items() if looked.outcome == "unsure"}
+    if not unsure:
+        return {}
     announced = yield from exchange.run(reading.announced(keys.workers))
-    return {worker.name for worker in announced if turn.time - worker.time <= silence}
+    live = {worker.name for worker in announced if turn.time - worker.time <= silence}
+    alive = yield from look.at([entry for entry, worker in unsure.items() if worker in live], worker="alive")
+    dead = yield from look.at(
+        [entry for entry, worker in unsure.items() if worker not in live], worker="dead"
+    )
+    return alive | dead
 
 
-def _settle(keys: Keys, turn: SweepTurn, found: dict[Due, Looked], retention: Retention) -> Exchange[None]:
+def _enlist(keys: Keys, found: Found) -> Exchange[None]:
+    """Jobs whose message waits in a queue are looked at when the queue has passed it."""
+    waiting: dict[str, dict[Due, int]] = {}
+    for entry, looked in found.items():
+        if looked.outcome == "queued":
+            waiting.setdefault(looked.queue, {})[entry] = looked.sent
+    for queue, entries in waiting.items():
+        yield from exchange.run(sweeping.enlist(keys, queue, entries))
+
+
+def _delist(
+    keys: Keys, overtaken: Sequence[Enlisted], entries: Sequence[Due], found: Found
+) -> Exchange[None]:
+    """Those that were overtaken are enlisted no more, unless they wait again or could not be looked at."""
+    kept = {("", entry.place) for entry in entries if entry not in found}
+    kept |= {(looked.queue, entry.place) for entry, looked in found.items() if looked.queue}
+    forgotten = [
+        Command("ZREM", keys.sent(queue), due_member(*place))
+        for queue, place in overtaken
+        if not {("", place), (queue, place)} & kept
+    ]
+    if forgotten:
+        yield from exchange.query(_carried_out(forgotten))
+
+
+def _settle(keys: Keys, turn: SweepTurn, found: Found, retention: Retention) -> Exchange[None]:
     changes: list[tuple[Due, int | None]] = []
     indexes: list[Command] = []
     for entry, looked in found.items():
-        if looked.outcome == "ok":
+        if looked.outcome in ("ok", "queued"):
             changes.append((entry, looked.next_look))
         elif looked.outcome == "ended":
             changes.append((entry, None))
@@ -112,4 +173,8 @@ def _settle(keys: Keys, turn: SweepTurn, found: dict[Due, Looked], retention: Re
     if changes:
         yield from exchange.run(sweeping.settle(keys, changes))
     if indexes:
-        yield from exchange.query(Query(commands=tuple(indexes), decode=lambda _replies: None))
+        yield from exchange.query(_carried_out(indexes))
+
+
+def _carried_out(commands: Sequence[Command]) -> Query[None]:
+    return Query(commands=tuple(commands), decode=lambda _replies: None)

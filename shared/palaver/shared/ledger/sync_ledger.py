@@ -16,7 +16,8 @@ from palaver.shared.ledger.exchange import Exchange, Words
 from palaver.shared.ledger.keys import Keys
 from palaver.shared.ledger.operation import Operation, Query, R, Retention
 from palaver.shared.ledger.operations import dead, ending, reading, submitting
-from palaver.shared.ledger.replies import Cancelled, Expired, Refused, Submitted, Swept
+from palaver.shared.ledger.operations.sweeping import take_turn
+from palaver.shared.ledger.replies import Cancelled, Expired, Refused, Submitted, SweepTurn, Swept
 from palaver.shared.ledger.views import Announcement, DeadLetter, JobView, LogBounds, Snapshot
 from palaver.shared.settings import Settings
 
@@ -153,20 +154,24 @@ class SyncLedger:
         """Take these (session id, job id) out of the dead letters; how many of them were there."""
         return self.query(dead.drop(self.keys, entries)) if entries else 0
 
-    def sweep(self, *, empty_queues: Collection[str] = (), period: float = 1.0, more: bool = False) -> Swept:
-        """Look at the jobs that are due, unless another process swept in the last `period` seconds.
+    def sweep_turn(self, *, period: float = 1.0, again: bool = False) -> SweepTurn | None:
+        """The sweepers' turn for `period` seconds; None if another has it. `again` goes on with one's own."""
+        return self.run(take_turn(self.keys, period=period, again=again))
 
-        The caller sends the dispatches. `empty_queues` are broker queues that hold no message; `more` goes on
-        with a sweep that was `full`.
+    def sweep(self, turn: SweepTurn, *, empty_queues: Collection[str] = (), limit: int = 500) -> Swept:
+        """Look at jobs that are due, and at those whose message was lost. The caller sends the dispatches.
+
+        `empty_queues` are broker queues that held no message at some time since the turn was taken. At most
+        `limit` jobs of each kind; after a sweep that was `full`, there is more to look at already.
         """
         conversation = sweeping.sweep(
             self.keys,
+            turn,
             retention=self.retention,
             lease=self.settings.lease_seconds,
             renew=self.settings.renew_seconds,
-            period=period,
             empty_queues=empty_queues,
-            more=more,
+            limit=limit,
         )
         return self._drive(conversation)
 

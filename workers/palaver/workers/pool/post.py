@@ -7,7 +7,9 @@ import asyncio
 import threading
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
-from queue import Empty, SimpleQueue
+from dataclasses import dataclass, field
+from itertools import count
+from queue import Empty, PriorityQueue
 from typing import Any, Final, TypeVar
 
 from celery import Celery
@@ -26,6 +28,10 @@ T = TypeVar("T")
 SEND_SECONDS: Final = 5.0
 ANSWER_SECONDS: Final = 1.0
 """So long a sweep waits for the broker's answer; after that it goes on without."""
+BATCH: Final = 200
+"""So many messages are sent before a more urgent one is looked for."""
+
+_URGENCY: Final = {queue.value: place for place, queue in enumerate(QUEUES)}
 
 
 class Post:
@@ -36,39 +42,49 @@ class Post:
 
     def __init__(self, app: Celery) -> None:
         self._app = app
-        self._outgoing: SimpleQueue[_Letter] = SimpleQueue()
+        self._outgoing: PriorityQueue[_Message] = PriorityQueue()
+        self._number = count()
         self._sender: threading.Thread | None = None
         self._asking: asyncio.Future[list[str]] | None = None
 
-    async def send(self, dispatches: Sequence[Dispatch]) -> None:
-        """Send the messages of jobs that have their turn, in this order. Failing is logged, not raised."""
-        if not dispatches:
-            return
+    def put(self, dispatches: Sequence[Dispatch]) -> asyncio.Future[None]:
+        """Have the messages of jobs that have their turn sent; done when they are, or have failed (logged).
+
+        What goes on goes before what has not begun, also of earlier calls: a crash must not wait behind a
+        backlog.
+        """
         if self._sender is None:
             self._sender = threading.Thread(target=self._serve, name="palaver-post", daemon=True)
             self._sender.start()
-        letter = _Letter(dispatches)
-        self._outgoing.put(letter)
+        letter = _Letter(len(dispatches))
+        for dispatch in dispatches:
+            urgency = _URGENCY.get(dispatch.queue, len(_URGENCY))
+            self._outgoing.put(_Message(urgency, next(self._number), dispatch, letter))
+        return letter.sent
+
+    async def send(self, dispatches: Sequence[Dispatch]) -> None:
+        """As `put`, and wait for it."""
         # A broker that hangs must not keep the job's slot, nor a worker that stops.
-        await asyncio.wait([letter.sent], timeout=SEND_SECONDS)
+        await asyncio.wait([self.put(dispatches)], timeout=SEND_SECONDS)
 
     async def empty_queues(self) -> Collection[str]:
-        """Our queues that hold no message now; none while the broker does not say so at once."""
-        if self._asking is None or self._asking.done():
-            self._asking = _in_thread(self._empty)
+        """Our queues that held no message at some time since the call; none while the broker is silent."""
+        if self._asking is not None and not self._asking.done():
+            return ()  # its answer would be of an earlier time
+        self._asking = _in_thread(self._empty)
         done, _ = await asyncio.wait([self._asking], timeout=ANSWER_SECONDS)
         return self._asking.result() if done else ()
 
     def _serve(self) -> None:
-        """Send what has gathered together, one batch after the other."""
+        """Send what has gathered, one batch after the other."""
         while True:
-            letters = [self._outgoing.get()]
+            messages = [self._outgoing.get()]
             with suppress(Empty):
-                while True:
-                    letters.append(self._outgoing.get_nowait())
-            self._publish([dispatch for letter in letters for dispatch in letter.dispatches])
-            for letter in letters:
-                letter.done()
+                while len(messages) < BATCH:
+                    messages.append(self._outgoing.get_nowait())
+            self._publish([message.dispatch for message in messages])
+            for message in messages:
+                message.letter.count_down()
 
     def _publish(self, dispatches: Sequence[Dispatch]) -> None:
         try:
@@ -103,15 +119,27 @@ class Post:
 
 
 class _Letter:
-    """Messages to send, and how their sender's loop learns that they are on their way."""
+    """How the loop that had so many messages sent learns that they are on their way."""
 
-    def __init__(self, dispatches: Sequence[Dispatch]) -> None:
-        self.dispatches = dispatches
+    def __init__(self, messages: int) -> None:
+        self._left = messages
         self._loop = asyncio.get_running_loop()
         self.sent: asyncio.Future[None] = self._loop.create_future()
+        if not messages:
+            self.sent.set_result(None)
 
-    def done(self) -> None:
-        _settle(self._loop, self.sent, None)
+    def count_down(self) -> None:
+        self._left -= 1
+        if not self._left:
+            _settle(self._loop, self.sent, None)
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class _Message:
+    urgency: int  # 0 is the highest
+    number: int
+    dispatch: Dispatch = field(compare=False)
+    letter: _Letter = field(compare=False)
 
 
 def _length(channel: Any, name: str) -> int:

@@ -3,6 +3,7 @@
 local function enter(jid, mode, failure)
   local queue = redis.call('HGET', job_key(jid), 'queue')
   if mode == 'parallel' then
+    note_sent(jid, queue)
     tell(jid, 0)
     return jid, queue
   end
@@ -10,6 +11,7 @@ local function enter(jid, mode, failure)
   local active = redis.call('HGET', session, 'active')
   if not active then
     redis.call('HSET', session, 'active', jid)
+    note_sent(jid, queue)
     tell(jid, 0)
     return jid, queue
   end

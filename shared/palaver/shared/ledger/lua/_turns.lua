@@ -5,6 +5,12 @@ local RESUME = 'palaver.resume'
 -- A change of the line is told to so many of its first jobs, so that a long line costs each change a fixed amount.
 local TOLD = 20
 
+-- The job's message goes to this queue now: it arrives there no earlier than `sent`.
+local function note_sent(jid, queue)
+  redis.call('HSET', job_key(jid), 'sent', int(now), 'queue', queue)
+  redis.call('HDEL', job_key(jid), 'resends')
+end
+
 local function is_live(jid)
   local status = redis.call('HGET', job_key(jid), 'status')
   return status == 'queued' or status == 'running'
@@ -38,8 +44,7 @@ local function hand_on()
     local status = redis.call('HGET', job_key(jid), 'status')
     if status == 'queued' then
       redis.call('HSET', session, 'active', jid)
-      redis.call('HSET', job_key(jid), 'queue', RESUME)
-      redis.call('HDEL', job_key(jid), 'looks')
+      note_sent(jid, RESUME)
       tell(jid, 0)
       tell_line(0)
       return jid, RESUME

@@ -5,10 +5,12 @@
 -- ARGV 1 session id · 2 job id · 3-7 retention · 8 when the sweep began, ms of Redis time
 --      9 and 10: a lease that ran out after the one is left alone until the other, as nobody could renew it
 --      11 'dead', 'alive' or '' (not asked yet): the worker of an expired lease
---      12 broker queues that are empty, with commas around each · 13 successive deaths that make a job poisoned
---      14 error of an expired job · 15 of a poisoned one · 16 of one that is interrupted by what enters the line
+--      12 successive deaths that make a job poisoned
+--      13 error of an expired job · 14 of a poisoned one · 15 of one that is interrupted by what enters the line
+--      16… queue, ms of Redis time: a message sent before is not in it any more, where to send it again then; …
 -- reply word, ms of Redis time, next look (0: never), job to send ('' for none), its queue, detail
 --       words: gone · ended (by now or before; detail: status) · unsure (detail: worker; ask and look again) · ok
+--              queued (its message waits in the queue named, since detail in ms: look again when that has passed it)
 local base, sid, jid = KEYS[1], ARGV[1], ARGV[2]
 local job = base .. ':job:' .. jid
 -- include clock
@@ -22,25 +24,35 @@ local job = base .. ':job:' .. jid
 -- include deaths
 local RESEND, LONGEST, IDLE, SLOW = 5000, 300000, 60000, 3000
 local began, stopped, spared_until = tonumber(ARGV[8]), tonumber(ARGV[9]), tonumber(ARGV[10])
-local worker_is, empty_queues, deaths_allowed = ARGV[11], ARGV[12], tonumber(ARGV[13])
-local expired, poisoned, interrupted = ARGV[14], ARGV[15], ARGV[16]
+local worker_is, deaths_allowed = ARGV[11], tonumber(ARGV[12])
+local expired, poisoned, interrupted = ARGV[13], ARGV[14], ARGV[15]
+local passed = {}
+for i = 16, #ARGV, 3 do passed[ARGV[i]] = {before = tonumber(ARGV[i + 1]), resend_to = ARGV[i + 2]} end
 
 local state = redis.call('HMGET', job, 'status', 'holder', 'lease', 'deadline', 'parked', 'resume', 'mode', 'queue',
-  'worker', 'pseq')
+  'worker', 'pseq', 'sent', 'resends')
 local status, holder, lease, deadline = state[1], state[2], tonumber(state[3]), tonumber(state[4])
 local parked, resume, mode, queue = state[5], tonumber(state[6] or 0), state[7], state[8]
+local worker, taken, sent, resends = state[9], state[10], tonumber(state[11]), tonumber(state[12] or 0)
 
 local function reply(word, next_look, send, queue, detail)
   return {word, now, next_look, send or '', queue or '', detail or ''}
 end
 
+local function send_again(other, other_queue)
+  redis.call('HSET', job_key(other), 'sent', int(now), 'queue', other_queue)
+  redis.call('HINCRBY', job_key(other), 'resends', 1)
+end
+
 -- A turn that was given without its message having been sent is seen here, when its giver's entry comes up.
 local function unsent_turn()
-  local send, queue = repair()
+  local send, send_queue = repair()
   local active = redis.call('HGET', session, 'active')
-  if send or not active then return send, queue end
-  local about = redis.call('HMGET', job_key(active), 'status', 'parked', 'queue', 'looks')
-  if about[1] == 'queued' and not about[2] and not about[4] then return active, about[3] end
+  if send or not active then return send, send_queue end
+  local about = redis.call('HMGET', job_key(active), 'status', 'parked', 'queue', 'resends')
+  if about[1] ~= 'queued' or about[2] or about[4] then return nil end
+  send_again(active, about[3])
+  return active, about[3]
 end
 
 local function finished(ended_as, failure)
@@ -48,15 +60,19 @@ local function finished(ended_as, failure)
   return reply('ended', 0, send, queue, ended_as)
 end
 
--- A message that nobody claims may be lost: sent again when its queue is empty, else at doubling intervals.
--- Of a job that was parked, none was sent yet.
+-- A message can only be lost if its queue has passed it: if one that was sent after it has left the queue, or the
+-- queue was empty since. Of a job that was parked, none was sent yet.
 local function resend()
-  local looks = tonumber(redis.call('HINCRBY', job, 'looks', 1))
-  local wait = math.min(RESEND * 2 ^ math.min(looks - 1, 10), LONGEST)
-  local next_look = math.min(now + wait, deadline)
-  local first = resume > 0
-  if first or looks > 1 or string.find(empty_queues, ',' .. queue .. ',', 1, true) then return reply('ok', next_look, jid, queue) end
-  return reply('ok', next_look)
+  if not sent then
+    note_sent(jid, queue)
+    return reply('ok', math.min(now + RESEND, deadline), jid, queue)
+  end
+  local patience = math.min(RESEND * 2 ^ math.min(resends, 10), LONGEST)
+  if now < sent + patience then return reply('ok', math.min(sent + patience, deadline)) end
+  local lost = passed[queue]
+  if not lost or sent >= lost.before then return reply('queued', deadline, '', queue, int(sent)) end
+  send_again(jid, lost.resend_to)
+  return reply('ok', math.min(now + 2 * patience, deadline), jid, lost.resend_to)
 end
 
 -- Until when a lease that has run out is left alone: its worker may not have been able to renew it.
@@ -69,13 +85,14 @@ end
 local function free_lease()
   local asked = redis.call('HGET', job, 'cancel')
   if asked and asked ~= 'expire' then return finished('cancelled', interrupted) end
-  if worker_is == '' then return reply('unsure', now, '', '', state[9]) end
-  forget_deaths(job, state[10])
+  if worker_is == '' then return reply('unsure', now, '', '', worker) end
+  forget_deaths(job, taken)
   if worker_is == 'dead' and redis.call('HINCRBY', job, 'deaths', 1) >= deaths_allowed then
     return finished('failed', poisoned)
   end
-  redis.call('HDEL', job, 'holder', 'lease', 'worker', 'looks')
-  redis.call('HSET', job, 'resume', 0, 'queue', RESUME)
+  redis.call('HDEL', job, 'holder', 'lease', 'worker')
+  redis.call('HSET', job, 'resume', 0)
+  note_sent(jid, RESUME)
   return reply('ok', now + RESEND, jid, RESUME)
 end
 

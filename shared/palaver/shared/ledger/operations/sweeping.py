@@ -1,6 +1,7 @@
 """What sweepers do: take turns, look at one job, settle the entries of `due`."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, Literal
 
 from palaver.shared.errors import JobCancelledError, JobExpiredError, JobPoisonedError
@@ -18,8 +19,9 @@ from palaver.shared.ledger.operation import (
 from palaver.shared.ledger.operations.dead import bury
 from palaver.shared.ledger.operations.ending import error_json
 from palaver.shared.ledger.operations.verdicts import RESEND_AFTER_MS, dispatch_in, look_at
-from palaver.shared.ledger.replies import Due, Looked, SweepTurn
+from palaver.shared.ledger.replies import Due, Looked, Passed, Place, SweepTurn
 from palaver.shared.ledger.scripts import load
+from palaver.shared.names import QUEUES
 
 POISONED_AFTER = 3
 """Successive deaths of workers, without anything written in between, after which a job is given up."""
@@ -60,6 +62,55 @@ def _score(value: Any) -> int:
     return int(float(value))
 
 
+def how_far(keys: Keys) -> Query[dict[str, int]]:
+    """Of each broker queue of which it is known: what had arrived there before this ms has left it."""
+
+    def decode(replies: Sequence[Any]) -> dict[str, int]:
+        return {queue.value: int(reply) for queue, reply in zip(QUEUES, replies, strict=True) if reply}
+
+    return Query(commands=tuple(Command("GET", keys.passed(queue)) for queue in QUEUES), decode=decode)
+
+
+def overtaken(keys: Keys, passed: Mapping[str, Passed], *, limit: int) -> Query[list[tuple[str, Place]]]:
+    """Enlisted jobs whose messages have left their queue: queue and place; at most `limit` of each queue."""
+    queues = list(passed)
+
+    def decode(replies: Sequence[Any]) -> list[tuple[str, Place]]:
+        return [
+            (queue, parse_due_member(member))
+            for queue, members in zip(queues, replies, strict=True)
+            for member in members
+        ]
+
+    commands = (
+        Command("ZRANGEBYSCORE", keys.sent(queue), "-inf", f"({passed[queue].before}", "LIMIT", 0, limit)
+        for queue in queues
+    )
+    return Query(commands=tuple(commands), decode=decode)
+
+
+def due_of(keys: Keys, places: Sequence[Place]) -> Query[list[Due]]:
+    """The entries of those jobs that are watched still."""
+
+    def decode(replies: Sequence[Any]) -> list[Due]:
+        scores = zip(places, replies[0], strict=True)
+        return [Due(*place, _score(score)) for place, score in scores if score is not None]
+
+    members = [due_member(*place) for place in places]
+    return Query(commands=(Command("ZMSCORE", keys.due, *members),), decode=decode)
+
+
+def enlist(keys: Keys, queue: str, waiting: Mapping[Due, int]) -> Operation[None]:
+    """Have these jobs looked at when the queue has passed their messages, sent at these ms."""
+    args = tuple(word for entry, sent in waiting.items() for word in (due_member(*entry.place), sent))
+    return Operation(script=load("enlist"), keys=(keys.sent(queue),), args=args, decode=_nothing)
+
+
+def _nothing(raw: Any) -> None:
+    if isinstance(raw, Exception):
+        raise reply_error(raw)
+
+
 def look(
     keys: Keys,
     session_id: str,
@@ -69,24 +120,27 @@ def look(
     turn: SweepTurn,
     grace: float,
     worker: Verdict = "",
-    empty_queues: Collection[str] = (),
+    passed: Mapping[str, Passed] = MappingProxyType({}),
 ) -> Operation[Looked]:
     """Look at one job and do what is due, see `Looked`.
 
     An expired lease is freed, if `worker` says whether the one that held it is dead or alive; if not, the
     reply names it. One that ran out when nobody could renew it is left alone for `grace` seconds after
-    that time, see `SweepTurn`.
+    that time, see `SweepTurn`. `passed` says of broker queues how far they are.
     """
 
     def decode(raw: Any) -> Looked:
         if isinstance(raw, Exception):
             raise reply_error(raw)
-        word, _, next_look, job, queue, detail = raw
+        outcome, _, next_look, job, queue, detail = raw
+        waits = text(outcome) == "queued"
         return Looked(
-            outcome=text(word),  # type: ignore[arg-type] # the words are the script's
+            outcome=text(outcome),  # type: ignore[arg-type] # the words are the script's
             next_look=int(next_look),
             dispatch=dispatch_in(session_id, job, queue),
-            detail=text(detail),
+            detail="" if waits else text(detail),
+            queue=text(queue) if waits else "",
+            sent=int(detail) if waits else 0,
         )
 
     def after(raw: Any) -> tuple[Command, ...]:
@@ -101,10 +155,11 @@ def look(
         *(session_id, job_id),
         *retention.args(),
         *(milliseconds(turn.time), milliseconds(turn.stopped), milliseconds(turn.resumed + grace)),
-        *(worker, f",{','.join(empty_queues)},", POISONED_AFTER),
+        *(worker, POISONED_AFTER),
         error_json(JobExpiredError(job_id=job_id)),
         error_json(JobPoisonedError(job_id=job_id)),
         error_json(JobCancelledError()),
+        *(word for queue, at in passed.items() for word in (queue, at.before, at.resend_to)),
     )
     return Operation(
         script=load("look"), keys=(keys.base(session_id),), args=args, decode=decode, after=after
@@ -113,13 +168,7 @@ def look(
 
 def settle(keys: Keys, changes: Sequence[tuple[Due, int | None]]) -> Operation[None]:
     """Put off entries of `due` to a time (ms), or drop them (None), unless somebody moved them meanwhile."""
-
-    def decode(raw: Any) -> None:
-        if isinstance(raw, Exception):
-            raise reply_error(raw)
-
     args: list[Argument] = []
     for entry, next_look in changes:
-        member = due_member(entry.session_id, entry.job_id)
-        args += [member, entry.score, "" if next_look is None else next_look]
-    return Operation(script=load("settle"), keys=(keys.due,), args=tuple(args), decode=decode)
+        args += [due_member(*entry.place), entry.score, "" if next_look is None else next_look]
+    return Operation(script=load("settle"), keys=(keys.due,), args=tuple(args), decode=_nothing)

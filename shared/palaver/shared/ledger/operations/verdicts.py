@@ -52,6 +52,8 @@ def dispatch_in(session_id: str, job_id: bytes | str, queue: bytes | str) -> Dis
     return Dispatch(session_id, text(job_id), text(queue)) if job_id else None
 
 
+PASSED_MS = 3_600_000
+
 DUE_SECONDS = 400 * 24 * 3600
 """Far above any deadline and run_at in use: `due` lives while somebody submits or sweeps at least yearly."""
 
@@ -63,6 +65,22 @@ def look_at(keys: Keys, session_id: str, job_id: str, time_ms: int) -> tuple[Com
         # The entry may be the only one, and its set new.
         Command("EXPIRE", keys.due, DUE_SECONDS),
     )
+
+
+def is_past(keys: Keys, queue: str, time_ms: int) -> Command:
+    """What had arrived in this broker queue before that time has left it. A hint: it may be lost, or older
+    than the one before.
+    """
+    return Command("SET", keys.passed(queue), time_ms, "PX", PASSED_MS)
+
+
+def delivered(
+    keys: Keys, session_id: str, job_id: str, queue: str, sent: int, waited: int
+) -> tuple[Command, ...]:
+    """A message of that time came out of this queue, which keeps the order; its job waits no more."""
+    enlisted = waited >= RESEND_AFTER_MS
+    forget = (Command("ZREM", keys.sent(queue), due_member(session_id, job_id)),) if enlisted else ()
+    return (is_past(keys, queue, sent), *forget)
 
 
 def due_after_end(

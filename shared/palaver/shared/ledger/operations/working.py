@@ -7,7 +7,14 @@ from palaver.shared.jobs import Status
 from palaver.shared.ledger.keys import Keys
 from palaver.shared.ledger.operation import Argument, Command, Operation, Retention, milliseconds, text
 from palaver.shared.ledger.operations.dead import bury
-from palaver.shared.ledger.operations.verdicts import accepted, dispatch_in, due_after_end, is_ok, look_at
+from palaver.shared.ledger.operations.verdicts import (
+    accepted,
+    delivered,
+    dispatch_in,
+    due_after_end,
+    is_ok,
+    look_at,
+)
 from palaver.shared.ledger.replies import (
     Appended,
     Claimed,
@@ -31,9 +38,13 @@ APPEND_FIXED: Final = 8
 
 
 def claim(
-    keys: Keys, session_id: str, job_id: str, *, token: str, worker: str, lease: float
+    keys: Keys, session_id: str, job_id: str, *, token: str, worker: str, lease: float, queue: str = ""
 ) -> Operation[Claimed | NotClaimed]:
-    """Take the job for `lease` seconds. The same token again gives the same reply."""
+    """Take the job for `lease` seconds. The same token again gives the same reply.
+
+    `queue` is where its message came from: sweepers learn that the queue has passed all that was sent
+    before.
+    """
 
     def decode(raw: Any) -> Claimed | NotClaimed:
         reply = accepted(raw, job_id, "no")
@@ -59,9 +70,14 @@ def claim(
     def after(raw: Any) -> tuple[Command, ...]:
         if not is_ok(raw):
             return ()
-        return look_at(keys, session_id, job_id, int(raw[8]))
+        lease_end, sent = int(raw[8]), int(raw[12])
+        waited = lease_end - milliseconds(lease) - sent
+        return (
+            *look_at(keys, session_id, job_id, lease_end),
+            *(delivered(keys, session_id, job_id, queue, sent, waited) if sent else ()),
+        )
 
-    args: tuple[Argument, ...] = (session_id, job_id, token, worker, milliseconds(lease))
+    args: tuple[Argument, ...] = (session_id, job_id, token, worker, milliseconds(lease), queue)
     return Operation(
         script=load("claim"), keys=(keys.base(session_id),), args=args, decode=decode, after=after
     )

@@ -1,0 +1,64 @@
+"""Jobs that wait for a slot, and a broker that loses messages of theirs."""
+
+import time
+
+import pytest
+
+from tests.faults.stand import Job, Stand, until
+
+pytestmark = [
+    pytest.mark.redis,
+    pytest.mark.worker,
+    pytest.mark.xdist_group("faults"),
+    pytest.mark.long,
+]
+
+QUEUE = "palaver.normal"
+LONG_ENOUGH = 6.0
+"""Seconds after which sweepers wonder about a message, and one more."""
+
+
+def backlog(stand: Stand, count: int) -> tuple[list[Job], list[Job]]:
+    """A worker whose slots are all taken, and jobs that wait; sweepers have looked at each of them."""
+    stand.workers(1, slots=2)
+    live = stand.submit(2, words=2000, rate=20)
+    stand.streaming(live)
+    waiting = stand.submit(count, words=1)
+    stand.let_pass(LONG_ENOUGH, since=time.time())
+    enlisted = stand.ledger.keys.sent(QUEUE)
+    until(lambda: stand.raw.zcard(enlisted) == count, "not every job was looked at")
+    return live, waiting
+
+
+def work_off(stand: Stand, live: list[Job], waiting: list[Job]) -> None:
+    for job in live:
+        job.handle.cancel()
+    stand.settle(waiting)
+
+
+def test_a_backlog_is_sent_once(stand: Stand) -> None:
+    live, waiting = backlog(stand, 200)
+    stand.let_pass(2 * LONG_ENOUGH, since=time.time())
+    assert stand.raw.llen(QUEUE) == 200
+    work_off(stand, live, waiting)
+    assert stand.raw.llen(QUEUE) == 0
+    assert stand.raw.llen("palaver.resume") == 0
+    assert not stand.raw.exists(stand.ledger.keys.sent(QUEUE))
+
+
+@pytest.mark.parametrize("lost", [3, 100], ids=["a few", "all"])
+def test_messages_that_were_lost_from_a_backlog_are_sent_again(stand: Stand, lost: int) -> None:
+    live, waiting = backlog(stand, 100)
+    stand.raw.rpop(QUEUE, lost)
+    work_off(stand, live, waiting)
+
+
+def test_what_was_lost_goes_before_what_waits_behind_it(stand: Stand) -> None:
+    live, first = backlog(stand, 1)
+    stand.raw.rpop(QUEUE)
+    time.sleep(1.5)  # so much later they were sent
+    others = stand.submit(40, words=10, rate=20)
+    work_off(stand, live, [*first, *others])
+    begun = {job.id: stand.ledger.job(job.id, job.session).started or 0 for job in [*first, *others]}
+    later = sum(begun[job.id] > begun[first[0].id] for job in others)
+    assert later > 20

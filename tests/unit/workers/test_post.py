@@ -1,0 +1,53 @@
+"""In which order a worker's messages leave it."""
+
+import asyncio
+import threading
+from typing import Any
+
+from celery import Celery
+
+from palaver.shared.ledger import Dispatch
+from palaver.shared.names import Queue
+from palaver.workers.pool.post import BATCH, Post
+
+
+class SlowBroker(Celery):
+    """Keeps what it is sent; the first message waits until the test lets it pass."""
+
+    def __init__(self) -> None:
+        super().__init__(broker="memory://", set_as_current=False)
+        self.sent: list[str] = []
+        self.busy, self.go_on = threading.Event(), threading.Event()
+
+    def send_task(self, name: str, *_: Any, task_id: str = "", **__: Any) -> None:  # type: ignore[override]
+        self.busy.set()
+        self.go_on.wait(30)
+        self.sent.append(task_id)
+
+
+async def test_what_goes_on_leaves_before_a_backlog() -> None:
+    broker = SlowBroker()
+    post = Post(broker)
+    first = post.put([Dispatch("s", "first", Queue.LOW)])
+    assert await asyncio.to_thread(broker.busy.wait, 30)
+    backlog = post.put([Dispatch("s", f"n{number}", Queue.NORMAL) for number in range(BATCH + 1)])
+    urgent = post.put([Dispatch("s", "taken over", Queue.RESUME)])
+    broker.go_on.set()
+    async with asyncio.timeout(30):
+        await asyncio.gather(first, backlog, urgent)
+    assert broker.sent[:3] == ["first", "taken over", "n0"]
+    assert broker.sent[-1] == f"n{BATCH}"
+
+
+async def test_a_sweeper_does_not_wait_for_its_messages() -> None:
+    broker = SlowBroker()
+    sent = Post(broker).put([Dispatch("s", "j", Queue.NORMAL)])
+    assert not sent.done()
+    broker.go_on.set()
+    async with asyncio.timeout(30):
+        await sent
+
+
+async def test_nothing_to_send_is_sent_at_once() -> None:
+    async with asyncio.timeout(30):
+        await Post(SlowBroker()).send([])
