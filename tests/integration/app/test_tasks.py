@@ -95,7 +95,7 @@ def test_a_document_becomes_a_stream(outsider: Outsider) -> None:
     assert outsider.ended()["response"]["content"] == f"hello {SECRET}"
     types = [event["type"] for event in outsider.events()]
     assert types[:2] == ["job_queued", "stream_start"]
-    outsider.worker.wait_for(rf"palaver\.chat\[{outsider.job}\] succeeded .*'completed'")
+    outsider.worker.wait_for(rf"job\.ended .*job_id={outsider.job} .*status=completed")
     assert SECRET not in outsider.said
 
 

@@ -48,7 +48,7 @@ def received(workers: list[LocalWorker]) -> list[int]:
 
 def shares(workers: list[LocalWorker]) -> list[int]:
     """How many jobs each of them has run."""
-    return [len(re.findall(r"palaver\.chat\[\S+ succeeded", worker.running.output)) for worker in workers]
+    return [len(re.findall(r"job\.ended ", worker.running.output)) for worker in workers]
 
 
 def test_no_worker_holds_more_than_its_slots_and_a_new_one_takes_the_rest(
@@ -97,7 +97,8 @@ class TestOneSlot:
         for handle in (*handles.values(), resumed):
             handle.result(timeout=60)
         worker = celery_setup.worker.container.running
-        order = [line.split("[", 2)[2].split("]")[0] for line in worker.lines if "succeeded" in line][1:]
+        worker.wait_for(f"job.ended .*job_id={handles[0].job_id}")
+        order = [line.split("job_id=")[1].split()[0] for line in worker.lines if "job.ended" in line][1:]
         assert order == [resumed.job_id, *(handles[priority].job_id for priority in (9, 5, 0))]
 
 

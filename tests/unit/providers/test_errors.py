@@ -27,7 +27,8 @@ from palaver.shared.errors import (
     TimeoutError,
     ValidationError,
 )
-from palaver.workers.http import EXCEPTIONS, HttpRequest, _mapped, proxy_for
+from palaver.shared.jobs import Timeouts
+from palaver.workers.http import EXCEPTIONS, _mapped, _Source, proxy_for
 from palaver.workers.providers.errors import Codes, response_error, retry_after, stream_error
 from palaver.workers.providers.ollama_decoder import ERRORS as OLLAMA_ERRORS
 from palaver.workers.providers.openai_decoder import ERRORS
@@ -169,8 +170,8 @@ def test_all_exceptions_of_the_client_are_looked_at() -> None:
 @pytest.mark.parametrize("reading", [False, True])
 def test_the_table_of_foreign_exceptions_is_complete(kind: type[BaseException], reading: bool) -> None:
     error = kind.__new__(kind)
-    request = HttpRequest(method="GET", url="http://u:secret@host:1/path?key=secret")
-    ours = _mapped(error, request, reading=reading)
+    source = _Source("http://u:secret@host:1/path?key=secret", Timeouts())
+    ours = _mapped(error, source, reading=reading)
     assert isinstance(ours, PalaverError)
     assert ours.message.startswith("http://host:1 ")
     assert "secret" not in ours.message
@@ -179,10 +180,10 @@ def test_the_table_of_foreign_exceptions_is_complete(kind: type[BaseException], 
 
 
 def test_a_broken_connection_means_another_thing_than_a_late_one() -> None:
-    request = HttpRequest(method="GET", url="http://host")
+    source = _Source("http://host", Timeouts())
 
     def mapped(error: Exception, *, reading: bool) -> type[PalaverError]:
-        return type(_mapped(error, request, reading=reading))
+        return type(_mapped(error, source, reading=reading))
 
     assert mapped(aiohttp.ClientOSError(111, "refused"), reading=False) is ConnectionError
     assert mapped(aiohttp.ServerDisconnectedError(), reading=False) is ConnectionError

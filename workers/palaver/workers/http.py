@@ -12,6 +12,8 @@ A request that met a kept connection which its server had closed is sent once mo
 says nothing about the provider, and must not cost a job one.
 """
 
+from __future__ import annotations
+
 import asyncio
 import builtins
 import contextlib
@@ -97,15 +99,21 @@ class HttpRequest:
     proxies: Mapping[str, str] | None = field(default=None, repr=False)  # None: the environment's; {}: none
 
 
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """What errors tell of a request, without what it asked."""
+
+    url: str
+    timeouts: Timeouts
+
+
 class HttpResponse:
     """An open response: `status`, `headers` (case-insensitive), and the body as it arrives."""
 
-    def __init__(
-        self, response: aiohttp.ClientResponse, request: HttpRequest, deadline: float | None
-    ) -> None:
+    def __init__(self, response: aiohttp.ClientResponse, source: _Source, deadline: float | None) -> None:
         self.status = response.status
         self.headers: Mapping[str, str] = response.headers
-        self._request = request
+        self._source = source
         self._deadline = deadline
         self._body = response.content
         connection = response.connection  # None: the body has come with the headers
@@ -118,13 +126,13 @@ class HttpResponse:
 
         What `take` raises comes out here. Another call goes on where the last one stopped.
         """
-        pour = _Pour(self._body, self._wire, take, self._request.timeouts.read)
+        pour = _Pour(self._body, self._wire, take, self._source.timeouts.read)
         try:
             pour.begin()
             async with asyncio.timeout_at(self._deadline):
                 return await pour.ended
         except _FOREIGN as error:
-            failure = _mapped(error, self._request, reading=True)
+            failure = _mapped(error, self._source, reading=True)
         finally:
             pour.stop()
         raise failure
@@ -267,16 +275,18 @@ class HttpClient:
 
         Raises the errors of `EXCEPTIONS`; a status of 400 and above is no error here.
         """
+        source = _Source(request.url, request.timeouts)
         total = request.timeouts.total
         deadline = None if total is None else asyncio.get_running_loop().time() + total
         try:
             async with asyncio.timeout_at(deadline):
                 response = await self._open(request)
         except _FOREIGN as error:
-            failure = _mapped(error, request, reading=False)
+            failure = _mapped(error, source, reading=False)
         else:
+            del request  # a prompt may be megabytes, and the stream may last for hours
             try:
-                yield HttpResponse(response, request, deadline)
+                yield HttpResponse(response, source, deadline)
             finally:
                 response.release()  # closes the connection, unless the body was read to its end
             return
@@ -350,12 +360,12 @@ def proxy_for(url: str, proxies: Mapping[str, str] | None, environment: Mapping[
     return proxy
 
 
-def _mapped(error: BaseException, request: HttpRequest, *, reading: bool) -> PalaverError:
+def _mapped(error: BaseException, source: _Source, *, reading: bool) -> PalaverError:
     if isinstance(error, PalaverError):
         return error
     kinds = next(EXCEPTIONS[base] for base in type(error).__mro__ if base in EXCEPTIONS)
     kind = kinds[reading]
-    return kind(f"{_origin(request.url)} {_WORDS[kind]} ({_reason(error, request.timeouts)}).")
+    return kind(f"{_origin(source.url)} {_WORDS[kind]} ({_reason(error, source.timeouts)}).")
 
 
 def _origin(url: str) -> str:

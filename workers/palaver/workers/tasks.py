@@ -24,6 +24,7 @@ from palaver.shared.ids import valid_job_id, valid_session_id
 from palaver.shared.jobs import Status
 from palaver.shared.names import TASK_CHAT, TASK_PROBE, TASK_SUBMIT
 from palaver.workers.event_log import event_logger
+from palaver.workers.pool.direct import current_request
 from palaver.workers.pool.post import Post
 from palaver.workers.runner import Outcome, report
 from palaver.workers.service import WorkerService
@@ -102,11 +103,14 @@ class SubmitRequest(DiscreetRequest):
 
 
 class Door(Task[Any, Any]):
-    """Base of our tasks. `resident`: it ends by itself once the service was told to hand over."""
+    """Base of our tasks. `resident`: it ends by itself once the service was told to hand over; `direct`: it
+    runs without Celery's tracer.
+    """
 
     abstract = True
     Request = "palaver.workers.tasks:DiscreetRequest"
     resident = False
+    direct = False
     acks_late = True
     ignore_result = True
     typing = False
@@ -134,6 +138,7 @@ class JobDoor(Door):
     abstract = True
     Request = "palaver.workers.tasks:JobRequest"
     resident = True
+    direct = True
 
 
 class SubmitDoor(Door):
@@ -146,11 +151,11 @@ class SubmitDoor(Door):
 @shared_task(name=TASK_CHAT, base=JobDoor, bind=True)
 async def chat(self: JobDoor, *args: Any, **kwargs: Any) -> dict[str, Any]:
     """Run the job `(session_id, job_id)`."""
-    address = _address(args, kwargs)
+    address, request = _address(args, kwargs), current_request.get()
     if address is None:
-        logger.warning("chat.discarded", extra={"task_id": self.request.id, "reason": "it names no job"})
+        logger.warning("chat.discarded", extra={"task_id": request["id"], "reason": "it names no job"})
         raise JobFailed(ValidationError.code)
-    queue = (self.request.delivery_info or {}).get("routing_key") or ""
+    queue = (request["delivery_info"] or {}).get("routing_key") or ""
     outcome = await _guarded(self.service.run(*address, queue=queue))
     if outcome.dispatch is not None:
         await self.post.send([outcome.dispatch])

@@ -11,7 +11,7 @@ import os
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from enum import Enum
@@ -22,9 +22,10 @@ from billiard.einfo import ExceptionInfo
 from celery.exceptions import SoftTimeLimitExceeded, WorkerLostError
 
 from palaver.workers.loop import LoopThread
+from palaver.workers.pool.direct import Driven
 from palaver.workers.pool.tracer import Tracer
 
-__all__ = ["CoroutineExecution", "Execution", "Order", "Stop", "ThreadExecution"]
+__all__ = ["CoroutineExecution", "DirectExecution", "Execution", "Order", "Stop", "ThreadExecution"]
 
 
 class Stop(Enum):
@@ -191,10 +192,13 @@ class CoroutineExecution(Execution):
 
     async def _main(self) -> Any:
         try:
-            return await Tracer(self.order.run, self._translate)
+            return await self._work()
         except (SystemExit, KeyboardInterrupt) as error:
             # would end the loop, and every other task with it
             raise WorkerLostError(repr(error)) from error
+
+    def _work(self) -> Awaitable[Any]:
+        return Tracer(self.order.run, self._translate)
 
     def _done(self, task: asyncio.Task[Any]) -> None:
         self._task = None
@@ -224,6 +228,13 @@ class CoroutineExecution(Execution):
     def _interrupt_softly(self) -> None:
         self._soft_due = True
         self._cancel()
+
+
+class DirectExecution(CoroutineExecution):
+    """Runs a coroutine that needs no tracer: the order's `run` makes it."""
+
+    def _work(self) -> Awaitable[Any]:
+        return Driven(self.order.run(), self._translate)
 
 
 class ThreadExecution(Execution):

@@ -34,7 +34,14 @@ from palaver.shared.names import Queue
 from palaver.workers.event_log import event_logger
 from palaver.workers.loop import LoopThread
 from palaver.workers.pool.bridge import bridge, is_async
-from palaver.workers.pool.execution import CoroutineExecution, Execution, Order, ThreadExecution
+from palaver.workers.pool.direct import run_direct
+from palaver.workers.pool.execution import (
+    CoroutineExecution,
+    DirectExecution,
+    Execution,
+    Order,
+    ThreadExecution,
+)
 from palaver.workers.pool.mailbox import Mailbox
 
 __all__ = ["AsyncPool", "Resident"]
@@ -268,8 +275,11 @@ class AsyncPool(BasePool):
         """Run `target` as soon as a slot is free; the result is held weakly by Celery's request."""
         if self._stopped:
             return None
+        # Celery's tracers have the task's name as their first argument.
+        task = self.app.tasks.get(args[0]) if args and isinstance(args[0], str) else None
+        direct = getattr(task, "direct", False)
         order = Order(
-            run=partial(target, *args, **(kwargs or {})),
+            run=partial(run_direct, task, *args[1:]) if direct else partial(target, *args, **(kwargs or {})),
             callback=callback,
             error_callback=error_callback,
             accept_callback=accept_callback,
@@ -277,15 +287,13 @@ class AsyncPool(BasePool):
             soft_timeout=soft_timeout or self.options.get("soft_timeout"),
             timeout=timeout or self.options.get("timeout"),
         )
-        execution = self._execution(order, args[0] if args else None)
+        execution = self._execution(order, task)
         with self._lock:
             (self._resumed if _is_resumed(args) else self._waiting).append(execution)
             self._fill()
         return execution
 
-    def _execution(self, order: Order, name: Any) -> Execution:
-        """Celery's tracers have the task's name as their first argument."""
-        task = self.app.tasks.get(name) if isinstance(name, str) else None
+    def _execution(self, order: Order, task: Any) -> Execution:
         shared: dict[str, Any] = {
             "loop": self._loop,
             "post": self._mailbox.post,
@@ -294,6 +302,8 @@ class AsyncPool(BasePool):
             # gone.
             "hands_back": bool(task and task.acks_late and not getattr(task, "resident", False)),
         }
+        if getattr(task, "direct", False):
+            return DirectExecution(order, **shared)
         if task is not None and self._is_async(task):
             return CoroutineExecution(order, **shared)
         return ThreadExecution(order, executor=self._executor, **shared)

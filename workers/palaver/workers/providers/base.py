@@ -258,6 +258,7 @@ class HttpProvider(Provider):
             if asked.warnings:
                 sink.take(list(asked.warnings))
             async with self.http.stream(self._http_request(asked, request.timeouts)) as response:
+                del asked  # the prompt is sent, and the stream may last for hours
                 await self._raise_for_status(response)
                 await _decode(response, decoder, sink)
             sink.take(decoder.finish())
