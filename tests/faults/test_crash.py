@@ -15,7 +15,7 @@ pytestmark = [pytest.mark.redis, pytest.mark.worker, pytest.mark.xdist_group("fa
 
 def test_a_killed_workers_answers_go_on_from_where_they_were(stand: Stand) -> None:
     first, *_ = stand.workers(3)
-    jobs = stand.submit(45, words=80, rate=20)
+    jobs = stand.submit(45, words=60, rate=20)
     stand.streaming(jobs)
     held = stand.held(jobs, first)
     assert held
@@ -48,7 +48,7 @@ def test_each_profile_goes_on_in_its_own_way(stand: Stand) -> None:
 
 def test_a_zombie_writes_nothing(stand: Stand) -> None:
     first, _ = stand.workers(2)
-    jobs = stand.submit(20, words=120, rate=20)
+    jobs = stand.submit(20, words=100, rate=20)
     stand.streaming(jobs)
     held = stand.held(jobs, first)
     with stand.stopped(first):

@@ -18,7 +18,7 @@ from tests.servers import RedisServer
 
 RUNS = {
     "redis": {"quick": 100, "ci": 2_000, "soak": 100_000},
-    "fakeredis": {"quick": 50, "ci": 400, "soak": 10_000},
+    "fakeredis": {"quick": 30, "ci": 400, "soak": 10_000},
 }
 STEPS = 50
 BATCH = 2_000

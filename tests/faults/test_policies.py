@@ -7,7 +7,7 @@ from tests.faults.stand import Books, Job, Stand, until
 
 pytestmark = [pytest.mark.redis, pytest.mark.worker, pytest.mark.xdist_group("faults")]
 
-LIMITED = 4
+LIMITED = 3.2
 """Seconds that a provider tells jobs to wait: more than a worker lets one hold its slot for."""
 LATE = 1.5
 """Seconds within which a job goes on whose time has come: its jitter, and the next sweep."""

@@ -22,6 +22,7 @@ pytestmark = [pytest.mark.redis, pytest.mark.worker, pytest.mark.xdist_group("fa
 LONG_DRAIN = {"PALAVER_DRAIN_SECONDS": "60"}
 
 
+@pytest.mark.long
 def test_a_drained_worker_hands_over_and_another_goes_on_at_once(stand: Stand) -> None:
     first, _ = stand.workers(2)  # they drain for a second
     short, long = stand.submit(10, words=10, rate=20), stand.submit(20, words=100, rate=20)
