@@ -85,6 +85,9 @@ class Watch:
     def _take(self, session: Session, event: dict[str, Any], seq: int) -> None:
         assert event["seq"] == seq, f"seq {event['seq']} where {seq} is due"
         assert event["session_id"] == session.session_id
+        if event["job_id"] not in self.told:
+            # Lost and submitted again, it has another end, or, lost once more before that, none.
+            self.ends.get(session.session_id, {}).pop(event["job_id"], None)
         told = self.told.setdefault(event["job_id"], Told(seq))
         assert told.end is None, f"{event} after the job's stream_end"
         data = event["data"]
