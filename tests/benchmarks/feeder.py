@@ -44,11 +44,11 @@ def packed(*words: str | bytes | int) -> bytes:
     return command
 
 
-def append(session_id: str, job_id: str, base: str, first: int, count: int) -> bytes:
+def append(session_id: str, job_id: str, base: str, fence: str, first: int, count: int) -> bytes:
     """The append of `count` events from the producer sequence `first` on."""
     words = [f" w{number}" for number in range(first, first + count)]
     events = [f'"type":"text_chunk","data":{{"delta":"{word}"}}' for word in words]
-    place = (base, session_id, job_id, 1, 10_000, first, 0)
+    place = (base, session_id, job_id, fence, 10_000, first, 0)
     return packed("EVALSHA", load("append").sha, 1, *place, "".join(words), "", *events)
 
 
@@ -63,13 +63,14 @@ async def main(redis_url: str, sessions: int, events: int) -> None:
         for name in names
     ]
     print("ready", flush=True)
-    count = packed("PUBSUB", "NUMSUB", *(base for _, _, base in names))
+    count = packed("PUBSUB", "NUMSUB", *(base for _, _, base, _ in names))
     while (await line.send(count))[0][1::2] != [1] * sessions:  # type: ignore[index] # noqa: ASYNC110
         await asyncio.sleep(0.1)  # Redis tells of subscribers only who asks
     print("begun", flush=True)
     began = time.monotonic()
     for start in range(0, len(commands), AHEAD):
-        await line.send(*commands[start : start + AHEAD])
+        for reply in await line.send(*commands[start : start + AHEAD]):
+            assert reply[0] == b"ok", reply  # type: ignore[index]
     print(f"fed in {time.monotonic() - began}", flush=True)
 
 

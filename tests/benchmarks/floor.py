@@ -24,7 +24,7 @@ import uvloop
 
 from palaver.shared.ids import new_token
 from palaver.shared.jobs import ChatJob
-from palaver.shared.ledger import AsyncLedger, load, operations
+from palaver.shared.ledger import AsyncLedger, Claimed, load, operations
 from palaver.shared.settings import Settings
 
 LEASE_SECONDS = 3600
@@ -73,9 +73,9 @@ class Wire(asyncio.Protocol):
 class Stream:
     """One job's place in its log, and what it has said since the last batch."""
 
-    def __init__(self, wire: Wire, session_id: str, job_id: str, base: str) -> None:
+    def __init__(self, wire: Wire, session_id: str, job_id: str, base: str, fence: str) -> None:
         self.wire = wire
-        words = ("EVALSHA", load("append").sha, "1", base, session_id, job_id, "1", "10000")
+        words = ("EVALSHA", load("append").sha, "1", base, session_id, job_id, fence, "10000")
         self.head = b"*13\r\n" + b"".join([bulk(word.encode()) for word in words])
         self.sequence = 0
         self.said: list[str] = []
@@ -107,8 +107,8 @@ async def follow(client: aiohttp.ClientSession, url: str, question: str, stream:
                         stream.say(text)
 
 
-async def jobs(settings: Settings, streams: int) -> list[tuple[str, str, str]]:
-    """(session id, job id, base key) of claimed jobs."""
+async def jobs(settings: Settings, streams: int) -> list[tuple[str, str, str, str]]:
+    """(session id, job id, base key, fence) of claimed jobs."""
     ledger = AsyncLedger(settings)
     made = [ChatJob(messages="floor", session_id=f"bench-{number}") for number in range(streams)]
     await ledger.submit_many(made)
@@ -117,9 +117,13 @@ async def jobs(settings: Settings, streams: int) -> list[tuple[str, str, str]]:
         operations.claim(ledger.keys, *name, token=new_token(), worker="floor", lease=LEASE_SECONDS)
         for name in names
     ]
-    await ledger.run_many(claims)
+    claimed = await ledger.run_many(claims)
     await ledger.aclose()
-    return [(*name, ledger.keys.base(name[0])) for name in names]
+    return [
+        (*name, ledger.keys.base(name[0]), claim.fence)
+        for name, claim in zip(names, claimed, strict=True)
+        if isinstance(claim, Claimed)
+    ]
 
 
 async def main(redis_url: str, port: int, streams: int, chunks: int, rate: float, stamped: int) -> None:
@@ -132,7 +136,7 @@ async def main(redis_url: str, port: int, streams: int, chunks: int, rate: float
     question = json.dumps({"n": chunks, "rate": rate, "stamped": bool(stamped)})
     url = f"http://127.0.0.1:{port}/v1/chat/completions"
 
-    async def run(name: tuple[str, str, str]) -> None:
+    async def run(name: tuple[str, str, str, str]) -> None:
         await follow(client, url, question, Stream(wire, *name))
         wire.send(b"*2\r\n$4\r\nINCR\r\n$11\r\nbench:ended\r\n", 1)
 
