@@ -45,6 +45,15 @@ def test_a_job_that_had_the_turn_does_not_wait_for_itself(world: World) -> None:
     assert places(world) == [None]
 
 
+def test_nor_when_the_list_of_jobs_is_gone_too(world: World) -> None:
+    """A session outlives its jobs by far, and a turn that nobody took away with it."""
+    job = chat()
+    lose(world, world.ledger.submit(job))
+    world.raw.delete(world.keys.jobs("s1"))
+    assert world.ledger.submit(job).position == 0
+    assert places(world) == [job.job_id]
+
+
 def test_a_job_that_had_the_turn_gets_a_new_place_behind_those_that_waited(world: World) -> None:
     job = chat()
     lost, waiting = world.ledger.submit(job), world.submit()

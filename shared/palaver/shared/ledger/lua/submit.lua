@@ -80,8 +80,8 @@ local last = redis.call('XREVRANGE', events, '+', '-', 'COUNT', 1)
 if last[1] then cursor = math.max(cursor, tonumber(string.match(last[1][1], '^%d+'))) end
 redis.call('HSET', session, 'seq', cursor)
 
--- It was here before and a failover has lost it: the place that it had is not this one's.
-if not is_new then leave(jid) end
+-- It was here before and is lost, by a failover or because nobody ended it: the place that it had is not this one's.
+if about[2] == jid or not is_new then leave(jid) end
 local send, queue
 local position = 0
 if run_at > now then
