@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 from typing import Any, ClassVar
 
 import orjson
@@ -23,6 +23,7 @@ from palaver.shared.ledger import (
     operations,
 )
 from palaver.shared.ledger.keys import due_member
+from palaver.shared.ledger.operations import dead
 from palaver.shared.ledger.replies import Looked, Passed
 from tests.faults import ledger_calls as calls
 from tests.faults.ledger_calls import KEYS, RETENTION, Call, Place
@@ -234,6 +235,17 @@ class LedgerMachine(RuleBasedStateMachine):
     def end(self, pick: int, how: str, fate: str) -> None:
         place = self._place(pick)
         self.do(calls.expire(place) if how == "expire" else calls.cancel(place, mode=how), fate)
+
+    @precondition(lambda self: self.places)
+    @rule(pick=PICK)
+    def drop_letter(self, pick: int) -> None:
+        place = self._place(pick)
+        score = self.watch.state.content.get(KEYS.dead, {}).get(due_member(*astuple(place)).encode(), 0)
+        count = run(self.server, exchange.query(dead.drop(KEYS, [astuple(place)])))
+        assert count == (score != 0)
+        if place.job_id in self.model.jobs:
+            self.model.jobs[place.job_id].dropped |= count == 1
+        self.watch.look(self.model)
 
     # Workers
 

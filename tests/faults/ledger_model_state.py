@@ -47,6 +47,7 @@ class Job:
     answered: bool = False  # it ended with a response
     ended_by: str = ""  # the fence of the claim that ended it
     displaced: bool = False  # another job's coming ended it, and left its entry of `due` for a sweeper
+    dropped: bool = False  # somebody took its dead letter away
     parked: int | None = None  # not in the line before that
     resume: int | None = None  # given back by a worker, until then
     repaired: Dispatch | None = None  # whom its submit gave the turn

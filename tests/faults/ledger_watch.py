@@ -219,10 +219,11 @@ class Watch:
         self._check_dead_letters(model)
 
     def _check_dead_letters(self, model: Model) -> None:
-        entries = {entry.decode() for entry in self._hash(KEYS.dead)}
+        entries = {entry.decode() for entry, score in self._hash(KEYS.dead).items() if score > 0}
         for job in model.jobs.values():
             member = due_member(job.session.session_id, job.job_id)
-            if member in self.loose:
+            assert not (job.dropped and member in entries), "a letter that was dropped is back"
+            if job.dropped or member in self.loose:
                 continue
             if job.status not in DEAD:
                 assert member not in entries, f"a dead letter of a job that is {job.status}"

@@ -36,7 +36,7 @@ WORKERS_OWN = (
 CLIENTS_OWN = ("announced", "watch", "submit", "snapshot")
 """`index` only for jobs that have a time."""
 COMMANDS = ("SET", "LPUSH", "SUBSCRIBE", "XRANGE")
-SELDOM = {"refuse", "expire", "messages", "announced", "sweep", "look", "settle", "enlist"}
+SELDOM = {"refuse", "expire", "messages", "announced", "sweep", "look", "settle", "enlist", "drop"}
 """Of clients too, and of whoever else sweeps; beside `cancel`."""
 
 
@@ -153,6 +153,8 @@ def test_what_else_a_client_does_and_hears_no_reply(
         cut("expire", lambda: client.job(overdue.id).result(timeout=10))
     assert cut("messages", lambda: ledger.messages(overdue.session)) == []
     assert cut("announced", ledger.workers) == []
+    assert cut("drop", lambda: ledger.drop_dead([(overdue.session, overdue.id)])) == 1
+    assert overdue.id not in [letter.job_id for letter in ledger.dead()]
     lost = stand.submit(1, run_at=time.time() + 0.2)
     for name in ("sweep", "look", "settle", "enlist"):
         trap = proxy.cut(name)

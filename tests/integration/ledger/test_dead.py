@@ -112,15 +112,52 @@ def test_a_repeated_end_changes_nothing(world: World) -> None:
     assert world.raw.zscore(world.keys.dead, f"s1/{job.job_id}") == before
 
 
-def test_a_cancel_of_what_was_dropped_does_not_bring_it_back(world: World) -> None:
+def drop(world: World, job: Submitted) -> int:
+    return world.ledger.drop_dead([(job.session_id, job.job_id)])
+
+
+def test_a_letter_is_dropped_and_its_job_stays(world: World) -> None:
     job = fail(world)
-    assert world.ledger.drop_dead([("s1", job.job_id)]) == 1
-    assert world.ledger.drop_dead([("s1", job.job_id), ("s1", "other")]) == 0
-    assert world.ledger.drop_dead([]) == 0
-    world.ledger.cancel("s1", job.job_id)
-    world.ledger.expire("s1", job.job_id)
+    assert [drop(world, job), drop(world, job), world.ledger.drop_dead([])] == [1, 1, 0]
+    assert world.ledger.drop_dead([("s1", "other")]) == 0
     assert world.ledger.dead() == []
     assert world.ledger.job(job.job_id).status is Status.FAILED
+
+
+def test_no_late_repeat_of_an_end_brings_back_what_was_dropped(world: World) -> None:
+    failed, expired, swept = fail(world, "s1"), world.submit("s2"), fail(world, "s3")
+    be_overdue(world, expired)
+    world.ledger.expire("s2", expired.job_id)
+    be_due(world, swept)  # as after a crash before it was taken out
+    for job in (failed, expired, swept):
+        assert drop(world, job) == 1
+    world.ledger.run(world.finishing(failed, status=Status.FAILED, error=ERROR))
+    for job in (failed, expired):
+        world.ledger.cancel(job.session_id, job.job_id)
+        world.ledger.expire(job.session_id, job.job_id)
+    assert world.sweep().ended == 1
+    assert world.ledger.dead() == []
+    assert fail(world, "s4").job_id in buried(world)
+
+
+def test_a_late_repeat_makes_no_letter_younger(world: World) -> None:
+    first, second = world.submit("s1"), world.submit("s2")
+    for job in (first, second):
+        be_overdue(world, job)
+        world.ledger.expire(job.session_id, job.job_id)
+    world.raw.zrem(world.keys.dead, f"s1/{first.job_id}")  # as when there were too many
+    world.ledger.expire("s1", first.job_id)
+    assert buried(world) == [second.job_id, first.job_id]
+
+
+def test_a_job_that_was_lost_and_fails_again_is_a_letter_again(world: World) -> None:
+    job = ChatJob(messages="x", session_id="s1")
+    for _ in range(2):
+        again = world.ledger.submit(job)
+        world.claim(again)
+        world.finish(again, status=Status.FAILED, error=ERROR)
+        assert drop(world, again) == 1
+        world.raw.delete(world.keys.job("s1", job.job_id))
 
 
 def test_the_latest_come_first_and_what_is_gone_is_left_out(world: World) -> None:

@@ -48,12 +48,14 @@ def test_submit_and_append_fail_clearly_and_store_nothing(world: World) -> None:
     assert world.dump() == before
 
 
-def test_a_job_that_fails_is_still_a_dead_letter(world: World) -> None:
+def test_a_job_that_fails_is_still_a_dead_letter_and_can_be_dropped(world: World) -> None:
     job = world.submit()
     world.claim(job)
     fill(world)
     world.finish(job, status=Status.FAILED)
     assert [letter.job_id for letter in world.ledger.dead()] == [job.job_id]
+    assert world.ledger.drop_dead([("s1", job.job_id)]) == 1
+    assert world.ledger.dead() == []
 
 
 def test_renew_release_cancel_and_finish_still_work(world: World) -> None:

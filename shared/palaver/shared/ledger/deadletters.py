@@ -22,7 +22,7 @@ def listing(keys: Keys, *, limit: int | None = None) -> Exchange[list[DeadLetter
         letters = yield from exchange.query(dead.letters(keys, entries))
         gone = [entry for entry, letter in zip(entries, letters, strict=True) if letter is None]
         if gone:
-            yield from exchange.query(dead.drop(keys, gone))
+            yield from exchange.query(dead.forget(keys, gone))
         found.update((letter.job_id, letter) for letter in letters if letter is not None)
         start += len(entries) - len(gone)
     return list(found.values())

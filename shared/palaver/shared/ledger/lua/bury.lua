@@ -2,11 +2,14 @@
 -- KEYS 1 palaver:dead
 -- ARGV 1 entry SID/JID · 2 when it ended, ms of Redis time · 3 ms that an ended job is kept · 4 entries at most
 -- reply ok
--- An entry that is there stays as it is. The first write is never refused for memory.
+-- The same end again changes nothing, also if its letter was dropped: that is kept as a negative score for as long as
+-- anybody may repeat the end. The first write is never refused for memory.
 -- include clock
 -- include ttl
-redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', int(now - tonumber(ARGV[3])))
-redis.call('ZADD', KEYS[1], 'NX', ARGV[2], ARGV[1])
+local oldest, ended = now - tonumber(ARGV[3]), tonumber(ARGV[2])
+redis.call('ZREMRANGEBYSCORE', KEYS[1], int(-oldest), int(oldest))
+local known = math.abs(tonumber(redis.call('ZSCORE', KEYS[1], ARGV[1]) or 0))
+if ended > known and ended > oldest then redis.call('ZADD', KEYS[1], int(ended), ARGV[1]) end
 redis.call('ZREMRANGEBYRANK', KEYS[1], 0, -1 - tonumber(ARGV[4]))
 raise(KEYS[1], ARGV[3])
 return {'ok'}

@@ -12,11 +12,11 @@ local job = base .. ':job:' .. jid
 -- include jobs
 -- include turns
 -- include end
--- include next
+-- include past
 local status = redis.call('HGET', job, 'status')
 if not status then return {'gone'} end
 if status ~= 'queued' and status ~= 'running' then
-  local next_job, queue = successor(job)
+  local next_job, queue = past_end(job)
   return {'ok', status, next_job, queue, now}
 end
 if is_held(job) then

@@ -2,7 +2,8 @@
 -- KEYS 1 palaver:{SID}
 -- keys used  every key of the session · NS:control channel
 -- ARGV 1 session id · 2 job id · 3-7 retention · 8 error as JSON
--- reply ok, status, next job ('' for none), its queue, ms of Redis time | early, status, ms to the deadline | gone
+-- reply ok, status, next job ('' for none), its queue, ms of Redis time, and of its end if it has ended
+--       | early, status, ms to the deadline | gone
 local base, sid, jid = KEYS[1], ARGV[1], ARGV[2]
 local job = base .. ':job:' .. jid
 -- include clock
@@ -12,12 +13,12 @@ local job = base .. ':job:' .. jid
 -- include jobs
 -- include turns
 -- include end
--- include next
+-- include past
 local state = redis.call('HMGET', job, 'status', 'deadline')
 if not state[1] then return {'gone'} end
 if state[1] ~= 'queued' and state[1] ~= 'running' then
-  local next_job, queue = successor(job)
-  return {'ok', state[1], next_job, queue, now}
+  local next_job, queue, ended = past_end(job)
+  return {'ok', state[1], next_job, queue, now, ended}
 end
 if tonumber(state[2]) > now then return {'early', state[1], tonumber(state[2]) - now} end
 if is_held(job) then
@@ -25,4 +26,4 @@ if is_held(job) then
   return {'ok', state[1], '', '', now}
 end
 local _, next_job, queue = end_unheld(jid, 'expired', ARGV[8])
-return {'ok', 'expired', next_job or '', queue or '', now}
+return {'ok', 'expired', next_job or '', queue or '', now, now}

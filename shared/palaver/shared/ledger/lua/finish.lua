@@ -3,19 +3,19 @@
 -- keys used  every key of the session
 -- ARGV 1 session id · 2 job id · 3-7 retention · 8 fence · 9 status · 10 stream_end: JSON of "type" and "data"
 --      11 response · 12 error · 13… messages for the session's history
--- reply ok, status, seq of stream_end, next job ('' for none), its queue, ms of Redis time
+-- reply ok, status, seq of stream_end, next job ('' for none), its queue, ms of Redis time, and of its end
 --       | gone | ended, status | fenced
 local base, sid, jid, fence = KEYS[1], ARGV[1], ARGV[2], ARGV[8]
 local job = base .. ':job:' .. jid
 -- include fence
 -- include clock
--- include next
+-- include past
 if verdict then
   if verdict[1] ~= 'ended' then return verdict end
   local seq, by = string.match(redis.call('HGET', job, 'done'), '(%d+) (%S+) %d+ %d+$')
   if by ~= fence then return verdict end
-  local next_job, queue = successor(job)
-  return {'ok', status, tonumber(seq), next_job, queue, now}
+  local next_job, queue, ended = past_end(job)
+  return {'ok', status, tonumber(seq), next_job, queue, now, ended}
 end
 -- include retention
 -- include ttl
@@ -30,4 +30,4 @@ if ARGV[11] == '' then
 end
 for i = 13, #ARGV do history[#history + 1] = ARGV[i] end
 local seq, next_job, queue = end_job(jid, ARGV[9], fence, ARGV[10], result, history)
-return {'ok', ARGV[9], seq, next_job or '', queue or '', now}
+return {'ok', ARGV[9], seq, next_job or '', queue or '', now, now}

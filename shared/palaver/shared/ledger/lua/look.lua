@@ -8,7 +8,7 @@
 --      12 successive deaths that make a job poisoned
 --      13 error of an expired job · 14 of a poisoned one · 15 of one that is interrupted by what enters the line
 --      16… queue, ms of Redis time: a message sent before is not in it any more, where to send it again then; …
--- reply word, ms of Redis time, next look (0: never), job to send ('' for none), its queue, detail
+-- reply word, ms of Redis time, next look (0: never), job to send ('' for none), its queue, detail, ms of its end
 --       words: gone · ended (by now or before; detail: status) · unsure (detail: worker; ask and look again) · ok
 --              queued (its message waits in the queue named, since detail in ms: look again when that has passed it)
 local base, sid, jid = KEYS[1], ARGV[1], ARGV[2]
@@ -22,6 +22,7 @@ local job = base .. ':job:' .. jid
 -- include end
 -- include enter
 -- include deaths
+-- include past
 local RESEND, LONGEST, IDLE, SLOW = 5000, 300000, 60000, 3000
 local began, stopped, spared_until = tonumber(ARGV[8]), tonumber(ARGV[9]), tonumber(ARGV[10])
 local worker_is, deaths_allowed = ARGV[11], tonumber(ARGV[12])
@@ -35,8 +36,8 @@ local status, holder, lease, deadline = state[1], state[2], tonumber(state[3]), 
 local parked, resume, mode, queue = state[5], tonumber(state[6] or 0), state[7], state[8]
 local worker, taken, sent, resends = state[9], state[10], tonumber(state[11]), tonumber(state[12] or 0)
 
-local function reply(word, next_look, send, queue, detail)
-  return {word, now, next_look, send or '', queue or '', detail or ''}
+local function reply(word, next_look, send, queue, detail, ended)
+  return {word, now, next_look, send or '', queue or '', detail or '', ended or 0}
 end
 
 local function send_again(other, other_queue)
@@ -57,7 +58,7 @@ end
 
 local function finished(ended_as, failure)
   local _, send, queue = end_unheld(jid, ended_as, failure)
-  return reply('ended', 0, send, queue, ended_as)
+  return reply('ended', 0, send, queue, ended_as, now)
 end
 
 -- A message can only be lost if its queue has passed it: if one that was sent after it has left the queue, or the
@@ -103,7 +104,8 @@ if not status then
 end
 if status ~= 'queued' and status ~= 'running' then
   local send, queue = unsent_turn()
-  return reply('ended', 0, send, queue, status)
+  local _, _, ended = past_end(job)
+  return reply('ended', 0, send, queue, status, ended)
 end
 if is_held(job) then
   if deadline <= now then ask(jid, 'expire') end

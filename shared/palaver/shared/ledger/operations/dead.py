@@ -21,21 +21,22 @@ Entry = tuple[str, str]
 
 
 def bury(
-    keys: Keys, session_id: str, job_id: str, *, status: str, now: int, retention: Retention
+    keys: Keys, session_id: str, job_id: str, *, status: str, ended: int, retention: Retention
 ) -> tuple[Command, ...]:
-    """After a job's end with this status, at `now` ms: a dead letter if it failed or expired.
+    """After a job's end with this status, at `ended` ms: a dead letter if it failed or expired.
 
     Goes before the command that drops the job's entry in `due`: until then a sweep makes up for a crash.
     """
     if status not in DEAD:
         return ()
     entry, kept = due_member(session_id, job_id), milliseconds(retention.job)
-    return (Command("EVAL", load("bury").source, 1, keys.dead, entry, now, kept, MOST),)
+    return (Command("EVAL", load("bury").source, 1, keys.dead, entry, ended, kept, MOST),)
 
 
 def page(keys: Keys, *, start: int, count: int) -> Query[list[Entry]]:
     """At most `count` entries, the latest end first, without the `start` first ones."""
-    command = Command("ZREVRANGE", keys.dead, start, start + count - 1)
+    # Those that were dropped have a negative score.
+    command = Command("ZREVRANGEBYSCORE", keys.dead, "+inf", "(0", "LIMIT", start, count)
     return Query(
         commands=(command,), decode=lambda replies: [parse_due_member(member) for member in replies[0]]
     )
@@ -58,6 +59,15 @@ def letters(keys: Keys, entries: Sequence[Entry]) -> Query[list[DeadLetter | Non
 
 
 def drop(keys: Keys, entries: Sequence[Entry]) -> Query[int]:
-    """Take these out of the registry; how many were in it. The jobs stay as long as any that ended."""
-    command = Command("ZREM", keys.dead, *(due_member(*entry) for entry in entries))
+    """Take these letters away, for good; how many of these jobs had one. The jobs stay as long as any that
+    ended.
+    """
+    members = (due_member(*entry) for entry in entries)
+    command = Command("EVAL", load("drop").source, 1, keys.dead, *members)
     return Query(commands=(command,), decode=lambda replies: int(replies[0]))
+
+
+def forget(keys: Keys, entries: Sequence[Entry]) -> Query[None]:
+    """Take out entries that are no letters: of jobs that are gone, or have not ended badly."""
+    command = Command("ZREM", keys.dead, *(due_member(*entry) for entry in entries))
+    return Query(commands=(command,), decode=lambda _replies: None)

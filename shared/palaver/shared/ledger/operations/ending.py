@@ -56,7 +56,7 @@ def expire(keys: Keys, session_id: str, job_id: str, *, retention: Retention) ->
         if not is_ok(raw) or text(raw[1]) != Status.EXPIRED:
             return forget
         return (
-            *bury(keys, session_id, job_id, status=Status.EXPIRED, now=int(raw[4]), retention=retention),
+            *bury(keys, session_id, job_id, status=Status.EXPIRED, ended=int(raw[5]), retention=retention),
             *forget,
         )
 

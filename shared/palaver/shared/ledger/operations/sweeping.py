@@ -132,7 +132,7 @@ def look(
     def decode(raw: Any) -> Looked:
         if isinstance(raw, Exception):
             raise reply_error(raw)
-        outcome, _, next_look, job, queue, detail = raw
+        outcome, _, next_look, job, queue, detail, _ = raw
         waits = text(outcome) == "queued"
         return Looked(
             outcome=text(outcome),  # type: ignore[arg-type] # the words are the script's
@@ -148,7 +148,7 @@ def look(
         status = text(raw[5]) if text(raw[0]) == "ended" else ""
         return (
             *(look_at(keys, session_id, send, now + RESEND_AFTER_MS) if send not in ("", job_id) else ()),
-            *bury(keys, session_id, job_id, status=status, now=now, retention=retention),
+            *bury(keys, session_id, job_id, status=status, ended=int(raw[6]), retention=retention),
         )
 
     args: tuple[Argument, ...] = (

@@ -204,7 +204,7 @@ def finish(
         if not is_ok(raw):
             return ()
         return (
-            *bury(keys, session_id, job_id, status=_word(raw[1]), now=int(raw[5]), retention=retention),
+            *bury(keys, session_id, job_id, status=_word(raw[1]), ended=int(raw[6]), retention=retention),
             *due_after_end(keys, session_id, job_id, raw[3], raw[5], retention),
         )
 

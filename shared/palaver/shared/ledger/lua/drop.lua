@@ -1,0 +1,13 @@
+-- drop: takes letters away from the dead ones, so that no repeat of their jobs' ends brings them back (see bury).
+-- KEYS 1 palaver:dead
+-- ARGV entries SID/JID …
+-- reply how many of them are dropped letters now
+-- Begins with a write that is never refused for memory.
+redis.call('ZREM', KEYS[1], '')
+local dropped = 0
+for _, entry in ipairs(ARGV) do
+  local score = tonumber(redis.call('ZSCORE', KEYS[1], entry) or 0)
+  if score > 0 then redis.call('ZADD', KEYS[1], string.format('%d', -score), entry) end
+  if score ~= 0 then dropped = dropped + 1 end
+end
+return dropped
