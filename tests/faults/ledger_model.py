@@ -80,7 +80,9 @@ class Model:
             known = self.jobs.get(session.keys.get(job.idempotency_key, ""))
         if known is not None:
             return self._recall(known, job, created=created)
-        if job.on_busy == OnBusy.REJECT and any(map(self._alive, [session.active or "", *session.line])):
+        busy = any(map(self._alive, [session.active or "", *session.line]))
+        at_once = round((job.run_at or 0) * 1000) <= self.now
+        if job.on_busy is OnBusy.REJECT and at_once and busy:
             return SessionBusyError()
         return self._submitted(self._store(session, job), created=True)
 
@@ -414,10 +416,7 @@ class Model:
         if max(job.parked or 0, job.resume or 0) > self.now:
             return _looked("ok")
         if job.parked is not None:
-            job.parked = None
-            sent = self._enter(job)
-            self._keep_line(job)
-            return _looked("ok", sent)
+            return self._begin(job)
         if job.status is Status.RUNNING or job.mode is OnBusy.PARALLEL or job.session.active == job_id:
             return self._look_for_message(job, passed)
         return _looked("ok", self._repair(job.session))
@@ -437,6 +436,18 @@ class Model:
         """An expired lease that its worker may not have been able to renew."""
         began, stopped, resumed = (round(time * 1000) for time in (turn.time, turn.stopped, turn.resumed))
         return self.now > began + SLOW or (job.lease > stopped and self.now < resumed + grace)
+
+    def _begin(self, job: Job) -> Looked:
+        """Its time has come."""
+        job.parked = None
+        if job.mode is OnBusy.REJECT:
+            turn = self._repair(job.session)
+            if job.session.active:
+                self._end_unheld(job, Status.FAILED)
+                return self._over(job, turn)
+        turn = self._enter(job)
+        self._keep_line(job)
+        return _looked("ok", turn)
 
     def _over(self, job: Job | None, turn: Dispatch | None) -> Looked:
         return _looked("gone", turn) if job is None else _looked("ended", turn, job.status.value)

@@ -7,7 +7,8 @@
 --      11 'dead', 'alive' or '' (not asked yet): the worker of an expired lease
 --      12 successive deaths that make a job poisoned
 --      13 error of an expired job · 14 of a poisoned one · 15 of one that is interrupted by what enters the line
---      16… queue, ms of Redis time: a message sent before is not in it any more, where to send it again then; …
+--      16 of one that was not to wait and finds its session busy
+--      17… queue, ms of Redis time: a message sent before is not in it any more, where to send it again then; …
 -- reply word, ms of Redis time, next look (0: never), job to send ('' for none), its queue, detail, ms of its end
 --       words: gone · ended (by now or before; detail: status) · unsure (detail: worker; ask and look again) · ok
 --              queued (its message waits in the queue named, since detail in ms: look again when that has passed it)
@@ -26,9 +27,9 @@ local job = base .. ':job:' .. jid
 local RESEND, LONGEST, IDLE, SLOW = 5000, 300000, 60000, 3000
 local began, stopped, spared_until = tonumber(ARGV[8]), tonumber(ARGV[9]), tonumber(ARGV[10])
 local worker_is, deaths_allowed = ARGV[11], tonumber(ARGV[12])
-local expired, poisoned, interrupted = ARGV[13], ARGV[14], ARGV[15]
+local expired, poisoned, interrupted, busy = ARGV[13], ARGV[14], ARGV[15], ARGV[16]
 local passed = {}
-for i = 16, #ARGV, 3 do passed[ARGV[i]] = {before = tonumber(ARGV[i + 1]), resend_to = ARGV[i + 2]} end
+for i = 17, #ARGV, 3 do passed[ARGV[i]] = {before = tonumber(ARGV[i + 1]), resend_to = ARGV[i + 2]} end
 
 local state = redis.call('HMGET', job, 'status', 'holder', 'lease', 'deadline', 'parked', 'resume', 'mode', 'queue',
   'worker', 'pseq', 'sent', 'resends')
@@ -97,6 +98,21 @@ local function free_lease()
   return reply('ok', now + RESEND, jid, RESUME)
 end
 
+-- The time of a job for later has come: what `on_busy` says is done now.
+local function begin()
+  redis.call('HDEL', job, 'parked')
+  if mode == 'reject' then
+    local send, send_queue = repair()
+    if redis.call('HEXISTS', session, 'active') == 1 then
+      end_unheld(jid, 'failed', busy)
+      return reply('ended', 0, send, send_queue, 'failed', now)
+    end
+  end
+  local send, send_queue = enter(jid, mode or 'enqueue', interrupted)
+  raise(waiting, redis.call('PTTL', job))
+  return reply('ok', now + RESEND, send, send_queue)
+end
+
 if not status then
   unlist(jid)
   leave(jid)
@@ -118,12 +134,7 @@ if deadline <= now then return finished('expired', expired) end
 if holder then return free_lease() end
 local due = math.max(tonumber(parked or 0), resume)
 if due > now then return reply('ok', math.min(due, deadline)) end
-if parked then
-  redis.call('HDEL', job, 'parked')
-  local send, send_queue = enter(jid, mode or 'enqueue', interrupted)
-  raise(waiting, redis.call('PTTL', job))
-  return reply('ok', now + RESEND, send, send_queue)
-end
+if parked then return begin() end
 if status == 'running' or mode == 'parallel' or redis.call('HGET', session, 'active') == jid then return resend() end
 local send, send_queue = repair()
 return reply('ok', math.min(now + IDLE, deadline), send, send_queue)

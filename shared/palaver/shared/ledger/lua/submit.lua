@@ -56,13 +56,13 @@ if ARGV[9] ~= '' then
 end
 local about = redis.call('HMGET', session, 'status', 'active', 'seq')
 if about[1] == 'completed' or about[1] == 'archived' then return {'closed', about[1]} end
-if ARGV[10] == 'reject' then
+local run_at = math.max(tonumber(ARGV[12]), 0)
+if ARGV[10] == 'reject' and run_at <= now then
   local ahead = about[2] and is_live(about[2]) and about[2] or first_waiting()
   if ahead then return {'busy', ahead} end
 end
 
 -- Nothing was written so far: a full Redis refuses the next line, and with it the whole job.
-local run_at = math.max(tonumber(ARGV[12]), 0)
 local deadline = math.max(run_at, now) + tonumber(ARGV[13])
 redis.call('HSET', job, 'doc', ARGV[16], 'fp', ARGV[8], 'status', 'queued', 'created', int(now), 'deadline', int(deadline),
   'queue', ARGV[11], 'user', ARGV[17], 'model', ARGV[15])

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Literal
 
-from palaver.shared.errors import JobCancelledError, JobExpiredError, JobPoisonedError
+from palaver.shared.errors import JobCancelledError, JobExpiredError, JobPoisonedError, SessionBusyError
 from palaver.shared.ledger.keys import Keys, due_member, parse_due_member
 from palaver.shared.ledger.operation import (
     Argument,
@@ -159,6 +159,7 @@ def look(
         error_json(JobExpiredError(job_id=job_id)),
         error_json(JobPoisonedError(job_id=job_id)),
         error_json(JobCancelledError()),
+        error_json(SessionBusyError(param="on_busy")),
         *(word for queue, at in passed.items() for word in (queue, at.before, at.resend_to)),
     )
     return Operation(
