@@ -36,6 +36,7 @@ from tests.faults.ledger_watch import Watch
 WORKERS = ("w0", "w1")
 WORDS = (" w", "", ' "', "\\\n", " é", "😀", "\x00")
 PAUSES = (300, 1_100, 2_900, 2_900, 4_100, 4_100, 6_000, 6_000, 61_000, 700_000, 1_900_000)
+STEPS_BACK = (-5, -700, -4_100, -30_000, -300_000)
 
 PICK = st.integers(0, 9)
 HOLDER = st.tuples(st.sampled_from((True, True, False)), PICK)
@@ -344,6 +345,14 @@ class LedgerMachine(RuleBasedStateMachine):
         call = self.calls[-1 - pick % len(self.calls)]
         self.do(call, fate if call.name != "look" else "")
 
+    @rule(pick=st.integers(0, 39), step=st.sampled_from(STEPS_BACK))
+    def clock(self, pick: int, step: int) -> None:
+        """Now and then another machine's clock counts: a failover."""
+        if pick % 10 == 7:
+            self.watch.set_back -= step
+            self._pause(step)
+            self.watch.look(self.model)
+
     @rule(milliseconds=st.sampled_from(PAUSES))
     def pause(self, milliseconds: int) -> None:
         self._pause(milliseconds)
@@ -412,7 +421,9 @@ class LedgerMachine(RuleBasedStateMachine):
         """When every deadline is over, sweeps alone have ended every job and freed every turn."""
         if self.failed:
             return
-        self._pause(700_000)
+        ends = [job.deadline for job in self.model.jobs.values()]
+        last = max([*ends, self.model.now]) + self.watch.set_back
+        self._pause(last - self.model.now + 61_000)
         for pause in (2_900, 2_900, 2_900, 61_000, 0):
             self._sweep((), ALL_QUEUES)
             self._pause(pause)

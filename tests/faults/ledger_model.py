@@ -215,7 +215,7 @@ class Model:
             if job.mode is not OnBusy.PARALLEL and job.session.active != job_id:
                 return NotClaimed("waiting")
             job.status, job.attempt, job.token = Status.RUNNING, job.attempt + 1, token
-            job.worker, job.lease, job.taken = worker, self.now + lease, 0
+            job.worker, job.lease, job.term, job.taken = worker, self.now + lease, lease, 0
             job.parked, job.resume = None, None
             job.sent, job.resends = None if job.resends else job.sent, 0
         return self._claimed(job)
@@ -277,7 +277,7 @@ class Model:
         if verdict := self._fence(job_id, fence):
             return verdict
         job = self.jobs[job_id]
-        job.lease = max(job.lease, self.now + lease)
+        job.lease = self.now + lease
         return Renewed(cancelled=job.cancel)
 
     def save_round(
@@ -403,6 +403,7 @@ class Model:
         job = self.jobs.get(job_id)
         if job is None or job.status.ended:
             return self._over(job, self._unsent_turn(self.session(session_id), job_id))
+        job.lease = min(job.lease, self.now + job.term)  # the clock may have been set back
         if self._held(job):
             if job.deadline <= self.now:
                 self._ask(job, "expire")
@@ -424,6 +425,7 @@ class Model:
     def _look_for_message(self, job: Job, passed: Mapping[str, Passed]) -> Looked:
         if job.sent is None:
             return _looked("ok", self._send(job, job.queue))
+        job.sent = min(job.sent, self.now)
         if self.now < job.sent + min(RESEND * 2**job.resends, LONGEST):
             return _looked("ok")
         at = passed.get(job.queue)

@@ -35,6 +35,7 @@ class Job:
     token: str | None = None  # of the claim that holds it
     worker: str = ""
     lease: int = 0
+    term: int = 0  # its length
     taken: int = 0  # events of this attempt
     cancel: str = ""
     text: str = ""

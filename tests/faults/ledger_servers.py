@@ -100,6 +100,13 @@ class FakeServer:
 
     def advance(self, milliseconds: int) -> None:
         self.now += milliseconds
+        # fakeredis removes what has expired when somebody asks for it, and its clock may be set back before.
+        entries = self._server.dbs[0]._dict
+        for name in [name for name, item in entries.items() if self._has_expired(item)]:
+            del entries[name]
+
+    def _has_expired(self, item: Any) -> bool:
+        return item.expireat is not None and item.expireat < self.now / 1000
 
     def time(self) -> float:
         return self.now / 1000
@@ -116,9 +123,8 @@ class FakeServer:
     def state(self) -> State:
         """Read from its memory: commands would take longer than all that is tested."""
         content, ttl = {}, {}
-        now = self.now / 1000
         for name, item in self._server.dbs[0]._dict.items():
-            if item.expireat is None or item.expireat >= now:
+            if not self._has_expired(item):
                 key = name.decode()
                 content[key] = _CONTENT[type(item.value).__name__](item.value)
                 ttl[key] = -1 if item.expireat is None else round(item.expireat * 1000) - self.now

@@ -20,6 +20,8 @@ RENEW: Final = 1_000
 GRACE: Final = RENEW + 1_000
 SILENCE: Final = round(LEASE * 0.65)
 SENDING: Final = 1_000
+STEP: Final = 1_000
+"""By less, a clock that is set back goes unnoticed."""
 
 
 @dataclass
@@ -30,13 +32,17 @@ class Turns:
     until: int = 0
     stopped: int = 0
     resumed: int = 0
+    behind: int = 0
 
     def call(self, now: int) -> SweepTurn | None:
         """The turn, if it is free."""
         if now - self.last > QUIET:
             self.stopped, self.resumed = self.last, now
+        if self.last > now + STEP:
+            self.stopped = self.resumed = now
+            self.behind += self.last - now
         self.last = now
-        if self.until > now:
+        if now < self.until <= now + PERIOD:
             return None
         self.until = now + PERIOD
         return self.turn(now)
@@ -92,15 +98,16 @@ class Sweeps:
         if turn is None:
             return []
         passed = self._passed(empty)
+        behind, self.turns.behind = self.turns.behind, 0
         found: dict[tuple[str, str], Looked] = {}
-        for entry in self._to_look_at(passed):
+        for entry in self._to_look_at(passed, behind):
             at = parse_due_member(entry)
             self.watch.loose.add(entry.decode())
             found[at] = self.model.look(*at, turn=turn, grace=GRACE, worker="", passed=passed)
         unsure = {at: looked.detail for at, looked in found.items() if looked.outcome == "unsure"}
         for verdict in ("alive", "dead"):
             for at, worker in unsure.items():
-                alive = now - self.beats.get(worker, 0) <= SILENCE
+                alive = -STEP <= now - self.beats.get(worker, 0) <= SILENCE
                 if alive == (verdict == "alive"):
                     found[at] = self.model.look(*at, turn=turn, grace=GRACE, worker=verdict, passed=passed)
         return list(dict.fromkeys(looked.dispatch for looked in found.values() if looked.dispatch))
@@ -110,19 +117,19 @@ class Sweeps:
         known = {}
         for queue in ALL_QUEUES:
             said = self.model.now if queue in empty else self.watch.state.content.get(KEYS.passed(queue))
-            if said is not None:
+            if said is not None and int(said) <= self.model.now:
                 overtaken = queue not in empty and RESUME in empty
                 known[queue] = Passed(int(said) - SENDING, RESUME if overtaken else queue)
         return known
 
-    def _to_look_at(self, passed: dict[str, Passed]) -> list[bytes]:
+    def _to_look_at(self, passed: dict[str, Passed], behind: int) -> list[bytes]:
         """Entries of `due` whose time has come, then those of jobs whose messages were passed."""
         content = self.watch.state.content
         due = content.get(KEYS.due, {})
-        entries = [entry for score, entry in _sorted(due) if score <= self.model.now]
+        entries = [entry for score, entry in _sorted(due) if score - behind <= self.model.now]
         for queue, at in passed.items():
             waiting = _sorted(content.get(KEYS.sent(queue), {}))
-            entries += [entry for sent, entry in waiting if sent < at.before and entry in due]
+            entries += [entry for sent, entry in waiting if sent - behind < at.before and entry in due]
         return list(dict.fromkeys(entries))
 
 

@@ -36,7 +36,7 @@ WORKERS_OWN = (
 CLIENTS_OWN = ("announced", "watch", "submit", "snapshot")
 """`index` only for jobs that have a time."""
 COMMANDS = ("SET", "LPUSH", "SUBSCRIBE", "XRANGE")
-SELDOM = {"refuse", "expire", "messages", "announced", "sweep", "look", "settle", "enlist", "drop"}
+SELDOM = {"refuse", "expire", "messages", "announced", "sweep", "look", "settle", "enlist", "drop", "shift"}
 """Of clients too, and of whoever else sweeps; beside `cancel`."""
 
 
@@ -156,9 +156,12 @@ def test_what_else_a_client_does_and_hears_no_reply(
     assert cut("drop", lambda: ledger.drop_dead([(overdue.session, overdue.id)])) == 1
     assert overdue.id not in [letter.job_id for letter in ledger.dead()]
     lost = stand.submit(1, run_at=time.time() + 0.2)
-    for name in ("sweep", "look", "settle", "enlist"):
+    stand.ledger.sweep_turn()
+    stand.raw.hincrby(stand.ledger.keys.sweep, "last", 60_000)  # as if the clock had gone back
+    for name in ("shift", "sweep", "look", "settle", "enlist"):
         trap = proxy.cut(name)
         names.add(name)
+        stand.raw.zadd(stand.ledger.keys.due, {f"{lost[0].session}/{lost[0].id}": 1})
         until(lambda trap=trap: sweep(ledger, trap), f"no {name}")  # type: ignore[misc]
     assert names == SELDOM
     stand.workers(1)

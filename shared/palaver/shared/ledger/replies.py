@@ -154,12 +154,14 @@ class SweepTurn:
     """This process sweeps now.
 
     Between `stopped` and `resumed` no sweeper was heard of, for the last time: Redis stood still, or all
-    workers did, or there were none. All three are Redis's time.
+    workers did, or there were none. All three are Redis's time. Its clock was set back by `behind`, and no
+    sweep has seen to it yet.
     """
 
     time: float
     stopped: float
     resumed: float
+    behind: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from palaver.shared.ledger.operation import Command, Query, Retention, milliseco
 from palaver.shared.ledger.operations import reading, sweeping
 from palaver.shared.ledger.operations.verdicts import is_past
 from palaver.shared.ledger.replies import Due, Looked, Passed, Place, SweepTurn, Swept
-from palaver.shared.names import Queue
+from palaver.shared.names import QUEUES, Queue
 
 # Beyond the time between two renewals: for a worker that finds Redis again, to reconnect and renew.
 _RECONNECT_SECONDS = 1.0
@@ -42,6 +42,8 @@ def sweep(
     that has not announced itself for two thirds of a `lease` counts as dead: heartbeats are more frequent
     than that. Workers renew every `renew` seconds.
     """
+    if turn.behind:
+        yield from _set_back(keys, turn.behind)
     passed = yield from _passed(keys, turn, empty_queues)
     due = yield from exchange.query(sweeping.due(keys, time=turn.time, limit=limit))
     overtaken = yield from exchange.query(sweeping.overtaken(keys, passed, limit=limit))
@@ -61,6 +63,13 @@ def sweep(
     )
 
 
+def _set_back(keys: Keys, seconds: float) -> Exchange[None]:
+    """After a failover, say, it is another machine's: nothing is to wait until the old time comes again."""
+    for registry in (keys.due, *map(keys.sent, QUEUES)):
+        yield from exchange.run(sweeping.shift(registry, seconds))
+    yield from exchange.query(sweeping.shifted(keys))
+
+
 def _passed(keys: Keys, turn: SweepTurn, empty_queues: Collection[str]) -> Exchange[dict[str, Passed]]:
     """How far the broker's queues are, by what workers were delivered, and by which queues are empty."""
     now = milliseconds(turn.time)
@@ -72,6 +81,7 @@ def _passed(keys: Keys, turn: SweepTurn, empty_queues: Collection[str]) -> Excha
     return {
         queue: Passed(before=time - _SENDING_MS, resend_to=_resend_to(queue, empty_queues))
         for queue, time in known.items()
+        if time <= now  # a later one is of a clock that was set back
     }
 
 

@@ -4,11 +4,11 @@
 -- Stored: the object with "expires" (ms of Redis time) and "time" (seconds) before its own fields.
 -- reply ok
 -- include clock
+-- include holds
 redis.call('HDEL', KEYS[1], '_')
 local entries = redis.call('HGETALL', KEYS[1])
 for i = 1, #entries, 2 do
-  local expires = tonumber(string.match(entries[i + 1], '^{"expires":(%d+)') or 0)
-  if expires <= now then redis.call('HDEL', KEYS[1], entries[i]) end
+  if not holds(entries[i + 1]) then redis.call('HDEL', KEYS[1], entries[i]) end
 end
 local opening = '{"expires":' .. int(now + tonumber(ARGV[1])) .. ',"time":' .. stamp
 for i = 2, #ARGV, 2 do

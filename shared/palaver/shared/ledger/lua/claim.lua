@@ -25,7 +25,7 @@ if holder ~= fence() then
   if state[3] ~= 'parallel' and redis.call('HGET', base .. ':session', 'active') ~= jid then return {'no', 'waiting'} end
   attempt = attempt + 1
   redis.call('HSET', job, 'status', 'running', 'attempt', int(attempt), 'holder', fence(), 'worker', ARGV[4],
-    'lease', int(now + tonumber(ARGV[5])), 'pseq', 0)
+    'lease', int(now + tonumber(ARGV[5])), 'term', ARGV[5], 'pseq', 0)
   redis.call('HSETNX', job, 'started', int(now))
   redis.call('HDEL', job, 'resume', 'parked')
   -- Of several messages one cannot know which came.

@@ -32,10 +32,11 @@ local passed = {}
 for i = 17, #ARGV, 3 do passed[ARGV[i]] = {before = tonumber(ARGV[i + 1]), resend_to = ARGV[i + 2]} end
 
 local state = redis.call('HMGET', job, 'status', 'holder', 'lease', 'deadline', 'parked', 'resume', 'mode', 'queue',
-  'worker', 'pseq', 'sent', 'resends')
+  'worker', 'pseq', 'sent', 'resends', 'term')
 local status, holder, lease, deadline = state[1], state[2], tonumber(state[3]), tonumber(state[4])
 local parked, resume, mode, queue = state[5], tonumber(state[6] or 0), state[7], state[8]
 local worker, taken, sent, resends = state[9], state[10], tonumber(state[11]), tonumber(state[12] or 0)
+local term = tonumber(state[13] or 0)
 
 local function reply(word, next_look, send, queue, detail, ended)
   return {word, now, next_look, send or '', queue or '', detail or '', ended or 0}
@@ -69,6 +70,11 @@ local function resend()
     note_sent(jid, queue)
     return reply('ok', math.min(now + RESEND, deadline), jid, queue)
   end
+  if sent > now then
+    -- The clock was set back.
+    sent = now
+    redis.call('HSET', job, 'sent', int(now))
+  end
   local patience = math.min(RESEND * 2 ^ math.min(resends, 10), LONGEST)
   if now < sent + patience then return reply('ok', math.min(sent + patience, deadline)) end
   local lost = passed[queue]
@@ -92,7 +98,7 @@ local function free_lease()
   if worker_is == 'dead' and redis.call('HINCRBY', job, 'deaths', 1) >= deaths_allowed then
     return finished('failed', poisoned)
   end
-  redis.call('HDEL', job, 'holder', 'lease', 'worker')
+  redis.call('HDEL', job, 'holder', 'lease', 'term', 'worker')
   redis.call('HSET', job, 'resume', 0)
   note_sent(jid, RESUME)
   return reply('ok', now + RESEND, jid, RESUME)
@@ -123,11 +129,16 @@ if status ~= 'queued' and status ~= 'running' then
   local _, _, ended = past_end(job)
   return reply('ended', 0, send, queue, status, ended)
 end
+redis.call('HDEL', job, '_')
+if holder and lease > now + term then
+  -- The clock was set back. Its worker, if it lives, renews before that.
+  lease = now + term
+  redis.call('HSET', job, 'lease', int(lease))
+end
 if is_held(job) then
   if deadline <= now then ask(jid, 'expire') end
   return reply('ok', deadline > now and math.min(lease, deadline) or lease)
 end
-redis.call('HDEL', job, '_')
 local later = holder and spared()
 if later then return reply('ok', later) end
 if deadline <= now then return finished('expired', expired) end

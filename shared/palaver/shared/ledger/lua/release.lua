@@ -17,7 +17,7 @@ if not verdict then
   -- Who was asked to end while it was being parked does not wait for its time: its next claim ends it.
   if cancel ~= '' then resume = 0 end
   forget_deaths(job, redis.call('HGET', job, 'pseq'))
-  redis.call('HDEL', job, 'holder', 'lease', 'worker', 'sent', 'resends')
+  redis.call('HDEL', job, 'holder', 'lease', 'term', 'worker', 'sent', 'resends')
   redis.call('HSET', job, 'resume', int(resume), 'queue', 'palaver.resume')
   if resume <= now then redis.call('HSET', job, 'sent', int(now)) end
 end

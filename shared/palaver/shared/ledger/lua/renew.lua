@@ -1,4 +1,4 @@
--- renew: a worker extends its lease. Never shortens it.
+-- renew: a worker extends its lease. It ends so long from now, also if the clock was set back meanwhile.
 -- KEYS 1 palaver:{SID}
 -- keys used  {SID}:job:JID hash · {SID}:events stream (its time to live)
 -- ARGV 1 session id · 2 job id · 3 fence · 4 lease in ms
@@ -9,7 +9,7 @@ if verdict then return verdict end
 -- include clock
 -- Begins with a write that is never refused for memory.
 redis.call('HDEL', job, '_')
-local lease = math.max(now + tonumber(ARGV[4]), tonumber(redis.call('HGET', job, 'lease')))
+local lease = now + tonumber(ARGV[4])
 redis.call('HSET', job, 'lease', int(lease))
 local left = redis.call('PTTL', job)
 if redis.call('PTTL', base .. ':events') < left then redis.call('PEXPIRE', base .. ':events', left) end

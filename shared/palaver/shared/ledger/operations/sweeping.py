@@ -40,11 +40,21 @@ def take_turn(keys: Keys, *, period: float, again: bool = False) -> Operation[Sw
             raise reply_error(raw)
         if text(raw[0]) == "busy":
             return None
-        time, stopped, resumed = (int(number) / 1000 for number in raw[1:])
-        return SweepTurn(time=time, stopped=stopped, resumed=resumed)
+        time, stopped, resumed, behind = (int(number) / 1000 for number in raw[1:])
+        return SweepTurn(time=time, stopped=stopped, resumed=resumed, behind=behind)
 
     args: tuple[Argument, ...] = (round(period * 1000), int(again))
     return Operation(script=load("sweep"), keys=(keys.sweep,), args=args, decode=decode)
+
+
+def shift(registry: str, seconds: float) -> Operation[None]:
+    """Have all entries of `keys.due` or a `keys.sent(queue)` come so much earlier: the clock was set back."""
+    return Operation(script=load("shift"), keys=(registry,), args=(milliseconds(seconds),), decode=_nothing)
+
+
+def shifted(keys: Keys) -> Query[None]:
+    """A sweep has seen to it that the clock was set back."""
+    return Query(commands=(Command("HDEL", keys.sweep, "behind"),), decode=lambda _replies: None)
 
 
 def due(keys: Keys, *, time: float, limit: int) -> Query[list[Due]]:
