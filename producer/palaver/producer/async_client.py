@@ -44,7 +44,7 @@ class AsyncClient:
 
     def __init__(self, settings: Settings | None = None, **values: Any) -> None:
         self.settings = settings or Settings.load(**values)
-        self.broker = Broker(self.settings.broker_url, connect_seconds=self.settings.connect_seconds)
+        self.broker = Broker.of(self.settings)
         self._admission = Admission(own_catalog(self.settings))
         self._hubs: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Hub] = weakref.WeakKeyDictionary()
         # kombu has no asyncio: one thread serves this client's messages, in order.

@@ -18,7 +18,7 @@ from base64 import b64encode
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Self
 
 import orjson
 
@@ -27,9 +27,9 @@ from palaver.shared import redis_commands
 from palaver.shared.errors import ConfigurationError
 from palaver.shared.ids import new_token
 from palaver.shared.ledger import Dispatch
-from palaver.shared.names import QUEUES, TASK_CHAT
+from palaver.shared.names import DEFAULT_NAMESPACE, QUEUES, TASK_CHAT, queue_name
 from palaver.shared.redis_url import for_celery
-from palaver.shared.settings import DEFAULT_CONNECT_SECONDS, redacted_url
+from palaver.shared.settings import DEFAULT_CONNECT_SECONDS, Settings, redacted_url
 
 if TYPE_CHECKING:  # imported at the first connection: a program that only reads never needs it
     from kombu import Connection, Producer
@@ -48,10 +48,24 @@ class Broker:
     URL without its password, and `BrokerFullError` for a message that finds no room.
     """
 
-    def __init__(self, url: str, *, connect_seconds: float = DEFAULT_CONNECT_SECONDS) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        namespace: str = DEFAULT_NAMESPACE,
+        connect_seconds: float = DEFAULT_CONNECT_SECONDS,
+    ) -> None:
         self.url = url
+        self._namespace = namespace
         self._connect_seconds = connect_seconds
-        self._link = _Link(url, connect_seconds)
+        self._link = self._new_link()
+
+    @classmethod
+    def of(cls, settings: Settings) -> Self:
+        """The broker of this system."""
+        return cls(
+            settings.broker_url, namespace=settings.namespace, connect_seconds=settings.connect_seconds
+        )
 
     def __repr__(self) -> str:
         return f"Broker({redacted_url(self.url)})"
@@ -92,9 +106,12 @@ class Broker:
         if self._link.pid != os.getpid():
             # The parent's connection is left to the parent: closing it here would speak on its socket.
             _INHERITED.append(self._link)
-            self._link = _Link(self.url, self._connect_seconds)
+            self._link = self._new_link()
         with self._link.lock:
             yield self._link
+
+    def _new_link(self) -> _Link:
+        return _Link(self.url, self._namespace, self._connect_seconds)
 
 
 _INHERITED: list[_Link] = []
@@ -103,8 +120,9 @@ _INHERITED: list[_Link] = []
 class _Link:
     """One connection with its channel, in the process that opened it; used under its lock."""
 
-    def __init__(self, url: str, connect_seconds: float) -> None:
+    def __init__(self, url: str, namespace: str, connect_seconds: float) -> None:
         self.pid = os.getpid()
+        self._namespace = namespace
         self._connect_seconds = connect_seconds
         self.lock = threading.Lock()
         self._url = url
@@ -188,16 +206,16 @@ class _Link:
 
         channel: Any = self._connected().channel
         lengths = {}
-        for name in QUEUES:
+        for name in (queue_name(each, self._namespace) for each in QUEUES):
             queue: Any = Queue(name, Exchange(""), routing_key=name, channel=channel)
-            lengths[str(name)] = int(queue.queue_declare().message_count)
+            lengths[name] = int(queue.queue_declare().message_count)
         return lengths
 
     def _push(self, channel: Any, dispatches: list[Dispatch]) -> None:
         """To Redis: one command for all the messages of a queue. Kombu's own way costs more than the job."""
         queues: dict[str, list[bytes]] = {}
         for dispatch in dispatches:
-            queues.setdefault(dispatch.queue, []).append(self._message(dispatch))
+            queues.setdefault(self._queue(dispatch), []).append(self._message(dispatch))
         commands: list[redis_commands.Words] = [
             ("LPUSH", queue, *messages) for queue, messages in queues.items()
         ]
@@ -212,7 +230,7 @@ class _Link:
             "correlation_id": dispatch.job_id,
             "reply_to": "",
             "delivery_mode": 2,
-            "delivery_info": {"exchange": "", "routing_key": dispatch.queue},
+            "delivery_info": {"exchange": "", "routing_key": self._queue(dispatch)},
             "priority": 0,
             "body_encoding": "base64",
             "delivery_tag": new_token(),
@@ -231,13 +249,16 @@ class _Link:
         producer.publish(
             _body(dispatch).decode(),
             exchange="",
-            routing_key=dispatch.queue,
+            routing_key=self._queue(dispatch),
             content_type="application/json",
             content_encoding="utf-8",
             headers=self._headers(dispatch.session_id, dispatch.job_id),
             correlation_id=dispatch.job_id,
             reply_to="",
         )
+
+    def _queue(self, dispatch: Dispatch) -> str:
+        return queue_name(dispatch.queue, self._namespace)
 
     def _headers(self, session_id: str, job_id: str) -> dict[str, Any]:
         return {

@@ -48,7 +48,7 @@ class Client:
     def __init__(self, settings: Settings | None = None, **values: Any) -> None:
         self.settings = settings or Settings.load(**values)
         self.ledger = SyncLedger(self.settings)
-        self.broker = Broker(self.settings.broker_url, connect_seconds=self.settings.connect_seconds)
+        self.broker = Broker.of(self.settings)
         self.reading = BlockingReading(self.settings, _sender(self.broker))
         self._admission = Admission(own_catalog(self.settings))
         self._close = weakref.finalize(self, _close, self.ledger, self.broker)

@@ -8,11 +8,12 @@ TASK_SUBMIT: Final = "palaver.submit"
 TASK_BATCH: Final = "palaver.batch"
 TASK_PROBE: Final = "palaver.probe"
 
+DEFAULT_NAMESPACE: Final = "palaver"
 DEFAULT_PRIORITY: Final = 5
 
 
 class Queue(StrEnum):
-    """A Celery queue; the value is its name on the broker."""
+    """A Celery queue. The value is its name in the ledger, and on the broker in the default namespace."""
 
     RESUME = "palaver.resume"
     HIGH = "palaver.high"
@@ -24,6 +25,11 @@ class Queue(StrEnum):
 
 QUEUES: Final = (Queue.RESUME, Queue.HIGH, Queue.NORMAL, Queue.LOW, Queue.SUBMIT, Queue.BATCH)
 """All queues in the order in which workers consume them."""
+
+
+def queue_name(queue: str, namespace: str = DEFAULT_NAMESPACE) -> str:
+    """A queue's name on the broker, which several systems may share: `x.normal` in the namespace `x`."""
+    return f"{namespace}.{queue.rpartition('.')[2]}"
 
 
 def queue_for(priority: int = DEFAULT_PRIORITY) -> Queue:

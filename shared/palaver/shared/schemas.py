@@ -16,6 +16,8 @@ from palaver.shared.responses import ChatResponse
 VERSION: Final = "1.0.0"
 """The version of the contract: a first number that changes breaks readers."""
 
+NAMESPACE: Final = {"default": names.DEFAULT_NAMESPACE, "description": "PALAVER_NAMESPACE"}
+
 _SCHEMA: Final = GenerateJsonSchema.schema_dialect
 # What a producer may send is described as it is read, what a worker sends as it is written.
 _DOCUMENTS: Final[dict[str, tuple[Any, JsonSchemaMode]]] = {
@@ -87,7 +89,7 @@ def _session_channel(tags: list[str]) -> dict[str, Any]:
             " then take messages whose `seq` is above the last; on a gap read the log."
         ),
         "parameters": {
-            "namespace": {"default": "palaver", "description": "PALAVER_NAMESPACE"},
+            "namespace": NAMESPACE,
             "sessionId": {"description": f"matches {SESSION_ID}"},
         },
         "messages": {tag: {"$ref": f"#/components/messages/{tag}"} for tag in tags},
@@ -96,8 +98,9 @@ def _session_channel(tags: list[str]) -> dict[str, Any]:
 
 def _submit_channel() -> dict[str, Any]:
     return {
-        "address": names.Queue.SUBMIT.value,
+        "address": names.queue_name(names.Queue.SUBMIT, "{namespace}"),
         "title": "Jobs from other services",
+        "parameters": {"namespace": NAMESPACE},
         "description": f"A Celery queue; the task is `{names.TASK_SUBMIT}`, its one argument the job.",
         "messages": {"submit": {"$ref": "#/components/messages/submit"}},
     }

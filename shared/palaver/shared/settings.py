@@ -16,13 +16,13 @@ from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 from palaver.shared.document import validation_error
 from palaver.shared.error_tree import ConfigurationError
 from palaver.shared.jobs import DEFAULT_DEADLINE, MAX_DEADLINE, MAX_DOCUMENT_BYTES
+from palaver.shared.names import DEFAULT_NAMESPACE
 from palaver.shared.plain import shape
 from palaver.shared.redis_url import RedisURL, for_celery
 
 DEFAULT_CONNECT_SECONDS: Final = 2.0
 """For a service to answer. With the start of an interpreter, a command still fails within 3 seconds."""
 DEFAULT_REDIS_URL: Final = "redis://127.0.0.1:6379/0"
-DEFAULT_NAMESPACE: Final = "palaver"
 DEFAULT_CONFIG: Final = "./palaver.toml"
 """It may be absent; a file that somebody named may not."""
 DEV_FILE: Final = Path(".palaver/dev.json")

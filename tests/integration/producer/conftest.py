@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from palaver.producer import Client, JobHandle
+from palaver.shared.names import queue_name
 from palaver.shared.settings import Settings
 from tests.integration.producer.stand_in import StandIn
 from tests.servers import RedisServer
@@ -24,6 +25,17 @@ def settings(
 def client(settings: Settings) -> Iterator[Client]:
     with Client(settings) as client:
         yield client
+
+
+@pytest.fixture
+def queued(settings: Settings, redis_server: RedisServer) -> Callable[[str], list[bytes]]:
+    """The messages in one of the system's queues."""
+
+    def read(queue: str) -> list[bytes]:
+        with redis_server.client() as redis:
+            return list(redis.lrange(queue_name(queue, settings.namespace), 0, -1))
+
+    return read
 
 
 @pytest.fixture

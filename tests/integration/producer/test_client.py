@@ -21,13 +21,15 @@ from palaver.shared.errors import (
 )
 from palaver.shared.jobs import ChatJob, Status
 from palaver.shared.ledger import SyncLedger, operations
-from palaver.shared.names import QUEUES, Queue
+from palaver.shared.names import QUEUES, Queue, queue_name
 from palaver.shared.responses import ChatResponse
 from palaver.shared.settings import Settings
 from tests.integration.producer.stand_in import StandIn
 from tests.servers import IN_TIME, RedisServer, free_port
 
 WorkOn = Callable[[JobHandle], StandIn]
+Queued = Callable[[str], list[bytes]]
+Stored = Callable[[], tuple[int, list[int]]]
 
 WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "empty message": ({"messages": ""}, "messages"),
@@ -39,7 +41,7 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "unknown fallback": ({"model": ["listed/known", "nope/m"]}, "model"),
     "unknown alias": ({"model": "nope"}, "model"),
     "10 MB message": ({"messages": "x" * 10_000_000}, "messages"),
-    "metadata that is no JSON": ({"metadata": {"when": object()}}, "metadata"),
+    "metadata that is no JSON": ({"metadata": {"when": object()}}, "metadata.when"),
     "negative deadline": ({"deadline": -1}, "deadline"),
     "deadline of a month": ({"deadline": 30 * 86400}, "deadline"),
     "session id with a space": ({"session_id": "s 1"}, "session_id"),
@@ -67,26 +69,31 @@ def served(settings: Settings) -> Iterator[SyncLedger]:
     ledger.close()
 
 
-def stored(server: RedisServer) -> tuple[int, list[int]]:
+@pytest.fixture
+def stored(redis_server: RedisServer, queued: Queued) -> Stored:
     """How many keys there are, and how many messages wait."""
-    with server.client() as redis:
-        return redis.dbsize(), [redis.llen(queue) for queue in QUEUES]
+
+    def count() -> tuple[int, list[int]]:
+        with redis_server.client() as redis:
+            return redis.dbsize(), [len(queued(queue)) for queue in QUEUES]
+
+    return count
 
 
 @pytest.mark.parametrize("case", WRONG)
 def test_wrong_input_is_one_error_that_names_the_field_and_stores_nothing(
-    case: str, client: Client, served: SyncLedger, redis_server: RedisServer
+    case: str, client: Client, served: SyncLedger, stored: Stored
 ) -> None:
     given, param = WRONG[case]
     client.submit("fine", model="open/m")
-    before = stored(redis_server)
+    before = stored()
     arguments: dict[str, Any] = {"messages": "x", "model": "open/m", **given}
     with pytest.raises(ValidationError) as caught:
         client.submit(arguments.pop("messages"), **arguments)
     assert caught.value.param is not None
     assert caught.value.param.startswith(param)
     assert len(str(caught.value)) < 400
-    assert stored(redis_server) == before
+    assert stored() == before
 
 
 def test_models_that_are_served_are_taken(client: Client, served: SyncLedger) -> None:
@@ -116,19 +123,18 @@ def test_with_neither_every_model_is_taken(client: Client) -> None:
     assert client.submit("x", model="anything/at-all").status is Status.QUEUED
 
 
-def test_a_job_goes_to_the_queue_of_its_priority(client: Client, redis_server: RedisServer) -> None:
+def test_a_job_goes_to_the_queue_of_its_priority(client: Client, queued: Queued) -> None:
     for priority in (9, 5, 0):
         client.submit("x", priority=priority)
-    with redis_server.client() as redis:
-        assert [redis.llen(queue) for queue in (Queue.HIGH, Queue.NORMAL, Queue.LOW)] == [1, 1, 1]
+    assert [len(queued(queue)) for queue in (Queue.HIGH, Queue.NORMAL, Queue.LOW)] == [1, 1, 1]
 
 
-def test_only_the_job_that_has_the_turn_is_sent(client: Client, redis_server: RedisServer) -> None:
+def test_only_the_job_that_has_the_turn_is_sent(client: Client, stored: Stored) -> None:
     first, second = client.submit("one", session_id="s1"), client.submit("two", session_id="s1")
-    assert stored(redis_server)[1] == [0, 0, 1, 0, 0, 0]
+    assert stored()[1] == [0, 0, 1, 0, 0, 0]
     assert second.view().position == 1
     first.cancel()
-    assert stored(redis_server)[1] == [1, 0, 1, 0, 0, 0]
+    assert stored()[1] == [1, 0, 1, 0, 0, 0]
 
 
 def test_a_session_s_job_goes_on_with_its_history_unless_told_otherwise(
@@ -177,27 +183,28 @@ def test_waiting_submit_gives_the_response(
     with ThreadPoolExecutor() as pool:
         waiting = pool.submit(client.submit, "x", session_id="s1", job_id="j1", wait=True, timeout=20)
         with redis_server.client() as redis:
-            assert redis.brpop(Queue.NORMAL, 10)  # the message says that the job is stored
+            assert redis.brpop(
+                queue_name(Queue.NORMAL, settings.namespace), 10
+            )  # the message says that the job is stored
         response = StandIn.claim(settings, "s1", "j1").answer(["done"])
         assert waiting.result(20) == response
     assert isinstance(response, ChatResponse)
 
 
-def test_many_jobs_at_once(client: Client, redis_server: RedisServer) -> None:
+def test_many_jobs_at_once(client: Client, queued: Queued) -> None:
     jobs: list[Any] = ["one", {"messages": "two", "priority": 9}, ChatJob.parse({"messages": "three"})]
     handles = client.submit_many(jobs + ["x"] * 1200)
     assert len({handle.job_id for handle in handles}) == 1203
     assert handles[2].job_id == jobs[2].job_id
-    with redis_server.client() as redis:
-        assert (redis.llen(Queue.NORMAL), redis.llen(Queue.HIGH)) == (1202, 1)
+    assert (len(queued(Queue.NORMAL)), len(queued(Queue.HIGH))) == (1202, 1)
     assert handles[1200].status is Status.QUEUED
 
 
-def test_one_wrong_job_of_many_stores_none(client: Client, redis_server: RedisServer) -> None:
+def test_one_wrong_job_of_many_stores_none(client: Client, stored: Stored) -> None:
     with pytest.raises(ValidationError) as caught:
         client.submit_many(["x"] * 5 + [{"messages": "x", "params": {"temperature": 5}}])
     assert caught.value.param == "jobs[5].params.temperature"
-    assert stored(redis_server) == (0, [0] * 6)
+    assert stored() == (0, [0] * 6)
     with pytest.raises(ValidationError, match="jobs"):
         client.submit_many("not a list")
 
@@ -257,12 +264,12 @@ def test_reading_without_redis_ends_in_time(reader: str, own_redis: Callable[...
     assert time.monotonic() - began < IN_TIME
 
 
-def test_no_broker_stores_nothing(settings: Settings, redis_server: RedisServer) -> None:
+def test_no_broker_stores_nothing(settings: Settings, stored: Stored) -> None:
     url = f"redis://:geheim@127.0.0.1:{free_port()}/0"
     client = Client(Settings(**{**settings.model_dump(), "broker_url": url}))
     with pytest.raises(BrokerUnavailableError, match=r"redis://:\*\*\*@127"):
         client.submit("x")
-    assert stored(redis_server)[0] == 0
+    assert stored()[0] == 0
 
 
 def test_a_broker_that_fails_after_the_job_was_stored_loses_nothing(
@@ -306,12 +313,12 @@ async def test_a_wait_that_is_no_time_is_refused(settings: Settings, seconds: An
             await client.job("never")
 
 
-async def test_the_async_client_does_the_same(settings: Settings, redis_server: RedisServer) -> None:
+async def test_the_async_client_does_the_same(settings: Settings, stored: Stored) -> None:
     async with AsyncClient(settings) as client:
         await client.check()
         handle = await client.submit("x", session_id="s1")
         many = await client.submit_many(["y"] * 600)
-        assert stored(redis_server)[1][2] == 601
+        assert stored()[1][2] == 601
         StandIn.claim(settings, "s1", handle.job_id).answer(["a", "b"])
         assert [chunk.delta async for chunk in handle] == ["a", "b", ""]
         response = await handle.result(10)

@@ -22,6 +22,7 @@ from palaver.shared.errors import (
 from palaver.shared.events import AnyEvent, StreamEnd
 from palaver.shared.jobs import Status
 from palaver.shared.ledger import AsyncLedger, Subscriptions
+from palaver.shared.names import Queue
 from palaver.shared.settings import Settings
 from tests.integration.producer.stand_in import PIECES, StandIn
 from tests.servers import IN_TIME, RedisServer, eventually
@@ -174,14 +175,13 @@ def test_a_reader_ends_a_job_past_its_deadline_with_no_worker_alive(client: Clie
 
 
 def test_the_job_that_gets_the_turn_of_an_expired_one_is_sent(
-    client: Client, redis_server: RedisServer
+    client: Client, queued: Callable[[str], list[bytes]]
 ) -> None:
     first = client.submit("one", session_id="s1", deadline=1)
     second = client.submit("two", session_id="s1")
     with pytest.raises(JobExpiredError):
         first.result(timeout=30)
-    with redis_server.client() as redis:
-        (message,) = redis.lrange("palaver.resume", 0, -1)
+    (message,) = queued(Queue.RESUME)
     assert second.job_id.encode() in message
 
 

@@ -44,6 +44,10 @@ class TestNames:
         assert sorted(names.QUEUES) == sorted(Queue)
         assert names.QUEUES[0].value == "palaver.resume"
 
+    def test_the_names_on_the_broker_carry_the_namespace(self) -> None:
+        assert [names.queue_name(queue) for queue in names.QUEUES] == list(names.QUEUES)
+        assert names.queue_name(names.Queue.SUBMIT, "a.b") == "a.b.submit"
+
     def test_job_ids_are_uuid7_in_order(self) -> None:
         made = [ids.new_job_id() for _ in range(1000)]
         assert len(set(made)) == 1000

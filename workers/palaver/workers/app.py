@@ -22,7 +22,16 @@ from kombu import Queue as BrokerQueue
 
 from palaver.shared.errors import BrokerUnavailableError, PalaverError, ServiceUnavailableError
 from palaver.shared.jobs import MAX_DEADLINE
-from palaver.shared.names import QUEUES, TASK_BATCH, TASK_CHAT, TASK_PROBE, TASK_SUBMIT, Queue
+from palaver.shared.names import (
+    DEFAULT_NAMESPACE,
+    QUEUES,
+    TASK_BATCH,
+    TASK_CHAT,
+    TASK_PROBE,
+    TASK_SUBMIT,
+    Queue,
+    queue_name,
+)
 from palaver.shared.redis_url import for_celery
 from palaver.shared.settings import Settings, redacted_url, unknown_variables
 from palaver.workers import tasks as tasks  # registers them
@@ -30,6 +39,7 @@ from palaver.workers.event_log import event_logger
 from palaver.workers.pool import AsyncPool
 from palaver.workers.pool.lanes import Express
 from palaver.workers.pool.post import Post
+from palaver.workers.pool.queues import own_queue
 from palaver.workers.service import WorkerService
 
 __all__ = ["app", "check_broker", "install", "run"]
@@ -43,10 +53,10 @@ UNREACHABLE: Final = 3
 RETRY_SECONDS: Final = 1.0
 
 ROUTES: Final = {
-    TASK_CHAT: {"queue": str(Queue.NORMAL)},
-    TASK_SUBMIT: {"queue": str(Queue.SUBMIT)},
-    TASK_BATCH: {"queue": str(Queue.BATCH)},
-    TASK_PROBE: {"queue": str(Queue.HIGH)},
+    TASK_CHAT: Queue.NORMAL,
+    TASK_SUBMIT: Queue.SUBMIT,
+    TASK_BATCH: Queue.BATCH,
+    TASK_PROBE: Queue.HIGH,
 }
 
 
@@ -81,6 +91,7 @@ class _Once:
 
 
 def _defaults(settings: Settings) -> dict[str, Any]:
+    namespace = settings.namespace
     return {
         "broker_url": for_celery(settings.broker_url),
         "broker_transport_options": _transport_options(for_celery(settings.broker_url)),
@@ -88,7 +99,7 @@ def _defaults(settings: Settings) -> dict[str, Any]:
         # None is for ever: a worker outlives its broker, however long that is away
         "broker_connection_max_retries": None,
         "accept_content": ["json"],
-        "task_routes": ROUTES,
+        "task_routes": {task: {"queue": queue_name(queue, namespace)} for task, queue in ROUTES.items()},
         "worker_pool": "palaver.workers.pool:AsyncPool",
         "worker_consumer": "palaver.workers.pool.intake:Intake",
         "worker_concurrency": settings.concurrency,
@@ -99,7 +110,16 @@ def _defaults(settings: Settings) -> dict[str, Any]:
         "task_send_sent_event": True,
         "palaver_drain_seconds": settings.drain_seconds,
         "palaver_resume_slots": settings.resume_slots,
+        "palaver_namespace": namespace,
+        **_exchanges(namespace),
     }
+
+
+def _exchanges(namespace: str) -> dict[str, str]:
+    """Through these, workers of one system hear what concerns them, and Flower hears them."""
+    if namespace == DEFAULT_NAMESPACE:
+        return {}  # Celery's own names, under which everybody asks for workers
+    return {"control_exchange": namespace, "event_exchange": f"{namespace}.events"}
 
 
 def _transport_options(url: str) -> dict[str, Any]:
@@ -114,8 +134,9 @@ def _declare_queues(sender: Any, **_: Any) -> None:
 
     They are reached by name through the default exchange: no binding that could be lost with a broker's data.
     """
-    ours = [BrokerQueue(str(name), Exchange(""), routing_key=str(name)) for name in QUEUES]
-    others = [queue for name, queue in sender.amqp.queues.items() if name not in set(QUEUES)]
+    names = [own_queue(sender, queue) for queue in QUEUES]
+    ours = [BrokerQueue(name, Exchange(""), routing_key=name) for name in names]
+    others = [queue for name, queue in sender.amqp.queues.items() if name not in names]
     sender.amqp.queues = [*ours, *others]
     for queue in ours:
         # Celery gives a queue without an exchange its default one
@@ -209,13 +230,19 @@ class _Residence:
         await self._service.close()
 
 
-app = install(
-    Celery(
-        "palaver",
-        set_as_current=False,
-        task_acks_late=True,
-        task_ignore_result=True,
-        task_serializer="json",
-        task_default_queue=str(Queue.NORMAL),
+def _own_app() -> Celery:
+    celery: Any = install(
+        Celery(
+            "palaver",
+            set_as_current=False,
+            task_acks_late=True,
+            task_ignore_result=True,
+            task_serializer="json",
+        )
     )
-)
+    celery.add_defaults(lambda: {"task_default_queue": own_queue(celery, Queue.NORMAL)})
+    installed: Celery = celery
+    return installed
+
+
+app = _own_app()

@@ -46,7 +46,7 @@ def look(settings: Settings) -> Status:
     """Ask ledger and broker. Raises LedgerUnavailableError and BrokerUnavailableError."""
     with SyncLedger(settings) as ledger:
         answered = _timed(ledger.check)
-        broker = Broker(settings.broker_url, connect_seconds=settings.connect_seconds)
+        broker = Broker.of(settings)
         try:
             broker_answered = _timed(broker.check)
             queues = broker.queue_lengths()

@@ -36,7 +36,7 @@ def _check_services(settings: Settings) -> None:
 
     with SyncLedger(settings) as ledger:
         ledger.check()
-    broker = Broker(settings.broker_url, connect_seconds=settings.connect_seconds)
+    broker = Broker.of(settings)
     try:
         broker.check()
     finally:

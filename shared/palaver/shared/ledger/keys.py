@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from palaver.shared.errors import ConfigurationError
+from palaver.shared.names import DEFAULT_NAMESPACE
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,7 +13,7 @@ class Keys:
     A session's keys share the braces of `base`, and so one slot of a Redis Cluster.
     """
 
-    namespace: str = "palaver"
+    namespace: str = DEFAULT_NAMESPACE
 
     def __post_init__(self) -> None:
         # A brace would move the keys to another slot than their session's.

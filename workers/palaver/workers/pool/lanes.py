@@ -18,7 +18,7 @@ whole pool, and a message too many waits here until a slot is free or a sweep se
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any, Final
+from typing import Any
 
 from celery import bootsteps
 from celery.worker.consumer.tasks import Tasks
@@ -26,18 +26,18 @@ from kombu import Queue as BrokerQueue
 
 from palaver.shared.names import Queue
 from palaver.workers.pool.pool import AsyncPool
+from palaver.workers.pool.queues import own_queue
 
 __all__ = ["Express", "Lanes"]
-
-EXPRESS: Final = str(Queue.RESUME)
 
 
 class Lanes:
     """Both lanes as Celery sees them: one task consumer, whose queues come from two channels."""
 
-    def __init__(self, main: Any, express: Any) -> None:
+    def __init__(self, main: Any, express: Any, resumed: str) -> None:
         self._main = main
         self._express = express
+        self._resumed = resumed  # the queue of the express lane
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._main, name)
@@ -71,7 +71,7 @@ class Lanes:
         return bool(self._express.consuming_from(queue) or self._main.consuming_from(queue))
 
     def add_queue(self, queue: BrokerQueue) -> Any:
-        return (self._express if queue.name == EXPRESS else self._main).add_queue(queue)
+        return (self._express if queue.name == self._resumed else self._main).add_queue(queue)
 
     def cancel_by_queue(self, queue: Any) -> None:
         self._express.cancel_by_queue(queue)
@@ -85,15 +85,16 @@ class Express(bootsteps.StartStopStep):
 
     def start(self, parent: Any) -> None:
         pool, main = parent.pool, parent.task_consumer
-        queues = [queue for queue in main.queues if queue.name == EXPRESS]
+        resumed = own_queue(parent.app, Queue.RESUME)
+        queues = [queue for queue in main.queues if queue.name == resumed]
         if not isinstance(pool, AsyncPool) or not queues:
             return
-        main.cancel_by_queue(EXPRESS)
+        main.cancel_by_queue(resumed)
         channel = parent.connection.channel()
         _ask_for_room(main.channel, lambda: pool.load < pool.slots)
         if not _ask_for_room(channel, lambda: pool.load < pool.slots + pool.reserve):
             channel.basic_qos(0, pool.slots + pool.reserve, False)
-        parent.task_consumer = Lanes(main, _consumer(parent, channel, queues))
+        parent.task_consumer = Lanes(main, _consumer(parent, channel, queues), resumed)
 
     def stop(self, parent: Any) -> None:
         """Nothing: the lanes end together."""

@@ -43,6 +43,7 @@ from palaver.workers.pool.execution import (
     ThreadExecution,
 )
 from palaver.workers.pool.mailbox import Mailbox
+from palaver.workers.pool.queues import own_queue
 
 __all__ = ["AsyncPool", "Resident"]
 
@@ -288,8 +289,9 @@ class AsyncPool(BasePool):
             timeout=timeout or self.options.get("timeout"),
         )
         execution = self._execution(order, task)
+        resumed = _routing_key(args) == own_queue(self.app, Queue.RESUME)
         with self._lock:
-            (self._resumed if _is_resumed(args) else self._waiting).append(execution)
+            (self._resumed if resumed else self._waiting).append(execution)
             self._fill()
         return execution
 
@@ -378,8 +380,8 @@ class AsyncPool(BasePool):
         }
 
 
-def _is_resumed(args: Any) -> bool:
-    """Whether Celery's arguments for its tracer (name, id, request, …) are those of a resumed job."""
+def _routing_key(args: Any) -> Any:
+    """The queue that Celery's arguments for its tracer (name, id, request, …) came from."""
     request = args[2] if len(args) > 2 else None
     delivery = request.get("delivery_info") if isinstance(request, dict) else None
-    return isinstance(delivery, dict) and delivery.get("routing_key") == Queue.RESUME
+    return delivery.get("routing_key") if isinstance(delivery, dict) else None

@@ -18,6 +18,7 @@ from kombu import Exchange, Queue
 from palaver.shared.ledger import Dispatch
 from palaver.shared.names import QUEUES, TASK_CHAT
 from palaver.workers.event_log import event_logger
+from palaver.workers.pool.queues import own_queue
 
 __all__ = ["Post"]
 
@@ -68,7 +69,9 @@ class Post:
         await asyncio.wait([self.put(dispatches)], timeout=SEND_SECONDS)
 
     async def empty_queues(self) -> Collection[str]:
-        """Our queues that held no message at some time since the call; none while the broker is silent."""
+        """Our queues, as the ledger names them, that held no message at some time since the call; none while
+        the broker is silent.
+        """
         if self._asking is not None and not self._asking.done():
             return ()  # its answer would be of an earlier time
         self._asking = _in_thread(self._empty)
@@ -103,7 +106,7 @@ class Post:
             TASK_CHAT,
             args=(dispatch.session_id, dispatch.job_id),
             task_id=dispatch.job_id,
-            queue=str(dispatch.queue),
+            queue=own_queue(self._app, dispatch.queue),
             ignore_result=True,
             producer=producer,
         )
@@ -112,7 +115,7 @@ class Post:
         try:
             with self._app.connection_or_acquire() as connection:
                 channel = connection.default_channel
-                return [str(name) for name in QUEUES if not _length(channel, str(name))]
+                return [str(queue) for queue in QUEUES if not _length(channel, own_queue(self._app, queue))]
         except Exception as error:  # noqa: BLE001 - every transport has errors of its own
             logger.info("broker.silent", extra={"error": type(error).__name__})
             return []
