@@ -50,6 +50,16 @@ def test_a_second_signal_waits_no_longer(workers: Workers) -> None:
     again.wait_for(f"SAYS begun {nap.id}")
 
 
+def test_a_second_signal_inside_the_first_ones_handler(workers: Workers) -> None:
+    worker = workers.start("--concurrency", "4", env={"USER_IMPATIENCE": "1"})
+    nap = workers.send("nap", 600)
+    worker.wait_for(f"SAYS begun {nap.id}")
+    worker.signal(signal.SIGTERM)
+    assert worker.wait(30) == 0
+    assert worker.output.count("Warm shutdown") == 2
+    assert workers.queued() == 1
+
+
 def test_a_cold_shutdown_gives_messages_back(workers: Workers) -> None:
     worker = workers.start("--concurrency", "4")
     nap = workers.send("nap", 600)

@@ -114,6 +114,9 @@ class AsyncPool(BasePool):
         self._loop.begin(self._leave_alone())
         if self.options.get("threads"):
             self._mailbox.start_thread()
+        # Celery sends this one inside its signal handlers, under a lock that a second signal may find held
+        # by the first in the very same thread: with Celery's own lock the worker would hang for ever.
+        signals.worker_shutting_down.lock = threading.RLock()  # type: ignore[attr-defined]
         signals.worker_shutting_down.connect(self._shutting_down)
         signals.worker_ready.connect(self._ready)
 
