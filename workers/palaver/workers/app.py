@@ -191,7 +191,8 @@ class ServiceStep(bootsteps.StartStopStep):
             raise ImproperlyConfigured("Palaver's tasks need worker_pool = palaver.workers.pool:AsyncPool")
         post = parent.app.palaver_post = Post(parent.app)
         try:
-            service = WorkerService(parent.app.palaver_settings(), name=parent.hostname, slots=pool.slots)
+            settings = parent.app.palaver_settings()
+            service = WorkerService(settings, name=parent.hostname, slots=pool.slots.count)
             pool.add_resident(_Residence(service, post))
         except PalaverError as error:
             logger.critical("%s", error)

@@ -91,9 +91,9 @@ class Express(bootsteps.StartStopStep):
             return
         main.cancel_by_queue(resumed)
         channel = parent.connection.channel()
-        _ask_for_room(main.channel, lambda: pool.load < pool.slots)
-        if not _ask_for_room(channel, lambda: pool.load < pool.slots + pool.reserve):
-            channel.basic_qos(0, pool.slots + pool.reserve, False)
+        _ask_for_room(main.channel, lambda: pool.slots.room)
+        if not _ask_for_room(channel, lambda: pool.slots.room_to_resume):
+            channel.basic_qos(0, pool.slots.count + pool.slots.reserve, False)
         parent.task_consumer = Lanes(main, _consumer(parent, channel, queues), resumed)
 
     def stop(self, parent: Any) -> None:

@@ -4,9 +4,6 @@
 once; the plain functions among a user's tasks run in threads beside it. Everything here that touches
 Celery's state happens in Celery's own thread: it starts executions, and their ends come back to it through
 the mailbox.
-
-Slots are counted, not made: growing and shrinking moves a limit, and a shrunk pool lets what runs end by
-itself.
 """
 
 from __future__ import annotations
@@ -17,12 +14,10 @@ import math
 import os
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from functools import partial
-from typing import Any, Final, Protocol, TypeVar
+from typing import Any, Final, TypeVar
 
 from celery import signals
 from celery.concurrency.base import BasePool
@@ -42,10 +37,13 @@ from palaver.workers.pool.execution import (
     Order,
     ThreadExecution,
 )
+from palaver.workers.pool.leaving import Leaving
 from palaver.workers.pool.mailbox import Mailbox
 from palaver.workers.pool.queues import own_queue
+from palaver.workers.pool.residents import Resident, Residents
+from palaver.workers.pool.slots import Slots
 
-__all__ = ["AsyncPool", "Resident"]
+__all__ = ["AsyncPool"]
 
 logger = event_logger("palaver.workers.pool")
 
@@ -57,25 +55,6 @@ TICK_SECONDS: Final = 0.5
 # A full collection walks over all that a thousand streams hold, and each of them waits meanwhile. Streams
 # leave next to no cycles behind: young objects are collected less often, and old ones rarely.
 COLLECTIONS: Final = (50_000, 50, 100)
-RESERVE: Final = 10  # one slot for resumed jobs beside so many others
-
-
-class Resident(Protocol):
-    """Something that lives on the pool's loop for as long as the pool."""
-
-    async def start(self) -> None:
-        """Before the first task."""
-
-    async def serve(self) -> None:
-        """Once the worker consumes messages."""
-
-    async def hand_over(self) -> None:
-        """Give what still runs to other workers: the time to drain is over. Its tasks then end by
-        themselves.
-        """
-
-    async def stop(self) -> None:
-        """After `hand_over`, which may have failed: end what still runs, and wait for nobody."""
 
 
 class AsyncPool(BasePool):
@@ -88,19 +67,16 @@ class AsyncPool(BasePool):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._running: set[Execution] = set()
-        self._waiting: deque[Execution] = deque()
-        self._resumed: deque[Execution] = deque()  # wait as well, and go first
-        self._residents: list[Resident] = []
-        # held for a moment each: under a transport without an event loop two threads come here
-        self._lock = threading.RLock()
+        conf = self.app.conf
+        self.slots = Slots(self.limit or 0, conf.get("palaver_resume_slots"))
         self.on_resize: Callable[[int], object] = lambda _: None
         self._mailbox = Mailbox()
         self._loop = LoopThread(self._loop_lost)
+        self._residents = Residents(self._loop)
+        # the hub may sleep for a second yet; only the loop's thread may wake it from inside a signal handler
+        self._leaving = Leaving(conf.get("palaver_drain_seconds"), self._loop.call, self._mailbox.wake)
         self._executor = ThreadPoolExecutor(MAX_THREADS, thread_name_prefix="palaver-task")
         self._async: dict[str, bool] = {}
-        self._told_to_stop: list[float] = []  # when, on the monotonic clock
-        self._leaving = asyncio.Event()  # told to stop once more
         self._stopped = False
         self._terminated = False
 
@@ -117,7 +93,7 @@ class AsyncPool(BasePool):
         # Celery sends this one inside its signal handlers, under a lock that a second signal may find held
         # by the first in the very same thread: with Celery's own lock the worker would hang for ever.
         signals.worker_shutting_down.lock = threading.RLock()  # type: ignore[attr-defined]
-        signals.worker_shutting_down.connect(self._shutting_down)
+        signals.worker_shutting_down.connect(self._leaving.told)
         signals.worker_ready.connect(self._ready)
 
     def register_with_event_loop(self, hub: Any) -> None:
@@ -126,8 +102,7 @@ class AsyncPool(BasePool):
 
     def add_resident(self, resident: Resident) -> None:
         """Start a resident on the loop. Raises what its `start` raises."""
-        self._loop.run(resident.start())
-        self._residents.append(resident)
+        self._residents.add(resident)
 
     def run(self, coroutine: Coroutine[Any, Any, T], timeout: float | None = None) -> T:
         """Run a coroutine on the pool's loop and wait for it. From another thread."""
@@ -138,8 +113,7 @@ class AsyncPool(BasePool):
 
     def flush(self) -> None:
         """Forget what has not begun: its messages have gone back, or will, with their connection."""
-        self._waiting.clear()
-        self._resumed.clear()
+        self.slots.forget_waiting()
 
     def on_stop(self) -> None:
         """Wait for the running tasks; when the time to drain is over, hand over what can be handed over."""
@@ -158,19 +132,18 @@ class AsyncPool(BasePool):
             return
         self._stopped = True
         self._mailbox.take_over()
-        if not self._told_to_stop:
-            self._told_to_stop.append(time.monotonic())
+        self._leaving.begin()
         self._drain()
-        self._each_resident("hand_over")
-        for execution in list(self._running):
+        self._residents.hand_over()
+        for execution in list(self.slots.running):
             execution.hand_back()
         # Before the wait: what a resident could not hand over, with Redis away, it now leaves to its lease.
-        self._each_resident("stop")
+        self._residents.stop()
         self._wait()
         self._close()
 
     def _close(self) -> None:
-        signals.worker_shutting_down.disconnect(self._shutting_down)
+        signals.worker_shutting_down.disconnect(self._leaving.told)
         signals.worker_ready.disconnect(self._ready)
         self._loop.stop()
         self._executor.shutdown(wait=False, cancel_futures=True)
@@ -179,7 +152,7 @@ class AsyncPool(BasePool):
     def _drain(self) -> None:
         """Wait for running tasks. The time is read again in each turn, because a signal may end it."""
         while self._busy and not self._cold:
-            left = self._drain_left()
+            left = self._leaving.left
             if left <= 0:
                 return
             self._mailbox.pump(min(left, TICK_SECONDS))
@@ -198,53 +171,22 @@ class AsyncPool(BasePool):
 
     @property
     def _busy(self) -> bool:
-        return bool(self._running) and self._loop.alive
-
-    def _each_resident(self, step: str) -> None:
-        for resident in reversed(self._residents):
-            if not self._loop.alive:
-                return
-            try:
-                self._loop.run(getattr(resident, step)(), timeout=2 * COLD_SECONDS)
-            except Exception as error:  # noqa: BLE001 - the process is ending; the next step matters more
-                logger.error("pool.end_failed", extra={"step": step, "error": type(error).__name__})
-
-    def _drain_left(self) -> float:
-        """Seconds until the running tasks are handed over; told twice to stop, none."""
-        if len(self._told_to_stop) > 1:
-            return 0.0
-        seconds: float | None = self.app.conf.get("palaver_drain_seconds")
-        return math.inf if seconds is None else self._told_to_stop[0] + seconds - time.monotonic()
-
-    def _shutting_down(self, how: str = "", **_: Any) -> None:
-        """Inside a signal handler, which a second signal may interrupt: one append, and nothing to undo."""
-        self._told_to_stop.append(time.monotonic())
-        # the hub may sleep for a second yet; only the loop's thread may wake it from here
-        self._loop.call(self._mailbox.wake)
-        self._loop.call(self._leaving.set)
+        return bool(self.slots.running) and self._loop.alive
 
     async def _leave_alone(self) -> None:
         """Leave without Celery, if its thread never comes to end this pool: a broker that hangs holds it for
         ever in the steps before.
         """
-        await self._leaving.wait()
-        while (left := self._drain_left()) > 0:
-            self._leaving.clear()
-            with suppress(TimeoutError):
-                async with asyncio.timeout(None if left == math.inf else left):
-                    await self._leaving.wait()
+        await self._leaving.overdue()
         await asyncio.sleep(COLD_SECONDS)
         if self._stopped:
             return
         logger.warning("pool.left_alone", extra={"reason": "the broker hangs, and Celery with it"})
-        for step in ("hand_over", "stop"):
-            for resident in reversed(self._residents):
-                await asyncio.wait([asyncio.create_task(getattr(resident, step)())], timeout=2 * COLD_SECONDS)
+        await self._residents.leave()
         os._exit(EX_OK)
 
     def _ready(self, **_: Any) -> None:
-        for resident in self._residents:
-            self._loop.begin(resident.serve())
+        self._residents.serve()
 
     def _loop_lost(self) -> None:
         """The loop is gone, and every stream with it: this process must not go on looking healthy."""
@@ -293,16 +235,14 @@ class AsyncPool(BasePool):
         )
         execution = self._execution(order, task)
         resumed = _routing_key(args) == own_queue(self.app, Queue.RESUME)
-        with self._lock:
-            (self._resumed if resumed else self._waiting).append(execution)
-            self._fill()
+        self.slots.put(execution, resumed=resumed)
         return execution
 
     def _execution(self, order: Order, task: Any) -> Execution:
         shared: dict[str, Any] = {
             "loop": self._loop,
             "post": self._mailbox.post,
-            "on_end": self._ended,
+            "on_end": self.slots.free,
             # A resident's tasks are handed over by the resident; a message that was acknowledged early is
             # gone.
             "hands_back": bool(task and task.acks_late and not getattr(task, "resident", False)),
@@ -319,64 +259,30 @@ class AsyncPool(BasePool):
             self._async[name] = is_async(task)
         return self._async[name]
 
-    def _fill(self) -> None:
-        while self._resumed and len(self._running) < self.slots + self.reserve:
-            self._begin(self._resumed.popleft())
-        while self._waiting and len(self._running) < self.slots:
-            self._begin(self._waiting.popleft())
-
-    def _begin(self, execution: Execution) -> None:
-        self._running.add(execution)
-        execution.start()
-
-    def _ended(self, execution: Execution) -> None:
-        with self._lock:
-            self._running.discard(execution)
-            self._fill()
-
     def terminate_job(self, pid: int, signal: object = None) -> None:
         """Nothing to do: every task here has the same pid, and Celery terminates the execution as well."""
 
     # Size
 
-    @property
-    def slots(self) -> int:
-        """How many tasks may run at once."""
-        return self.limit or 0
-
-    @property
-    def reserve(self) -> int:
-        """How many resumed jobs may run beside them when all slots are taken."""
-        given: int | None = self.app.conf.get("palaver_resume_slots")
-        return max(1, self.slots // RESERVE) if given is None else given
-
-    @property
-    def load(self) -> int:
-        """How many tasks run or wait."""
-        return len(self._running) + len(self._waiting) + len(self._resumed)
-
     def grow(self, n: int = 1) -> None:
         """Add slots."""
-        with self._lock:
-            self.limit = self.slots + n
-            self._fill()
-        self.on_resize(self.slots)
+        self._resize(n)
 
     def shrink(self, n: int = 1) -> None:
         """Take slots away; tasks that hold one go on. ValueError if there are not so many."""
-        with self._lock:
-            if n > self.slots:
-                raise ValueError(f"cannot take {n} slots from a pool of {self.slots}")
-            self.limit = self.slots - n
-        self.on_resize(self.slots)
+        self._resize(-n)
+
+    def _resize(self, by: int) -> None:
+        self.limit = self.slots.resize(by)  # Celery reads the limit
+        self.on_resize(self.slots.count)
 
     def _get_info(self) -> dict[str, Any]:
         """What `inspect stats` and Flower show as `pool`."""
         return {
             **super()._get_info(),  # type: ignore[misc]
-            "running": len(self._running),
-            "waiting": self.load - len(self._running),
-            "reserve": self.reserve,
+            "running": len(self.slots.running),
+            "waiting": self.slots.waiting,
+            "reserve": self.slots.reserve,
             "processes": [os.getpid()],
             "threads": threading.active_count(),
             "loop": self._loop.kind,

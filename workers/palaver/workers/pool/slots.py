@@ -1,0 +1,87 @@
+"""Which tasks run, and which wait for a slot.
+
+Slots are counted, not made: growing and shrinking moves a limit, and a shrunk pool lets what runs end by
+itself. Resumed jobs go first, and have a few slots of their own beside the others.
+"""
+
+import threading
+from collections import deque
+from typing import Final
+
+from palaver.workers.pool.execution import Execution
+
+__all__ = ["Slots"]
+
+SHARE: Final = 10  # one slot for resumed jobs beside so many others
+
+
+class Slots:
+    """`count` slots, and `reserve` further ones for resumed jobs; None: a tenth of them, at least one."""
+
+    def __init__(self, count: int, reserve: int | None = None) -> None:
+        self.count = count
+        self.running: set[Execution] = set()
+        self._reserve = reserve
+        self._waiting: deque[Execution] = deque()
+        self._resumed: deque[Execution] = deque()  # wait as well, and go first
+        # held for a moment each: under a transport without an event loop two threads come here
+        self._lock = threading.RLock()
+
+    @property
+    def reserve(self) -> int:
+        """How many resumed jobs may run beside the others when all slots are taken."""
+        return max(1, self.count // SHARE) if self._reserve is None else self._reserve
+
+    @property
+    def waiting(self) -> int:
+        """How many tasks wait for a slot."""
+        return len(self._waiting) + len(self._resumed)
+
+    @property
+    def room(self) -> bool:
+        """Whether a new job would get a slot."""
+        return len(self.running) + self.waiting < self.count
+
+    @property
+    def room_to_resume(self) -> bool:
+        """Whether a resumed job would get one."""
+        return len(self.running) + self.waiting < self.count + self.reserve
+
+    def put(self, execution: Execution, *, resumed: bool) -> None:
+        """Start it as soon as there is a slot for it."""
+        with self._lock:
+            (self._resumed if resumed else self._waiting).append(execution)
+            self._fill()
+
+    def free(self, execution: Execution) -> None:
+        """It has ended, and its slot is the next one's."""
+        with self._lock:
+            self.running.discard(execution)
+            self._fill()
+
+    def resize(self, by: int) -> int:
+        """Add slots, or take some away; what holds one goes on. Returns how many there are now.
+
+        ValueError if there are not so many.
+        """
+        with self._lock:
+            if self.count + by < 0:
+                raise ValueError(f"cannot take {-by} slots from a pool of {self.count}")
+            self.count += by
+            self._fill()
+        return self.count
+
+    def forget_waiting(self) -> None:
+        """What has not begun will not: its messages go back to the broker."""
+        self._waiting.clear()
+        self._resumed.clear()
+
+    def _fill(self) -> None:
+        while self._resumed and len(self.running) < self.count + self.reserve:
+            self._begin(self._resumed.popleft())
+        while self._waiting and len(self.running) < self.count:
+            self._begin(self._waiting.popleft())
+
+    def _begin(self, execution: Execution) -> None:
+        self.running.add(execution)
+        execution.start()
