@@ -28,7 +28,7 @@ from palaver.producer.reading import Reading
 from palaver.shared.events import AnyEvent
 from palaver.shared.ids import check_job_id, check_session_id
 from palaver.shared.jobs import ChatJob
-from palaver.shared.ledger import AsyncLedger, DeadLetter, Dispatch, Submitted
+from palaver.shared.ledger import AsyncLedger, DeadLetter, Dispatch, JobView, Submitted
 from palaver.shared.messages import MessagesLike
 from palaver.shared.responses import ChatResponse
 from palaver.shared.settings import Settings
@@ -106,20 +106,29 @@ class AsyncClient:
     async def job(self, job_id: str) -> AsyncJobHandle:
         """The handle of a job that anybody submitted. Raises JobNotFoundError."""
         check_job_id(job_id)
-        view = await self.ledger.job(job_id)
+        view = await self.view(job_id)
         return AsyncJobHandle(self, view.session_id, job_id, view.cursor)
+
+    async def view(self, job_id: str, session_id: str | None = None, *, document: bool = False) -> JobView:
+        """The job as it is now; see `Client.view`."""
+        return await self.reading.view(job_id, session_id, document=document)
 
     async def retry(self, job_id: str) -> AsyncJobHandle:
         """Do an ended job again, as a new job in the same session; see `Client.retry`."""
         check_job_id(job_id)
-        view = await self.ledger.job(job_id, document=True)
+        view = await self.view(job_id, document=True)
         handle = await self._submit(prepare_again(view, self.settings))
         await self.ledger.drop_dead([(view.session_id, job_id)])
         return handle
 
     async def dead(self, limit: int | None = None) -> list[DeadLetter]:
         """The dead letters: jobs that failed or expired; see `Client.dead`."""
+        await self.expire_all()
         return await self.ledger.dead(limit)
+
+    async def expire_all(self) -> None:
+        """End the jobs past their deadline that no worker sees to; see `Client.expire_all`."""
+        await self.send(await self.ledger.expire_all())
 
     def events(self, session_id: str, after: int = 0) -> AsyncGenerator[AnyEvent, None]:
         """All events of a session with a `seq` above `after`, live and without end; see `Client.events`."""

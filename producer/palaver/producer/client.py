@@ -26,7 +26,7 @@ from palaver.shared.errors import BrokerFullError, BrokerUnavailableError, Palav
 from palaver.shared.events import AnyEvent
 from palaver.shared.ids import check_job_id, check_session_id
 from palaver.shared.jobs import ChatJob
-from palaver.shared.ledger import DeadLetter, Dispatch, Submitted, SyncLedger
+from palaver.shared.ledger import DeadLetter, Dispatch, JobView, Submitted, SyncLedger
 from palaver.shared.messages import MessagesLike
 from palaver.shared.responses import ChatResponse
 from palaver.shared.settings import Settings
@@ -114,8 +114,17 @@ class Client:
     def job(self, job_id: str) -> JobHandle:
         """The handle of a job that anybody submitted. Raises JobNotFoundError."""
         check_job_id(job_id)
-        view = self.ledger.job(job_id)
+        view = self.view(job_id)
         return JobHandle(self, view.session_id, job_id, view.cursor)
+
+    def view(self, job_id: str, session_id: str | None = None, *, document: bool = False) -> JobView:
+        """The job as it is now: one past its deadline that no worker holds ends by this as `expired`.
+
+        Raises JobNotFoundError.
+        """
+        seen = self.ledger.inspect(job_id, session_id, document=document)
+        self.send([seen.dispatch])
+        return seen.view
 
     def retry(self, job_id: str) -> JobHandle:
         """Do an ended job again, as a new job in the same session with `retry_of`.
@@ -128,7 +137,7 @@ class Client:
         retry), and what `submit` raises.
         """
         check_job_id(job_id)
-        view = self.ledger.job(job_id, document=True)
+        view = self.view(job_id, document=True)
         handle = self._submit(prepare_again(view, self.settings))
         self.ledger.drop_dead([(view.session_id, job_id)])
         return handle
@@ -139,7 +148,12 @@ class Client:
         They are kept as long as ended jobs (`PALAVER_RETENTION`), the last 10,000. None shows what was asked
         or answered: of its error there is the class and its numbers, of the message nothing.
         """
+        self.expire_all()
         return self.ledger.dead(limit)
+
+    def expire_all(self) -> None:
+        """End the jobs past their deadline that no worker sees to: what looks at all jobs begins with it."""
+        self.send(self.ledger.expire_all())
 
     def events(self, session_id: str, after: int = 0) -> Generator[AnyEvent, None, None]:
         """All events of a session with a `seq` above `after`, live and without end.

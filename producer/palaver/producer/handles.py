@@ -52,7 +52,7 @@ class JobHandle(_Handle):
 
     def view(self) -> JobView:
         """Everything that the ledger knows of the job. Raises JobNotFoundError."""
-        return self._client.ledger.job(self.job_id, self.session_id)
+        return self._client.view(self.job_id, self.session_id)
 
     def events(self, after: int = 0) -> Generator[AnyEvent, None, None]:
         """The job's events with a `seq` above `after`, live, until its `stream_end`."""
@@ -97,7 +97,7 @@ class AsyncJobHandle(_Handle):
 
     async def view(self) -> JobView:
         """Everything that the ledger knows of the job. Raises JobNotFoundError."""
-        return await self._client.ledger.job(self.job_id, self.session_id)
+        return await self._client.view(self.job_id, self.session_id)
 
     def events(self, after: int = 0) -> AsyncGenerator[AnyEvent, None]:
         """The job's events with a `seq` above `after`, live, until its `stream_end`."""

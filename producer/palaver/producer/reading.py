@@ -13,7 +13,7 @@ from palaver.producer.outcome import response_of, wait_ended
 from palaver.producer.reader import Reader, Send
 from palaver.shared.accumulator import Accumulator
 from palaver.shared.events import AnyEvent
-from palaver.shared.ledger import Dispatch
+from palaver.shared.ledger import Dispatch, JobView
 from palaver.shared.responses import ChatResponse, StreamChunk
 from palaver.shared.settings import Settings
 
@@ -41,6 +41,13 @@ class Reading:
                 for event in batch:
                     yield event
 
+    async def view(self, job_id: str, session_id: str | None = None, *, document: bool = False) -> JobView:
+        """The job as it is now, see `Client.view`."""
+        seen = await self.hub.ledger.inspect(job_id, session_id, document=document)
+        if seen.dispatch is not None:
+            await self._send([seen.dispatch])
+        return seen.view
+
     async def result(
         self,
         session_id: str,
@@ -49,7 +56,7 @@ class Reading:
         timeout: float | None,  # noqa: ASYNC109 -- as in the blocking client
     ) -> ChatResponse:
         """Wait for a job's end; see `JobHandle.result`."""
-        view = await self.hub.ledger.job(job_id, session_id)
+        view = await self.view(job_id, session_id)
         if not view.status.ended:
             try:
                 async with (

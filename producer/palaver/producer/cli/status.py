@@ -7,6 +7,7 @@ from typing import Any
 
 from palaver.producer.broker import Broker
 from palaver.producer.cli.terminal import bold, columns, dim, one_line, seconds, write, write_json
+from palaver.producer.client import send_stored
 from palaver.shared.ledger import Announcement, SyncLedger
 from palaver.shared.settings import Settings, redacted_url
 
@@ -49,6 +50,8 @@ def look(settings: Settings) -> Status:
         broker = Broker.of(settings)
         try:
             broker_answered = _timed(broker.check)
+            # Without a worker nobody else ends what is past its deadline.
+            send_stored(broker, ledger.expire_all())
             queues = broker.queue_lengths()
         finally:
             broker.close()

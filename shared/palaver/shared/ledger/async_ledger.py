@@ -10,15 +10,24 @@ from typing import Any, Self
 import redis.asyncio
 
 from palaver.shared import redis_commands
-from palaver.shared.errors import ErrorInfo, JobNotFoundError, PalaverError
+from palaver.shared.errors import ErrorInfo, PalaverError
 from palaver.shared.jobs import ChatJob, fingerprint
-from palaver.shared.ledger import connections, deadletters, exchange, sweeping
+from palaver.shared.ledger import connections, deadletters, exchange, overdue, sweeping
 from palaver.shared.ledger.exchange import Exchange, Words
 from palaver.shared.ledger.keys import Keys
 from palaver.shared.ledger.operation import Operation, Query, R, Retention
 from palaver.shared.ledger.operations import dead, ending, reading, submitting
 from palaver.shared.ledger.operations.sweeping import take_turn
-from palaver.shared.ledger.replies import Cancelled, Expired, Refused, Submitted, SweepTurn, Swept
+from palaver.shared.ledger.replies import (
+    Cancelled,
+    Dispatch,
+    Expired,
+    Inspected,
+    Refused,
+    Submitted,
+    SweepTurn,
+    Swept,
+)
 from palaver.shared.ledger.views import Announcement, DeadLetter, JobView, LogBounds, Snapshot
 from palaver.shared.settings import Settings
 
@@ -101,12 +110,24 @@ class AsyncLedger:
         return await self.query(reading.find(self.keys, job_id))
 
     async def job(self, job_id: str, session_id: str | None = None, *, document: bool = False) -> JobView:
-        """The job as it is now. Raises JobNotFoundError."""
-        session_id = session_id or await self.find(job_id)
-        found = (await self.snapshot(session_id, [job_id], documents=document)).jobs if session_id else {}
-        if job_id not in found:
-            raise JobNotFoundError(f"There is no job {job_id}.", job_id=job_id)
-        return found[job_id]
+        """The job as it is; reads only. Raises JobNotFoundError."""
+        return await self._drive(overdue.view(self.keys, job_id, session_id, document=document))
+
+    async def inspect(
+        self, job_id: str, session_id: str | None = None, *, document: bool = False
+    ) -> Inspected:
+        """The job for somebody who asks: one past its deadline ends by that, with no worker alive too.
+
+        The caller sends the dispatch. Raises JobNotFoundError.
+        """
+        conversation = overdue.inspect(
+            self.keys, job_id, session_id, document=document, retention=self.retention
+        )
+        return await self._drive(conversation)
+
+    async def expire_all(self) -> list[Dispatch]:
+        """End what is past its deadline and seen to by no worker. The caller sends the dispatches."""
+        return await self._drive(overdue.expire_all(self.keys, retention=self.retention))
 
     async def snapshot(
         self,

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from palaver.shared.jobs import Status
+from palaver.shared.ledger.views import JobView
 
 Place = tuple[str, str]
 """Session id and job id."""
@@ -126,6 +127,14 @@ class Expired:
     def ended(self) -> bool:
         """Whether the stream_end is written."""
         return self.status.ended
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inspected:
+    """A job as somebody sees it, and who has the turn if it ended by that."""
+
+    view: JobView
+    dispatch: Dispatch | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -56,6 +56,16 @@ def seq(keys: Keys, session_id: str) -> Query[int]:
     return Query(commands=(command,), decode=lambda replies: int(replies[0] or 0))
 
 
+def time() -> Query[float]:
+    """Redis's own time, in seconds."""
+
+    def decode(replies: Sequence[Any]) -> float:
+        seconds, microseconds = replies[0]
+        return int(seconds) + int(microseconds) / 1e6
+
+    return Query(commands=(Command("TIME"),), decode=decode)
+
+
 def find(keys: Keys, job_id: str) -> Query[str | None]:
     """The session of a job."""
     command = Command("GET", keys.index(job_id))
