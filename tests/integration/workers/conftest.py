@@ -1,7 +1,8 @@
 """An engine in this process: a service on a real Redis, without Celery."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any, TypeVar
 
 import orjson
@@ -104,6 +105,23 @@ MakeEngine = Callable[..., Awaitable[Engine]]
 def server(processes: Processes) -> ModelServer:
     """A provider over HTTP, of the test's own: it counts what it was asked."""
     return start_model_server(processes)
+
+
+@pytest.fixture
+def forgetful_redis(redis_url: str) -> Iterator[None]:
+    """Redis forgets its scripts, again and again, as often as it can be told to."""
+    over = threading.Event()
+
+    def flush() -> None:
+        with redis.Redis.from_url(redis_url) as client:
+            while not over.is_set():
+                client.script_flush()
+
+    flusher = threading.Thread(target=flush)
+    flusher.start()
+    yield
+    over.set()
+    flusher.join()
 
 
 @pytest.fixture

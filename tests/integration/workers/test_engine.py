@@ -396,3 +396,17 @@ async def test_many_jobs_share_one_connection(engine: Engine) -> None:
     assert {outcome.status for outcome in outcomes} == {Status.COMPLETED}
     assert [text_of(await engine.events(job)) for job in jobs] == [f"job {n}" for n in range(200)]
     assert sum(client["name"] == "palaver-worker" for client in engine.client.client_list()) == 1
+
+
+async def test_no_job_fails_while_redis_forgets_its_scripts(
+    make_engine: MakeEngine, forgetful_redis: None
+) -> None:
+    engine = await make_engine()
+    jobs = [await engine.submit({"n": 50}, model="slow/echo", session_id=f"s{n}") for n in range(20)]
+    outcomes = await asyncio.gather(*map(engine.run, jobs))
+    assert [outcome.status for outcome in outcomes] == [Status.COMPLETED] * len(jobs)
+    for job in jobs:
+        events = await engine.events(job)
+        assert (
+            text_of(events) == end_of(events)["response"]["content"] == "".join(f" w{n}" for n in range(50))
+        )

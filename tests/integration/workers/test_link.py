@@ -125,3 +125,12 @@ async def test_a_full_redis_is_told_by_name(own_redis: Callable[..., RedisServer
     with pytest.raises(LedgerFullError):
         await link.run(submit(Keys(namespace), ChatJob(messages="hello", session_id="s1")))
     await link.stop()
+
+
+async def test_a_redis_that_forgets_its_scripts_all_the_time_runs_them(
+    link: Link, namespace: str, forgetful_redis: None
+) -> None:
+    jobs = [ChatJob(messages="hello", session_id=f"s{n}") for n in range(20)]
+    for _ in range(20):  # of a repeat the reply is the same
+        answers = await link.run_all([submit(Keys(namespace), job) for job in jobs])
+        assert [type(answer) for answer in answers] == [Submitted] * len(jobs)

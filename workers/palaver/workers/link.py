@@ -3,7 +3,8 @@
 Order is kept, across lost connections too: what has no reply yet is written again, byte for byte and in its
 old order, before anything newer. That is safe because every script of the ledger survives a blind repeat, and
 it is the only place in a worker that resends. While Redis is away, callers wait; nobody sees a connection
-error but the caller of `Link.start`.
+error but the caller of `Link.start`. A call of a script that Redis has forgotten is sent again with the
+script's source, behind what was written meanwhile: nobody writes what needs a reply that is still to come.
 
 Commands are packed by the caller (the publisher by hand) or by hiredis (`Link.run`), replies are parsed by
 hiredis: half of what a worker spends on a chunk with a general client is the packing of its pipelines.
@@ -37,10 +38,11 @@ Replies = list[Any]
 
 STALL_SECONDS = 10.0  # a reply that is this late means a dead path; the connection is replaced
 BACKOFF_SECONDS = (0.02, 1.0)  # first and longest pause between tries
-MAX_RELOADS = 3  # of one frame's scripts; more means a server that forgets them at once
+
+NO_SCRIPT = "NOSCRIPT"  # the server has forgotten its scripts
 
 # Replies of a server that cannot serve now but will, or that is the wrong one after a failover: connect anew.
-TRANSIENT = ("LOADING", "READONLY", "MASTERDOWN", "BUSY", "CLUSTERDOWN", "TRYAGAIN", "UNKILLABLE")
+TRANSIENT = {"LOADING", "READONLY", "MASTERDOWN", "BUSY", "CLUSTERDOWN", "TRYAGAIN", "UNKILLABLE"}
 
 
 class Sender(Protocol):
@@ -52,7 +54,7 @@ class Sender(Protocol):
 class _Frame:
     """Bytes on their way and the replies that they are owed."""
 
-    __slots__ = ("data", "done", "dropped", "expects", "faulty", "reloads", "replies", "sent")
+    __slots__ = ("data", "done", "dropped", "expects", "faulty", "replies", "sent")
 
     def __init__(self, data: bytes, expects: int, done: Callable[[Replies], None]) -> None:
         self.data = data
@@ -61,7 +63,6 @@ class _Frame:
         self.replies: Replies = []
         self.faulty = False  # a reply is an error
         self.dropped = False  # nobody waits any more: not worth a resend
-        self.reloads = 0
         self.sent = 0.0  # monotonic seconds
 
     def reset(self) -> _Frame:
@@ -134,9 +135,7 @@ class Link:
         self._waiting: deque[_Frame] = (
             deque()
         )  # written and unanswered when the connection went, then newer ones
-        self._scripts = [
-            _pack("SCRIPT", "LOAD", load(name).source) for name in script_names()
-        ]  # at each connect
+        self._sources = {script.sha.encode(): script.source for script in map(load, script_names())}
         self._reconnecting: asyncio.Task[None] | None = None
         self._watch: asyncio.TimerHandle | None = None
         self._closed = False
@@ -247,23 +246,38 @@ class Link:
     def _answered(self, wire: _Wire, frame: _Frame) -> None:
         self._backoff = BACKOFF_SECONDS[0]
         if frame.faulty:
-            words = [_word(reply) for reply in frame.replies if isinstance(reply, hiredis.ReplyError)]
-            if any(word in TRANSIENT for word in words):
-                logger.warning("link.refused", extra={"reply": words[0]})
+            words = {_word(reply) for reply in frame.replies}
+            if refused := words & TRANSIENT:
+                logger.warning("link.refused", extra={"reply": min(refused)})
                 wire.frames.appendleft(frame.reset())
                 self._backoff = BACKOFF_SECONDS[1]
                 wire.abort()
                 return
-            if "NOSCRIPT" in words and frame.reloads < MAX_RELOADS:
-                self._reload(wire, frame)
+            if NO_SCRIPT in words:
+                self._send_sources(wire, frame)
                 return
         frame.done(frame.replies)
 
-    def _reload(self, wire: _Wire, frame: _Frame) -> None:
-        """Load every script and send the frame again, whole: what of it was taken answers as before."""
-        frame.reset().reloads += 1
-        wire.write(_Frame(b"".join(self._scripts), len(self._scripts), _ignored))
-        wire.write(frame)
+    def _send_sources(self, wire: _Wire, frame: _Frame) -> None:
+        """Send again what Redis did not know by its hash, the first call of each script with its source.
+
+        EVAL needs no cache and fills it for the others, so each round trip gets further, however often
+        somebody empties it.
+        """
+        missing = [place for place, reply in enumerate(frame.replies) if _word(reply) == NO_SCRIPT]
+        calls = _unpacked(frame.data)
+        sources = dict(self._sources)
+        packed = []
+        for _, sha, *rest in (calls[place] for place in missing):
+            source = sources.pop(sha, None)
+            packed.append(_pack("EVALSHA", sha, *rest) if source is None else _pack("EVAL", source, *rest))
+
+        def done(replies: Replies) -> None:
+            for place, reply in zip(missing, replies, strict=False):
+                frame.replies[place] = reply
+            frame.done(frame.replies if replies else [])
+
+        wire.write(_Frame(b"".join(packed), len(packed), done))
 
     def _lost(self, wire: _Wire) -> None:
         if self._closed:
@@ -306,7 +320,8 @@ class Link:
 
     async def _greet(self, wire: _Wire) -> None:
         greeted: asyncio.Future[Replies] = asyncio.get_running_loop().create_future()
-        commands = [*(_pack(*words) for words in self._address.greeting), *self._scripts]
+        commands = [_pack(*words) for words in self._address.greeting]
+        commands += [_pack("SCRIPT", "LOAD", source) for source in self._sources.values()]
 
         def done(replies: Replies) -> None:
             if not greeted.done():
@@ -350,9 +365,16 @@ def _logged(replies: Replies) -> None:
             logger.error("link.command_refused", extra={"reply": _word(reply)})
 
 
-def _word(reply: Exception) -> str:
-    """An error reply's first word; the others may quote arguments."""
-    return str(reply).partition(" ")[0]
+def _word(reply: Any) -> str:
+    """An error reply's first word, the others may quote arguments; of other replies none."""
+    return str(reply).partition(" ")[0] if isinstance(reply, hiredis.ReplyError) else ""
+
+
+def _unpacked(data: bytes) -> list[list[bytes]]:
+    """The words of packed commands: they have the form of replies."""
+    reader = hiredis.Reader()
+    reader.feed(data)
+    return list(iter(reader.gets, False))
 
 
 def _commands(operation: Operation[Any]) -> tuple[tuple[str | bytes | int, ...], ...]:
