@@ -6,7 +6,7 @@ import difflib
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Final, Self
+from typing import Annotated, Any, Final, Literal, Self
 
 import orjson
 import pydantic
@@ -98,7 +98,7 @@ class Settings(BaseSettings):
     the variable. `resume_slots` are a worker's slots for resumed jobs beside its `concurrency`; None: one for
     each ten, at least one. `tools` are the modules whose tools a worker runs, separated by commas; a call has
     `tool_seconds`, its result `tool_output_bytes` of UTF-8, a job `tool_rounds`; `tool_threads` are for tools
-    that are plain functions.
+    that are plain functions. `log_format` is of a worker's log; `log_content` adds prompts and answers to it.
     """
 
     model_config = SettingsConfigDict(
@@ -130,6 +130,8 @@ class Settings(BaseSettings):
     tool_output_bytes: Annotated[int, Field(ge=1)] = 64 * 1024
     tool_rounds: Annotated[int, Field(ge=1)] = 10
     tool_threads: Annotated[int, Field(ge=1)] = 64
+    log_format: Literal["text", "json"] = "text"
+    log_content: bool = False
     lease_seconds: Positive = 10.0
     renew_seconds: Positive = 3.0
 

@@ -7,13 +7,15 @@ in the same workers: `install(app)`; its settings win over ours.
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import threading
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from celery import Celery, bootsteps
+from celery import Celery, bootsteps, signals
 from celery.bin.celery import celery as command
 from celery.exceptions import ImproperlyConfigured, WorkerShutdown
 from click import ClickException
@@ -35,7 +37,7 @@ from palaver.shared.names import (
 from palaver.shared.redis_url import for_celery
 from palaver.shared.settings import Settings, redacted_url, unknown_variables
 from palaver.workers import tasks as tasks  # registers them
-from palaver.workers.event_log import event_logger
+from palaver.workers.event_log import event_logger, json_formatter
 from palaver.workers.pool import AsyncPool
 from palaver.workers.pool.lanes import Express
 from palaver.workers.pool.post import Post
@@ -69,6 +71,8 @@ def install(celery: Any, settings: Settings | None = None) -> Celery:
     read = _Once(settings)
     celery.add_defaults(lambda: _defaults(read()))
     celery.on_after_finalize.connect(_declare_queues, weak=False)
+    for ready in (signals.after_setup_logger, signals.after_setup_task_logger):
+        ready.connect(partial(_format_log, read), weak=False)
     celery.palaver_settings = read
     celery.steps["worker"].add(ServiceStep)
     celery.steps["consumer"].add(Express)
@@ -86,8 +90,15 @@ class _Once:
         if self._settings is None:
             self._settings = Settings.load()
             if warning := unknown_variables(os.environ):
-                logger.warning("settings.unknown %s", warning)
+                logger.warning(f"settings.unknown {warning}")
         return self._settings
+
+
+def _format_log(read: _Once, logger: logging.Logger, **_: Any) -> None:
+    """Celery has set up a log. Where an application does that by itself, this is not called."""
+    if read().log_format == "json":
+        for handler in logger.handlers:
+            handler.setFormatter(json_formatter())
 
 
 def _defaults(settings: Settings) -> dict[str, Any]:
@@ -195,7 +206,7 @@ class ServiceStep(bootsteps.StartStopStep):
             service = WorkerService(settings, name=parent.hostname, slots=pool.slots.count)
             pool.add_resident(_Residence(service, post))
         except PalaverError as error:
-            logger.critical("%s", error)
+            logger.critical(str(error))
             pool.stop()
             unreachable = isinstance(error, ServiceUnavailableError)
             raise WorkerShutdown(UNREACHABLE if unreachable else WRONG_USAGE) from None
@@ -221,7 +232,7 @@ class _Residence:
             try:
                 return await self._service.serve(self._post)
             except PalaverError as error:
-                logger.warning("worker.not_announced", extra={"error": error.type})
+                logger.warning("worker.not_announced", error=error.type)
             await asyncio.sleep(RETRY_SECONDS)
 
     async def hand_over(self) -> None:

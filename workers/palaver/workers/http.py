@@ -42,6 +42,9 @@ from palaver.shared.errors import (
     TimeoutError,
 )
 from palaver.shared.jobs import Timeouts
+from palaver.workers.event_log import event_logger
+
+logger = event_logger("palaver.workers.http")
 
 Kinds = tuple[type[PalaverError], type[PalaverError]]
 _BROKEN: Final[Kinds] = (ConnectionError, StreamInterruptedError)
@@ -278,12 +281,15 @@ class HttpClient:
         source = _Source(request.url, request.timeouts)
         total = request.timeouts.total
         deadline = None if total is None else asyncio.get_running_loop().time() + total
+        asked = asyncio.get_running_loop().time()
         try:
             async with asyncio.timeout_at(deadline):
                 response = await self._open(request)
         except _FOREIGN as error:
             failure = _mapped(error, source, reading=False)
+            self._log(request, asked, failure.type)
         else:
+            self._log(request, asked, response.status)
             del request  # a prompt may be megabytes, and the stream may last for hours
             try:
                 yield HttpResponse(response, source, deadline)
@@ -323,6 +329,10 @@ class HttpClient:
             if not _ON_KEPT.get():
                 raise
         return await send()
+
+    def _log(self, request: HttpRequest, asked: float, status: int | str) -> None:
+        url, seconds = _shown(request.url), asyncio.get_running_loop().time() - asked
+        logger.debug("http.request", method=request.method, url=url, status=status, seconds=seconds)
 
     def _opened(self) -> aiohttp.ClientSession:
         owner = (os.getpid(), asyncio.get_running_loop())
@@ -371,6 +381,11 @@ def _mapped(error: BaseException, source: _Source, *, reading: bool) -> PalaverE
 def _origin(url: str) -> str:
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+
+
+def _shown(url: str) -> str:
+    """For the log: without what may hold a key, its user and its query."""
+    return f"{_origin(url)}{urlsplit(url).path}"
 
 
 def _reason(error: BaseException, timeouts: Timeouts) -> str:

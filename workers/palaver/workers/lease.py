@@ -39,7 +39,7 @@ class _Lease:
             self.writer.fail(answer)
             self.stop(answer)
         elif isinstance(answer, PalaverError):
-            logger.warning("lease.unconfirmed", extra={"job_id": self.claimed.job_id, "error": answer.type})
+            logger.warning("lease.unconfirmed", job_id=self.claimed.job_id, error=answer.type)
         else:
             self.writer.confirm(until)
             if answer.cancelled:

@@ -248,7 +248,7 @@ class Link:
         if frame.faulty:
             words = {_word(reply) for reply in frame.replies}
             if refused := words & TRANSIENT:
-                logger.warning("link.refused", extra={"reply": min(refused)})
+                logger.warning("link.refused", reply=min(refused))
                 wire.frames.appendleft(frame.reset())
                 self._backoff = BACKOFF_SECONDS[1]
                 wire.abort()
@@ -284,7 +284,7 @@ class Link:
             return
         self._wire = None
         self._waiting.extendleft(frame.reset() for frame in reversed(wire.frames))
-        logger.warning("link.lost", extra={"url": self._shown_url, "unanswered": len(self._waiting)})
+        logger.warning("link.lost", url=self._shown_url, unanswered=len(self._waiting))
         self._reconnecting = asyncio.get_running_loop().create_task(self._reconnect(), name="palaver-link")
 
     async def _reconnect(self) -> None:
@@ -294,12 +294,10 @@ class Link:
             except (OSError, hiredis.HiredisError) as error:
                 pause = self._backoff * random.uniform(0.5, 1.0)
                 self._backoff = min(self._backoff * 2, BACKOFF_SECONDS[1])
-                logger.warning(
-                    "link.unreachable", extra={"url": self._shown_url, "error": type(error).__name__}
-                )
+                logger.warning("link.unreachable", url=self._shown_url, error=type(error).__name__)
                 await asyncio.sleep(pause)
             else:
-                logger.info("link.restored", extra={"url": self._shown_url})
+                logger.info("link.restored", url=self._shown_url)
                 return
 
     async def _connect(self) -> None:
@@ -343,7 +341,7 @@ class Link:
         """Replace a connection whose path died without a word; the resend rule makes that safe."""
         wire = self._wire
         if wire is not None and wire.frames and time.monotonic() - wire.frames[0].sent > self._stall_seconds:
-            logger.warning("link.stalled", extra={"url": self._shown_url, "seconds": self._stall_seconds})
+            logger.warning("link.stalled", url=self._shown_url, seconds=self._stall_seconds)
             wire.abort()
         loop = asyncio.get_running_loop()
         self._watch = loop.call_later(self._stall_seconds / 5, self._watch_for_stalls)
@@ -362,7 +360,7 @@ def _logged(replies: Replies) -> None:
     """For commands that nobody waits for."""
     for reply in replies:
         if isinstance(reply, hiredis.ReplyError):
-            logger.error("link.command_refused", extra={"reply": _word(reply)})
+            logger.error("link.command_refused", reply=_word(reply))
 
 
 def _word(reply: Any) -> str:

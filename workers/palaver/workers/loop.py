@@ -90,7 +90,7 @@ class LoopThread:
         if others:
             _, stubborn = await asyncio.wait(others, timeout=seconds)
             for task in stubborn:
-                logger.warning("loop.task_left_behind", extra={"task": task.get_name()})
+                logger.warning("loop.task_left_behind", task=task.get_name())
         await self.loop.shutdown_asyncgens()
         await self.loop.shutdown_default_executor()
 
@@ -99,7 +99,7 @@ class LoopThread:
         try:
             self.loop.run_forever()
         except BaseException as error:  # noqa: BLE001 - the thread's outermost boundary; the process ends for it
-            logger.critical(f"loop.crashed\n{frames(error)}", extra={"error": type(error).__name__})
+            logger.critical(f"loop.crashed\n{frames(error)}", error=type(error).__name__)
         finally:
             if not self._stopping:
                 self._on_lost()
@@ -110,4 +110,4 @@ def _report(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
     error = context.get("exception")
     where = f"\n{frames(error)}" if error is not None else ""
     facts = {"said": context.get("message"), "error": error and type(error).__name__}
-    logger.error(f"loop.unhandled{where}", extra=facts)
+    logger.error(f"loop.unhandled{where}", **facts)

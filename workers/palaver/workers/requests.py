@@ -76,7 +76,7 @@ class Requests:
         return answer.reply()
 
     async def _tell_retry(self, run: Run, error: PalaverError, delay: float, attempts: Attempts) -> None:
-        logger.info("job.retry", extra=run.told(error=error.type, delay=delay))
+        logger.info("job.retry", **run.told(error=error.type, delay=delay))
         run.answer.retry(error, delay, attempts.ref)
         await self._link.run(
             operations.note_failures(

@@ -40,6 +40,7 @@ from palaver.shared.ledger import (
     operations,
 )
 from palaver.shared.messages import ToolCall
+from palaver.shared.responses import ChatResponse
 from palaver.workers.attempts import Attempts
 from palaver.workers.event_log import event_logger
 from palaver.workers.frames import frames
@@ -60,6 +61,7 @@ from palaver.workers.generation import (
     continue_delay,
     next_step,
 )
+from palaver.workers.interaction_log import log_interaction
 from palaver.workers.job_answer import JobAnswer
 from palaver.workers.lease import LeaseKeeper
 from palaver.workers.link import Link
@@ -88,6 +90,15 @@ class Outcome:
     dispatch: Dispatch | None = None  # a message to send now: the session's next job, or this one handed over
 
 
+@dataclass(frozen=True, slots=True)
+class _LastWord:
+    """The operation that ends a job with what it has said, and the error that it ends with."""
+
+    operation: Operation[Finished]
+    response: ChatResponse
+    error: PalaverError | None
+
+
 class Runner:
     """Runs jobs. One per process; everything it is given is shared by all of them."""
 
@@ -105,6 +116,7 @@ class Runner:
         worker: str,
         lease_seconds: float,
         max_document_bytes: int,
+        log_content: bool = False,
     ) -> None:
         self._link = link
         self._keys = keys
@@ -117,6 +129,7 @@ class Runner:
         self._worker = worker
         self._lease_seconds = lease_seconds
         self._max_document_bytes = max_document_bytes
+        self._log_content = log_content
 
     async def run(self, session_id: str, job_id: str, stop: Stop, *, queue: str = "") -> Outcome:
         """Claim the job, carry it to its end and say what became of it. A job that is not ours is left alone.
@@ -268,20 +281,20 @@ class Runner:
 
     async def _finish(self, run: Run, error: PalaverError | None) -> Outcome:
         try:
-            operation, error = self._last_word(run, error)
+            last = self._last_word(run, error)
         except Exception as bug:  # noqa: BLE001 - a result that cannot be written would be asked for again and again
             report(bug, f"the end of job {run.claimed.job_id}")
             run.answer.drop_extras()
-            operation, error = self._last_word(run, ErrorInfo.of(bug).exception())
-        finished = await self._link.run(operation)
-        logger.info("job.ended", extra=run.told(status=finished.status, error=error and error.type))
+            last = self._last_word(run, ErrorInfo.of(bug).exception())
+        finished = await self._link.run(last.operation)
+        error = last.error
+        logger.info("job.ended", **run.told(status=finished.status, error=error and error.type))
+        if self._log_content:
+            log_interaction(run, last.response)
         code = error.code if error is not None else None
         return await self._outcome(run, finished.dispatch, status=finished.status, code=code)
 
-    def _last_word(
-        self, run: Run, error: PalaverError | None
-    ) -> tuple[Operation[Finished], PalaverError | None]:
-        """The operation that ends the job with what it has said, and the error that it ends with."""
+    def _last_word(self, run: Run, error: PalaverError | None) -> _LastWord:
         if error is not None:
             error.job_id = run.claimed.job_id
         response, error = run.answer.result(error)
@@ -296,7 +309,7 @@ class Runner:
             history=additions(run.job, status, run.answer.remembered(status)) if run.job is not None else [],
             retention=self._retention,
         )
-        return operation, error
+        return _LastWord(operation, response, error)
 
     async def _release(self, run: Run, reason: PalaverError) -> Outcome:
         delay = reason.seconds if isinstance(reason, Park) else 0.0
@@ -304,11 +317,11 @@ class Runner:
             operations.release(*self._address(run), fence=run.claimed.fence, delay=delay)
         )
         became = "released" if released.dispatch else "parked"
-        logger.info(f"job.{became}", extra=run.told(error=reason.type, delay=delay))
+        logger.info(f"job.{became}", **run.told(error=reason.type, delay=delay))
         return await self._outcome(run, released.dispatch, reason=became)
 
     async def _lost(self, run: Run, verdict: PalaverError) -> Outcome:
-        logger.warning("job.lost", extra=run.told(error=verdict.type))
+        logger.warning("job.lost", **run.told(error=verdict.type))
         return await self._outcome(run, None, reason=verdict.code)
 
     # Small things
@@ -370,4 +383,4 @@ def _told_to_end(job_id: str) -> PalaverError:
 def report(bug: Exception, where: str) -> None:
     """Log where it happened, but not the exception's text, which may quote a prompt or an answer."""
     facts = {"error": type(bug).__name__, "where": where}
-    logger.error(f"worker.internal_error\n{frames(bug)}", extra=facts)
+    logger.error(f"worker.internal_error\n{frames(bug)}", **facts)

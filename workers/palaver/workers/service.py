@@ -180,7 +180,7 @@ class WorkerService:
         """
         self._draining = True
         patience = self.settings.drain_seconds if seconds is None else seconds
-        logger.info("worker.draining", extra={"worker": self.name, "jobs": self.running, "seconds": patience})
+        logger.info("worker.draining", worker=self.name, jobs=self.running, seconds=patience)
         if not await self._idle_within(patience):
             self._hand_over()
             await self._idle_within(HAND_OVER_SECONDS)
@@ -236,6 +236,7 @@ class WorkerService:
             worker=self.alias,
             lease_seconds=settings.lease_seconds,
             max_document_bytes=settings.max_document_bytes,
+            log_content=settings.log_content,
         )
 
     def _hand_over(self) -> None:
@@ -264,7 +265,7 @@ class WorkerService:
             if said["type"] == "cancel":
                 self.end(said["job_id"], asked_to_end(said["mode"], said["job_id"]))
         except (orjson.JSONDecodeError, KeyError, TypeError):
-            logger.warning("worker.notice_ignored", extra={"worker": self.name, "bytes": len(notice)})
+            logger.warning("worker.notice_ignored", worker=self.name, bytes=len(notice))
 
     async def _beat(self) -> None:
         while True:
@@ -290,7 +291,7 @@ class WorkerService:
             ]
         )
         for problem in filter(None, answers):
-            logger.warning("worker.not_announced", extra={"worker": self.name, "error": problem.type})
+            logger.warning("worker.not_announced", worker=self.name, error=problem.type)
 
     async def _withdraw(self) -> None:
         if not self._link.connected:
@@ -298,7 +299,7 @@ class WorkerService:
         try:
             await self.ledger.query(operations.withdraw(self.ledger.keys.workers, [self.alias]))
         except PalaverError as error:
-            logger.info("worker.not_withdrawn", extra={"worker": self.name, "error": error.type})
+            logger.info("worker.not_withdrawn", worker=self.name, error=error.type)
 
 
 async def _for_ever(name: str, work: Callable[[], Awaitable[None]]) -> None:

@@ -47,10 +47,11 @@ class Serving:
     def warn(self, catalog: Catalog) -> None:
         """Log what somebody who wrote the configuration would not expect."""
         for name, why in self.unserved.items():
-            logger.warning("profile.unserved", extra={"profile": name, "reason": why})
+            logger.warning("profile.unserved", profile=name, reason=why)
         for name, profile in catalog.profiles.items():
             if profile.limits != Limits():
                 logger.warning(
                     "profile.limits_ignored",
-                    extra={"profile": name, "reason": "this version does not enforce limits"},
+                    profile=name,
+                    reason="this version does not enforce limits",
                 )

@@ -87,7 +87,7 @@ async def _patiently(job_id: str, write: Callable[[], Awaitable[T]]) -> T:
         try:
             return await write()
         except (ServiceUnavailableError, LedgerFullError) as error:
-            logger.warning("submit.waiting", extra={"job_id": job_id, "error": error.code, "delay": pause})
+            logger.warning("submit.waiting", job_id=job_id, error=error.code, delay=pause)
         await asyncio.sleep(pause)
         pause = min(pause * 2, LONGEST_PAUSE)
 
@@ -96,14 +96,12 @@ async def _refuse(ledger: AsyncLedger, document: Any, error: PalaverError, key: 
     """Give the named job its terminal event; nobody can wait for one that is not named."""
     job = _skeleton({"idempotency_key": key, **(_named(document) or {})})
     if job is None:
-        logger.warning(
-            "submit.discarded", extra={**_told(error), "task_id": key, "reason": "it names no job"}
-        )
+        logger.warning("submit.discarded", **_told(error), task_id=key, reason="it names no job")
         return
     error.job_id = job.job_id
     session_id, job_id, told = operations.session_of(job), job.job_id, ErrorInfo.of(error)
     await _patiently(job_id, lambda: ledger.refuse(session_id, job_id, told))
-    logger.info("submit.refused", extra={**_told(error), "job_id": job_id})
+    logger.info("submit.refused", **_told(error), job_id=job_id)
 
 
 def _told(error: PalaverError) -> dict[str, Any]:

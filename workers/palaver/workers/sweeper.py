@@ -57,11 +57,11 @@ class Sweeper:
             empty = () if more else await self._post.empty_queues()
             swept = await self._ledger.sweep(turn, empty_queues=empty)
         except PalaverError as error:
-            logger.warning("sweep.failed", extra={"error": error.type})
+            logger.warning("sweep.failed", error=error.type)
             return False
         if swept.looked:
             counts = {"looked": swept.looked, "sent": len(swept.dispatches), "ended": swept.ended}
-            logger.debug("sweep.done", extra=counts)
+            logger.debug("sweep.done", **counts)
         # Not waited for: a sweeper that a slow broker holds up looks like a Redis that stood still.
         self._post.put(swept.dispatches)
         return swept.full

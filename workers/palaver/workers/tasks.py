@@ -153,7 +153,7 @@ async def chat(self: JobDoor, *args: Any, **kwargs: Any) -> dict[str, Any]:
     """Run the job `(session_id, job_id)`."""
     address, request = _address(args, kwargs), current_request.get()
     if address is None:
-        logger.warning("chat.discarded", extra={"task_id": request["id"], "reason": "it names no job"})
+        logger.warning("chat.discarded", task_id=request["id"], reason="it names no job")
         raise JobFailed(ValidationError.code)
     queue = (request["delivery_info"] or {}).get("routing_key") or ""
     outcome = await _guarded(self.service.run(*address, queue=queue))
@@ -179,9 +179,7 @@ async def submit(self: SubmitDoor, *args: Any, **kwargs: Any) -> dict[str, Any]:
 async def probe(self: Door, *args: Any, **kwargs: Any) -> dict[str, Any]:
     """What this worker is and serves; it answers, so its loop runs."""
     if args or kwargs:
-        logger.warning(
-            "probe.discarded", extra={"task_id": self.request.id, "reason": "it takes no arguments"}
-        )
+        logger.warning("probe.discarded", task_id=self.request.id, reason="it takes no arguments")
         raise JobFailed(ValidationError.code)
     service = self.service
     return {
@@ -222,7 +220,7 @@ def _told(outcome: Outcome) -> dict[str, Any]:
     if outcome.status in (Status.FAILED, Status.EXPIRED):
         raise JobFailed(outcome.code or str(outcome.status))
     if outcome.reason == "gone":
-        logger.warning("chat.unknown", extra={"session_id": outcome.session_id, "job_id": outcome.job_id})
+        logger.warning("chat.unknown", session_id=outcome.session_id, job_id=outcome.job_id)
     return {"job_id": outcome.job_id, "status": str(outcome.status or outcome.reason), "model": outcome.model}
 
 

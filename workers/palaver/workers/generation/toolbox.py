@@ -113,7 +113,7 @@ class Toolbox:
             late = isinstance(error, TimeoutError) and limit.expired()
             what = f"no result within {seconds:g} seconds" if late else type(error).__name__
             known = {"job_id": context.job_id, "tool": call.name, "error": what}
-            logger.warning(f"tool.failed\n{frames(error)}", extra=known)
+            logger.warning(f"tool.failed\n{frames(error)}", **known)
         raise ToolError(what)
 
     def _bounded(self, text: str) -> str:

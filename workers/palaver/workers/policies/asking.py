@@ -102,7 +102,7 @@ class _Admission:
         after = self._breaker.state
         if after is not before:
             log = logger.warning if after is State.OPEN else logger.info
-            log(f"breaker.{after}", extra={"profile": self._name, "before": str(before)})
+            log(f"breaker.{after}", profile=self._name, before=str(before))
 
 
 class _Watched:

@@ -87,7 +87,7 @@ class Intake(Consumer):
 
     def _discard(self, message: Any, error: Exception | None) -> None:
         """Reject it, and forget the request that Celery may have made of it already."""
-        logger.warning("message.discarded", extra=_told(message, error))
+        logger.warning("message.discarded", **_told(message, error))
         if not message.acknowledged:
             message.reject_log_error(logger, self.connection_errors)
         for request in list(state.reserved_requests):
@@ -128,7 +128,7 @@ class Restarts:
         try:
             self._counter.step()
         except self._counter.RestartFreqExceeded as error:
-            logger.warning("broker.unsteady", extra={"connections_lost": str(error)})
+            logger.warning("broker.unsteady", connections_lost=str(error))
             time.sleep(1)
 
 
@@ -151,9 +151,7 @@ class _RedisQoS(RedisQoS):
         try:
             super().append(message, delivery_tag)
         except OutOfMemoryError:
-            logger.warning(
-                "message.not_noted", extra={"tag": delivery_tag, "error": OutOfMemoryError.__name__}
-            )
+            logger.warning("message.not_noted", tag=delivery_tag, error=OutOfMemoryError.__name__)
             VirtualQoS.append(self, message, delivery_tag)
 
     def _remove_from_indices(self, delivery_tag: str, pipe: Any = None) -> Any:
@@ -209,9 +207,7 @@ class _RedisChannel(RedisChannel):
         try:
             return super()._brpop_read(**options)  # type: ignore[misc]
         except MALFORMED as error:
-            logger.warning(
-                "message.discarded", extra={"error": type(error).__name__, "reason": "not a message"}
-            )
+            logger.warning("message.discarded", error=type(error).__name__, reason="not a message")
             return True
 
     def _connparams(self, asynchronous: bool = False) -> Any:

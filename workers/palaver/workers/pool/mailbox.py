@@ -93,4 +93,4 @@ def _run(call: Call | None) -> None:
     except Exception as error:
         # A faulty signal handler or backend of a user's app must not take the worker's other streams down.
         facts = {"error": type(error).__name__, "seconds": time.monotonic() - began}
-        logger.exception("pool.callback_failed", extra=facts)
+        logger.exception("pool.callback_failed", **facts)

@@ -181,7 +181,7 @@ class AsyncPool(BasePool):
         await asyncio.sleep(COLD_SECONDS)
         if self._stopped:
             return
-        logger.warning("pool.left_alone", extra={"reason": "the broker hangs, and Celery with it"})
+        logger.warning("pool.left_alone", reason="the broker hangs, and Celery with it")
         await self._residents.leave()
         os._exit(EX_OK)
 

@@ -99,7 +99,7 @@ class Post:
                     for dispatch in dispatches:
                         self._send(dispatch, producer)
         except Exception as error:  # noqa: BLE001 - every transport has errors of its own
-            logger.warning("send.failed", extra={"error": type(error).__name__, "messages": len(dispatches)})
+            logger.warning("send.failed", error=type(error).__name__, messages=len(dispatches))
 
     def _send(self, dispatch: Dispatch, producer: Any) -> None:
         self._app.send_task(
@@ -117,7 +117,7 @@ class Post:
                 channel = connection.default_channel
                 return [str(queue) for queue in QUEUES if not _length(channel, own_queue(self._app, queue))]
         except Exception as error:  # noqa: BLE001 - every transport has errors of its own
-            logger.info("broker.silent", extra={"error": type(error).__name__})
+            logger.info("broker.silent", error=type(error).__name__)
             return []
 
 

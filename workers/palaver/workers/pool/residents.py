@@ -67,4 +67,4 @@ class Residents:
             try:
                 self._loop.run(getattr(resident, step)(), timeout=STEP_SECONDS)
             except Exception as error:  # noqa: BLE001 - the process is ending; the next step matters more
-                logger.error("pool.end_failed", extra={"step": step, "error": type(error).__name__})
+                logger.error("pool.end_failed", step=step, error=type(error).__name__)
