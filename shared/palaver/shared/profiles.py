@@ -88,13 +88,15 @@ class Profile(Document):
     """A configured provider. Keys and headers are secrets: they are in no repr and in no dump.
 
     `kind` is a built-in dialect or `package.module:Class`. `models` None: any model is taken. `timeouts`
-    are the defaults of jobs; `options` belong to the kind. `breaker = false` (None) always asks.
+    are the defaults of jobs; `options` belong to the kind. `breaker = false` (None) always asks. The key is
+    in a variable of the environment (`api_key_env`) or in a file (`api_key_file`), which may change.
     """
 
     name: Annotated[Text, AfterValidator(_profile_name)]
     kind: Annotated[Text, Field(min_length=1)]
     base_url: Annotated[Text, AfterValidator(_base_url)] | None = None
     api_key_env: Text | None = None
+    api_key_file: Text | None = None
     api_key: Annotated[SecretStr | None, BeforeValidator(_secret)] = Field(default=None, exclude=True)
     headers: dict[Text, Text] = Field(default_factory=dict, exclude=True)
     limits: Limits = Field(default_factory=Limits)
@@ -113,22 +115,26 @@ class Profile(Document):
     def key(self) -> str | None:
         """The key in clear, or None for a provider without one.
 
-        Raises ConfigurationError when the profile names an environment variable that is not set.
+        Raises ConfigurationError when the profile names a place for it, and there is none.
         """
         if self.api_key is not None:
             return self.api_key.get_secret_value()
-        if self.api_key_env is not None:
-            raise ConfigurationError(self._key_not_set(), provider=self.name)
+        if missing := self._no_key():
+            raise ConfigurationError(missing, provider=self.name)
         return None
 
     def missing_key(self) -> str | None:
         """What is missing, where the profile names a key that is not there; headers may have one instead."""
-        if self.api_key is not None or self.api_key_env is None:
+        if self.api_key is not None or KEY_HEADERS & {name.lower() for name in self.headers}:
             return None
-        return None if KEY_HEADERS & {name.lower() for name in self.headers} else self._key_not_set()
+        return self._no_key()
 
-    def _key_not_set(self) -> str:
-        return f"provider {self.name}: the environment variable {self.api_key_env} is not set"
+    def _no_key(self) -> str | None:
+        if self.api_key_env is not None:
+            return f"provider {self.name}: the environment variable {self.api_key_env} is not set"
+        if self.api_key_file is not None:
+            return f"provider {self.name}: there is no key in {self.api_key_file}"
+        return None
 
     def secrets(self) -> list[str]:
         """What must be repeated to nobody: the key, and the values of the headers."""
@@ -243,9 +249,26 @@ def _profile(name: str, table: Any) -> Profile:
     if not isinstance(table, Mapping):
         refuse(f"providers.{name}", f"must be a table, not {shape(table)}")
     fields = {"name": name, **table}
-    if fields.get("api_key") is None and isinstance(variable := fields.get("api_key_env"), str):
+    variable, file = fields.get("api_key_env"), fields.get("api_key_file")
+    if variable is not None and file is not None:
+        refuse(f"providers.{name}.api_key_file", "cannot be given beside api_key_env")
+    if fields.get("api_key") is None and isinstance(variable, str):
         fields["api_key"] = os.environ.get(variable) or None
+    if fields.get("api_key") is None and isinstance(file, str):
+        fields["api_key"] = _key_in(file, f"providers.{name}.api_key_file")
     return Profile.validated(fields, at=f"providers.{name}")
+
+
+def _key_in(file: str, param: str) -> str | None:
+    """The file's only line; None for an empty one, and for one that is not there, or not yet."""
+    try:
+        return Path(file).read_text("utf-8").strip() or None
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        refuse(param, f"{file} cannot be read: {error.strerror}")
+    except UnicodeDecodeError:
+        refuse(param, f"{file} is not UTF-8")
 
 
 def _alias(name: str, value: Any) -> list[str]:

@@ -79,7 +79,7 @@ class Engine:
                 await asyncio.sleep(0.01)
 
     def provider(self, name: str, kind: type[P]) -> P:
-        provider = self.service._providers(name)
+        provider = self.service._served._make(name).provider
         assert isinstance(provider, kind)
         return provider
 

@@ -5,13 +5,12 @@ the job's writer.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from functools import partial
 
 from palaver.shared.errors import PalaverError, StreamInterruptedError
 from palaver.shared.jobs import ChatJob
 from palaver.shared.ledger import Keys, operations
-from palaver.shared.profiles import Catalog, ModelRef
+from palaver.shared.profiles import ModelRef
 from palaver.workers.attempts import Attempts
 from palaver.workers.event_log import event_logger
 from palaver.workers.generation import Reply
@@ -19,6 +18,7 @@ from palaver.workers.link import Link
 from palaver.workers.policies import Ask, Beginning, begin
 from palaver.workers.providers import Provider
 from palaver.workers.run import Run, pause
+from palaver.workers.served import Served
 from palaver.workers.work import Work, request_for
 
 __all__ = ["Requests"]
@@ -29,36 +29,36 @@ logger = event_logger("palaver.workers.runner")
 class Requests:
     """Makes requests. One per process."""
 
-    def __init__(
-        self, *, link: Link, keys: Keys, providers: Callable[[str], Provider], ask: Ask, catalog: Catalog
-    ) -> None:
+    def __init__(self, *, link: Link, keys: Keys, served: Served, ask: Ask) -> None:
         self._link = link
         self._keys = keys
-        self._providers = providers
+        self._served = served
         self._ask = ask
-        self._catalog = catalog
 
     def attempts(self, run: Run, job: ChatJob) -> Attempts:
         """The job's models, and what has been spent on them. Raises ValidationError for unknown ones."""
-        return Attempts(self._catalog.resolve(job.model), run.claimed, max_retries=job.max_retries)
+        return Attempts(self._served.resolve(job.model), run.claimed, max_retries=job.max_retries)
 
     async def answer(self, run: Run, work: Work, attempts: Attempts, *, may_call: bool) -> Reply:
         """Ask until a model has answered; raises the error after which none is asked again."""
         while True:
             try:
-                return await self._stream(run, work, attempts.ref, may_call=may_call)
+                run.ref = attempts.ref
+                async with self._served.lend(run.ref.profile) as provider:
+                    return await self._stream(run, work, run.ref, provider, may_call=may_call)
             except PalaverError as error:
                 left = run.ends_at - time.monotonic()
                 delay = attempts.after(error, begun=run.answer.begun, seconds_left=left)
                 await self._tell_retry(run, error, delay, attempts)
             await pause(work.job, delay)
 
-    async def _stream(self, run: Run, work: Work, ref: ModelRef, *, may_call: bool) -> Reply:
+    async def _stream(
+        self, run: Run, work: Work, ref: ModelRef, provider: Provider, *, may_call: bool
+    ) -> Reply:
         """One request: what the provider says goes to the writer as it comes, and no faster than that can
         send.
         """
-        run.ref = ref
-        answer, provider = run.answer, self._providers(ref.profile)
+        answer = run.answer
         asking = partial(request_for, work, answer.journal, ref.model, may_call=may_call)
         request = asking(Beginning())
         beginning = begin(

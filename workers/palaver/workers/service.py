@@ -28,11 +28,10 @@ from palaver.workers.http import HttpClient
 from palaver.workers.lease import LeaseKeeper
 from palaver.workers.link import Link
 from palaver.workers.policies import Breakers, wrapped
-from palaver.workers.providers import Provider, create
 from palaver.workers.publisher import Publisher
 from palaver.workers.requests import Requests
 from palaver.workers.runner import Outcome, Runner, report
-from palaver.workers.serving import Serving
+from palaver.workers.served import Served
 from palaver.workers.stop import HandOver, Stop, asked_to_end
 from palaver.workers.sweeper import Post, Sweeper
 
@@ -44,27 +43,7 @@ HEARTBEAT = 0.25  # of a lease: a sweep takes a worker for dead that missed two
 ANNOUNCED = 1.5  # of a lease: a worker that is silent for so long is not there
 HAND_OVER_SECONDS = 5.0  # for the jobs that are handed over to be written off
 REST_AFTER_BUG_SECONDS = 1.0
-
-
-class Providers:
-    """The providers of the catalog's profiles, each made when it is first asked for."""
-
-    def __init__(self, catalog: Catalog, http: HttpClient) -> None:
-        self._catalog = catalog
-        self._http = http
-        self._made: dict[str, Provider] = {}
-
-    def __call__(self, profile: str) -> Provider:
-        """The provider of this profile. Raises ConfigurationError, or ValidationError for an unknown one."""
-        if profile not in self._made:
-            self._made[profile] = create(self._catalog.profile(profile), self._http)
-        return self._made[profile]
-
-    async def aclose(self) -> None:
-        """Close every provider, then the connections that they share."""
-        for provider in self._made.values():
-            await provider.aclose()
-        await self._http.aclose()
+RENEWAL_SECONDS = 2.0  # between two looks at the files of the catalog
 
 
 class WorkerService:
@@ -83,7 +62,6 @@ class WorkerService:
         slots: int | None = None,
     ) -> None:
         self.settings = settings
-        self.catalog = Catalog.load(settings) if catalog is None else catalog
         self.name = name or f"palaver@{platform.node()}-{os.getpid()}"
         self.alias = f"{self.name}/{new_token()[:8]}"
         self.slots = settings.concurrency if slots is None else slots
@@ -96,8 +74,7 @@ class WorkerService:
             renew_seconds=settings.renew_seconds,
         )
         self._subscriptions = Subscriptions(settings)
-        self._serving = Serving.of(self.catalog)
-        self._providers = Providers(self.catalog, HttpClient())
+        self._served = Served(settings, HttpClient(), catalog)
         self._code = UserCode(settings.tool_threads)
         self._registry = Registry.load(settings.tools)
         self._toolbox = self._make_toolbox()
@@ -117,14 +94,14 @@ class WorkerService:
     @property
     def profiles(self) -> list[str]:
         """The profiles that it serves."""
-        return sorted(self.catalog.profiles.keys() - self._serving.unserved.keys())
+        return self._served.profiles
 
     async def start(self, *, announce: bool = True) -> None:
         """Connect. Raises LedgerUnavailableError within 3 seconds.
 
         With `announce` the worker is said to serve at once; without, `serve` says it later.
         """
-        self._serving.warn(self.catalog)
+        self._served.warn()
         await self._link.start()
         self._begin("leases", self._leases.run)
         self._begin("control", self._listen)
@@ -137,6 +114,7 @@ class WorkerService:
         """
         await self._announce()
         self._begin("heartbeat", self._beat)
+        self._begin("catalog", self._watch_catalog)
         if post is not None:
             self._begin("sweeps", Sweeper(self.ledger, post).run)
 
@@ -200,7 +178,7 @@ class WorkerService:
         await self._idle_within(HAND_OVER_SECONDS)
         await self._toolbox.aclose()
         await self._code.aclose()
-        await self._providers.aclose()
+        await self._served.aclose()
         await self.ledger.aclose()
 
     def _begin(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
@@ -220,9 +198,8 @@ class WorkerService:
         requests = Requests(
             link=link,
             keys=keys,
-            providers=self._providers,
+            served=self._served,
             ask=wrapped([Breakers()]),
-            catalog=self.catalog,
         )
         return Runner(
             link=link,
@@ -272,6 +249,12 @@ class WorkerService:
             await asyncio.sleep(self.settings.lease_seconds * HEARTBEAT)
             await self._announce()
 
+    async def _watch_catalog(self) -> None:
+        while True:
+            await asyncio.sleep(RENEWAL_SECONDS)
+            if await self._served.renew():
+                await self._announce()
+
     async def _announce(self) -> None:
         keys, seconds = self.ledger.keys, self.settings.lease_seconds * ANNOUNCED
         worker = {
@@ -282,12 +265,12 @@ class WorkerService:
             "slots": self.slots,
             "started": self._started,
             "draining": self._draining,
-            "unserved": dict(self._serving.unserved),
+            "unserved": dict(self._served.unserved),
         }
         answers = await self._link.run_all(
             [
                 operations.announce(keys.workers, {self.alias: worker}, seconds=seconds),
-                operations.announce(keys.profiles, self._serving.announcements, seconds=seconds),
+                operations.announce(keys.profiles, self._served.announcements, seconds=seconds),
             ]
         )
         for problem in filter(None, answers):

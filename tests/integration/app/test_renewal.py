@@ -1,0 +1,107 @@
+"""palaver.toml and the files of keys change while a worker runs."""
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from palaver.producer import Client
+from palaver.shared.errors import ValidationError
+from palaver.shared.jobs import Status
+from palaver.shared.settings import Settings
+from tests.model_server import ModelServer, start_model_server
+from tests.processes import Processes, Running
+from tests.servers import eventually
+
+pytestmark = [pytest.mark.redis, pytest.mark.worker]
+
+
+@pytest.fixture
+def config(tmp_path: Path, palaver_env: dict[str, str]) -> Path:
+    path = tmp_path / "palaver.toml"
+    palaver_env["PALAVER_CONFIG"] = str(path)
+    return path
+
+
+@pytest.fixture
+def model_server(processes: Processes) -> ModelServer:
+    return start_model_server(processes)
+
+
+@pytest.fixture
+def client(palaver_env: dict[str, str]) -> Iterator[Client]:
+    """It knows of profiles what workers announce."""
+    with Client(Settings(redis_url=palaver_env["PALAVER_REDIS_URL"])) as client:
+        yield client
+
+
+def openai(name: str, server: ModelServer, **more: object) -> str:
+    fields = {"kind": "openai", "base_url": server.openai_url, **more}
+    return "\n".join(
+        [f"[providers.{name}]", *(f"{key} = {json.dumps(value)}" for key, value in fields.items()), ""]
+    )
+
+
+def sent_key(server: ModelServer) -> str:
+    headers: dict[str, str] = server.last()["headers"]
+    return headers["authorization"]
+
+
+def refused(client: Client, model: str) -> bool:
+    """Whether no worker announces this model any more."""
+    try:
+        client.submit("hello", model=model).cancel()
+    except ValidationError:
+        return True
+    return False
+
+
+def ask(client: Client, model: str, message: str = "hello") -> str:
+    return client.submit(message, model=model).result(timeout=30).content
+
+
+def test_a_new_key_in_its_file(
+    config: Path, tmp_path: Path, worker: Callable[..., Running], client: Client, model_server: ModelServer
+) -> None:
+    key = tmp_path / "key"
+    key.write_text("sk-old\n")
+    config.write_text(openai("m", model_server, api_key_file=str(key)))
+    running = worker()
+    assert ask(client, "m/x")
+    assert sent_key(model_server) == "Bearer sk-old"
+    key.write_text("sk-newer\n")
+    running.wait_for("catalog.renewed")
+    assert ask(client, "m/x")
+    assert sent_key(model_server) == "Bearer sk-newer"
+    assert "sk-" not in running.output
+
+
+def test_profiles_come_and_go_and_what_runs_goes_on(
+    config: Path, worker: Callable[..., Running], client: Client, model_server: ModelServer
+) -> None:
+    config.write_text(openai("old", model_server) + '[models]\ndefault = "old/x"\n')
+    running = worker()
+    slow = client.submit(json.dumps({"n": 120, "rate": 20}), model="old/x")
+    assert eventually(lambda: slow.status == Status.RUNNING)
+    config.write_text(openai("new", model_server) + '[models]\ndefault = "new/x"\n')
+    running.wait_for("catalog.renewed")
+    assert ask(client, "new/x") == ask(client, "default")
+    assert slow.result(timeout=30).content == "".join(f" w{number}" for number in range(120))
+    assert eventually(lambda: refused(client, "old/x"), every=0.5)
+
+
+@pytest.mark.parametrize(
+    "broken", ["[providers.", "[providers.m]\nkind = 3\n", '[providers.m]\nkind = "nope"\n']
+)
+def test_a_broken_file_changes_nothing(
+    config: Path, worker: Callable[..., Running], client: Client, model_server: ModelServer, broken: str
+) -> None:
+    config.write_text(openai("m", model_server))
+    running = worker()
+    config.write_text(broken)
+    running.wait_for("catalog.refused reason=.*palaver.toml|catalog.refused reason=.*nope")
+    assert ask(client, "m/x")
+    config.write_text(openai("m", model_server, models=["x", "y"]))
+    running.wait_for("catalog.renewed")
+    assert ask(client, "m/y")
