@@ -151,6 +151,20 @@ def status(*, as_json: Json = False) -> int:
 
 
 @app.command()
+def check(
+    profiles: Annotated[
+        list[str] | None, typer.Argument(metavar="[PROFILE]...", help="Default: all.")
+    ] = None,
+    *,
+    as_json: Json = False,
+) -> int:
+    """Is palaver.toml right, and does each provider answer? Spends no token."""
+    from palaver.producer.cli.check import run
+
+    return run(profiles or [], as_json=as_json)
+
+
+@app.command()
 def schema(
     folder: Annotated[Path, typer.Argument(metavar="[DIR]", show_default=True)] = Path("shared/schemas"),
     *,

@@ -1,0 +1,92 @@
+"""`palaver check`: what it says of good and of bad providers, each asked in its own dialect."""
+
+import json
+import socket
+from collections.abc import Iterator, Mapping
+
+import pytest
+
+from tests.integration.cli.shell import Shell
+from tests.model_server import ModelServer, start_model_server
+from tests.processes import Processes
+
+KEY = "sk-canary-123456"
+
+
+@pytest.fixture
+def model_server(processes: Processes) -> ModelServer:
+    return start_model_server(processes)
+
+
+@pytest.fixture
+def silent() -> Iterator[str]:
+    """The address of a server that takes connections and never answers."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield f"http://127.0.0.1:{server.getsockname()[1]}"
+
+
+def configure(shell: Shell, models: str = "", **profiles: Mapping[str, object]) -> None:
+    tables = []
+    for name, fields in profiles.items():
+        lines = [f"{key} = {json.dumps(value)}" for key, value in fields.items()]
+        tables += [f"[providers.{name}]", *lines]
+    (shell.folder / "palaver.toml").write_text("\n".join([*tables, "[models]", models]))
+
+
+def test_every_provider_answers(shell: Shell, model_server: ModelServer) -> None:
+    configure(
+        shell,
+        cloud={"kind": "openai", "base_url": model_server.openai_url, "api_key_env": "CLOUD_KEY"},
+        local={"kind": "ollama", "base_url": model_server.ollama_url},
+        echo={"kind": "scripted"},
+    )
+    shell.environment["CLOUD_KEY"] = KEY
+    done = shell.run("check")
+    assert (done.returncode, done.stderr) == (0, "")
+    header, cloud, local, echo = done.stdout.splitlines()
+    assert header.split() == ["PROFILE", "PROVIDER"]
+    assert cloud.startswith(f"cloud     {model_server.openai_url}")
+    assert all("answered in" in line for line in (cloud, local, echo))
+    assert KEY not in done.stdout
+
+
+def test_each_problem_is_told(shell: Shell, model_server: ModelServer, silent: str) -> None:
+    cloud = {"kind": "openai", "base_url": model_server.openai_url}
+    configure(
+        shell,
+        'fast = ["cloud/no-such-model"]',
+        cloud=cloud,
+        keyless={**cloud, "api_key_env": "NOT_THERE"},
+        unknown={"kind": "nope"},
+        away={"kind": "openai", "base_url": "http://user:canary@127.0.0.1:9/v1"},
+        silent={"kind": "ollama", "base_url": silent},
+    )
+    done = shell.run("check", "--json")
+    assert done.returncode == 1
+    problems = {each["name"]: each["problem"] for each in json.loads(done.stdout)}
+    assert problems["cloud"] == "it does not list no-such-model"
+    assert "NOT_THERE is not set" in problems["keyless"]
+    assert "no kind 'nope'" in problems["unknown"]
+    assert "cannot be reached" in problems["away"]
+    assert problems["silent"] == "no answer within 8 seconds"
+    assert "canary" not in done.stdout
+
+
+def test_only_the_profiles_that_are_named(shell: Shell) -> None:
+    configure(shell, a={"kind": "scripted"}, b={"kind": "nope"})
+    done = shell.run("check", "a", "--json")
+    assert done.returncode == 0
+    assert [each["name"] for each in json.loads(done.stdout)] == ["a"]
+
+
+@pytest.mark.parametrize(
+    ("config", "words", "told"),
+    [("[providers.", [], "palaver.toml is not valid TOML"), ("", ["x"], "there is no provider 'x'")],
+)
+def test_wrong_usage(shell: Shell, config: str, words: list[str], told: str) -> None:
+    (shell.folder / "palaver.toml").write_text(config)
+    done = shell.run("check", *words)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("palaver check: ")
+    assert told in done.stderr
+    assert done.stderr.count("\n") == 1

@@ -1,0 +1,101 @@
+"""`python -m palaver.workers.check [PROFILE …]`: does each provider of the configuration answer?
+
+Asks every provider the cheapest question that it has, which spends no token, and compares its models with
+those that `palaver.toml` names. Prints a JSON object for each profile, one a line, for `palaver check`.
+Exit codes: 0 all is well, 1 something is not, 2 wrong configuration or usage.
+"""
+
+import asyncio
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from typing import Final
+
+import orjson
+
+from palaver.shared.errors import PalaverError
+from palaver.shared.profiles import Catalog, Profile
+from palaver.shared.settings import Settings, redacted_url
+from palaver.workers.http import HttpClient
+from palaver.workers.providers import create
+
+__all__ = ["Checked", "check"]
+
+ANSWER_SECONDS: Final = 8.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checked:
+    """What was found out about a profile. `models`: how many the provider lists; None if it does not tell."""
+
+    name: str
+    kind: str
+    url: str | None
+    problem: str | None = None
+    latency_ms: float | None = None
+    models: int | None = None
+
+
+async def check(catalog: Catalog, names: Sequence[str] = ()) -> list[Checked]:
+    """Ask the providers of these profiles (default: all), at once.
+
+    Raises ValidationError for an unknown name.
+    """
+    profiles = [catalog.profile(name) for name in names] or list(catalog.profiles.values())
+    http = HttpClient()
+    try:
+        return await asyncio.gather(
+            *(_check(profile, _wanted(catalog, profile), http) for profile in profiles)
+        )
+    finally:
+        await http.aclose()
+
+
+async def _check(profile: Profile, wanted: Sequence[str], http: HttpClient) -> Checked:
+    url = redacted_url(profile.base_url) if profile.base_url else None
+    known = partial(Checked, name=profile.name, kind=profile.kind, url=url)
+    if missing := profile.missing_key():
+        return known(problem=missing)
+    try:
+        provider = create(profile, http)
+    except PalaverError as error:
+        return known(problem=error.message)
+    try:
+        async with asyncio.timeout(ANSWER_SECONDS):
+            health = await provider.health()
+            listed = await provider.models() if health.ok else None
+    except TimeoutError:
+        return known(problem=f"no answer within {ANSWER_SECONDS:g} seconds")
+    except PalaverError as error:
+        return known(problem=error.message)
+    finally:
+        await provider.aclose()
+    if health.error is not None:
+        return known(problem=health.error.message)
+    unlisted = [model for model in wanted if listed is not None and model not in listed]
+    problem = f"it does not list {', '.join(unlisted)}" if unlisted else None
+    count = None if listed is None else len(listed)
+    return known(problem=problem, latency_ms=round(health.latency_ms, 1), models=count)
+
+
+def _wanted(catalog: Catalog, profile: Profile) -> list[str]:
+    """The models of this profile that the configuration names."""
+    refs = [ref for alias in catalog.aliases for ref in catalog.resolve(alias) if ref.profile == profile.name]
+    return list(dict.fromkeys([*(profile.models or ()), *(ref.model for ref in refs)]))
+
+
+def main(names: Sequence[str]) -> int:
+    """See the module."""
+    try:
+        results = asyncio.run(check(Catalog.load(Settings.load()), names))
+    except PalaverError as error:
+        print(f"palaver check: {error}", file=sys.stderr)  # noqa: T201 - a command's answer
+        return 2
+    for result in results:
+        print(orjson.dumps(asdict(result)).decode())  # noqa: T201 - the same
+    return 1 if any(result.problem for result in results) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
