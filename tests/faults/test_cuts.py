@@ -31,6 +31,9 @@ WORKERS_OWN = (
     "sweep",
     "look",
     "settle",
+    "cache_enter",
+    "cache_leave",
+    "cache_keep",
 )
 """`release` comes at its end."""
 CLIENTS_OWN = ("announced", "watch", "submit", "snapshot")
@@ -66,6 +69,7 @@ def mixed(stand: Stand, name: str) -> tuple[list[Job], list[Job]]:
     good += stand.submit(1, words=10, script=once)
     good += stand.submit(1, words=10, script={"tool_calls": [{"id": "c1", "name": "look"}]})
     good += stand.submit(1, words=5, run_at=time.time() + 1)
+    good += stand.submit(1, words=7, script={"key": name}, cache=True)
     return good, stand.submit(1, script={"fail": {"kind": "status", "status": 400}})
 
 

@@ -145,8 +145,17 @@ def optional() -> Any:
     return Field(default=None, exclude_if=_is_none)
 
 
+def mark() -> Any:
+    """A flag that is left out of JSON when it is not set."""
+    return Field(default=False, exclude_if=_is_false)
+
+
 def _is_none(value: object) -> bool:
     return value is None
+
+
+def _is_false(value: object) -> bool:
+    return value is False
 
 
 JsonValue = Annotated[Any, PlainValidator(plain), WithJsonSchema({})]

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import ConfigDict, Field, model_validator
 
@@ -10,7 +10,7 @@ from palaver.shared.document import Document
 from palaver.shared.errors import ErrorInfo, PalaverError
 from palaver.shared.jobs import FinishReason
 from palaver.shared.messages import Role, ToolCall
-from palaver.shared.plain import Flag, Integer, JsonObject, JsonValue, Text, optional, refuse, shape
+from palaver.shared.plain import Flag, Integer, JsonObject, JsonValue, Text, mark, optional, refuse, shape
 
 Count = Annotated[Integer, Field(ge=0)]
 
@@ -19,12 +19,17 @@ class Usage(Document):
     """Tokens. None is unknown, 0 is 0; `total_tokens` is derived when missing and both others are known.
 
     Taken under OpenAI's older (`prompt_tokens`, `completion_tokens`) and newer names; what a provider tells
-    beyond them is kept in `details`.
+    beyond them is kept in `details`. `from_cache`: the answer came from the cache, and these tokens were
+    spent when it was first given.
     """
+
+    MARKS: ClassVar = ("from_cache",)
+    """What is said of the counts; a provider's words of these names are details."""
 
     input_tokens: Count | None = optional()
     output_tokens: Count | None = optional()
     total_tokens: Count | None = optional()
+    from_cache: Flag = mark()
     details: JsonObject = Field(default_factory=dict)
 
     @model_validator(mode="before")
@@ -38,6 +43,7 @@ class Usage(Document):
             counts = [count for count in (given.pop(name, None), given.pop(other, None)) if count is not None]
             fields[name] = counts[0] if counts else None
         fields["total_tokens"] = given.pop("total_tokens", None)
+        fields |= {name: given.pop(name) for name in cls.MARKS if name in given}
         details = given.pop("details", None) or {}
         if not isinstance(details, Mapping):
             refuse("details", f"must be an object, not {shape(details)}")
@@ -68,6 +74,7 @@ class Usage(Document):
             input_tokens=_sum(self.input_tokens, other.input_tokens),
             output_tokens=_sum(self.output_tokens, other.output_tokens),
             total_tokens=_sum(self.total_tokens, other.total_tokens),
+            from_cache=self.from_cache and other.from_cache,
             details=_sum_details(self.details, other.details),
         )
 

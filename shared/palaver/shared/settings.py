@@ -99,6 +99,7 @@ class Settings(BaseSettings):
     each ten, at least one. `tools` are the modules whose tools a worker runs, separated by commas; a call has
     `tool_seconds`, its result `tool_output_bytes` of UTF-8, a job `tool_rounds`; `tool_threads` are for tools
     that are plain functions. `log_format` is of a worker's log; `log_content` adds prompts and answers to it.
+    The cache keeps at most `cache_entries` answers of at most `cache_answer_bytes`, each for `cache_ttl`.
     """
 
     model_config = SettingsConfigDict(
@@ -132,6 +133,9 @@ class Settings(BaseSettings):
     tool_threads: Annotated[int, Field(ge=1)] = 64
     log_format: Literal["text", "json"] = "text"
     log_content: bool = False
+    cache_ttl: Annotated[float, Field(gt=0, le=MAX_DEADLINE)] = 3600.0
+    cache_entries: Annotated[int, Field(ge=1)] = 1000
+    cache_answer_bytes: Annotated[int, Field(ge=1)] = 256 * 1024
     lease_seconds: Positive = 10.0
     renew_seconds: Positive = 3.0
 

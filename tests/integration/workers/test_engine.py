@@ -243,9 +243,9 @@ async def test_a_provider_is_asked_with_system_history_and_messages(engine: Engi
 
 
 async def test_what_is_not_served_is_said(engine: Engine) -> None:
-    events = await engine.answer("hello", cache=True)
+    events = await engine.answer("hello", webhook="http://127.0.0.1/hook")
     warned = [event["data"]["param"] for event in events if event["type"] == "warning"]
-    assert warned == ["cache"]
+    assert warned == ["webhook"]
     assert text_of(events) == "hello"
 
 

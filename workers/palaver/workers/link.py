@@ -191,6 +191,18 @@ class Link:
         replies = await self._ask(b"".join([_pack(*words) for words in commands]), len(commands))
         return self._decoded(operations, replies)
 
+    def post(self, operation: Operation[Any]) -> None:
+        """Carry out an operation for whose outcome nobody waits; a verdict is logged."""
+
+        def done(replies: Replies) -> None:
+            for result in self._decoded([operation], replies) if replies else ():
+                if isinstance(result, PalaverError):
+                    script = operation.script.name
+                    logger.warning("link.operation_refused", script=script, error=result.type)
+
+        commands = _commands(operation)
+        self.send(b"".join([_pack(*words) for words in commands]), len(commands), done)
+
     async def caught_up(self) -> None:
         """Return when Redis has carried out everything that was written before."""
         await self._ask(_pack("PING"), 1)

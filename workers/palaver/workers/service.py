@@ -22,6 +22,7 @@ from palaver.shared.ledger.subscriptions import Signal, Subscriptions
 from palaver.shared.names import Queue
 from palaver.shared.profiles import Catalog
 from palaver.shared.settings import Settings
+from palaver.workers.cache import Cache, Flights
 from palaver.workers.event_log import event_logger
 from palaver.workers.generation import FunctionTools, Prompts, Registry, Toolbox, UserCode
 from palaver.workers.http import HttpClient
@@ -193,13 +194,24 @@ class WorkerService:
             rounds=settings.tool_rounds,
         )
 
+    def _make_cache(self) -> Cache:
+        settings = self.settings
+        flights = Flights(
+            self._link,
+            self.ledger.keys,
+            self._subscriptions,
+            lease=settings.lease_seconds,
+            most=settings.cache_entries,
+        )
+        return Cache(flights, ttl=settings.cache_ttl, answer_bytes=settings.cache_answer_bytes)
+
     def _make_runner(self) -> Runner:
         link, keys, settings = self._link, self.ledger.keys, self.settings
         requests = Requests(
             link=link,
             keys=keys,
             served=self._served,
-            ask=wrapped([Breakers()]),
+            ask=wrapped([self._make_cache(), Breakers()]),
         )
         return Runner(
             link=link,

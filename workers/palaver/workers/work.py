@@ -13,13 +13,13 @@ from palaver.shared.messages import Message, Part, Role, TextPart
 from palaver.shared.tools import ToolChoice
 from palaver.workers.generation import Journal, Kit, answered
 from palaver.workers.policies import Beginning
-from palaver.workers.providers import GenerationRequest
+from palaver.workers.providers import Caching, GenerationRequest
 
 __all__ = ["UNSERVED", "read_job", "request_for"]
 
 _SYSTEM = (Role.SYSTEM, Role.DEVELOPER)
 
-UNSERVED = ("cache", "files", "webhook")
+UNSERVED = ("files", "webhook")
 """Fields that this worker leaves out, with a warning to the readers of the job that has them."""
 
 
@@ -70,6 +70,7 @@ def request_for(
         prefix=beginning.said if beginning.prompt is None and beginning.said else None,
         # Several answers come in one body only, and so does what `return_raw` is to keep.
         stream=(job.params.n or 1) == 1 and not job.params.return_raw,
+        cache=Caching(tenant=job.tenant, ttl=job.cache.ttl) if job.cache is not None else None,
     )
 
 

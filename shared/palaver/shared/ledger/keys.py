@@ -71,6 +71,15 @@ class Keys:
         """Holds the session id of a job."""
         return f"{self.namespace}:job:{job_id}"
 
+    def answer(self, digest: str) -> str:
+        """A cached answer to the request of this digest, and the channel of who waits for it."""
+        return f"{self.namespace}:cache:{{{digest}}}"
+
+    @property
+    def answers(self) -> str:
+        """The digests of cached answers, by when they were used."""
+        return f"{self.namespace}:cached"
+
     @property
     def due(self) -> str:
         """When a sweeper should next look at each unended job."""

@@ -209,3 +209,22 @@ class Swept:
     looked: int = 0
     ended: int = 0
     full: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """The cache has the answer."""
+
+    answer: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Lead:
+    """It has none, and whoever asked leads: its answer is for all who ask the same."""
+
+
+@dataclass(frozen=True, slots=True)
+class Follow:
+    """Somebody else leads; without a sign of life it leads for so many seconds more."""
+
+    seconds: float

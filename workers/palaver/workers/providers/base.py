@@ -33,6 +33,16 @@ _PATIENCE_AFTER_END = 0.25  # seconds for the HTTP end of an answer that is alre
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Caching:
+    """The answer may come from the cache, and be kept there: among requests of this tenant, for `ttl` seconds
+    (None: the configured time).
+    """
+
+    tenant: str | None = None
+    ttl: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class GenerationRequest:
     """One request to one model, provider-neutral."""
 
@@ -46,6 +56,7 @@ class GenerationRequest:
     timeouts: Timeouts | None = None  # None: the profile's
     prefix: str | None = None  # text of the answer that exists already; the provider shall go on after it
     stream: bool = True  # False: one whole body; the only way to get more than one choice
+    cache: Caching | None = None  # None: the provider is to be asked
 
 
 @dataclass(frozen=True, slots=True)

@@ -162,8 +162,10 @@ def usage_part(counts: Any) -> UsagePart | None:
     """
     if not isinstance(counts, dict):
         return None
+    told = {name: value for name, value in counts.items() if value is not None}
+    own = {name: told.pop(name) for name in Usage.MARKS if name in told}
     try:
-        usage = Usage.model_validate({name: value for name, value in counts.items() if value is not None})
+        usage = Usage.model_validate(told | ({"details": own} if own else {}))
     except ValueError:
         return None
     known = (usage.input_tokens, usage.output_tokens, usage.total_tokens)

@@ -1,5 +1,13 @@
 """Every transition of the ledger as a pure function from keys and arguments to an Operation."""
 
+from palaver.shared.ledger.operations.caching import (
+    ALONE,
+    FAILED,
+    STORED,
+    enter_cache,
+    keep_answer,
+    leave_cache,
+)
 from palaver.shared.ledger.operations.ending import cancel, expire
 from palaver.shared.ledger.operations.reading import (
     announce,
@@ -28,19 +36,25 @@ from palaver.shared.ledger.operations.working import (
 )
 
 __all__ = [
+    "ALONE",
     "APPEND_CONSTANT",
     "APPEND_FIXED",
+    "FAILED",
     "POISONED_AFTER",
+    "STORED",
     "announce",
     "announced",
     "append",
     "cancel",
     "claim",
     "due",
+    "enter_cache",
     "events",
     "expire",
     "find",
     "finish",
+    "keep_answer",
+    "leave_cache",
     "log_bounds",
     "look",
     "messages",

@@ -1,0 +1,13 @@
+-- cache_enter: a request asks the cache for an answer. If there is none it leads, and its answer is for all who ask the
+-- same; or somebody else does. The one who leads asks again to keep the lead.
+-- KEYS 1 palaver:cache:{DIGEST}
+-- keys used  cache:{DIGEST} string · cache:{DIGEST}:lead string
+-- ARGV 1 token of who asks · 2 ms for which it leads
+-- reply hit, answer | lead | follow, ms until the lead ends if nobody keeps it
+local lead = KEYS[1] .. ':lead'
+local answer = redis.call('GET', KEYS[1])
+if answer then return {'hit', answer} end
+local leader = redis.call('GET', lead)
+if leader and leader ~= ARGV[1] then return {'follow', redis.call('PTTL', lead)} end
+redis.call('SET', lead, ARGV[1], 'PX', ARGV[2])
+return {'lead'}
