@@ -3,6 +3,7 @@
 import contextlib
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import threading
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Self
 
@@ -30,6 +32,17 @@ def clean_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if not _FOREIGN.search(name)}
     kept["PATH"] = os.pathsep.join((str(Path(sys.executable).parent), kept.get("PATH", os.defpath)))
     return {**kept, "NO_COLOR": "1", "PYTHONUNBUFFERED": "1", **(extra or {})}
+
+
+@cache
+def leash() -> tuple[str, ...]:
+    """What a command begins with, so that it dies with the thread that starts it, also when that is killed.
+
+    Only Linux can do this; elsewhere tests that are killed leave their processes behind.
+    """
+    words = (shutil.which("setpriv") or "false", "--pdeathsig", "KILL")
+    works = subprocess.run((*words, "true"), capture_output=True, timeout=10, check=False).returncode == 0
+    return words if works else ()
 
 
 @dataclass(eq=False)
@@ -150,11 +163,14 @@ class Processes:
         env: Mapping[str, str] | None = None,
         cwd: Path | None = None,
     ) -> Running:
-        """Start `command` in a process group of its own, with a clean environment plus ours plus `env`."""
+        """Start `command` in a process group of its own, with a clean environment plus ours plus `env`.
+
+        It ends with the thread that calls this, which should be the one that runs the test.
+        """
         words = [str(word) for word in command]
         label = f"{name or Path(words[0]).name}-{len(self.all) + 1}"
         process = subprocess.Popen(
-            words,
+            (*leash(), *words),
             cwd=cwd or self.folder,
             env=clean_environment({**self.environment, **(env or {})}),
             stdin=subprocess.DEVNULL,

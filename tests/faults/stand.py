@@ -15,6 +15,7 @@ no key without a time to live.
 """
 
 import json
+import os
 import signal
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -40,6 +41,9 @@ HURRIED = {"PALAVER_LEASE_SECONDS": str(LEASE), "PALAVER_RENEW_SECONDS": "0.5", 
 """For tests that wait for leases: everything that is timed by them happens five times as fast."""
 UNHURRIED = {"PALAVER_LEASE_SECONDS": "10", "PALAVER_RENEW_SECONDS": "3", "PALAVER_DRAIN_SECONDS": "30"}
 """The defaults."""
+
+BUSY = 2 * (os.cpu_count() or 1)
+"""A load at which seconds say nothing of us: so many want to run for each that can."""
 
 PROFILES = ("prefix", "restart", "prompt", "auto")
 """One for each `resume`; all are the same provider."""
@@ -301,6 +305,13 @@ class Stand:
 def ready(worker: Running) -> None:
     """Wait until a worker consumes."""
     worker.wait_for(r"\bready\b", seconds=60)
+
+
+def in_time(bound: float, seconds: Sequence[float], what: str) -> None:
+    """Print how long something took, and hold it to its bound unless this machine has too much else to do."""
+    load = os.getloadavg()[0]
+    print(f"{what}: at worst {max(seconds):.2f} s of {bound:g}, load {load:.1f}")
+    assert max(seconds) <= bound or load > BUSY, f"{what}: {sorted(seconds)}"
 
 
 def until(condition: Callable[[], object], what: str, *, seconds: float = 30) -> None:

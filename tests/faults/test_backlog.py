@@ -56,7 +56,7 @@ def test_messages_that_were_lost_from_a_backlog_are_sent_again(stand: Stand, los
 def test_what_was_lost_goes_before_what_waits_behind_it(stand: Stand) -> None:
     live, first = backlog(stand, 1)
     stand.raw.rpop(QUEUE)
-    time.sleep(1.5)  # so much later they were sent
+    stand.let_pass(1.5, since=time.time())  # so much later the others are sent
     others = stand.submit(40, words=10, rate=20)
     work_off(stand, live, [*first, *others])
     begun = {job.id: stand.ledger.job(job.id, job.session).started or 0 for job in [*first, *others]}

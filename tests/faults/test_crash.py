@@ -8,7 +8,7 @@ import pytest
 
 from palaver.shared.jobs import Status
 from tests.faults.conftest import MakeStand
-from tests.faults.stand import HURRIED, PROFILES, UNHURRIED, Stand, ready, until
+from tests.faults.stand import HURRIED, PROFILES, UNHURRIED, Stand, in_time, ready, until
 
 pytestmark = [pytest.mark.redis, pytest.mark.worker, pytest.mark.xdist_group("faults")]
 
@@ -23,7 +23,7 @@ def test_a_killed_workers_answers_go_on_from_where_they_were(stand: Stand) -> No
     books = stand.settle(jobs)
     recoveries = books.recoveries(held, fault)
     assert len(recoveries) == len(held)
-    assert max(recoveries) <= stand.lease + 2, recoveries
+    in_time(stand.lease + 2, recoveries, "taken over")
     for job in held:
         offsets = books.offsets(job)
         assert offsets[0] == 0
@@ -58,7 +58,7 @@ def test_a_zombie_writes_nothing(stand: Stand) -> None:
     books = stand.settle(jobs)
     recoveries = books.recoveries(held, fault)
     assert len(recoveries) == len(held)
-    assert max(recoveries) <= stand.lease + 2, recoveries
+    in_time(stand.lease + 2, recoveries, "taken over")
     # it stopped its work as well, and serves on
     until(lambda: stand.provider.stats()["open"] == 0, "requests to the provider are left open")
     stand.settle(stand.submit(20, words=5))
@@ -119,6 +119,5 @@ def test_many_kills_at_random_moments(
         for job in held:
             assert (books.offsets(job)[-1] > 0) is (model == "prefix/m")
         ready(workers[victim])
-    print("worst recoveries:", [round(seconds, 2) for seconds in worst])
-    if settings is UNHURRIED:  # short leases are for many kills; on a busy machine they leave a sweep no time
-        assert max(worst) <= stand.lease + 2
+    if settings is UNHURRIED:  # short leases are for many kills; a little else to do leaves a sweep no time
+        in_time(stand.lease + 2, worst, "taken over")

@@ -37,12 +37,13 @@ def test_a_restart_with_its_file(own_redis: OwnRedis, make_stand: MakeStand) -> 
     durable = ("--appendonly", "yes", "--appendfsync", "always")
     redis = own_redis(*durable)
     stand = make_stand(redis)
-    stand.workers(2)
+    workers = stand.workers(2)
     jobs = stand.submit(20, words=120, rate=20)
     stand.streaming(jobs)
     assert redis.running is not None
     redis.running.kill()
-    time.sleep(1)  # nobody answers for a while
+    for worker in workers:
+        worker.wait_for("link.lost")
     own_redis(*durable, port=redis.port)
     stand.settle(jobs)
 

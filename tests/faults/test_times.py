@@ -6,7 +6,7 @@ import pytest
 
 from palaver.shared.errors import JobExpiredError
 from palaver.shared.jobs import Status
-from tests.faults.stand import Stand
+from tests.faults.stand import Stand, in_time
 
 pytestmark = [pytest.mark.redis, pytest.mark.worker, pytest.mark.xdist_group("faults")]
 
@@ -18,15 +18,13 @@ def test_jobs_begin_within_a_second_of_their_time(stand: Stand) -> None:
     books = stand.settle(jobs)
     late = [books.of(job, "stream_start")[0]["time"] - at - number / 10 for number, job in enumerate(jobs)]
     assert min(late) >= 0
-    assert max(late) <= 1, late
+    in_time(1, late, "begun after its time")
 
 
 def test_a_reader_ends_a_job_past_its_deadline_though_no_worker_lives(stand: Stand) -> None:
     (job,) = stand.submit(1, deadline=1)
-    begun = time.monotonic()
     with pytest.raises(JobExpiredError):
         job.handle.result(timeout=20)
-    assert time.monotonic() - begun < 10
     stand.settle([job], status=Status.EXPIRED)
 
 
@@ -34,9 +32,10 @@ def test_a_deadline_ends_what_waits_and_what_streams(stand: Stand) -> None:
     stand.workers(1, slots=2)
     jobs = stand.submit(8, words=400, rate=20, deadline=3)
     books = stand.settle(jobs, status=Status.EXPIRED)
-    for job in jobs:
-        end = books.events[job.id][-1]
-        assert end["time"] - books.events[job.id][0]["time"] == pytest.approx(3, abs=1.5)
-    said = [books.events[job.id][-1]["data"].get("text", "") for job in jobs]
+    logs = [books.events[job.id] for job in jobs]
+    lives = [log[-1]["time"] - log[0]["time"] for log in logs]
+    assert min(lives) > 2.5
+    in_time(4.5, lives, "ended with a deadline of 3 s")
+    said = [log[-1]["data"].get("text", "") for log in logs]
     assert sum(bool(text) for text in said) >= 2
     assert all(job.text.startswith(text) for job, text in zip(jobs, said, strict=True))

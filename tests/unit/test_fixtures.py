@@ -1,5 +1,7 @@
 """The tests' own tools do what the other tests rely on."""
 
+import os
+import select
 import socket
 import sys
 from pathlib import Path
@@ -7,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests.guard import OutsideReached
-from tests.processes import ProcessEnded, Processes, clean_environment
-from tests.servers import RedisServer, redis_binary
+from tests.processes import ProcessEnded, Processes, clean_environment, leash
+from tests.servers import IN_TIME, RedisServer, missing, redis_binary
 
 pytest_plugins = ("pytester",)
 
@@ -44,6 +46,26 @@ def test_a_process_is_waited_for_by_what_it_prints(processes: Processes) -> None
     assert child.wait_for(r"port (\d+)")[1] == "7"
     with pytest.raises(ProcessEnded, match="port 7"):
         child.wait_for("never")  # its input is empty, so it ends
+
+
+STARTS_ONE = """
+import signal, sys
+from pathlib import Path
+from tests.processes import Processes
+print("started", Processes(Path(sys.argv[1])).start(("sleep", "60")).pid)
+signal.pause()
+"""
+
+
+def test_no_process_outlives_tests_that_are_killed(processes: Processes, tmp_path: Path) -> None:
+    if not leash():
+        missing("no setpriv, which ties a process to its parent")
+    tests = processes.python("-c", STARTS_ONE, tmp_path)
+    child = os.pidfd_open(int(tests.wait_for(r"started (\d+)")[1]))
+    with os.fdopen(child):
+        tests.process.kill()
+        ended, _, _ = select.select([child], [], [], IN_TIME)
+    assert ended
 
 
 def test_a_child_sees_no_proxy_and_no_setting_of_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.processes import clean_environment
+from tests.processes import clean_environment, leash
 
 PALAVER = (sys.executable, "-m", "palaver.producer.cli")
 
@@ -29,7 +29,7 @@ class Shell:
         environment = clean_environment()
         del environment["NO_COLOR"]
         return subprocess.Popen(
-            [*command, *words],
+            [*leash(), *command, *words],
             cwd=self.folder,
             env={**environment, "TERM": "xterm", **self.environment},
             text=True,
