@@ -1,7 +1,6 @@
 """Provider profiles and model aliases: which providers there are, and what a job's `model` means."""
 
 import os
-import tomllib
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
@@ -9,11 +8,12 @@ from typing import Annotated, Any, Final, NamedTuple, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, field_validator
 
+from palaver.shared.config_file import read_config, table_of
 from palaver.shared.document import Document
 from palaver.shared.error_tree import ConfigurationError, ValidationError
 from palaver.shared.jobs import Timeouts
 from palaver.shared.plain import Integer, JsonObject, Real, Text, refuse, shape
-from palaver.shared.settings import DEFAULT_CONFIG, Settings, redacted_url
+from palaver.shared.settings import Settings, redacted_url
 
 SCRIPTED: Final = "scripted"
 DEFAULT_MODEL: Final = "scripted/echo"
@@ -162,9 +162,9 @@ class Catalog(Document):
 
         A file of the default name may be absent. Raises ConfigurationError naming the file and the key.
         """
-        document = _toml(settings.config)
-        providers = {**_table(document, "providers", settings.config), **settings.providers}
-        models = {**_table(document, "models", settings.config), **settings.models}
+        document = read_config(settings.config)
+        providers = {**table_of(document, "providers", settings.config), **settings.providers}
+        models = {**table_of(document, "models", settings.config), **settings.models}
         try:
             return cls.of(providers, models)
         except ValidationError as error:
@@ -280,26 +280,3 @@ def _alias(name: str, value: Any) -> list[str]:
     ):
         refuse(f"models.{name}", "must be a model or a non-empty list of models")
     return list(names)
-
-
-def _toml(path: str) -> dict[str, Any]:
-    try:
-        return tomllib.loads(Path(path).read_text("utf-8"))
-    except FileNotFoundError:
-        if path == DEFAULT_CONFIG:
-            return {}
-        problem = f"{path}, which PALAVER_CONFIG names, is not there"
-    except OSError as error:
-        problem = f"{path} cannot be read: {error.strerror}"
-    except UnicodeDecodeError:
-        problem = f"{path} is not UTF-8"
-    except tomllib.TOMLDecodeError as error:
-        problem = f"{path} is not valid TOML: {error}"
-    raise ConfigurationError(problem)
-
-
-def _table(document: Mapping[str, Any], name: str, path: str) -> Mapping[str, Any]:
-    table = document.get(name, {})
-    if not isinstance(table, Mapping):
-        raise ConfigurationError(f"{path}: [{name}] must be a table, not {shape(table)}")
-    return table

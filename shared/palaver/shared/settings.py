@@ -100,6 +100,7 @@ class Settings(BaseSettings):
     `tool_seconds`, its result `tool_output_bytes` of UTF-8, a job `tool_rounds`; `tool_threads` are for tools
     that are plain functions. `log_format` is of a worker's log; `log_content` adds prompts and answers to it.
     The cache keeps at most `cache_entries` answers of at most `cache_answer_bytes`, each for `cache_ttl`.
+    `mcp` has the servers of tools that `palaver.toml` may have too, as JSON.
     """
 
     model_config = SettingsConfigDict(
@@ -112,6 +113,7 @@ class Settings(BaseSettings):
     config: str = DEFAULT_CONFIG
     providers: dict[str, Any] = Field(default_factory=dict)
     models: dict[str, Any] = Field(default_factory=dict)
+    mcp: dict[str, Any] = Field(default_factory=dict)
     secret: SecretStr | None = None
 
     deadline: Annotated[float, Field(ge=1, le=MAX_DEADLINE)] = DEFAULT_DEADLINE
@@ -187,7 +189,7 @@ class Settings(BaseSettings):
         for name, value in super().__repr_args__():
             if name in _URLS:
                 value = redacted_url(str(value))
-            elif name in ("providers", "models"):
+            elif name in ("providers", "models", "mcp"):
                 value = sorted(value)
             yield name, value
 

@@ -2,20 +2,27 @@
 
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
 from palaver.shared.document import Document
 from palaver.shared.plain import Flag, JsonObject, Text, optional, shape
 
+ALL: Final = "__*"
+"""The end of a name that means all tools of a server of tools."""
 _ANY_ARGUMENTS: dict[str, Any] = {"type": "object", "properties": {}}
 
 
 def _tool_name(value: str) -> str:
-    if not re.fullmatch(r"[A-Za-z0-9_.-]{1,128}", value):
+    if not re.fullmatch(r"[A-Za-z0-9_.-]{1,128}", value.removesuffix(ALL)):
         raise ValueError("must be 1 to 128 letters, digits, underscores, dots or hyphens")
     return value
+
+
+def is_named(pattern: str, name: str) -> bool:
+    """Whether a job that names `pattern` means the tool `name`; `shop__*` means all of a server's."""
+    return name.startswith(pattern[:-1]) if pattern.endswith(ALL) else pattern == name
 
 
 ToolName = Annotated[Text, AfterValidator(_tool_name)]

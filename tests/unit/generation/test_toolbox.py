@@ -8,7 +8,7 @@ import pytest
 
 from palaver.shared.jobs import ChatJob
 from palaver.shared.messages import ToolCall
-from palaver.shared.tools import FunctionTool
+from palaver.shared.tools import FunctionTool, ToolChoice
 from palaver.workers.generation import Kit, Offer, Result, Toolbox, ToolContext, ToolSource
 
 
@@ -77,6 +77,44 @@ async def test_of_two_tools_of_one_name_the_first_sources_counts() -> None:
         "a look {}",
         "b add {}",
     ]
+
+
+class Own(Store):
+    """Tools that are nobody else's, there or not."""
+
+    def owns(self, name: str) -> bool:
+        return name.startswith("own__")
+
+
+async def test_all_tools_of_a_server_are_named_at_once() -> None:
+    toolbox = box(Own("a", "own__look", "own__add"), Store("b", "look"))
+    kit = await toolbox.kit(job("own__add", "own__*", "look"))
+    assert [tool.name for tool in kit.definitions or []] == ["own__add", "own__look", "look"]
+    assert not kit.missing
+
+
+async def test_a_tool_that_is_not_there_is_left_out_and_its_calls_are_told_so() -> None:
+    toolbox = box(Own("a"))
+    defined = {"name": "own__mine", "description": "The caller's."}
+    kit = await toolbox.kit(job("own__look", "other__*", defined))
+    assert [tool.name for tool in kit.definitions or []] == ["own__mine"]
+    assert kit.missing == ("own__look", "other__*")
+    late, made_up, callers = calls("own__look", "other__add", "own__mine")
+    assert (kit.answers(late), kit.answers(made_up), kit.answers(callers)) == (True, True, False)
+    (result,) = await results(toolbox, job("own__look"), "own__look")
+    assert (result.is_error, result.content) == (
+        True,
+        "Error executing own__look: it is not there at present",
+    )
+
+
+async def test_a_choice_of_what_is_not_there_is_none() -> None:
+    gone = await box(Own("a")).kit(job("own__look", "mine"))
+    wanted = ToolChoice.model_validate("own__look")
+    assert gone.choice(wanted) is None
+    assert gone.choice(ToolChoice.model_validate("required")) is not None
+    assert (await box(Own("a")).kit(job("own__look"))).choice(ToolChoice.model_validate("required")) is None
+    assert (await box(Own("a", "own__look")).kit(job("own__look"))).choice(wanted) == wanted
 
 
 async def test_results_come_as_they_are_ready() -> None:

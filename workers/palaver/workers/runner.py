@@ -156,7 +156,7 @@ class Runner:
         job_id = run.claimed.job_id
         try:
             async with run.stop:
-                work = await self._equip(self._read(run))
+                work = await self._equip(run, self._read(run))
                 await self._generate(run, work)
         except PalaverError as error:
             return error
@@ -189,8 +189,12 @@ class Runner:
                 run.answer.warn("not_supported", f"this worker does not serve {name!r}; it is left out", name)
         return work
 
-    async def _equip(self, work: Work) -> Work:
-        return replace(work, kit=await self._toolbox.kit(work.job))
+    async def _equip(self, run: Run, work: Work) -> Work:
+        kit = await self._toolbox.kit(work.job)
+        if kit.missing:
+            gone = f"The job goes on without these tools, which are not there now: {', '.join(kit.missing)}."
+            run.answer.warn("tools_missing", gone, "tools")
+        return replace(work, kit=kit)
 
     async def _generate(self, run: Run, work: Work) -> None:
         """Ask, and do what each answer asks for, until one asks for nothing more; raises what ends the job

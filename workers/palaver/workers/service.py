@@ -10,21 +10,27 @@ import asyncio
 import os
 import platform
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 
 import orjson
 
-from palaver.shared.errors import JobCancelledError, LedgerUnavailableError, PalaverError
+from palaver.shared.errors import (
+    ConfigurationError,
+    JobCancelledError,
+    LedgerUnavailableError,
+    PalaverError,
+)
 from palaver.shared.ids import new_token
 from palaver.shared.ledger import AsyncLedger, Dispatch, operations
 from palaver.shared.ledger.subscriptions import Signal, Subscriptions
 from palaver.shared.names import Queue
 from palaver.shared.profiles import Catalog
 from palaver.shared.settings import Settings
+from palaver.shared.tool_servers import ToolServer, load_tool_servers
 from palaver.workers.cache import Cache, Flights
 from palaver.workers.event_log import event_logger
-from palaver.workers.generation import FunctionTools, Prompts, Registry, Toolbox, UserCode
+from palaver.workers.generation import FunctionTools, Prompts, Registry, Toolbox, ToolSource, UserCode
 from palaver.workers.http import HttpClient
 from palaver.workers.lease import LeaseKeeper
 from palaver.workers.link import Link
@@ -104,6 +110,7 @@ class WorkerService:
         """
         self._served.warn()
         await self._link.start()
+        await self._toolbox.start()
         self._begin("leases", self._leases.run)
         self._begin("control", self._listen)
         if announce:
@@ -187,8 +194,9 @@ class WorkerService:
 
     def _make_toolbox(self) -> Toolbox:
         settings = self.settings
+        functions = FunctionTools(self._registry.functions, self._code)
         return Toolbox(
-            [FunctionTools(self._registry.functions, self._code), *self._registry.sources],
+            [functions, *self._registry.sources, *_mcp_tools(load_tool_servers(settings), self._code)],
             seconds=settings.tool_seconds,
             output_bytes=settings.tool_output_bytes,
             rounds=settings.tool_rounds,
@@ -295,6 +303,17 @@ class WorkerService:
             await self.ledger.query(operations.withdraw(self.ledger.keys.workers, [self.alias]))
         except PalaverError as error:
             logger.info("worker.not_withdrawn", worker=self.name, error=error.type)
+
+
+def _mcp_tools(servers: Sequence[ToolServer], code: UserCode) -> list[ToolSource]:
+    if not servers:
+        return []
+    try:
+        from palaver.workers.mcp import McpTools  # half a second, which others need not spend
+    except ModuleNotFoundError as missing:
+        problem = f"[mcp.{servers[0].name}] needs the package {missing.name}: pip install 'palaver[mcp]'"
+        raise ConfigurationError(problem) from None
+    return [McpTools(servers, code)]
 
 
 async def _for_ever(name: str, work: Callable[[], Awaitable[None]]) -> None:

@@ -78,7 +78,7 @@ def _tool_choice(work: Work, journal: Journal, may_call: bool) -> ToolChoice | N
     """What the job wants; but a call that it demands is demanded once, or the rounds would never end."""
     if work.kit.definitions and not may_call:
         return ToolChoice(mode="none")
-    choice = work.job.tool_choice
+    choice = work.kit.choice(work.job.tool_choice)
     demands = choice is not None and choice.mode in ("required", "function")
     return None if demands and journal.tool_rounds else choice
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from palaver.shared.messages import ToolCall
-from palaver.shared.tools import FunctionTool
+from palaver.shared.tools import FunctionTool, ToolChoice, is_named
 from palaver.workers.generation.source import Offer, ToolSource
 
 __all__ = ["Kit"]
@@ -18,6 +18,7 @@ class Kit:
 
     definitions: list[FunctionTool] | None = None  # as a model is told of them
     served: Mapping[str, tuple[ToolSource, Offer]] = field(default_factory=dict)
+    missing: tuple[str, ...] = ()  # what it names of a source that does not have it now; no model is told
     others: bool = False  # the model may know of tools that are not among the definitions
     rounds: int = 10  # so often may tools be called, before the model has to answer without
 
@@ -26,7 +27,12 @@ class Kit:
 
         A name that nobody has defined was made up, and is told to be wrong where tools of the job run.
         """
-        if call.name in self.served:
+        if call.name in self.served or any(is_named(name, call.name) for name in self.missing):
             return True
         defined = any(tool.name == call.name for tool in self.definitions or ())
         return bool(self.served) and not defined and not self.others
+
+    def choice(self, wanted: ToolChoice | None) -> ToolChoice | None:
+        """The job's choice, as far as its tools are there."""
+        gone = wanted is not None and wanted.name in self.missing
+        return None if gone or (self.missing and not self.definitions) else wanted

@@ -1,6 +1,6 @@
 """The door for tools: what offers them to a worker, and what a tool is told.
 
-Registered functions are one source (`functions.py`); a server that speaks MCP can be another.
+Registered functions are one source (`functions.py`); servers that speak MCP are another (`mcp/`).
 """
 
 from __future__ import annotations
@@ -52,6 +52,10 @@ class ToolSource(ABC):
     streams, which they must not block.
     """
 
+    async def start(self) -> None:
+        """Begin what goes on beside the calls; called once, before any job runs. It waits for nobody."""
+        return
+
     @abstractmethod
     async def tools(self) -> Mapping[str, Offer]:
         """What it offers now, by name. Asked for every job that has tools: to be answered from memory.
@@ -67,6 +71,10 @@ class ToolSource(ABC):
         It is cancelled when the job ends or the call has had its time, and must then return at once:
         `context.stopped` is set for whatever goes on by itself.
         """
+
+    def owns(self, name: str) -> bool:
+        """Whether a tool that it does not offer now is its own all the same, and of nobody else."""
+        return False
 
     async def aclose(self) -> None:
         """Release what it holds; called once, when no job runs any more."""

@@ -8,11 +8,12 @@ secret, so it is told only of a `ToolError`.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 
 from palaver.shared.jobs import ChatJob
 from palaver.shared.messages import ToolCall
 from palaver.shared.plain import shape
+from palaver.shared.tools import ALL, FunctionTool, is_named
 from palaver.workers.event_log import event_logger
 from palaver.workers.frames import frames
 from palaver.workers.generation.journal import Result
@@ -38,7 +39,8 @@ class Toolbox:
         self._rounds = rounds
 
     async def kit(self, job: ChatJob) -> Kit:
-        """The job's tools. A definition of nothing but a name is filled in from what a source knows of it."""
+        """The job's tools. A definition of nothing but a name is filled in from what a source knows of it, or
+        left out if it is a source's own and is not there."""
         others = "tools" in job.params.extra
         if not job.tools:
             return Kit(others=others, rounds=self._rounds)
@@ -47,12 +49,20 @@ class Toolbox:
             for source in reversed(self._sources)
             for name, offer in (await source.tools()).items()
         }
-        served = {tool.name: offers[tool.name] for tool in job.tools if tool.name in offers}
+        tools = list(_each(job.tools, offers))
+        missing = tuple(tool.name for tool in tools if self._misses(tool, offers))
+        served = {tool.name: offers[tool.name] for tool in tools if tool.name in offers}
         definitions = [
             served[tool.name][1].definition if tool.is_bare and tool.name in served else tool
-            for tool in job.tools
+            for tool in tools
+            if tool.name not in missing
         ]
-        return Kit(definitions, served, others, self._rounds)
+        return Kit(definitions or None, served, missing, others, self._rounds)
+
+    def _misses(self, tool: FunctionTool, offers: Mapping[str, object]) -> bool:
+        """Whether a tool is one of ours that is not there now. What a caller has defined is the caller's."""
+        own = any(source.owns(tool.name) for source in self._sources)
+        return tool.name.endswith(ALL) or (own and tool.is_bare and tool.name not in offers)
 
     async def run(
         self, kit: Kit, calls: Sequence[ToolCall], job: ChatJob, session_id: str
@@ -72,6 +82,11 @@ class Toolbox:
         finally:
             for task in running:
                 task.cancel()
+
+    async def start(self) -> None:
+        """Start the sources."""
+        for source in self._sources:
+            await source.start()
 
     async def aclose(self) -> None:
         """Close the sources."""
@@ -98,6 +113,8 @@ class Toolbox:
     async def _run(self, kit: Kit, call: ToolCall, context: ToolContext) -> str:
         """The result's text; whatever goes wrong is a ToolError."""
         source, offer = kit.served.get(call.name, (None, None))
+        if any(is_named(name, call.name) for name in kit.missing):
+            raise ToolError("it is not there at present")
         if source is None or offer is None:
             raise ToolError(f"there is no such function; there are: {', '.join(sorted(kit.served))}")
         if isinstance(call.arguments, str):
@@ -122,3 +139,16 @@ class Toolbox:
             return encoded.decode()
         kept = encoded[: self._output_bytes].decode(errors="ignore")
         return f"{kept}\n[cut: {len(encoded)} bytes are more than {self._output_bytes}]"
+
+
+def _each(tools: Sequence[FunctionTool], offers: Mapping[str, object]) -> Iterator[FunctionTool]:
+    """The tools that a job names, each once: for all of a server's, those, or the name itself if there are
+    none.
+    """
+    told = set()
+    for tool in tools:
+        meant = [name for name in offers if is_named(tool.name, name)] if tool.name.endswith(ALL) else []
+        for each in [FunctionTool(name=name) for name in meant] or [tool]:
+            if each.name not in told:
+                told.add(each.name)
+                yield each

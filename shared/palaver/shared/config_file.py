@@ -1,0 +1,38 @@
+"""`palaver.toml`, read: the file that `PALAVER_CONFIG` names."""
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from palaver.shared.error_tree import ConfigurationError
+from palaver.shared.plain import shape
+from palaver.shared.settings import DEFAULT_CONFIG
+
+
+def read_config(path: str) -> dict[str, Any]:
+    """The document of this file. One of the default name may be absent, and is then empty.
+
+    Raises ConfigurationError naming the file.
+    """
+    try:
+        return tomllib.loads(Path(path).read_text("utf-8"))
+    except FileNotFoundError:
+        if path == DEFAULT_CONFIG:
+            return {}
+        problem = f"{path}, which PALAVER_CONFIG names, is not there"
+    except OSError as error:
+        problem = f"{path} cannot be read: {error.strerror}"
+    except UnicodeDecodeError:
+        problem = f"{path} is not UTF-8"
+    except tomllib.TOMLDecodeError as error:
+        problem = f"{path} is not valid TOML: {error}"
+    raise ConfigurationError(problem)
+
+
+def table_of(document: Mapping[str, Any], name: str, path: str) -> Mapping[str, Any]:
+    """The table of this name, empty if there is none. Raises ConfigurationError naming file and table."""
+    table = document.get(name, {})
+    if not isinstance(table, Mapping):
+        raise ConfigurationError(f"{path}: [{name}] must be a table, not {shape(table)}")
+    return table

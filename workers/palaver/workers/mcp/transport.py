@@ -1,0 +1,111 @@
+"""How a server is reached: a client of the official package over HTTP or over a process's pipes."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import anyio
+import httpx2
+from mcp import Client, StdioServerParameters, stdio_client, types
+from mcp.client.streamable_http import streamable_http_client
+
+from palaver.shared.tool_servers import ToolServer
+
+__all__ = ["client_of"]
+
+READ_SECONDS: Final = 300.0  # between two bytes of a stream that the server holds open; calls have their own
+SESSION_HEADER: Final = "mcp-session-id"
+
+Transport = AbstractAsyncContextManager[tuple[Any, Any]]
+
+
+def client_of(
+    server: ToolServer,
+    *,
+    changed: Callable[[], None],
+    forgotten: Callable[[], None],
+    lost: Callable[[], None],
+) -> Client:
+    """A client to be entered. `changed` is called when the server has other tools, `forgotten` when it does
+    not know the session any more, `lost` when it is gone.
+    """
+
+    async def heed(message: object) -> None:
+        if isinstance(message, types.ToolListChangedNotification):
+            changed()
+
+    transport = _over_http(server, forgotten) if server.url is not None else _over_pipes(server)
+    known = types.Implementation(name="palaver", version="0")
+    return Client(_watched(transport, lost), message_handler=heed, client_info=known, cache=None)
+
+
+@asynccontextmanager
+async def _watched(transport: Transport, lost: Callable[[], None]) -> AsyncIterator[tuple[Any, Any]]:
+    """The transport, with the news that it has ended: a client is told only when it next asks something."""
+    async with transport as (incoming, outgoing):
+        send, receive = anyio.create_memory_object_stream[Any](0)
+
+        async def carry() -> None:
+            async with send:
+                async for message in incoming:
+                    await send.send(message)
+            lost()
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(carry)
+            try:
+                yield receive, outgoing
+            finally:
+                tasks.cancel_scope.cancel()
+
+
+@asynccontextmanager
+async def _over_http(server: ToolServer, forgotten: Callable[[], None]) -> AsyncIterator[tuple[Any, Any]]:
+    async def look(response: httpx2.Response) -> None:
+        if response.status_code == httpx2.codes.NOT_FOUND and SESSION_HEADER in response.request.headers:
+            forgotten()
+
+    async with AsyncExitStack() as stack:
+        http = await stack.enter_async_context(
+            httpx2.AsyncClient(
+                headers=server.request_headers(),
+                timeout=httpx2.Timeout(server.connect_seconds, read=READ_SECONDS),
+                event_hooks={"response": [look]},
+            )
+        )
+        streams = streamable_http_client(server.url or "", http_client=http)
+        yield await stack.enter_async_context(streams)
+
+
+@asynccontextmanager
+async def _over_pipes(server: ToolServer) -> AsyncIterator[tuple[Any, Any]]:
+    process = StdioServerParameters(
+        command=server.command or "", args=server.args, env=server.process_env(), cwd=server.cwd
+    )
+    # What it writes there may hold anything: not for the worker's log.
+    with Path(server.log or os.devnull).open("a", encoding="utf-8") as errors:  # noqa: ASYNC230 - no network
+        async with stdio_client(process, errlog=errors) as streams:
+            yield streams
+
+
+class _NotOfThePackage(logging.Filter):
+    """Drops what the package logs under a name that others may have as well."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return f"{os.sep}mcp{os.sep}" not in record.pathname
+
+
+def _silence() -> None:
+    """The package logs messages, arguments and results among them; HTTP its addresses and headers."""
+    logging.getLogger("mcp").setLevel(logging.CRITICAL + 1)
+    logging.getLogger("client").addFilter(_NotOfThePackage())
+    for name in ("httpx2", "httpcore2"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+
+
+_silence()
