@@ -117,11 +117,10 @@ def run_fakeredis() -> Iterator[RedisServer]:
     """The scripts without a server: fakeredis behind a socket, in a thread of this process."""
     if find_spec("fakeredis") is None or find_spec("lupa") is None:
         missing("fakeredis[lua] is not installed")
-    from fakeredis import TcpFakeServer
+    from palaver.producer.cli.fakeserver import serving
 
     port = free_port()
-    server = TcpFakeServer(("127.0.0.1", port), server_type="redis", server_version=(7, 0))
-    server.daemon_threads = True
+    server = serving(port)
     threading.Thread(target=server.serve_forever, name="fakeredis", daemon=True).start()
     try:
         yield RedisServer(port, "fakeredis")

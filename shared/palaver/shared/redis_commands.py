@@ -15,18 +15,23 @@ from redis.exceptions import ResponseError
 Words = Sequence[str | bytes | int]
 
 
+def packed(commands: Sequence[Words]) -> bytes:
+    """Commands as they go over the wire."""
+    return b"".join([hiredis.pack_command(tuple(words)) for words in commands])  # type: ignore[arg-type]
+
+
 def run(client: redis.Redis, commands: Sequence[Words]) -> list[Any]:
     """The reply to each command; an error reply stands in its place as an exception.
 
     When the connection breaks, everything is sent again, as often as the client's retries allow. Raises
     redis-py's errors of the connection.
     """
-    packed = _packed(commands)
+    data = [packed(commands)]
     pool: Any = client.connection_pool  # redis-py's own types leave most of it out
     connection = pool.get_connection()
 
     def converse() -> list[Any]:
-        connection.send_packed_command(packed)
+        connection.send_packed_command(data)
         return [_reply(connection) for _ in commands]
 
     try:
@@ -36,15 +41,14 @@ def run(client: redis.Redis, commands: Sequence[Words]) -> list[Any]:
         pool.release(connection)
 
 
-async def run_async(client: "redis.asyncio.Redis", commands: Sequence[Words]) -> list[Any]:
-    """As `run`, on an event loop."""
-    packed = _packed(commands)
+async def run_async(client: "redis.asyncio.Redis", data: bytes, count: int) -> list[Any]:
+    """As `run`, on an event loop, for `count` commands that are packed already."""
     pool: Any = client.connection_pool
     connection = await pool.get_connection()
 
     async def converse() -> list[Any]:
-        await connection.send_packed_command(packed)
-        return [await _async_reply(connection) for _ in commands]
+        await connection.send_packed_command([data])
+        return [await _async_reply(connection) for _ in range(count)]
 
     async def disconnect(_: Exception) -> None:
         await connection.disconnect(nowait=True)
@@ -54,10 +58,6 @@ async def run_async(client: "redis.asyncio.Redis", commands: Sequence[Words]) ->
         return replies
     finally:
         await pool.release(connection)
-
-
-def _packed(commands: Sequence[Words]) -> list[bytes]:
-    return [b"".join([hiredis.pack_command(tuple(words)) for words in commands])]  # type: ignore[arg-type]
 
 
 def _reply(connection: Any) -> Any:

@@ -26,10 +26,14 @@ async def ledger(world: World) -> AsyncIterator[AsyncLedger]:
 
 
 class Cutter:
-    """Stands before a Redis; cuts the connection instead of handing on a reply, as often as told."""
+    """Stands before a Redis; cuts the connection instead of handing on a reply, as often as told.
+
+    What Redis replies is handed on `delay` seconds later.
+    """
 
     def __init__(self, port: int) -> None:
         self.cuts = 0
+        self.delay = 0.0
         self._upstream = port
         self._server = socket.create_server(("127.0.0.1", 0))
         self.port = self._server.getsockname()[1]
@@ -54,6 +58,8 @@ class Cutter:
                 if replies and self.cuts:
                     self.cuts -= 1
                     break
+                if replies:
+                    time.sleep(self.delay)
                 target.sendall(data)
         except OSError:
             pass
@@ -155,21 +161,80 @@ async def test_many_submits_with_one_key_make_one_job(world: World, ledger: Asyn
     assert len(list(world.raw.scan_iter("palaver:job:*"))) == 1
 
 
-async def test_more_commands_at_once_than_connections_wait_for_one(world: World) -> None:
-    # the imitation of Redis takes its time to accept so many connections
-    patient = world.settings.model_copy(update={"connect_seconds": 60.0})
-    async with aclosing(AsyncLedger(patient)) as ledger:
-        assert await asyncio.gather(*(ledger.seq("s1") for _ in range(1000))) == [0] * 1000
-    shell = SyncLedger(patient)
-    together = threading.Barrier(150)
+PATIENCE = 1.0
+"""Seconds after which a silent Redis counts as gone, where a reply takes a fifth of that."""
+
+
+async def test_a_burst_of_tasks_waits_as_long_as_redis_answers(cutter: Cutter) -> None:
+    settings = Settings(redis_url=f"redis://127.0.0.1:{cutter.port}/0", connect_seconds=PATIENCE)
+    async with aclosing(AsyncLedger(settings)) as ledger:
+        await ledger.submit(ChatJob(messages="Hi"))  # Redis has the script from now on
+        cutter.delay = PATIENCE / 5
+        submitted = await asyncio.gather(
+            *(ledger.submit(ChatJob(messages="Hi", session_id=f"s{n}")) for n in range(2000))
+        )
+        assert [job.session_id for job in submitted] == [f"s{n}" for n in range(2000)]  # each its own reply
+
+
+def test_so_does_a_burst_of_threads(cutter: Cutter) -> None:
+    settings = Settings(redis_url=f"redis://127.0.0.1:{cutter.port}/0", connect_seconds=PATIENCE)
+    cutter.delay = PATIENCE / 5
+    together = threading.Barrier(400)
 
     def ask() -> int:
         together.wait(30)
         return shell.seq("s1")
 
-    with ThreadPoolExecutor(together.parties) as threads, closing(shell):
+    with ThreadPoolExecutor(together.parties) as threads, closing(SyncLedger(settings)) as shell:
         asked = [threads.submit(ask) for _ in range(together.parties)]
         assert [future.result() for future in asked] == [0] * together.parties
+
+
+async def test_all_that_wait_are_told_together_when_redis_is_silent() -> None:
+    with socket.create_server(("127.0.0.1", 0), backlog=100) as silent:
+        url = f"redis://127.0.0.1:{silent.getsockname()[1]}/0"
+        async with aclosing(AsyncLedger(Settings(redis_url=url, connect_seconds=PATIENCE))) as ledger:
+            asked = [asyncio.create_task(ledger.seq("s1")) for _ in range(10_000)]
+            done, _ = await asyncio.wait(asked, return_when=asyncio.FIRST_COMPLETED)
+            assert {type(task.exception()) for task in done} == {LedgerUnavailableError}
+            await asyncio.sleep(0)
+            assert all(task.done() for task in asked)
+
+
+def test_so_are_threads() -> None:
+    with socket.create_server(("127.0.0.1", 0), backlog=100) as silent:
+        url = f"redis://127.0.0.1:{silent.getsockname()[1]}/0"
+        shell = SyncLedger(Settings(redis_url=url, connect_seconds=PATIENCE))
+        begun = time.monotonic()
+        with ThreadPoolExecutor(300) as threads:
+            asked = [threads.submit(shell.seq, "s1") for _ in range(300)]
+            assert {type(future.exception()) for future in asked} == {LedgerUnavailableError}
+        assert time.monotonic() - begun < IN_TIME
+
+
+async def test_a_caller_that_gives_up_takes_nobody_along(cutter: Cutter) -> None:
+    settings = Settings(redis_url=f"redis://127.0.0.1:{cutter.port}/0")
+    cutter.delay = PATIENCE / 5
+    async with aclosing(AsyncLedger(settings)) as ledger:
+        asked = [asyncio.create_task(ledger.seq("s1")) for _ in range(100)]
+        await asyncio.sleep(0)
+        for task in asked[::2]:
+            task.cancel()
+        results = await asyncio.gather(*asked, return_exceptions=True)
+    assert results[1::2] == [0] * 50
+    assert {type(result) for result in results[::2]} == {asyncio.CancelledError}
+
+
+async def test_who_waits_when_the_ledger_is_closed_is_told(cutter: Cutter) -> None:
+    ledger = AsyncLedger(Settings(redis_url=f"redis://127.0.0.1:{cutter.port}/0"))
+    cutter.delay = PATIENCE / 5
+    asked = [asyncio.create_task(ledger.seq("s1")) for _ in range(5000)]  # more than leave at once
+    await asyncio.sleep(PATIENCE / 10)
+    await ledger.aclose()
+    results = await asyncio.gather(*asked, return_exceptions=True)
+    assert {type(result) for result in results} == {LedgerUnavailableError}
+    assert await ledger.seq("s1") == 0
+    await ledger.aclose()
 
 
 async def test_announcements_expire_and_are_withdrawn(world: World, ledger: AsyncLedger) -> None:

@@ -4,16 +4,36 @@ A demonstration only: one Python process, a hundred times slower than Redis, not
 """
 
 import sys
+from typing import Any
 
 from fakeredis import TcpFakeServer
+from redis.exceptions import ResponseError
 
 
-def main(port: int) -> None:
-    """Serve on 127.0.0.1 until the process is ended."""
+def serving(port: int) -> TcpFakeServer:
+    """A server on 127.0.0.1 whose `serve_forever` is still to be called."""
     server = TcpFakeServer(("127.0.0.1", port), server_type="redis", server_version=(7, 0))
     server.daemon_threads = True
-    server.serve_forever()
+    kind: Any = server.RequestHandlerClass
+
+    class Handler(kind):  # type: ignore[misc]
+        """An error reply is a reply: fakeredis's own handler closes the connection after it."""
+
+        def setup(self) -> None:
+            super().setup()
+            read = self.current_client.read_response
+
+            def reply() -> Any:
+                try:
+                    return read()
+                except ResponseError as error:
+                    return error
+
+            self.current_client.read_response = reply
+
+    server.RequestHandlerClass = Handler
+    return server
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]))
+    serving(int(sys.argv[1])).serve_forever()

@@ -3,18 +3,17 @@
 `SyncLedger` is its twin; what both do is in `exchange` and `operations`.
 """
 
-import asyncio
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any, Self
 
 import redis.asyncio
 
-from palaver.shared import redis_commands
 from palaver.shared.errors import ErrorInfo, PalaverError
 from palaver.shared.jobs import ChatJob, fingerprint
 from palaver.shared.ledger import connections, deadletters, exchange, overdue, sweeping
 from palaver.shared.ledger.exchange import Exchange, Words
 from palaver.shared.ledger.keys import Keys
+from palaver.shared.ledger.lanes import Lanes
 from palaver.shared.ledger.operation import Operation, Query, R, Retention
 from palaver.shared.ledger.operations import dead, ending, reading, submitting
 from palaver.shared.ledger.operations.sweeping import take_turn
@@ -43,7 +42,7 @@ class AsyncLedger:
         self.settings = settings
         self.keys = Keys(settings.namespace)
         self.retention = Retention.of(settings)
-        self._client = connections.async_client(settings) if client is None else client
+        self._lanes = Lanes(connections.async_client(settings) if client is None else client)
 
     async def __aenter__(self) -> Self:
         return self
@@ -53,7 +52,7 @@ class AsyncLedger:
 
     async def aclose(self) -> None:
         """Close the connections. The ledger may be used again; it then opens new ones."""
-        await self._client.aclose()
+        await self._lanes.aclose()
 
     async def check(self) -> None:
         """Raises LedgerUnavailableError if Redis does not answer."""
@@ -204,20 +203,14 @@ class AsyncLedger:
         return await self._drive(conversation)
 
     async def _drive(self, conversation: Exchange[R]) -> R:
-        task = asyncio.current_task()
-        asked = task.cancelling() if task else 0
         try:
             words = next(conversation)
             while True:
-                replies = await self._send(words)
-                # redis-py sends under asyncio.wait_for, which in Python 3.11 can swallow a cancellation.
-                if task and task.cancelling() > asked:
-                    raise asyncio.CancelledError
-                words = conversation.send(replies)
+                words = conversation.send(await self._send(words))
         except StopIteration as stop:
             return stop.value  # type: ignore[no-any-return]
 
     async def _send(self, commands: list[Words]) -> list[Any]:
         # No MULTI: a full Redis would refuse the whole of it, also the commands that free memory.
         with connections.translated(self.settings):
-            return await redis_commands.run_async(self._client, commands)
+            return await self._lanes.send(commands)

@@ -12,6 +12,8 @@ from redis.exceptions import RedisError
 from redis.retry import Retry
 
 from palaver.shared.errors import LedgerUnavailableError
+from palaver.shared.ledger.lanes import LANES
+from palaver.shared.ledger.places import CONNECTIONS
 from palaver.shared.outage import reason
 from palaver.shared.redis_url import RedisURL
 from palaver.shared.settings import Settings, redacted_url
@@ -21,29 +23,28 @@ K = TypeVar("K")
 # A cut connection is tried again at once, then given up: every script survives that.
 _RETRIES = 2
 
-# More commands at once wait for a connection; redis-py's own pool refuses them. Scripts take microseconds, so
-# few connections serve thousands of readers.
-_CONNECTIONS = 64
-
 
 def sync_client(settings: Settings) -> redis.Redis:
-    """A pool of blocking connections."""
+    """A pool of blocking connections, for the `Places` of threads."""
     # A timeout is not retried: it has already taken all the time that the caller has.
     retry = Retry(ExponentialBackoff(cap=0.2, base=0.05), _RETRIES, (redis.exceptions.ConnectionError,))
     address = RedisURL.parse(settings.redis_url)
     kind = _kind(address, redis.Connection, redis.SSLConnection, redis.UnixDomainSocketConnection)
-    pool = redis.BlockingConnectionPool(  # type: ignore[no-untyped-call]
-        connection_class=kind, retry=retry, **_options(address, settings), **_bounds(settings)
+    pool = redis.ConnectionPool(
+        connection_class=kind, retry=retry, max_connections=CONNECTIONS, **_options(address, settings)
     )
     return redis.Redis.from_pool(pool)
 
 
 def async_client(settings: Settings) -> "redis.asyncio.Redis":
-    """A pool of connections of one event loop."""
+    """A pool of connections of one event loop, for its `Lanes`."""
     retry = AsyncRetry(ExponentialBackoff(cap=0.2, base=0.05), _RETRIES, (redis.exceptions.ConnectionError,))
     address = RedisURL.parse(settings.redis_url)
-    pool = redis.asyncio.BlockingConnectionPool(
-        connection_class=_async_kind(address), retry=retry, **_options(address, settings), **_bounds(settings)
+    pool = redis.asyncio.ConnectionPool(
+        connection_class=_async_kind(address),
+        retry=retry,
+        max_connections=LANES,
+        **_options(address, settings),
     )
     return redis.asyncio.Redis.from_pool(pool)
 
@@ -87,7 +88,3 @@ def _options(address: RedisURL, settings: Settings) -> dict[str, Any]:
         return {**common, "path": address.path}
     options = {**common, "host": address.host, "port": address.port, "socket_keepalive": True}
     return {**options, **(address.tls or {})}
-
-
-def _bounds(settings: Settings) -> dict[str, Any]:
-    return {"max_connections": _CONNECTIONS, "timeout": settings.connect_seconds}

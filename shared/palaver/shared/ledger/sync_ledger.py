@@ -8,7 +8,6 @@ from typing import Any, Self
 
 import redis
 
-from palaver.shared import redis_commands
 from palaver.shared.errors import ErrorInfo, PalaverError
 from palaver.shared.jobs import ChatJob, fingerprint
 from palaver.shared.ledger import connections, deadletters, exchange, overdue, sweeping
@@ -17,6 +16,7 @@ from palaver.shared.ledger.keys import Keys
 from palaver.shared.ledger.operation import Operation, Query, R, Retention
 from palaver.shared.ledger.operations import dead, ending, reading, submitting
 from palaver.shared.ledger.operations.sweeping import take_turn
+from palaver.shared.ledger.places import Places
 from palaver.shared.ledger.replies import (
     Cancelled,
     Dispatch,
@@ -42,7 +42,8 @@ class SyncLedger:
         self.settings = settings
         self.keys = Keys(settings.namespace)
         self.retention = Retention.of(settings)
-        self._client = connections.sync_client(settings) if client is None else client
+        client = connections.sync_client(settings) if client is None else client
+        self._places = Places(client, patience=settings.connect_seconds)
 
     def __enter__(self) -> Self:
         return self
@@ -52,7 +53,7 @@ class SyncLedger:
 
     def close(self) -> None:
         """Close the connections. The ledger may be used again; it then opens new ones."""
-        self._client.close()
+        self._places.close()
 
     def check(self) -> None:
         """Raises LedgerUnavailableError if Redis does not answer."""
@@ -205,4 +206,4 @@ class SyncLedger:
     def _send(self, commands: list[Words]) -> list[Any]:
         # No MULTI: a full Redis would refuse the whole of it, also the commands that free memory.
         with connections.translated(self.settings):
-            return redis_commands.run(self._client, commands)
+            return self._places.send(commands)
