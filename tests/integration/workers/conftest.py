@@ -29,7 +29,11 @@ PROVIDERS: dict[str, dict[str, Any]] = {
     "again": {"kind": "scripted", "resume": "restart", "options": {"rate": 0}},
     "slow": {"kind": "scripted", "options": {"rate": 50}},
     "scripting": {"kind": PREFIX + "Scripting", "options": {"rate": 0}},
-    **{name.lower(): {"kind": PREFIX + name} for name in ("Buggy", "Recording", "Flood", "Silent", "Unfit")},
+    **{
+        name.lower(): {"kind": PREFIX + name}
+        for name in ("Buggy", "Recording", "Flood", "Gated", "Silent", "Unfit")
+    },
+    "anew": {"kind": PREFIX + "Anew", "resume": "restart"},
 }
 
 
@@ -74,8 +78,12 @@ class Engine:
 
     async def said(self, job: ChatJob) -> None:
         """Return when the job has written some text."""
+        await self.told(job, "text_chunk")
+
+    async def told(self, job: ChatJob, kind: str) -> None:
+        """Return when the job has such an event."""
         async with asyncio.timeout(20):
-            while not any(event["type"] == "text_chunk" for event in await self.events(job)):  # noqa: ASYNC110
+            while not any(event["type"] == kind for event in await self.events(job)):  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
 
     def provider(self, name: str, kind: type[P]) -> P:

@@ -2,8 +2,11 @@
 
 import asyncio
 from collections.abc import AsyncGenerator
+from functools import cached_property
 
+from palaver.shared.errors import StreamInterruptedError
 from palaver.shared.messages import Role
+from palaver.shared.responses import Usage
 from palaver.workers.providers import (
     FinishPart,
     GenerationRequest,
@@ -11,6 +14,7 @@ from palaver.workers.providers import (
     Provider,
     TextDelta,
     ToolCallPart,
+    UsagePart,
 )
 from palaver.workers.providers.scripted import ScriptedProvider
 
@@ -83,6 +87,38 @@ class Calling(Provider):
         if self.profile.options.get("waits"):
             await asyncio.Event().wait()
         yield [FinishPart("tool_calls", "m")]
+
+
+class Gated(Provider):
+    """Says a word, and calls a tool when it is let."""
+
+    async def stream(self, request: GenerationRequest) -> AsyncGenerator[list[Part], None]:
+        yield [TextDelta("one")]
+        await self.gate.wait()
+        yield [
+            ToolCallPart("c1", "look", {}),
+            UsagePart(Usage(input_tokens=3)),
+            FinishPart("tool_calls", "m"),
+        ]
+
+    @cached_property
+    def gate(self) -> asyncio.Event:
+        """The test's to set."""
+        return asyncio.Event()
+
+
+class Anew(Gated):
+    """Says a word and is cut off; the next answer begins when it is let."""
+
+    asked = 0
+
+    async def stream(self, request: GenerationRequest) -> AsyncGenerator[list[Part], None]:
+        self.asked += 1
+        if self.asked == 1:
+            yield [TextDelta("one")]
+            raise StreamInterruptedError("cut")
+        await self.gate.wait()
+        yield [TextDelta("two"), FinishPart("stop", "m")]
 
 
 class Truncating(Provider):

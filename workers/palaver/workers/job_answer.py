@@ -61,6 +61,7 @@ class JobAnswer:
         self._model: str | None = None  # the name under which the model answered
         self._usage_before: Usage | None = None  # of requests since the journal's last answer
         self._usage: Usage | None = None
+        self._uncounted: Usage | None = None  # of the journal's last entry, before it had that
         self._reason: FinishReason | None = None
         self._raw: Any = None
         self._metadata: dict[str, Any] = {}
@@ -138,8 +139,14 @@ class JobAnswer:
     def keep(self, entry: Entry) -> list[bytes]:
         """An entry for the journal; the events that are to be logged with it."""
         self.journal.entries.append(entry)
+        self._uncounted = self._spent
         self._usage_before = self._usage = None
         return [inner_event(kind, data) for kind, data in entry.events()]
+
+    def take_back(self) -> None:
+        """The ledger has refused the last entry: it has not happened, but what it cost was spent."""
+        self.journal.entries.pop()
+        self._usage_before = self._uncounted
 
     def settle(self, error: PalaverError) -> None:
         """Let a truncated answer be, because it could not be continued."""

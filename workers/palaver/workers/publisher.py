@@ -151,6 +151,10 @@ class Writer:
         if self._size and not self.queued:
             self._publisher.enqueue(self)
 
+    def recall(self, text: str, reasoning: str) -> None:
+        """After a verdict: this is what the ledger has of what was said."""
+        self.said, self.thought = bytearray(text.encode()), bytearray(reasoning.encode())
+
     def close(self) -> None:
         """Take no part any more; what was not sent is dropped."""
         self._on_stop = None

@@ -248,16 +248,19 @@ class Runner:
         """Store what is finished, and tell it, before anything follows from it."""
         await run.answer.writer.flush()
         events = run.answer.keep(entry)
-        stored = await self._link.run(
-            operations.save_round(
-                *self._address(run),
-                fence=run.claimed.fence,
-                number=len(run.answer.journal),
-                content=entry.to_json(),
-                events=events,
-                log_entries=self._retention.log_entries,
-            )
+        operation = operations.save_round(
+            *self._address(run),
+            fence=run.claimed.fence,
+            number=len(run.answer.journal),
+            content=entry.to_json(),
+            events=events,
+            log_entries=self._retention.log_entries,
         )
+        try:
+            stored = await self._link.run(operation)
+        except PalaverError:
+            run.answer.take_back()
+            raise
         if stored.cancelled:
             raise asked_to_end(stored.cancelled, run.claimed.job_id)
 
@@ -284,6 +287,8 @@ class Runner:
             run.answer.writer.close()
 
     async def _finish(self, run: Run, error: PalaverError | None) -> Outcome:
+        if run.answer.writer.verdict is not None:
+            await self._recall(run)
         try:
             last = self._last_word(run, error)
         except Exception as bug:  # noqa: BLE001 - a result that cannot be written would be asked for again and again
@@ -297,6 +302,13 @@ class Runner:
             log_interaction(run, last.response)
         code = error.code if error is not None else None
         return await self._outcome(run, finished.dispatch, status=finished.status, code=code)
+
+    async def _recall(self, run: Run) -> None:
+        """What the ledger has refused nobody has read: the answer is what it has."""
+        keys, session_id, job_id = self._address(run)
+        moment = await self._link.run(operations.snapshot(keys, session_id, [job_id]))
+        if job_id in moment.jobs:
+            run.answer.writer.recall(moment.jobs[job_id].text, moment.jobs[job_id].reasoning)
 
     def _last_word(self, run: Run, error: PalaverError | None) -> _LastWord:
         if error is not None:
