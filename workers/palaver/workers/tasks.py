@@ -4,6 +4,7 @@ Messages, events, results and logs show ids, a status and a model, and never wha
 answered: `palaver.submit` is the one message with content, and its request shows none of it.
 """
 
+import sys
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
@@ -78,6 +79,16 @@ class DiscreetRequest(Request):
 
 class JobRequest(DiscreetRequest):
     """The request of a job. A worker that goes hands its jobs over, and cancels none."""
+
+    _message: Any
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        # It is kept for as long as its stream lasts, beside a thousand others: all share the headers' names,
+        # and what kombu's Redis transport had to note of the message is noted.
+        self._request_dict = _sharing_names(self._request_dict)
+        self._message.headers = _sharing_names(self._message.headers)
+        vars(self._message).pop("_raw", None)
 
     def cancel(self, pool: Any, signal: Any = None, emit_retry: bool = True) -> None:
         """Celery's cold shutdown; the pool's residents hand the jobs over right after it."""
@@ -222,6 +233,10 @@ def _told(outcome: Outcome) -> dict[str, Any]:
     if outcome.reason == "gone":
         logger.warning("chat.unknown", session_id=outcome.session_id, job_id=outcome.job_id)
     return {"job_id": outcome.job_id, "status": str(outcome.status or outcome.reason), "model": outcome.model}
+
+
+def _sharing_names(headers: dict[str, Any]) -> dict[str, Any]:
+    return {sys.intern(name): value for name, value in headers.items()}
 
 
 def _address(args: Any, kwargs: Any) -> tuple[str, str] | None:
