@@ -2,11 +2,19 @@
 
 from typing import assert_type
 
-from palaver.producer import AsyncClient, AsyncJobHandle, Client, JobHandle
+from pydantic import BaseModel
+
+from palaver.producer import AsyncClient, AsyncJobHandle, AsyncModelHandle, Client, JobHandle, ModelHandle
 from palaver.shared.events import AnyEvent
 from palaver.shared.jobs import ChatJob, Status
 from palaver.shared.ledger import DeadLetter
-from palaver.shared.responses import ChatResponse, StreamChunk
+from palaver.shared.responses import ChatResponse, ModelResponse, StreamChunk
+
+
+class Item(BaseModel):
+    """What is wanted."""
+
+    price: float
 
 
 def blocking(client: Client) -> None:
@@ -29,6 +37,9 @@ def blocking(client: Client) -> None:
     assert_type(client.dead(limit=5), list[DeadLetter])
     assert_type(client.submit("Hello", wait=True, timeout=5), ChatResponse)
     assert_type(client.submit_many(["a", {"messages": "b"}, ChatJob(messages=[])]), list[JobHandle])
+    assert_type(client.submit("Hello", response_model=Item), ModelHandle[Item])
+    assert_type(client.submit("Hello", response_model=Item, wait=True), ModelResponse[Item])
+    assert_type(client.submit("Hello", response_model=Item).result().parsed, Item)
     client.submit(
         [{"role": "user", "content": "Hello"}],
         model=["openai/gpt-4o-mini", "local/llama3"],
@@ -69,4 +80,6 @@ async def with_a_loop(client: AsyncClient) -> None:
         assert_type(await client.retry(handle.job_id), AsyncJobHandle)
         assert_type(await client.dead(), list[DeadLetter])
         assert_type(await client.submit("Hello", wait=True), ChatResponse)
+        assert_type(await client.submit("Hello", response_model=Item), AsyncModelHandle[Item])
+        assert_type(await client.submit("Hello", response_model=Item, wait=True), ModelResponse[Item])
         assert_type(await client.submit_many(["a"]), list[AsyncJobHandle])

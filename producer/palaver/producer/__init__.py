@@ -10,15 +10,17 @@ from palaver.shared.door import lazily as _lazily
 if TYPE_CHECKING:
     from palaver.producer.async_client import AsyncClient
     from palaver.producer.client import Client
-    from palaver.producer.handles import AsyncJobHandle, JobHandle
+    from palaver.producer.handles import AsyncJobHandle, AsyncModelHandle, JobHandle, ModelHandle
 
 _HOMES: Final = {
     "AsyncClient": "async_client",
     "AsyncJobHandle": "handles",
+    "AsyncModelHandle": "handles",
     "Client": "client",
     "JobHandle": "handles",
+    "ModelHandle": "handles",
 }
 
-__all__ = ["AsyncClient", "AsyncJobHandle", "Client", "JobHandle"]
+__all__ = ["AsyncClient", "AsyncJobHandle", "AsyncModelHandle", "Client", "JobHandle", "ModelHandle"]
 
 __getattr__, __dir__ = _lazily(__name__, _HOMES)

@@ -8,9 +8,11 @@ from collections.abc import AsyncGenerator, Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Literal, Self, TypeVar, Unpack, overload
 
+from pydantic import BaseModel
+
 from palaver.producer.broker import Broker
 from palaver.producer.client import CHUNK, send_stored, split
-from palaver.producer.handles import AsyncJobHandle
+from palaver.producer.handles import AsyncJobHandle, AsyncModelHandle
 from palaver.producer.hub import Hub
 from palaver.producer.prepare import (
     Admission,
@@ -30,10 +32,11 @@ from palaver.shared.ids import check_job_id, check_session_id
 from palaver.shared.jobs import ChatJob
 from palaver.shared.ledger import AsyncLedger, DeadLetter, Dispatch, JobView, Submitted
 from palaver.shared.messages import MessagesLike
-from palaver.shared.responses import ChatResponse
+from palaver.shared.responses import ChatResponse, ModelResponse
 from palaver.shared.settings import Settings
 
 T = TypeVar("T")
+M = TypeVar("M", bound=BaseModel)
 
 
 class AsyncClient:
@@ -80,18 +83,43 @@ class AsyncClient:
         **fields: Unpack[JobFields],
     ) -> ChatResponse: ...
 
+    @overload
     async def submit(
         self,
         messages: MessagesLike,
         *,
+        response_model: type[M],
+        wait: Literal[False] = False,
+        timeout: float | None = None,  # noqa: ASYNC109 -- as in the blocking client
+        **fields: Unpack[JobFields],
+    ) -> AsyncModelHandle[M]: ...
+
+    @overload
+    async def submit(
+        self,
+        messages: MessagesLike,
+        *,
+        response_model: type[M],
+        wait: Literal[True],
+        timeout: float | None = None,  # noqa: ASYNC109 -- as in the blocking client
+        **fields: Unpack[JobFields],
+    ) -> ModelResponse[M]: ...
+
+    async def submit(
+        self,
+        messages: MessagesLike,
+        *,
+        response_model: type[BaseModel] | None = None,
         wait: bool = False,
         timeout: float | None = None,  # noqa: ASYNC109 -- as in the blocking client
         **fields: Unpack[JobFields],
     ) -> AsyncJobHandle | ChatResponse:
         """Store a job and tell the workers of it; see `Client.submit`."""
         check_timeout(timeout)
-        job = prepare(messages, self.settings, fields)
+        job = prepare(messages, self.settings, fields, response_model)
         handle = await self._submit(job)
+        if response_model is not None:
+            handle = AsyncModelHandle(self, handle.session_id, handle.job_id, handle.cursor, response_model)
         return await handle.result(timeout) if wait else handle
 
     async def submit_many(self, jobs: Iterable[JobLike]) -> list[AsyncJobHandle]:

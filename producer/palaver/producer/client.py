@@ -5,10 +5,12 @@ from __future__ import annotations
 import logging
 import weakref
 from collections.abc import Generator, Iterable
-from typing import Any, Final, Literal, Self, Unpack, overload
+from typing import Any, Final, Literal, Self, TypeVar, Unpack, overload
+
+from pydantic import BaseModel
 
 from palaver.producer.broker import Broker
-from palaver.producer.handles import JobHandle
+from palaver.producer.handles import JobHandle, ModelHandle
 from palaver.producer.prepare import (
     Admission,
     JobFields,
@@ -28,10 +30,12 @@ from palaver.shared.ids import check_job_id, check_session_id
 from palaver.shared.jobs import ChatJob
 from palaver.shared.ledger import DeadLetter, Dispatch, JobView, Submitted, SyncLedger
 from palaver.shared.messages import MessagesLike
-from palaver.shared.responses import ChatResponse
+from palaver.shared.responses import ChatResponse, ModelResponse
 from palaver.shared.settings import Settings
 
 log = logging.getLogger("palaver.producer")
+
+M = TypeVar("M", bound=BaseModel)
 
 CHUNK: Final = 500
 """Jobs that `submit_many` stores in one round trip."""
@@ -73,10 +77,33 @@ class Client:
         **fields: Unpack[JobFields],
     ) -> ChatResponse: ...
 
+    @overload
     def submit(
         self,
         messages: MessagesLike,
         *,
+        response_model: type[M],
+        wait: Literal[False] = False,
+        timeout: float | None = None,
+        **fields: Unpack[JobFields],
+    ) -> ModelHandle[M]: ...
+
+    @overload
+    def submit(
+        self,
+        messages: MessagesLike,
+        *,
+        response_model: type[M],
+        wait: Literal[True],
+        timeout: float | None = None,
+        **fields: Unpack[JobFields],
+    ) -> ModelResponse[M]: ...
+
+    def submit(
+        self,
+        messages: MessagesLike,
+        *,
+        response_model: type[BaseModel] | None = None,
         wait: bool = False,
         timeout: float | None = None,
         **fields: Unpack[JobFields],
@@ -84,7 +111,9 @@ class Client:
         """Store a job and tell the workers; with `wait`, wait for its result, at most `timeout` seconds.
 
         `messages` is a prompt, a message, or a list of them; `model` is `"profile/model"`, an alias, or a
-        list in the order of fallback. A job with a `session_id` goes on with that session's history.
+        list in the order of fallback. A job with a `session_id` goes on with that session's history. With a
+        `response_model` the answer has to fit that pydantic model's schema, and the result has it as
+        `parsed`.
 
         Raises, before anything is stored: ValidationError with `param`, and the errors of a server that
         cannot be reached. Raises from the ledger: ConflictError, SessionBusyError, SessionClosedError,
@@ -92,8 +121,10 @@ class Client:
         as usual, with a warning in the log: a worker's sweep sends the message again.
         """
         check_timeout(timeout)
-        job = prepare(messages, self.settings, fields)
+        job = prepare(messages, self.settings, fields, response_model)
         handle = self._submit(job)
+        if response_model is not None:
+            handle = ModelHandle(self, handle.session_id, handle.job_id, handle.cursor, response_model)
         return handle.result(timeout) if wait else handle
 
     def submit_many(self, jobs: Iterable[JobLike]) -> list[JobHandle]:

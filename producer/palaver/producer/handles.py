@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Generator, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+from pydantic import BaseModel
 
 from palaver.producer.prepare import check_after, check_timeout
 from palaver.producer.reading import achunks_of, chunks_of
@@ -11,11 +13,13 @@ from palaver.shared.errors import JobGoneError, JobNotFoundError
 from palaver.shared.events import AnyEvent
 from palaver.shared.jobs import Status
 from palaver.shared.ledger import JobView
-from palaver.shared.responses import ChatResponse, StreamChunk
+from palaver.shared.responses import ChatResponse, ModelResponse, StreamChunk
 
 if TYPE_CHECKING:
     from palaver.producer.async_client import AsyncClient
     from palaver.producer.client import Client
+
+M = TypeVar("M", bound=BaseModel)
 
 
 class _Handle:
@@ -84,6 +88,20 @@ class JobHandle(_Handle):
         return cancelled.status
 
 
+class ModelHandle(JobHandle, Generic[M]):
+    """A submitted job whose answer is to be an instance of a pydantic model."""
+
+    def __init__(self, client: Client, session_id: str, job_id: str, cursor: int, model: type[M]) -> None:
+        super().__init__(client, session_id, job_id, cursor)
+        self._model = model
+
+    def result(self, timeout: float | None = None) -> ModelResponse[M]:
+        """As `JobHandle.result`; `parsed` is the instance. Raises StructuredOutputError too, with the answer
+        as it came in `error.response`.
+        """
+        return ModelResponse.of(super().result(timeout), self._model)
+
+
 class AsyncJobHandle(_Handle):
     """A submitted job, as `JobHandle`, for `async for` and `await`."""
 
@@ -119,3 +137,17 @@ class AsyncJobHandle(_Handle):
             raise JobNotFoundError(f"there is no job {self.job_id}", job_id=self.job_id) from None
         await self._client.send([cancelled.dispatch])
         return cancelled.status
+
+
+class AsyncModelHandle(AsyncJobHandle, Generic[M]):
+    """A submitted job, as `ModelHandle`, for `async for` and `await`."""
+
+    def __init__(
+        self, client: AsyncClient, session_id: str, job_id: str, cursor: int, model: type[M]
+    ) -> None:
+        super().__init__(client, session_id, job_id, cursor)
+        self._model = model
+
+    async def result(self, timeout: float | None = None) -> ModelResponse[M]:  # noqa: ASYNC109 -- as JobHandle's
+        """Wait for the end; see `ModelHandle.result`."""
+        return ModelResponse.of(await super().result(timeout), self._model)

@@ -9,6 +9,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Final, Literal, TypedDict
 
+from pydantic import BaseModel
+
 from palaver.shared.errors import JobError, JobNotFinishedError, ValidationError
 from palaver.shared.ids import new_job_id
 from palaver.shared.jobs import CachePolicy, ChatJob, Completion, OnBusy, Timeouts
@@ -17,6 +19,7 @@ from palaver.shared.messages import MessagesLike
 from palaver.shared.params import ChatParams, ReasoningOptions
 from palaver.shared.plain import refuse, shape
 from palaver.shared.profiles import Catalog
+from palaver.shared.response_schema import ResponseSchema, schema_of
 from palaver.shared.settings import DEFAULT_CONFIG, Settings
 from palaver.shared.tools import FunctionTool, ToolChoice
 
@@ -56,6 +59,7 @@ class JobFields(TypedDict, total=False):
     idempotency_key: str | None
     on_busy: OnBusy | Literal["enqueue", "reject", "interrupt", "rollback", "parallel"]
     complete: Completion | Mapping[str, Any] | bool | None
+    response_schema: ResponseSchema | Mapping[str, Any] | None
     cache: CachePolicy | Mapping[str, Any] | bool | None
     agent: str | None
     files: Sequence[str]
@@ -64,8 +68,13 @@ class JobFields(TypedDict, total=False):
     retry_of: str | None
 
 
-def prepare(messages: Any, settings: Settings, fields: Mapping[str, Any]) -> ChatJob:
-    """The job of these messages and `JobFields`.
+def prepare(
+    messages: Any,
+    settings: Settings,
+    fields: Mapping[str, Any],
+    response_model: type[BaseModel] | None = None,
+) -> ChatJob:
+    """The job of these messages and `JobFields`; a `response_model` has it answered by that model's schema.
 
     A caller who names a session continues it: `history` is then `"session"`, unless something else is given.
     Raises ValidationError.
@@ -73,6 +82,10 @@ def prepare(messages: Any, settings: Settings, fields: Mapping[str, Any]) -> Cha
     document = {"messages": messages, **fields}
     if document.get("params") is None:
         document["params"] = {}
+    if response_model is not None:
+        if document.get("response_schema") is not None:
+            refuse("response_schema", "and response_model exclude each other")
+        document["response_schema"] = schema_of(response_model)
     document.setdefault("deadline", settings.deadline)
     if document.get("session_id") is not None:
         document.setdefault("history", "session")

@@ -31,7 +31,15 @@ if TYPE_CHECKING:
     from palaver.shared.params import ChatParams, ReasoningOptions
     from palaver.shared.presets import ModelPreset
     from palaver.shared.profiles import Catalog, ModelRef, Profile
-    from palaver.shared.responses import ChatResponse, ChatResult, Response, StreamChunk, UniResponse, Usage
+    from palaver.shared.responses import (
+        ChatResponse,
+        ChatResult,
+        ModelResponse,
+        Response,
+        StreamChunk,
+        UniResponse,
+        Usage,
+    )
     from palaver.shared.sessions import SessionInfo, SessionStatus
     from palaver.shared.settings import Settings, redacted_url
     from palaver.shared.tools import FunctionTool, ToolChoice
@@ -55,7 +63,7 @@ _HOMES: Final = {
     "params": "ChatParams ReasoningOptions",
     "presets": "ModelPreset",
     "profiles": "Catalog ModelRef Profile",
-    "responses": "ChatResponse ChatResult Response StreamChunk UniResponse Usage",
+    "responses": "ChatResponse ChatResult ModelResponse Response StreamChunk UniResponse Usage",
     "sessions": "SessionInfo SessionStatus",
     "settings": "Settings redacted_url",
     "tools": "FunctionTool ToolChoice",
@@ -83,6 +91,7 @@ __all__ = [
     "MessagesLike",
     "ModelPreset",
     "ModelRef",
+    "ModelResponse",
     "OnBusy",
     "OtherEvent",
     "PalaverError",

@@ -88,7 +88,7 @@ class Document(BaseModel):
     def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
         # A repr ends up in logs and tracebacks: what may be content is told by its shape.
         for name, value in super().__repr_args__():
-            shown = value is None or name in _SHOWN or isinstance(value, int | float | Enum | BaseModel)
+            shown = value is None or name in _SHOWN or isinstance(value, int | float | Enum | Document)
             yield name, value if shown else _Shape(shape(value))
 
     def to_json(self) -> bytes:

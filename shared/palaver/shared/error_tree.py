@@ -22,6 +22,7 @@ PalaverError
 │   ├── JobPoisonedError                workers die of it
 │   ├── WaitTimeoutError (TimeoutError) the wait ended, the job goes on
 │   ├── ChatIncompleteResponseError     still truncated after the last continue
+│   ├── StructuredOutputError           the answer does not fit its schema
 │   └── LeaseError                      the ledger's verdicts on a worker's write
 │       ├── FencedError                 another attempt has the job
 │       ├── JobEndedError
@@ -49,7 +50,7 @@ key.
 """
 
 import builtins
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, ClassVar
 
@@ -301,6 +302,28 @@ class ChatIncompleteResponseError(JobError):
     @final_result.setter
     def final_result(self, result: Any) -> None:
         self.__dict__["final_result"] = result
+
+
+class StructuredOutputError(JobError):
+    """The answer does not fit its schema.
+
+    `problems` are the places in the schema that it offends; `response.content` is the answer as it came.
+    """
+
+    code = "structured_output"
+    http_status = 502
+    fields = (*JobError.fields, "problems", "repairs")
+
+    def __init__(
+        self,
+        message: str | None = None,
+        *,
+        problems: Sequence[str] = (),
+        repairs: int = 0,
+        **context: Any,
+    ) -> None:
+        super().__init__(message, **context)
+        self.problems, self.repairs = list(problems), repairs
 
 
 class LeaseError(JobError):

@@ -16,6 +16,7 @@ from palaver.shared.messages import Message, parse_history, parse_messages
 from palaver.shared.names import DEFAULT_PRIORITY
 from palaver.shared.params import ChatParams, ReasoningOptions
 from palaver.shared.plain import Flag, Integer, JsonObject, Real, Text, measure, optional, refuse, shape
+from palaver.shared.response_schema import ResponseSchema
 from palaver.shared.tools import FunctionTool, ToolChoice
 
 MAX_DOCUMENT_BYTES: Final = 4 * 1024 * 1024
@@ -202,6 +203,7 @@ class ChatJob(Document):
     idempotency_key: Key | None = optional()
     on_busy: OnBusy = OnBusy.ENQUEUE
     complete: Completion | None = optional()
+    response_schema: ResponseSchema | None = optional()
     cache: CachePolicy | None = optional()
     agent: Key | None = optional()
     files: list[Key] = Field(default_factory=list)
@@ -257,6 +259,12 @@ class ChatJob(Document):
     def _session_for_history(self) -> Self:
         if self.history == "session" and self.session_id is None and self.idempotency_key is None:
             refuse("history", "is the session's, but the job names no session_id")
+        return self
+
+    @model_validator(mode="after")
+    def _one_format(self) -> Self:
+        if self.response_schema is not None and self.params.response_format is not None:
+            refuse("response_schema", "and params.response_format exclude each other")
         return self
 
     @classmethod

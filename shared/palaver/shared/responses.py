@@ -2,12 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Generic, Literal, Self, TypeVar
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from palaver.shared.document import Document
-from palaver.shared.errors import ErrorInfo, PalaverError
+from palaver.shared.errors import ErrorInfo, PalaverError, StructuredOutputError, ValidationError
 from palaver.shared.jobs import FinishReason
 from palaver.shared.messages import Role, ToolCall
 from palaver.shared.plain import Flag, Integer, JsonObject, JsonValue, Text, mark, optional, refuse, shape
@@ -103,7 +103,7 @@ class ChatResponse(Document):
     text.
 
     `model` is the one that answered. `metadata` always has `model` and `usage`; `raw` is there only if
-    asked for. Keys that a newer worker may add are ignored.
+    asked for, `parsed` is the value of an answer with a schema. Keys that a newer worker may add are ignored.
     """
 
     model_config = ConfigDict(extra="ignore")
@@ -120,6 +120,7 @@ class ChatResponse(Document):
     reasoning: Text | None = optional()
     metadata: JsonObject = Field(default_factory=dict)
     raw: JsonValue = optional()
+    parsed: JsonValue = optional()
 
     @model_validator(mode="before")
     @classmethod
@@ -175,6 +176,28 @@ class ChatResponse(Document):
     def token_count(self) -> int | None:
         """All tokens of the request and the answer, if known."""
         return self.usage.total_tokens if self.usage else None
+
+
+M = TypeVar("M", bound=BaseModel)
+
+
+class ModelResponse(ChatResponse, Generic[M]):
+    """The result of a job with a `response_model`: `parsed` is an instance of it."""
+
+    parsed: M
+
+    @classmethod
+    def of(cls, response: ChatResponse, model: type[M]) -> "ModelResponse[M]":
+        """The view of a response. Raises StructuredOutputError, with it, for what the model does not take:
+        a model may ask for more than its schema can say.
+        """
+        try:
+            return ModelResponse[model].validated(dict(response))  # type: ignore[valid-type]
+        except ValidationError as unfit:
+            told = f"The answer fits the schema of {model.__name__}, but not {model.__name__}: {unfit.param}"
+            problem = StructuredOutputError(told, problems=[unfit.param or ""])
+        problem.response = response
+        raise problem
 
 
 def _metadata_usage(usage: Usage | None) -> dict[str, int]:

@@ -1,10 +1,11 @@
 """Providers for tests of the engine, named in profiles as `tests.integration.workers.doubles:Class`."""
 
 import asyncio
+import re
 from collections.abc import AsyncGenerator
 from functools import cached_property
 
-from palaver.shared.errors import StreamInterruptedError
+from palaver.shared.errors import StreamInterruptedError, error_for_status
 from palaver.shared.messages import Role
 from palaver.shared.responses import Usage
 from palaver.workers.providers import (
@@ -12,6 +13,7 @@ from palaver.workers.providers import (
     GenerationRequest,
     Part,
     Provider,
+    ReasoningDelta,
     TextDelta,
     ToolCallPart,
     UsagePart,
@@ -152,3 +154,35 @@ class Garbled(Provider):
         else:
             call = ToolCallPart("c1", "add", '{"a": 1')
             yield [TextDelta("Well."), call, FinishPart("tool_calls", "m")]
+
+
+class Answering(Provider):
+    """Gives the profile's `answers` in turn, the last for all that follow, word by word; an object among them
+    may have a `thought`, a `call`, a `reason` to finish, a `status` to fail with. With `schema` it takes one.
+    Remembers what it was asked.
+    """
+
+    continues_prefix = True
+    asked: list[GenerationRequest]
+
+    def takes_schema(self, request: GenerationRequest) -> bool:
+        return bool(self.profile.options.get("schema"))
+
+    async def stream(self, request: GenerationRequest) -> AsyncGenerator[list[Part], None]:
+        asked = self.__dict__.setdefault("asked", [])
+        answers = self.profile.options["answers"]
+        answer = answers[min(len(asked), len(answers) - 1)]
+        asked.append(request)
+        told = answer if isinstance(answer, dict) else {"text": answer}
+        if "status" in told:
+            raise error_for_status(told["status"], "no")
+        if told.get("waits"):
+            await asyncio.Event().wait()
+        if "thought" in told:
+            yield [ReasoningDelta(told["thought"])]
+        for piece in re.findall(r"\S*\s*", told["text"]):
+            yield [TextDelta(piece)]
+        yield [UsagePart(Usage(input_tokens=1, output_tokens=1))]
+        if "call" in told:
+            yield [ToolCallPart("c1", told["call"], {})]
+        yield [FinishPart(told.get("reason", "tool_calls" if "call" in told else "stop"), "answering-1")]

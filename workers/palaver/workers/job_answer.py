@@ -53,6 +53,7 @@ class JobAnswer:
         self.ref: ModelRef | None = None  # the model that is being asked
         self.begun = False  # the request that is going on has written something
         self.finished = False  # and its answer is whole
+        self.parsed: Any = None  # the value of a whole answer with a schema
         self._drops = False  # with its first word, what the request before has left is gone
         self._thought_through = False  # readers have the reasoning before the text that goes on
         self._told: ModelRef | None = None  # whose stream_start readers had last; None: it is not of now
@@ -82,8 +83,9 @@ class JobAnswer:
 
     @property
     def partial(self) -> str:
-        """The text that is in no entry of the journal."""
-        return self.writer.said[len(self.journal.text.encode()) :].decode()
+        """The text that is in no entry of the journal, and was not rejected."""
+        left = self._left
+        return "" if left == self.journal.rejected else left
 
     @property
     def usage(self) -> Usage | None:
@@ -94,7 +96,7 @@ class JobAnswer:
         """Another request begins; with `goes_on` behind the partial text, else anew where that begins."""
         thought = self._partial_thought
         self._usage_before, self._usage = self._spent, None
-        self._drops = not goes_on and bool(self.partial or thought)
+        self._drops = not goes_on and bool(self._left or thought)
         self._thought_through = goes_on and bool(thought)
         self._calls, self._fields, self._model, self._reason = [], {}, None, None
         self.ref = ref
@@ -194,6 +196,11 @@ class JobAnswer:
         return b'"type":"stream_end","data":' + data.to_json()
 
     @property
+    def _left(self) -> str:
+        """What readers have beyond the journal: of a request that has left it, or of a rejected answer."""
+        return self.writer.said[len(self.journal.text.encode()) :].decode()
+
+    @property
     def _partial_thought(self) -> str:
         return self.writer.thought[len(self.journal.reasoning.encode()) :].decode()
 
@@ -204,7 +211,12 @@ class JobAnswer:
     def _response(self, error: PalaverError | None) -> ChatResponse:
         last = self.journal.last or Reply()  # which speaks where this attempt has asked nobody
         model = self.ref.model if self.ref else last.model
-        counts = {"tool_rounds": self.journal.tool_rounds, "continues": self.journal.continues}
+        journal = self.journal
+        counts = {
+            "tool_rounds": journal.tool_rounds,
+            "continues": journal.continues,
+            "repairs": journal.repairs,
+        }
         fields: dict[str, Any] = {
             "content": self.text,
             "reasoning": self.writer.thought.decode() or None,
@@ -214,6 +226,7 @@ class JobAnswer:
             "tool_calls": self.journal.open_calls,
             "metadata": {name: count for name, count in counts.items() if count} | self._metadata,
             "raw": self._raw,
+            "parsed": self.parsed if error is None else None,
         }
         if isinstance(error, ChatIncompleteResponseError):
             return ChatResponse.failed(error, finish_reason=FinishReason.LENGTH, **fields)
@@ -241,7 +254,7 @@ class JobAnswer:
 
     def _tell_again(self) -> None:
         """What offset 0 has dropped and is finished all the same."""
-        for entry in self.journal.entries:
+        for entry in self.journal.told:
             if isinstance(entry, Called | Continued):
                 self.writer.reasoning(entry.reply.reasoning or "")
                 self.writer.text(entry.reply.text)

@@ -61,6 +61,11 @@ class Requests:
         answer = run.answer
         asking = partial(request_for, work, answer.journal, ref.model, may_call=may_call)
         request = asking(Beginning())
+        if work.schema is not None and not provider.takes_schema(request):
+            told = "This provider takes no JSON schema; the prompt has it."
+            answer.warn("schema_in_prompt", told, "response_schema")
+            asking = partial(asking, instruct=True)
+            request = asking(Beginning())
         beginning = begin(
             answer.partial,
             resume=provider.profile.resume,

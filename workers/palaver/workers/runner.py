@@ -209,11 +209,12 @@ class Runner:
             except (ConfigurationError, ProviderError, ValidationError) as error:
                 step = after_failure(job, journal, step, error)
             else:
-                step = next_step(job, kit, journal, reply)
+                step = next_step(job, kit, journal, reply, work.schema)
         if step.error is not None:
             raise step.error
         if step.cut is not None:
             run.answer.settle(step.cut)
+        run.answer.parsed = step.parsed
 
     async def _take(self, run: Run, work: Work, step: Step, attempts: Attempts) -> Reply | None:
         """Take one step; what a request was answered, if it was one."""

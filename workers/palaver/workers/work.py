@@ -10,6 +10,8 @@ from palaver.shared.errors import ValidationError
 from palaver.shared.jobs import ChatJob, Timeouts
 from palaver.shared.ledger import Claimed
 from palaver.shared.messages import Message, Part, Role, TextPart
+from palaver.shared.params import ChatParams
+from palaver.shared.response_schema import AnswerSchema
 from palaver.shared.tools import ToolChoice
 from palaver.workers.generation import Journal, Kit, answered
 from palaver.workers.policies import Beginning
@@ -30,6 +32,7 @@ class Work:
     job: ChatJob
     history: list[Message]
     kit: Kit = field(default_factory=Kit)  # its tools here
+    schema: AnswerSchema | None = None  # its `response_schema`, ready to check an answer
 
 
 def read_job(claimed: Claimed, *, max_bytes: int) -> Work:
@@ -40,27 +43,34 @@ def read_job(claimed: Claimed, *, max_bytes: int) -> Work:
     job = ChatJob.parse(claimed.job, max_bytes=max_bytes)
     if job.agent is not None:
         raise ValidationError("agent: this worker serves no agents", param="agent", job_id=claimed.job_id)
+    schema = None if job.response_schema is None else AnswerSchema(job.response_schema.json_schema)
     if isinstance(job.history, list):
-        return Work(job, job.history)
+        return Work(job, job.history, schema=schema)
     history = [Message.model_validate_json(message) for message in claimed.history]
-    return Work(job, answered(history, job.messages))
+    return Work(job, answered(history, job.messages), schema=schema)
 
 
 def request_for(
-    work: Work, journal: Journal, model: str, beginning: Beginning, *, may_call: bool = True
+    work: Work,
+    journal: Journal,
+    model: str,
+    beginning: Beginning,
+    *,
+    may_call: bool = True,
+    instruct: bool = False,
 ) -> GenerationRequest:
     """What the provider is asked: system, history, messages, what the job has done since, and how to go on
-    with what is already there.
+    with what is already there. With `instruct` the answer's schema is among the system's words.
     """
     job = work.job
-    messages = [*_conversation(work), *journal.messages]
+    messages = [*_conversation(work, instruct=instruct), *journal.messages]
     if beginning.prompt is not None:
         messages.append(Message(role=Role.ASSISTANT, content=beginning.said))
         messages.append(Message(role=Role.USER, content=beginning.prompt))
     return GenerationRequest(
         model=model,
         messages=messages,
-        params=job.params,
+        params=_params(job),
         tools=work.kit.definitions,
         tool_choice=_tool_choice(work, journal, may_call),
         parallel_tool_calls=job.parallel_tool_calls,
@@ -83,7 +93,13 @@ def _tool_choice(work: Work, journal: Journal, may_call: bool) -> ToolChoice | N
     return None if demands and journal.tool_rounds else choice
 
 
-def _conversation(work: Work) -> list[Message]:
+def _params(job: ChatJob) -> ChatParams:
+    if job.response_schema is None:
+        return job.params
+    return job.params.model_copy(update={"response_format": job.response_schema.response_format()})
+
+
+def _conversation(work: Work, *, instruct: bool) -> list[Message]:
     """History and messages behind one system message at most: many providers refuse a second, or one in the
     middle. What the job says, as `system` and at the beginning of its messages, replaces the history's.
     """
@@ -91,7 +107,9 @@ def _conversation(work: Work) -> list[Message]:
     of_history, history = _apart(work.history)
     of_messages, messages = _apart(job.messages)
     said = [Message(role=Role.SYSTEM, content=job.system)] if job.system else []
-    return [*_joined([*said, *of_messages] or of_history), *history, *messages]
+    schema = job.response_schema if instruct else None
+    asked = [Message(role=Role.SYSTEM, content=schema.instruction())] if schema is not None else []
+    return [*_joined([*([*said, *of_messages] or of_history), *asked]), *history, *messages]
 
 
 def _apart(messages: Sequence[Message]) -> tuple[list[Message], list[Message]]:

@@ -3,7 +3,7 @@
 from palaver.workers.generation.completion import continue_delay
 from palaver.workers.generation.conversation import answered
 from palaver.workers.generation.functions import FunctionTools, tool
-from palaver.workers.generation.journal import Called, Continued, Entry, Journal, Reply, Result
+from palaver.workers.generation.journal import Called, Continued, Entry, Journal, Rejected, Reply, Result
 from palaver.workers.generation.kit import Kit
 from palaver.workers.generation.prompts import Prompts, continue_prompt
 from palaver.workers.generation.registry import Registry
@@ -35,6 +35,7 @@ __all__ = [
     "Offer",
     "Prompts",
     "Registry",
+    "Rejected",
     "Reply",
     "Result",
     "RunTools",

@@ -6,11 +6,13 @@ the job; a takeover reads all of them and goes on behind the last. The ledger ca
     called      an answer with tool calls; its calls are open until each has a result
     result      what one of them came to
     continued   a truncated answer, and the prompt that asks to go on
+    rejected    an answer that does not fit its schema, and the prompt that says so; its words do not count
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import takewhile
 from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import Field, TypeAdapter
@@ -26,7 +28,7 @@ from palaver.shared.responses import Usage
 Event: TypeAlias = tuple[str, dict[str, Any]]
 """An event's type and data."""
 
-__all__ = ["Called", "Continued", "Entry", "Journal", "Reply", "Result"]
+__all__ = ["Called", "Continued", "Entry", "Journal", "Rejected", "Reply", "Result"]
 
 
 class Reply(Document):
@@ -119,7 +121,27 @@ class Continued(Document):
         return [("progress", data.model_dump(mode="json"))]
 
 
-Entry: TypeAlias = Annotated[Called | Result | Continued, Field(discriminator="kind")]
+class Rejected(Document):
+    """The answer does not fit its schema, and the model is asked to answer again."""
+
+    kind: Literal["rejected"] = "rejected"
+    reply: Reply
+    prompt: Text
+    count: Count  # of so many repairs, this one among them …
+    most: Count  # … at most
+
+    def messages(self) -> list[Message]:
+        """What further requests have of it."""
+        prompt = Message(role=Role.USER, content=self.prompt)
+        return [self.reply.message(), prompt] if self.reply.text else [prompt]
+
+    def events(self) -> list[Event]:
+        """What readers are told of it."""
+        data = ProgressData(done=self.count, total=self.most, message="repair")
+        return [("progress", data.model_dump(mode="json"))]
+
+
+Entry: TypeAlias = Annotated[Called | Result | Continued | Rejected, Field(discriminator="kind")]
 
 _entry: TypeAdapter[Entry] = TypeAdapter(Entry)
 
@@ -155,14 +177,37 @@ class Journal:
         return next((entry.reply for entry in reversed(self.entries) if not isinstance(entry, Result)), None)
 
     @property
+    def told(self) -> list[Called | Result | Continued]:
+        """The entries whose words count: not what led to an answer that was rejected."""
+        told: list[Called | Result | Continued] = []
+        for entry in self.entries:
+            if isinstance(entry, Rejected):
+                del told[len(told) - len(_continued(told)) :]
+            else:
+                told.append(entry)
+        return told
+
+    @property
     def text(self) -> str:
         """What readers have of its answers."""
-        return "".join(reply.text for reply in self.replies)
+        return "".join(entry.reply.text for entry in self.told if not isinstance(entry, Result))
 
     @property
     def reasoning(self) -> str:
         """What readers have of its thoughts."""
-        return "".join(reply.reasoning or "" for reply in self.replies)
+        return "".join(entry.reply.reasoning or "" for entry in self.told if not isinstance(entry, Result))
+
+    @property
+    def begun(self) -> str:
+        """What is finished of the last answer: it was truncated and goes on."""
+        return "".join(entry.reply.text for entry in _continued(self.told))
+
+    @property
+    def rejected(self) -> str | None:
+        """What readers still have of an answer that was rejected last, until the next one begins."""
+        if not self.entries or not isinstance(self.entries[-1], Rejected):
+            return None
+        return Journal(self.entries[:-1]).begun + self.entries[-1].reply.text
 
     @property
     def usage(self) -> Usage | None:
@@ -178,7 +223,7 @@ class Journal:
         calls.
         """
         messages: list[Message] = []
-        for entry, results in self._grouped():
+        for entry, results in _grouped(self.entries):
             messages += entry.messages()
             messages += [message for result in results for message in result.messages()]
         return messages
@@ -200,18 +245,23 @@ class Journal:
         """How often the model was asked to go on."""
         return sum(isinstance(entry, Continued) for entry in self.entries)
 
+    @property
+    def repairs(self) -> int:
+        """How often the model was asked to answer again."""
+        return sum(isinstance(entry, Rejected) for entry in self.entries)
+
     def remembered(self, rest: str, *, open_calls: bool) -> list[Message]:
         """The answer as a session remembers it, `rest` being the text after the last entry.
 
-        Continues leave no trace in it, and thoughts only before calls, where some providers want them back.
-        Calls that have no result are in it only with `open_calls`: providers refuse a conversation in which
-        one stays unanswered.
+        Continues and rejected answers leave no trace in it, and thoughts only before calls, where some
+        providers want them back. Calls that have no result are in it only with `open_calls`: providers
+        refuse a conversation in which one stays unanswered.
         """
         messages: list[Message] = []
         text = ""
-        for entry, results in self._grouped():
+        for entry, results in _grouped(self.told):
             text += entry.reply.text
-            if isinstance(entry, Continued):
+            if not isinstance(entry, Called):
                 continue
             done = {result.id for result in results}
             calls = [call for call in entry.reply.calls if open_calls or call.id in done]
@@ -220,12 +270,19 @@ class Journal:
             text = ""
         return messages + _assistant(text + rest, [])
 
-    def _grouped(self) -> Iterator[tuple[Called | Continued, list[Result]]]:
-        """Each answer with the results of its calls, these in the order of the calls."""
-        results = {entry.id: entry for entry in self.entries if isinstance(entry, Result)}
-        for entry in self.entries:
-            if not isinstance(entry, Result):
-                yield entry, [results[call.id] for call in entry.reply.calls if call.id in results]
+
+def _grouped(entries: Sequence[Entry]) -> Iterator[tuple[Called | Continued | Rejected, list[Result]]]:
+    """Each answer with the results of its calls, these in the order of the calls."""
+    results = {entry.id: entry for entry in entries if isinstance(entry, Result)}
+    for entry in entries:
+        if not isinstance(entry, Result):
+            yield entry, [results[call.id] for call in entry.reply.calls if call.id in results]
+
+
+def _continued(entries: Sequence[Called | Result | Continued]) -> list[Continued]:
+    """The continues at the end."""
+    last = takewhile(lambda entry: isinstance(entry, Continued), reversed(entries))
+    return [entry for entry in last if isinstance(entry, Continued)][::-1]
 
 
 def _assistant(text: str, calls: list[ToolCall], reply: Reply | None = None) -> list[Message]:

@@ -5,12 +5,13 @@ carries it out.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
-from palaver.shared.errors import ChatIncompleteResponseError, PalaverError
+from palaver.shared.errors import ChatIncompleteResponseError, PalaverError, StructuredOutputError
 from palaver.shared.jobs import ChatJob, Completion, FinishReason
 from palaver.shared.messages import ToolCall
-from palaver.workers.generation.journal import Called, Journal, Reply
+from palaver.shared.response_schema import AnswerSchema, Problem
+from palaver.workers.generation.journal import Called, Journal, Rejected, Reply
 from palaver.workers.generation.kit import Kit
 
 __all__ = ["AskModel", "Done", "GoOn", "Keep", "RunTools", "Step", "after_failure", "next_step"]
@@ -27,7 +28,7 @@ class AskModel:
 class Keep:
     """Store what came, before anything follows from it."""
 
-    entry: Called
+    entry: Called | Rejected
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,18 +49,28 @@ class GoOn:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """Nothing follows. The job ends with `error`, or completed; then `cut` says why something is missing."""
+    """Nothing follows. The job ends with `error`, or completed; then `cut` says why something is missing, and
+    `parsed` is the value of an answer with a schema.
+    """
 
     error: PalaverError | None = None
     cut: PalaverError | None = None
+    parsed: Any = None
 
 
 Step: TypeAlias = AskModel | Keep | RunTools | GoOn | Done
 
 
-def next_step(job: ChatJob, kit: Kit, journal: Journal, reply: Reply | None = None) -> Step:
+def next_step(
+    job: ChatJob,
+    kit: Kit,
+    journal: Journal,
+    reply: Reply | None = None,
+    schema: AnswerSchema | None = None,
+) -> Step:
     """The step after `reply`, the answer to a request that is not in the journal yet; without one, after the
-    journal's last entry, as at the job's beginning and after a takeover.
+    journal's last entry, as at the job's beginning and after a takeover. `schema` is the job's, ready to
+    check.
     """
     if reply is None:
         return _after_entry(kit, journal)
@@ -70,7 +81,7 @@ def next_step(job: ChatJob, kit: Kit, journal: Journal, reply: Reply | None = No
             return GoOn(reply, journal.continues + 1, job.complete)
         if job.complete.ensure_complete:
             return Done(_incomplete(journal.continues, job.complete.max_continues))
-    return Done()
+    return Done() if schema is None else _checked(job, journal, reply, schema)
 
 
 def after_failure(job: ChatJob, journal: Journal, step: Step, error: PalaverError) -> Done:
@@ -90,6 +101,35 @@ def _after_entry(kit: Kit, journal: Journal) -> Step:
     if calls:
         return Done()  # for whoever submitted the job to answer
     return AskModel(may_call=journal.tool_rounds < kit.rounds)
+
+
+def _checked(job: ChatJob, journal: Journal, reply: Reply, schema: AnswerSchema) -> Step:
+    """Whether the answer fits; one that does not is asked for again, while repairs are left."""
+    if reply.finish_reason is FinishReason.CONTENT_FILTER:
+        return Done(StructuredOutputError("The provider's filter has stopped the answer; it does not fit."))
+    parsed, problems = schema.read(journal.begun + reply.text)
+    if not problems:
+        return Done(parsed=parsed)
+    most = job.response_schema.repairs if job.response_schema is not None else 0
+    if journal.repairs >= most:
+        return Done(_unfit(problems, journal.repairs))
+    count = journal.repairs + 1
+    return Keep(Rejected(reply=reply, prompt=_correction(problems), count=count, most=most))
+
+
+def _correction(problems: list[Problem]) -> str:
+    told = "\n".join(f"- {problem.told}" for problem in problems)
+    return (
+        f"That answer does not fit the JSON Schema that was asked for:\n{told}\n"
+        "Answer again with the corrected JSON, and with nothing else."
+    )
+
+
+def _unfit(problems: list[Problem], repairs: int) -> StructuredOutputError:
+    places = [problem.place for problem in problems]
+    asked = f", also after {repairs} of {repairs} repairs" if repairs else ""
+    told = f"The answer does not fit its schema{asked}: {'; '.join(places[:3])}"
+    return StructuredOutputError(told, problems=places, repairs=repairs)
 
 
 def _incomplete(count: int, most: int) -> ChatIncompleteResponseError:

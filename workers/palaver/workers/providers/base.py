@@ -214,6 +214,10 @@ class Provider:
         """
         return self.continues_prefix
 
+    def takes_schema(self, request: GenerationRequest) -> bool:
+        """Whether the `json_schema` of `params.response_format` is honoured."""
+        return False
+
     async def models(self) -> list[str] | None:
         """The models that can be asked for; None if the provider does not tell."""
         return None
@@ -276,6 +280,10 @@ class HttpProvider(Provider):
         except PalaverError as error:
             self.label(error)
             raise
+
+    def takes_schema(self, request: GenerationRequest) -> bool:
+        """See `Provider.takes_schema`: a dialect says of what it cannot say."""
+        return all(warning.param != "response_format" for warning in self.dialect.request(request).warnings)
 
     async def models(self) -> list[str] | None:
         """See `Provider.models`."""
