@@ -1,7 +1,7 @@
 """The house rules that a machine can hold: sizes, doors, addresses, reasons."""
 
 import ast
-import importlib
+import importlib.util
 import re
 import subprocess
 import sys
@@ -194,3 +194,11 @@ def test_the_locks_are_of_this_pyproject() -> None:
 def test_every_top_folder_has_a_page(folder: str) -> None:
     page = (ROOT / folder / "README.md").read_text(encoding="utf-8")
     assert len(page.splitlines()) <= 70, "at most a page"
+
+
+def test_pages_name_only_programs_that_there_are() -> None:
+    pages = "\n".join(path.read_text(encoding="utf-8") for path in tracked() if path.suffix == ".md")
+    modules = {name.rstrip(".") for name in re.findall(r"python -m ([\w.]+)", pages)}
+    assert [name for name in sorted(modules) if importlib.util.find_spec(name) is None] == []
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    assert set(re.findall(r"`make ([a-z]+)", pages)) - targets == set()
