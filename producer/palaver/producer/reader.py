@@ -101,8 +101,12 @@ class Reader:
 
     def _take(self, notices: list[Notice]) -> None:
         """Tell the cursor what has arrived."""
-        if not notices:
-            self._cursor.silence()
+        if all(notice is Signal.LOST for notice in notices):
+            # A connection that cannot be made again says so every second: that is silence too.
+            if not notices or time.monotonic() - self._reached >= self._patience:
+                self._cursor.silence()
+            return
+        self._reached = time.monotonic()
         for signal, group in groupby(notices, key=lambda notice: isinstance(notice, Signal) and notice):
             if not signal:
                 self._cursor.live(notice for notice in group if isinstance(notice, bytes))
