@@ -97,16 +97,18 @@ def test_neither_pages_nor_api_show_content(client: Celery, flower: Flower) -> N
     refused = client.send_task(
         "palaver.submit", args=({"messages": SECRET, SECRET: 1},), queue="palaver.submit", argsrepr=SECRET
     )
+    words = client.send_task("palaver.submit", args=(SECRET, SECRET), queue="palaver.submit")
     assert eventually(lambda: flower.task(job_id).get("state") == "SUCCESS")
     assert eventually(lambda: flower.task(task_id).get("state") == "SUCCESS")
-    assert eventually(lambda: flower.task(str(refused.id)).get("state") == "FAILURE")
+    for wrong in (refused, words):
+        assert eventually(lambda task=wrong: flower.task(str(task.id)).get("state") == "FAILURE")
     shown = flower.task(job_id)
     assert shown["args"] == str((session_id, job_id))
     assert "completed" in shown["result"]
     assert "scripted/echo" in shown["result"]
     assert shown["runtime"] > 0
     assert "invalid_request" in flower.task(str(refused.id))["exception"]
-    ids = (job_id, task_id, str(refused.id))
+    ids = (job_id, task_id, str(refused.id), str(words.id))
     paths = [f"/{page}/{i}" for i in ids for page in ("task", "api/task/info", "api/task/result")]
     paths += ["/api/tasks", "/tasks", "/workers?json=1", "/api/workers", f"/api/tasks?search={SECRET}"]
     for path in paths:

@@ -63,14 +63,17 @@ class DiscreetRequest(Request):
         super().__init__(*args, **kwargs)
         if not isinstance(self._args, list | tuple) or not isinstance(self._kwargs, dict):
             raise InvalidTaskError("arguments are a list and a mapping")
-        address = _address(self._args, self._kwargs)
-        self._argsrepr = HIDDEN if address is None else repr(address)
+        self._argsrepr = self.told(self._args, self._kwargs)
         self._kwargsrepr = "{}"
         self.name = self._type
         # Celery writes it into lines of log: it must not be able to end one
         self.id = self._request_dict["id"] = _one_line(self.id)
         # the tracer describes failures from here
         self._request_dict.update(argsrepr=self._argsrepr, kwargsrepr=self._kwargsrepr, shadow=None)
+
+    def told(self, args: Any, kwargs: Any) -> str:
+        """What is shown of the arguments."""
+        return HIDDEN
 
     def info(self, safe: bool = False) -> Any:
         """What `inspect active` and Flower ask for: never the arguments themselves."""
@@ -89,6 +92,11 @@ class JobRequest(DiscreetRequest):
         self._request_dict = _sharing_names(self._request_dict)
         self._message.headers = _sharing_names(self._message.headers)
         vars(self._message).pop("_raw", None)
+
+    def told(self, args: Any, kwargs: Any) -> str:
+        """The session and the job, if they are named as they should be."""
+        address = _address(args, kwargs)
+        return super().told(args, kwargs) if address is None else repr(address)
 
     def cancel(self, pool: Any, signal: Any = None, emit_retry: bool = True) -> None:
         """Celery's cold shutdown; the pool's residents hand the jobs over right after it."""
