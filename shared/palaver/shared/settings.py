@@ -76,18 +76,24 @@ def _broker_url(value: str) -> str:
 
 def _namespace(value: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9._-]{1,64}", value):
-        wrong = f"must be 1 to 64 letters, digits, dots, underscores or hyphens, not {shape(value)}"
+        wrong = f"must be 1 to 64 letters, digits, dots, underscores or hyphens, not {_told(value)}"
         raise ValueError(wrong)
     return value
 
 
 def _told(value: object) -> str:
-    """A wrong value for a message: of a variable, which is text, the number that it was meant to be."""
-    return value if isinstance(value, str) and re.fullmatch(r"[-+.\d]{1,20}", value) else shape(value)
+    """A wrong value for a message. All variables are text; what is as long as a key is told by its shape."""
+    if not isinstance(value, str) or not re.fullmatch(r"[ -~]{1,16}", value):
+        return shape(value)
+    return value if re.fullmatch(r"[-+.\d]+", value) else repr(value)
 
 
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Period = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+_MOST: Final = 10**9
+"""For all periods (31 years) and counts: what Redis, timers and 64 bits are sure to take."""
+
+Positive = Annotated[float, Field(gt=0, le=_MOST, allow_inf_nan=False)]
+Period = Annotated[float, Field(ge=0, le=_MOST, allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=1, le=_MOST)]
 
 
 class Settings(BaseSettings):
@@ -117,27 +123,27 @@ class Settings(BaseSettings):
     secret: SecretStr | None = None
 
     deadline: Annotated[float, Field(ge=1, le=MAX_DEADLINE)] = DEFAULT_DEADLINE
-    max_document_bytes: Annotated[int, Field(ge=1024)] = MAX_DOCUMENT_BYTES
+    max_document_bytes: Annotated[int, Field(ge=1024, le=_MOST)] = MAX_DOCUMENT_BYTES
     connect_seconds: Positive = DEFAULT_CONNECT_SECONDS
 
     retention: Positive = 24 * 3600.0
     log_retention: Positive = 3600.0
-    log_maxlen: Annotated[int, Field(ge=1)] = 10_000
+    log_maxlen: Count = 10_000
     session_retention: Positive = 30 * 24 * 3600.0
 
-    concurrency: Annotated[int, Field(ge=1)] = 1000
-    resume_slots: Annotated[int, Field(ge=0)] | None = None
+    concurrency: Count = 1000
+    resume_slots: Annotated[int, Field(ge=0, le=_MOST)] | None = None
     drain_seconds: Period = 30.0
     tools: str = ""
     tool_seconds: Positive = 60.0
-    tool_output_bytes: Annotated[int, Field(ge=1)] = 64 * 1024
-    tool_rounds: Annotated[int, Field(ge=1)] = 10
-    tool_threads: Annotated[int, Field(ge=1)] = 64
+    tool_output_bytes: Count = 64 * 1024
+    tool_rounds: Count = 10
+    tool_threads: Count = 64
     log_format: Literal["text", "json"] = "text"
     log_content: bool = False
     cache_ttl: Annotated[float, Field(gt=0, le=MAX_DEADLINE)] = 3600.0
-    cache_entries: Annotated[int, Field(ge=1)] = 1000
-    cache_answer_bytes: Annotated[int, Field(ge=1)] = 256 * 1024
+    cache_entries: Count = 1000
+    cache_answer_bytes: Count = 256 * 1024
     lease_seconds: Positive = 10.0
     renew_seconds: Positive = 3.0
 

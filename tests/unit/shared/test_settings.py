@@ -98,12 +98,14 @@ def test_a_wrong_value_names_its_variable(monkeypatch: Any, variable: Any, value
     [
         ("CONCURRENCY", "0", "PALAVER_CONCURRENCY: must be at least 1, not 0"),
         ("RETENTION", "-1.5", "PALAVER_RETENTION: must be above 0, not -1.5"),
-        ("RETENTION", "soon", "PALAVER_RETENTION: must be a valid number, not a string of 4 characters"),
+        ("RETENTION", "soon", "PALAVER_RETENTION: must be a valid number, not 'soon'"),
+        ("RETENTION", "s" * 17, "PALAVER_RETENTION: must be a valid number, not a string of 17 characters"),
+        ("SESSION_RETENTION", "1e18", "PALAVER_SESSION_RETENTION: must be at most 1000000000, not '1e18'"),
+        ("LOG_MAXLEN", "9" * 12, f"PALAVER_LOG_MAXLEN: must be at most 1000000000, not {'9' * 12}"),
         (
             "NAMESPACE",
             "a b",
-            "PALAVER_NAMESPACE: must be 1 to 64 letters, digits, dots, underscores or hyphens,"
-            " not a string of 3 characters",
+            "PALAVER_NAMESPACE: must be 1 to 64 letters, digits, dots, underscores or hyphens, not 'a b'",
         ),
         (
             "LEASE_SECONDS",
