@@ -18,7 +18,7 @@ from palaver.shared.ledger import Announcement, JobView
 from palaver.shared.messages import MessagesLike
 from palaver.shared.params import ChatParams, ReasoningOptions
 from palaver.shared.plain import refuse, shape
-from palaver.shared.profiles import Catalog
+from palaver.shared.profiles import DEFAULT_MODEL, SCRIPTED, Catalog
 from palaver.shared.response_schema import ResponseSchema, schema_of
 from palaver.shared.settings import DEFAULT_CONFIG, Settings
 from palaver.shared.tools import FunctionTool, ToolChoice
@@ -200,10 +200,23 @@ class Admission:
     def _check_all(self, wanted: Iterable[tuple[str, ...]]) -> None:
         for models in wanted:
             if self._announced:
-                for model in models:
+                for model in models or [self._default()]:
                     self._check(model)
             elif self._catalog is not None:
                 self._catalog.resolve(models or None)
+
+    def _default(self) -> str:
+        """What workers take for a job that names no model; as `Catalog.resolve`."""
+        if self._announced.get("default", {}).get("kind") == ALIAS:
+            return "default"
+        if self._served != [SCRIPTED]:
+            refuse("model", f"is required: no worker has a default; served: {', '.join(self._served)}")
+        return DEFAULT_MODEL
+
+    @property
+    def _served(self) -> list[str]:
+        """The profiles of live workers."""
+        return sorted(name for name, item in self._announced.items() if item.get("kind") != ALIAS)
 
     def _check(self, model: str) -> None:
         if self._announced.get(model, {}).get("kind") == ALIAS:
@@ -217,8 +230,8 @@ class Admission:
             refuse("model", f"{model[:64]!r} is neither provider/model nor an alias that is known here")
         served = self._announced.get(profile)
         if served is None or served.get("kind") == ALIAS:
-            known = sorted(name for name, item in self._announced.items() if item.get("kind") != ALIAS)
-            refuse("model", f"no worker serves the provider {profile[:64]!r}; served: {', '.join(known)}")
+            names = ", ".join(self._served)
+            refuse("model", f"no worker serves the provider {profile[:64]!r}; served: {names}")
         models = served.get("models")
         if not name.strip() or (models is not None and name not in models):
             listed = f"; it has: {', '.join(models)}" if models else ""

@@ -85,6 +85,16 @@ def test_what_workers_do_not_serve_is_refused(model: str) -> None:
     assert caught.value.param == "model"
 
 
+def test_a_job_without_a_model_needs_a_default_of_the_workers() -> None:
+    scripted: Announced = {"scripted": {"kind": "scripted", "models": ["echo"]}}
+    assert admit([None], scripted, OWN) == 1
+    assert admit([None], {**scripted, "fast": {"kind": "alias"}}) == 1
+    for served in ({"open": {"models": None}}, {**scripted, "open": {"models": None}}):
+        with pytest.raises(ValidationError, match="model: is required") as caught:
+            admit([None], served)
+        assert caught.value.param == "model"
+
+
 def test_without_workers_the_own_catalog_decides_and_without_both_nobody() -> None:
     assert admit(["mine/m", "mine-only"], {}, OWN) == 1
     with pytest.raises(ValidationError):
