@@ -347,7 +347,7 @@ class Model:
             job.attempt += 1
         history = job.user
         if job.text:
-            partial = {"partial": True, "status": status.value}
+            partial = {"job_id": job.job_id, "partial": True}
             history = [*history, {"role": "assistant", "content": job.text, "metadata": partial}]
         end = {"status": status.value, "text": job.text, "reasoning": job.reasoning}
         self._end(job, status, end, history)

@@ -18,7 +18,7 @@ from palaver.shared.events import (
     WarningData,
     WarningEvent,
 )
-from palaver.shared.jobs import Status
+from palaver.shared.jobs import FinishReason, Status
 from palaver.shared.ledger import JobView, Snapshot
 
 JOBS_FORGOTTEN: Final = "jobs_forgotten"
@@ -40,9 +40,9 @@ def events_of(view: JobView, moment: Snapshot) -> list[AnyEvent]:
         response=response,
         error=view.error,
         text=None if response else text,
-        reasoning=None if response else reasoning,
+        reasoning=None if response else reasoning or None,
         usage=response.usage if response else None,
-        finish_reason=response.finish_reason if response else None,
+        finish_reason=response.finish_reason if response else FinishReason.ERROR if view.error else None,
     )
     return [resync, StreamEnd(**common, data=end)]
 

@@ -382,6 +382,35 @@ async def test_a_job_cancelled_between_two_workers_is_remembered_as_any(
     assert [message.text for message in messages] == remembered
 
 
+async def test_a_partial_answer_looks_the_same_whoever_ended_its_job(make_engine: MakeEngine) -> None:
+    gone, here = await make_engine(), await make_engine()
+    jobs = [await gone.submit("hello", model="silent/m", session_id=f"s{n}") for n in range(2)]
+    by_nobody, by_worker = jobs
+    running = [asyncio.create_task(engine.run(job)) for engine, job in zip((gone, here), jobs, strict=True)]
+    for job in jobs:
+        await here.said(job)
+    await gone.service.close()
+    here.client.hset(here.ledger.keys.job("s0", by_nobody.job_id), "lease", 1)
+    ended = [(await here.ledger.cancel(f"s{n}", job.job_id)).ended for n, job in enumerate(jobs)]
+    assert ended == [True, False]
+    await asyncio.gather(*running)
+
+    async def left(job: ChatJob) -> list[Any]:
+        """Its stream_end and what its session remembers."""
+        messages = await here.ledger.messages(job.session_id or "")
+        end = end_of(await here.events(job))
+        return [
+            json.replace(job.job_id, "ID")
+            for json in (orjson.dumps(end).decode(), *map(bytes.decode, messages))
+        ]
+
+    assert await left(by_nobody) == await left(by_worker)
+    assert orjson.loads((await here.ledger.messages("s0"))[-1])["metadata"] == {
+        "job_id": by_nobody.job_id,
+        "partial": True,
+    }
+
+
 async def test_a_worker_is_announced_while_it_is_there(make_engine: MakeEngine) -> None:
     engine = await make_engine()
     workers = {worker.data["name"]: worker.data for worker in await engine.ledger.workers()}

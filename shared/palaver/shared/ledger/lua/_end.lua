@@ -67,7 +67,8 @@ local function end_job(jid, status, by, inner, result, history)
   return seq, next_job, queue
 end
 
--- Ends a job that no worker holds: claims it, which fixes its text, and composes the stream_end.
+-- Ends a job that no worker holds: claims it, which fixes its text, and composes the stream_end and what the session
+-- remembers, both as a worker does.
 local function end_unheld(jid, status, failure)
   local job = job_key(jid)
   local was = redis.call('HMGET', job, 'attempt', 'status', 'user')
@@ -79,10 +80,11 @@ local function end_unheld(jid, status, failure)
   for message in string.gmatch(was[3] or '', '[^\n]+') do history[#history + 1] = message end
   if text ~= '' then
     history[#history + 1] = '{"role":"assistant","content":' .. quote(text)
-      .. ',"metadata":{"partial":true,"status":"' .. status .. '"}}'
+      .. ',"metadata":{"job_id":"' .. jid .. '","partial":true}}'
   end
   local inner = '"type":"stream_end","data":{"status":"' .. status .. '","error":' .. failure
-    .. ',"text":' .. quote(text) .. ',"reasoning":' .. quote(reasoning) .. '}'
+    .. ',"text":' .. quote(text) .. (reasoning ~= '' and ',"reasoning":' .. quote(reasoning) or '')
+    .. ',"finish_reason":"error"}'
   return end_job(jid, status, int(attempt), inner, {error = failure, text = text, reasoning = reasoning}, history)
 end
 
