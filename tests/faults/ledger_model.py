@@ -349,7 +349,8 @@ class Model:
         if job.text:
             partial = {"job_id": job.job_id, "partial": True}
             history = [*history, {"role": "assistant", "content": job.text, "metadata": partial}]
-        end = {"status": status.value, "text": job.text, "reasoning": job.reasoning}
+        thought = {"reasoning": job.reasoning} if job.reasoning else {}
+        end = {"status": status.value, "text": job.text, **thought, "finish_reason": "error"}
         self._end(job, status, end, history)
         return job.next
 
