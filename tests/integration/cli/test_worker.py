@@ -2,6 +2,7 @@
 
 import json
 import signal
+import socket
 import subprocess
 
 import pytest
@@ -31,17 +32,18 @@ def test_without_any_server_dev_says_what_to_install(shell: Shell) -> None:
 @pytest.mark.redis
 @pytest.mark.worker
 @pytest.mark.xdist_group("palaver-dev")
-def test_a_further_worker_becomes_the_process_and_takes_celerys_options(dev: Dev) -> None:
-    name = "further@cli"
-    words = ("worker", "--hostname", name, "--concurrency", "7")
+def test_a_further_worker_becomes_the_process_has_a_name_of_its_own_and_takes_celerys_options(
+    dev: Dev,
+) -> None:
+    words = ("worker", "--concurrency", "7")
     with dev.shell.start(*words, stderr=subprocess.STDOUT) as worker:
         try:
             assert worker.stdout is not None
             while "ready" not in (line := worker.stdout.readline()):
                 assert line, worker.communicate()
             workers = json.loads(dev.shell.run("status", "--json").stdout)["workers"]
-            (found,) = [each for each in workers if each["name"] == name]
-            assert (found["pid"], found["slots"]) == (worker.pid, 7)
+            (found,) = [each for each in workers if each["pid"] == worker.pid]
+            assert (found["name"], found["slots"]) == (f"palaver-{worker.pid}@{socket.gethostname()}", 7)
         finally:
             worker.send_signal(signal.SIGTERM)
             worker.communicate(timeout=60)

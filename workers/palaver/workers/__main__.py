@@ -3,6 +3,7 @@
 Exit codes: 2 wrong configuration or usage, 3 the ledger or the broker cannot be reached; one line says which.
 """
 
+import os
 import sys
 from collections.abc import Sequence
 
@@ -24,7 +25,15 @@ def main(arguments: Sequence[str]) -> int:
     except PalaverError as error:
         print(f"palaver worker: {error}", file=sys.stderr)  # noqa: T201 - a command's answer
         return 3 if isinstance(error, ServiceUnavailableError) else 2
-    return run(["worker", "--loglevel", "INFO", *arguments])
+    return run(["worker", "--loglevel", "INFO", *_own_name(arguments), *arguments])
+
+
+def _own_name(arguments: Sequence[str]) -> list[str]:
+    """The option for a name that no other worker of this machine has: Celery gives all of them one, and its
+    controls and Flower would take them for one worker.
+    """
+    named = any(word.partition("=")[0] == "--hostname" or word.startswith("-n") for word in arguments)
+    return [] if named else ["--hostname", f"palaver-{os.getpid()}@%h"]
 
 
 def _check_pool(arguments: Sequence[str]) -> None:
