@@ -86,8 +86,10 @@ class Document(BaseModel):
         raise problem
 
     def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
-        # A repr ends up in logs and tracebacks: what may be content is told by its shape.
+        # A repr ends up in logs and tracebacks: what may be content is told by its shape, what is empty not.
         for name, value in super().__repr_args__():
+            if isinstance(value, list | dict) and not value:
+                continue
             shown = value is None or name in _SHOWN or isinstance(value, int | float | Enum | Document)
             yield name, value if shown else _Shape(shape(value))
 

@@ -192,6 +192,8 @@ def test_no_content_in_a_repr() -> None:
     )
     assert SECRET not in repr(job) + str(job)
     assert job.job_id in repr(job)
+    assert "metadata=an object with 1 keys" in repr(job)
+    assert "metadata" not in repr(ChatJob(messages="hi"))  # nothing is said of what is empty
 
 
 class TestFingerprint:
