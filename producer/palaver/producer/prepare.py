@@ -13,9 +13,10 @@ from pydantic import BaseModel
 
 from palaver.shared.errors import JobError, JobNotFinishedError, ValidationError
 from palaver.shared.ids import new_job_id
-from palaver.shared.jobs import CachePolicy, ChatJob, Completion, OnBusy, Timeouts
+from palaver.shared.jobs import CachePolicy, Chain, ChatJob, Completion, OnBusy, Timeouts
 from palaver.shared.ledger import Announcement, JobView
 from palaver.shared.messages import MessagesLike
+from palaver.shared.modes import ChatMode
 from palaver.shared.params import ChatParams, ReasoningOptions
 from palaver.shared.plain import refuse, shape
 from palaver.shared.profiles import DEFAULT_MODEL, SCRIPTED, Catalog
@@ -60,6 +61,8 @@ class JobFields(TypedDict, total=False):
     on_busy: OnBusy | Literal["enqueue", "reject", "interrupt", "rollback", "parallel"]
     complete: Completion | Mapping[str, Any] | bool | None
     response_schema: ResponseSchema | Mapping[str, Any] | None
+    chain: Chain | Mapping[str, Any] | None
+    mode: ChatMode | Literal["creative", "neutral", "precise"] | None
     cache: CachePolicy | Mapping[str, Any] | bool | None
     agent: str | None
     files: Sequence[str]

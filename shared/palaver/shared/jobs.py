@@ -13,6 +13,7 @@ from palaver.shared.document import Document
 from palaver.shared.error_tree import ValidationError
 from palaver.shared.ids import JobId, SessionId, new_job_id
 from palaver.shared.messages import Message, parse_history, parse_messages
+from palaver.shared.modes import ChatMode
 from palaver.shared.names import DEFAULT_PRIORITY
 from palaver.shared.params import ChatParams, ReasoningOptions
 from palaver.shared.plain import Flag, Integer, JsonObject, Real, Text, measure, optional, refuse, shape
@@ -137,6 +138,15 @@ class Completion(Document):
         return value
 
 
+class Chain(Document):
+    """A chain of thought: before it answers, the model works through these steps, in requests of their own.
+
+    What it says of them is the reasoning of the response, `content` the solution.
+    """
+
+    steps: Annotated[list[Annotated[Text, Field(min_length=1)]], Field(min_length=1, max_length=50)]
+
+
 class CachePolicy(Document):
     """Whether an equal request may be answered from the cache; `ttl` in seconds, None for the configured
     one.
@@ -204,6 +214,8 @@ class ChatJob(Document):
     on_busy: OnBusy = OnBusy.ENQUEUE
     complete: Completion | None = optional()
     response_schema: ResponseSchema | None = optional()
+    chain: Chain | None = optional()
+    mode: ChatMode | None = optional()
     cache: CachePolicy | None = optional()
     agent: Key | None = optional()
     files: list[Key] = Field(default_factory=list)

@@ -229,6 +229,11 @@ class Response(Document):
             reasoning=response.reasoning,
         )
 
+    @property
+    def solution(self) -> str:
+        """`content` under the name that it has for a chain of thought; `reasoning` holds the steps."""
+        return self.content
+
 
 class ChatResult(Document):
     """Document 004's view of a response; `content` is an alias of `text`."""

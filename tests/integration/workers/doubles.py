@@ -158,8 +158,8 @@ class Garbled(Provider):
 
 class Answering(Provider):
     """Gives the profile's `answers` in turn, the last for all that follow, word by word; an object among them
-    may have a `thought`, a `call`, a `reason` to finish, a `status` to fail with. With `schema` it takes one.
-    Remembers what it was asked.
+    may have a `thought`, a `call`, a `reason` to finish, a `status` to fail with, and may be `cut`. With
+    `schema` it takes one. Remembers what it was asked.
     """
 
     continues_prefix = True
@@ -182,6 +182,8 @@ class Answering(Provider):
             yield [ReasoningDelta(told["thought"])]
         for piece in re.findall(r"\S*\s*", told["text"]):
             yield [TextDelta(piece)]
+        if told.get("cut"):
+            raise StreamInterruptedError
         yield [UsagePart(Usage(input_tokens=1, output_tokens=1))]
         if "call" in told:
             yield [ToolCallPart("c1", told["call"], {})]

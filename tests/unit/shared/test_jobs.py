@@ -37,6 +37,8 @@ FULL = {
     "max_retries": 0,
     "idempotency_key": "k/1 ü",
     "on_busy": "interrupt",
+    "chain": {"steps": ["First", "Second"]},
+    "mode": "creative",
     "response_schema": {"json_schema": {"type": "object"}, "name": "total", "strict": True, "repairs": 2},
     "complete": {"continue_delay": [0.5, 1]},
     "cache": True,

@@ -22,7 +22,7 @@ from palaver.shared.jobs import FinishReason, Status
 from palaver.shared.messages import Message, ToolCall
 from palaver.shared.profiles import ModelRef
 from palaver.shared.responses import ChatResponse, Usage
-from palaver.workers.generation import Called, Continued, Entry, Journal, Reply
+from palaver.workers.generation import Called, Continued, Entry, Journal, Reply, Stepped
 from palaver.workers.providers.parts import (
     FinishPart,
     MessagePart,
@@ -50,6 +50,8 @@ class JobAnswer:
     def __init__(self, writer: Writer) -> None:
         self.writer = writer
         self.journal = Journal()
+        self._say: Callable[[str, bytes | None], None] = writer.text  # where the model's words go
+        self._step: list[str] = []  # what was said of a step of a chain, which readers have as thoughts
         self.ref: ModelRef | None = None  # the model that is being asked
         self.begun = False  # the request that is going on has written something
         self.finished = False  # and its answer is whole
@@ -92,8 +94,12 @@ class JobAnswer:
         """What is known to have been spent, failed requests included."""
         return _sum(self.journal.usage, self._spent)
 
-    def request(self, ref: ModelRef, *, goes_on: bool) -> None:
-        """Another request begins; with `goes_on` behind the partial text, else anew where that begins."""
+    def request(self, ref: ModelRef, *, goes_on: bool, thinks: bool = False) -> None:
+        """Another request begins; with `goes_on` behind the partial text, else anew where that begins. What
+        it says is thought where it only `thinks`, in a step of a chain.
+        """
+        self._step = []
+        self._say = self._say_step if thinks else self.writer.text
         thought = self._partial_thought
         self._usage_before, self._usage = self._spent, None
         self._drops = not goes_on and bool(self._left or thought)
@@ -110,7 +116,7 @@ class JobAnswer:
             if kind is TextDelta:
                 if not self.begun:
                     self._begin()
-                writer.text(part.text, part.raw)  # type: ignore[union-attr]
+                self._say(part.text, part.raw)  # type: ignore[union-attr]
             elif kind is ReasoningDelta:
                 if self._thought_through:
                     continue
@@ -128,7 +134,7 @@ class JobAnswer:
     def reply(self) -> Reply:
         """The whole answer to the request that has ended."""
         return Reply(
-            text=self.partial,
+            text="".join(self._step) or self.partial,
             reasoning=self._partial_thought or None,
             calls=self._calls,
             finish_reason=self._reason or FinishReason.STOP,
@@ -255,12 +261,19 @@ class JobAnswer:
     def _tell_again(self) -> None:
         """What offset 0 has dropped and is finished all the same."""
         for entry in self.journal.told:
+            if isinstance(entry, Stepped):
+                self.writer.reasoning(entry.thought)
+                continue
             if isinstance(entry, Called | Continued):
                 self.writer.reasoning(entry.reply.reasoning or "")
                 self.writer.text(entry.reply.text)
             if not isinstance(entry, Continued):
                 for kind, data in entry.events():
                     self.writer.event(kind, data)
+
+    def _say_step(self, text: str, raw: bytes | None) -> None:
+        self._step.append(text)
+        self.writer.reasoning(text, raw)
 
     def _tool_call(self, part: ToolCallPart) -> None:
         try:

@@ -39,13 +39,15 @@ class Requests:
         """The job's models, and what has been spent on them. Raises ValidationError for unknown ones."""
         return Attempts(self._served.resolve(job.model), run.claimed, max_retries=job.max_retries)
 
-    async def answer(self, run: Run, work: Work, attempts: Attempts, *, may_call: bool) -> Reply:
+    async def answer(
+        self, run: Run, work: Work, attempts: Attempts, *, may_call: bool, thinks: bool
+    ) -> Reply:
         """Ask until a model has answered; raises the error after which none is asked again."""
         while True:
             try:
                 run.ref = attempts.ref
                 async with self._served.lend(run.ref.profile) as provider:
-                    return await self._stream(run, work, run.ref, provider, may_call=may_call)
+                    return await self._stream(run, work, run.ref, provider, may_call=may_call, thinks=thinks)
             except PalaverError as error:
                 left = run.ends_at - time.monotonic()
                 delay = attempts.after(error, begun=run.answer.begun, seconds_left=left)
@@ -53,15 +55,15 @@ class Requests:
             await pause(work.job, delay)
 
     async def _stream(
-        self, run: Run, work: Work, ref: ModelRef, provider: Provider, *, may_call: bool
+        self, run: Run, work: Work, ref: ModelRef, provider: Provider, *, may_call: bool, thinks: bool
     ) -> Reply:
         """One request: what the provider says goes to the writer as it comes, and no faster than that can
         send.
         """
         answer = run.answer
-        asking = partial(request_for, work, answer.journal, ref.model, may_call=may_call)
+        asking = partial(request_for, work, answer.journal, ref.model, may_call=may_call, thinks=thinks)
         request = asking(Beginning())
-        if work.schema is not None and not provider.takes_schema(request):
+        if work.schema is not None and not thinks and not provider.takes_schema(request):
             told = "This provider takes no JSON schema; the prompt has it."
             answer.warn("schema_in_prompt", told, "response_schema")
             asking = partial(asking, instruct=True)
@@ -74,7 +76,7 @@ class Requests:
         )
         if beginning.said:
             request = asking(beginning)
-        answer.request(ref, goes_on=bool(beginning.said))
+        answer.request(ref, goes_on=bool(beginning.said), thinks=thinks)
         await self._ask(provider, request, answer)
         if not answer.finished:
             raise StreamInterruptedError(provider=ref.profile)

@@ -219,10 +219,10 @@ class Runner:
     async def _take(self, run: Run, work: Work, step: Step, attempts: Attempts) -> Reply | None:
         """Take one step; what a request was answered, if it was one."""
         match step:
-            case AskModel(may_call):
-                if not may_call:
+            case AskModel(may_call, thinks):
+                if not may_call and not thinks:
                     run.answer.warn("tool_rounds", "The rounds of tools are spent: the model has to answer.")
-                return await self._requests.answer(run, work, attempts, may_call=may_call)
+                return await self._requests.answer(run, work, attempts, may_call=may_call, thinks=thinks)
             case Keep(entry):
                 await self._keep(run, entry)
             case RunTools(calls):

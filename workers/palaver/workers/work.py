@@ -13,7 +13,7 @@ from palaver.shared.messages import Message, Part, Role, TextPart
 from palaver.shared.params import ChatParams
 from palaver.shared.response_schema import AnswerSchema
 from palaver.shared.tools import ToolChoice
-from palaver.workers.generation import Journal, Kit, answered
+from palaver.workers.generation import Journal, Kit, answered, opening
 from palaver.workers.policies import Beginning
 from palaver.workers.providers import Caching, GenerationRequest
 
@@ -57,10 +57,12 @@ def request_for(
     beginning: Beginning,
     *,
     may_call: bool = True,
+    thinks: bool = False,
     instruct: bool = False,
 ) -> GenerationRequest:
     """What the provider is asked: system, history, messages, what the job has done since, and how to go on
-    with what is already there. With `instruct` the answer's schema is among the system's words.
+    with what is already there. With `instruct` the answer's schema is among the system's words; what the
+    model only `thinks`, a step of a chain, has none.
     """
     job = work.job
     messages = [*_conversation(work, instruct=instruct), *journal.messages]
@@ -70,7 +72,7 @@ def request_for(
     return GenerationRequest(
         model=model,
         messages=messages,
-        params=_params(job),
+        params=_params(job, thinks=thinks),
         tools=work.kit.definitions,
         tool_choice=_tool_choice(work, journal, may_call),
         parallel_tool_calls=job.parallel_tool_calls,
@@ -93,10 +95,11 @@ def _tool_choice(work: Work, journal: Journal, may_call: bool) -> ToolChoice | N
     return None if demands and journal.tool_rounds else choice
 
 
-def _params(job: ChatJob) -> ChatParams:
-    if job.response_schema is None:
-        return job.params
-    return job.params.model_copy(update={"response_format": job.response_schema.response_format()})
+def _params(job: ChatJob, *, thinks: bool) -> ChatParams:
+    params = job.params if job.mode is None else job.mode.over(job.params)
+    if job.response_schema is None or thinks:
+        return params
+    return params.model_copy(update={"response_format": job.response_schema.response_format()})
 
 
 def _conversation(work: Work, *, instruct: bool) -> list[Message]:
@@ -109,7 +112,8 @@ def _conversation(work: Work, *, instruct: bool) -> list[Message]:
     said = [Message(role=Role.SYSTEM, content=job.system)] if job.system else []
     schema = job.response_schema if instruct else None
     asked = [Message(role=Role.SYSTEM, content=schema.instruction())] if schema is not None else []
-    return [*_joined([*([*said, *of_messages] or of_history), *asked]), *history, *messages]
+    steps = [Message(role=Role.USER, content=opening(job.chain))] if job.chain is not None else []
+    return [*_joined([*([*said, *of_messages] or of_history), *asked]), *history, *messages, *steps]
 
 
 def _apart(messages: Sequence[Message]) -> tuple[list[Message], list[Message]]:

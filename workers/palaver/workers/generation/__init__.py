@@ -1,9 +1,19 @@
 """What happens between the requests of one job. See README.md."""
 
+from palaver.workers.generation.chain import opening
 from palaver.workers.generation.completion import continue_delay
 from palaver.workers.generation.conversation import answered
 from palaver.workers.generation.functions import FunctionTools, tool
-from palaver.workers.generation.journal import Called, Continued, Entry, Journal, Rejected, Reply, Result
+from palaver.workers.generation.journal import (
+    Called,
+    Continued,
+    Entry,
+    Journal,
+    Rejected,
+    Reply,
+    Result,
+    Stepped,
+)
 from palaver.workers.generation.kit import Kit
 from palaver.workers.generation.prompts import Prompts, continue_prompt
 from palaver.workers.generation.registry import Registry
@@ -40,6 +50,7 @@ __all__ = [
     "Result",
     "RunTools",
     "Step",
+    "Stepped",
     "ToolContext",
     "ToolError",
     "ToolSource",
@@ -50,5 +61,6 @@ __all__ = [
     "continue_delay",
     "continue_prompt",
     "next_step",
+    "opening",
     "tool",
 ]

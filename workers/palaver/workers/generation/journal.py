@@ -6,6 +6,7 @@ the job; a takeover reads all of them and goes on behind the last. The ledger ca
     called      an answer with tool calls; its calls are open until each has a result
     result      what one of them came to
     continued   a truncated answer, and the prompt that asks to go on
+    stepped     a step of a chain of thought is done; what was said of it is reasoning
     rejected    an answer that does not fit its schema, and the prompt that says so; its words do not count
 """
 
@@ -28,7 +29,7 @@ from palaver.shared.responses import Usage
 Event: TypeAlias = tuple[str, dict[str, Any]]
 """An event's type and data."""
 
-__all__ = ["Called", "Continued", "Entry", "Journal", "Rejected", "Reply", "Result"]
+__all__ = ["Called", "Continued", "Entry", "Journal", "Rejected", "Reply", "Result", "Stepped"]
 
 
 class Reply(Document):
@@ -141,7 +142,27 @@ class Rejected(Document):
         return [("progress", data.model_dump(mode="json"))]
 
 
-Entry: TypeAlias = Annotated[Called | Result | Continued | Rejected, Field(discriminator="kind")]
+class Stepped(Document):
+    """A step of a chain of thought is done. `thought` is what readers have of it, with the model's own."""
+
+    kind: Literal["stepped"] = "stepped"
+    reply: Reply
+    thought: Text
+    prompt: Text  # that follows it
+    count: Count  # of so many steps, this one among them …
+    most: Count  # … in all
+
+    def messages(self) -> list[Message]:
+        """What further requests have of it."""
+        return [self.reply.message(), Message(role=Role.USER, content=self.prompt)]
+
+    def events(self) -> list[Event]:
+        """What readers are told of it."""
+        data = ProgressData(done=self.count, total=self.most, message="step")
+        return [("progress", data.model_dump(mode="json"))]
+
+
+Entry: TypeAlias = Annotated[Called | Result | Continued | Rejected | Stepped, Field(discriminator="kind")]
 
 _entry: TypeAdapter[Entry] = TypeAdapter(Entry)
 
@@ -177,9 +198,9 @@ class Journal:
         return next((entry.reply for entry in reversed(self.entries) if not isinstance(entry, Result)), None)
 
     @property
-    def told(self) -> list[Called | Result | Continued]:
+    def told(self) -> list[Called | Result | Continued | Stepped]:
         """The entries whose words count: not what led to an answer that was rejected."""
-        told: list[Called | Result | Continued] = []
+        told: list[Called | Result | Continued | Stepped] = []
         for entry in self.entries:
             if isinstance(entry, Rejected):
                 del told[len(told) - len(_continued(told)) :]
@@ -190,12 +211,12 @@ class Journal:
     @property
     def text(self) -> str:
         """What readers have of its answers."""
-        return "".join(entry.reply.text for entry in self.told if not isinstance(entry, Result))
+        return "".join(entry.reply.text for entry in self.told if isinstance(entry, Called | Continued))
 
     @property
     def reasoning(self) -> str:
         """What readers have of its thoughts."""
-        return "".join(entry.reply.reasoning or "" for entry in self.told if not isinstance(entry, Result))
+        return "".join(_thought(entry) for entry in self.told)
 
     @property
     def begun(self) -> str:
@@ -250,17 +271,22 @@ class Journal:
         """How often the model was asked to answer again."""
         return sum(isinstance(entry, Rejected) for entry in self.entries)
 
+    @property
+    def steps(self) -> int:
+        """How many steps of a chain are done."""
+        return sum(isinstance(entry, Stepped) for entry in self.entries)
+
     def remembered(self, rest: str, *, open_calls: bool) -> list[Message]:
         """The answer as a session remembers it, `rest` being the text after the last entry.
 
-        Continues and rejected answers leave no trace in it, and thoughts only before calls, where some
+        Continues, rejected answers and steps leave no trace in it, and thoughts only before calls, where some
         providers want them back. Calls that have no result are in it only with `open_calls`: providers
         refuse a conversation in which one stays unanswered.
         """
         messages: list[Message] = []
         text = ""
         for entry, results in _grouped(self.told):
-            text += entry.reply.text
+            text += "" if isinstance(entry, Stepped) else entry.reply.text
             if not isinstance(entry, Called):
                 continue
             done = {result.id for result in results}
@@ -271,7 +297,9 @@ class Journal:
         return messages + _assistant(text + rest, [])
 
 
-def _grouped(entries: Sequence[Entry]) -> Iterator[tuple[Called | Continued | Rejected, list[Result]]]:
+def _grouped(
+    entries: Sequence[Entry],
+) -> Iterator[tuple[Called | Continued | Rejected | Stepped, list[Result]]]:
     """Each answer with the results of its calls, these in the order of the calls."""
     results = {entry.id: entry for entry in entries if isinstance(entry, Result)}
     for entry in entries:
@@ -279,7 +307,13 @@ def _grouped(entries: Sequence[Entry]) -> Iterator[tuple[Called | Continued | Re
             yield entry, [results[call.id] for call in entry.reply.calls if call.id in results]
 
 
-def _continued(entries: Sequence[Called | Result | Continued]) -> list[Continued]:
+def _thought(entry: Entry) -> str:
+    if isinstance(entry, Result):
+        return ""
+    return entry.thought if isinstance(entry, Stepped) else entry.reply.reasoning or ""
+
+
+def _continued(entries: Sequence[Called | Result | Continued | Stepped]) -> list[Continued]:
     """The continues at the end."""
     last = takewhile(lambda entry: isinstance(entry, Continued), reversed(entries))
     return [entry for entry in last if isinstance(entry, Continued)][::-1]

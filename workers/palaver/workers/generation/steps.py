@@ -7,11 +7,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from palaver.shared.errors import ChatIncompleteResponseError, PalaverError, StructuredOutputError
-from palaver.shared.jobs import ChatJob, Completion, FinishReason
+from palaver.shared.errors import (
+    ChatIncompleteResponseError,
+    MalformedStreamError,
+    PalaverError,
+    StructuredOutputError,
+)
+from palaver.shared.jobs import Chain, ChatJob, Completion, FinishReason
 from palaver.shared.messages import ToolCall
 from palaver.shared.response_schema import AnswerSchema, Problem
-from palaver.workers.generation.journal import Called, Journal, Rejected, Reply
+from palaver.workers.generation.chain import prompt_of, step_name
+from palaver.workers.generation.journal import Called, Journal, Rejected, Reply, Stepped
 from palaver.workers.generation.kit import Kit
 
 __all__ = ["AskModel", "Done", "GoOn", "Keep", "RunTools", "Step", "after_failure", "next_step"]
@@ -19,16 +25,19 @@ __all__ = ["AskModel", "Done", "GoOn", "Keep", "RunTools", "Step", "after_failur
 
 @dataclass(frozen=True, slots=True)
 class AskModel:
-    """Ask a model; without `may_call` it is to answer without tools, because the rounds are spent."""
+    """Ask a model; without `may_call` it is to answer without tools, because the rounds are spent. With
+    `thinks` it is asked for a step of a chain.
+    """
 
     may_call: bool = True
+    thinks: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Keep:
     """Store what came, before anything follows from it."""
 
-    entry: Called | Rejected
+    entry: Called | Rejected | Stepped
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +82,13 @@ def next_step(
     check.
     """
     if reply is None:
-        return _after_entry(kit, journal)
+        return _after_entry(job, kit, journal)
+    if job.chain is not None:
+        steps = journal.steps < len(job.chain.steps)
+        if not (journal.begun + reply.text).strip() and (steps or not reply.calls):
+            return Done(_nothing_said(job.chain, journal))
+        if steps:
+            return Keep(_stepped(job.chain, journal, reply))
     if reply.calls:
         return Keep(Called(reply=reply))
     if reply.finish_reason is FinishReason.LENGTH and job.complete is not None:
@@ -86,13 +101,17 @@ def next_step(
 
 def after_failure(job: ChatJob, journal: Journal, step: Step, error: PalaverError) -> Done:
     """How a job ends of which a step has failed for good: a continue may settle for what there is."""
+    if job.chain is not None and isinstance(step, AskModel):
+        _name_step(job.chain, journal, error)
     settles = job.complete is not None and job.complete.on_error == "return_partial"
     if settles and (journal.continues or isinstance(step, GoOn)):
         return Done(cut=error)
     return Done(error)
 
 
-def _after_entry(kit: Kit, journal: Journal) -> Step:
+def _after_entry(job: ChatJob, kit: Kit, journal: Journal) -> Step:
+    if job.chain is not None and journal.steps < len(job.chain.steps):
+        return AskModel(may_call=False, thinks=True)
     calls, last = journal.open_calls, journal.last
     here = tuple(call for call in calls if kit.answers(call))
     filtered = last is not None and last.finish_reason is FinishReason.CONTENT_FILTER
@@ -101,6 +120,26 @@ def _after_entry(kit: Kit, journal: Journal) -> Step:
     if calls:
         return Done()  # for whoever submitted the job to answer
     return AskModel(may_call=journal.tool_rounds < kit.rounds)
+
+
+def _stepped(chain: Chain, journal: Journal, reply: Reply) -> Stepped:
+    done = journal.steps + 1
+    prompt = prompt_of(chain, done)
+    thought = reply.reasoning or ""
+    told = reply.model_copy(update={"reasoning": None, "calls": []})
+    return Stepped(reply=told, thought=thought, prompt=prompt, count=done, most=len(chain.steps))
+
+
+def _nothing_said(chain: Chain, journal: Journal) -> PalaverError:
+    error = MalformedStreamError("the model said nothing")
+    _name_step(chain, journal, error)
+    return error
+
+
+def _name_step(chain: Chain, journal: Journal, error: PalaverError) -> None:
+    """Say of an error which request of the chain it ended; by its number, for its words are content."""
+    name, error.param = step_name(chain, journal.steps)
+    error.args = (f"{name}: {error.message}", *error.args[1:])
 
 
 def _checked(job: ChatJob, journal: Journal, reply: Reply, schema: AnswerSchema) -> Step:
