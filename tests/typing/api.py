@@ -5,6 +5,8 @@ from typing import assert_type
 from pydantic import BaseModel
 
 from palaver.producer import AsyncClient, AsyncJobHandle, AsyncModelHandle, Client, JobHandle, ModelHandle
+from palaver.producer.interfaces import Chat
+from palaver.shared import ChatHistory, ChatResult, ChatStreamChunk
 from palaver.shared.events import AnyEvent
 from palaver.shared.jobs import ChatJob, Status
 from palaver.shared.ledger import DeadLetter
@@ -51,6 +53,17 @@ def blocking(client: Client) -> None:
         reasoning={"effort": "high"},
         metadata={"order": 7},
     )
+
+
+def with_a_chat(chat: Chat) -> None:
+    """The faces."""
+    assert_type(chat("Hello", temperature=0.2, history=ChatHistory(system="Be kind.")), ChatResult)
+    assert_type(chat.complete("Hello", max_tokens=100, max_continues=3), ChatResult)
+    for chunk in chat.stream("Hello", include_reasoning=True):
+        assert_type(chunk, ChatStreamChunk)
+    assert_type(chat.complete_stream("Hello", on_error="return_partial").result.text, str)
+    chat("Hello", temprature=0.2)  # type: ignore[call-arg]
+    chat.stream("Hello", n=2)  # type: ignore[call-arg]
 
 
 def refused(client: Client) -> None:

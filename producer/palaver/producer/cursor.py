@@ -35,7 +35,7 @@ class Entry(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """Read up to `PAGE` entries after `after`; if `compare`, read the session's `seq` before them."""
+    """Read a page of entries after `after`; if `compare`, read the session's `seq` before them."""
 
     after: int
     compare: bool = False

@@ -9,6 +9,7 @@ from pydantic import BaseModel
 
 from palaver.producer.prepare import check_after, check_timeout
 from palaver.producer.reading import achunks_of, chunks_of
+from palaver.shared.accumulator import Accumulator
 from palaver.shared.errors import JobGoneError, JobNotFoundError
 from palaver.shared.events import AnyEvent
 from palaver.shared.jobs import Status
@@ -58,12 +59,22 @@ class JobHandle(_Handle):
         """Everything that the ledger knows of the job. Raises JobNotFoundError."""
         return self._client.view(self.job_id, self.session_id)
 
-    def events(self, after: int = 0) -> Generator[AnyEvent, None, None]:
-        """The job's events with a `seq` above `after`, live, until its `stream_end`."""
-        return self._client.reading.events(self.session_id, self._from(after), self.job_id)
+    def events(self, after: int = 0, *, room: int | None = None) -> Generator[AnyEvent, None, None]:
+        """The job's events with a `seq` above `after`, live, until its `stream_end`.
+
+        `room`: so many events wait for this reader in memory; beyond it they are read from the log.
+        """
+        return self._client.reading.events(self.session_id, self._from(after), self.job_id, room=room)
+
+    def chunks(self, state: Accumulator | None = None) -> Generator[StreamChunk, None, None]:
+        """The chunks of the answer, as a loop over the handle gives them.
+
+        What they add up to can be read from `state` meanwhile, a new one of this job.
+        """
+        return chunks_of(state or Accumulator(self.job_id), self.events())
 
     def __iter__(self) -> Iterator[StreamChunk]:
-        return chunks_of(self.job_id, self.events())
+        return self.chunks()
 
     def result(self, timeout: float | None = None) -> ChatResponse:
         """Wait for the end, at most `timeout` seconds.
@@ -117,12 +128,16 @@ class AsyncJobHandle(_Handle):
         """Everything that the ledger knows of the job. Raises JobNotFoundError."""
         return await self._client.view(self.job_id, self.session_id)
 
-    def events(self, after: int = 0) -> AsyncGenerator[AnyEvent, None]:
-        """The job's events with a `seq` above `after`, live, until its `stream_end`."""
-        return self._client.reading.events(self.session_id, self._from(after), self.job_id)
+    def events(self, after: int = 0, *, room: int | None = None) -> AsyncGenerator[AnyEvent, None]:
+        """The job's events with a `seq` above `after`, live, until its end; see `JobHandle.events`."""
+        return self._client.reading.events(self.session_id, self._from(after), self.job_id, room=room)
+
+    def chunks(self, state: Accumulator | None = None) -> AsyncGenerator[StreamChunk, None]:
+        """The chunks of the answer; see `JobHandle.chunks`."""
+        return achunks_of(state or Accumulator(self.job_id), self.events())
 
     def __aiter__(self) -> AsyncGenerator[StreamChunk, None]:
-        return achunks_of(self.job_id, self.events())
+        return self.chunks()
 
     async def result(self, timeout: float | None = None) -> ChatResponse:  # noqa: ASYNC109 -- as JobHandle's
         """Wait for the end; see `JobHandle.result`."""

@@ -35,7 +35,8 @@ Send = Callable[[Iterable[Dispatch]], Awaitable[None]]
 class Reader:
     """One consumer of a session's events after `after`; with `job_id`, of that job's alone, until its end.
 
-    Used by one task at a time. `send` sends the messages of jobs that got their turn when this reader ended
+    Used by one task at a time. `room` is how many live messages wait here, and how many entries of the log
+    are read at a time. `send` sends the messages of jobs that got their turn when this reader ended
     another one. Raises: LedgerUnavailableError at once if Redis cannot be reached at the start, later after
     `OUTAGE_SECONDS`; JobLostError for a job that the ledger no longer knows.
     """
@@ -49,11 +50,14 @@ class Reader:
         *,
         job_id: str | None = None,
         send: Send,
+        room: int | None = None,
     ) -> None:
         self._ledger = ledger
         self._subscriptions = subscriptions
         self._session_id = session_id
         self._job_id = job_id
+        self._room = room
+        self._page = PAGE if room is None else min(PAGE, room)
         self._send = send
         self._cursor = LogCursor(after, job_id=job_id)
         self._cursor.confirmed()  # reads the log before there is a subscription, and again when there is one
@@ -94,7 +98,7 @@ class Reader:
                 await self._serve(self._cursor.need)
             elif self._inbox is None:  # what the log has needs no subscription
                 self._inbox = await self._stack.enter_async_context(
-                    self._subscriptions.listen(self._ledger.keys.channel(self._session_id))
+                    self._subscriptions.listen(self._ledger.keys.channel(self._session_id), self._room)
                 )
             else:
                 self._take(await self._inbox.receive(self._patience))
@@ -139,7 +143,7 @@ class Reader:
         if seq is not None and seq == after == self._cursor.seq:
             self._cursor.page([], seq)
             return
-        self._cursor.page(await self._ledger.events(self._session_id, after=after, count=PAGE), seq)
+        self._cursor.page(await self._ledger.events(self._session_id, after=after, count=self._page), seq)
 
     async def _look(self, jobs: Sequence[str]) -> None:
         try:

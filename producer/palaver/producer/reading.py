@@ -27,16 +27,20 @@ class Reading:
         self.hub = hub
         self._send = send
 
-    def reader(self, session_id: str, after: int, job_id: str | None = None) -> Reader:
+    def reader(
+        self, session_id: str, after: int, job_id: str | None = None, *, room: int | None = None
+    ) -> Reader:
         """A new consumer; to be closed."""
         hub = self.hub
-        return Reader(hub.ledger, hub.subscriptions, session_id, after, job_id=job_id, send=self._send)
+        return Reader(
+            hub.ledger, hub.subscriptions, session_id, after, job_id=job_id, send=self._send, room=room
+        )
 
     async def events(
-        self, session_id: str, after: int, job_id: str | None = None
+        self, session_id: str, after: int, job_id: str | None = None, *, room: int | None = None
     ) -> AsyncGenerator[AnyEvent, None]:
         """The events one by one."""
-        async with aclosing(self.reader(session_id, after, job_id)) as reader:
+        async with aclosing(self.reader(session_id, after, job_id, room=room)) as reader:
             while (batch := await reader.batch()) is not None:
                 for event in batch:
                     yield event
@@ -81,12 +85,12 @@ class BlockingReading:
         self._send = send
 
     def events(
-        self, session_id: str, after: int, job_id: str | None = None
+        self, session_id: str, after: int, job_id: str | None = None, *, room: int | None = None
     ) -> Generator[AnyEvent, None, None]:
         """The events one by one. In a forked child it goes on, on the child's own connections."""
         while True:
             loop = background()
-            feed = _Feed(self, loop, session_id, after, job_id)
+            feed = _Feed(self, loop, (session_id, after, job_id), room)
             try:
                 while loop.pid == os.getpid():
                     batch = loop.run(feed.batch())
@@ -120,18 +124,23 @@ class _Feed:
     """A reader that is used from another thread: steps and the end wait for each other."""
 
     def __init__(
-        self, reading: BlockingReading, loop: Background, session_id: str, after: int, job_id: str | None
+        self,
+        reading: BlockingReading,
+        loop: Background,
+        what: tuple[str, int, str | None],
+        room: int | None,
     ) -> None:
         self._reading = reading
         self._loop = loop
-        self._what = (session_id, after, job_id)
+        self._what = what
+        self._room = room
         self._reader: Reader | None = None
         self._busy = asyncio.Lock()
 
     async def batch(self) -> list[AnyEvent] | None:
         async with self._busy:
             if self._reader is None:
-                self._reader = (await self._reading.on(self._loop)).reader(*self._what)
+                self._reader = (await self._reading.on(self._loop)).reader(*self._what, room=self._room)
             return await self._reader.batch()
 
     async def aclose(self) -> None:
@@ -140,28 +149,32 @@ class _Feed:
                 await self._reader.aclose()
 
 
-def chunks_of(job_id: str, events: Generator[AnyEvent, None, None]) -> Generator[StreamChunk, None, None]:
-    """A job's events as the chunks of its answer; raises the job's error after the last one."""
-    state = Accumulator(job_id)
+def chunks_of(
+    state: Accumulator, events: Generator[AnyEvent, None, None]
+) -> Generator[StreamChunk, None, None]:
+    """A job's events as the chunks of its answer; raises the job's error after the last one.
+
+    `state` is what they add up to.
+    """
     with closing(events):
         for event in events:
             yield from state.feed(event)
-    _raise_error(state)
+    raise_error(state)
 
 
 async def achunks_of(
-    job_id: str, events: AsyncGenerator[AnyEvent, None]
+    state: Accumulator, events: AsyncGenerator[AnyEvent, None]
 ) -> AsyncGenerator[StreamChunk, None]:
     """As `chunks_of`."""
-    state = Accumulator(job_id)
     async with aclosing(events):
         async for event in events:
             for chunk in state.feed(event):
                 yield chunk
-    _raise_error(state)
+    raise_error(state)
 
 
-def _raise_error(state: Accumulator) -> None:
+def raise_error(state: Accumulator) -> None:
+    """Raise the error of a job that ended otherwise than completed, with what there is of its answer."""
     error = state.error
     if error is not None:
         error.job_id = error.job_id or state.job_id

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from palaver.shared.chat_client import ChatClient
     from palaver.shared.errors import ErrorInfo, PalaverError, ValidationError, error_for_status
     from palaver.shared.events import AnyEvent, Event, OtherEvent, parse_event
+    from palaver.shared.history import ChatHistory
     from palaver.shared.ids import new_job_id, new_session_id, valid_session_id
     from palaver.shared.jobs import ChatJob, FinishReason, OnBusy, Status, Timeouts, fingerprint
     from palaver.shared.memory import MemoryModel, SendMessageWrap
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from palaver.shared.responses import (
         ChatResponse,
         ChatResult,
+        ChatStreamChunk,
         ModelResponse,
         Response,
         StreamChunk,
@@ -55,6 +57,7 @@ _HOMES: Final = {
     "chat_client": "ChatClient",
     "errors": "ErrorInfo PalaverError ValidationError error_for_status",
     "events": "AnyEvent Event OtherEvent parse_event",
+    "history": "ChatHistory",
     "ids": "new_job_id new_session_id valid_session_id",
     "jobs": "ChatJob FinishReason OnBusy Status Timeouts fingerprint",
     "memory": "MemoryModel SendMessageWrap",
@@ -63,7 +66,9 @@ _HOMES: Final = {
     "params": "ChatParams ReasoningOptions",
     "presets": "ModelPreset",
     "profiles": "Catalog ModelRef Profile",
-    "responses": "ChatResponse ChatResult ModelResponse Response StreamChunk UniResponse Usage",
+    "responses": (
+        "ChatResponse ChatResult ChatStreamChunk ModelResponse Response StreamChunk UniResponse Usage"
+    ),
     "sessions": "SessionInfo SessionStatus",
     "settings": "Settings redacted_url",
     "tools": "FunctionTool ToolChoice",
@@ -76,11 +81,13 @@ __all__ = [
     "AnyEvent",
     "Catalog",
     "ChatClient",
+    "ChatHistory",
     "ChatInput",
     "ChatJob",
     "ChatParams",
     "ChatResponse",
     "ChatResult",
+    "ChatStreamChunk",
     "ErrorInfo",
     "Event",
     "FinishReason",

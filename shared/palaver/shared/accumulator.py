@@ -167,14 +167,19 @@ class Accumulator:
         return ()
 
     def _resync(self, event: Resync) -> tuple[StreamChunk, ...]:
-        dropped = self._drop()
         data = event.data
+        had, thought = self.text, self.reasoning
+        if not (data.text.startswith(had) and data.reasoning.startswith(thought)):
+            had = thought = ""
+        dropped = self._drop() and not (had or thought)
         # The end itself comes as a stream_end: a reader must get it from there, with its response.
         self.status = Status.RUNNING if data.status.ended else data.status
         self._text, self._reasoning = [data.text], [data.reasoning]
-        chunks = [StreamChunk(event.seq, data.text, reset=dropped)] if data.text or dropped else []
-        if data.reasoning:
-            chunks.append(StreamChunk(event.seq, data.reasoning, "reasoning"))
+        # What a reader has already, and still holds, is not said to it again.
+        text, thoughts = data.text[len(had) :], data.reasoning[len(thought) :]
+        chunks = [StreamChunk(event.seq, text, reset=dropped)] if text or dropped else []
+        if thoughts:
+            chunks.append(StreamChunk(event.seq, thoughts, "reasoning"))
         return tuple(chunks)
 
     def _end(self, event: StreamEnd) -> tuple[StreamChunk, ...]:

@@ -1,6 +1,6 @@
 """What comes back: one response, its views, and the chunks of its stream."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Generic, Literal, Self, TypeVar
 
@@ -312,3 +312,47 @@ class StreamChunk:
     def __repr__(self) -> str:
         marks = "".join(f", {name}" for name in ("done", "reset") if getattr(self, name))
         return f"StreamChunk(seq={self.seq}, kind={self.kind}, {len(self.delta)} characters{marks})"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChatStreamChunk:
+    """Document 004's view of a piece of a stream; `reset` as in `StreamChunk`.
+
+    `delta` is text of the answer and nothing else, `reasoning` what the model thought. The last one (`done`)
+    has finish reason, usage and the calls that are left for the caller.
+    """
+
+    delta: str = ""
+    done: bool = False
+    usage: Usage | None = None
+    finish_reason: str | None = None
+    reasoning: str | None = None
+    tool_calls: tuple[ToolCall, ...] = ()
+    raw: Any = None
+    reset: bool = False
+    seq: int = 0
+
+    @classmethod
+    def of(cls, chunk: StreamChunk, tool_calls: Sequence[ToolCall] = ()) -> Self:
+        """The view of a chunk."""
+        thought = chunk.kind == "reasoning"
+        return cls(
+            delta="" if thought else chunk.delta,
+            reasoning=chunk.delta if thought else None,
+            done=chunk.done,
+            usage=chunk.usage,
+            finish_reason=chunk.finish_reason,
+            tool_calls=tuple(tool_calls),
+            raw=chunk.raw,
+            reset=chunk.reset,
+            seq=chunk.seq,
+        )
+
+    @property
+    def content(self) -> str:
+        """The delta, under the name of document 001."""
+        return self.delta
+
+    def __repr__(self) -> str:
+        marks = "".join(f", {name}" for name in ("done", "reset") if getattr(self, name))
+        return f"ChatStreamChunk({len(self.delta)} characters{marks})"

@@ -5,6 +5,7 @@ import inspect
 import pytest
 
 from palaver.producer import AsyncClient, AsyncJobHandle, Client, JobHandle
+from palaver.producer.interfaces import Chat
 
 
 def methods(kind: type) -> dict[str, inspect.Signature]:
@@ -12,6 +13,20 @@ def methods(kind: type) -> dict[str, inspect.Signature]:
         name: found for name, found in vars(kind).items() if inspect.isfunction(found) and name[0] != "_"
     }
     return {name: inspect.signature(found) for name, found in public.items()}
+
+
+@pytest.mark.parametrize(
+    ("blocking", "other"),
+    [
+        ("__call__", "acall"),
+        ("stream", "astream"),
+        ("complete", "acomplete"),
+        ("complete_stream", "acomplete_stream"),
+    ],
+)
+def test_chat_s_calls_have_the_same_arguments(blocking: str, other: str) -> None:
+    theirs = inspect.signature(vars(Chat)[other])
+    assert theirs.parameters == inspect.signature(vars(Chat)[blocking]).parameters
 
 
 @pytest.mark.parametrize(("blocking", "other"), [(Client, AsyncClient), (JobHandle, AsyncJobHandle)])

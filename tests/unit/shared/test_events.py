@@ -236,6 +236,16 @@ class TestAccumulator:
         state.feed(event("text_chunk", 5, delta="!"))
         assert (state.text, state.reasoning) == ("real!", "why")
 
+    def test_a_resync_that_goes_on_says_only_what_is_new(self) -> None:
+        state = accumulate([event("text_chunk", 1, delta="ab"), event("reasoning_chunk", 2, delta="x")])
+        chunks = state.feed(event("resync", 9, seq=9, text="abcd", reasoning="xy", status="running"))
+        assert [(chunk.delta, chunk.kind, chunk.reset) for chunk in chunks] == [
+            ("cd", "text", False),
+            ("y", "reasoning", False),
+        ]
+        assert (state.text, state.reasoning) == ("abcd", "xy")
+        assert state.feed(event("resync", 10, seq=10, text="abcd", reasoning="xy", status="running")) == ()
+
     def test_a_resync_of_an_ended_job_still_waits_for_its_end(self) -> None:
         state = accumulate([event("resync", 4, seq=4, text="all", status="completed")])
         assert not state.done

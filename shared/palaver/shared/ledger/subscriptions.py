@@ -133,8 +133,8 @@ class _Ear(asyncio.Protocol):
 class Subscriptions:
     """One pub/sub connection for all readers of an event loop. It connects when the first one listens.
 
-    `limit` is how many notices an inbox holds. Failures of the connection are never raised: readers are told
-    by notices, and it comes back by itself.
+    `limit` is how many notices an inbox holds that asks for no other. Failures of the connection are never
+    raised: readers are told by notices, and it comes back by itself.
     """
 
     def __init__(self, settings: Settings, *, limit: int = 10_000) -> None:
@@ -160,9 +160,9 @@ class Subscriptions:
             await asyncio.wait([task])
 
     @contextlib.asynccontextmanager
-    async def listen(self, channel: str) -> AsyncIterator[Inbox]:
+    async def listen(self, channel: str, limit: int | None = None) -> AsyncIterator[Inbox]:
         """An inbox for the channel. Its first notice is SUBSCRIBED, as soon as Redis has confirmed it."""
-        name, inbox = channel.encode(), Inbox(channel, self._limit)
+        name, inbox = channel.encode(), Inbox(channel, limit or self._limit)
         self._add(name, inbox)
         try:
             yield inbox

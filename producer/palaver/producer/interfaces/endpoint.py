@@ -1,0 +1,93 @@
+"""A provider's address in code, and the configured profile that it means; pure.
+
+A job names a profile and carries no key, so that there is none in any message, log or key of Redis.
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from palaver.shared.errors import ConfigurationError
+from palaver.shared.plain import refuse, shape
+from palaver.shared.profiles import Catalog, Profile
+from palaver.shared.settings import redacted_url
+
+_MINUTE: Final = 60.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Endpoint:
+    """What is given of a provider in code. `rate_limit` is (requests, seconds); None is not given."""
+
+    base_url: str | None = None
+    api_key: str | None = field(default=None, repr=False)
+    headers: Mapping[str, str] | None = field(default=None, repr=False)
+    proxies: Mapping[str, str] | None = field(default=None, repr=False)
+    rate_limit: tuple[float, float] | None = None
+
+    def __post_init__(self) -> None:
+        if self.rate_limit is not None:
+            _check_rate(self.rate_limit)
+
+    @property
+    def given(self) -> bool:
+        """Whether anything is."""
+        own = (self.base_url, self.api_key, self.headers, self.proxies, self.rate_limit)
+        return any(value is not None for value in own)
+
+    def profile(self, catalog: Catalog | None) -> str | None:
+        """The profile that has all that is given; None if nothing is. Raises ConfigurationError."""
+        if not self.given:
+            return None
+        profiles = list(catalog.profiles.values()) if catalog is not None else []
+        found = next((profile.name for profile in profiles if self._is(profile)), None)
+        if found is None:
+            at = f" {redacted_url(self.base_url)}" if self.base_url else ""
+            raise ConfigurationError(
+                f"no profile of palaver.toml has this address{at} with this key, these headers, proxies and "
+                "limits; configure it under [providers.NAME], here and at the workers, "
+                'or say nothing of it and name the model as "NAME/model"'
+            )
+        return found
+
+    def _is(self, profile: Profile) -> bool:
+        return (
+            (self.base_url is None or self.base_url.rstrip("/") == profile.base_url)
+            and (self.api_key is None or _same(self.api_key, profile))
+            and _lower(self.headers or {}).items() <= _lower(profile.headers).items()
+            and (self.proxies is None or dict(self.proxies) == profile.proxies)
+            and self._slow_enough(profile)
+        )
+
+    def _slow_enough(self, profile: Profile) -> bool:
+        if self.rate_limit is None:
+            return True
+        limit = profile.limits.requests_per_minute
+        return limit is not None and limit <= self.rate_limit[0] * _MINUTE / self.rate_limit[1]
+
+
+def named(profile: str | None, model: str | None) -> str | None:
+    """A provider's own name of a model, as a job names it. Raises ValidationError for an address alone."""
+    if profile is None:
+        return model
+    if model is None or not model.strip():
+        refuse("model", "is required beside the address of a provider")
+    return f"{profile}/{model}"
+
+
+def _same(key: str, profile: Profile) -> bool:
+    own = profile.api_key.get_secret_value() if profile.api_key is not None else ""
+    return hmac.compare_digest(key.encode(), own.encode())
+
+
+def _lower(headers: Mapping[str, str]) -> dict[str, str]:
+    return {name.lower(): value for name, value in headers.items()}
+
+
+def _check_rate(rate: object) -> None:
+    pair = isinstance(rate, tuple | list) and len(rate) == 2
+    if not pair or any(isinstance(n, bool) or not isinstance(n, int | float) or n <= 0 for n in rate):  # type: ignore[attr-defined]
+        refuse("rate_limit", f"must be (requests, seconds), both above 0, not {shape(rate)}")

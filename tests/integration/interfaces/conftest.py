@@ -1,0 +1,73 @@
+"""One Redis and one worker process for all tests of the faces: their jobs do not meet."""
+
+import json
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import pytest
+
+from palaver.producer.interfaces import Chat, Clients
+from palaver.shared.settings import Settings
+from tests.processes import ROOT, Processes
+from tests.servers import any_redis_binary, missing, start_redis
+
+PALAVER_TOML = """
+[providers.scripted]
+kind = "scripted"
+options = { rate = 0 }
+[providers.slow]
+kind = "scripted"
+options = { rate = 50 }
+[providers.mirror]
+kind = "tests.integration.interfaces.doubles:Mirror"
+base_url = "http://127.0.0.1:9/v1"
+api_key_env = "MIRROR_KEY"
+[models]
+default = "scripted/echo"
+"""
+
+KEY = "sk-of-the-mirror"
+
+
+@pytest.fixture(scope="session")
+def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+    """The settings of a running system."""
+    binary = any_redis_binary()
+    if binary is None:
+        missing("no Redis server on this machine")
+    folder = tmp_path_factory.mktemp("faces")
+    config = folder / "palaver.toml"
+    config.write_text(PALAVER_TOML)
+    with Processes(folder) as processes:
+        redis = start_redis(processes, binary)
+        env = {"PALAVER_REDIS_URL": redis.url, "PALAVER_CONFIG": str(config), "MIRROR_KEY": KEY}
+        more = {"PYTHONPATH": str(ROOT), "PALAVER_TOOLS": "tests.integration.workers.user_tools"}
+        words = ("palaver", "worker", "--without-mingle", "--concurrency", "100")
+        processes.start(words, name="worker", env=env | more).wait_for(r"\bready\b", seconds=60)
+        yield Settings(redis_url=redis.url, config=str(config))
+
+
+@pytest.fixture
+def clients(system: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Clients]:
+    """The clients of a program that has the same configuration as its workers."""
+    monkeypatch.setenv("MIRROR_KEY", KEY)
+    with Clients(system) as clients:
+        yield clients
+
+
+@pytest.fixture
+async def aclients(system: Settings, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Clients]:
+    """The same for tests that await."""
+    monkeypatch.setenv("MIRROR_KEY", KEY)
+    async with Clients(system) as clients:
+        yield clients
+
+
+@pytest.fixture
+def chat(clients: Clients) -> Chat:
+    return Chat(model="scripted/echo", clients=clients)
+
+
+def script(**fields: Any) -> str:
+    """A prompt that tells the scripted provider what to do."""
+    return json.dumps(fields)
