@@ -31,7 +31,7 @@ def locks(project: dict[str, Any]) -> dict[str, list[str]]:
     return {
         "test": ["--extra", "all", "--group", "test"],
         "base": [],
-        "service": ["--extra", "worker", "--extra", "flower"],  # the container image
+        "service": ["--extra", "worker", "--extra", "prices", "--extra", "flower"],  # the container image
         **{extra: ["--extra", extra] for extra in extras},
         "peers": ["--python-version", project["project"]["requires-python"].removeprefix(">=")],
     }

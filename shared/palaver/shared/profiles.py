@@ -50,6 +50,20 @@ class Limits(Document):
     concurrent: Annotated[Integer, Field(ge=1)] | None = None
 
 
+ANY_MODEL: Final = "*"
+"""The name under which a profile has a price for all models that it names no other for."""
+
+
+class ModelPrice(Document):
+    """US dollars for a million tokens; `cached_input` for those of the prompt that the provider had cached
+    (None: as any).
+    """
+
+    input: Annotated[Real, Field(ge=0)]
+    output: Annotated[Real, Field(ge=0)]
+    cached_input: Annotated[Real, Field(ge=0)] | None = None
+
+
 class Breaker(Document):
     """When a worker stops asking a provider that fails, and for how long. Times are in seconds."""
 
@@ -89,7 +103,8 @@ class Profile(Document):
 
     `kind` is a built-in dialect or `package.module:Class`. `models` None: any model is taken. `timeouts`
     are the defaults of jobs; `options` belong to the kind. `breaker = false` (None) always asks. The key is
-    in a variable of the environment (`api_key_env`) or in a file (`api_key_file`), which may change.
+    in a variable of the environment (`api_key_env`) or in a file (`api_key_file`), which may change. `prices`
+    are by model, and of `*` for all others.
     """
 
     name: Annotated[Text, AfterValidator(_profile_name)]
@@ -103,6 +118,7 @@ class Profile(Document):
     breaker: Annotated[Breaker | None, BeforeValidator(_breaker)] = Field(default_factory=Breaker)
     resume: Resume = Resume.AUTO
     models: list[Text] | None = None
+    prices: dict[Text, ModelPrice] = Field(default_factory=dict)
     timeouts: Timeouts = Field(default_factory=Timeouts)
     proxies: dict[Text, Text] | None = Field(default=None, exclude=True)
     options: JsonObject = Field(default_factory=dict, exclude=True)

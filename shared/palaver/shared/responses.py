@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Generic, Literal, Self, TypeVar
+from typing import Annotated, Any, ClassVar, Final, Generic, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -10,7 +10,20 @@ from palaver.shared.document import Document
 from palaver.shared.errors import ErrorInfo, PalaverError, StructuredOutputError, ValidationError
 from palaver.shared.jobs import FinishReason
 from palaver.shared.messages import Role, ToolCall
-from palaver.shared.plain import Flag, Integer, JsonObject, JsonValue, Text, mark, optional, refuse, shape
+from palaver.shared.plain import (
+    Flag,
+    Integer,
+    JsonObject,
+    JsonValue,
+    Real,
+    Text,
+    mark,
+    optional,
+    refuse,
+    shape,
+)
+
+_DIGITS: Final = 12  # of a cost, behind the point: a millionth of what a token costs
 
 Count = Annotated[Integer, Field(ge=0)]
 
@@ -19,16 +32,19 @@ class Usage(Document):
     """Tokens. None is unknown, 0 is 0; `total_tokens` is derived when missing and both others are known.
 
     Taken under OpenAI's older (`prompt_tokens`, `completion_tokens`) and newer names; what a provider tells
-    beyond them is kept in `details`. `from_cache`: the answer came from the cache, and these tokens were
-    spent when it was first given.
+    beyond them is kept in `details`. `cost` is in US dollars, and None where the price is not known.
+    `estimated`: the provider did not count all of it. `from_cache`: the answer came from the cache, and these
+    tokens were spent when it was first given.
     """
 
-    MARKS: ClassVar = ("from_cache",)
+    MARKS: ClassVar = ("cost", "estimated", "from_cache")
     """What is said of the counts; a provider's words of these names are details."""
 
     input_tokens: Count | None = optional()
     output_tokens: Count | None = optional()
     total_tokens: Count | None = optional()
+    cost: Annotated[Real, Field(ge=0)] | None = optional()
+    estimated: Flag = mark()
     from_cache: Flag = mark()
     details: JsonObject = Field(default_factory=dict)
 
@@ -67,13 +83,17 @@ class Usage(Document):
         return self.output_tokens
 
     def plus(self, other: "Usage | None") -> "Usage":
-        """The sum, for an answer that took several requests; unknown plus known is the known."""
+        """The sum, for an answer that took several requests. An unknown count plus a known one is the known
+        one; a cost of which a part is not known is not.
+        """
         if other is None:
             return self
         return Usage(
             input_tokens=_sum(self.input_tokens, other.input_tokens),
             output_tokens=_sum(self.output_tokens, other.output_tokens),
             total_tokens=_sum(self.total_tokens, other.total_tokens),
+            cost=_cost(self.cost, other.cost),
+            estimated=self.estimated or other.estimated,
             from_cache=self.from_cache and other.from_cache,
             details=_sum_details(self.details, other.details),
         )
@@ -83,6 +103,10 @@ def _sum(one: int | None, other: int | None) -> int | None:
     if one is None or other is None:
         return one if other is None else other
     return one + other
+
+
+def _cost(one: float | None, other: float | None) -> float | None:
+    return None if one is None or other is None else round(one + other, _DIGITS)
 
 
 def _sum_details(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
@@ -176,6 +200,11 @@ class ChatResponse(Document):
     def token_count(self) -> int | None:
         """All tokens of the request and the answer, if known."""
         return self.usage.total_tokens if self.usage else None
+
+    @property
+    def cost(self) -> float | None:
+        """In US dollars; None where a price is not known."""
+        return self.usage.cost if self.usage else None
 
 
 M = TypeVar("M", bound=BaseModel)

@@ -396,9 +396,10 @@ async def test_a_partial_answer_looks_the_same_whoever_ended_its_job(make_engine
     await asyncio.gather(*running)
 
     async def left(job: ChatJob) -> list[Any]:
-        """Its stream_end and what its session remembers."""
+        """Its stream_end, but for the estimate that only a worker makes, and what its session remembers."""
         messages = await here.ledger.messages(job.session_id or "")
         end = end_of(await here.events(job))
+        end.pop("usage", None)
         return [
             json.replace(job.job_id, "ID")
             for json in (orjson.dumps(end).decode(), *map(bytes.decode, messages))

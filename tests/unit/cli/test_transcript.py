@@ -4,8 +4,9 @@ from typing import Any
 
 import pytest
 
-from palaver.producer.cli.transcript import Transcript
+from palaver.producer.cli.transcript import Transcript, describe_usage
 from palaver.shared.events import parse_event
+from palaver.shared.responses import Usage
 
 Events = list[tuple[str, dict[str, Any]]]
 ERROR = {"type": "RateLimitError", "code": "rate_limit", "message": "slow\ndown"}
@@ -113,3 +114,20 @@ def test_what_is_said_of_the_session_has_no_header(capsys: pytest.CaptureFixture
         event = {"seq": 1, "type": kind, "session_id": "s", "job_id": job_id, "data": data}
         transcript.show(parse_event(event))
     assert capsys.readouterr().err.splitlines() == ["after: Others may have ended.", "── job 1 ──"]
+
+
+@pytest.mark.parametrize(
+    ("usage", "told"),
+    [
+        ({"input_tokens": 1, "output_tokens": 2, "cost": 0.00012}, "1 + 2 tokens, $0.000120"),
+        (
+            {"input_tokens": 1, "output_tokens": 2, "cost": 0.0, "from_cache": True},
+            "1 + 2 tokens, $0.000000, from the cache",
+        ),
+        ({"input_tokens": 1, "output_tokens": 2, "estimated": True}, "about 1 + 2 tokens"),
+        ({"total_tokens": 3}, "3 tokens"),
+        ({}, ""),
+    ],
+)
+def test_usage_says_what_is_known_of_it(usage: dict[str, Any], told: str) -> None:
+    assert describe_usage(Usage(**usage)) == told

@@ -7,15 +7,9 @@ import pytest
 from palaver.shared.errors import InternalError
 from palaver.shared.jobs import FinishReason
 from palaver.shared.messages import ToolCall
-from palaver.shared.responses import Usage
 from palaver.workers.generation import Called, Continued, Entry, Journal, Reply, Result
 
-
-def usage(tokens: int) -> Usage:
-    return Usage(input_tokens=tokens, output_tokens=1)
-
-
-HALF = Reply(text="I lo", reasoning="Hm.", finish_reason=FinishReason.LENGTH, usage=usage(1))
+HALF = Reply(text="I lo", reasoning="Hm.", finish_reason=FinishReason.LENGTH)
 LOOKED = Reply(
     text="ok.",
     reasoning="So.",
@@ -24,7 +18,6 @@ LOOKED = Reply(
         ToolCall(id="b", name="add", arguments="{"),
     ],
     finish_reason=FinishReason.TOOL_CALLS,
-    usage=usage(2),
     model="m-1",
     provider="p",
     fields={"thinking_blocks": [{"signature": "s"}]},
@@ -50,8 +43,6 @@ def test_what_no_worker_of_this_version_wrote_is_refused(content: bytes) -> None
 
 def test_what_readers_have_of_it() -> None:
     assert (WHOLE.text, WHOLE.reasoning) == ("I look.", "Hm.So.")
-    assert WHOLE.usage is not None
-    assert (WHOLE.usage.input_tokens, WHOLE.usage.output_tokens) == (3, 2)
     assert (WHOLE.continues, WHOLE.tool_rounds) == (1, 1)
     kinds = [kind for entry in ENTRIES for kind, _ in entry.events()]
     assert kinds == ["progress", "tool_call", "tool_call", "tool_result", "tool_result"]
@@ -59,7 +50,7 @@ def test_what_readers_have_of_it() -> None:
 
 def test_an_empty_one_has_nothing() -> None:
     empty = Journal()
-    assert (empty.text, empty.reasoning, empty.usage, empty.last) == ("", "", None, None)
+    assert (empty.text, empty.reasoning, empty.last) == ("", "", None)
     assert (empty.messages, empty.open_calls, empty.remembered("", open_calls=True)) == ([], [], [])
 
 

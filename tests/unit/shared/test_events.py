@@ -349,8 +349,15 @@ class TestUsage:
         two = counted(input_tokens=3, output_tokens=None, d={"cached": 2}, cost=0.25)
         both = one.plus(two)
         assert (both.input_tokens, both.output_tokens, both.total_tokens) == (4, 2, 3)
-        assert both.details == {"d": {"cached": 3, "text": "x"}, "cost": 0.75}
+        assert both.details == {"d": {"cached": 3, "text": "x"}}
+        assert (both.cost, both.plus(counted(input_tokens=1)).cost) == (0.75, None)
         assert one.plus(None) is one
+
+    def test_marks_of_a_sum(self) -> None:
+        counts, guess = counted(input_tokens=1, output_tokens=2), counted(input_tokens=1, estimated=True)
+        hit = counted(input_tokens=1, from_cache=True, cost=0.0)
+        assert (counts.plus(guess).estimated, counts.plus(counts).estimated) == (True, False)
+        assert (hit.plus(hit).from_cache, hit.plus(counts).from_cache) == (True, False)
 
 
 class TestChatResponse:

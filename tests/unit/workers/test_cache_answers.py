@@ -148,9 +148,9 @@ def test_all_else_is_kept_too_and_the_usage_is_marked() -> None:
     raw = [TextDelta("a", b'{"n":1}'), TextDelta("b", b'{"n":2}')]
     usage = Usage(input_tokens=3, output_tokens=2, details={"x": 1})
     found = again(*raw, *others, UsagePart(usage), FinishPart("stop", "m-1"))
-    marked = usage.model_copy(update={"from_cache": True})
+    marked = usage.model_copy(update={"from_cache": True, "cost": 0.0})
     assert found == [*raw, *others, UsagePart(marked), FinishPart("stop", "m-1")]
-    assert again(TextDelta("a"), FinishPart("stop"))[1] == UsagePart(Usage(from_cache=True))
+    assert again(TextDelta("a"), FinishPart("stop"))[1] == UsagePart(Usage(from_cache=True, cost=0.0))
 
 
 @pytest.mark.parametrize(
@@ -181,8 +181,8 @@ def test_what_is_no_answer_is_none(wrong: bytes) -> None:
 def test_marks_that_a_provider_makes_are_details() -> None:
     from palaver.workers.providers.wire import usage_part
 
-    part = usage_part({"prompt_tokens": 1, "completion_tokens": 2, "from_cache": True})
+    part = usage_part({"prompt_tokens": 1, "completion_tokens": 2, "from_cache": True, "cost": 7})
     assert part is not None
-    assert (part.usage.from_cache, part.usage.details) == (False, {"from_cache": True})
-    assert b"from_cache" not in Usage(input_tokens=1).to_json()
+    assert (part.usage.from_cache, part.usage.details) == (False, {"from_cache": True, "cost": 7})
+    assert not {"from_cache", "estimated", "cost"} & orjson.loads(Usage(input_tokens=1).to_json()).keys()
     assert orjson.loads(Usage(from_cache=True).to_json())["from_cache"] is True

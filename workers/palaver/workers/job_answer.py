@@ -23,6 +23,7 @@ from palaver.shared.messages import Message, ToolCall
 from palaver.shared.profiles import ModelRef
 from palaver.shared.responses import ChatResponse, Usage
 from palaver.workers.generation import Called, Continued, Entry, Journal, Reply, Stepped
+from palaver.workers.metering import Bill, Meter
 from palaver.workers.providers.parts import (
     FinishPart,
     MessagePart,
@@ -50,6 +51,7 @@ class JobAnswer:
     def __init__(self, writer: Writer) -> None:
         self.writer = writer
         self.journal = Journal()
+        self.bill = Bill()
         self._say: Callable[[str, bytes | None], None] = writer.text  # where the model's words go
         self._step: list[str] = []  # what was said of a step of a chain, which readers have as thoughts
         self.ref: ModelRef | None = None  # the model that is being asked
@@ -62,9 +64,9 @@ class JobAnswer:
         self._calls: list[ToolCall] = []  # told when the answer is whole: a cut one has called nobody
         self._fields: dict[str, Any] = {}
         self._model: str | None = None  # the name under which the model answered
-        self._usage_before: Usage | None = None  # of requests since the journal's last answer
-        self._usage: Usage | None = None
-        self._uncounted: Usage | None = None  # of the journal's last entry, before it had that
+        self._meter: Meter | None = None  # of the request that is going on
+        self._before = 0  # bytes that were said when it began
+        self._usage: Usage | None = None  # what its provider tells
         self._reason: FinishReason | None = None
         self._raw: Any = None
         self._metadata: dict[str, Any] = {}
@@ -89,19 +91,16 @@ class JobAnswer:
         left = self._left
         return "" if left == self.journal.rejected else left
 
-    @property
-    def usage(self) -> Usage | None:
-        """What is known to have been spent, failed requests included."""
-        return _sum(self.journal.usage, self._spent)
-
-    def request(self, ref: ModelRef, *, goes_on: bool, thinks: bool = False) -> None:
+    def request(self, ref: ModelRef, meter: Meter, *, goes_on: bool, thinks: bool = False) -> None:
         """Another request begins; with `goes_on` behind the partial text, else anew where that begins. What
         it says is thought where it only `thinks`, in a step of a chain.
         """
+        self._read_meter()
+        self._take_over(ref, meter)
         self._step = []
         self._say = self._say_step if thinks else self.writer.text
         thought = self._partial_thought
-        self._usage_before, self._usage = self._spent, None
+        self._meter, self._before = meter, self._said
         self._drops = not goes_on and bool(self._left or thought)
         self._thought_through = goes_on and bool(thought)
         self._calls, self._fields, self._model, self._reason = [], {}, None, None
@@ -138,7 +137,6 @@ class JobAnswer:
             reasoning=self._partial_thought or None,
             calls=self._calls,
             finish_reason=self._reason or FinishReason.STOP,
-            usage=self._spent,
             model=self._model,
             provider=self.ref.profile if self.ref else None,
             fields=self._fields,
@@ -147,14 +145,18 @@ class JobAnswer:
     def keep(self, entry: Entry) -> list[bytes]:
         """An entry for the journal; the events that are to be logged with it."""
         self.journal.entries.append(entry)
-        self._uncounted = self._spent
-        self._usage_before = self._usage = None
         return [inner_event(kind, data) for kind, data in entry.events()]
 
     def take_back(self) -> None:
         """The ledger has refused the last entry: it has not happened, but what it cost was spent."""
         self.journal.entries.pop()
-        self._usage_before = self._uncounted
+
+    def spent(self) -> bytes:
+        """What the job has spent so far, failed requests included, for the ledger: for each write there from
+        which another worker may go on. A request that is going on ends with it.
+        """
+        self._read_meter()
+        return self.bill.note()
 
     def settle(self, error: PalaverError) -> None:
         """Let a truncated answer be, because it could not be continued."""
@@ -211,10 +213,33 @@ class JobAnswer:
         return self.writer.thought[len(self.journal.reasoning.encode()) :].decode()
 
     @property
-    def _spent(self) -> Usage | None:
-        return _sum(self._usage_before, self._usage)
+    def _said(self) -> int:
+        """Bytes that readers have."""
+        return len(self.writer.said) + len(self.writer.thought)
+
+    def _take_over(self, ref: ModelRef, meter: Meter) -> None:
+        """Put down the request of a worker that died before it could: readers have more than was accounted
+        for.
+        """
+        lost = meter.read(None, said=max(0, self._said - self.bill.said), whole=False)
+        if lost is not None:
+            self.bill.add(ref, lost)
+        self.bill.said = self._said
+
+    def _read_meter(self) -> None:
+        """Put down the request that has ended."""
+        meter, self._meter = self._meter, None
+        if meter is None or self.ref is None:
+            return
+        calls = sum(len(call.to_json()) for call in self._calls)
+        said = max(0, self._said - self._before) + calls
+        usage = meter.read(self._usage, said=said, whole=self.finished, model=self._model)
+        if usage is not None:
+            self.bill.add(self.ref, usage)
+        self.bill.said, self._usage = self._said, None
 
     def _response(self, error: PalaverError | None) -> ChatResponse:
+        self._read_meter()
         last = self.journal.last or Reply()  # which speaks where this attempt has asked nobody
         model = self.ref.model if self.ref else last.model
         journal = self.journal
@@ -226,7 +251,7 @@ class JobAnswer:
         fields: dict[str, Any] = {
             "content": self.text,
             "reasoning": self.writer.thought.decode() or None,
-            "usage": self.usage,
+            "usage": self.bill.usage,
             "model": self._model or model,
             "provider": self.ref.profile if self.ref else last.provider,
             "tool_calls": self.journal.open_calls,
@@ -251,6 +276,7 @@ class JobAnswer:
         if self._drops or not (offset or len(self.journal)):
             self._start(self.ref, 0)
             self._tell_again()
+            self._before = self._said
         elif offset and self._told != self.ref:
             self._start(self.ref, offset)
         self._told = self.ref
@@ -316,7 +342,3 @@ class JobAnswer:
         if self._reason is FinishReason.TOOL_CALLS and not self._calls:
             self._reason = FinishReason.STOP  # there is nothing to answer
         self._model, self.finished = part.model, True
-
-
-def _sum(one: Usage | None, other: Usage | None) -> Usage | None:
-    return other if one is None else one.plus(other)

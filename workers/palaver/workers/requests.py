@@ -15,7 +15,9 @@ from palaver.workers.attempts import Attempts
 from palaver.workers.event_log import event_logger
 from palaver.workers.generation import Reply
 from palaver.workers.link import Link
+from palaver.workers.metering import Meter
 from palaver.workers.policies import Ask, Beginning, begin
+from palaver.workers.prices import Prices
 from palaver.workers.providers import Provider
 from palaver.workers.run import Run, pause
 from palaver.workers.served import Served
@@ -29,11 +31,12 @@ logger = event_logger("palaver.workers.runner")
 class Requests:
     """Makes requests. One per process."""
 
-    def __init__(self, *, link: Link, keys: Keys, served: Served, ask: Ask) -> None:
+    def __init__(self, *, link: Link, keys: Keys, served: Served, ask: Ask, prices: Prices) -> None:
         self._link = link
         self._keys = keys
         self._served = served
         self._ask = ask
+        self._prices = prices
 
     def attempts(self, run: Run, job: ChatJob) -> Attempts:
         """The job's models, and what has been spent on them. Raises ValidationError for unknown ones."""
@@ -76,7 +79,8 @@ class Requests:
         )
         if beginning.said:
             request = asking(beginning)
-        answer.request(ref, goes_on=bool(beginning.said), thinks=thinks)
+        meter = Meter(request, await self._prices.of(provider, ref.model))
+        answer.request(ref, meter, goes_on=bool(beginning.said), thinks=thinks)
         await self._ask(provider, request, answer)
         if not answer.finished:
             raise StreamInterruptedError(provider=ref.profile)
@@ -93,5 +97,6 @@ class Requests:
                 fence=run.claimed.fence,
                 failures=attempts.retries,
                 tries=attempts.note(),
+                spent=run.answer.spent(),
             )
         )

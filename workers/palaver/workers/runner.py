@@ -65,6 +65,7 @@ from palaver.workers.interaction_log import log_interaction
 from palaver.workers.job_answer import JobAnswer
 from palaver.workers.lease import LeaseKeeper
 from palaver.workers.link import Link
+from palaver.workers.metering import Bill
 from palaver.workers.policies import additions
 from palaver.workers.publisher import Publisher
 from palaver.workers.requests import Requests
@@ -175,6 +176,7 @@ class Runner:
         work = read_job(claimed, max_bytes=self._max_document_bytes)
         run.job = work.job
         run.answer.journal = Journal.restored(claimed.rounds)
+        run.answer.bill = Bill.restored(claimed.spent, work.job.tenant)
         if claimed.cancelled:  # only now: the session remembers what an earlier attempt has said
             raise asked_to_end(claimed.cancelled, claimed.job_id)
         run.stop.after(claimed.deadline, JobExpiredError(job_id=claimed.job_id))
@@ -255,6 +257,7 @@ class Runner:
             number=len(run.answer.journal),
             content=entry.to_json(),
             events=events,
+            spent=run.answer.spent(),
             log_entries=self._retention.log_entries,
         )
         try:
@@ -323,6 +326,7 @@ class Runner:
             end=run.answer.end(status, response, error),
             response=response.to_json(),
             error=None if error is None else ErrorInfo.of(error).model_dump_json().encode(),
+            spent=run.answer.spent(),
             history=additions(run.job, status, run.answer.remembered(status)) if run.job is not None else [],
             retention=self._retention,
         )
@@ -331,7 +335,9 @@ class Runner:
     async def _release(self, run: Run, reason: PalaverError) -> Outcome:
         delay = reason.seconds if isinstance(reason, Park) else 0.0
         released = await self._link.run(
-            operations.release(*self._address(run), fence=run.claimed.fence, delay=delay)
+            operations.release(
+                *self._address(run), fence=run.claimed.fence, delay=delay, spent=run.answer.spent()
+            )
         )
         became = "released" if released.dispatch else "parked"
         logger.info(f"job.{became}", **run.told(error=reason.type, delay=delay))

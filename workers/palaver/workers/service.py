@@ -35,6 +35,7 @@ from palaver.workers.http import HttpClient
 from palaver.workers.lease import LeaseKeeper
 from palaver.workers.link import Link
 from palaver.workers.policies import Breakers, wrapped
+from palaver.workers.prices import Prices
 from palaver.workers.publisher import Publisher
 from palaver.workers.requests import Requests
 from palaver.workers.runner import Outcome, Runner, report
@@ -220,6 +221,7 @@ class WorkerService:
             keys=keys,
             served=self._served,
             ask=wrapped([self._make_cache(), Breakers()]),
+            prices=Prices(),
         )
         return Runner(
             link=link,

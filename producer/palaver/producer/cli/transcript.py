@@ -119,9 +119,17 @@ def describe_error(error: ErrorInfo | PalaverError) -> str:
 
 
 def describe_usage(usage: Usage | None) -> str:
-    """`12 + 34 tokens` (in + out) as far as they are known."""
+    """`12 + 34 tokens, $0.000120` (in + out) as far as they are known."""
     if usage is None:
         return ""
+    tokens = _tokens(usage)
+    if usage.estimated and tokens:
+        tokens = f"about {tokens}"
+    cost = f"${usage.cost:.6f}" if usage.cost is not None else ""
+    return ", ".join(filter(None, [tokens, cost, "from the cache" if usage.from_cache else ""]))
+
+
+def _tokens(usage: Usage) -> str:
     if usage.input_tokens is not None and usage.output_tokens is not None:
         return f"{usage.input_tokens} + {usage.output_tokens} tokens"
     return f"{usage.total_tokens} tokens" if usage.total_tokens is not None else ""

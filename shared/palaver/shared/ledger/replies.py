@@ -61,6 +61,7 @@ class Claimed:
     tries: bytes  # what `note_failures` stored with them
     cancelled: str  # the mode in which its end was asked for, '' if it was not
     deadline: float  # seconds left, negative when it has passed
+    spent: bytes = field(default=b"", repr=False)  # what was stored last of it
 
 
 @dataclass(frozen=True, slots=True)

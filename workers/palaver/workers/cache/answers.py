@@ -93,7 +93,7 @@ def parts_of(answer: bytes) -> list[Part] | None:
     if not parts or not isinstance(parts[-1], FinishPart):
         return None
     usages = [part.usage for part in parts if isinstance(part, UsagePart)]
-    usage = (usages[-1] if usages else Usage()).model_copy(update={"from_cache": True})
+    usage = (usages[-1] if usages else Usage()).model_copy(update={"from_cache": True, "cost": 0.0})
     return [*(part for part in parts[:-1] if not isinstance(part, UsagePart)), UsagePart(usage), parts[-1]]
 
 

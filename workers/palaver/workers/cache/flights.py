@@ -21,8 +21,6 @@ __all__ = ["Flights", "Lead"]
 
 logger = event_logger("palaver.workers.cache")
 
-PATIENCE_SECONDS: Final = 2.0
-"""For Redis to answer; then the provider is asked as if there were no cache."""
 LEADERS: Final = 3
 """So many fail before all who follow ask by themselves."""
 
@@ -72,7 +70,7 @@ class Lead:
 
 class Flights:
     """Finds an answer or a leader for each request. `most` answers are kept, a lead lasts `lease` seconds
-    unless it is kept. Failures of Redis are misses, and no errors.
+    unless it is kept. Failures of Redis are misses, and no errors; while it is away, everything here waits.
     """
 
     def __init__(
@@ -117,8 +115,7 @@ class Flights:
     async def _ask(self, digest: str, token: str) -> Found:
         entering = operations.enter_cache(self._keys, digest, token=token, lease=self._lease)
         try:
-            async with asyncio.timeout(PATIENCE_SECONDS):
-                return await self._link.run(entering)
-        except (PalaverError, TimeoutError) as error:
-            logger.warning("cache.skipped", error=type(error).__name__)
+            return await self._link.run(entering)
+        except PalaverError as error:
+            logger.warning("cache.skipped", error=error.type)
             return None

@@ -24,7 +24,6 @@ from palaver.shared.events import Count, ProgressData, ToolCallData, ToolResultD
 from palaver.shared.jobs import FinishReason
 from palaver.shared.messages import Message, Role, ToolCall
 from palaver.shared.plain import Flag, JsonObject, Text, optional
-from palaver.shared.responses import Usage
 
 Event: TypeAlias = tuple[str, dict[str, Any]]
 """An event's type and data."""
@@ -35,15 +34,13 @@ __all__ = ["Called", "Continued", "Entry", "Journal", "Rejected", "Reply", "Resu
 class Reply(Document):
     """A whole answer to one request.
 
-    `usage` counts failed requests before it too. `fields` are the provider's own, which it wants back in the
-    message when the job goes on.
+    `fields` are the provider's own, which it wants back in the message when the job goes on.
     """
 
     text: Text = ""
     reasoning: Text | None = optional()
     calls: list[ToolCall] = Field(default_factory=list)
     finish_reason: FinishReason = FinishReason.STOP
-    usage: Usage | None = optional()
     model: Text | None = optional()
     provider: Text | None = optional()
     fields: JsonObject = Field(default_factory=dict)
@@ -229,14 +226,6 @@ class Journal:
         if not self.entries or not isinstance(self.entries[-1], Rejected):
             return None
         return Journal(self.entries[:-1]).begun + self.entries[-1].reply.text
-
-    @property
-    def usage(self) -> Usage | None:
-        """The tokens of all its requests."""
-        total: Usage | None = None
-        for reply in self.replies:
-            total = reply.usage.plus(total) if reply.usage is not None else total
-        return total
 
     @property
     def messages(self) -> list[Message]:

@@ -188,6 +188,11 @@ class Provider:
         self.profile = profile
         self.http = http
 
+    @property
+    def address(self) -> str | None:
+        """The URL below which requests go, for who asks what they cost; None: nowhere, or nobody knows."""
+        return self.profile.base_url
+
     async def answer(self, request: GenerationRequest, sink: Sink) -> None:
         """Give `sink` the whole answer; FinishPart is its last part. Raises the mapped PalaverError with
         `provider` set. Cancelled, it closes what it has opened.
@@ -264,6 +269,11 @@ class HttpProvider(Provider):
     def __init__(self, profile: Profile, http: HttpClient, dialect: Dialect) -> None:
         super().__init__(profile, http)
         self.dialect = dialect
+
+    @property
+    def address(self) -> str | None:
+        """See `Provider.address`."""
+        return self.dialect.base_url
 
     async def answer(self, request: GenerationRequest, sink: Sink) -> None:
         """See `Provider.answer`."""

@@ -4,7 +4,7 @@
 -- ARGV 1 session id · 2 job id · 3 token · 4 worker · 5 lease in ms
 --      6 queue that the job's message came from ('' if it is not known)
 -- reply ok, fence, document, text, reasoning, failures, cancel flag, ms to the deadline, lease end, rounds, history,
---       place in the list of models, when that message was sent at the earliest (0: not known)
+--       place in the list of models, when that message was sent at the earliest (0: not known), what was spent
 --       | no, gone | no, ended, status | no, leased | no, waiting | no, not_due
 local base, jid = KEYS[1], ARGV[2]
 local job = base .. ':job:' .. jid
@@ -33,10 +33,10 @@ if holder ~= fence() then
 end
 
 local kept = redis.call('HMGET', job, 'doc', 'failures', 'cancel', 'deadline', 'lease', 'rounds', 'hist', 'tries',
-  'queue', 'sent')
+  'queue', 'sent', 'spent')
 local rounds, history = {}, {}
 for i = 1, tonumber(kept[6] or 0) do rounds[i] = redis.call('HGET', job, 'round:' .. i) end
 if kept[7] then history = redis.call('LRANGE', base .. ':messages', 0, -1) end
 return {'ok', fence(), kept[1], redis.call('GET', job .. ':text') or '', redis.call('GET', job .. ':reasoning') or '',
   tonumber(kept[2] or 0), kept[3] or '', tonumber(kept[4]) - now, tonumber(kept[5]), rounds, history,
-  kept[8] or '', kept[9] == ARGV[6] and tonumber(kept[10] or 0) or 0}
+  kept[8] or '', kept[9] == ARGV[6] and tonumber(kept[10] or 0) or 0, kept[11] or ''}

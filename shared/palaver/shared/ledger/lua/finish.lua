@@ -2,7 +2,7 @@
 -- KEYS 1 palaver:{SID}
 -- keys used  every key of the session
 -- ARGV 1 session id · 2 job id · 3-7 retention · 8 fence · 9 status · 10 stream_end: JSON of "type" and "data"
---      11 response · 12 error · 13… messages for the session's history
+--      11 response · 12 error · 13 what was spent, '' to leave it · 14… messages for the session's history
 -- reply ok, status, seq of stream_end, next job ('' for none), its queue, ms of Redis time, and of its end
 --       | gone | ended, status | fenced
 local base, sid, jid, fence = KEYS[1], ARGV[1], ARGV[2], ARGV[8]
@@ -23,11 +23,11 @@ end
 -- include jobs
 -- include turns
 -- include end
-local result, history = {response = ARGV[11], error = ARGV[12]}, {}
+local result, history = {response = ARGV[11], error = ARGV[12], spent = ARGV[13]}, {}
 if ARGV[11] == '' then
   result.text = redis.call('GET', job .. ':text') or ''
   result.reasoning = redis.call('GET', job .. ':reasoning') or ''
 end
-for i = 13, #ARGV do history[#history + 1] = ARGV[i] end
+for i = 14, #ARGV do history[#history + 1] = ARGV[i] end
 local seq, next_job, queue = end_job(jid, ARGV[9], fence, ARGV[10], result, history)
 return {'ok', ARGV[9], seq, next_job or '', queue or '', now, now}

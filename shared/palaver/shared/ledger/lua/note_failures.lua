@@ -3,6 +3,7 @@
 -- KEYS 1 palaver:{SID}
 -- keys used  {SID}:job:JID hash
 -- ARGV 1 session id · 2 job id · 3 fence · 4 failures in all · 5 the place in the list, '' to leave it
+--      6 what was spent so far, '' to leave it
 -- reply ok, cancel flag, failures stored | gone | ended, status | fenced
 local job, fence = KEYS[1] .. ':job:' .. ARGV[2], ARGV[3]
 -- include fence
@@ -13,4 +14,5 @@ if tonumber(ARGV[4]) > stored then
   redis.call('HSET', job, 'failures', stored)
 end
 if ARGV[5] ~= '' then redis.call('HSET', job, 'tries', ARGV[5]) end
+if ARGV[6] ~= '' then redis.call('HSET', job, 'spent', ARGV[6]) end
 return {'ok', cancel, stored}

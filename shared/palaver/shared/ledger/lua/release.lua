@@ -3,6 +3,7 @@
 -- KEYS 1 palaver:{SID}
 -- keys used  {SID}:job:JID hash
 -- ARGV 1 session id · 2 job id · 3 fence · 4 resume at, ms of Redis time · 5 or so many ms from now; both 0: at once
+--      6 what was spent so far, '' to leave it
 -- reply ok, queue to send to ('' while parked), due in ms of Redis time | gone | ended, status | fenced
 local job, fence = KEYS[1] .. ':job:' .. ARGV[2], ARGV[3]
 -- include fence
@@ -20,6 +21,7 @@ if not verdict then
   redis.call('HDEL', job, 'holder', 'lease', 'term', 'worker', 'sent', 'resends')
   redis.call('HSET', job, 'resume', int(resume), 'queue', 'palaver.resume')
   if resume <= now then redis.call('HSET', job, 'sent', int(now)) end
+  if ARGV[6] ~= '' then redis.call('HSET', job, 'spent', ARGV[6]) end
 end
 if resume > now then return {'ok', '', resume} end
 return {'ok', 'palaver.resume', now + 5000}

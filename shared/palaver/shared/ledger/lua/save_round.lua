@@ -3,7 +3,7 @@
 -- KEYS 1 palaver:{SID}
 -- keys used  {SID}:job:JID hash · {SID}:session hash · {SID}:events stream · {SID} channel
 -- ARGV 1 session id · 2 job id · 3 fence · 4 entries that the log keeps · 5 number of the round, from 1 · 6 the round
---      7… events: JSON of "type" and "data" without braces
+--      7 what was spent so far, '' to leave it · 8… events: JSON of "type" and "data" without braces
 -- reply ok, cancel flag, rounds stored | gone | ended, status | fenced | gap, rounds stored
 local base, sid, jid, fence, maxlen = KEYS[1], ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local job = base .. ':job:' .. jid
@@ -15,7 +15,8 @@ local stored, number = tonumber(redis.call('HGET', job, 'rounds') or 0), tonumbe
 if number > stored + 1 then return {'gap', stored} end
 if number == stored + 1 then
   redis.call('HSET', job, 'round:' .. number, ARGV[6], 'rounds', number)
-  for i = 7, #ARGV do emit(jid, attempt, ARGV[i]) end
+  if ARGV[7] ~= '' then redis.call('HSET', job, 'spent', ARGV[7]) end
+  for i = 8, #ARGV do emit(jid, attempt, ARGV[i]) end
   -- It is progress, whatever becomes of this worker.
   redis.call('HDEL', job, 'deaths')
   stored = number

@@ -65,6 +65,7 @@ def claim(
             rounds=list(reply[9]),
             history=list(reply[10]),
             tries=reply[11],
+            spent=reply[13],
         )
 
     def after(raw: Any) -> tuple[Command, ...]:
@@ -141,6 +142,7 @@ def save_round(
     number: int,
     content: bytes,
     events: Sequence[bytes] = (),
+    spent: bytes = b"",
     log_entries: int = 10_000,
 ) -> Operation[Stored]:
     """Store a finished step of the job before the next one, and log `events`, given as for `append`, in the
@@ -149,17 +151,27 @@ def save_round(
     Numbers begin at 1; raises SequenceGapError. Events that `append` still has on its way would come after
     these.
     """
-    return _store(keys, "save_round", (session_id, job_id, fence, log_entries, number, content, *events))
+    return _store(
+        keys, "save_round", (session_id, job_id, fence, log_entries, number, content, spent, *events)
+    )
 
 
 def note_failures(
-    keys: Keys, session_id: str, job_id: str, *, fence: str, failures: int, tries: bytes = b""
+    keys: Keys,
+    session_id: str,
+    job_id: str,
+    *,
+    fence: str,
+    failures: int,
+    tries: bytes = b"",
+    spent: bytes = b"",
 ) -> Operation[Stored]:
     """Store the number of provider errors so far, which counts against `max_retries` over all attempts.
 
-    `tries` is the worker's own note of where the job is in its list of models; the next claim returns it.
+    `tries` is the worker's own note of where the job is in its list of models, `spent` that of what it has
+    spent; the next claim returns both.
     """
-    return _store(keys, "note_failures", (session_id, job_id, fence, failures, tries))
+    return _store(keys, "note_failures", (session_id, job_id, fence, failures, tries, spent))
 
 
 def _store(keys: Keys, script: str, args: tuple[Argument, ...]) -> Operation[Stored]:
@@ -182,6 +194,7 @@ def finish(
     end: bytes,
     response: bytes | None = None,
     error: bytes | None = None,
+    spent: bytes = b"",
     history: Sequence[bytes] = (),
     retention: Retention,
 ) -> Operation[Finished]:
@@ -210,7 +223,7 @@ def finish(
 
     args: tuple[Argument, ...] = (
         *(session_id, job_id, *retention.args(), fence, status.value),
-        *(end, response or b"", error or b"", *history),
+        *(end, response or b"", error or b"", spent, *history),
     )
     return Operation(
         script=load("finish"), keys=(keys.base(session_id),), args=args, decode=decode, after=after
@@ -225,6 +238,7 @@ def release(
     fence: str,
     resume_at: float | None = None,
     delay: float = 0.0,
+    spent: bytes = b"",
 ) -> Operation[Released]:
     """Give the job back:
 
@@ -240,7 +254,8 @@ def release(
         return look_at(keys, session_id, job_id, int(raw[2])) if is_ok(raw) else ()
 
     until = milliseconds(resume_at) if resume_at else 0
-    args: tuple[Argument, ...] = (session_id, job_id, fence, until, milliseconds(delay) if delay > 0 else 0)
+    wait = milliseconds(delay) if delay > 0 else 0
+    args: tuple[Argument, ...] = (session_id, job_id, fence, until, wait, spent)
     return Operation(
         script=load("release"), keys=(keys.base(session_id),), args=args, decode=decode, after=after
     )

@@ -1,0 +1,148 @@
+"""What jobs are said to have used and cost, however they end, and over all their workers."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from palaver.shared.jobs import Status
+from palaver.shared.responses import ChatResponse
+from palaver.shared.spending import Spending
+from tests.integration.workers.conftest import Engine, MakeEngine, text_of
+from tests.integration.workers.doubles import PREFIX
+from tests.integration.workers.test_engine import KeptPost, end_of
+
+pytestmark = pytest.mark.redis
+
+COUNTED = {"input_tokens": 30, "output_tokens": 40}
+A_DOLLAR = {"input": 1e6, "output": 1e6}  # a token
+SCRIPTED = {"kind": "scripted", "options": {"rate": 0}}
+PROFILES: dict[str, dict[str, Any]] = {
+    "dear": {**SCRIPTED, "prices": {"echo": A_DOLLAR}},
+    "slow": {**SCRIPTED, "options": {"rate": 100}, "prices": {"*": A_DOLLAR}},
+    "cheap": {**SCRIPTED, "prices": {"*": {"input": 0, "output": 0}}},
+    "unknown": SCRIPTED,
+    "silent": {"kind": PREFIX + "Silent", "prices": {"*": A_DOLLAR}},
+}
+
+
+@pytest.fixture
+async def engine(make_engine: MakeEngine) -> Engine:
+    return await make_engine(profiles=PROFILES, lease_seconds=60, renew_seconds=20)
+
+
+async def spent(engine: Engine, job_id: str) -> dict[str, tuple[int, float | None]]:
+    """Requests and cost of each model, as the ledger has them."""
+    note: Any = engine.client.hget(engine.ledger.keys.job("s1", job_id), "spent")
+    models = Spending.model_validate_json(note).models
+    return {each.model: (each.requests, each.usage.cost) for each in models}
+
+
+async def test_a_cost_is_in_the_response_and_at_the_end_of_the_stream(engine: Engine) -> None:
+    job = await engine.submit({"n": 4, "usage": COUNTED}, model="dear/echo")
+    await engine.run(job)
+    end = end_of(await engine.events(job))
+    assert end["usage"]["cost"] == end["response"]["usage"]["cost"] == 70
+    assert "estimated" not in end["usage"]
+    assert ChatResponse.model_validate(end["response"]).cost == 70
+    assert await spent(engine, job.job_id) == {"dear/echo": (1, 70)}
+
+
+@pytest.mark.parametrize(("model", "cost"), [("cheap/echo", 0), ("unknown/echo", None)])
+async def test_what_is_free_costs_nothing_and_what_is_unknown_is_not_said(
+    engine: Engine, model: str, cost: float | None
+) -> None:
+    assert end_of(await engine.answer({"n": 4, "usage": COUNTED}, model=model))["usage"].get("cost") == cost
+
+
+async def test_what_the_provider_does_not_count_is_estimated(engine: Engine) -> None:
+    usage = end_of(await engine.answer({"text": "x" * 400, "usage": False}, model="dear/echo"))["usage"]
+    assert usage["estimated"] is True
+    assert usage["output_tokens"] == 100
+    assert usage["cost"] == usage["total_tokens"] > 100
+
+
+async def test_a_cancelled_answer_costs_what_was_said(engine: Engine) -> None:
+    job = await engine.submit("hello", model="silent/m")
+    running = asyncio.create_task(engine.run(job))
+    await engine.said(job)
+    await engine.ledger.cancel("s1", job.job_id)
+    assert (await running).status is Status.CANCELLED
+    usage = end_of(await engine.events(job))["usage"]
+    # "hello" and "one", in tokens of four bytes
+    assert (usage["input_tokens"], usage["output_tokens"], usage["estimated"], usage["cost"]) == (
+        2,
+        1,
+        True,
+        3,
+    )
+
+
+async def test_a_job_that_no_provider_took_costs_nothing(engine: Engine) -> None:
+    end = end_of(await engine.answer({"fail": {"status": 401}}, model="dear/echo"))
+    assert (end["status"], end.get("usage")) == ("failed", None)
+
+
+async def test_failed_requests_are_in_the_sum(engine: Engine) -> None:
+    cut = {"kind": "cut", "after": 2, "times": 1}
+    job = await engine.submit({"n": 8, "usage": COUNTED, "fail": cut}, model="dear/echo")
+    await engine.run(job)
+    end = end_of(await engine.events(job))
+    assert end["status"] == "completed"
+    assert end["usage"]["estimated"] is True
+    assert end["usage"]["cost"] > 70
+    assert await spent(engine, job.job_id) == {"dear/echo": (2, end["usage"]["cost"])}
+
+
+async def test_a_parked_job_forgets_nothing(engine: Engine) -> None:
+    cut = {"kind": "error", "status": 429, "retry_after": 3.1, "after": 2, "times": 1}
+    job = await engine.submit({"n": 8, "usage": COUNTED, "fail": cut}, model="dear/echo")
+    assert (await engine.run(job)).reason == "parked"
+    ((requests, first),) = (await spent(engine, job.job_id)).values()
+    assert requests == 1
+    assert first
+    post = KeptPost()
+    await engine.service.serve(post)
+    async with asyncio.timeout(30):
+        await post.sent.get()
+    await engine.run(job)
+    assert await spent(engine, job.job_id) == {"dear/echo": (2, first + 70)}
+
+
+@pytest.mark.parametrize("dies", [True, False], ids=["dies", "hands over"])
+async def test_an_earlier_workers_part_is_in_the_sum(make_engine: MakeEngine, dies: bool) -> None:
+    first, second = [await make_engine(profiles=PROFILES) for _ in range(2)]
+    job = await first.submit({"n": 100, "usage": COUNTED}, model="slow/echo", params={"max_tokens": 100})
+    running = asyncio.create_task(first.run(job))
+    await first.said(job)
+    if dies:
+        await first.service.close()
+        second.client.hdel(second.ledger.keys.job("s1", job.job_id), "holder")  # as a sweep
+    else:
+        await first.service.drain(0)
+    await running
+    assert (await second.run(job)).status is Status.COMPLETED
+    events = await second.events(job)
+    assert text_of(events) == "".join(f" w{n}" for n in range(100))
+    usage = end_of(events)["usage"]
+    assert usage["estimated"] is True
+    assert usage["cost"] > 70
+    assert [requests for requests, _ in (await spent(second, job.job_id)).values()] == [2]
+
+
+async def test_rounds_are_counted_once(engine: Engine) -> None:
+    rounds = {
+        "rounds": [{"tool_calls": [{"name": "nobody"}], "usage": COUNTED}, {"text": "x", "usage": COUNTED}]
+    }
+    results: list[dict[str, Any]] = []
+    job = await engine.submit(rounds, model="dear/echo", tools=[{"name": "nobody"}])
+    await engine.run(job)
+    results.append(end_of(await engine.events(job))["usage"])
+    truncated = {"n": 10, "usage": COUNTED}
+    job = await engine.submit(
+        truncated, model="dear/echo", params={"max_tokens": 4}, complete=True, session_id="s1"
+    )
+    await engine.run(job)
+    results.append(end_of(await engine.events(job))["usage"])
+    assert [usage["cost"] for usage in results] == [70, 210]
+    assert await spent(engine, job.job_id) == {"dear/echo": (3, 210)}

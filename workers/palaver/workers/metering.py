@@ -1,0 +1,109 @@
+"""What requests use and cost, as their providers tell or by an estimate that is marked as one; and the sum
+for a job. Pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, TypeAlias
+
+from palaver.shared.errors import ValidationError
+from palaver.shared.profiles import ModelRef
+from palaver.shared.responses import Usage
+from palaver.shared.spending import Spending, Spent
+from palaver.workers.providers import GenerationRequest
+
+__all__ = ["Bill", "Meter", "Price"]
+
+BYTES_A_TOKEN: Final = 4
+"""Of UTF-8; a rule of thumb, for texts of any language, where a provider does not count."""
+
+Price: TypeAlias = Callable[[Usage, str | None], float | None]
+"""What a usage costs in US dollars, given the name under which the model answered; None: it is not known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Meter:
+    """One request's."""
+
+    request: GenerationRequest
+    price: Price
+
+    def read(self, told: Usage | None, *, said: int, whole: bool, model: str | None = None) -> Usage | None:
+        """The usage and cost of the request, of which so many bytes were said; None if there was none.
+
+        What the provider tells of an answer that is not `whole` may be the beginning only.
+        """
+        if told is not None and told.from_cache:
+            return told.model_copy(update={"cost": 0.0})
+        if told is None and not said and not whole:
+            return None  # refused, or nobody knows whether it was taken
+        told = told or Usage()
+        usage = told if whole and _counted(told) else self._estimated(told, said)
+        return usage.model_copy(update={"cost": self.price(usage, model)})
+
+    def _estimated(self, told: Usage, said: int) -> Usage:
+        asked = told.input_tokens
+        return Usage(
+            input_tokens=_tokens(self._asked()) if asked is None else asked,
+            output_tokens=max(told.output_tokens or 0, _tokens(said)),
+            estimated=True,
+            details=told.details,
+        )
+
+    def _asked(self) -> int:
+        request = self.request
+        texts = [message.text for message in request.messages]
+        tools = [tool.to_json() for tool in request.tools or ()]
+        return sum(len(text.encode()) for text in texts) + sum(map(len, tools))
+
+
+class Bill:
+    """What a job has spent, over all its workers. `note` and `restored` carry it from one to the next."""
+
+    def __init__(self, spending: Spending | None = None) -> None:
+        spending = spending or Spending()
+        self.said = spending.said  # bytes of the answer that are accounted for
+        self._tenant = spending.tenant
+        self._models = {spent.model: spent for spent in spending.models}
+
+    @classmethod
+    def restored(cls, note: bytes, tenant: str | None) -> Bill:
+        """The bill as an earlier worker has noted it; what another version wrote is none."""
+        try:
+            return cls(Spending.model_validate_json(note))
+        except ValidationError:
+            return cls(Spending(tenant=tenant))
+
+    @property
+    def usage(self) -> Usage | None:
+        """All of it; None if nothing is known to have been spent."""
+        total: Usage | None = None
+        for spent in self._models.values():
+            total = spent.usage.plus(total)
+        return total
+
+    def add(self, ref: ModelRef, usage: Usage) -> None:
+        """One more request."""
+        before = self._models.get(str(ref))
+        self._models[str(ref)] = Spent(
+            model=str(ref),
+            requests=(before.requests if before else 0) + 1,
+            hits=(before.hits if before else 0) + usage.from_cache,
+            usage=usage.plus(before.usage if before else None),
+        )
+
+    def note(self) -> bytes:
+        """For the ledger; empty while there is nothing to note."""
+        if not self._models:
+            return b""
+        return Spending(tenant=self._tenant, said=self.said, models=list(self._models.values())).to_json()
+
+
+def _counted(usage: Usage) -> bool:
+    return usage.input_tokens is not None and usage.output_tokens is not None
+
+
+def _tokens(size: int) -> int:
+    return -(-size // BYTES_A_TOKEN)
