@@ -300,13 +300,15 @@ class Link:
         self._reconnecting = asyncio.get_running_loop().create_task(self._reconnect(), name="palaver-link")
 
     async def _reconnect(self) -> None:
+        told = None
         while True:
             try:
                 await self._connect()
             except (OSError, hiredis.HiredisError) as error:
                 pause = self._backoff * random.uniform(0.5, 1.0)
                 self._backoff = min(self._backoff * 2, BACKOFF_SECONDS[1])
-                logger.warning("link.unreachable", url=self._shown_url, error=type(error).__name__)
+                if told != (told := type(error).__name__):  # once, however long it is away
+                    logger.warning("link.unreachable", url=self._shown_url, error=told)
                 await asyncio.sleep(pause)
             else:
                 logger.info("link.restored", url=self._shown_url)

@@ -39,6 +39,7 @@ class Sweeper:
         self._ledger = ledger
         self._post = post
         self._period = period
+        self._failed = ""  # how the last sweep did
 
     async def run(self) -> None:
         """Sweep until cancelled. An outage of the ledger is waited out."""
@@ -57,8 +58,11 @@ class Sweeper:
             empty = () if more else await self._post.empty_queues()
             swept = await self._ledger.sweep(turn, empty_queues=empty)
         except PalaverError as error:
-            logger.warning("sweep.failed", error=error.type)
+            if self._failed != error.type:  # once, however long it lasts
+                logger.warning("sweep.failed", error=error.type)
+            self._failed = error.type
             return False
+        self._failed = ""
         if swept.looked:
             counts = {"looked": swept.looked, "sent": len(swept.dispatches), "ended": swept.ended}
             logger.debug("sweep.done", **counts)

@@ -7,12 +7,15 @@ Here each of them costs one line of log, and the message.
 
 import re
 import time
+import warnings
 from collections.abc import Callable
 from contextlib import nullcontext, suppress
+from dataclasses import dataclass
 from queue import Empty
 from typing import Any
 
 from celery import signals
+from celery.exceptions import CPendingDeprecationWarning
 from celery.worker import state
 from celery.worker.consumer.consumer import Consumer
 from kombu.transport.redis import Channel as RedisChannel
@@ -38,6 +41,20 @@ MALFORMED = (TypeError, ValueError, KeyError, IndexError, AttributeError)
 class Intake(Consumer):
     """`worker_consumer = "palaver.workers.pool.intake:Intake"`."""
 
+    class Blueprint(Consumer.Blueprint):  # type: ignore[valid-type,misc] # the stub has a variable
+        """The consumer's steps. When their connection is lost, they end without one."""
+
+        def restart(self, parent: Any, *args: Any, **kwargs: Any) -> None:
+            """Have the steps say goodbye. Celery asks the connection which errors of that to ignore, and has
+            forgotten it when it is lost.
+            """
+            forgotten = parent.connection is None
+            if forgotten:
+                parent.connection = _Lost(parent.connection_errors, parent.channel_errors)
+            super().restart(parent, *args, **kwargs)
+            if forgotten:
+                parent.connection = None
+
     connection_errors: tuple[type[Exception], ...]
     hub: Any  # kombu's, or None under a transport without one
     _flush_events: Callable[[], None]
@@ -52,6 +69,12 @@ class Intake(Consumer):
 
     def connection_for_write(self, url: str | None = None, heartbeat: float | None = None) -> Any:
         return self.ensure_connected(_ours(self.app.connection_for_write(url=url, heartbeat=heartbeat)))
+
+    def on_connection_error_after_connected(self, exc: Exception) -> None:
+        """Celery says it in one line, and then what another setting would do."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", CPendingDeprecationWarning)
+            super().on_connection_error_after_connected(exc)
 
     def on_send_event_buffered(self) -> None:  # type: ignore[override] # the stub is wrong
         """Send the events of many tasks together: Celery would publish each task's at once, which costs as
@@ -117,6 +140,17 @@ def _ours(connection: Any) -> Any:
     return connection
 
 
+@dataclass(frozen=True, slots=True)
+class _Lost:
+    """What is left of a connection: its kinds of errors."""
+
+    connection_errors: tuple[type[Exception], ...]
+    channel_errors: tuple[type[Exception], ...]
+
+    def __bool__(self) -> bool:
+        return False
+
+
 class Restarts:
     """Celery's count of lost connections. Too many within a second cost a pause and a line, no traceback."""
 
@@ -163,6 +197,22 @@ class _RedisQoS(RedisQoS):
             return removal.zrem(self.unacked_index_key, delivery_tag)
 
 
+class _RedisMessage(RedisChannel.Message):  # type: ignore[valid-type,misc]
+    """One whose acknowledgement the broker does not get comes again. Kombu tells that with a traceback."""
+
+    def ack_log_error(self, _logger: Any, errors: Any, multiple: bool = False) -> None:
+        self._tell(errors, "message.not_acknowledged", lambda: self.ack(multiple=multiple))
+
+    def reject_log_error(self, _logger: Any, errors: Any, requeue: bool = False) -> None:
+        self._tell(errors, "message.not_rejected", lambda: self.reject(requeue=requeue))
+
+    def _tell(self, errors: Any, event: str, answer: Callable[[], None]) -> None:
+        try:
+            answer()
+        except errors as error:
+            logger.warning(event, tag=self.delivery_tag, error=type(error).__name__)
+
+
 class _RedisChannel(RedisChannel):
     """A channel of kombu's Redis transport that ends no worker, whatever it reads and whatever breaks.
 
@@ -170,6 +220,7 @@ class _RedisChannel(RedisChannel):
     """
 
     QoS = _RedisQoS
+    Message = _RedisMessage
 
     connection: Any
     pool: Any
