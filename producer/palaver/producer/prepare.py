@@ -13,7 +13,7 @@ from pydantic import BaseModel
 
 from palaver.shared.errors import JobError, JobNotFinishedError, ValidationError
 from palaver.shared.ids import new_job_id
-from palaver.shared.jobs import CachePolicy, Chain, ChatJob, Completion, OnBusy, Timeouts
+from palaver.shared.jobs import CachePolicy, Chain, ChatJob, Completion, HistoryLimit, OnBusy, Timeouts
 from palaver.shared.ledger import Announcement, JobView
 from palaver.shared.messages import MessagesLike
 from palaver.shared.modes import ChatMode
@@ -45,6 +45,7 @@ class JobFields(TypedDict, total=False):
     params: ChatParams | Mapping[str, Any] | None
     job_id: str
     history: MessagesLike | Literal["session"] | None
+    history_limit: HistoryLimit | Mapping[str, int] | None
     system: str | None
     tools: Sequence[FunctionTool | Mapping[str, Any]] | None
     tool_choice: ToolChoice | str | Mapping[str, Any] | None

@@ -147,6 +147,15 @@ class Chain(Document):
     steps: Annotated[list[Annotated[Text, Field(min_length=1)]], Field(min_length=1, max_length=50)]
 
 
+class HistoryLimit(Document):
+    """How much of the history is sent at most: `tokens`, by estimate, and `messages`. The oldest turns go
+    first, each whole. A profile's `context` limits it anyway.
+    """
+
+    tokens: Annotated[Integer, Field(ge=0)] | None = optional()
+    messages: Annotated[Integer, Field(ge=0)] | None = optional()
+
+
 class CachePolicy(Document):
     """Whether an equal request may be answered from the cache; `ttl` in seconds, None for the configured
     one.
@@ -195,6 +204,7 @@ class ChatJob(Document):
     job_id: JobId = Field(default_factory=new_job_id)
     messages: list[Message]
     history: list[Message] | Literal["session"] | None = optional()
+    history_limit: HistoryLimit | None = optional()
     system: Text | None = optional()
     model: Annotated[Text | list[Text] | None, BeforeValidator(_models)] = optional()
     params: ChatParams = Field(default_factory=ChatParams)

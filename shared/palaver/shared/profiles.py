@@ -98,13 +98,17 @@ def _secret(value: Any) -> Any:
     raise ValueError(f"must be a key, not {shape(value)}")
 
 
+Context = Annotated[Integer, Field(ge=1)]
+
+
 class Profile(Document):
     """A configured provider. Keys and headers are secrets: they are in no repr and in no dump.
 
     `kind` is a built-in dialect or `package.module:Class`. `models` None: any model is taken. `timeouts`
     are the defaults of jobs; `options` belong to the kind. `breaker = false` (None) always asks. The key is
     in a variable of the environment (`api_key_env`) or in a file (`api_key_file`), which may change. `prices`
-    are by model, and of `*` for all others.
+    are by model, and of `*` for all others. `context` is how many tokens its models take, or some of them, by
+    name.
     """
 
     name: Annotated[Text, AfterValidator(_profile_name)]
@@ -119,6 +123,7 @@ class Profile(Document):
     resume: Resume = Resume.AUTO
     models: list[Text] | None = None
     prices: dict[Text, ModelPrice] = Field(default_factory=dict)
+    context: Context | dict[Text, Context] | None = None
     timeouts: Timeouts = Field(default_factory=Timeouts)
     proxies: dict[Text, Text] | None = Field(default=None, exclude=True)
     options: JsonObject = Field(default_factory=dict, exclude=True)
@@ -127,6 +132,10 @@ class Profile(Document):
     @classmethod
     def _one_or_many(cls, value: Any) -> Any:
         return [value] if isinstance(value, str) else value
+
+    def context_of(self, model: str) -> int | None:
+        """How many tokens this model takes, question and answer together; None: it is not known."""
+        return self.context.get(model) if isinstance(self.context, dict) else self.context
 
     def key(self) -> str | None:
         """The key in clear, or None for a provider without one.

@@ -37,6 +37,7 @@ FULL = {
     "max_retries": 0,
     "idempotency_key": "k/1 ü",
     "on_busy": "interrupt",
+    "history_limit": {"tokens": 1000, "messages": 10},
     "chain": {"steps": ["First", "Second"]},
     "mode": "creative",
     "response_schema": {"json_schema": {"type": "object"}, "name": "total", "strict": True, "repairs": 2},

@@ -21,7 +21,7 @@ from palaver.workers.prices import Prices
 from palaver.workers.providers import Provider
 from palaver.workers.run import Run, pause
 from palaver.workers.served import Served
-from palaver.workers.work import Work, request_for
+from palaver.workers.work import Work, fit, request_for
 
 __all__ = ["Requests"]
 
@@ -64,6 +64,10 @@ class Requests:
         send.
         """
         answer = run.answer
+        whole, work = work, fit(work, run.answer.journal, provider.profile.context_of(ref.model))
+        if dropped := len(whole.history) - len(work.history):
+            told = f"The {dropped} oldest messages are left out: the history is larger than what may be sent."
+            answer.warn("history_dropped", told, "history")
         asking = partial(request_for, work, answer.journal, ref.model, may_call=may_call, thinks=thinks)
         request = asking(Beginning())
         if work.schema is not None and not thinks and not provider.takes_schema(request):

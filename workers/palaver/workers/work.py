@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from palaver.shared.errors import ValidationError
 from palaver.shared.jobs import ChatJob, Timeouts
@@ -14,10 +14,10 @@ from palaver.shared.params import ChatParams
 from palaver.shared.response_schema import AnswerSchema
 from palaver.shared.tools import ToolChoice
 from palaver.workers.generation import Journal, Kit, answered, opening
-from palaver.workers.policies import Beginning
+from palaver.workers.policies import Beginning, fitted, room_for, tokens_of
 from palaver.workers.providers import Caching, GenerationRequest
 
-__all__ = ["UNSERVED", "read_job", "request_for"]
+__all__ = ["UNSERVED", "fit", "read_job", "request_for"]
 
 _SYSTEM = (Role.SYSTEM, Role.DEVELOPER)
 
@@ -84,6 +84,19 @@ def request_for(
         stream=(job.params.n or 1) == 1 and not job.params.return_raw,
         cache=Caching(tenant=job.tenant, ttl=job.cache.ttl) if job.cache is not None else None,
     )
+
+
+def fit(work: Work, journal: Journal, context: int | None) -> Work:
+    """The work with as much of its history as its limits, and a model's context of so many tokens, have room
+    for.
+    """
+    if not work.history or (context is None and work.job.history_limit is None):
+        return work
+    leading, history = _apart(work.history)
+    sent = [*_conversation(replace(work, history=leading), instruct=True), *journal.messages]
+    room = room_for(work.job, context, tokens_of(sent, work.kit.definitions or ()))
+    answers = bool(work.job.messages) and work.job.messages[0].role is Role.TOOL
+    return replace(work, history=[*leading, *fitted(history, room, keep_last=answers)])
 
 
 def _tool_choice(work: Work, journal: Journal, may_call: bool) -> ToolChoice | None:

@@ -4,6 +4,7 @@ Decisions are pure. `asking` puts those about single requests between the runner
 """
 
 from palaver.workers.policies.asking import Ask, Breakers, Policy, wrapped
+from palaver.workers.policies.fitting import Room, fitted, room_for, tokens_of
 from palaver.workers.policies.history import additions
 from palaver.workers.policies.resume import Beginning, begin
 from palaver.workers.policies.retry import Again, Failure, GiveUp, Tries, after_failure
@@ -16,9 +17,13 @@ __all__ = [
     "Failure",
     "GiveUp",
     "Policy",
+    "Room",
     "Tries",
     "additions",
     "after_failure",
     "begin",
+    "fitted",
+    "room_for",
+    "tokens_of",
     "wrapped",
 ]

@@ -1,0 +1,94 @@
+"""Which part of a history fits into a model's context. Pure.
+
+The oldest turns are left out, each whole: a user message with all that answered it, so that no result of a
+tool is without its call. Tokens are estimated, too many rather than too few; what a provider says of its own
+tokenizer is known only after it was asked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from palaver.shared.jobs import ChatJob
+from palaver.shared.messages import ImagePart, Message, Role
+from palaver.shared.tools import FunctionTool
+
+__all__ = ["Room", "fitted", "room_for", "tokens_of"]
+
+BYTES_A_TOKEN: Final = 3  # of UTF-8: English has four, other scripts have two or three
+MESSAGE_TOKENS: Final = 8  # what a message costs beside its words
+IMAGE_TOKENS: Final = 1500
+MOST_ANSWER_TOKENS: Final = 4096  # kept free for an answer of no bound, but not more than …
+ANSWER_PART: Final = 4  # … this part of the context
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """So many tokens and messages may a history have; None: any number."""
+
+    tokens: int | None = None
+    messages: int | None = None
+
+
+def room_for(job: ChatJob, context: int | None, others: int) -> Room:
+    """What is left for the history beside the `others`, tokens that are sent in any case, in a `context` of
+    so many tokens; or what the job allows, if that is less.
+    """
+    limit = job.history_limit
+    wanted = limit.tokens if limit is not None else None
+    left = None
+    if context is not None:
+        answer = job.params.max_tokens or min(MOST_ANSWER_TOKENS, context // ANSWER_PART)
+        left = max(0, context - answer - others)
+    tokens = min((size for size in (wanted, left) if size is not None), default=None)
+    return Room(tokens, limit.messages if limit is not None else None)
+
+
+def fitted(history: Sequence[Message], room: Room, *, keep_last: bool = False) -> list[Message]:
+    """The latest turns that have room. With `keep_last` the last one stays in any case: what follows answers
+    its calls.
+    """
+    kept: list[Message] = []
+    tokens = 0
+    for turn in reversed(_turns(history)):
+        tokens += tokens_of(turn)
+        count = len(kept) + len(turn)
+        fits = (room.tokens is None or tokens <= room.tokens) and (
+            room.messages is None or count <= room.messages
+        )
+        if not fits and (kept or not keep_last):
+            break
+        kept = turn + kept
+    return kept
+
+
+def tokens_of(messages: Iterable[Message], tools: Iterable[FunctionTool] = ()) -> int:
+    """About how many tokens these are; of several the sum of each."""
+    return sum(map(_tokens, messages)) + sum(_of_bytes(len(tool.to_json())) for tool in tools)
+
+
+def _tokens(message: Message) -> int:
+    words = [message.text, message.reasoning or ""]
+    size = sum(len(text.encode()) for text in words)
+    size += sum(len(call.to_json()) for call in message.tool_calls or ())
+    parts = message.content if isinstance(message.content, list) else []
+    images = sum(isinstance(part, ImagePart) for part in parts)
+    return _of_bytes(size) + MESSAGE_TOKENS + images * IMAGE_TOKENS
+
+
+def _of_bytes(size: int) -> int:
+    return -(-size // BYTES_A_TOKEN)
+
+
+def _turns(history: Sequence[Message]) -> list[list[Message]]:
+    """Each user message with what follows it; several of a user in succession are one turn's."""
+    turns: list[list[Message]] = []
+    before: Role | None = None
+    for message in history:
+        if not turns or (message.role is Role.USER and before is not Role.USER):
+            turns.append([])
+        turns[-1].append(message)
+        before = message.role
+    return turns
