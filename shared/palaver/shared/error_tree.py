@@ -4,6 +4,7 @@ PalaverError
 ├── ValidationError (ValueError)        the input is wrong; nothing was stored
 ├── ConfigurationError                  palaver.toml or the environment is wrong
 ├── InternalError                       a bug of ours
+├── WrongStateError (RuntimeError)      a call that the object takes at another time
 ├── ServiceUnavailableError             retryable
 │   ├── LedgerUnavailableError          the ledger's Redis does not answer
 │   └── BrokerUnavailableError          the Celery broker does not answer
@@ -139,6 +140,13 @@ class InternalError(PalaverError):
     """An internal error happened in Palaver."""
 
     code = "internal"
+
+
+class WrongStateError(PalaverError, RuntimeError):
+    """The object does not take this call now."""
+
+    code = "wrong_state"
+    http_status = 409
 
 
 class ServiceUnavailableError(PalaverError):

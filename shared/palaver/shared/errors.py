@@ -47,6 +47,7 @@ from palaver.shared.error_tree import (
     TimeoutError,
     ValidationError,
     WaitTimeoutError,
+    WrongStateError,
 )
 
 __all__ = [
@@ -96,6 +97,7 @@ __all__ = [
     "TimeoutError",
     "ValidationError",
     "WaitTimeoutError",
+    "WrongStateError",
     "error_for_status",
     "extract_message",
 ]

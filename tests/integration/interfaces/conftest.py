@@ -2,6 +2,8 @@
 
 import json
 from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -32,10 +34,16 @@ KEY = "sk-of-the-mirror"
 @pytest.fixture(scope="session")
 def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
     """The settings of a running system."""
+    with running_system(tmp_path_factory.mktemp("faces")) as settings:
+        yield settings
+
+
+@contextmanager
+def running_system(folder: Path, **variables: str) -> Iterator[Settings]:
+    """A Redis and a worker with these variables; the settings of its clients."""
     binary = any_redis_binary()
     if binary is None:
         missing("no Redis server on this machine")
-    folder = tmp_path_factory.mktemp("faces")
     config = folder / "palaver.toml"
     config.write_text(PALAVER_TOML)
     with Processes(folder) as processes:
@@ -43,7 +51,7 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
         env = {"PALAVER_REDIS_URL": redis.url, "PALAVER_CONFIG": str(config), "MIRROR_KEY": KEY}
         more = {"PYTHONPATH": str(ROOT), "PALAVER_TOOLS": "tests.integration.workers.user_tools"}
         words = ("palaver", "worker", "--without-mingle", "--concurrency", "100")
-        processes.start(words, name="worker", env=env | more).wait_for(r"\bready\b", seconds=60)
+        processes.start(words, name="worker", env=env | more | variables).wait_for(r"\bready\b", seconds=60)
         yield Settings(redis_url=redis.url, config=str(config))
 
 

@@ -273,8 +273,8 @@ async def test_an_inbox_confirms_first_and_then_has_everything(world: World, led
 async def test_a_slow_inbox_overruns_and_says_so(world: World, ledger: AsyncLedger) -> None:
     channel = world.keys.channel("s1")
     async with (
-        Subscriptions(ledger.settings, limit=10) as subscriptions,
-        subscriptions.listen(channel) as slow,
+        Subscriptions(ledger.settings) as subscriptions,
+        subscriptions.listen(channel, 10) as slow,
         subscriptions.listen(channel) as quick,
     ):
         await slow.receive(10)

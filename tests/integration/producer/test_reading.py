@@ -148,8 +148,8 @@ async def test_a_slow_consumer_drops_its_buffer_and_misses_nothing(
     async def send(dispatches: object) -> None:
         pytest.fail("nothing was to be sent")
 
-    async with AsyncLedger(settings) as ledger, Subscriptions(ledger.settings, limit=20) as subscriptions:
-        reader = Reader(ledger, subscriptions, handle.session_id, 0, job_id=handle.job_id, send=send)
+    async with AsyncLedger(settings) as ledger, Subscriptions(ledger.settings) as subscriptions:
+        reader = Reader(ledger, subscriptions, handle.session_id, 0, job_id=handle.job_id, send=send, room=20)
         worker = work_on(handle)
         worker.start()
         events = list(await reader.batch() or ())

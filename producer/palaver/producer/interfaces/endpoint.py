@@ -27,6 +27,7 @@ class Endpoint:
     headers: Mapping[str, str] | None = field(default=None, repr=False)
     proxies: Mapping[str, str] | None = field(default=None, repr=False)
     rate_limit: tuple[float, float] | None = None
+    kind: str | None = None  # says nothing of an address, but one of another kind is another
 
     def __post_init__(self) -> None:
         if self.rate_limit is not None:
@@ -47,8 +48,8 @@ class Endpoint:
         if found is None:
             at = f" {redacted_url(self.base_url)}" if self.base_url else ""
             raise ConfigurationError(
-                f"no profile of palaver.toml has this address{at} with this key, these headers, proxies and "
-                "limits; configure it under [providers.NAME], here and at the workers, "
+                f"no profile of palaver.toml has this address{at} with this key, these headers, proxies, "
+                "limits and kind; configure it under [providers.NAME], here and at the workers, "
                 'or say nothing of it and name the model as "NAME/model"'
             )
         return found
@@ -59,6 +60,7 @@ class Endpoint:
             and (self.api_key is None or _same(self.api_key, profile))
             and _lower(self.headers or {}).items() <= _lower(profile.headers).items()
             and (self.proxies is None or dict(self.proxies) == profile.proxies)
+            and (self.kind is None or self.kind == profile.kind)
             and self._slow_enough(profile)
         )
 

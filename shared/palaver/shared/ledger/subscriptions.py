@@ -22,6 +22,7 @@ from palaver.shared.settings import Settings
 _IDLE_SECONDS: Final = 15.0
 _BACKOFF_SECONDS: Final = (0.05, 1.0)
 _CHANNELS_AT_ONCE: Final = 500
+_LIMIT: Final = 10_000
 
 
 class Signal(Enum):
@@ -133,14 +134,12 @@ class _Ear(asyncio.Protocol):
 class Subscriptions:
     """One pub/sub connection for all readers of an event loop. It connects when the first one listens.
 
-    `limit` is how many notices an inbox holds that asks for no other. Failures of the connection are never
-    raised: readers are told by notices, and it comes back by itself.
+    Failures of the connection are never raised: readers are told by notices, and it comes back by itself.
     """
 
-    def __init__(self, settings: Settings, *, limit: int = 10_000) -> None:
+    def __init__(self, settings: Settings) -> None:
         self._address = Address.parse(settings.redis_url, name="palaver-reader")
         self._connect_seconds = settings.connect_seconds
-        self._limit = limit
         self._inboxes: dict[bytes, set[Inbox]] = {}
         self._confirmed: set[bytes] = set()
         self._ear: _Ear | None = None
@@ -161,8 +160,11 @@ class Subscriptions:
 
     @contextlib.asynccontextmanager
     async def listen(self, channel: str, limit: int | None = None) -> AsyncIterator[Inbox]:
-        """An inbox for the channel. Its first notice is SUBSCRIBED, as soon as Redis has confirmed it."""
-        name, inbox = channel.encode(), Inbox(channel, limit or self._limit)
+        """An inbox for the channel, which holds at most `limit` notices (None: 10,000).
+
+        Its first notice is SUBSCRIBED, as soon as Redis has confirmed it.
+        """
+        name, inbox = channel.encode(), Inbox(channel, limit or _LIMIT)
         self._add(name, inbox)
         try:
             yield inbox
