@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import time
 import weakref
 from collections.abc import AsyncGenerator, Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any, Literal, Self, TypeVar, Unpack, overload
 
 from pydantic import BaseModel
@@ -35,7 +37,6 @@ from palaver.shared.messages import MessagesLike
 from palaver.shared.responses import ChatResponse, ModelResponse
 from palaver.shared.settings import Settings
 
-T = TypeVar("T")
 M = TypeVar("M", bound=BaseModel)
 
 
@@ -167,13 +168,13 @@ class AsyncClient:
     async def check(self) -> None:
         """One round trip to the ledger and one to the broker."""
         await self.ledger.check()
-        await self._on_thread(self.broker.check)
+        await self._in_turn(self.broker.check)
 
     async def send(self, dispatches: Iterable[Dispatch | None]) -> None:
         """Send messages of jobs that are stored already; a broker that fails now only delays them."""
         due = [dispatch for dispatch in dispatches if dispatch is not None]
         if due:
-            await self._on_thread(lambda: send_stored(self.broker, due))
+            await self._in_turn(partial(send_stored, self.broker, due))
 
     async def close(self) -> None:
         """Close this client's connections; its readers on this loop end. May be called twice."""
@@ -200,8 +201,10 @@ class AsyncClient:
             hub = self._hubs[loop] = Hub.acquire(self.settings)
         return hub
 
-    async def _on_thread(self, call: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._thread, call)
+    async def _in_turn(self, call: Callable[..., None]) -> None:
+        """Call it on the broker's thread; it is told since when its caller waits."""
+        told = partial(call, asked=time.monotonic())
+        await asyncio.get_running_loop().run_in_executor(self._thread, told)
 
     async def _admit(self, jobs: Iterable[ChatJob]) -> None:
         for _ in self._admission.rounds(jobs):
@@ -209,13 +212,13 @@ class AsyncClient:
 
     async def _submit(self, job: ChatJob) -> AsyncJobHandle:
         await self._admit([job])
-        await self._on_thread(self.broker.prepare)
+        await self._in_turn(self.broker.prepare)
         submitted = await self.ledger.submit(job)
         await self.send([submitted.dispatch])
         return self._handle(submitted)
 
     async def _submit_chunk(self, jobs: list[ChatJob]) -> list[AsyncJobHandle]:
-        await self._on_thread(self.broker.prepare)
+        await self._in_turn(self.broker.prepare)
         stored, errors = split(await self.ledger.submit_many(jobs))
         await self.send([reply.dispatch for reply in stored])
         if errors:

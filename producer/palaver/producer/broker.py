@@ -24,10 +24,11 @@ import orjson
 
 from palaver.producer.broker_errors import broker_error
 from palaver.shared import redis_commands
-from palaver.shared.errors import ConfigurationError
+from palaver.shared.errors import BrokerUnavailableError, ConfigurationError, PalaverError
 from palaver.shared.ids import new_token
 from palaver.shared.ledger import Dispatch
 from palaver.shared.names import DEFAULT_NAMESPACE, QUEUES, TASK_CHAT, queue_name
+from palaver.shared.outage import SILENT, reason
 from palaver.shared.redis_url import for_celery
 from palaver.shared.settings import DEFAULT_CONNECT_SECONDS, Settings, redacted_url
 
@@ -45,7 +46,9 @@ class Broker:
     """The Celery broker, as producers use it. Safe to use from several threads and after a fork.
 
     `connect_seconds` bounds connecting and every answer: then `BrokerUnavailableError` is raised, naming the
-    URL without its password, and `BrokerFullError` for a message that finds no room.
+    URL without its password, and `BrokerFullError` for a message that finds no room. Callers use one
+    connection in turn; who waits for it while another finds the broker away is told so with that one.
+    `asked` is when a caller began to wait, by the monotonic clock, if it has waited before this call.
     """
 
     def __init__(
@@ -70,23 +73,23 @@ class Broker:
     def __repr__(self) -> str:
         return f"Broker({redacted_url(self.url)})"
 
-    def check(self) -> None:
+    def check(self, *, asked: float | None = None) -> None:
         """One round trip to the broker, connecting if need be."""
-        with self._using() as link:
+        with self._using(asked) as link:
             link.round_trip()
 
-    def prepare(self) -> None:
+    def prepare(self, *, asked: float | None = None) -> None:
         """Make sure that a message can be sent now; no round trip if one succeeded a moment ago."""
-        with self._using() as link:
+        with self._using(asked) as link:
             if not link.trusted:
                 link.round_trip()
 
-    def send(self, dispatches: Iterable[Dispatch]) -> None:
-        """Send the messages, pipelined where the transport can; all of them once more after a failure."""
+    def send(self, dispatches: Iterable[Dispatch], *, asked: float | None = None) -> None:
+        """Send the messages, pipelined where the transport can; all of them once more if it was cut."""
         waiting = list(dispatches)
         if not waiting:
             return
-        with self._using() as link:
+        with self._using(asked) as link:
             link.publish(waiting)
 
     def queue_lengths(self) -> dict[str, int]:
@@ -102,12 +105,14 @@ class Broker:
                 link.close()
 
     @contextmanager
-    def _using(self) -> Iterator[_Link]:
+    def _using(self, asked: float | None = None) -> Iterator[_Link]:
+        asked = time.monotonic() if asked is None else asked
         if self._link.pid != os.getpid():
             # The parent's connection is left to the parent: closing it here would speak on its socket.
             _INHERITED.append(self._link)
             self._link = self._new_link()
         with self._link.lock:
+            self._link.heed(asked)
             yield self._link
 
     def _new_link(self) -> _Link:
@@ -130,6 +135,13 @@ class _Link:
         self._connection: Connection | None = None
         self._producer: Producer | None = None
         self._used = float("-inf")
+        self._failure: PalaverError | None = None  # of the last use, if that failed, …
+        self._failed = float("-inf")  # … and when
+
+    def heed(self, asked: float) -> None:
+        """Raises what another caller has found since `asked`: who waited for that need not wait again."""
+        if isinstance(self._failure, BrokerUnavailableError) and self._failed >= asked:
+            raise BrokerUnavailableError(self._failure.message)
 
     @property
     def trusted(self) -> bool:
@@ -169,20 +181,24 @@ class _Link:
             connection.release()
 
     def _reliably(self, action: Any) -> None:
-        """Run it; if the connection turns out to be dead, once more on a new one."""
+        """Run it; if the connection turns out to be cut, once more on a new one.
+
+        A timeout is not tried again: it has taken all the time that the caller has.
+        """
         fresh = self._producer is None
         try:
             try:
                 action()
-            except self._errors():
-                if fresh:
+            except self._errors() as error:
+                if fresh or reason(error) == SILENT:
                     raise
                 self.close(dead=True)
                 action()
         except self._errors() as error:
             self.close(dead=True)
-            raise broker_error(self._url, error) from None
-        self._used = time.monotonic()
+            self._failure, self._failed = broker_error(self._url, error), time.monotonic()
+            raise self._failure from None
+        self._failure, self._used = None, time.monotonic()
 
     def _errors(self) -> tuple[type[BaseException], ...]:
         from kombu.exceptions import KombuError

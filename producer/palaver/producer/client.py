@@ -252,11 +252,11 @@ def split(replies: Iterable[Submitted | PalaverError]) -> tuple[list[Submitted],
     return stored, errors
 
 
-def send_stored(broker: Broker, dispatches: Iterable[Dispatch | None]) -> None:
+def send_stored(broker: Broker, dispatches: Iterable[Dispatch | None], *, asked: float | None = None) -> None:
     """Send messages; if that fails, leave it to the sweep of a worker, which finds the jobs in the ledger."""
     due = [dispatch for dispatch in dispatches if dispatch is not None]
     try:
-        broker.send(due)
+        broker.send(due, asked=asked)
     except (BrokerUnavailableError, BrokerFullError) as error:
         log.warning("dispatch_deferred jobs=%d first=%s: %s", len(due), due[0].job_id, error)
 

@@ -14,6 +14,7 @@ from typing import Final, NamedTuple
 import redis.exceptions as redis
 
 FULL: Final = "it is out of memory"
+SILENT: Final = "it did not answer in time"
 
 
 class Problem(NamedTuple):
@@ -46,8 +47,8 @@ PROBLEMS: Final = (
     Problem(redis.TryAgainError, "it is one node of a Redis Cluster"),
     Problem(redis.InvalidResponse, "what answers there is no Redis"),
     Problem(redis.MaxConnectionsError, "no connection was free in time"),
-    Problem(redis.TimeoutError, "it did not answer in time"),
-    Problem(TimeoutError, "it did not answer in time"),
+    Problem(redis.TimeoutError, SILENT),
+    Problem(TimeoutError, SILENT),
     Problem(socket.gaierror, "there is no host of this name"),
     Problem(ssl.SSLCertVerificationError, "its certificate cannot be verified"),
     Problem(ssl.SSLError, "no TLS could be agreed on"),
