@@ -116,11 +116,8 @@ class Stand:
             "PALAVER_CONFIG": str(self.config),
             **(HURRIED if settings is None else settings),
         }
-        self.settings = Settings(
-            redis_url=redis.url,
-            config=str(self.config),
-            lease_seconds=float(self.environment["PALAVER_LEASE_SECONDS"]),
-            renew_seconds=float(self.environment["PALAVER_RENEW_SECONDS"]),
+        self.settings = Settings.model_validate(
+            {name.removeprefix("PALAVER_").lower(): value for name, value in self.environment.items()}
         )
         self.lease = self.settings.lease_seconds
         self.client = Client(self.settings)
