@@ -45,7 +45,7 @@ class JobFields(TypedDict, total=False):
     params: ChatParams | Mapping[str, Any] | None
     job_id: str
     history: MessagesLike | Literal["session"] | None
-    history_limit: HistoryLimit | Mapping[str, int] | None
+    history_limit: HistoryLimit | Mapping[str, int | bool | None] | None
     system: str | None
     tools: Sequence[FunctionTool | Mapping[str, Any]] | None
     tool_choice: ToolChoice | str | Mapping[str, Any] | None

@@ -149,11 +149,13 @@ class Chain(Document):
 
 class HistoryLimit(Document):
     """How much of the history is sent at most: `tokens`, by estimate, and `messages`. The oldest turns go
-    first, each whole. A profile's `context` limits it anyway.
+    first, each whole. A profile's `context` limits it anyway. With `summarize` a model writes an abstract of
+    what a session's history has no more room for; that is sent, and kept with the session.
     """
 
     tokens: Annotated[Integer, Field(ge=0)] | None = optional()
     messages: Annotated[Integer, Field(ge=0)] | None = optional()
+    summarize: Flag = False
 
 
 class CachePolicy(Document):

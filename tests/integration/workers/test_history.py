@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from tests.integration.workers.conftest import Engine, MakeEngine
+from palaver.shared.messages import Role
+from tests.integration.workers.conftest import Engine, MakeEngine, text_of
 from tests.integration.workers.doubles import PREFIX
 from tests.integration.workers.test_engine import end_of
 from tests.integration.workers.test_structured import asked
@@ -88,3 +89,86 @@ async def test_what_tools_say_takes_room_from_the_history(make_engine: MakeEngin
     events = await say(engine, "two", tools=[{"name": "clock"}], params=bounds)
     assert [len(request.messages) for request in asked(engine)] == [1, 3, 3]
     assert [warning["code"] for warning in of(events, "warning")] == ["history_dropped"]
+
+
+# Abstracts
+
+SHORT = {"messages": 4, "summarize": True}
+
+
+def systems(engine: Engine) -> list[str]:
+    """What the system said to the model in the last request."""
+    return [message.text for message in asked(engine)[-1].messages if message.role is Role.SYSTEM]
+
+
+async def test_what_has_no_room_becomes_an_abstract(make_engine: MakeEngine) -> None:
+    engine = await talking(make_engine, "A", "B", "They spoke of one.", "C", "D")
+    await say(engine, "one", history_limit=SHORT)
+    await say(engine, "two", history_limit=SHORT)
+    assert len(asked(engine)) == 2
+    events = await say(engine, "three", history_limit={"messages": 3, "summarize": True})
+    (told,) = [message.text for message in asked(engine)[2].messages if message.role is Role.USER]
+    assert told == "user: one\nassistant: A\nuser: two\nassistant: B"  # half of the room is left for later
+    assert systems(engine) == ["Abstract of the conversation before:\nThey spoke of one."]
+    assert sent(engine)[1:] == ["three"]
+    assert text_of(events) == "C"
+    assert [data["message"] for data in of(events, "progress")] == ["summary"]
+    assert of(events, "warning") == []
+    assert end_of(events)["usage"]["total_tokens"] == 4  # the abstract's request among them
+
+
+async def test_an_abstract_is_kept_and_written_further(make_engine: MakeEngine) -> None:
+    engine = await talking(make_engine, "A", "B", "C", "First.", "D", "E", "Second.", "F", "G")
+    for words in ("one", "two", "three"):
+        await say(engine, words)
+    await say(engine, "four", history_limit=SHORT)
+    assert systems(engine)[0].endswith("First.")
+    assert sent(engine)[1:] == ["three", "C", "four"]
+    await say(engine, "five", history_limit=SHORT)
+    assert systems(engine)[0].endswith("First.")
+    assert sent(engine)[1:] == ["three", "C", "four", "D", "five"]
+    await say(engine, "six", history_limit=SHORT)
+    (told,) = [message.text for message in asked(engine)[-2].messages if message.role is Role.USER]
+    assert told.startswith("Abstract so far:\nFirst.\n\nuser: three")
+    assert systems(engine)[0].endswith("Second.")
+    assert sent(engine)[1:] == ["five", "E", "six"]
+    await say(engine, "seven", system="Be brief.")  # wants none written, and has what there is
+    assert systems(engine) == ["Be brief.\n\nAbstract of the conversation before:\nSecond."]
+    assert sent(engine)[1:] == ["five", "E", "six", "F", "seven"]
+    kept = [words for role, words in await messages(engine) if role == "user"]
+    assert kept == ["one", "two", "three", "four", "five", "six", "seven"]
+
+
+@pytest.mark.parametrize("failure", [{"status": 500}, "  "])
+async def test_an_abstract_that_cannot_be_written_leaves_the_history(
+    make_engine: MakeEngine, failure: Any
+) -> None:
+    engine = await talking(make_engine, "A", "B", failure, "C", "D")
+    await say(engine, "one")
+    await say(engine, "two")
+    events = await say(engine, "three", history_limit={"messages": 2, "summarize": True})
+    codes = [data["code"] for data in of(events, "warning")]
+    assert codes == ["history_not_summarized", "history_dropped"]
+    assert sent(engine) == ["two", "B", "three"]
+    await say(engine, "four")
+    assert sent(engine) == ["one", "A", "two", "B", "three", "C", "four"]
+
+
+async def test_a_job_that_fails_keeps_no_abstract(make_engine: MakeEngine) -> None:
+    engine = await talking(make_engine, "A", "B", "Abstract.", {"status": 401}, "C")
+    await say(engine, "one")
+    await say(engine, "two")
+    limit = {"messages": 2, "summarize": True}
+    await engine.answer("three", model="own/m", history="session", history_limit=limit, max_retries=0)
+    await say(engine, "four")
+    assert sent(engine) == ["one", "A", "two", "B", "four"]
+
+
+async def test_a_text_that_is_too_long_to_be_summarized_is_cut(make_engine: MakeEngine) -> None:
+    engine = await talking(make_engine, "A", "B", "Abstract.", "C", context=3000)
+    bounds = {"max_tokens": 100}
+    await say(engine, f"one {LONG}{LONG}", params=bounds)
+    await say(engine, f"two {LONG}", params=bounds, history_limit={"summarize": True})
+    summary = asked(engine)[1].messages[-1].text
+    assert len(summary) == 3000
+    assert summary.endswith("assistant: A")

@@ -22,7 +22,7 @@ from palaver.shared.jobs import FinishReason, Status
 from palaver.shared.messages import Message, ToolCall
 from palaver.shared.profiles import ModelRef
 from palaver.shared.responses import ChatResponse, Usage
-from palaver.workers.generation import Called, Continued, Entry, Journal, Reply, Stepped
+from palaver.workers.generation import Abstract, Called, Continued, Entry, Journal, Reply, Stepped
 from palaver.workers.metering import Bill, Meter
 from palaver.workers.providers.parts import (
     FinishPart,
@@ -57,6 +57,7 @@ class JobAnswer:
         self.ref: ModelRef | None = None  # the model that is being asked
         self.begun = False  # the request that is going on has written something
         self.finished = False  # and its answer is whole
+        self.abstract: Abstract | None = None  # of what the history had no room for, written for this job
         self.parsed: Any = None  # the value of a whole answer with a schema
         self._drops = False  # with its first word, what the request before has left is gone
         self._thought_through = False  # readers have the reasoning before the text that goes on
@@ -158,6 +159,11 @@ class JobAnswer:
         self._read_meter()
         return self.bill.note()
 
+    def charge(self, ref: ModelRef, usage: Usage | None) -> None:
+        """Count a request of which readers are told nothing."""
+        if usage is not None:
+            self.bill.add(ref, usage)
+
     def settle(self, error: PalaverError) -> None:
         """Let a truncated answer be, because it could not be continued."""
         self.warn("continue_failed", f"The answer is not whole: {error.message}")
@@ -189,9 +195,12 @@ class JobAnswer:
         self._raw, self._metadata, self._model = None, {}, None
 
     def remembered(self, status: Status) -> list[Message]:
-        """The answer as messages, for the session. Open calls are among them if somebody may answer them."""
+        """The answer as messages, for the session, and an abstract that was written for it. Open calls are
+        among them if somebody may answer them.
+        """
         answerable = status is Status.COMPLETED and bool(self.journal.open_calls)
-        return self.journal.remembered(self.partial, open_calls=answerable)
+        kept = self.journal.remembered(self.partial, open_calls=answerable)
+        return kept if self.abstract is None else [*kept, self.abstract.message()]
 
     def end(self, status: Status, response: ChatResponse, error: PalaverError | None) -> bytes:
         """The `stream_end` of this result, as the inner part of an event."""

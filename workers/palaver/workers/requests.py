@@ -21,6 +21,7 @@ from palaver.workers.prices import Prices
 from palaver.workers.providers import Provider
 from palaver.workers.run import Run, pause
 from palaver.workers.served import Served
+from palaver.workers.summaries import Summaries
 from palaver.workers.work import Work, fit, request_for
 
 __all__ = ["Requests"]
@@ -37,10 +38,19 @@ class Requests:
         self._served = served
         self._ask = ask
         self._prices = prices
+        self._summaries = Summaries(ask, prices)
 
     def attempts(self, run: Run, job: ChatJob) -> Attempts:
         """The job's models, and what has been spent on them. Raises ValidationError for unknown ones."""
         return Attempts(self._served.resolve(job.model), run.claimed, max_retries=job.max_retries)
+
+    async def shortened(self, run: Run, work: Work, attempts: Attempts) -> Work:
+        """The work, with an abstract of what its session's history has no room for, if the job wants one."""
+        limit = work.job.history_limit
+        if limit is None or not limit.summarize or work.job.history != "session":
+            return work
+        async with self._served.lend(attempts.ref.profile) as provider:
+            return await self._summaries.shortened(run, work, attempts.ref, provider)
 
     async def answer(
         self, run: Run, work: Work, attempts: Attempts, *, may_call: bool, thinks: bool

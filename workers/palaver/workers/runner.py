@@ -204,6 +204,7 @@ class Runner:
         """
         job, kit, journal = work.job, work.kit, run.answer.journal
         attempts = self._requests.attempts(run, job)
+        work = await self._requests.shortened(run, work, attempts)
         step = next_step(job, kit, journal)
         while not isinstance(step, Done):
             try:

@@ -13,7 +13,7 @@ from palaver.shared.messages import Message, Part, Role, TextPart
 from palaver.shared.params import ChatParams
 from palaver.shared.response_schema import AnswerSchema
 from palaver.shared.tools import ToolChoice
-from palaver.workers.generation import Journal, Kit, answered, opening
+from palaver.workers.generation import Abstract, Journal, Kit, answered, opening, recalled
 from palaver.workers.policies import Beginning, fitted, room_for, tokens_of
 from palaver.workers.providers import Caching, GenerationRequest
 
@@ -32,6 +32,7 @@ class Work:
     job: ChatJob
     history: list[Message]
     kit: Kit = field(default_factory=Kit)  # its tools here
+    abstract: Abstract | None = None  # of what was said before the history
     schema: AnswerSchema | None = None  # its `response_schema`, ready to check an answer
 
 
@@ -46,8 +47,8 @@ def read_job(claimed: Claimed, *, max_bytes: int) -> Work:
     schema = None if job.response_schema is None else AnswerSchema(job.response_schema.json_schema)
     if isinstance(job.history, list):
         return Work(job, job.history, schema=schema)
-    history = [Message.model_validate_json(message) for message in claimed.history]
-    return Work(job, answered(history, job.messages), schema=schema)
+    abstract, history = recalled([Message.model_validate_json(message) for message in claimed.history])
+    return Work(job, answered(history, job.messages), abstract=abstract, schema=schema)
 
 
 def request_for(
@@ -86,9 +87,9 @@ def request_for(
     )
 
 
-def fit(work: Work, journal: Journal, context: int | None) -> Work:
+def fit(work: Work, journal: Journal, context: int | None, *, part: float = 1.0) -> Work:
     """The work with as much of its history as its limits, and a model's context of so many tokens, have room
-    for.
+    for; or a `part` of that room.
     """
     if not work.history or (context is None and work.job.history_limit is None):
         return work
@@ -96,7 +97,7 @@ def fit(work: Work, journal: Journal, context: int | None) -> Work:
     sent = [*_conversation(replace(work, history=leading), instruct=True), *journal.messages]
     room = room_for(work.job, context, tokens_of(sent, work.kit.definitions or ()))
     answers = bool(work.job.messages) and work.job.messages[0].role is Role.TOOL
-    return replace(work, history=[*leading, *fitted(history, room, keep_last=answers)])
+    return replace(work, history=[*leading, *fitted(history, room.times(part), keep_last=answers)])
 
 
 def _tool_choice(work: Work, journal: Journal, may_call: bool) -> ToolChoice | None:
@@ -123,8 +124,10 @@ def _conversation(work: Work, *, instruct: bool) -> list[Message]:
     of_history, history = _apart(work.history)
     of_messages, messages = _apart(job.messages)
     said = [Message(role=Role.SYSTEM, content=job.system)] if job.system else []
-    schema = job.response_schema if instruct else None
-    asked = [Message(role=Role.SYSTEM, content=schema.instruction())] if schema is not None else []
+    words = [work.abstract.words()] if work.abstract is not None else []
+    if instruct and job.response_schema is not None:
+        words.append(job.response_schema.instruction())
+    asked = [Message(role=Role.SYSTEM, content=text) for text in words]
     steps = [Message(role=Role.USER, content=opening(job.chain))] if job.chain is not None else []
     return [*_joined([*([*said, *of_messages] or of_history), *asked]), *history, *messages, *steps]
 

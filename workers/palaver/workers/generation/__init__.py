@@ -1,5 +1,6 @@
 """What happens between the requests of one job. See README.md."""
 
+from palaver.workers.generation.abstract import Abstract, reach, recalled, summary_request
 from palaver.workers.generation.chain import opening
 from palaver.workers.generation.completion import continue_delay
 from palaver.workers.generation.conversation import answered
@@ -32,6 +33,7 @@ from palaver.workers.generation.toolbox import Toolbox
 from palaver.workers.generation.user_code import UserCode
 
 __all__ = [
+    "Abstract",
     "AskModel",
     "Called",
     "Continued",
@@ -62,5 +64,8 @@ __all__ = [
     "continue_prompt",
     "next_step",
     "opening",
+    "reach",
+    "recalled",
+    "summary_request",
     "tool",
 ]

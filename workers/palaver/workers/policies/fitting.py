@@ -15,7 +15,7 @@ from palaver.shared.jobs import ChatJob
 from palaver.shared.messages import ImagePart, Message, Role
 from palaver.shared.tools import FunctionTool
 
-__all__ = ["Room", "fitted", "room_for", "tokens_of"]
+__all__ = ["BYTES_A_TOKEN", "Room", "fitted", "room_for", "tokens_of"]
 
 BYTES_A_TOKEN: Final = 3  # of UTF-8: English has four, other scripts have two or three
 MESSAGE_TOKENS: Final = 8  # what a message costs beside its words
@@ -30,6 +30,11 @@ class Room:
 
     tokens: int | None = None
     messages: int | None = None
+
+    def times(self, part: float) -> Room:
+        """A part of it."""
+        sizes = (self.tokens, self.messages)
+        return Room(*(None if size is None else int(size * part) for size in sizes))
 
 
 def room_for(job: ChatJob, context: int | None, others: int) -> Room:
