@@ -27,6 +27,7 @@ WORKERS_OWN = (
     "note_failures",
     "finish",
     "bury",
+    "count",
     "announce",
     "sweep",
     "look",

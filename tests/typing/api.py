@@ -11,6 +11,7 @@ from palaver.shared.events import AnyEvent
 from palaver.shared.jobs import ChatJob, Status
 from palaver.shared.ledger import DeadLetter
 from palaver.shared.responses import ChatResponse, ModelResponse, StreamChunk
+from palaver.shared.spending import DailyUsage
 
 
 class Item(BaseModel):
@@ -37,6 +38,7 @@ def blocking(client: Client) -> None:
     assert_type(client.job(handle.job_id).status, Status)
     assert_type(client.retry(handle.job_id), JobHandle)
     assert_type(client.dead(limit=5), list[DeadLetter])
+    assert_type(client.usage(tenant="acme"), list[DailyUsage])
     assert_type(client.submit("Hello", wait=True, timeout=5), ChatResponse)
     assert_type(client.submit_many(["a", {"messages": "b"}, ChatJob(messages=[])]), list[JobHandle])
     assert_type(client.submit("Hello", response_model=Item), ModelHandle[Item])

@@ -7,6 +7,7 @@ import time
 import weakref
 from collections.abc import AsyncGenerator, Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import date
 from functools import partial
 from typing import Any, Literal, Self, TypeVar, Unpack, overload
 
@@ -24,6 +25,7 @@ from palaver.producer.prepare import (
     check_after,
     check_timeout,
     own_catalog,
+    period,
     prepare,
     prepare_again,
     prepare_many,
@@ -36,6 +38,7 @@ from palaver.shared.ledger import AsyncLedger, DeadLetter, Dispatch, JobView, Su
 from palaver.shared.messages import MessagesLike
 from palaver.shared.responses import ChatResponse, ModelResponse
 from palaver.shared.settings import Settings
+from palaver.shared.spending import DailyUsage
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -154,6 +157,13 @@ class AsyncClient:
         """The dead letters: jobs that failed or expired; see `Client.dead`."""
         await self.expire_all()
         return await self.ledger.dead(limit)
+
+    async def usage(
+        self, *, since: date | None = None, until: date | None = None, tenant: str | None = None
+    ) -> list[DailyUsage]:
+        """What was spent, by day, tenant and model; see `Client.usage`."""
+        first, last = period(since, until)
+        return await self.ledger.usage(since=first, until=last, tenant=tenant)
 
     async def expire_all(self) -> None:
         """End the jobs past their deadline that no worker sees to; see `Client.expire_all`."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import weakref
 from collections.abc import Generator, Iterable
+from datetime import date
 from typing import Any, Final, Literal, Self, TypeVar, Unpack, overload
 
 from pydantic import BaseModel
@@ -19,6 +20,7 @@ from palaver.producer.prepare import (
     check_after,
     check_timeout,
     own_catalog,
+    period,
     prepare,
     prepare_again,
     prepare_many,
@@ -32,6 +34,7 @@ from palaver.shared.ledger import DeadLetter, Dispatch, JobView, Submitted, Sync
 from palaver.shared.messages import MessagesLike
 from palaver.shared.responses import ChatResponse, ModelResponse
 from palaver.shared.settings import Settings
+from palaver.shared.spending import DailyUsage
 
 log = logging.getLogger("palaver.producer")
 
@@ -181,6 +184,18 @@ class Client:
         """
         self.expire_all()
         return self.ledger.dead(limit)
+
+    def usage(
+        self, *, since: date | None = None, until: date | None = None, tenant: str | None = None
+    ) -> list[DailyUsage]:
+        """What was spent from day to day (UTC's; by default today), by day, tenant and model: of one tenant,
+        of jobs without one (``""``), or of all.
+
+        A job is counted once, on the day of its end, however that came. Days are kept for
+        `PALAVER_USAGE_RETENTION`. Raises ValidationError for a `since` after `until`.
+        """
+        first, last = period(since, until)
+        return self.ledger.usage(since=first, until=last, tenant=tenant)
 
     def expire_all(self) -> None:
         """End the jobs past their deadline that no worker sees to: what looks at all jobs begins with it."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any, Final, Literal, TypedDict
 
@@ -138,6 +138,12 @@ def _nth(index: int, job: JobLike, settings: Settings) -> ChatJob:
         place = f"jobs[{index}]" + (f".{error.param}" if error.param else "")
         problem = ValidationError(f"{place}: {error.message.removeprefix(f'{error.param}: ')}", param=place)
     raise problem
+
+
+def period(since: date | None, until: date | None) -> tuple[date, date]:
+    """The days that a question means: those up to today (UTC's) by default, and that day alone."""
+    last = until or datetime.now(UTC).date()
+    return since or last, last
 
 
 def check_after(after: object) -> None:

@@ -130,6 +130,7 @@ class Settings(BaseSettings):
     log_retention: Positive = 3600.0
     log_maxlen: Count = 10_000
     session_retention: Positive = 30 * 24 * 3600.0
+    usage_retention: Positive = 400 * 24 * 3600.0
 
     concurrency: Count = 1000
     resume_slots: Annotated[int, Field(ge=0, le=_MOST)] | None = None

@@ -13,6 +13,9 @@ kind = "scripted"
 [providers.anew]
 kind = "scripted"
 resume = "restart"
+[providers.priced]
+kind = "scripted"
+prices = { echo = { input = 1, output = 1 } }
 [models]
 default = ["scripted/echo"]
 """

@@ -18,6 +18,7 @@ COMMANDS = [
     ["dead", "list"],
     ["dead", "retry", "0199"],
     ["dead", "drop", "--all"],
+    ["usage"],
     ["status"],
     ["worker"],
     ["dev", "--no-flower"],

@@ -1,6 +1,7 @@
 """What jobs are said to have used and cost, however they end, and over all their workers."""
 
 import asyncio
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -146,3 +147,26 @@ async def test_rounds_are_counted_once(engine: Engine) -> None:
     results.append(end_of(await engine.events(job))["usage"])
     assert [usage["cost"] for usage in results] == [70, 210]
     assert await spent(engine, job.job_id) == {"dear/echo": (3, 210)}
+
+
+async def test_a_day_adds_up_whatever_became_of_the_jobs(engine: Engine) -> None:
+    counted = {"n": 4, "usage": COUNTED}
+    for _ in range(2):
+        await engine.answer(counted, model="dear/echo", tenant="acme", cache=True, history=[])
+    await engine.answer({"fail": {"status": 401}}, model="dear/echo", tenant="acme")
+    await engine.answer(counted, model="unknown/echo", tenant="acme")
+    job = await engine.submit("hello", model="silent/m")
+    running = asyncio.create_task(engine.run(job))
+    await engine.said(job)
+    await engine.ledger.cancel("s1", job.job_id)
+    await running
+    today = datetime.now(UTC).date()
+    rows = await engine.ledger.usage(since=today - timedelta(days=1), until=today)
+    told = [(row.tenant, row.model, row.jobs, row.requests, row.hits, row.cost) for row in rows]
+    assert told == [
+        (None, "silent/m", 1, 1, 0, 3),
+        ("acme", "dear/echo", 2, 1, 1, 70),
+        ("acme", "unknown/echo", 1, 1, 0, None),
+    ]
+    assert [row.estimated for row in rows] == [1, 0, 0]
+    assert rows[1].input_tokens == COUNTED["input_tokens"]

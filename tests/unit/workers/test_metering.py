@@ -7,6 +7,7 @@ import pytest
 from palaver.shared.messages import Message
 from palaver.shared.profiles import ModelRef
 from palaver.shared.responses import Usage
+from palaver.shared.spending import Spending
 from palaver.shared.tools import FunctionTool
 from palaver.workers.metering import Bill, Meter
 from palaver.workers.providers import GenerationRequest
@@ -99,8 +100,10 @@ def test_a_bill_goes_from_worker_to_worker() -> None:
     later.add(THERE, Usage(input_tokens=10, output_tokens=20, cost=0.25, estimated=True))
     assert later.said == 9
     assert counts(later.usage) == (12, 24, True, 0.75)
-    assert b'"tenant":"acme"' in later.note()
-    assert b'"requests":2,"hits":1' in later.note()
+    noted = Spending.model_validate_json(later.note())
+    assert (noted.tenant, [spent.model for spent in noted.models]) == ("acme", ["p/m", "q/n"])
+    assert [(spent.requests, spent.hits) for spent in noted.models] == [(1, 1), (1, 0)]
+    assert [spent.usage.total_tokens for spent in noted.models] == [3, 30]  # without the hit's
 
 
 @pytest.mark.parametrize("note", [b"{", b'{"models":1}', b'{"newer":true}'])

@@ -81,18 +81,19 @@ class Bill:
         """All of it; None if nothing is known to have been spent."""
         total: Usage | None = None
         for spent in self._models.values():
-            total = spent.usage.plus(total)
+            total = spent.usage.plus(total) if spent.requests else total
+            total = spent.cached.plus(total) if spent.cached is not None else total
         return total
 
     def add(self, ref: ModelRef, usage: Usage) -> None:
         """One more request."""
-        before = self._models.get(str(ref))
-        self._models[str(ref)] = Spent(
-            model=str(ref),
-            requests=(before.requests if before else 0) + 1,
-            hits=(before.hits if before else 0) + usage.from_cache,
-            usage=usage.plus(before.usage if before else None),
-        )
+        spent = self._models.get(str(ref)) or Spent(model=str(ref))
+        if usage.from_cache:
+            more = {"hits": spent.hits + 1, "cached": usage.plus(spent.cached)}
+        else:
+            known = spent.usage if spent.requests else None
+            more = {"requests": spent.requests + 1, "usage": usage.plus(known)}
+        self._models[str(ref)] = spent.model_copy(update=more)
 
     def note(self) -> bytes:
         """For the ledger; empty while there is nothing to note."""

@@ -151,6 +151,20 @@ def status(*, as_json: Json = False) -> int:
 
 
 @app.command()
+def usage(
+    *,
+    since: Annotated[str | None, typer.Option(metavar="DAY", help="From this day, like 2026-11-21.")] = None,
+    until: Annotated[str | None, typer.Option(metavar="DAY", help="To this day; default: today.")] = None,
+    tenant: Annotated[str | None, typer.Option(help='Of this tenant; "": of jobs without one.')] = None,
+    as_json: Json = False,
+) -> int:
+    """What was spent, by day (UTC), tenant and model. By default today."""
+    from palaver.producer.cli.usage import run
+
+    return run(since, until, tenant=tenant, as_json=as_json)
+
+
+@app.command()
 def check(
     profiles: Annotated[
         list[str] | None, typer.Argument(metavar="[PROFILE]...", help="Default: all.")

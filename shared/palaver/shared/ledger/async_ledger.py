@@ -4,13 +4,14 @@
 """
 
 from collections.abc import Collection, Iterable, Sequence
+from datetime import date
 from typing import Any, Self
 
 import redis.asyncio
 
 from palaver.shared.errors import ErrorInfo, PalaverError
 from palaver.shared.jobs import ChatJob, fingerprint
-from palaver.shared.ledger import connections, deadletters, exchange, overdue, sweeping
+from palaver.shared.ledger import connections, deadletters, exchange, overdue, sweeping, usage
 from palaver.shared.ledger.exchange import Exchange, Words
 from palaver.shared.ledger.keys import Keys
 from palaver.shared.ledger.lanes import Lanes
@@ -29,6 +30,7 @@ from palaver.shared.ledger.replies import (
 )
 from palaver.shared.ledger.views import Announcement, DeadLetter, JobView, LogBounds, Snapshot
 from palaver.shared.settings import Settings
+from palaver.shared.spending import DailyUsage
 
 
 class AsyncLedger:
@@ -176,6 +178,10 @@ class AsyncLedger:
     async def dead(self, limit: int | None = None) -> list[DeadLetter]:
         """Jobs that failed or expired, the latest first: as many as are kept, or `limit`."""
         return await self._drive(deadletters.listing(self.keys, limit=limit))
+
+    async def usage(self, *, since: date, until: date, tenant: str | None = None) -> list[DailyUsage]:
+        """What was spent from one day to another, by day, tenant and model; of one tenant, or of all."""
+        return await self._drive(usage.listing(self.keys, since=since, until=until, tenant=tenant))
 
     async def drop_dead(self, entries: Sequence[tuple[str, str]]) -> int:
         """Take these (session id, job id) out of the dead letters; how many of them were there."""

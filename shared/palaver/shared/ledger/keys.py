@@ -1,6 +1,7 @@
 """The names of the ledger's keys. The table of what they hold is in this folder's README."""
 
 from dataclasses import dataclass
+from datetime import date
 
 from palaver.shared.errors import ConfigurationError
 from palaver.shared.names import DEFAULT_NAMESPACE
@@ -79,6 +80,14 @@ class Keys:
     def answers(self) -> str:
         """The digests of cached answers, by when they were used."""
         return f"{self.namespace}:cached"
+
+    def usage(self, day: date, tenant: str) -> str:
+        """What a tenant has spent on a day, UTC; without a tenant: ``""``."""
+        return f"{self.namespace}:usage:{{{day.isoformat()}/{tenant}}}"
+
+    def usage_tenants(self, day: date) -> str:
+        """The tenants that have spent something on a day."""
+        return f"{self.namespace}:usage:{day.isoformat()}"
 
     @property
     def due(self) -> str:

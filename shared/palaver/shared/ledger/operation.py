@@ -59,11 +59,14 @@ class Query(Generic[R]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Retention:
-    """How much is kept and for how long (seconds). Ended jobs, logs after their last event, sessions."""
+    """How much is kept and for how long (seconds): ended jobs, logs after their last event, sessions, and of
+    each day what was spent.
+    """
 
     job: float = 24 * 3600
     log: float = 3600
     session: float = 30 * 24 * 3600
+    usage: float = 400 * 24 * 3600
     log_entries: int = 10_000
     history: int = 1_000
 
@@ -74,6 +77,7 @@ class Retention:
             job=settings.retention,
             log=settings.log_retention,
             session=settings.session_retention,
+            usage=settings.usage_retention,
             log_entries=settings.log_maxlen,
         )
 

@@ -6,3 +6,8 @@ local function past_end(job)
   if jid and redis.call('HGET', base .. ':job:' .. jid, 'status') == 'queued' then return jid, 'palaver.resume', ended end
   return '', '', ended
 end
+
+-- What a job has spent, as its workers noted it.
+local function spent_by(job)
+  return redis.call('HGET', job, 'spent') or ''
+end

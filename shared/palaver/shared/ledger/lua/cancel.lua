@@ -2,7 +2,8 @@
 -- KEYS 1 palaver:{SID}
 -- keys used  every key of the session · NS:control channel
 -- ARGV 1 session id · 2 job id · 3-7 retention · 8 cancel | interrupt | rollback · 9 error as JSON
--- reply ok, status, next job ('' for none), its queue, ms of Redis time | gone
+-- reply ok, status, next job ('' for none), its queue, ms of Redis time, and of its end and what it has spent if it has
+--       ended | gone
 local base, sid, jid = KEYS[1], ARGV[1], ARGV[2]
 local job = base .. ':job:' .. jid
 -- include clock
@@ -16,8 +17,8 @@ local job = base .. ':job:' .. jid
 local status = redis.call('HGET', job, 'status')
 if not status then return {'gone'} end
 if status ~= 'queued' and status ~= 'running' then
-  local next_job, queue = past_end(job)
-  return {'ok', status, next_job, queue, now}
+  local next_job, queue, ended = past_end(job)
+  return {'ok', status, next_job, queue, now, ended, spent_by(job)}
 end
 if is_held(job) then
   ask(jid, ARGV[8])
@@ -26,4 +27,4 @@ end
 redis.call('HDEL', job, '_')
 if ARGV[8] == 'rollback' then redis.call('HSET', job, 'cancel', 'rollback') end
 local _, next_job, queue = end_unheld(jid, 'cancelled', ARGV[9])
-return {'ok', 'cancelled', next_job or '', queue or '', now}
+return {'ok', 'cancelled', next_job or '', queue or '', now, now, spent_by(job)}

@@ -9,7 +9,8 @@
 --      13 error of an expired job · 14 of a poisoned one · 15 of one that is interrupted by what enters the line
 --      16 of one that was not to wait and finds its session busy
 --      17… queue, ms of Redis time: a message sent before is not in it any more, where to send it again then; …
--- reply word, ms of Redis time, next look (0: never), job to send ('' for none), its queue, detail, ms of its end
+-- reply word, ms of Redis time, next look (0: never), job to send ('' for none), its queue, detail, ms of its end,
+--       what it has spent
 --       words: gone · ended (by now or before; detail: status) · unsure (detail: worker; ask and look again) · ok
 --              queued (its message waits in the queue named, since detail in ms: look again when that has passed it)
 local base, sid, jid = KEYS[1], ARGV[1], ARGV[2]
@@ -39,7 +40,8 @@ local worker, taken, sent, resends = state[9], state[10], tonumber(state[11]), t
 local term = tonumber(state[13] or 0)
 
 local function reply(word, next_look, send, queue, detail, ended)
-  return {word, now, next_look, send or '', queue or '', detail or '', ended or 0}
+  local spent = word == 'ended' and spent_by(job) or ''
+  return {word, now, next_look, send or '', queue or '', detail or '', ended or 0, spent}
 end
 
 local function send_again(other, other_queue)

@@ -7,6 +7,7 @@ from palaver.shared.jobs import Status
 from palaver.shared.ledger.keys import Keys
 from palaver.shared.ledger.operation import Argument, Command, Operation, Retention, text
 from palaver.shared.ledger.operations.dead import bury
+from palaver.shared.ledger.operations.spending import count
 from palaver.shared.ledger.operations.verdicts import accepted, dispatch_in, due_after_end, is_ok
 from palaver.shared.ledger.replies import Cancelled, Expired
 from palaver.shared.ledger.scripts import load
@@ -74,10 +75,15 @@ def expire(keys: Keys, session_id: str, job_id: str, *, retention: Retention) ->
 def after_end(
     keys: Keys, session_id: str, job_id: str, raw: Any, retention: Retention
 ) -> tuple[Command, ...]:
-    """The commands after a reply `ok, status, next job, queue, now`."""
+    """The commands after a reply `ok, status, next job, queue, now`; of a job that has ended `ended, spent`
+    follow.
+    """
     if not is_ok(raw) or not Status(text(raw[1])).ended:
         return ()
-    return due_after_end(keys, session_id, job_id, raw[2], raw[4], retention)
+    return (
+        *count(keys, job_id, spent=raw[6], ended=int(raw[5]), retention=retention),
+        *due_after_end(keys, session_id, job_id, raw[2], raw[4], retention),
+    )
 
 
 def error_json(error: Exception) -> bytes:

@@ -18,6 +18,7 @@ from palaver.shared.ledger.operation import (
 )
 from palaver.shared.ledger.operations.dead import bury
 from palaver.shared.ledger.operations.ending import error_json
+from palaver.shared.ledger.operations.spending import count
 from palaver.shared.ledger.operations.verdicts import RESEND_AFTER_MS, dispatch_in, look_at
 from palaver.shared.ledger.replies import Due, Looked, Passed, Place, SweepTurn
 from palaver.shared.ledger.scripts import load
@@ -142,7 +143,7 @@ def look(
     def decode(raw: Any) -> Looked:
         if isinstance(raw, Exception):
             raise reply_error(raw)
-        outcome, _, next_look, job, queue, detail, _ = raw
+        outcome, _, next_look, job, queue, detail, *_ = raw
         waits = text(outcome) == "queued"
         return Looked(
             outcome=text(outcome),  # type: ignore[arg-type] # the words are the script's
@@ -159,6 +160,7 @@ def look(
         return (
             *(look_at(keys, session_id, send, now + RESEND_AFTER_MS) if send not in ("", job_id) else ()),
             *bury(keys, session_id, job_id, status=status, ended=int(raw[6]), retention=retention),
+            *count(keys, job_id, spent=raw[7], ended=int(raw[6]), retention=retention),
         )
 
     args: tuple[Argument, ...] = (

@@ -7,6 +7,7 @@ from palaver.shared.jobs import Status
 from palaver.shared.ledger.keys import Keys
 from palaver.shared.ledger.operation import Argument, Command, Operation, Retention, milliseconds, text
 from palaver.shared.ledger.operations.dead import bury
+from palaver.shared.ledger.operations.spending import count
 from palaver.shared.ledger.operations.verdicts import (
     accepted,
     delivered,
@@ -201,8 +202,8 @@ def finish(
     """End the job with `end`, the stream_end's JSON of `type` and `data` without braces.
 
     `history` is what the session's history gets if the job completed or was cancelled without a rollback.
-    Without a `response` the ledger keeps the text so far. The same worker asking again gets the first
-    reply.
+    Without a `response` the ledger keeps the text so far. `spent`, a `Spending`, is counted once. The same
+    worker asking again gets the first reply.
     """
 
     def decode(raw: Any) -> Finished:
@@ -218,6 +219,7 @@ def finish(
             return ()
         return (
             *bury(keys, session_id, job_id, status=_word(raw[1]), ended=int(raw[6]), retention=retention),
+            *count(keys, job_id, spent=spent, ended=int(raw[6]), retention=retention),
             *due_after_end(keys, session_id, job_id, raw[3], raw[5], retention),
         )
 
