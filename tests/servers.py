@@ -1,5 +1,6 @@
 """Real Redis servers for tests, on free ports of the loopback; what is missing here is said in one place."""
 
+import itertools
 import os
 import shutil
 import socket
@@ -45,6 +46,17 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+def come_to(server: socket.socket) -> int:
+    """How many connections have come to a server that has accepted none."""
+    server.setblocking(False)
+    for number in itertools.count():
+        try:
+            server.accept()[0].close()
+        except BlockingIOError:
+            return number
+    raise AssertionError
 
 
 @dataclass(frozen=True)

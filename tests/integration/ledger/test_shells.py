@@ -13,9 +13,10 @@ import pytest
 from palaver.shared.errors import ConfigurationError, JobNotFoundError, LedgerUnavailableError
 from palaver.shared.jobs import ChatJob
 from palaver.shared.ledger import AsyncLedger, Signal, Subscriptions, SyncLedger, operations
+from palaver.shared.ledger.places import CONNECTIONS
 from palaver.shared.settings import Settings
 from tests.integration.ledger.world import World
-from tests.servers import IN_TIME, RedisServer, free_port
+from tests.servers import IN_TIME, RedisServer, come_to, free_port
 
 
 @pytest.fixture
@@ -202,14 +203,19 @@ async def test_all_that_wait_are_told_together_when_redis_is_silent() -> None:
 
 
 def test_so_are_threads() -> None:
-    with socket.create_server(("127.0.0.1", 0), backlog=100) as silent:
+    with socket.create_server(("127.0.0.1", 0), backlog=200) as silent:
         url = f"redis://127.0.0.1:{silent.getsockname()[1]}/0"
-        shell = SyncLedger(Settings(redis_url=url, connect_seconds=PATIENCE))
-        begun = time.monotonic()
-        with ThreadPoolExecutor(300) as threads:
-            asked = [threads.submit(shell.seq, "s1") for _ in range(300)]
+        shell = SyncLedger(Settings(redis_url=url, connect_seconds=3 * PATIENCE))
+        together = threading.Barrier(100)
+
+        def ask() -> None:
+            together.wait()
+            shell.seq("s1")
+
+        with ThreadPoolExecutor(together.parties) as threads:
+            asked = [threads.submit(ask) for _ in range(together.parties)]
             assert {type(future.exception()) for future in asked} == {LedgerUnavailableError}
-        assert time.monotonic() - begun < IN_TIME
+        assert come_to(silent) == CONNECTIONS  # who waited for one of these needs none
 
 
 async def test_a_caller_that_gives_up_takes_nobody_along(cutter: Cutter) -> None:

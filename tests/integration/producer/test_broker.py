@@ -1,7 +1,6 @@
 """Messages to workers: Celery's format, one queue each, and a clear error in time when there is no broker."""
 
 import asyncio
-import itertools
 import json
 import multiprocessing
 import socket
@@ -19,7 +18,7 @@ from palaver.shared.ledger import Dispatch
 from palaver.shared.names import QUEUES, Queue
 from palaver.shared.settings import Settings
 from tests.faults.proxy import Proxy
-from tests.servers import IN_TIME, RedisServer, free_port
+from tests.servers import IN_TIME, RedisServer, come_to, free_port
 
 
 def dispatch(number: int = 0, queue: str = Queue.NORMAL) -> Dispatch:
@@ -88,17 +87,6 @@ def test_a_broker_that_never_answers_is_given_up_in_time(scheme: str) -> None:
     assert time.monotonic() - began < IN_TIME
 
 
-def connections(server: socket.socket) -> int:
-    """How many have come to a server that has taken none."""
-    server.setblocking(False)
-    for number in itertools.count():
-        try:
-            server.accept()[0].close()
-        except BlockingIOError:
-            return number
-    raise AssertionError
-
-
 def test_who_waits_while_a_broker_is_found_silent_is_told_so_with_the_first() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent, ThreadPoolExecutor(5) as pool:
         broker = Broker(f"redis://127.0.0.1:{silent.getsockname()[1]}/0")
@@ -110,10 +98,10 @@ def test_who_waits_while_a_broker_is_found_silent_is_told_so_with_the_first() ->
 
         for asking in [pool.submit(ask) for _ in range(5)]:
             assert isinstance(asking.exception(IN_TIME), BrokerUnavailableError)
-        assert connections(silent) == 1
+        assert come_to(silent) == 1
         with pytest.raises(BrokerUnavailableError):  # who comes later asks again
             broker.prepare()
-        assert connections(silent) == 1
+        assert come_to(silent) == 1
 
 
 async def test_so_are_the_tasks_of_an_async_client(settings: Settings) -> None:
@@ -123,7 +111,7 @@ async def test_so_are_the_tasks_of_an_async_client(settings: Settings) -> None:
             jobs = [client.submit("x") for _ in range(5)]
             refused = await asyncio.gather(*jobs, return_exceptions=True)
         assert [type(error) for error in refused] == [BrokerUnavailableError] * 5
-        assert connections(silent) == 1
+        assert come_to(silent) == 1
 
 
 def test_a_broker_that_falls_silent_is_not_waited_for_twice(redis_server: RedisServer) -> None:

@@ -19,14 +19,16 @@ CONNECTIONS: Final = 64
 class Places:
     """The connections of a client. A thread waits for one as long as Redis answers those that have one.
 
-    Once it has answered nobody for `patience` seconds, those who wait are told so with the others. A forked
-    child begins anew.
+    Once it has answered nobody for `patience` seconds, or failed one and answered nobody meanwhile, those who
+    wait are told so with the others. A forked child begins anew.
     """
 
     def __init__(self, client: redis.Redis, *, patience: float) -> None:
         self._client = client
         self._patience = patience
         self._answered = float("-inf")  # when Redis last did, by the monotonic clock
+        self._failed = float("-inf")  # when somebody last found that it is not there, …
+        self._failure: Exception | None = None  # … and by what
         self._begin()
 
     def send(self, commands: Sequence[Words]) -> list[Any]:
@@ -38,8 +40,13 @@ class Places:
             self._begin()
         free = self._free
         self._wait_for(free)
+        begun = time.monotonic()
         try:
             replies = redis_commands.run(self._client, commands)
+        except (redis.ConnectionError, redis.TimeoutError, OSError) as error:
+            if self._answered < begun:  # nobody else was answered meanwhile
+                self._failure, self._failed = error, time.monotonic()
+            raise
         finally:
             free.release()
         self._answered = time.monotonic()
@@ -58,7 +65,16 @@ class Places:
         taken = False
         while not taken:
             taken = free.acquire(timeout=self._patience)
-            if time.monotonic() - max(asked, self._answered) >= self._patience:
+            problem = self._given_up(asked)
+            if problem is not None:
                 if taken:
                     free.release()
-                raise redis.TimeoutError("Redis answers nobody")
+                raise problem
+
+    def _given_up(self, asked: float) -> Exception | None:
+        """Why whoever waits since `asked` need not wait any longer."""
+        heard = max(asked, self._answered)
+        if self._failed > heard:
+            return self._failure
+        silent = time.monotonic() - heard >= self._patience
+        return redis.TimeoutError("Redis answers nobody") if silent else None
