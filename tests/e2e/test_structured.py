@@ -1,6 +1,5 @@
 """Structured output as a user meets it: a pydantic model in, an instance of it out, through a real worker."""
 
-import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +10,7 @@ from pydantic import BaseModel
 from palaver.producer import AsyncClient, Client
 from palaver.shared.errors import StructuredOutputError
 from palaver.shared.settings import Settings
+from tests.pages import program
 from tests.processes import ROOT, Processes, Running
 
 pytestmark = [pytest.mark.redis, pytest.mark.worker]
@@ -53,8 +53,7 @@ async def test_an_answer_becomes_an_instance(
         followed = await awaiting.submit("?", response_model=Item)
         assert "".join([chunk.delta async for chunk in followed]) == '{"item": "tea", "price": 4.5}'
         assert (await followed.result(timeout=30)).parsed.price == 4.5
-    page = (ROOT / "producer" / "README.md").read_text(encoding="utf-8")
-    (program,) = re.findall(r"^```py\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
-    caller = processes.start((sys.executable, "-c", program), name="caller", env=palaver_env)
+    shown = program(ROOT / "producer" / "README.md", "response_model")
+    caller = processes.start((sys.executable, "-c", shown), name="caller", env=palaver_env)
     assert caller.wait() == 0, caller.output
     assert caller.lines[-1] == "4.5"

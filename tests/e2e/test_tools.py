@@ -1,6 +1,5 @@
 """Tools as a user meets them: the READMEs' programs, a worker process, a scripted model that calls."""
 
-import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +8,7 @@ import pytest
 
 from palaver.producer import Client
 from palaver.shared.settings import Settings
+from tests.pages import program
 from tests.processes import ROOT, Processes, Running
 
 pytestmark = [pytest.mark.redis, pytest.mark.worker]
@@ -25,11 +25,6 @@ default = "demo/sky"
 """
 
 
-def program(page: Path) -> str:
-    (found,) = re.findall(r"^```py\n(.*?)^```$", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
-    return str(found)
-
-
 @pytest.fixture(autouse=True)
 def config(palaver_env: dict[str, str]) -> None:
     Path(palaver_env["PALAVER_CONFIG"]).write_text(CONFIG)
@@ -39,7 +34,7 @@ def test_a_function_becomes_a_tool_of_the_workers(
     worker: Callable[..., Running], palaver_env: dict[str, str], processes: Processes
 ) -> None:
     (processes.folder / "shop").mkdir()
-    (processes.folder / "shop" / "tools.py").write_text(program(ROOT / "README.md"))
+    (processes.folder / "shop" / "tools.py").write_text(program(ROOT / "README.md", "@tool"))
     worker(env={"PALAVER_TOOLS": "shop.tools"})  # started in the folder that has it
     settings = Settings(redis_url=palaver_env["PALAVER_REDIS_URL"], config=palaver_env["PALAVER_CONFIG"])
     with Client(settings) as client:
@@ -53,7 +48,9 @@ def test_the_caller_answers_the_calls_itself(
 ) -> None:
     worker()
     page = ROOT / "workers" / "palaver" / "workers" / "generation" / "README.md"
-    caller = processes.start((sys.executable, "-c", program(page)), name="caller", env=palaver_env)
+    caller = processes.start(
+        (sys.executable, "-c", program(page, "tool_calls")), name="caller", env=palaver_env
+    )
     assert caller.wait() == 0, caller.output
     assert caller.lines[-1] == "the sky: blue"
 

@@ -81,7 +81,11 @@ def test_only_the_profiles_that_are_named(shell: Shell) -> None:
 
 @pytest.mark.parametrize(
     ("config", "words", "told"),
-    [("[providers.", [], "palaver.toml is not valid TOML"), ("", ["x"], "there is no provider 'x'")],
+    [
+        ("[providers.", [], "palaver.toml is not valid TOML"),
+        ("[mcp.shop]", [], "mcp.shop: needs either a url or a command"),
+        ("", ["x"], "there is no provider 'x'"),
+    ],
 )
 def test_wrong_usage(shell: Shell, config: str, words: list[str], told: str) -> None:
     (shell.folder / "palaver.toml").write_text(config)

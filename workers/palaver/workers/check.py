@@ -17,6 +17,7 @@ import orjson
 from palaver.shared.errors import PalaverError
 from palaver.shared.profiles import Catalog, Profile
 from palaver.shared.settings import Settings, redacted_url
+from palaver.shared.tool_servers import load_tool_servers
 from palaver.workers.http import HttpClient
 from palaver.workers.providers import create
 
@@ -88,7 +89,9 @@ def _wanted(catalog: Catalog, profile: Profile) -> list[str]:
 def main(names: Sequence[str]) -> int:
     """See the module."""
     try:
-        results = asyncio.run(check(Catalog.load(Settings.load()), names))
+        settings = Settings.load()
+        load_tool_servers(settings)  # they are not asked, but what is wrong with their tables is told
+        results = asyncio.run(check(Catalog.load(settings), names))
     except PalaverError as error:
         print(f"palaver check: {error}", file=sys.stderr)  # noqa: T201 - a command's answer
         return 2
