@@ -94,7 +94,8 @@ class TestATurn:
         assert not chat.is_running
         assert chat.begin() is chat.begin() is await chat
         assert await chat.full_response() == "Hello!"
-        assert chat.begin() is chat
+        assert await chat.begin(wait=True) is chat
+        assert len(chat.data.messages) == 2
         view = await aclients.awaited.view(chat.stream_id)
         assert (view.status, view.session_id, view.attempt) == (Status.COMPLETED, "session_123", 1)
         assert (chat.is_running, chat.is_done, chat.queue_done) == (False, True, True)

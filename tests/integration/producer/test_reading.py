@@ -21,7 +21,7 @@ from palaver.shared.errors import (
 )
 from palaver.shared.events import AnyEvent, StreamEnd
 from palaver.shared.jobs import Status
-from palaver.shared.ledger import AsyncLedger, Subscriptions
+from palaver.shared.ledger import AsyncLedger, Signal, Subscriptions
 from palaver.shared.names import Queue
 from palaver.shared.settings import Settings
 from tests.integration.producer.stand_in import PIECES, StandIn
@@ -161,6 +161,37 @@ async def test_a_slow_consumer_drops_its_buffer_and_misses_nothing(
         while batch := await reader.batch():
             events += batch
     is_whole(events, "".join(pieces))
+
+
+async def test_a_consumer_s_room_is_all_that_waits_for_it(
+    client: Client, settings: Settings, work_on: WorkOn
+) -> None:
+    handle = client.submit("Hello")
+
+    async def send(dispatches: object) -> None:
+        pytest.fail("nothing was to be sent")
+
+    async with AsyncLedger(settings) as ledger, Subscriptions(ledger.settings) as subscriptions:
+        reader = Reader(ledger, subscriptions, handle.session_id, 0, job_id=handle.job_id, send=send, room=5)
+        worker = work_on(handle)
+        assert await reader.batch()
+        waiting = asyncio.create_task(reader.batch())
+        async with subscriptions.listen(ledger.keys.channel(handle.session_id)) as quick:
+            assert await quick.receive(20) == [Signal.SUBSCRIBED]
+            worker.start()
+            assert await waiting
+            worker.say(*(f"{number} " for number in range(50)))
+            heard: list[object] = []
+            while len(heard) < 51:  # what this one has, the reader was offered before or with it
+                heard += await quick.receive(20)
+        assert reader._inbox is not None
+        assert len(reader._inbox._notices) <= 6
+        events = await reader.batch() or []
+        while len(events) < 50:
+            page = await reader.batch() or []
+            assert len(page) <= 6
+            events += page
+        await reader.aclose()
 
 
 def test_a_reader_ends_a_job_past_its_deadline_with_no_worker_alive(client: Client) -> None:

@@ -14,13 +14,16 @@ from palaver.producer.interfaces.calls import CallDefaults, ChatOptions, History
 from palaver.producer.prepare import JobFields
 from palaver.shared.accumulator import Accumulator
 from palaver.shared.errors import JobError, PalaverError
-from palaver.shared.events import AnyEvent, Progress, StreamStart
+from palaver.shared.events import AnyEvent, Progress
 from palaver.shared.jobs import Completion, FinishReason, Status
 from palaver.shared.messages import Message, MessagesLike, Role, ToolCall, parse_messages
 from palaver.shared.plain import refuse, shape
 from palaver.shared.responses import ChatResponse, ChatResult, StreamChunk, Usage
 
 log = logging.getLogger("palaver.producer")
+
+CONTINUE: Final = "continue"
+"""What `progress` says where it is one of a continue."""
 
 OnProgress = Callable[[int, int, ChatResult, list[ChatResult]], object]
 """Called with `(count, max_count, current_result, all_results)` before each continue; of the results there
@@ -218,9 +221,7 @@ class _Continues(Accumulator):
         chunks = super().feed(event)
         if event.job_id != self.job_id:
             return chunks
-        if isinstance(event, StreamStart) and not event.data.offset:
-            self._begun = 0
-        if isinstance(event, Progress):
+        if isinstance(event, Progress) and event.data.message == CONTINUE:
             text, self._begun = self.text[self._begun :], len(self.text)
             # after a restart the finished requests are told once more
             if event.data.done > self.count and self._told is not None:
