@@ -1,4 +1,4 @@
--- The end of a job, whoever ends it. Needs: clock, ttl, retention, log, jobs, turns.
+-- The end of a job, whoever ends it. Needs: base, sid, clock, retention, ttl, log, jobs, turns.
 local ESCAPES = {['"'] = '\\"', ['\\'] = '\\\\'}
 
 -- A JSON string. (cjson would also escape every slash; text is UTF-8 already.)
@@ -45,22 +45,23 @@ end
 -- Returns the seq of its stream_end and, if that gave somebody the turn, the id and queue of that job.
 local function end_job(jid, status, by, inner, result, history)
   local job = job_key(jid)
-  local was = redis.call('HMGET', job, 'cancel', 'key', 'mode', 'created', 'started', 'first')
+  local cancel, key, mode, created, started, first = unpack(
+    redis.call('HMGET', job, 'cancel', 'key', 'mode', 'created', 'started', 'first'))
   strip(job)
   local seq = emit(jid, string.match(by, '^%d+'), inner)
   -- One field for all numbers: most of what an ended job costs is the fields of its hash.
-  local done = {was[4], was[5] or 0, int(now), seq, by, was[6] or (seq - 1) .. ' 0'}
+  local done = {created, started or 0, int(now), seq, by, first or (seq - 1) .. ' 0'}
   redis.call('HSET', job, 'status', status, 'done', table.concat(done, ' '))
   for field, value in pairs(result) do
     if value ~= '' then redis.call('HSET', job, field, value) end
   end
-  if (status == 'completed' or status == 'cancelled') and was[1] ~= 'rollback' then remember(history) end
+  if (status == 'completed' or status == 'cancelled') and cancel ~= 'rollback' then remember(history) end
   list_end(jid, seq)
-  keep(job, was[2])
+  keep(job, key)
   local next_job, queue
   if redis.call('HGET', session, 'active') == jid then
     next_job, queue = hand_on()
-  elseif was[3] ~= 'parallel' and redis.call('LREM', waiting, 1, jid) > 0 then
+  elseif mode ~= 'parallel' and redis.call('LREM', waiting, 1, jid) > 0 then
     tell_line(0)
   end
   if next_job then redis.call('HSET', job, 'next', next_job) end
@@ -71,13 +72,12 @@ end
 -- remembers, both as a worker does.
 local function end_unheld(jid, status, failure)
   local job = job_key(jid)
-  local was = redis.call('HMGET', job, 'attempt', 'status', 'user')
-  local attempt = tonumber(was[1] or 0)
-  if was[2] == 'running' then attempt = attempt + 1 end
+  local attempt, was, user = unpack(redis.call('HMGET', job, 'attempt', 'status', 'user'))
+  attempt = tonumber(attempt or 0) + (was == 'running' and 1 or 0)
   local text = redis.call('GET', job .. ':text') or ''
   local reasoning = redis.call('GET', job .. ':reasoning') or ''
   local history = {}
-  for message in string.gmatch(was[3] or '', '[^\n]+') do history[#history + 1] = message end
+  for message in string.gmatch(user or '', '[^\n]+') do history[#history + 1] = message end
   if text ~= '' then
     history[#history + 1] = '{"role":"assistant","content":' .. quote(text)
       .. ',"metadata":{"job_id":"' .. jid .. '","partial":true}}'
@@ -89,8 +89,8 @@ local function end_unheld(jid, status, failure)
 end
 
 local function is_held(job)
-  local lease = redis.call('HMGET', job, 'holder', 'lease')
-  return lease[1] and tonumber(lease[2]) > now
+  local holder, lease = unpack(redis.call('HMGET', job, 'holder', 'lease'))
+  return holder and tonumber(lease) > now
 end
 
 -- Asks the worker that holds the job to end it. A rollback outranks what was asked before.

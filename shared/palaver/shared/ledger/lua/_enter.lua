@@ -1,4 +1,4 @@
--- A job enters its session's line. Needs: clock, log, turns, end.
+-- A job enters its session's line. Needs: clock, log, jobs, turns, end.
 -- Tells the job its position. Returns the id and queue of the job that has the turn by this and must be sent.
 local function enter(jid, mode, failure)
   local queue = redis.call('HGET', job_key(jid), 'queue')

@@ -2,8 +2,8 @@
 -- ATTEMPT:TOKEN of a claim: after a failover another claim may have the same number.
 -- Needs: job, fence.
 local attempt = string.match(fence, '^%d+')
-local state = redis.call('HMGET', job, 'status', 'holder', 'cancel')
-local status, holder, cancel = state[1], state[2], state[3] or ''
+local status, holder, cancel = unpack(redis.call('HMGET', job, 'status', 'holder', 'cancel'))
+cancel = cancel or ''
 local verdict
 if not status then
   verdict = {'gone'}

@@ -1,5 +1,5 @@
 -- A session's turn: `active` in the session's hash is the job that has it, `waiting` is the line behind it.
--- Needs: clock, log, jobs.
+-- Needs: base, clock, log, jobs.
 local waiting = base .. ':waiting'
 local RESUME = 'palaver.resume'
 -- A change of the line is told to so many of its first jobs, so that a long line costs each change a fixed amount.

@@ -5,15 +5,16 @@
 -- reply ok
 -- include clock
 -- include holds
-redis.call('HDEL', KEYS[1], '_')
-local entries = redis.call('HGETALL', KEYS[1])
+local registry, keeps_for = KEYS[1], tonumber(ARGV[1])
+redis.call('HDEL', registry, '_')
+local entries = redis.call('HGETALL', registry)
 for i = 1, #entries, 2 do
-  if not holds(entries[i + 1]) then redis.call('HDEL', KEYS[1], entries[i]) end
+  if not holds(entries[i + 1]) then redis.call('HDEL', registry, entries[i]) end
 end
-local opening = '{"expires":' .. int(now + tonumber(ARGV[1])) .. ',"time":' .. stamp
+local opening = '{"expires":' .. int(now + keeps_for) .. ',"time":' .. stamp
 for i = 2, #ARGV, 2 do
-  local rest = string.sub(ARGV[i + 1], 2)
-  redis.call('HSET', KEYS[1], ARGV[i], opening .. (rest == '}' and rest or ',' .. rest))
+  local field, rest = ARGV[i], string.sub(ARGV[i + 1], 2)
+  redis.call('HSET', registry, field, opening .. (rest == '}' and rest or ',' .. rest))
 end
-redis.call('PEXPIRE', KEYS[1], math.max(tonumber(ARGV[1]), 3600000))
+redis.call('PEXPIRE', registry, math.max(keeps_for, 3600000))
 return {'ok'}

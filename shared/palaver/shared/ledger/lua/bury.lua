@@ -6,10 +6,11 @@
 -- anybody may repeat the end. The first write is never refused for memory.
 -- include clock
 -- include ttl
-local oldest, ended = now - tonumber(ARGV[3]), tonumber(ARGV[2])
-redis.call('ZREMRANGEBYSCORE', KEYS[1], int(-oldest), int(oldest))
-local known = math.abs(tonumber(redis.call('ZSCORE', KEYS[1], ARGV[1]) or 0))
-if ended > known and ended > oldest then redis.call('ZADD', KEYS[1], int(ended), ARGV[1]) end
-redis.call('ZREMRANGEBYRANK', KEYS[1], 0, -1 - tonumber(ARGV[4]))
-raise(KEYS[1], ARGV[3])
+local letters, entry, ended, kept_for, most = KEYS[1], ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
+local oldest = now - kept_for
+redis.call('ZREMRANGEBYSCORE', letters, int(-oldest), int(oldest))
+local known = math.abs(tonumber(redis.call('ZSCORE', letters, entry) or 0))
+if ended > known and ended > oldest then redis.call('ZADD', letters, int(ended), entry) end
+redis.call('ZREMRANGEBYRANK', letters, 0, -1 - most)
+raise(letters, kept_for)
 return {'ok'}

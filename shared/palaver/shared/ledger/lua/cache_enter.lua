@@ -4,10 +4,10 @@
 -- keys used  cache:{DIGEST} string · cache:{DIGEST}:lead string
 -- ARGV 1 token of who asks · 2 ms for which it leads
 -- reply hit, answer | lead | follow, ms until the lead ends if nobody keeps it
-local lead = KEYS[1] .. ':lead'
+local lead, token, leads_for = KEYS[1] .. ':lead', ARGV[1], ARGV[2]
 local answer = redis.call('GET', KEYS[1])
 if answer then return {'hit', answer} end
 local leader = redis.call('GET', lead)
-if leader and leader ~= ARGV[1] then return {'follow', redis.call('PTTL', lead)} end
-redis.call('SET', lead, ARGV[1], 'PX', ARGV[2])
+if leader and leader ~= token then return {'follow', redis.call('PTTL', lead)} end
+redis.call('SET', lead, token, 'PX', leads_for)
 return {'lead'}

@@ -5,9 +5,10 @@
 -- The first write is never refused for memory.
 -- include clock
 -- include ttl
-redis.call('ZREM', KEYS[1], ARGV[1])
-local dropped = redis.call('ZRANGE', KEYS[1], 0, -int(ARGV[2]))
-redis.call('ZREMRANGEBYRANK', KEYS[1], 0, -int(ARGV[2]))
-redis.call('ZADD', KEYS[1], int(now), ARGV[1])
-raise(KEYS[1], ARGV[3])
+local list, digest, most, kept_for = KEYS[1], ARGV[1], tonumber(ARGV[2]), ARGV[3]
+redis.call('ZREM', list, digest)
+local dropped = redis.call('ZRANGE', list, 0, -most)
+redis.call('ZREMRANGEBYRANK', list, 0, -most)
+redis.call('ZADD', list, int(now), digest)
+raise(list, kept_for)
 return dropped

@@ -4,8 +4,9 @@
 -- ARGV 1 token of who led · 2 what became of it, for those who follow · 3 ms to keep the answer · 4 answer ('': none)
 -- reply ok
 -- The answer comes last: where a full Redis refuses it, nobody is left waiting.
-local lead = KEYS[1] .. ':lead'
-if redis.call('GET', lead) == ARGV[1] then redis.call('DEL', lead) end
-redis.call('PUBLISH', KEYS[1], ARGV[2])
-if ARGV[4] ~= '' then redis.call('SET', KEYS[1], ARGV[4], 'PX', ARGV[3]) end
+local key, lead = KEYS[1], KEYS[1] .. ':lead'
+local token, outcome, kept_for, answer = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+if redis.call('GET', lead) == token then redis.call('DEL', lead) end
+redis.call('PUBLISH', key, outcome)
+if answer ~= '' then redis.call('SET', key, answer, 'PX', kept_for) end
 return {'ok'}

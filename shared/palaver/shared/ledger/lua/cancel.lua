@@ -5,6 +5,7 @@
 -- reply ok, status, next job ('' for none), its queue, ms of Redis time, and of its end and what it has spent if it has
 --       ended | gone
 local base, sid, jid = KEYS[1], ARGV[1], ARGV[2]
+local mode, failure = ARGV[8], ARGV[9]
 local job = base .. ':job:' .. jid
 -- include clock
 -- include retention
@@ -21,10 +22,10 @@ if status ~= 'queued' and status ~= 'running' then
   return {'ok', status, next_job, queue, now, ended, spent_by(job)}
 end
 if is_held(job) then
-  ask(jid, ARGV[8])
+  ask(jid, mode)
   return {'ok', status, '', '', now}
 end
 redis.call('HDEL', job, '_')
-if ARGV[8] == 'rollback' then redis.call('HSET', job, 'cancel', 'rollback') end
-local _, next_job, queue = end_unheld(jid, 'cancelled', ARGV[9])
+if mode == 'rollback' then redis.call('HSET', job, 'cancel', mode) end
+local _, next_job, queue = end_unheld(jid, 'cancelled', failure)
 return {'ok', 'cancelled', next_job or '', queue or '', now, now, spent_by(job)}

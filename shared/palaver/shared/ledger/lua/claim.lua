@@ -6,37 +6,40 @@
 -- reply ok, fence, document, text, reasoning, failures, cancel flag, ms to the deadline, lease end, rounds, history,
 --       place in the list of models, when that message was sent at the earliest (0: not known), what was spent
 --       | no, gone | no, ended, status | no, leased | no, waiting | no, not_due
-local base, jid = KEYS[1], ARGV[2]
+local base, jid, token, worker, term, came_from = KEYS[1], ARGV[2], ARGV[3], ARGV[4], tonumber(ARGV[5]), ARGV[6]
 local job = base .. ':job:' .. jid
 -- include clock
-local state = redis.call('HMGET', job, 'status', 'holder', 'mode', 'parked', 'resume', 'attempt', 'resends')
-local status, holder, attempt = state[1], state[2], tonumber(state[6] or 0)
+local status, holder, mode, parked, resume, attempt, resends = unpack(
+  redis.call('HMGET', job, 'status', 'holder', 'mode', 'parked', 'resume', 'attempt', 'resends'))
 if not status then return {'no', 'gone'} end
 if status ~= 'queued' and status ~= 'running' then return {'no', 'ended', status} end
+attempt = tonumber(attempt or 0)
 
 local function fence()
-  return int(attempt) .. ':' .. ARGV[3]
+  return int(attempt) .. ':' .. token
 end
 
 if holder ~= fence() then
   -- An expired lease is freed by a sweep, which knows whether Redis itself had stood still.
   if holder then return {'no', 'leased'} end
-  if tonumber(state[4] or 0) > now or tonumber(state[5] or 0) > now then return {'no', 'not_due'} end
-  if state[3] ~= 'parallel' and redis.call('HGET', base .. ':session', 'active') ~= jid then return {'no', 'waiting'} end
+  if tonumber(parked or 0) > now or tonumber(resume or 0) > now then return {'no', 'not_due'} end
+  if mode ~= 'parallel' and redis.call('HGET', base .. ':session', 'active') ~= jid then return {'no', 'waiting'} end
   attempt = attempt + 1
-  redis.call('HSET', job, 'status', 'running', 'attempt', int(attempt), 'holder', fence(), 'worker', ARGV[4],
-    'lease', int(now + tonumber(ARGV[5])), 'term', ARGV[5], 'pseq', 0)
+  redis.call('HSET', job, 'status', 'running', 'attempt', int(attempt), 'holder', fence(), 'worker', worker,
+    'lease', int(now + term), 'term', int(term), 'pseq', 0)
   redis.call('HSETNX', job, 'started', int(now))
   redis.call('HDEL', job, 'resume', 'parked')
   -- Of several messages one cannot know which came.
-  if state[7] then redis.call('HDEL', job, 'sent', 'resends') end
+  if resends then redis.call('HDEL', job, 'sent', 'resends') end
 end
 
-local kept = redis.call('HMGET', job, 'doc', 'failures', 'cancel', 'deadline', 'lease', 'rounds', 'hist', 'tries',
-  'queue', 'sent', 'spent')
-local rounds, history = {}, {}
-for i = 1, tonumber(kept[6] or 0) do rounds[i] = redis.call('HGET', job, 'round:' .. i) end
-if kept[7] then history = redis.call('LRANGE', base .. ':messages', 0, -1) end
-return {'ok', fence(), kept[1], redis.call('GET', job .. ':text') or '', redis.call('GET', job .. ':reasoning') or '',
-  tonumber(kept[2] or 0), kept[3] or '', tonumber(kept[4]) - now, tonumber(kept[5]), rounds, history,
-  kept[8] or '', kept[9] == ARGV[6] and tonumber(kept[10] or 0) or 0, kept[11] or ''}
+local document, failures, cancel, deadline, lease, reads_history, tries, spent = unpack(
+  redis.call('HMGET', job, 'doc', 'failures', 'cancel', 'deadline', 'lease', 'hist', 'tries', 'spent'))
+local rounds, queue, sent = unpack(redis.call('HMGET', job, 'rounds', 'queue', 'sent'))
+local journal, history = {}, {}
+for i = 1, tonumber(rounds or 0) do journal[i] = redis.call('HGET', job, 'round:' .. i) end
+if reads_history then history = redis.call('LRANGE', base .. ':messages', 0, -1) end
+local text, reasoning = redis.call('GET', job .. ':text'), redis.call('GET', job .. ':reasoning')
+return {'ok', fence(), document, text or '', reasoning or '', tonumber(failures or 0), cancel or '',
+  tonumber(deadline) - now, tonumber(lease), journal, history, tries or '',
+  queue == came_from and tonumber(sent or 0) or 0, spent or ''}

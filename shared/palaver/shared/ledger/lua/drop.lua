@@ -3,11 +3,12 @@
 -- ARGV entries SID/JID …
 -- reply how many of them are dropped letters now
 -- Begins with a write that is never refused for memory.
-redis.call('ZREM', KEYS[1], '')
+local letters = KEYS[1]
+redis.call('ZREM', letters, '')
 local dropped = 0
 for _, entry in ipairs(ARGV) do
-  local score = tonumber(redis.call('ZSCORE', KEYS[1], entry) or 0)
-  if score > 0 then redis.call('ZADD', KEYS[1], string.format('%d', -score), entry) end
+  local score = tonumber(redis.call('ZSCORE', letters, entry) or 0)
+  if score > 0 then redis.call('ZADD', letters, string.format('%d', -score), entry) end
   if score ~= 0 then dropped = dropped + 1 end
 end
 return dropped

@@ -6,6 +6,8 @@
 -- reply ok, status, seq of stream_end, next job ('' for none), its queue, ms of Redis time, and of its end
 --       | gone | ended, status | fenced
 local base, sid, jid, fence = KEYS[1], ARGV[1], ARGV[2], ARGV[8]
+local ends_as, stream_end, response, failure, spent = ARGV[9], ARGV[10], ARGV[11], ARGV[12], ARGV[13]
+local FIRST_MESSAGE = 14
 local job = base .. ':job:' .. jid
 -- include fence
 -- include clock
@@ -23,11 +25,11 @@ end
 -- include jobs
 -- include turns
 -- include end
-local result, history = {response = ARGV[11], error = ARGV[12], spent = ARGV[13]}, {}
-if ARGV[11] == '' then
+local result, history = {response = response, error = failure, spent = spent}, {}
+if response == '' then
   result.text = redis.call('GET', job .. ':text') or ''
   result.reasoning = redis.call('GET', job .. ':reasoning') or ''
 end
-for i = 14, #ARGV do history[#history + 1] = ARGV[i] end
-local seq, next_job, queue = end_job(jid, ARGV[9], fence, ARGV[10], result, history)
-return {'ok', ARGV[9], seq, next_job or '', queue or '', now, now}
+for i = FIRST_MESSAGE, #ARGV do history[#history + 1] = ARGV[i] end
+local seq, next_job, queue = end_job(jid, ends_as, fence, stream_end, result, history)
+return {'ok', ends_as, seq, next_job or '', queue or '', now, now}

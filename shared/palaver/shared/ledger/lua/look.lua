@@ -32,12 +32,14 @@ local expired, poisoned, interrupted, busy = ARGV[13], ARGV[14], ARGV[15], ARGV[
 local passed = {}
 for i = 17, #ARGV, 3 do passed[ARGV[i]] = {before = tonumber(ARGV[i + 1]), resend_to = ARGV[i + 2]} end
 
-local state = redis.call('HMGET', job, 'status', 'holder', 'lease', 'deadline', 'parked', 'resume', 'mode', 'queue',
-  'worker', 'pseq', 'sent', 'resends', 'term')
-local status, holder, lease, deadline = state[1], state[2], tonumber(state[3]), tonumber(state[4])
-local parked, resume, mode, queue = state[5], tonumber(state[6] or 0), state[7], state[8]
-local worker, taken, sent, resends = state[9], state[10], tonumber(state[11]), tonumber(state[12] or 0)
-local term = tonumber(state[13] or 0)
+local status, holder, worker, taken, parked, mode, queue = unpack(
+  redis.call('HMGET', job, 'status', 'holder', 'worker', 'pseq', 'parked', 'mode', 'queue'))
+
+local function number(name)
+  return tonumber(redis.call('HGET', job, name))
+end
+local lease, term, deadline, resume = number('lease'), number('term') or 0, number('deadline'), number('resume') or 0
+local sent, resends = number('sent'), number('resends') or 0
 
 local function reply(word, next_look, send, queue, detail, ended)
   local spent = word == 'ended' and spent_by(job) or ''
@@ -54,10 +56,11 @@ local function unsent_turn()
   local send, send_queue = repair()
   local active = redis.call('HGET', session, 'active')
   if send or not active then return send, send_queue end
-  local about = redis.call('HMGET', job_key(active), 'status', 'parked', 'queue', 'resends')
-  if about[1] ~= 'queued' or about[2] or about[4] then return nil end
-  send_again(active, about[3])
-  return active, about[3]
+  local its_status, its_parked, its_queue, its_resends = unpack(
+    redis.call('HMGET', job_key(active), 'status', 'parked', 'queue', 'resends'))
+  if its_status ~= 'queued' or its_parked or its_resends then return nil end
+  send_again(active, its_queue)
+  return active, its_queue
 end
 
 local function finished(ended_as, failure)

@@ -6,13 +6,14 @@
 --      6 what was spent so far, '' to leave it
 -- reply ok, cancel flag, failures stored | gone | ended, status | fenced
 local job, fence = KEYS[1] .. ':job:' .. ARGV[2], ARGV[3]
+local failures, tries, spent = tonumber(ARGV[4]), ARGV[5], ARGV[6]
 -- include fence
 if verdict then return verdict end
 local stored = tonumber(redis.call('HGET', job, 'failures') or 0)
-if tonumber(ARGV[4]) > stored then
-  stored = tonumber(ARGV[4])
+if failures > stored then
+  stored = failures
   redis.call('HSET', job, 'failures', stored)
 end
-if ARGV[5] ~= '' then redis.call('HSET', job, 'tries', ARGV[5]) end
-if ARGV[6] ~= '' then redis.call('HSET', job, 'spent', ARGV[6]) end
+if tries ~= '' then redis.call('HSET', job, 'tries', tries) end
+if spent ~= '' then redis.call('HSET', job, 'spent', spent) end
 return {'ok', cancel, stored}

@@ -3,7 +3,7 @@
 -- keys used  {SID}:job:JID hash · {SID}:session hash · {SID}:jobs zset · {SID}:events stream
 -- ARGV 1 session id · 2 job id · 3-7 retention · 8 error as JSON
 -- reply ok, status, cursor (the seq before its first event) | exists, status
-local base, sid, jid = KEYS[1], ARGV[1], ARGV[2]
+local base, sid, jid, failure = KEYS[1], ARGV[1], ARGV[2], ARGV[8]
 local job = base .. ':job:' .. jid
 -- include clock
 -- include retention
@@ -12,12 +12,12 @@ local job = base .. ':job:' .. jid
 -- include jobs
 -- include turns
 -- include end
-local known = redis.call('HMGET', job, 'fp', 'status', 'done')
-if known[2] then
-  if known[1] == 'refused' then return {'ok', known[2], tonumber(string.match(known[3], '(%d+) %d+$'))} end
-  return {'exists', known[2]}
+local fingerprint, status, done = unpack(redis.call('HMGET', job, 'fp', 'status', 'done'))
+if status then
+  if fingerprint == 'refused' then return {'ok', status, tonumber(string.match(done, '(%d+) %d+$'))} end
+  return {'exists', status}
 end
 redis.call('HSET', job, 'fp', 'refused', 'status', 'queued', 'created', int(now))
 list(jid, '+inf')
-local seq = end_unheld(jid, 'failed', ARGV[8])
+local seq = end_unheld(jid, 'failed', failure)
 return {'ok', 'failed', seq - 1}

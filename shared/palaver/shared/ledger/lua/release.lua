@@ -6,22 +6,23 @@
 --      6 what was spent so far, '' to leave it
 -- reply ok, queue to send to ('' while parked), due in ms of Redis time | gone | ended, status | fenced
 local job, fence = KEYS[1] .. ':job:' .. ARGV[2], ARGV[3]
+local resume_at, delay, spent = tonumber(ARGV[4]), tonumber(ARGV[5]), ARGV[6]
 -- include fence
 -- include clock
 -- include deaths
-local past = redis.call('HMGET', job, 'attempt', 'resume')
-local resume = tonumber(past[2] or -1)
-local released = status == 'running' and not holder and past[1] == attempt and resume >= 0
+local last_attempt, resume = unpack(redis.call('HMGET', job, 'attempt', 'resume'))
+resume = tonumber(resume or -1)
+local released = status == 'running' and not holder and last_attempt == attempt and resume >= 0
 if verdict and not released then return verdict end
 if not verdict then
-  resume = math.max(tonumber(ARGV[4]), tonumber(ARGV[5]) > 0 and now + tonumber(ARGV[5]) or 0)
+  resume = math.max(resume_at, delay > 0 and now + delay or 0)
   -- Who was asked to end while it was being parked does not wait for its time: its next claim ends it.
   if cancel ~= '' then resume = 0 end
   forget_deaths(job, redis.call('HGET', job, 'pseq'))
   redis.call('HDEL', job, 'holder', 'lease', 'term', 'worker', 'sent', 'resends')
   redis.call('HSET', job, 'resume', int(resume), 'queue', 'palaver.resume')
   if resume <= now then redis.call('HSET', job, 'sent', int(now)) end
-  if ARGV[6] ~= '' then redis.call('HSET', job, 'spent', ARGV[6]) end
+  if spent ~= '' then redis.call('HSET', job, 'spent', spent) end
 end
 if resume > now then return {'ok', '', resume} end
 return {'ok', 'palaver.resume', now + 5000}

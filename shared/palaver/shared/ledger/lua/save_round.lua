@@ -6,17 +6,19 @@
 --      7 what was spent so far, '' to leave it · 8… events: JSON of "type" and "data" without braces
 -- reply ok, cancel flag, rounds stored | gone | ended, status | fenced | gap, rounds stored
 local base, sid, jid, fence, maxlen = KEYS[1], ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+local number, content, spent = tonumber(ARGV[5]), ARGV[6], ARGV[7]
+local FIRST_EVENT = 8
 local job = base .. ':job:' .. jid
 -- include fence
 if verdict then return verdict end
 -- include clock
 -- include log
-local stored, number = tonumber(redis.call('HGET', job, 'rounds') or 0), tonumber(ARGV[5])
+local stored = tonumber(redis.call('HGET', job, 'rounds') or 0)
 if number > stored + 1 then return {'gap', stored} end
 if number == stored + 1 then
-  redis.call('HSET', job, 'round:' .. number, ARGV[6], 'rounds', number)
-  if ARGV[7] ~= '' then redis.call('HSET', job, 'spent', ARGV[7]) end
-  for i = 8, #ARGV do emit(jid, attempt, ARGV[i]) end
+  redis.call('HSET', job, 'round:' .. number, content, 'rounds', number)
+  if spent ~= '' then redis.call('HSET', job, 'spent', spent) end
+  for i = FIRST_EVENT, #ARGV do emit(jid, attempt, ARGV[i]) end
   -- It is progress, whatever becomes of this worker.
   redis.call('HDEL', job, 'deaths')
   stored = number

@@ -3,14 +3,16 @@
 -- ARGV entry, score that the sweeper saw, next score ('' to drop), …
 -- reply ok
 -- Begins with a write that is never refused for memory, as every script does that a sweep cannot do without.
-redis.call('EXPIRE', KEYS[1], 400 * 24 * 3600)
+local due = KEYS[1]
+redis.call('EXPIRE', due, 400 * 24 * 3600)
 for i = 1, #ARGV, 3 do
-  local score = redis.call('ZSCORE', KEYS[1], ARGV[i])
-  if score and tonumber(score) == tonumber(ARGV[i + 1]) then
-    if ARGV[i + 2] == '' then
-      redis.call('ZREM', KEYS[1], ARGV[i])
+  local entry, seen, next_look = ARGV[i], tonumber(ARGV[i + 1]), ARGV[i + 2]
+  local score = redis.call('ZSCORE', due, entry)
+  if score and tonumber(score) == seen then
+    if next_look == '' then
+      redis.call('ZREM', due, entry)
     else
-      redis.call('ZADD', KEYS[1], ARGV[i + 2], ARGV[i])
+      redis.call('ZADD', due, next_look, entry)
     end
   end
 end

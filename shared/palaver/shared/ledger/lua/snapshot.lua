@@ -5,25 +5,27 @@
 --      3… job ids
 -- reply ms of Redis time, seq, active job, waiting jobs, jobs as {id, field, value, … "text", …, "reasoning", …},
 --       ids of jobs that ended after ARGV 2, '1' if the session may have had more of them
-local base = KEYS[1]
+local base, with_documents, after = KEYS[1], ARGV[1] == '1', ARGV[2]
+local FIRST_JOB = 3
 -- include clock
-local about = redis.call('HMGET', base .. ':session', 'seq', 'active', 'forgotten')
+local seq, active, forgotten = unpack(redis.call('HMGET', base .. ':session', 'seq', 'active', 'forgotten'))
 local line = redis.call('LRANGE', base .. ':waiting', 0, -1)
 local wanted, asked = {}, {}
 local function want(jid)
   if not asked[jid] then wanted[#wanted + 1] = jid end
   asked[jid] = true
 end
-for i = 3, #ARGV do want(ARGV[i]) end
+for i = FIRST_JOB, #ARGV do want(ARGV[i]) end
 local ended, more = {}, ''
-if ARGV[2] ~= '' then
+if after ~= '' then
   local list = base .. ':jobs'
   for _, jid in ipairs(redis.call('ZRANGEBYSCORE', list, '+inf', '+inf')) do want(jid) end
-  ended = redis.call('ZRANGEBYSCORE', list, '(' .. ARGV[2], '(+inf')
-  if tonumber(about[3] or 0) > tonumber(ARGV[2]) or redis.call('EXISTS', list) == 0 then more = '1' end
+  ended = redis.call('ZRANGEBYSCORE', list, '(' .. after, '(+inf')
+  if tonumber(forgotten or 0) > tonumber(after) or redis.call('EXISTS', list) == 0 then more = '1' end
 end
-local FIELDS = {'status', 'attempt', 'failures', 'created', 'started', 'done', 'deadline', 'first', 'model', 'response', 'error', 'parked', 'resume', 'mode', 'lease', 'worker', 'text', 'reasoning'}
-if ARGV[1] == '1' then FIELDS[#FIELDS + 1] = 'doc' end
+local FIELDS = {'status', 'attempt', 'failures', 'created', 'started', 'done', 'deadline', 'first', 'model', 'response',
+  'error', 'parked', 'resume', 'mode', 'lease', 'worker', 'text', 'reasoning'}
+if with_documents then FIELDS[#FIELDS + 1] = 'doc' end
 local jobs = {}
 for _, jid in ipairs(wanted) do
   local job = base .. ':job:' .. jid
@@ -42,4 +44,4 @@ for _, jid in ipairs(wanted) do
     jobs[#jobs + 1] = found
   end
 end
-return {now, tonumber(about[1] or 0), about[2] or '', line, jobs, ended, more}
+return {now, tonumber(seq or 0), active or '', line, jobs, ended, more}

@@ -8,6 +8,9 @@
 -- reply ok, job id, cursor, created (1, 0), status, position, job to send ('' for none), its queue, ms of Redis time
 --       | conflict, job id | busy, active job | closed, status
 local base, sid, jid = KEYS[1], ARGV[1], ARGV[2]
+local fingerprint, idempotency_key, on_busy, queue = ARGV[8], ARGV[9], ARGV[10], ARGV[11]
+local run_at, deadline_after, reads_history = math.max(tonumber(ARGV[12]), 0), tonumber(ARGV[13]), ARGV[14] == '1'
+local model, document, user_messages, interrupted = ARGV[15], ARGV[16], ARGV[17], ARGV[18]
 local job = base .. ':job:' .. jid
 -- include clock
 -- include retention
@@ -20,17 +23,18 @@ local job = base .. ':job:' .. jid
 
 -- The first reply again, from what is stored.
 local function recall(known, created)
-  local kept = redis.call('HMGET', job_key(known), 'first', 'status', 'mode', 'parked', 'queue', 'next', 'done')
-  local cursor, position = string.match(kept[1] or kept[7], '(%d+) (%d+)$')
-  local send, queue = '', ''
-  if kept[2] == 'queued' and not kept[4] then
-    if kept[3] == 'parallel' or redis.call('HGET', session, 'active') == known then
-      send, queue = known, kept[5]
-    elseif kept[6] then
-      send, queue = kept[6], RESUME
+  local first, status, mode, parked, its_queue, next_job, done = unpack(
+    redis.call('HMGET', job_key(known), 'first', 'status', 'mode', 'parked', 'queue', 'next', 'done'))
+  local cursor, position = string.match(first or done, '(%d+) (%d+)$')
+  local send, send_queue = '', ''
+  if status == 'queued' and not parked then
+    if mode == 'parallel' or redis.call('HGET', session, 'active') == known then
+      send, send_queue = known, its_queue
+    elseif next_job then
+      send, send_queue = next_job, RESUME
     end
   end
-  return {'ok', known, tonumber(cursor), created, kept[2], tonumber(position), send, queue, now}
+  return {'ok', known, tonumber(cursor), created, status, tonumber(position), send, send_queue, now}
 end
 
 -- The turn of a job that vanished is still to be given to the first of the line that can take it.
@@ -42,56 +46,55 @@ end
 
 local known = redis.call('HGET', job, 'fp')
 if known then
-  if known ~= ARGV[8] then return {'conflict', jid} end
+  if known ~= fingerprint then return {'conflict', jid} end
   return recall(jid, 1)
 end
-local key = base .. ':key:' .. ARGV[9]
-if ARGV[9] ~= '' then
+local key = idempotency_key ~= '' and base .. ':key:' .. idempotency_key
+if key then
   local owner = redis.call('GET', key)
   local body = owner and redis.call('HGET', job_key(owner), 'fp')
   if body then
-    if body ~= ARGV[8] then return {'conflict', owner} end
+    if body ~= fingerprint then return {'conflict', owner} end
     return recall(owner, 0)
   end
 end
-local about = redis.call('HMGET', session, 'status', 'active', 'seq')
-if about[1] == 'completed' or about[1] == 'archived' then return {'closed', about[1]} end
-local run_at = math.max(tonumber(ARGV[12]), 0)
-if ARGV[10] == 'reject' and run_at <= now then
-  local ahead = about[2] and is_live(about[2]) and about[2] or first_waiting()
+local session_status, active, seq = unpack(redis.call('HMGET', session, 'status', 'active', 'seq'))
+if session_status == 'completed' or session_status == 'archived' then return {'closed', session_status} end
+if on_busy == 'reject' and run_at <= now then
+  local ahead = active and is_live(active) and active or first_waiting()
   if ahead then return {'busy', ahead} end
 end
 
 -- Nothing was written so far: a full Redis refuses the next line, and with it the whole job.
-local deadline = math.max(run_at, now) + tonumber(ARGV[13])
-redis.call('HSET', job, 'doc', ARGV[16], 'fp', ARGV[8], 'status', 'queued', 'created', int(now), 'deadline', int(deadline),
-  'queue', ARGV[11], 'user', ARGV[17], 'model', ARGV[15])
-if ARGV[14] == '1' then redis.call('HSET', job, 'hist', 1) end
-if ARGV[9] ~= '' then
-  redis.call('HSET', job, 'key', ARGV[9])
+local deadline = math.max(run_at, now) + deadline_after
+redis.call('HSET', job, 'doc', document, 'fp', fingerprint, 'status', 'queued', 'created', int(now),
+  'deadline', int(deadline), 'queue', queue, 'user', user_messages, 'model', model)
+if reads_history then redis.call('HSET', job, 'hist', 1) end
+if key then
+  redis.call('HSET', job, 'key', idempotency_key)
   redis.call('SET', key, jid)
 end
-if ARGV[10] ~= 'enqueue' then redis.call('HSET', job, 'mode', ARGV[10]) end
+if on_busy ~= 'enqueue' then redis.call('HSET', job, 'mode', on_busy) end
 local is_new = list(jid, '+inf')
 
 -- After a failover the session's counter may be behind its log, and the cursor must not be.
-local cursor = tonumber(about[3] or 0)
+local cursor = tonumber(seq or 0)
 local last = redis.call('XREVRANGE', events, '+', '-', 'COUNT', 1)
 if last[1] then cursor = math.max(cursor, tonumber(string.match(last[1][1], '^%d+'))) end
 redis.call('HSET', session, 'seq', cursor)
 
 -- It was here before and is lost, by a failover or because nobody ended it: the place that it had is not this one's.
-if about[2] == jid or not is_new then leave(jid) end
-local send, queue
+if active == jid or not is_new then leave(jid) end
+local send, send_queue
 local position = 0
 if run_at > now then
   redis.call('HSET', job, 'parked', int(run_at))
   position = redis.call('LLEN', waiting) + redis.call('HEXISTS', session, 'active')
   tell(jid, position)
 else
-  send, queue = enter(jid, ARGV[10], ARGV[18])
-  if ARGV[10] ~= 'parallel' and redis.call('HGET', session, 'active') ~= jid then
-    if ARGV[10] == 'interrupt' or ARGV[10] == 'rollback' then position = 1 else position = redis.call('LLEN', waiting) end
+  send, send_queue = enter(jid, on_busy, interrupted)
+  if on_busy ~= 'parallel' and redis.call('HGET', session, 'active') ~= jid then
+    if on_busy == 'interrupt' or on_busy == 'rollback' then position = 1 else position = redis.call('LLEN', waiting) end
   end
 end
 redis.call('HSET', job, 'first', cursor .. ' ' .. position)
@@ -99,11 +102,11 @@ if send and send ~= jid then redis.call('HSET', job, 'next', send) end
 
 local horizon = int(deadline - now + tonumber(keep_job))
 redis.call('PEXPIRE', job, horizon)
-if ARGV[9] ~= '' then redis.call('PEXPIRE', key, horizon) end
+if key then redis.call('PEXPIRE', key, horizon) end
 raise(events, horizon)
 raise(waiting, horizon)
 raise(jobs, horizon)
 raise(session, horizon)
 raise(session, keep_session)
 raise(base .. ':messages', horizon)
-return {'ok', jid, cursor, 1, 'queued', position, send or '', queue or '', now}
+return {'ok', jid, cursor, 1, 'queued', position, send or '', send_queue or '', now}

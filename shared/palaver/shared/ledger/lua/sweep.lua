@@ -8,21 +8,25 @@
 -- Less than STEP is not seen to: everything is done that much later, once.
 local SILENCE, STEP = 3000, 1000
 local period, again = tonumber(ARGV[1]), ARGV[2] == '1'
-local state = redis.call('HMGET', KEYS[1], 'last', 'until', 'stopped', 'resumed', 'behind')
-local last, taken = tonumber(state[1] or 0), tonumber(state[2] or 0)
-local stopped, resumed, behind = tonumber(state[3] or 0), tonumber(state[4] or 0), tonumber(state[5] or 0)
+local sweep = KEYS[1]
 
-redis.call('HDEL', KEYS[1], '_')
-redis.call('HSET', KEYS[1], 'last', int(now))
+local function noted(name)
+  return tonumber(redis.call('HGET', sweep, name) or 0)
+end
+local last, taken = noted('last'), noted('until')
+local stopped, resumed, behind = noted('stopped'), noted('resumed'), noted('behind')
+
+redis.call('HDEL', sweep, '_')
+redis.call('HSET', sweep, 'last', int(now))
 if last > now + STEP then
   behind, stopped, resumed = behind + last - now, now, now
-  redis.call('HSET', KEYS[1], 'behind', int(behind), 'stopped', int(now), 'resumed', int(now))
+  redis.call('HSET', sweep, 'behind', int(behind), 'stopped', int(now), 'resumed', int(now))
 end
 if now - last > SILENCE then
   stopped, resumed = last, now
-  redis.call('HSET', KEYS[1], 'stopped', int(stopped), 'resumed', int(resumed))
+  redis.call('HSET', sweep, 'stopped', int(stopped), 'resumed', int(resumed))
 end
-redis.call('PEXPIRE', KEYS[1], 3600000)
+redis.call('PEXPIRE', sweep, 3600000)
 if taken > now and taken <= now + period and not again then return {'busy'} end
-redis.call('HSET', KEYS[1], 'until', int(now + period))
+redis.call('HSET', sweep, 'until', int(now + period))
 return {'ok', now, stopped, resumed, behind}
