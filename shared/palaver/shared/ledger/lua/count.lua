@@ -8,11 +8,16 @@
 -- memory.
 -- include clock
 -- include ttl
-local jobs, oldest = KEYS[1] .. ':jobs', now - tonumber(ARGV[3])
+local usage, jobs = KEYS[1], KEYS[1] .. ':jobs'
+local jid, ended, kept_for, day_kept_for = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4]
+local oldest, FIRST_FIELD = now - kept_for, 5
 redis.call('ZREMRANGEBYSCORE', jobs, '-inf', int(oldest))
-if tonumber(ARGV[2]) > oldest and redis.call('ZADD', jobs, 'NX', ARGV[2], ARGV[1]) == 1 then
-  for i = 5, #ARGV, 2 do redis.call('HINCRBY', KEYS[1], ARGV[i], ARGV[i + 1]) end
+if ended > oldest and redis.call('ZADD', jobs, 'NX', int(ended), jid) == 1 then
+  for i = FIRST_FIELD, #ARGV, 2 do
+    local field, more = ARGV[i], ARGV[i + 1]
+    redis.call('HINCRBY', usage, field, more)
+  end
 end
-raise(jobs, ARGV[3])
-raise(KEYS[1], ARGV[4])
+raise(jobs, kept_for)
+raise(usage, day_kept_for)
 return {'ok'}
