@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     )
     from palaver.shared.sessions import SessionInfo, SessionStatus
     from palaver.shared.settings import Settings, redacted_url
+    from palaver.shared.spending import DailyUsage
     from palaver.shared.tools import FunctionTool, ToolChoice
     from palaver.shared.validation import (
         validate_chat_params,
@@ -71,6 +72,7 @@ _HOMES: Final = {
     ),
     "sessions": "SessionInfo SessionStatus",
     "settings": "Settings redacted_url",
+    "spending": "DailyUsage",
     "tools": "FunctionTool ToolChoice",
     "validation": "validate_chat_params validate_messages validate_model validate_stop",
 }
@@ -88,6 +90,7 @@ __all__ = [
     "ChatResponse",
     "ChatResult",
     "ChatStreamChunk",
+    "DailyUsage",
     "ErrorInfo",
     "Event",
     "FinishReason",

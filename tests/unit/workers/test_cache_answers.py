@@ -1,6 +1,6 @@
 """What the cache tells requests apart by, and that what it keeps says the same again."""
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any
 
 import orjson
@@ -14,7 +14,7 @@ from palaver.shared.params import ChatParams, ReasoningOptions
 from palaver.shared.profiles import Profile
 from palaver.shared.responses import Usage
 from palaver.shared.tools import FunctionTool, ToolChoice
-from palaver.workers.cache.answers import PIECE, Recording, digest_of, parts_of
+from palaver.workers.cache.answers import ASIDE, PIECE, Recording, digest_of, parts_of
 from palaver.workers.providers import (
     Caching,
     FinishPart,
@@ -91,6 +91,11 @@ def said(parts: list[Part], kind: type) -> str:
 @pytest.mark.parametrize("other", OTHER_REQUESTS, ids=repr)
 def test_another_request_has_another_digest(other: dict[str, Any]) -> None:
     assert digest_of(PROFILE, replace(REQUEST, **other)) != digest_of(PROFILE, REQUEST)
+
+
+def test_every_field_of_a_request_tells_it_apart_or_stands_aside() -> None:
+    told = {name for other in OTHER_REQUESTS for name in other}
+    assert told | ASIDE == {field.name for field in fields(GenerationRequest)}
 
 
 @pytest.mark.parametrize("other", OTHER_PROFILES, ids=repr)

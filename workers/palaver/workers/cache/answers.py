@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator
+from dataclasses import fields
 from typing import Any, Final
 
 import msgspec
 import orjson
 
+from palaver.shared.document import Document
 from palaver.shared.jobs import FinishReason
+from palaver.shared.messages import Message
 from palaver.shared.profiles import Profile
 from palaver.shared.responses import Usage
 from palaver.workers.providers import (
@@ -30,25 +33,26 @@ PIECE: Final = 100
 
 _VERSION: Final = 1  # of what is kept: another one has other digests
 
+ASIDE: Final = frozenset({"cache", "prefix", "timeouts"})
+"""Fields of a request that do not tell two requests apart. One with a prefix is nobody else's."""
+
+_ASKED: Final = tuple(field.name for field in fields(GenerationRequest) if field.name not in ASIDE)
+
 
 def digest_of(profile: Profile, request: GenerationRequest) -> str:
     """What two requests have in common if one answer does for both. It tells nothing of their content."""
-    tools, choice, reasoning = request.tools, request.tool_choice, request.reasoning
-    asked = {
-        "version": _VERSION,
-        "tenant": request.cache.tenant if request.cache is not None else None,
-        "profile": [profile.name, profile.kind, profile.base_url, profile.options],
-        "model": request.model,
-        # Metadata is ours, and never sent.
-        "messages": [message.model_dump(mode="json", exclude={"metadata"}) for message in request.messages],
-        "params": request.params.model_dump(mode="json"),
-        "tools": [tool.model_dump(mode="json") for tool in tools] if tools else None,
-        "tool_choice": choice.model_dump(mode="json") if choice is not None else None,
-        "parallel_tool_calls": request.parallel_tool_calls,
-        "reasoning": reasoning.model_dump(mode="json") if reasoning is not None else None,
-        "stream": request.stream,
-    }
-    return hashlib.sha256(orjson.dumps(asked, option=orjson.OPT_SORT_KEYS)).hexdigest()
+    asked = {name: getattr(request, name) for name in _ASKED}
+    asked["version"] = _VERSION
+    asked["tenant"] = request.cache.tenant if request.cache is not None else None
+    asked["profile"] = [profile.name, profile.kind, profile.base_url, profile.options]
+    return hashlib.sha256(orjson.dumps(asked, _said, orjson.OPT_SORT_KEYS)).hexdigest()
+
+
+def _said(value: Any) -> Any:
+    """A document as its provider is told of it: metadata is ours, and never sent."""
+    if not isinstance(value, Document):
+        raise TypeError(type(value).__name__)
+    return value.model_dump(mode="json", exclude={"metadata"} if isinstance(value, Message) else None)
 
 
 class Recording:
