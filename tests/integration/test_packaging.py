@@ -124,4 +124,4 @@ sys.exit(main(["schema", "--json"]))
 """
     assert "celery" in hidden
     told = run(sys.executable, "-I", "-c", code, cwd=tmp_path)
-    assert told.startswith("the broker redis://127.0.0.1:1 cannot be reached: connection refused")
+    assert told.startswith("The broker at redis://127.0.0.1:1 cannot be reached: connection refused")

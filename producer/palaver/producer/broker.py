@@ -330,4 +330,6 @@ def _connection(url: str, seconds: float) -> Connection:
         problem = "this kind of broker is not known"
     except (TypeError, ValueError):  # whose text may hold a piece of the password
         problem = "its URL says something that its client library does not know"
-    raise ConfigurationError(f"the broker {redacted_url(url)} cannot be used: {problem}", param="broker_url")
+    raise ConfigurationError(
+        f"The broker at {redacted_url(url)} cannot be used: {problem}.", param="broker_url"
+    )

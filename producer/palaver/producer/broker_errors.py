@@ -26,5 +26,5 @@ def broker_error(url: str, error: BaseException) -> PalaverError:
     why = next((REPLIES[code] for code in replied if code in REPLIES), None) or reason(error)
     shown = redacted_url(url)
     if why == FULL:
-        return BrokerFullError(f"the broker {shown} is out of memory")
-    return BrokerUnavailableError(f"the broker {shown} cannot be reached: {why}")
+        return BrokerFullError(f"The broker at {shown} is out of memory.")
+    return BrokerUnavailableError(f"The broker at {shown} cannot be reached: {why}.")

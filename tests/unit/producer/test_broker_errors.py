@@ -55,4 +55,4 @@ def test_a_broker_that_cannot_be_used(error: Exception, words: str) -> None:
 def test_a_broker_that_is_full(error: Exception) -> None:
     told = broker_error(URL, error)
     assert isinstance(told, BrokerFullError)
-    assert told.message == "the broker amqp://user:***@h// is out of memory"
+    assert told.message == "The broker at amqp://user:***@h// is out of memory."

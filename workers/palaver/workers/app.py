@@ -11,6 +11,7 @@ import logging
 import os
 import threading
 from collections.abc import Sequence
+from concurrent.futures import Future
 from functools import partial
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -34,6 +35,7 @@ from palaver.shared.names import (
     Queue,
     queue_name,
 )
+from palaver.shared.outage import reason
 from palaver.shared.redis_url import for_celery
 from palaver.shared.settings import Settings, redacted_url, unknown_variables
 from palaver.workers import tasks as tasks  # registers them
@@ -158,24 +160,24 @@ def check_broker(settings: Settings) -> None:
     """Raises BrokerUnavailableError if the broker does not answer in time. Some transports keep to no
     timeout while they connect, so this happens in a thread.
     """
-    problem: list[str] = ["no answer"]
+    answer: Future[None] = Future()
 
     def connect() -> None:
         try:
             with Connection(
                 for_celery(settings.broker_url), connect_timeout=settings.connect_seconds
             ) as connection:
-                connection.ensure_connection(max_retries=1)
-            problem.clear()
+                connection.ensure_connection(max_retries=0)
+            answer.set_result(None)
         except Exception as error:  # noqa: BLE001 - every transport has errors of its own
-            problem[:] = [type(error).__name__]
+            answer.set_exception(error)
 
-    attempt = threading.Thread(target=connect, daemon=True)
-    attempt.start()
-    attempt.join(settings.connect_seconds)
-    if problem:
+    threading.Thread(target=connect, daemon=True).start()
+    try:
+        answer.result(settings.connect_seconds)
+    except Exception as error:  # noqa: BLE001 - the same ones, and the timeout
         url = redacted_url(settings.broker_url)
-        raise BrokerUnavailableError(f"The broker at {url} cannot be reached: {problem[0]}")
+        raise BrokerUnavailableError(f"The broker at {url} cannot be reached: {reason(error)}.") from None
 
 
 def run(arguments: Sequence[str]) -> int:

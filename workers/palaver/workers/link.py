@@ -25,6 +25,7 @@ import hiredis
 
 from palaver.shared.errors import LedgerUnavailableError, PalaverError
 from palaver.shared.ledger import Operation, load, reply_error, script_names
+from palaver.shared.outage import reason
 from palaver.shared.redis_address import Address
 from palaver.shared.settings import DEFAULT_CONNECT_SECONDS, redacted_url
 from palaver.workers.event_log import event_logger
@@ -132,9 +133,8 @@ class Link:
         self._connect_seconds = connect_seconds
         self._stall_seconds = stall_seconds
         self._wire: _Wire | None = None
-        self._waiting: deque[_Frame] = (
-            deque()
-        )  # written and unanswered when the connection went, then newer ones
+        # written and unanswered when the connection went, then newer ones
+        self._waiting: deque[_Frame] = deque()
         self._sources = {script.sha.encode(): script.source for script in map(load, script_names())}
         self._reconnecting: asyncio.Task[None] | None = None
         self._watch: asyncio.TimerHandle | None = None
@@ -150,8 +150,11 @@ class Link:
         try:
             await self._connect()
         except (OSError, hiredis.HiredisError) as error:
-            message = f"Redis at {self._shown_url} cannot be reached: {str(error) or 'no answer in time'}"
-            raise LedgerUnavailableError(message) from error
+            # what Redis itself says to a greeting quotes nothing of it
+            why = str(error) if isinstance(error, hiredis.ReplyError) else reason(error)
+            raise LedgerUnavailableError(
+                f"The ledger at {self._shown_url} cannot be reached: {why}."
+            ) from error
         self._watch_for_stalls()
 
     async def stop(self) -> None:
