@@ -5,9 +5,9 @@ from typing import assert_type
 from pydantic import BaseModel
 
 from palaver.producer import AsyncClient, AsyncJobHandle, AsyncModelHandle, Client, JobHandle, ModelHandle
-from palaver.producer.interfaces import Chat
-from palaver.shared import ChatHistory, ChatResult, ChatStreamChunk
-from palaver.shared.events import AnyEvent
+from palaver.producer.interfaces import Chat, ChatObject
+from palaver.shared import ChatHistory, ChatResult, ChatStreamChunk, MemoryModel, UniResponse
+from palaver.shared.events import AnyEvent, ContentData
 from palaver.shared.jobs import ChatJob, Status
 from palaver.shared.ledger import DeadLetter
 from palaver.shared.responses import ChatResponse, ModelResponse, StreamChunk
@@ -66,6 +66,18 @@ def with_a_chat(chat: Chat) -> None:
     assert_type(chat.complete_stream("Hello", on_error="return_partial").result.text, str)
     chat("Hello", temprature=0.2)  # type: ignore[call-arg]
     chat.stream("Hello", n=2)  # type: ignore[call-arg]
+
+
+async def with_a_chat_object(context: MemoryModel) -> None:
+    """A turn of a conversation."""
+    chat = ChatObject(
+        context=context, session_id="s1", user_input="Hello", train={"role": "system", "content": ""}
+    )
+    assert_type(await chat.begin(), ChatObject)
+    async for piece in chat.get_response_generator():
+        assert_type(piece, str | ContentData)
+    assert_type(await chat.full_response(), str)
+    assert_type(chat.response, UniResponse | None)
 
 
 def refused(client: Client) -> None:

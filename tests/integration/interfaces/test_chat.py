@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import re
 import sys
 from typing import Any
 
@@ -21,6 +20,7 @@ from palaver.shared.errors import (
 from palaver.shared.settings import Settings
 from tests.integration.interfaces.conftest import KEY, script
 from tests.integration.workers.user_tools import numbered
+from tests.pages import program
 from tests.processes import ROOT, Processes
 
 pytestmark = [pytest.mark.redis, pytest.mark.worker]
@@ -159,12 +159,20 @@ class TestTheProvider:
 
 
 def test_the_page_s_example_answers(system: Settings, processes: Processes) -> None:
-    (example,) = re.findall(r"^```python\n(.*?)^```$", PAGE.read_text(encoding="utf-8"), re.M | re.S)
     env = {"PALAVER_REDIS_URL": system.redis_url, "PYTHONWARNINGS": "error"}
-    running = processes.start((sys.executable, "-c", example), env=env)
+    running = processes.start((sys.executable, "-c", program(PAGE, "Chat(")), env=env)
     assert running.wait() == 0
     running.drained()
     assert running.lines == ["Say it again", "and piece by piece"]
+
+
+def test_the_first_page_s_example_answers(system: Settings, processes: Processes) -> None:
+    shown = program(ROOT / "README.md", "ChatHistory").replace("openai/gpt-4o-mini", "scripted/echo")
+    words = (sys.executable, "-c", f"{shown}\nprint(result.text, len(history))")
+    running = processes.start(words, env={"PALAVER_REDIS_URL": system.redis_url})
+    assert running.wait() == 0
+    running.drained()
+    assert running.lines == ["And of cake 2"]
 
 
 class TestHistory:
