@@ -49,7 +49,7 @@ def sent_key(server: ModelServer) -> str:
 
 
 def refused(client: Client, model: str) -> bool:
-    """Whether no worker announces this model any more."""
+    """Whether no worker announces this model."""
     try:
         client.submit("hello", model=model).cancel()
     except ValidationError:
@@ -86,6 +86,7 @@ def test_profiles_come_and_go_and_what_runs_goes_on(
     assert eventually(lambda: slow.status == Status.RUNNING)
     config.write_text(openai("new", model_server) + '[models]\ndefault = "new/x"\n')
     running.wait_for("catalog.renewed")
+    assert eventually(lambda: not refused(client, "new/x"))  # it is announced a moment later
     assert ask(client, "new/x") == ask(client, "default")
     assert slow.result(timeout=30).content == "".join(f" w{number}" for number in range(120))
     assert eventually(lambda: refused(client, "old/x"), every=0.5)
@@ -104,4 +105,5 @@ def test_a_broken_file_changes_nothing(
     assert ask(client, "m/x")
     config.write_text(openai("m", model_server, models=["x", "y"]))
     running.wait_for("catalog.renewed")
+    assert eventually(lambda: not refused(client, "m/y"))
     assert ask(client, "m/y")
