@@ -106,14 +106,14 @@ def renew(at: Place, *, fence: str) -> Call:
     )
 
 
-def save_round(at: Place, *, fence: str, number: int) -> Call:
-    content = b'{"round":%d,"by":"%b"}' % (number, fence.encode())
+def save_entry(at: Place, *, fence: str, number: int) -> Call:
+    content = b'{"entry":%d,"by":"%b"}' % (number, fence.encode())
     # None, one or two of them.
     events = [{"type": "tool_result", "data": {"id": f"{number}.{nth}"}} for nth in range(number % 3)]
     return Call(
-        "save_round",
+        "save_entry",
         at,
-        operations.save_round(
+        operations.save_entry(
             KEYS,
             at.session_id,
             at.job_id,
@@ -122,7 +122,7 @@ def save_round(at: Place, *, fence: str, number: int) -> Call:
             content=content,
             events=[orjson.dumps(event)[1:-1] for event in events],
         ),
-        lambda model: model.save_round(at.job_id, fence=fence, number=number, content=content, events=events),
+        lambda model: model.save_entry(at.job_id, fence=fence, number=number, content=content, events=events),
         f"{fence} number={number}",
     )
 

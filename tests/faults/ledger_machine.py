@@ -51,7 +51,7 @@ class Holding:
     place: Place
     fence: str
     sent: int = 0  # events that the ledger confirmed
-    rounds: int = 0
+    entries: int = 0
 
 
 class LedgerMachine(RuleBasedStateMachine):
@@ -272,7 +272,7 @@ class LedgerMachine(RuleBasedStateMachine):
         self.claims += 1
         reply = self.do(calls.claim(place, token=f"t{self.claims}", worker=worker, queue=queue), fate)
         if isinstance(reply, Claimed):
-            self.holdings.append(Holding(place, reply.fence, rounds=len(reply.rounds)))
+            self.holdings.append(Holding(place, reply.fence, entries=len(reply.journal)))
 
     @precondition(lambda self: self.holdings)
     @rule(
@@ -300,7 +300,7 @@ class LedgerMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.holdings)
     @rule(
         holder=HOLDER,
-        what=st.sampled_from(("renew", "save_round", "save_round", "note_failures")),
+        what=st.sampled_from(("renew", "save_entry", "save_entry", "note_failures")),
         number=st.integers(0, 2),
         fate=FATE,
     )
@@ -313,9 +313,9 @@ class LedgerMachine(RuleBasedStateMachine):
             case "note_failures":
                 self.do(calls.note_failures(place, fence=fence, failures=number), fate)
             case _:
-                number = max(1, holding.rounds + (1, 0, 2)[number])
-                reply = self.do(calls.save_round(place, fence=fence, number=number), fate)
-                holding.rounds = reply.count if isinstance(reply, Stored) else holding.rounds
+                number = max(1, holding.entries + (1, 0, 2)[number])
+                reply = self.do(calls.save_entry(place, fence=fence, number=number), fate)
+                holding.entries = reply.count if isinstance(reply, Stored) else holding.entries
 
     @precondition(lambda self: self.holdings)
     @rule(

@@ -230,7 +230,7 @@ class Model:
             job=b"",
             text=job.text,
             reasoning=job.reasoning,
-            rounds=list(job.rounds),
+            journal=list(job.journal),
             history=list(job.session.messages) if with_history else [],  # type: ignore[arg-type] # parsed
             failures=job.failures,
             tries=b"",
@@ -280,20 +280,20 @@ class Model:
         job.lease = self.now + lease
         return Renewed(cancelled=job.cancel)
 
-    def save_round(
+    def save_entry(
         self, job_id: str, *, fence: str, number: int, content: bytes, events: list[dict[str, Any]]
     ) -> Stored | PalaverError:
         if verdict := self._fence(job_id, fence):
             return verdict
         job = self.jobs[job_id]
-        if number > len(job.rounds) + 1:
-            return SequenceGapError(last_taken=len(job.rounds))
-        if number == len(job.rounds) + 1:
-            job.rounds.append(content)
+        if number > len(job.journal) + 1:
+            return SequenceGapError(last_taken=len(job.journal))
+        if number == len(job.journal) + 1:
+            job.journal.append(content)
             job.deaths = 0
             for event in events:
                 self._log(job, event)
-        return Stored(cancelled=job.cancel, count=len(job.rounds))
+        return Stored(cancelled=job.cancel, count=len(job.journal))
 
     def note_failures(self, job_id: str, *, fence: str, failures: int) -> Stored | PalaverError:
         if verdict := self._fence(job_id, fence):

@@ -40,9 +40,9 @@ class Job:
     cancel: str = ""
     text: str = ""
     reasoning: str = ""
-    rounds: list[bytes] = field(default_factory=list)
+    journal: list[bytes] = field(default_factory=list)
     failures: int = 0
-    deaths: int = 0  # of workers, since one last stored a round or wrote more than its first event
+    deaths: int = 0  # of workers, since one last stored an entry or wrote more than its first event
     sent: int | None = None  # when its message was, at the earliest; None while none is to come
     resends: int = 0  # of a message that nobody claimed
     answered: bool = False  # it ended with a response

@@ -172,7 +172,7 @@ class Watch:
 
     def _check_ended(self, job: Job, fields: dict[bytes, bytes]) -> None:
         key = KEYS.job(job.session.session_id, job.job_id)
-        kept = {b"holder", b"token", b"lease", b"pseq", b"cancel", b"rounds", b"user"} & fields.keys()
+        kept = {b"holder", b"token", b"lease", b"pseq", b"cancel", b"journal", b"user"} & fields.keys()
         assert not kept, "an ended job keeps what only a running one needs"
         assert not {f"{key}:text", f"{key}:reasoning"} & self.state.content.keys()
         assert int(fields[b"done"].split()[3]) == self.told[job.job_id].end

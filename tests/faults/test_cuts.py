@@ -23,7 +23,7 @@ WORKERS_OWN = (
     "claim",
     "append",
     "renew",
-    "save_round",
+    "save_entry",
     "note_failures",
     "finish",
     "bury",

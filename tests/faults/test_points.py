@@ -77,7 +77,7 @@ def test_a_client_dies_before_its_message(stand: Stand) -> None:
 @pytest.mark.long
 @pytest.mark.parametrize(
     ("name", "reply", "teller"),
-    [("save_round", False, 2), ("save_round", True, 1), ("finish", False, 1)],
+    [("save_entry", False, 2), ("save_entry", True, 1), ("finish", False, 1)],
     ids=["before it is told", "when it was told", "before the job's end"],
 )
 def test_a_tool_call_is_told_once(stand: Stand, name: str, reply: bool, teller: int) -> None:

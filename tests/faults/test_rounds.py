@@ -122,7 +122,7 @@ def test_a_worker_dies_at(stand: Stand, workers: Workers, point: tuple[bytes, bo
     content, reply, requests, continues = point
     with Proxy(stand.redis.port) as proxy:
         (victim,) = workers.start(PALAVER_REDIS_URL=proxy.url)
-        trap = proxy.hold("save_round", reply=reply, where=lambda words: content in b" ".join(words))
+        trap = proxy.hold("save_entry", reply=reply, where=lambda words: content in b" ".join(words))
         script = {"rounds": [{"n": 6, "tool_calls": calls(("a", "mark", 0))}, {}], "limit": 8}
         (job,) = stand.submit(1, words=20, script=script, tools=TOOLS, complete=True)
         trap.wait()

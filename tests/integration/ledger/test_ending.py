@@ -69,7 +69,7 @@ def test_a_job_that_nobody_holds_keeps_its_partial_text(world: World) -> None:
     job = world.submit(messages="Question")
     world.claim(job, lease=EXPIRED)
     world.append(job, text)
-    world.save_round(job, 1)
+    world.save_entry(job, 1)
     cancelled = world.ledger.cancel("s1", job.job_id)
     assert cancelled.ended
     end = world.events()[-1]

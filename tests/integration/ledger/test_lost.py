@@ -89,7 +89,7 @@ def test_a_worker_of_the_first_life_writes_nothing_in_the_second(world: World, z
         lambda: zombie.append(first, "two", first=1),
         lambda: zombie.append(first, "two", first=2),
         lambda: zombie.renew(first),
-        lambda: zombie.save_round(first, 1),
+        lambda: zombie.save_entry(first, 1),
         lambda: zombie.note_failures(first, 1),
         lambda: zombie.release(first),
         lambda: zombie.finish(first, response=b"{}"),

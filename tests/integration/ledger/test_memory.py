@@ -45,7 +45,7 @@ def test_submit_and_append_fail_clearly_and_store_nothing(world: World) -> None:
     with pytest.raises(LedgerFullError):
         world.append(job, "b", first=2)
     with pytest.raises(LedgerFullError):
-        world.save_round(job, 1)
+        world.save_entry(job, 1)
     assert world.dump() == before
 
 

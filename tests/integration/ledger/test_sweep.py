@@ -284,12 +284,12 @@ def test_progress_starts_the_count_of_deaths_anew(swept: World) -> None:
     assert swept.field(job, "deaths") == b"1"
 
 
-def test_a_stored_round_is_progress_too(swept: World) -> None:
+def test_a_stored_entry_of_the_journal_is_progress_too(swept: World) -> None:
     job = swept.submit()
     for attempt in range(1, POISONED_AFTER):
         die(swept, job, attempt)
     swept.claim(job, by="patient")
-    swept.save_round(job, 1, attempt=POISONED_AFTER)
+    swept.save_entry(job, 1, attempt=POISONED_AFTER)
     assert swept.field(job, "deaths") is None
 
 

@@ -165,7 +165,7 @@ def test_rounds_and_releases_take_the_note_along(world: World) -> None:
     job = world.submit()
     world.claim(job)
     claim = world.claim_of(job, 1)
-    world.ledger.run(operations.save_round(**claim, number=1, content=b"{}", spent=note(spent())))
+    world.ledger.run(operations.save_entry(**claim, number=1, content=b"{}", spent=note(spent())))
     world.ledger.run(operations.release(**claim))
     assert world.claim(job, by="t2").spent == note(spent())
     claim = world.claim_of(job, 2)

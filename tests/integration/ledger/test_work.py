@@ -18,7 +18,7 @@ from tests.integration.ledger.world import EXPIRED, World
 WRITES: dict[str, Callable[[World, Submitted], Any]] = {
     "append": lambda world, job: world.append(job, "zombie"),
     "renew": lambda world, job: world.renew(job),
-    "save_round": lambda world, job: world.save_round(job, 1),
+    "save_entry": lambda world, job: world.save_entry(job, 1),
     "note_failures": lambda world, job: world.note_failures(job, 9),
     "release": lambda world, job: world.release(job),
     "finish": lambda world, job: world.finish(job, response=b"{}", history=[b"{}"]),
@@ -167,11 +167,11 @@ def test_the_sequence_begins_anew_with_each_attempt_and_the_text_goes_on(world: 
     job = world.submit()
     world.claim(job)
     world.append(job, "one ")
-    world.save_round(job, 1, b'{"round":1}')
+    world.save_entry(job, 1, b'{"entry":1}')
     world.note_failures(job, 2, tries=b"second model")
     world.release(job)
     again = world.claim(job, by="t2")
-    assert (again.attempt, again.text, again.rounds, again.failures) == (2, "one ", [b'{"round":1}'], 2)
+    assert (again.attempt, again.text, again.journal, again.failures) == (2, "one ", [b'{"entry":1}'], 2)
     assert again.tries == b"second model"
     world.append(job, "two", attempt=2)
     assert world.ledger.job(job.job_id).text == "one two"
@@ -213,25 +213,25 @@ def test_a_renewed_lease_ends_so_long_from_now(world: World) -> None:
 def test_rounds_are_stored_once_and_in_order(world: World) -> None:
     job = world.submit()
     world.claim(job)
-    assert world.save_round(job, 1, b"first").count == 1
+    assert world.save_entry(job, 1, b"first").count == 1
     before = world.dump()
-    assert world.save_round(job, 1, b"first").count == 1
+    assert world.save_entry(job, 1, b"first").count == 1
     with pytest.raises(SequenceGapError):
-        world.save_round(job, 3)
+        world.save_entry(job, 3)
     assert world.note_failures(job, 0).count == 0
     assert world.dump() == before
 
 
-def test_a_round_and_its_events_are_stored_in_one_moment_and_once(world: World) -> None:
+def test_an_entry_of_the_journal_and_its_events_are_stored_in_one_moment_and_once(world: World) -> None:
     job = world.submit()
     world.claim(job)
     world.append(job, "text")
     events = [b'"type":"tool_call","data":{"id":"c1"}', b'"type":"tool_call","data":{"id":"c2"}']
-    world.save_round(job, 1, b"first", events=events)
+    world.save_entry(job, 1, b"first", events=events)
     before = world.dump()
-    world.save_round(job, 1, b"first", events=events)
+    world.save_entry(job, 1, b"first", events=events)
     with pytest.raises(SequenceGapError):
-        world.save_round(job, 3, events=events)
+        world.save_entry(job, 3, events=events)
     assert world.dump() == before
     told = [(event["seq"], event["attempt"], event["data"]) for event in world.events()[2:]]
     assert told == [(3, 1, {"id": "c1"}), (4, 1, {"id": "c2"})]
@@ -250,7 +250,7 @@ def test_finish_writes_the_one_end_and_leaves_the_answer(world: World) -> None:
     job = world.submit(idempotency_key="k")
     world.claim(job)
     world.append(job, "text")
-    world.save_round(job, 1)
+    world.save_entry(job, 1)
     first = world.finish(job, response=b'{"content":"text"}')
     assert (first.status, first.seq, first.dispatch) == (Status.COMPLETED, 3, None)
     before = world.dump()

@@ -94,7 +94,7 @@ class World:
     def renew(self, job: Submitted, *, attempt: int = 1, lease: float = LEASE) -> Renewed:
         return self.ledger.run(operations.renew(**self.claim_of(job, attempt), lease=lease))
 
-    def save_round(
+    def save_entry(
         self,
         job: Submitted,
         number: int,
@@ -104,7 +104,7 @@ class World:
         events: Sequence[bytes] = (),
     ) -> Stored:
         return self.ledger.run(
-            operations.save_round(
+            operations.save_entry(
                 **self.claim_of(job, attempt),
                 number=number,
                 content=content,

@@ -83,7 +83,7 @@ def claimed(job_id: str, *, text: str = "", reasoning: str = "") -> Claimed:
         job=b"",
         text=text,
         reasoning=reasoning,
-        rounds=[],
+        journal=[],
         history=[],
         failures=0,
         tries=b"",

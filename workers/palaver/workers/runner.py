@@ -175,7 +175,7 @@ class Runner:
         claimed, run.claimed = run.claimed, _brief(run.claimed)
         work = read_job(claimed, max_bytes=self._max_document_bytes)
         run.job = work.job
-        run.answer.journal = Journal.restored(claimed.rounds)
+        run.answer.journal = Journal.restored(claimed.journal)
         run.answer.bill = Bill.restored(claimed.spent, work.job.tenant)
         if claimed.cancelled:  # only now: the session remembers what an earlier attempt has said
             raise asked_to_end(claimed.cancelled, claimed.job_id)
@@ -252,7 +252,7 @@ class Runner:
         """Store what is finished, and tell it, before anything follows from it."""
         await run.answer.writer.flush()
         events = run.answer.keep(entry)
-        operation = operations.save_round(
+        operation = operations.save_entry(
             *self._address(run),
             fence=run.claimed.fence,
             number=len(run.answer.journal),
@@ -389,7 +389,7 @@ class Runner:
 
 
 def _brief(claimed: Claimed) -> Claimed:
-    return replace(claimed, job=b"", text="", reasoning="", rounds=[], history=[])
+    return replace(claimed, job=b"", text="", reasoning="", journal=[], history=[])
 
 
 def _status(error: PalaverError | None) -> Status:

@@ -46,7 +46,7 @@ class Refused:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claimed:
-    """The worker has the job. Text, reasoning and rounds are what earlier attempts left."""
+    """The worker has the job. Text, reasoning and journal are what earlier attempts left."""
 
     session_id: str
     job_id: str
@@ -55,7 +55,7 @@ class Claimed:
     job: bytes = field(repr=False)  # the document
     text: str = field(repr=False)
     reasoning: str = field(repr=False)
-    rounds: list[bytes] = field(repr=False)
+    journal: list[bytes] = field(repr=False)
     history: list[bytes] = field(repr=False)
     failures: int  # provider errors so far
     tries: bytes  # what `note_failures` stored with them
@@ -88,7 +88,7 @@ class Renewed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stored:
-    """A round or a count was stored; `count` is the number stored now."""
+    """An entry of the journal or a count was stored; `count` is the number stored now."""
 
     cancelled: str
     count: int

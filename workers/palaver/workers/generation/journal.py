@@ -1,7 +1,7 @@
 """What a job that takes several requests has finished: its journal. Pure.
 
 An entry is stored in the ledger, fenced and together with the events that tell of it, before the next step of
-the job; a takeover reads all of them and goes on behind the last. The ledger calls an entry a round.
+the job; a takeover reads all of them and goes on behind the last.
 
     called      an answer with tool calls; its calls are open until each has a result
     result      what one of them came to
@@ -171,15 +171,15 @@ class Journal:
         self.entries: list[Entry] = list(entries)
 
     @classmethod
-    def restored(cls, rounds: Sequence[bytes]) -> Journal:
+    def restored(cls, entries: Sequence[bytes]) -> Journal:
         """The journal of what the ledger has stored. Raises InternalError for what no worker of this version
         wrote.
         """
         try:
-            return cls(_entry.validate_json(content) for content in rounds)
+            return cls(_entry.validate_json(content) for content in entries)
         except ValueError:
             pass
-        raise InternalError("the job's finished rounds have a form that this worker does not know")
+        raise InternalError("the job's journal has a form that this worker does not know")
 
     def __len__(self) -> int:
         return len(self.entries)

@@ -10,11 +10,11 @@ end
 
 -- What the job had while it could run, and needs no more. (`deaths` stays, for whoever asks why it ended.)
 local function strip(job)
-  local rounds = tonumber(redis.call('HGET', job, 'rounds') or 0)
+  local journal = tonumber(redis.call('HGET', job, 'journal') or 0)
   redis.call('HDEL', job, 'holder', 'worker', 'lease', 'term', 'pseq', 'cancel', 'sent', 'resends', 'resume',
-    'parked', 'rounds', 'user', 'hist', 'tries', 'mode', 'queue', 'next', 'created', 'started', 'deadline', 'attempt',
+    'parked', 'journal', 'user', 'hist', 'tries', 'mode', 'queue', 'next', 'created', 'started', 'deadline', 'attempt',
     'first')
-  for i = 1, rounds do redis.call('HDEL', job, 'round:' .. i) end
+  for i = 1, journal do redis.call('HDEL', job, 'journal:' .. i) end
 end
 
 local function remember(history)

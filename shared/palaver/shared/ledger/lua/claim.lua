@@ -3,7 +3,7 @@
 -- keys used  {SID}:job:JID hash · {SID}:session hash · …:job:JID:text, :reasoning · {SID}:messages list
 -- ARGV 1 session id · 2 job id · 3 token · 4 worker · 5 lease in ms
 --      6 queue that the job's message came from ('' if it is not known)
--- reply ok, fence, document, text, reasoning, failures, cancel flag, ms to the deadline, lease end, rounds, history,
+-- reply ok, fence, document, text, reasoning, failures, cancel flag, ms to the deadline, lease end, journal, history,
 --       place in the list of models, when that message was sent at the earliest (0: not known), what was spent
 --       | no, gone | no, ended, status | no, leased | no, waiting | no, not_due
 local base, jid, token, worker, term, came_from = KEYS[1], ARGV[2], ARGV[3], ARGV[4], tonumber(ARGV[5]), ARGV[6]
@@ -35,9 +35,9 @@ end
 
 local document, failures, cancel, deadline, lease, reads_history, tries, spent = unpack(
   redis.call('HMGET', job, 'doc', 'failures', 'cancel', 'deadline', 'lease', 'hist', 'tries', 'spent'))
-local rounds, queue, sent = unpack(redis.call('HMGET', job, 'rounds', 'queue', 'sent'))
+local entries, queue, sent = unpack(redis.call('HMGET', job, 'journal', 'queue', 'sent'))
 local journal, history = {}, {}
-for i = 1, tonumber(rounds or 0) do journal[i] = redis.call('HGET', job, 'round:' .. i) end
+for i = 1, tonumber(entries or 0) do journal[i] = redis.call('HGET', job, 'journal:' .. i) end
 if reads_history then history = redis.call('LRANGE', base .. ':messages', 0, -1) end
 local text, reasoning = redis.call('GET', job .. ':text'), redis.call('GET', job .. ':reasoning')
 return {'ok', fence(), document, text or '', reasoning or '', tonumber(failures or 0), cancel or '',

@@ -32,7 +32,7 @@ from palaver.shared.ledger.operations.working import (
     note_failures,
     release,
     renew,
-    save_round,
+    save_entry,
 )
 
 __all__ = [
@@ -63,7 +63,7 @@ __all__ = [
     "refuse",
     "release",
     "renew",
-    "save_round",
+    "save_entry",
     "seq",
     "session_of",
     "settle",

@@ -63,7 +63,7 @@ def claim(
             failures=int(reply[5]),
             cancelled=text(reply[6]),
             deadline=int(reply[7]) / 1000,
-            rounds=list(reply[9]),
+            journal=list(reply[9]),
             history=list(reply[10]),
             tries=reply[11],
             spent=reply[13],
@@ -134,7 +134,7 @@ def renew(keys: Keys, session_id: str, job_id: str, *, fence: str, lease: float)
     return Operation(script=load("renew"), keys=(keys.base(session_id),), args=args, decode=decode)
 
 
-def save_round(
+def save_entry(
     keys: Keys,
     session_id: str,
     job_id: str,
@@ -153,7 +153,7 @@ def save_round(
     these.
     """
     return _store(
-        keys, "save_round", (session_id, job_id, fence, log_entries, number, content, spent, *events)
+        keys, "save_entry", (session_id, job_id, fence, log_entries, number, content, spent, *events)
     )
 
 
