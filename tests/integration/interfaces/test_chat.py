@@ -23,7 +23,7 @@ from tests.integration.workers.user_tools import numbered
 from tests.pages import program
 from tests.processes import ROOT, Processes
 
-pytestmark = [pytest.mark.redis, pytest.mark.worker]
+pytestmark = [pytest.mark.redis, pytest.mark.worker, pytest.mark.xdist_group("interfaces")]
 
 PAGE = ROOT / "producer" / "palaver" / "producer" / "interfaces" / "README.md"
 WORDS = "".join(f" w{n}" for n in range(10))

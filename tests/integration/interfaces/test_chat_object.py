@@ -23,7 +23,7 @@ from palaver.shared.events import ContentData
 from palaver.shared.jobs import Status
 from tests.integration.interfaces.conftest import KEY, running_system, script
 
-pytestmark = [pytest.mark.redis, pytest.mark.worker]
+pytestmark = [pytest.mark.redis, pytest.mark.worker, pytest.mark.xdist_group("interfaces")]
 
 TRAIN = Message(content="You are a helpful assistant.", role="system")
 MIRROR = ModelPreset(model="m", base_url="http://127.0.0.1:9/v1", api_key=KEY)
