@@ -82,6 +82,15 @@ def test_a_retry_goes_on_with_what_was_said_and_what_is_left() -> None:
     assert (answer.usage.input_tokens, answer.usage.output_tokens) == (11, 22)
 
 
+def test_each_retry_goes_on_with_all_that_was_said_once() -> None:
+    answer = new(on_error_callback=retry, continue_prompt="Go on.")
+    play(answer, START, said("one "), begun(1), said("tw"), failed("one tw"))
+    assert answer.after(ServerError("boom"))
+    play(answer, START, said("o th"), failed("o th"), job_id="k")
+    assert answer.after(ServerError("boom"))
+    assert [message.text for message in answer.messages] == ["Count.", "one two th", "Go on."]
+
+
 def test_nobody_is_asked_about_what_is_no_failure_of_a_continue() -> None:
     asked: list[str] = []
 

@@ -80,7 +80,8 @@ class LongAnswer:
             self._complete = self._complete.model_copy(update={"on_error": "raise"})
             if isinstance(self._prompt, Mapping):
                 refuse("continue_prompt", "must be text or the function itself beside on_error_callback")
-        self.messages: list[Message] = parse_messages(messages)
+        self._asked = parse_messages(messages)
+        self.messages = list(self._asked)  # of the next job
         self._fields = defaults.fields(kind, of_call, history)
         self._state = _Continues()
         self._before: ChatResponse | None = None  # what the jobs before this one have said
@@ -130,13 +131,14 @@ class LongAnswer:
     def _go_on(self) -> None:
         self._before = self._truncated()
         said = Message(role=Role.ASSISTANT, content=self._before.content)
-        self.messages = [*self.messages, said, Message(role=Role.USER, content=self._next_prompt())]
+        self.messages = [*self._asked, said, Message(role=Role.USER, content=self._next_prompt())]
 
     def _next_prompt(self) -> str:
         if not callable(self._prompt):
             return str(self._prompt)
-        asked = [message.text for message in self.messages if message.role is Role.USER]
-        return str(self._prompt(len(self._results), self._complete.max_continues, self.text, asked[0]))
+        asked = [message.text for message in self._asked if message.role is Role.USER]
+        original = asked[-1] if asked else ""
+        return str(self._prompt(len(self._results), self._complete.max_continues, self.text, original))
 
     def _continued(self, text: str) -> None:
         result = ChatResult(text=text, finish_reason=FinishReason.LENGTH)
