@@ -193,9 +193,13 @@ class Stand:
         return [Job(handle, text) for handle in self.client.submit_many(jobs)]
 
     def held(self, jobs: Sequence[Job], worker: Running) -> list[Job]:
-        """Those of the jobs that this worker runs now."""
-        name = worker.name.partition("-")[0] + "@"
-        return [job for job in jobs if (job.handle.view().worker or "").startswith(name)]
+        """Those of the jobs that this worker runs, or ran when it was killed, until its leases are over."""
+        name = worker.name.partition("-")[0].encode() + b"@"
+        with self.raw.pipeline() as pipeline:
+            for job in jobs:
+                pipeline.hget(self.ledger.keys.job(job.session, job.id), "worker")
+            holders = pipeline.execute()
+        return [job for job, holder in zip(jobs, holders, strict=True) if (holder or b"").startswith(name)]
 
     def progress(self, jobs: Sequence[Job]) -> None:
         """Wait until every job says more than it has said."""

@@ -17,9 +17,9 @@ def test_a_killed_workers_answers_go_on_from_where_they_were(stand: Stand) -> No
     first, *_ = stand.workers(3)
     jobs = stand.submit(45, words=60, rate=20)
     stand.streaming(jobs)
+    fault = stand.kill(first)
     held = stand.held(jobs, first)
     assert held
-    fault = stand.kill(first)
     books = stand.settle(jobs)
     recoveries = books.recoveries(held, fault)
     assert len(recoveries) == len(held)
@@ -50,9 +50,9 @@ def test_a_zombie_writes_nothing(stand: Stand) -> None:
     first, _ = stand.workers(2)
     jobs = stand.submit(20, words=100, rate=20)
     stand.streaming(jobs)
-    held = stand.held(jobs, first)
     with stand.stopped(first):
         fault = time.time()
+        held = stand.held(jobs, first)
         until(lambda: not stand.held(held, first), "its jobs were not taken over")
         stand.let_pass(2 * stand.lease, since=fault)
     books = stand.settle(jobs)
@@ -109,8 +109,8 @@ def test_many_kills_at_random_moments(
         stand.streaming(jobs)
         time.sleep(chance.uniform(0, 2))  # the moment
         victim = chance.randrange(3)
-        held = stand.held(jobs, workers[victim])
         fault = stand.kill(workers[victim])
+        held = stand.held(jobs, workers[victim])
         workers[victim] = stand.start_worker()
         books = stand.settle(jobs, seconds=90)
         recoveries = books.recoveries(held, fault)

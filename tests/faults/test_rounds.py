@@ -78,9 +78,9 @@ def test_a_worker_is_killed_among_rounds(stand: Stand, workers: Workers) -> None
     jobs = stand.submit(16, words=24, rate=20, script=script, tools=TOOLS, complete=True)
     until(lambda: any(workers.runs(job) for job in jobs), "no tool ran")
     stand.streaming(jobs)
+    fault = stand.kill(first)
     held = stand.held(jobs, first)
     assert held
-    fault = stand.kill(first)
     books = settle(workers, jobs, ids="abcd", continues=1)
     recoveries = books.recoveries(held, fault)
     assert len(recoveries) == len(held)
@@ -94,8 +94,8 @@ def test_answers_that_begin_anew_keep_their_finished_rounds(stand: Stand, worker
     jobs = stand.submit(16, words=60, rate=20, script=script, tools=TOOLS, model="restart/m")
     for job in jobs:
         until(lambda job=job: len(job.handle.view().text.split()) > 20, "no third round")  # type: ignore[misc]
-    held = stand.held(jobs, first)
     stand.kill(first)
+    held = stand.held(jobs, first)
     books = stand.settle(jobs)
     for job in held:
         assert books.offsets(job)[-1] == 0

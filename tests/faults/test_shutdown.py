@@ -24,7 +24,7 @@ LONG_DRAIN = {"PALAVER_DRAIN_SECONDS": "60"}
 @pytest.mark.long
 def test_a_drained_worker_hands_over_and_another_goes_on_at_once(stand: Stand) -> None:
     first, _ = stand.workers(2)  # they drain for a second
-    short, long = stand.submit(10, words=10, rate=20), stand.submit(20, words=100, rate=20)
+    short, long = stand.submit(10, words=10, rate=20), stand.submit(20, words=160, rate=20)
     stand.streaming(long)
     held = stand.held(long, first)
     first.signal(signal.SIGTERM)
@@ -141,7 +141,7 @@ def test_resumed_jobs_pass_a_full_worker_and_all_that_wait(stand: Stand) -> None
     waiting = stand.submit(10_000, words=1)
     first.signal(signal.SIGTERM)
     assert first.wait(30) == 0
-    until(lambda: len(stand.held(going_on, second)) == 2, "nobody goes on", seconds=5)
+    until(lambda: len(stand.held(going_on, second)) == 2, "nobody goes on")
     assert len(stand.held(full, second)) == 20  # in slots of their own
     assert stand.raw.llen(str(Queue.NORMAL)) >= len(waiting)
     stand.progress(going_on)

@@ -106,8 +106,8 @@ class Soak:
     def _kill(self) -> None:
         victim = self.victims.pop(0)
         ready(victim)
-        held = self.stand.held([job for _, job in self.pending], victim)
         fault = self.stand.kill(victim)
+        held = self.stand.held([job for _, job in self.pending], victim)
         victim.forget()
         for job in held:
             self._hit[job.id].append(fault)
