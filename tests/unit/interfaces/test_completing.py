@@ -80,6 +80,7 @@ def test_a_retry_goes_on_with_what_was_said_and_what_is_left() -> None:
     assert (answer.text, answer.response.content, answer.finish_reason) == ("one two", "one two", "stop")
     assert answer.usage is not None
     assert (answer.usage.input_tokens, answer.usage.output_tokens) == (11, 22)
+    assert answer.response.metadata["usage"]["total_tokens"] == 33
 
 
 def test_each_retry_goes_on_with_all_that_was_said_once() -> None:

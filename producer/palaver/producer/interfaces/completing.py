@@ -240,7 +240,7 @@ def _joined(one: ChatResponse, other: ChatResponse) -> ChatResponse:
         "reasoning": ((one.reasoning or "") + (other.reasoning or "")) or None,
         "usage": usage,
     }
-    return other.model_copy(update=update)
+    return ChatResponse.validated({**dict(other), **update})  # which tells the usage in its metadata too
 
 
 def _response(result: object) -> ChatResponse | None:
