@@ -6,6 +6,8 @@ import sys
 from collections.abc import Iterable, Sequence
 from typing import Any, TextIO
 
+import typer
+
 # ESC and its kin become visible pictures, so that no text can move the cursor, set a title or hide a line.
 _PICTURES: dict[int, str | None] = {code: chr(0x2400 + code) for code in range(0x20)}
 _PICTURES |= dict.fromkeys(range(0x80, 0xA0), "\N{REPLACEMENT CHARACTER}")
@@ -26,14 +28,16 @@ def one_line(text: str, width: int = 160) -> str:
 
 def write_json(document: Any) -> None:
     """One document as one line of JSON on stdout."""
-    sys.stdout.write(json.dumps(document, ensure_ascii=False, separators=(",", ":")) + "\n")
-    sys.stdout.flush()
+    write(json.dumps(document, ensure_ascii=False, separators=(",", ":")) + "\n")
 
 
 def write(text: str) -> None:
-    """Text for stdout, at once."""
-    sys.stdout.write(text)
-    sys.stdout.flush()
+    """Text for stdout, at once. Ends the command, well, when whoever read it (`| head`) has enough."""
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except BrokenPipeError:  # typer would take it for a failure
+        raise typer.Exit(0) from None
 
 
 def note(text: str) -> None:
