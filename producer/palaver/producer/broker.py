@@ -24,13 +24,14 @@ import orjson
 
 from palaver.producer.broker_errors import broker_error
 from palaver.shared import redis_commands
-from palaver.shared.errors import BrokerUnavailableError, ConfigurationError, PalaverError
+from palaver.shared.errors import ConfigurationError
 from palaver.shared.ids import new_token
 from palaver.shared.ledger import Dispatch
 from palaver.shared.names import DEFAULT_NAMESPACE, QUEUES, TASK_CHAT, queue_name
 from palaver.shared.outage import SILENT, reason
 from palaver.shared.redis_url import for_celery
 from palaver.shared.settings import DEFAULT_CONNECT_SECONDS, Settings, redacted_url
+from palaver.shared.signs import Signs
 
 if TYPE_CHECKING:  # imported at the first connection: a program that only reads never needs it
     from kombu import Connection, Producer
@@ -135,13 +136,13 @@ class _Link:
         self._connection: Connection | None = None
         self._producer: Producer | None = None
         self._used = float("-inf")
-        self._failure: PalaverError | None = None  # of the last use, if that failed, …
-        self._failed = float("-inf")  # … and when
+        self._signs = Signs()
 
     def heed(self, asked: float) -> None:
         """Raises what another caller has found since `asked`: who waited for that need not wait again."""
-        if isinstance(self._failure, BrokerUnavailableError) and self._failed >= asked:
-            raise BrokerUnavailableError(self._failure.message)
+        failure = self._signs.failure(asked)
+        if failure is not None:
+            raise broker_error(self._url, failure)
 
     @property
     def trusted(self) -> bool:
@@ -185,7 +186,7 @@ class _Link:
 
         A timeout is not tried again: it has taken all the time that the caller has.
         """
-        fresh = self._producer is None
+        fresh, begun = self._producer is None, time.monotonic()
         try:
             try:
                 action()
@@ -196,9 +197,10 @@ class _Link:
                 action()
         except self._errors() as error:
             self.close(dead=True)
-            self._failure, self._failed = broker_error(self._url, error), time.monotonic()
-            raise self._failure from None
-        self._failure, self._used = None, time.monotonic()
+            self._signs.failed(error, begun=begun)
+            raise broker_error(self._url, error) from None
+        self._signs.answered()
+        self._used = time.monotonic()
 
     def _errors(self) -> tuple[type[BaseException], ...]:
         from kombu.exceptions import KombuError

@@ -12,6 +12,7 @@ import redis
 
 from palaver.shared import redis_commands
 from palaver.shared.redis_commands import Words
+from palaver.shared.signs import Signs
 
 CONNECTIONS: Final = 64
 
@@ -26,9 +27,7 @@ class Places:
     def __init__(self, client: redis.Redis, *, patience: float) -> None:
         self._client = client
         self._patience = patience
-        self._answered = float("-inf")  # when Redis last did, by the monotonic clock
-        self._failed = float("-inf")  # when somebody last found that it is not there, …
-        self._failure: Exception | None = None  # … and by what
+        self._signs = Signs()
         self._begin()
 
     def send(self, commands: Sequence[Words]) -> list[Any]:
@@ -44,12 +43,11 @@ class Places:
         try:
             replies = redis_commands.run(self._client, commands)
         except (redis.ConnectionError, redis.TimeoutError, OSError) as error:
-            if self._answered < begun:  # nobody else was answered meanwhile
-                self._failure, self._failed = error, time.monotonic()
+            self._signs.failed(error, begun=begun)
             raise
         finally:
             free.release()
-        self._answered = time.monotonic()
+        self._signs.answered()
         return replies
 
     def close(self) -> None:
@@ -71,10 +69,7 @@ class Places:
                     free.release()
                 raise problem
 
-    def _given_up(self, asked: float) -> Exception | None:
+    def _given_up(self, asked: float) -> BaseException | None:
         """Why whoever waits since `asked` need not wait any longer."""
-        heard = max(asked, self._answered)
-        if self._failed > heard:
-            return self._failure
-        silent = time.monotonic() - heard >= self._patience
-        return redis.TimeoutError("Redis answers nobody") if silent else None
+        silent = self._signs.silence(asked) >= self._patience
+        return self._signs.failure(asked) or (redis.TimeoutError("Redis answers nobody") if silent else None)
