@@ -1,6 +1,7 @@
 """What a full Redis does to jobs, and what an ended job costs. Real servers only: fakeredis has no limit."""
 
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -15,6 +16,12 @@ from tests.servers import missing, redis_binary, start_redis
 
 JOBS = 1500
 """So many that the buffers of connections, which come and go, are a few bytes of each."""
+SPENT = (
+    b'{"tenant":"acme","said":1000,"models":[{"model":"openai/gpt-4o-mini","requests":1,"usage":{"input_tokens":1200,'
+    b'"output_tokens":200,"total_tokens":1400,"cost":0.0003,"details":{"prompt_tokens_details":{"cached_tokens":0,'
+    b'"audio_tokens":0},"completion_tokens_details":{"reasoning_tokens":0,"audio_tokens":0}}},"hits":0}]}'
+)
+"""What a worker notes of a job that asked one model once."""
 ANSWER = b'{"content":"%s"}' % (b"word " * 200)
 
 
@@ -57,6 +64,18 @@ def test_a_job_that_fails_is_still_a_dead_letter_and_can_be_dropped(world: World
     assert [letter.job_id for letter in world.ledger.dead()] == [job.job_id]
     assert world.ledger.drop_dead([("s1", job.job_id)]) == 1
     assert world.ledger.dead() == []
+
+
+def test_what_a_job_has_spent_is_counted_all_the_same(world: World) -> None:
+    first, job = world.submit("s1"), world.submit("s2")
+    for each in (first, job):
+        world.claim(each)
+    world.finish(first, spent=SPENT)  # the day's tenant is known
+    fill(world)
+    world.finish(job, spent=SPENT)
+    today = datetime.now(UTC).date()
+    rows = world.ledger.usage(since=today - timedelta(days=1), until=today)
+    assert sum(row.jobs for row in rows) == 2
 
 
 def test_renew_release_cancel_and_finish_still_work(world: World) -> None:
@@ -125,7 +144,7 @@ def run_jobs(world: World, name: str, count: int) -> Submitted:
         job = world.submit(f"{name}-{i}", idempotency_key=f"key-{i}", model="openai/gpt-4o-mini")
         world.claim(job)
         world.append(job, "word " * 200)
-        world.finish(job, response=ANSWER)
+        world.finish(job, response=ANSWER, spent=SPENT)
         world.raw.delete(world.keys.events(job.session_id))
     return job
 

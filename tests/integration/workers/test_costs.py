@@ -8,7 +8,7 @@ import pytest
 
 from palaver.shared.jobs import Status
 from palaver.shared.responses import ChatResponse
-from palaver.shared.spending import Spending
+from palaver.shared.spending import DailyUsage, Spending, Spent
 from tests.integration.workers.conftest import Engine, MakeEngine, text_of
 from tests.integration.workers.doubles import PREFIX
 from tests.integration.workers.test_engine import KeptPost, end_of
@@ -32,11 +32,21 @@ async def engine(make_engine: MakeEngine) -> Engine:
     return await make_engine(profiles=PROFILES, lease_seconds=60, renew_seconds=20)
 
 
-async def spent(engine: Engine, job_id: str) -> dict[str, tuple[int, float | None]]:
-    """Requests and cost of each model, as the ledger has them."""
+async def spent(engine: Engine) -> dict[str, tuple[int, float | None]]:
+    """Requests and cost of each model, as the day has them."""
+    return {row.model: (row.requests, row.cost) for row in await rows(engine)}
+
+
+async def rows(engine: Engine) -> list[DailyUsage]:
+    """Of today, and of yesterday, in case that midnight was a moment ago."""
+    today = datetime.now(UTC).date()
+    return await engine.ledger.usage(since=today - timedelta(days=1), until=today)
+
+
+def noted(engine: Engine, job_id: str) -> list[Spent]:
+    """What the ledger knows of a job that has not ended."""
     note: Any = engine.client.hget(engine.ledger.keys.job("s1", job_id), "spent")
-    models = Spending.model_validate_json(note).models
-    return {each.model: (each.requests, each.usage.cost) for each in models}
+    return Spending.model_validate_json(note).models
 
 
 async def test_a_cost_is_in_the_response_and_at_the_end_of_the_stream(engine: Engine) -> None:
@@ -46,7 +56,7 @@ async def test_a_cost_is_in_the_response_and_at_the_end_of_the_stream(engine: En
     assert end["usage"]["cost"] == end["response"]["usage"]["cost"] == 70
     assert "estimated" not in end["usage"]
     assert ChatResponse.model_validate(end["response"]).cost == 70
-    assert await spent(engine, job.job_id) == {"dear/echo": (1, 70)}
+    assert await spent(engine) == {"dear/echo": (1, 70)}
 
 
 @pytest.mark.parametrize(("model", "cost"), [("cheap/echo", 0), ("unknown/echo", None)])
@@ -92,22 +102,22 @@ async def test_failed_requests_are_in_the_sum(engine: Engine) -> None:
     assert end["status"] == "completed"
     assert end["usage"]["estimated"] is True
     assert end["usage"]["cost"] > 70
-    assert await spent(engine, job.job_id) == {"dear/echo": (2, end["usage"]["cost"])}
+    assert await spent(engine) == {"dear/echo": (2, end["usage"]["cost"])}
 
 
 async def test_a_parked_job_forgets_nothing(engine: Engine) -> None:
     cut = {"kind": "error", "status": 429, "retry_after": 3.1, "after": 2, "times": 1}
     job = await engine.submit({"n": 8, "usage": COUNTED, "fail": cut}, model="dear/echo")
     assert (await engine.run(job)).reason == "parked"
-    ((requests, first),) = (await spent(engine, job.job_id)).values()
-    assert requests == 1
-    assert first
+    (first,) = noted(engine, job.job_id)
+    assert (first.requests, await rows(engine)) == (1, [])
+    assert first.usage.cost
     post = KeptPost()
     await engine.service.serve(post)
     async with asyncio.timeout(30):
         await post.sent.get()
     await engine.run(job)
-    assert await spent(engine, job.job_id) == {"dear/echo": (2, first + 70)}
+    assert await spent(engine) == {"dear/echo": (2, first.usage.cost + 70)}
 
 
 @pytest.mark.parametrize("dies", [True, False], ids=["dies", "hands over"])
@@ -128,7 +138,7 @@ async def test_an_earlier_workers_part_is_in_the_sum(make_engine: MakeEngine, di
     usage = end_of(events)["usage"]
     assert usage["estimated"] is True
     assert usage["cost"] > 70
-    assert [requests for requests, _ in (await spent(second, job.job_id)).values()] == [2]
+    assert [requests for requests, _ in (await spent(second)).values()] == [2]
 
 
 async def test_rounds_are_counted_once(engine: Engine) -> None:
@@ -146,7 +156,7 @@ async def test_rounds_are_counted_once(engine: Engine) -> None:
     await engine.run(job)
     results.append(end_of(await engine.events(job))["usage"])
     assert [usage["cost"] for usage in results] == [70, 210]
-    assert await spent(engine, job.job_id) == {"dear/echo": (3, 210)}
+    assert await spent(engine) == {"dear/echo": (4, 280)}
 
 
 async def test_a_day_adds_up_whatever_became_of_the_jobs(engine: Engine) -> None:
@@ -160,13 +170,12 @@ async def test_a_day_adds_up_whatever_became_of_the_jobs(engine: Engine) -> None
     await engine.said(job)
     await engine.ledger.cancel("s1", job.job_id)
     await running
-    today = datetime.now(UTC).date()
-    rows = await engine.ledger.usage(since=today - timedelta(days=1), until=today)
-    told = [(row.tenant, row.model, row.jobs, row.requests, row.hits, row.cost) for row in rows]
+    day = await rows(engine)
+    told = [(row.tenant, row.model, row.jobs, row.requests, row.hits, row.cost) for row in day]
     assert told == [
         (None, "silent/m", 1, 1, 0, 3),
         ("acme", "dear/echo", 2, 1, 1, 70),
         ("acme", "unknown/echo", 1, 1, 0, None),
     ]
-    assert [row.estimated for row in rows] == [1, 0, 0]
-    assert rows[1].input_tokens == COUNTED["input_tokens"]
+    assert [row.estimated for row in day] == [1, 0, 0]
+    assert day[1].input_tokens == COUNTED["input_tokens"]

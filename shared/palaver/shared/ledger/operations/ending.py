@@ -81,7 +81,7 @@ def after_end(
     if not is_ok(raw) or not Status(text(raw[1])).ended:
         return ()
     return (
-        *count(keys, job_id, spent=raw[6], ended=int(raw[5]), retention=retention),
+        *count(keys, session_id, job_id, spent=raw[6], ended=int(raw[5]), retention=retention),
         *due_after_end(keys, session_id, job_id, raw[2], raw[4], retention),
     )
 

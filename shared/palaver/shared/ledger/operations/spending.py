@@ -15,7 +15,9 @@ NANO: Final = 1_000_000_000
 """Costs are kept as whole billionths of a dollar, so that sums are exact."""
 
 
-def count(keys: Keys, job_id: str, *, spent: bytes, ended: int, retention: Retention) -> tuple[Command, ...]:
+def count(
+    keys: Keys, session_id: str, job_id: str, *, spent: bytes, ended: int, retention: Retention
+) -> tuple[Command, ...]:
     """After a job's end, at `ended` ms: add what it has spent to its day. Repeated, it adds nothing.
 
     Goes before the command that drops the job's entry in `due`: until then a sweep makes up for a crash.
@@ -31,6 +33,7 @@ def count(keys: Keys, job_id: str, *, spent: bytes, ended: int, retention: Reten
         Command("EVAL", load("count").source, 1, key, job_id, ended, kept, kept_day, *words),
         Command("SADD", keys.usage_tenants(day), tenant),
         Command("PEXPIRE", keys.usage_tenants(day), kept_day),
+        Command("HDEL", keys.job(session_id, job_id), "spent"),  # it was a sixth of what an ended job costs
     )
 
 

@@ -160,7 +160,7 @@ def look(
         return (
             *(look_at(keys, session_id, send, now + RESEND_AFTER_MS) if send not in ("", job_id) else ()),
             *bury(keys, session_id, job_id, status=status, ended=int(raw[6]), retention=retention),
-            *count(keys, job_id, spent=raw[7], ended=int(raw[6]), retention=retention),
+            *count(keys, session_id, job_id, spent=raw[7], ended=int(raw[6]), retention=retention),
         )
 
     args: tuple[Argument, ...] = (

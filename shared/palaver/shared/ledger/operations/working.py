@@ -219,7 +219,7 @@ def finish(
             return ()
         return (
             *bury(keys, session_id, job_id, status=_word(raw[1]), ended=int(raw[6]), retention=retention),
-            *count(keys, job_id, spent=spent, ended=int(raw[6]), retention=retention),
+            *count(keys, session_id, job_id, spent=spent, ended=int(raw[6]), retention=retention),
             *due_after_end(keys, session_id, job_id, raw[3], raw[5], retention),
         )
 
