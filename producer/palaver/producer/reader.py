@@ -12,7 +12,6 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import AsyncExitStack
-from itertools import groupby
 from typing import Final
 
 from palaver.producer.cursor import PAGE, Entry, LogCursor, Look, Need, Read, Snapshot
@@ -111,12 +110,12 @@ class Reader:
                 self._cursor.silence()
             return
         self._reached = time.monotonic()
-        for signal, group in groupby(notices, key=lambda notice: isinstance(notice, Signal) and notice):
-            if not signal:
-                self._cursor.live(notice for notice in group if isinstance(notice, bytes))
-            elif signal is Signal.SUBSCRIBED:
+        for notice in notices:
+            if isinstance(notice, bytes):
+                self._cursor.live((notice,))
+            elif notice is Signal.SUBSCRIBED:
                 self._cursor.confirmed()
-            elif signal is Signal.OVERRUN:
+            elif notice is Signal.OVERRUN:
                 self._cursor.overrun()
 
     async def _serve(self, need: Need) -> None:
