@@ -151,7 +151,15 @@ class _Link:
 
     def round_trip(self) -> None:
         """Have the broker answer."""
-        self._reliably(self._declare)
+
+        def ask() -> None:
+            # a new connection begins with declaring the queues
+            if self._producer is None:
+                self._connected()
+            else:
+                self._declare()
+
+        self._reliably(ask)
 
     def publish(self, dispatches: list[Dispatch]) -> None:
         """Send messages; several in one round trip where the transport can."""
