@@ -45,11 +45,9 @@ class Background:
             raise
         try:
             return future.result(timeout)
-        except CancelledError:
-            self._stay()
-            raise
         except BaseException:
             future.cancel()
+            self._stay()
             raise
 
     def spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:

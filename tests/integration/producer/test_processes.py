@@ -139,6 +139,30 @@ def test_daemon_threads_that_read_end_with_their_program_and_say_nothing(client:
     assert running.output == ""
 
 
+def test_nor_do_daemon_threads_whose_read_fails_as_the_loop_ends(client: Client, run: Run) -> None:
+    running = run(
+        client.submit("x"),
+        """
+        import asyncio, threading
+        from palaver.producer.background import background
+
+        async def cut_off():
+            begun.release()
+            try:
+                await asyncio.Event().wait()
+            finally:
+                raise ConnectionError("closed under its hands")
+
+        begun = threading.Semaphore(0)
+        threading.Thread(target=lambda: background().run(cut_off()), daemon=True).start()
+        begun.acquire()
+        """,
+    )
+    assert running.wait(20) == 0
+    running.drained()
+    assert running.output == ""
+
+
 def test_after_a_fork_parent_and_child_both_read_on_and_submit(
     client: Client, run: Run, work_on: WorkOn
 ) -> None:
