@@ -244,8 +244,9 @@ class LedgerMachine(RuleBasedStateMachine):
         score = self.watch.state.content.get(KEYS.dead, {}).get(due_member(*astuple(place)).encode(), 0)
         count = run(self.server, exchange.query(dead.drop(KEYS, [astuple(place)])))
         assert count == (score != 0)
-        if place.job_id in self.model.jobs:
-            self.model.jobs[place.job_id].dropped |= count == 1
+        job = self.model.jobs.get(place.job_id)
+        if job is not None and job.status.ended:  # else it was lost, came again, and gets a letter of its own
+            job.dropped |= count == 1
         self.watch.look(self.model)
 
     # Workers
