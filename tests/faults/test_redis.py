@@ -4,9 +4,13 @@ import time
 from collections.abc import Callable
 
 import pytest
+from celery import Celery
 
 from palaver.shared.errors import LedgerFullError
+from palaver.shared.ids import new_job_id
 from palaver.shared.jobs import Status
+from palaver.shared.names import TASK_SUBMIT, Queue
+from palaver.workers.pool.intake import SUBMIT_SECONDS
 from tests.faults.conftest import MakeStand
 from tests.faults.stand import HURRIED, UNHURRIED, until
 from tests.servers import RedisServer
@@ -69,3 +73,25 @@ def test_a_full_redis_takes_no_job_and_the_running_ones_end(
     stand.raw.config_set("maxmemory", 0)
     stand.settle([*waiting, *stand.submit(2)])
     stand.settle(running, status=Status.FAILED)
+
+
+def test_a_whole_job_comes_back_from_a_worker_that_died_before_it_could_store_it(
+    own_redis: OwnRedis, make_stand: MakeStand
+) -> None:
+    redis, broker = own_redis(), own_redis()
+    stand = make_stand(redis, {**HURRIED, "PALAVER_BROKER_URL": broker.url})
+    (worker,) = stand.workers(1)
+    assert redis.running is not None
+    redis.running.kill()
+    job_id = new_job_id()
+    document = {"job_id": job_id, "messages": "Hello", "model": "prefix/m"}
+    Celery(broker=broker.url).send_task(TASK_SUBMIT, args=[document], queue=Queue.SUBMIT.value)
+    worker.wait_for("submit.waiting")
+    stand.kill(worker)
+    own_redis(port=redis.port)
+    with broker.client() as messages:
+        for tag in messages.zrange("unacked_index", 0, -1):
+            messages.zincrby("unacked_index", -SUBMIT_SECONDS, tag)  # five minutes later
+    stand.workers(1)
+    until(lambda: stand.raw.exists(f"palaver:job:{job_id}"), "the message has not come back")
+    assert stand.client.job(job_id).result(timeout=30).content

@@ -23,6 +23,7 @@ from kombu.transport.redis import QoS as RedisQoS
 from kombu.transport.virtual import QoS as VirtualQoS
 from redis.exceptions import OutOfMemoryError
 
+from palaver.shared.names import TASK_SUBMIT
 from palaver.workers.event_log import event_logger
 
 __all__ = ["Intake"]
@@ -32,6 +33,10 @@ logger = event_logger("palaver.workers.intake")
 FETCH_SECONDS = 1.5  # kombu asks Redis to wait for a message for one second
 
 EVENTS_SECONDS = 0.1  # so late an operator may see what a task does
+
+SUBMIT_SECONDS = 300
+"""A message with a whole job is its only copy until that is stored. If its worker has died before, it comes
+again after so long; a job that was stored all the same is not made twice."""
 
 NAME = re.compile(r"[\w.:@-]{1,200}")  # of a task, or its id
 
@@ -132,6 +137,10 @@ def _told(message: Any, error: Exception | None) -> dict[str, Any]:
     }
 
 
+def _holds_job(message: Any) -> bool:
+    return isinstance(message.headers, dict) and message.headers.get("task") == TASK_SUBMIT
+
+
 def _ours(connection: Any) -> Any:
     """The connection, whose channels are of our kind if they are Redis's."""
     transport = connection.transport
@@ -176,6 +185,7 @@ class _RedisQoS(RedisQoS):
     channel: Any
     unacked_key: str
     unacked_index_key: str
+    visibility_timeout: int
 
     def can_consume(self) -> bool:
         return bool(super().can_consume()) and bool(self.channel.room())
@@ -187,6 +197,15 @@ class _RedisQoS(RedisQoS):
         except OutOfMemoryError:
             logger.warning("message.not_noted", tag=delivery_tag, error=OutOfMemoryError.__name__)
             VirtualQoS.append(self, message, delivery_tag)
+            return
+        if _holds_job(message):
+            self._hold_briefly(delivery_tag)
+
+    def _hold_briefly(self, delivery_tag: str) -> None:
+        """No sweep knows of it, so it must not wait for the timeout, which outlasts the longest job."""
+        taken = time.time() - max(0, self.visibility_timeout - SUBMIT_SECONDS)
+        with suppress(OutOfMemoryError), self.channel.conn_or_acquire() as client:
+            client.zadd(self.unacked_index_key, {delivery_tag: taken}, xx=True)
 
     def _remove_from_indices(self, delivery_tag: str, pipe: Any = None) -> Any:
         if pipe is not None:
