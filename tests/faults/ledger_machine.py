@@ -99,13 +99,14 @@ class LedgerMachine(RuleBasedStateMachine):
         if not isinstance(reply, Lost):
             self._compare(call, expected, reply)
         if isinstance(expected, PalaverError | NotClaimed):
-            self._unchanged(before, submitting=call.name == "submit", lost=isinstance(reply, Lost))
+            submitted = call.place.job_id if call.name == "submit" else ""
+            self._unchanged(before, submitted=submitted, lost=isinstance(reply, Lost))
         if fate.endswith("again"):
             between = self.watch.state
             reply = run(self.server, exchange.run(call.operation))
             self.watch.look(self.model)
             self._compare(call, expected, reply)
-            self._unchanged(between, submitting=False, lost=fate == "lost again")
+            self._unchanged(between, lost=fate == "lost again")
         return reply
 
     def _loosen(self, call: Call, fate: str) -> None:
@@ -140,14 +141,17 @@ class LedgerMachine(RuleBasedStateMachine):
         elif not isinstance(expected, PalaverError):
             assert reply == expected, f"{call}: {reply}, the model says {expected}"
 
-    def _unchanged(self, before: Any, *, submitting: bool, lost: bool) -> None:
-        """No key is touched. Only what goes before a submit may be seen: an index, an entry of `due`."""
+    def _unchanged(self, before: Any, *, submitted: str = "", lost: bool) -> None:
+        """No key is touched. Only what goes before a submit may be seen, an index and an entry of `due`, and
+        that a job that vanished has left its session's list when it comes again.
+        """
 
         def shown(state: Any) -> dict[str, Any]:
+            values = {key: _without(value, submitted) for key, value in state.content.items()}
             return {
                 key: (value, state.ttl[key] if self.server.expires else 0)
-                for key, value in state.content.items()
-                if "{" in key or not (submitting or lost)
+                for key, value in values.items()
+                if value and ("{" in key or not (submitted or lost))
             }
 
         assert shown(self.watch.state) == shown(before), "a call that must change nothing has written"
@@ -438,6 +442,14 @@ class LedgerMachine(RuleBasedStateMachine):
             assert not session.line
             listed = self.watch.state.content.get(KEYS.jobs(session.session_id), {})
             assert math.inf not in listed.values(), "a list of jobs that never end"
+
+
+def _without(value: Any, job_id: str) -> Any:
+    """A list of jobs without this one; anything else as it is."""
+    member = job_id.encode()
+    if not isinstance(value, dict) or value.get(member) != math.inf:
+        return value
+    return {each: score for each, score in value.items() if each != member}
 
 
 def _word(reply: Any) -> str:

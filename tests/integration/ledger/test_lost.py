@@ -4,7 +4,13 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from palaver.shared.errors import FencedError, JobEndedError
+from palaver.shared.errors import (
+    ConflictError,
+    FencedError,
+    JobEndedError,
+    SessionBusyError,
+    SessionClosedError,
+)
 from palaver.shared.jobs import ChatJob, Status
 from palaver.shared.ledger import Dispatch, Submitted
 from tests.integration.ledger.world import World
@@ -128,3 +134,22 @@ def test_a_sweep_takes_a_lost_job_out_of_the_line(world: World) -> None:
     assert world.positions(last)[-1] == 1
     assert world.ledger.submit(job).position == 2
     assert places(world) == [active.job_id, last.job_id, job.job_id]
+
+
+@pytest.mark.parametrize("why", ["busy", "closed", "a key that another job has"])
+def test_a_lost_job_that_is_refused_when_it_comes_again_is_in_no_list(world: World, why: str) -> None:
+    """With the refusal goes what would have had a sweep look at it."""
+    run_at = world.time() + 2 if why == "busy" else None
+    job = ChatJob(messages="Hi", session_id="s1", idempotency_key="k", on_busy="reject", run_at=run_at)
+    lost = world.ledger.submit(job)
+    lose(world, lost)
+    world.raw.delete(world.keys.idempotency("s1", "k"))
+    if why == "closed":
+        world.raw.hset(world.keys.session("s1"), "status", "completed")
+    else:
+        world.submit(idempotency_key=None if why == "busy" else "k")
+    refusals = {"busy": SessionBusyError, "closed": SessionClosedError}
+    with pytest.raises(refusals.get(why, ConflictError)):
+        world.ledger.submit(job.model_copy(update={"run_at": None}))
+    assert world.raw.zscore(world.keys.jobs("s1"), lost.job_id) is None
+    assert world.due(lost) is None

@@ -44,6 +44,12 @@ local function first_waiting()
   end
 end
 
+-- The answer for a job that is not stored. One of this id that vanished leaves the list here: no sweep will look at it.
+local function instead(reply)
+  unlist(jid)
+  return reply
+end
+
 local known = redis.call('HGET', job, 'fp')
 if known then
   if known ~= fingerprint then return {'conflict', jid} end
@@ -54,15 +60,15 @@ if key then
   local owner = redis.call('GET', key)
   local body = owner and redis.call('HGET', job_key(owner), 'fp')
   if body then
-    if body ~= fingerprint then return {'conflict', owner} end
-    return recall(owner, 0)
+    if body ~= fingerprint then return instead({'conflict', owner}) end
+    return instead(recall(owner, 0))
   end
 end
 local session_status, active, seq = unpack(redis.call('HMGET', session, 'status', 'active', 'seq'))
-if session_status == 'completed' or session_status == 'archived' then return {'closed', session_status} end
+if session_status == 'completed' or session_status == 'archived' then return instead({'closed', session_status}) end
 if on_busy == 'reject' and run_at <= now then
   local ahead = active and is_live(active) and active or first_waiting()
-  if ahead then return {'busy', ahead} end
+  if ahead then return instead({'busy', ahead}) end
 end
 
 -- Nothing was written so far: a full Redis refuses the next line, and with it the whole job.
