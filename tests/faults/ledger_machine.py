@@ -352,8 +352,10 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @rule(pick=st.integers(0, 39), step=st.sampled_from(STEPS_BACK))
     def clock(self, pick: int, step: int) -> None:
-        """Now and then another machine's clock counts: a failover. Not where keys expire by that clock too:
-        theirs the model does not set back.
+        """Now and then another machine's clock counts: a failover.
+
+        Not yet where keys expire by that clock too: a known flaw. The end of a job sets the life of its
+        session's list of jobs below that of a job which had ended before the clock was set back.
         """
         if pick % 10 == 7 and not self.server.expires:
             self.watch.set_back -= step
