@@ -45,8 +45,9 @@ check: .venv/.test ## style, types, the walls between the rooms, stale schemas a
 bench: .venv/.test .venv/.rivals ## speed beside that of others, an hour, into tests/benchmarks/RESULTS.md; QUICK=1: two minutes, no files
 	@$(BIN)/python -m tests.benchmarks --rounds $(ROUNDS) $(if $(QUICK),--quick)
 
-schema: .venv/.ready ## write shared/schemas from the models
+schema: .venv/.ready ## write shared/schemas and deploy/SETTINGS.md from the models
 	$(BIN)/palaver schema --write
+	$(BIN)/python -m palaver.shared.settings_table > deploy/SETTINGS.md
 
 lock: .venv/.test ## resolve requirements/*.txt anew (needs uv)
 	$(BIN)/python requirements/lock.py

@@ -97,56 +97,85 @@ Count = Annotated[int, Field(ge=1, le=_MOST)]
 
 
 class Settings(BaseSettings):
-    """Everything that a process reads from its environment.
+    """Everything that a process reads from its environment. The line under a field is what users are told.
 
-    `redis_url` is the ledger, `broker_url` Celery's broker (default: the same Redis). `providers` and
-    `models` hold what `palaver.toml` may hold too, as JSON. Wrong values raise ConfigurationError naming
-    the variable. `resume_slots` are a worker's slots for resumed jobs beside its `concurrency`; None: one for
-    each ten, at least one. `tools` are the modules whose tools a worker runs, separated by commas; a call has
-    `tool_seconds`, its result `tool_output_bytes` of UTF-8, a job `tool_rounds`; `tool_threads` are for tools
-    that are plain functions. `log_format` is of a worker's log; `log_content` adds prompts and answers to it.
-    The cache keeps at most `cache_entries` answers of at most `cache_answer_bytes`, each for `cache_ttl`.
-    `mcp` has the servers of tools that `palaver.toml` may have too, as JSON.
+    Wrong values raise ConfigurationError naming the variable.
     """
 
     model_config = SettingsConfigDict(
-        env_prefix="PALAVER_", extra="ignore", frozen=True, hide_input_in_errors=True, env_ignore_empty=True
+        env_prefix="PALAVER_",
+        extra="ignore",
+        frozen=True,
+        hide_input_in_errors=True,
+        env_ignore_empty=True,
+        use_attribute_docstrings=True,
     )
 
     redis_url: Annotated[str, AfterValidator(_redis_url)] = DEFAULT_REDIS_URL
+    """The ledger: sessions, jobs and their events."""
     broker_url: Annotated[str, AfterValidator(_broker_url)] = ""
+    """Celery's broker; the ledger's Redis unless set."""
     namespace: Annotated[str, AfterValidator(_namespace)] = DEFAULT_NAMESPACE
+    """Begins the name of every key and queue, so that several systems may share a Redis."""
     config: str = DEFAULT_CONFIG
+    """The file with profiles, models and servers of tools; read again when it changes."""
     providers: dict[str, Any] = Field(default_factory=dict)
+    """Profiles, as JSON; they win over those of the file."""
     models: dict[str, Any] = Field(default_factory=dict)
+    """Aliases of models, as JSON; they win over those of the file."""
     mcp: dict[str, Any] = Field(default_factory=dict)
+    """Servers of tools, as JSON; they win over those of the file."""
     secret: SecretStr | None = None
+    """Seals what has to be stored and must not be read in Redis."""
 
     deadline: Annotated[float, Field(ge=1, le=MAX_DEADLINE)] = DEFAULT_DEADLINE
+    """A job that has not ended so long after it was due ends `expired`, unless it names its own."""
     max_document_bytes: Annotated[int, Field(ge=1024, le=_MOST)] = MAX_DOCUMENT_BYTES
+    """A longer job is refused; bytes of JSON."""
     connect_seconds: Positive = DEFAULT_CONNECT_SECONDS
+    """For a server to answer; after that it counts as unreachable."""
 
     retention: Positive = 24 * 3600.0
+    """An ended job is kept so long."""
     log_retention: Positive = 3600.0
+    """A session's log is kept so long after its last event."""
     log_maxlen: Count = 10_000
+    """A session's log keeps so many events."""
     session_retention: Positive = 30 * 24 * 3600.0
+    """A session's history is kept so long after its last job."""
     usage_retention: Positive = 400 * 24 * 3600.0
+    """A day's sums of usage and cost are kept so long."""
 
     concurrency: Count = 1000
+    """Jobs that a worker process runs at once."""
     resume_slots: Annotated[int, Field(ge=0, le=_MOST)] | None = None
+    """Beside these, for jobs that are taken over or next in their session; one for each ten unless set."""
     drain_seconds: Period = 30.0
+    """A worker that is told to stop lets its streams finish for so long, then hands them over."""
     tools: str = ""
+    """Modules whose tools a worker runs, separated by commas."""
     tool_seconds: Positive = 60.0
+    """For one call of a tool."""
     tool_output_bytes: Count = 64 * 1024
+    """A longer result of a tool is cut; bytes of UTF-8."""
     tool_rounds: Count = 10
+    """So often the model of one job may ask for tools."""
     tool_threads: Count = 64
+    """For tools that are plain functions."""
     log_format: Literal["text", "json"] = "text"
+    """Of a worker's log."""
     log_content: bool = False
+    """Adds prompts and answers to a worker's log."""
     cache_ttl: Annotated[float, Field(gt=0, le=MAX_DEADLINE)] = 3600.0
+    """The cache keeps an answer so long."""
     cache_entries: Count = 1000
+    """The cache keeps so many answers."""
     cache_answer_bytes: Count = 256 * 1024
+    """A longer answer is not kept in the cache; bytes of JSON."""
     lease_seconds: Positive = 10.0
+    """The jobs of a worker that was silent for so long are another's."""
     renew_seconds: Positive = 3.0
+    """A worker says so often that it lives; at most half of the lease."""
 
     def __init__(self, **values: Any) -> None:
         problem = None

@@ -1,0 +1,62 @@
+"""The settings as a page for people, generated from the fields: `python -m palaver.shared.settings_table`."""
+
+import sys
+from typing import Any, Final
+
+from palaver.shared.settings import Settings
+
+HEAD: Final = """\
+# Settings
+
+Variables of the environment, read once when a process starts; times are in seconds. A wrong value is refused
+with a line that names it, a misspelt name is told. `palaver.toml` is beside them, for profiles and models.
+`make schema` writes this page.
+
+| variable | value | default | what it is |
+|---|---|---|---|
+"""
+
+_WORDS: Final = {
+    "boolean": "`True` or `False`",
+    "integer": "whole number",
+    "number": "number",
+    "object": "JSON",
+    "string": "text",
+}
+_BOUNDS: Final = {
+    "minimum": "at least {}",
+    "exclusiveMinimum": "above {}",
+    "maximum": "at most {}",
+}
+_ENDLESS: Final = 10**9
+
+
+def settings_table() -> str:
+    """The page, in Markdown."""
+    fields = Settings.model_json_schema()["properties"]
+    return HEAD + "".join(_row(name, field) for name, field in fields.items())
+
+
+def _row(name: str, field: dict[str, Any]) -> str:
+    default = field.get("default")
+    if isinstance(default, float):
+        default = f"{default:.10g}"
+    shown = "" if default in (None, "") else f"`{default}`"
+    return f"| `PALAVER_{name.upper()}` | {_value(field)} | {shown} | {field['description']} |\n"
+
+
+def _value(field: dict[str, Any]) -> str:
+    """What a field takes, as people say it."""
+    if "enum" in field:
+        return " or ".join(f"`{each}`" for each in field["enum"])
+    kind = next((each for each in field.get("anyOf", []) if each["type"] != "null"), field)
+    bounds = [
+        text.format(f"{kind[bound]:.10g}")
+        for bound, text in _BOUNDS.items()
+        if bound in kind and kind[bound] < _ENDLESS
+    ]
+    return ", ".join([_WORDS[kind["type"]], *bounds])
+
+
+if __name__ == "__main__":
+    sys.stdout.write(settings_table())
