@@ -4,15 +4,14 @@ from typing import Any, Final
 
 import orjson
 
-from palaver.shared.error_tree import (
+from palaver.shared.error_tree import PalaverError, ValidationError
+from palaver.shared.provider_errors import (
     APIError,
     AuthenticationError,
     NotFoundError,
-    PalaverError,
     RateLimitError,
     ServerError,
     TimeoutError,
-    ValidationError,
 )
 
 STATUS_ERRORS: Final[dict[int, type[PalaverError]]] = {

@@ -1,4 +1,4 @@
-"""The errors of Palaver.
+"""The errors of Palaver. Those of providers and of files have modules of their own; all are drawn here.
 
 PalaverError
 ├── ValidationError (ValueError)        the input is wrong; nothing was stored
@@ -7,7 +7,8 @@ PalaverError
 ├── WrongStateError (RuntimeError)      a call that the object takes at another time
 ├── ServiceUnavailableError             retryable
 │   ├── LedgerUnavailableError          the ledger's Redis does not answer
-│   └── BrokerUnavailableError          the Celery broker does not answer
+│   ├── BrokerUnavailableError          the Celery broker does not answer
+│   └── FileStoreUnavailableError       the store of files does not answer
 ├── LedgerFullError                     the ledger's Redis is out of memory
 ├── BrokerFullError                     the Celery broker is
 ├── QueueFullError                      too many jobs are waiting
@@ -30,6 +31,11 @@ PalaverError
 │       ├── JobGoneError
 │       └── SequenceGapError            writes before this one are missing
 ├── ChatClientError                     an abstract ChatClient's stream failed
+├── FileError
+│   ├── FileMissingError                there is no such file
+│   ├── FileRefusedError                it is another user's
+│   ├── FileTooLargeError (ValueError)
+│   └── FileTypeError (ValueError)      no type of file that is taken
 └── ProviderError
     ├── APIError                        a status that none below covers
     │   ├── AuthenticationError         401, 403
@@ -372,125 +378,3 @@ class SequenceGapError(LeaseError):
     def __init__(self, message: str | None = None, *, last_taken: int = 0, **context: Any) -> None:
         super().__init__(message, **context)
         self.last_taken = last_taken
-
-
-class ProviderError(PalaverError):
-    """The provider could not answer."""
-
-    code = "provider_error"
-    http_status = 502
-
-
-class APIError(ProviderError):
-    """The provider answered with an error."""
-
-    code = "api_error"
-
-
-class AuthenticationError(APIError):
-    """The provider refused the key."""
-
-    code = "authentication"
-    http_status = 401
-
-
-class NotFoundError(APIError):
-    """The provider does not have what was asked for."""
-
-    code = "not_found"
-    http_status = 404
-
-
-class RateLimitError(APIError):
-    """The provider's rate limit is reached.
-
-    `retry_after` is in seconds, if the provider told it.
-    """
-
-    code = "rate_limit"
-    retryable = True
-    http_status = 429
-
-
-class ServerError(APIError):
-    """The provider failed.
-
-    `status_code` is the status that it really sent.
-    """
-
-    code = "server_error"
-    retryable = True
-
-
-class CircuitOpenError(ProviderError):
-    """The provider failed too often and is not asked for a while.
-
-    `retry_after` is in seconds, until a request may find out whether it answers again.
-    """
-
-    code = "circuit_open"
-    retryable = True
-    http_status = 503
-
-
-class TimeoutError(ProviderError, builtins.TimeoutError):
-    """The provider did not answer in time."""
-
-    code = "timeout"
-    retryable = True
-    http_status = 504
-
-
-class ConnectionError(ProviderError, builtins.ConnectionError):
-    """The provider cannot be reached."""
-
-    code = "connection"
-    retryable = True
-
-
-class StreamInterruptedError(ProviderError):
-    """The provider's stream ended before the answer did."""
-
-    code = "stream_interrupted"
-    retryable = True
-
-
-class MalformedStreamError(ProviderError):
-    """The provider sent something that is not of its format."""
-
-    code = "malformed_stream"
-
-
-class ContentFilterError(ProviderError):
-    """The provider's content filter refused the request."""
-
-    code = "content_filter"
-    http_status = 422
-
-
-class OllamaError(ProviderError):
-    """The Ollama server could not answer."""
-
-    code = "ollama"
-
-
-class ModelNotFoundError(NotFoundError, OllamaError):
-    """The provider does not have this model."""
-
-    code = "model_not_found"
-
-
-class ChatError(OllamaError):
-    """A chat operation failed.
-
-    `context` says more about it, and is never None.
-    """
-
-    code = "chat_error"
-    fields = (*OllamaError.fields, "context")
-
-    def __init__(
-        self, message: str | None = None, context: dict[str, Any] | None = None, **more: Any
-    ) -> None:
-        super().__init__(message, **more)
-        self.context = context or {}

@@ -3,6 +3,8 @@
 import builtins
 import copy
 import pickle
+import subprocess
+import sys
 from typing import Any
 
 import orjson
@@ -59,6 +61,16 @@ def test_the_docstring_draws_the_whole_tree() -> None:
 
     for cls in CLASSES:
         assert cls.__name__ in error_tree.__doc__
+
+
+def test_the_wire_form_alone_knows_every_class() -> None:
+    names = [cls.__name__ for cls in CLASSES]
+    program = f"""
+from palaver.shared.error_info import ErrorInfo
+for name in {names}:
+    assert type(ErrorInfo(type=name, code="c", message="m").exception()).__name__ == name, name
+"""
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
 
 
 def test_codes_are_unique_and_every_class_has_its_own() -> None:
