@@ -30,8 +30,10 @@ from palaver.producer.prepare import (
     prepare_again,
     prepare_many,
 )
+from palaver.producer.probing import PROBE_SECONDS, health_of, no_worker, probe_message
 from palaver.producer.reading import Reading
 from palaver.shared.events import AnyEvent
+from palaver.shared.health import Health
 from palaver.shared.ids import check_job_id, check_session_id
 from palaver.shared.jobs import ChatJob
 from palaver.shared.ledger import AsyncLedger, DeadLetter, Dispatch, JobView, Submitted
@@ -179,6 +181,21 @@ class AsyncClient:
         """One round trip to the ledger and one to the broker."""
         await self.ledger.check()
         await self._in_turn(self.broker.check)
+
+    async def probe(
+        self,
+        profile: str,
+        model: str | None = None,
+        *,
+        timeout: float = PROBE_SECONDS,  # noqa: ASYNC109 -- as in the blocking client
+    ) -> Health:
+        """Have a worker ask a provider: does it answer, and has it this model? See `Client.probe`."""
+        message = probe_message(profile, model, timeout)
+        await self._in_turn(partial(self.broker.post, [message]))
+        answer = await self.reading.answer(message.task_id, timeout)
+        if answer is None:
+            raise no_worker(timeout)
+        return health_of(answer)
 
     async def send(self, dispatches: Iterable[Dispatch | None]) -> None:
         """Send messages of jobs that are stored already; a broker that fails now only delays them."""

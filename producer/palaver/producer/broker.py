@@ -1,11 +1,11 @@
 """Messages to workers: kombu and Celery's task protocol 2, so that no producer imports Celery.
 
-A message names a session and a job and nothing else. It goes through the broker's default exchange to a
-durable queue of the same name: that needs no binding, which a flushed Redis would have lost. Queues are
-declared by every new connection, as workers declare them too.
+A message (`task_message`) goes through the broker's default exchange to a durable queue of the same name:
+that needs no binding, which a flushed Redis would have lost. Queues are declared by every new connection, as
+workers declare them too.
 
 A message may be delivered twice (a send whose answer was lost is repeated); only one claim of the job
-succeeds. Protocol: https://docs.celeryq.dev/en/stable/internals/protocol.html
+succeeds.
 """
 
 from __future__ import annotations
@@ -14,20 +14,17 @@ import os
 import socket
 import threading
 import time
-from base64 import b64encode
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Self
 
-import orjson
-
 from palaver.producer.broker_errors import broker_error
+from palaver.producer.task_message import TaskMessage
 from palaver.shared import redis_commands
 from palaver.shared.errors import ConfigurationError
-from palaver.shared.ids import new_token
 from palaver.shared.ledger import Dispatch
-from palaver.shared.names import DEFAULT_NAMESPACE, QUEUES, TASK_CHAT, queue_name
+from palaver.shared.names import DEFAULT_NAMESPACE, QUEUES, queue_name
 from palaver.shared.outage import SILENT, reason
 from palaver.shared.redis_url import for_celery
 from palaver.shared.settings import DEFAULT_CONNECT_SECONDS, Settings, redacted_url
@@ -39,8 +36,6 @@ if TYPE_CHECKING:  # imported at the first connection: a program that only reads
 TRUSTED_SECONDS: Final = 1.0
 """A connection that was idle for longer is checked before something is stored that needs it."""
 BATCH: Final = 500
-
-_EMBEDDED: Final = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
 
 
 class Broker:
@@ -86,8 +81,12 @@ class Broker:
                 link.round_trip()
 
     def send(self, dispatches: Iterable[Dispatch], *, asked: float | None = None) -> None:
-        """Send the messages, pipelined where the transport can; all of them once more if it was cut."""
-        waiting = list(dispatches)
+        """Send the messages of stored jobs; see `post`."""
+        self.post(map(TaskMessage.of, dispatches), asked=asked)
+
+    def post(self, messages: Iterable[TaskMessage], *, asked: float | None = None) -> None:
+        """Send messages, pipelined where the transport can; all of them once more if it was cut."""
+        waiting = list(messages)
         if not waiting:
             return
         with self._using(asked) as link:
@@ -161,17 +160,17 @@ class _Link:
 
         self._reliably(ask)
 
-    def publish(self, dispatches: list[Dispatch]) -> None:
+    def publish(self, messages: list[TaskMessage]) -> None:
         """Send messages; several in one round trip where the transport can."""
 
         def send() -> None:
             producer = self._connected()
             if hasattr(producer.channel, "conn_or_acquire"):
-                self._push(producer.channel, dispatches)
+                self._push(producer.channel, messages)
                 return
             with producer.batch(max_size=BATCH):  # type: ignore[attr-defined] # new in kombu 5.7
-                for dispatch in dispatches:
-                    self._publish(producer, dispatch)
+                for message in messages:
+                    self._publish(producer, message)
 
         self._reliably(send)
 
@@ -237,81 +236,34 @@ class _Link:
             lengths[name] = int(queue.queue_declare().message_count)
         return lengths
 
-    def _push(self, channel: Any, dispatches: list[Dispatch]) -> None:
+    def _push(self, channel: Any, messages: list[TaskMessage]) -> None:
         """To Redis: one command for all the messages of a queue. Kombu's own way costs more than the job."""
         queues: dict[str, list[bytes]] = {}
-        for dispatch in dispatches:
-            queues.setdefault(self._queue(dispatch), []).append(self._message(dispatch))
+        for message in messages:
+            queue = self._queue(message)
+            queues.setdefault(queue, []).append(message.entry(queue, self._origin))
         commands: list[redis_commands.Words] = [
-            ("LPUSH", queue, *messages) for queue, messages in queues.items()
+            ("LPUSH", queue, *entries) for queue, entries in queues.items()
         ]
         with channel.conn_or_acquire() as client:
             for reply in redis_commands.run(client, commands):
                 if isinstance(reply, Exception):
                     raise reply
 
-    def _message(self, dispatch: Dispatch) -> bytes:
-        """A message as kombu's Redis transport has it in its lists."""
-        properties = {
-            "correlation_id": dispatch.job_id,
-            "reply_to": "",
-            "delivery_mode": 2,
-            "delivery_info": {"exchange": "", "routing_key": self._queue(dispatch)},
-            "priority": 0,
-            "body_encoding": "base64",
-            "delivery_tag": new_token(),
-        }
-        return orjson.dumps(
-            {
-                "body": b64encode(_body(dispatch)).decode(),
-                "content-encoding": "utf-8",
-                "content-type": "application/json",
-                "headers": self._headers(dispatch.session_id, dispatch.job_id),
-                "properties": properties,
-            }
-        )
-
-    def _publish(self, producer: Producer, dispatch: Dispatch) -> None:
+    def _publish(self, producer: Producer, message: TaskMessage) -> None:
         producer.publish(
-            _body(dispatch).decode(),
+            message.body().decode(),
             exchange="",
-            routing_key=self._queue(dispatch),
+            routing_key=self._queue(message),
             content_type="application/json",
             content_encoding="utf-8",
-            headers=self._headers(dispatch.session_id, dispatch.job_id),
-            correlation_id=dispatch.job_id,
+            headers=message.headers(self._origin),
+            correlation_id=message.task_id,
             reply_to="",
         )
 
-    def _queue(self, dispatch: Dispatch) -> str:
-        return queue_name(dispatch.queue, self._namespace)
-
-    def _headers(self, session_id: str, job_id: str) -> dict[str, Any]:
-        return {
-            "lang": "py",
-            "task": TASK_CHAT,
-            "id": job_id,
-            "root_id": job_id,
-            "parent_id": None,
-            "group": None,
-            "group_index": None,
-            "shadow": None,
-            "eta": None,
-            "expires": None,
-            "retries": 0,
-            "timelimit": [None, None],
-            "argsrepr": repr((session_id, job_id)),
-            "kwargsrepr": "{}",
-            "origin": self._origin,
-            "ignore_result": True,
-            "replaced_task_nesting": 0,
-            "stamped_headers": None,
-            "stamps": {},
-        }
-
-
-def _body(dispatch: Dispatch) -> bytes:
-    return orjson.dumps([[dispatch.session_id, dispatch.job_id], {}, _EMBEDDED])
+    def _queue(self, message: TaskMessage) -> str:
+        return queue_name(message.queue, self._namespace)
 
 
 def _frugal(channel: Any) -> Any:

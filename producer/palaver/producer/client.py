@@ -25,9 +25,11 @@ from palaver.producer.prepare import (
     prepare_again,
     prepare_many,
 )
+from palaver.producer.probing import PROBE_SECONDS, health_of, no_worker, probe_message
 from palaver.producer.reading import BlockingReading, SendNow
 from palaver.shared.errors import BrokerFullError, BrokerUnavailableError, PalaverError
 from palaver.shared.events import AnyEvent
+from palaver.shared.health import Health
 from palaver.shared.ids import check_job_id, check_session_id
 from palaver.shared.jobs import ChatJob
 from palaver.shared.ledger import DeadLetter, Dispatch, JobView, Submitted, SyncLedger
@@ -216,6 +218,19 @@ class Client:
         """One round trip to the ledger and one to the broker."""
         self.ledger.check()
         self.broker.check()
+
+    def probe(self, profile: str, model: str | None = None, *, timeout: float = PROBE_SECONDS) -> Health:
+        """Have a worker ask a provider, without a token spent: does it answer, and has it this model?
+
+        What is wrong with the provider is the `error` of what this returns: ModelNotFoundError, say. Raises
+        ServiceUnavailableError when no worker answers within `timeout` seconds.
+        """
+        message = probe_message(profile, model, timeout)
+        self.broker.post([message])
+        answer = self.reading.answer(message.task_id, timeout)
+        if answer is None:
+            raise no_worker(timeout)
+        return health_of(answer)
 
     def send(self, dispatches: Iterable[Dispatch | None]) -> None:
         """Send messages of jobs that are stored already; a broker that fails now only delays them."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncGenerator, Callable, Generator, Iterable
-from contextlib import aclosing, closing
+from contextlib import aclosing, closing, suppress
 
 from palaver.producer.background import Background, background
 from palaver.producer.hub import Hub
@@ -14,6 +14,7 @@ from palaver.producer.reader import Reader, Send
 from palaver.shared.accumulator import Accumulator
 from palaver.shared.events import AnyEvent
 from palaver.shared.ledger import Dispatch, JobView
+from palaver.shared.ledger.operations import probe_answer
 from palaver.shared.responses import ChatResponse, StreamChunk
 from palaver.shared.settings import Settings
 
@@ -73,6 +74,16 @@ class Reading:
             view = await self.hub.ledger.job(job_id, session_id)
         return response_of(view)
 
+    async def answer(self, probe_id: str, seconds: float) -> bytes | None:
+        """What a worker answers to a probe; None if none does in time."""
+        keys = self.hub.ledger.keys
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds), self.hub.subscriptions.listen(keys.probe(probe_id)) as inbox:
+                while await inbox.receive():
+                    if (answer := await self.hub.ledger.query(probe_answer(keys, probe_id))) is not None:
+                        return answer
+        return None
+
 
 class BlockingReading:
     """Readers of a program without an event loop: they run on the background loop of the process.
@@ -108,6 +119,15 @@ class BlockingReading:
 
         async def wait() -> ChatResponse:
             return await (await self.on(loop)).result(session_id, job_id, cursor, timeout)
+
+        return loop.run(wait())
+
+    def answer(self, probe_id: str, seconds: float) -> bytes | None:
+        """What a worker answers to a probe; None if none does in time."""
+        loop = background()
+
+        async def wait() -> bytes | None:
+            return await (await self.on(loop)).answer(probe_id, seconds)
 
         return loop.run(wait())
 

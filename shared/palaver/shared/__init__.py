@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from palaver.shared.chat_client import ChatClient
     from palaver.shared.errors import ErrorInfo, PalaverError, ValidationError, error_for_status
     from palaver.shared.events import AnyEvent, Event, OtherEvent, parse_event
+    from palaver.shared.health import Health
     from palaver.shared.history import ChatHistory
     from palaver.shared.ids import new_job_id, new_session_id, valid_session_id
     from palaver.shared.jobs import ChatJob, FinishReason, OnBusy, Status, Timeouts, fingerprint
@@ -58,6 +59,7 @@ _HOMES: Final = {
     "chat_client": "ChatClient",
     "errors": "ErrorInfo PalaverError ValidationError error_for_status",
     "events": "AnyEvent Event OtherEvent parse_event",
+    "health": "Health",
     "history": "ChatHistory",
     "ids": "new_job_id new_session_id valid_session_id",
     "jobs": "ChatJob FinishReason OnBusy Status Timeouts fingerprint",
@@ -95,6 +97,7 @@ __all__ = [
     "Event",
     "FinishReason",
     "FunctionTool",
+    "Health",
     "ImagePart",
     "MemoryModel",
     "Message",

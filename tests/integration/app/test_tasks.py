@@ -4,6 +4,7 @@ import base64
 import json
 import pickle
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -253,6 +254,15 @@ def test_a_probe_with_arguments_is_one_line(outsider: Outsider) -> None:
     assert "probe.discarded task_id=p1" in outsider.said
     assert "Traceback" not in outsider.said
     assert SECRET not in outsider.said
+
+
+def test_a_probe_that_nobody_waits_for_any_more_is_thrown_away(outsider: Outsider) -> None:
+    past = datetime.now(UTC) - timedelta(seconds=1)
+    args, queue = ("late", "scripted", None), "palaver.high"
+    outsider.celery.send_task("palaver.probe", args=args, queue=queue, task_id="p2", expires=past)
+    outsider.worker.wait_for(r"Discarding revoked task: palaver\.probe\[p2\]")
+    outsider.still_works()
+    assert outsider.redis.get("palaver:probe:late") is None
 
 
 Malform = Callable[[Outsider], str | bytes]

@@ -24,6 +24,9 @@ options = { rate = 50 }
 kind = "tests.integration.interfaces.doubles:Mirror"
 base_url = "http://127.0.0.1:9/v1"
 api_key_env = "MIRROR_KEY"
+[providers.nowhere]
+kind = "ollama"
+base_url = "http://127.0.0.1:9"
 [models]
 default = "scripted/echo"
 """

@@ -21,6 +21,7 @@ from palaver.shared.errors import (
     LedgerUnavailableError,
     PalaverError,
 )
+from palaver.shared.health import Health
 from palaver.shared.ids import new_token
 from palaver.shared.ledger import AsyncLedger, Dispatch, operations
 from palaver.shared.ledger.subscriptions import Signal, Subscriptions
@@ -36,6 +37,7 @@ from palaver.workers.lease import LeaseKeeper
 from palaver.workers.link import Link
 from palaver.workers.policies import Breakers, wrapped
 from palaver.workers.prices import Prices
+from palaver.workers.probing import examine
 from palaver.workers.publisher import Publisher
 from palaver.workers.requests import Requests
 from palaver.workers.runner import Outcome, Runner, report
@@ -147,6 +149,12 @@ class WorkerService:
             del self._running[stop]
             if not self._running:
                 self._idle.set()
+
+    async def probe(self, probe_id: str, profile: str, model: str | None) -> Health:
+        """Find out how a provider is, and tell it in the ledger to whoever waits under this id."""
+        health = await examine(self._served, profile, model, worker=self.name)
+        await self.ledger.query(operations.answer_probe(self.ledger.keys, probe_id, health.to_json()))
+        return health
 
     def end(self, job_id: str, reason: PalaverError | None = None) -> bool:
         """End a job that runs here for this reason (default: it was cancelled); False if it does not run

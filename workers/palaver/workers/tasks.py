@@ -196,16 +196,23 @@ async def submit(self: SubmitDoor, *args: Any, **kwargs: Any) -> dict[str, Any]:
 
 @shared_task(name=TASK_PROBE, base=Door, bind=True)
 async def probe(self: Door, *args: Any, **kwargs: Any) -> dict[str, Any]:
-    """What this worker is and serves; it answers, so its loop runs."""
-    if args or kwargs:
-        logger.warning("probe.discarded", task_id=self.request.id, reason="it takes no arguments")
+    """What this worker is and serves; with `(probe_id, profile, model)` how that provider is, told in the
+    ledger to whoever waits for it.
+    """
+    service, asked = self.service, _probed(args, kwargs)
+    if asked is None:
+        logger.warning("probe.discarded", task_id=self.request.id, reason="it names no provider")
         raise JobFailed(ValidationError.code)
-    service = self.service
+    told: dict[str, Any] = {}
+    if asked:
+        health = await _guarded(service.probe(*asked))
+        told = {"profile": asked[1], "ok": health.ok}
     return {
         "worker": service.name,
         "running": service.running,
         "slots": service.slots,
         "profiles": service.profiles,
+        **told,
     }
 
 
@@ -241,6 +248,16 @@ def _told(outcome: Outcome) -> dict[str, Any]:
     if outcome.reason == "gone":
         logger.warning("chat.unknown", session_id=outcome.session_id, job_id=outcome.job_id)
     return {"job_id": outcome.job_id, "status": str(outcome.status or outcome.reason), "model": outcome.model}
+
+
+def _probed(args: Any, kwargs: Any) -> tuple[str, str, str | None] | tuple[()] | None:
+    """The probe's id, the profile and the model that a message names, or nothing; None for anything else."""
+    match args:
+        case () | [] if not kwargs:
+            return ()
+        case (str(probe_id), str(profile), str() | None as model) if not kwargs:
+            return (probe_id, profile, model) if valid_job_id(probe_id) else None
+    return None
 
 
 def _sharing_names(headers: dict[str, Any]) -> dict[str, Any]:

@@ -72,6 +72,10 @@ class Keys:
         """Holds the session id of a job."""
         return f"{self.namespace}:job:{job_id}"
 
+    def probe(self, probe_id: str) -> str:
+        """A worker's answer to a probe, and the channel of who waits for it."""
+        return f"{self.namespace}:probe:{probe_id}"
+
     def answer(self, digest: str) -> str:
         """A cached answer to the request of this digest, and the channel of who waits for it."""
         return f"{self.namespace}:cache:{{{digest}}}"

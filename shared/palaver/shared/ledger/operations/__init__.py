@@ -9,6 +9,7 @@ from palaver.shared.ledger.operations.caching import (
     leave_cache,
 )
 from palaver.shared.ledger.operations.ending import cancel, expire
+from palaver.shared.ledger.operations.probing import answer_probe, probe_answer
 from palaver.shared.ledger.operations.reading import (
     announce,
     announced,
@@ -44,6 +45,7 @@ __all__ = [
     "STORED",
     "announce",
     "announced",
+    "answer_probe",
     "append",
     "cancel",
     "claim",
@@ -60,6 +62,7 @@ __all__ = [
     "messages",
     "new_messages",
     "note_failures",
+    "probe_answer",
     "refuse",
     "release",
     "renew",
