@@ -146,8 +146,7 @@ class Watch:
                 assert listed[job.job_id.encode()] == end, f"{job.job_id} is not listed where it ends"
                 job_key = KEYS.job(sid, job.job_id)
                 if self.server.expires:
-                    left = self.state.ttl[key] + self.set_back
-                    assert left >= self.state.ttl[job_key], "the list goes before its job"
+                    assert self.state.ttl[key] >= self.state.ttl[job_key], "the list goes before its job"
         for job_id, end in self.ends.get(sid, {}).items():
             known = job_id.encode() in listed or end <= forgotten
             assert known or not listed, f"{job_id} fell off in silence"

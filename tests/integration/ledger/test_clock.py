@@ -31,6 +31,14 @@ def set_back(world: World, *jobs: Submitted) -> None:
         world.raw.set(keys.passed(QUEUE), int(passed) + HOUR, keepttl=True)
 
 
+def set_back_lives(world: World) -> None:
+    """By an hour: whatever is to go at a time goes an hour later than was meant."""
+    session = world.keys.session("s1")
+    world.raw.hincrby(session, "kept", HOUR)
+    for key in world.raw.scan_iter(count=1000):
+        world.raw.pexpire(key, int(world.raw.pttl(key)) + HOUR)
+
+
 def pass_time(world: World, *jobs: Submitted, seconds: int) -> None:
     """For what is written of these jobs."""
     for job in jobs:
@@ -97,6 +105,17 @@ def test_how_far_a_queue_was_is_forgotten(swept: World) -> None:
     swept.sweep()
     pass_time(swept, job, seconds=6)
     assert swept.sweep().dispatches == []
+
+
+def test_what_ended_before_is_listed_as_long_as_it_is_kept(world: World) -> None:
+    before, after = world.submit(), world.submit()
+    world.ledger.cancel("s1", before.job_id)
+    set_back_lives(world)
+    world.ledger.cancel("s1", after.job_id)
+    world.ledger.cancel("s1", world.submit().job_id)
+    listed = world.seconds_to_live(world.keys.jobs("s1"))
+    kept = world.seconds_to_live(world.keys.job("s1", before.job_id))
+    assert world.ledger.retention.job + 3500 < kept <= listed < kept + 60
 
 
 def test_who_announced_itself_in_the_future_is_not_there(swept: World) -> None:

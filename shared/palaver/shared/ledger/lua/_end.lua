@@ -25,17 +25,22 @@ local function remember(history)
   raise(messages, keep_session)
 end
 
-local function keep(job, key)
-  redis.call('PEXPIRE', job, keep_job)
+-- An ended job is kept until a time, and the list of jobs until the last of those times. That need not be this one's:
+-- what ended before the clock was set back is kept by the time that it was then.
+local function keep(job, key, listed_until)
+  local until_then = now + keep_job
+  redis.call('PEXPIREAT', job, int(until_then))
   if key then redis.call('PEXPIRE', base .. ':key:' .. key, keep_job) end
   redis.call('DEL', job .. ':text', job .. ':reasoning')
+  listed_until = math.max(tonumber(listed_until or 0), until_then)
+  redis.call('HSET', session, 'kept', int(listed_until))
   raise(session, keep_session)
   if any_unended() then
     raise(events, keep_log)
-    raise(jobs, keep_job)
+    raise(jobs, int(listed_until - now))
   else
     redis.call('PEXPIRE', events, keep_log)
-    redis.call('PEXPIRE', jobs, keep_job)
+    redis.call('PEXPIREAT', jobs, int(listed_until))
   end
 end
 
@@ -57,9 +62,10 @@ local function end_job(jid, status, by, inner, result, history)
   end
   if (status == 'completed' or status == 'cancelled') and cancel ~= 'rollback' then remember(history) end
   list_end(jid, seq)
-  keep(job, key)
+  local active, kept = unpack(redis.call('HMGET', session, 'active', 'kept'))
+  keep(job, key, kept)
   local next_job, queue
-  if redis.call('HGET', session, 'active') == jid then
+  if active == jid then
     next_job, queue = hand_on()
   elseif mode ~= 'parallel' and redis.call('LREM', waiting, 1, jid) > 0 then
     tell_line(0)
