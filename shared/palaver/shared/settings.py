@@ -27,6 +27,11 @@ DEFAULT_CONFIG: Final = "./palaver.toml"
 """It may be absent; a file that somebody named may not."""
 DEV_FILE: Final = Path(".palaver/dev.json")
 """Where `palaver dev` writes the addresses of what it started."""
+DEFAULT_FILE_TYPES: Final = (
+    "text/*, image/*, message/rfc822, application/json, application/pdf, application/rtf, "
+    "application/vnd.oasis.opendocument.*, application/vnd.openxmlformats-officedocument.*"
+)
+"""Of which text can be extracted."""
 
 _USER: Final = re.compile(r"[^:/?#@]*")
 _PORT: Final = re.compile(r"(\[[^]]*\]|[^:/?#]*)(:(?!\d*(?:[/?#]|$)))?")
@@ -172,6 +177,12 @@ class Settings(BaseSettings):
     """The cache keeps so many answers."""
     cache_answer_bytes: Count = 256 * 1024
     """A longer answer is not kept in the cache; bytes of JSON."""
+    files_url: str = ""
+    """Where files are stored: `file:///folder` or `s3://bucket/prefix?endpoint=…`; there are none without."""
+    files_max_bytes: Count = 25 * 1024 * 1024
+    """A larger file is refused."""
+    files_types: str = DEFAULT_FILE_TYPES
+    """Files of other types, by their content, are refused; separated by commas."""
     lease_seconds: Positive = 10.0
     """The jobs of a worker that was silent for so long are another's."""
     renew_seconds: Positive = 3.0
@@ -223,7 +234,7 @@ class Settings(BaseSettings):
 
     def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
         for name, value in super().__repr_args__():
-            if name in _URLS:
+            if name in (*_URLS, "files_url") and value:
                 value = redacted_url(str(value))
             elif name in ("providers", "models", "mcp"):
                 value = sorted(value)

@@ -1,5 +1,15 @@
-"""Files, each behind one interface whatever it is stored in."""
+"""Files, behind one interface whatever they are stored in. The store itself is loaded at first use."""
 
-from palaver.shared.stores.file_ref import FileRef, Owner
+from typing import TYPE_CHECKING, Final
 
-__all__ = ["FileRef", "Owner"]
+from palaver.shared.door import lazily as _lazily
+
+if TYPE_CHECKING:
+    from palaver.shared.stores.file_ref import FileRef, Owner
+    from palaver.shared.stores.file_store import FileStore
+
+_HOMES: Final = {"FileRef": "file_ref", "FileStore": "file_store", "Owner": "file_ref"}
+
+__all__ = ["FileRef", "FileStore", "Owner"]
+
+__getattr__, __dir__ = _lazily(__name__, _HOMES)

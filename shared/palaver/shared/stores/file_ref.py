@@ -20,6 +20,10 @@ class Owner(NamedTuple):
     user: str | None = None
 
 
+NOBODY: Final = Owner()
+"""Of whom files are that were stored for no tenant and no user."""
+
+
 class FileRef(Document):
     """A stored file. A job carries its `id` alone.
 
