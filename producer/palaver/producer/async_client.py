@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 import weakref
-from collections.abc import AsyncGenerator, Callable, Iterable
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date
 from functools import partial
@@ -32,6 +32,7 @@ from palaver.producer.prepare import (
 )
 from palaver.producer.probing import PROBE_SECONDS, health_of, no_worker, probe_message
 from palaver.producer.reading import Reading
+from palaver.producer.sealed import SealedProfiles, check_kept
 from palaver.shared.events import AnyEvent
 from palaver.shared.health import Health
 from palaver.shared.ids import check_job_id, check_session_id
@@ -55,6 +56,7 @@ class AsyncClient:
         self.settings = settings or Settings.load(**values)
         self.broker = Broker.of(self.settings)
         self._admission = Admission(own_catalog(self.settings))
+        self._sealed = SealedProfiles(self.settings)
         self._hubs: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Hub] = weakref.WeakKeyDictionary()
         # kombu has no asyncio: one thread serves this client's messages, in order.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="palaver-broker")
@@ -167,6 +169,10 @@ class AsyncClient:
         first, last = period(since, until)
         return await self.ledger.usage(since=first, until=last, tenant=tenant)
 
+    def seal(self, table: Mapping[str, Any]) -> str:
+        """The name of a profile that no `palaver.toml` has; see `Client.seal`."""
+        return self._sealed.add(table)
+
     async def expire_all(self) -> None:
         """End the jobs past their deadline that no worker sees to; see `Client.expire_all`."""
         await self.send(await self.ledger.expire_all())
@@ -233,9 +239,13 @@ class AsyncClient:
         told = partial(call, asked=time.monotonic())
         await asyncio.get_running_loop().run_in_executor(self._thread, told)
 
-    async def _admit(self, jobs: Iterable[ChatJob]) -> None:
+    async def _admit(self, jobs: Sequence[ChatJob]) -> None:
         for _ in self._admission.rounds(jobs):
             self._admission.update(announced(await self.ledger.announced_profiles()))
+        profiles, keeping = self._sealed.keeping(self.ledger.keys, jobs)
+        if profiles:
+            kept = await self.ledger.run_many(keeping)
+            check_kept(profiles, kept)
 
     async def _submit(self, job: ChatJob) -> AsyncJobHandle:
         await self._admit([job])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import weakref
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from datetime import date
 from typing import Any, Final, Literal, Self, TypeVar, Unpack, overload
 
@@ -27,6 +27,7 @@ from palaver.producer.prepare import (
 )
 from palaver.producer.probing import PROBE_SECONDS, health_of, no_worker, probe_message
 from palaver.producer.reading import BlockingReading, SendNow
+from palaver.producer.sealed import SealedProfiles, check_kept
 from palaver.shared.errors import BrokerFullError, BrokerUnavailableError, PalaverError
 from palaver.shared.events import AnyEvent
 from palaver.shared.health import Health
@@ -60,6 +61,7 @@ class Client:
         self.broker = Broker.of(self.settings)
         self.reading = BlockingReading(self.settings, _sender(self.broker))
         self._admission = Admission(own_catalog(self.settings))
+        self._sealed = SealedProfiles(self.settings)
         self._close = weakref.finalize(self, _close, self.ledger, self.broker)
 
     @overload
@@ -199,6 +201,15 @@ class Client:
         first, last = period(since, until)
         return self.ledger.usage(since=first, until=last, tenant=tenant)
 
+    def seal(self, table: Mapping[str, Any]) -> str:
+        """The name of a profile that no `palaver.toml` has: `model=f"{client.seal(…)}/gpt-4o-mini"`.
+
+        `table` is what would stand under `[providers.NAME]`, with the key as `api_key`. It is encrypted with
+        `PALAVER_SECRET`, which the workers need too, and stored with each job that names it, for as long as
+        that job may need it. Raises ConfigurationError without a secret, ValidationError for a wrong table.
+        """
+        return self._sealed.add(table)
+
     def expire_all(self) -> None:
         """End the jobs past their deadline that no worker sees to: what looks at all jobs begins with it."""
         self.send(self.ledger.expire_all())
@@ -246,9 +257,13 @@ class Client:
     def __exit__(self, *exc_info: object) -> None:
         self.close()
 
-    def _admit(self, jobs: Iterable[ChatJob]) -> None:
+    def _admit(self, jobs: Sequence[ChatJob]) -> None:
         for _ in self._admission.rounds(jobs):
             self._admission.update(announced(self.ledger.announced_profiles()))
+        profiles, keeping = self._sealed.keeping(self.ledger.keys, jobs)
+        if profiles:
+            kept = self.ledger.run_many(keeping)
+            check_kept(profiles, kept)
 
     def _submit(self, job: ChatJob) -> JobHandle:
         self._admit([job])

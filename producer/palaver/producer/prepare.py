@@ -21,6 +21,7 @@ from palaver.shared.params import ChatParams, ReasoningOptions
 from palaver.shared.plain import refuse, shape
 from palaver.shared.profiles import DEFAULT_MODEL, SCRIPTED, Catalog
 from palaver.shared.response_schema import ResponseSchema, schema_of
+from palaver.shared.sealing import is_sealed
 from palaver.shared.settings import DEFAULT_CONFIG, Settings
 from palaver.shared.tools import FunctionTool, ToolChoice
 
@@ -209,11 +210,14 @@ class Admission:
 
     def _check_all(self, wanted: Iterable[tuple[str, ...]]) -> None:
         for models in wanted:
+            named = [model for model in models if not is_sealed(model)]
+            if models and not named:
+                continue  # the ledger knows whether these are there
             if self._announced:
-                for model in models or [self._default()]:
+                for model in named or [self._default()]:
                     self._check(model)
             elif self._catalog is not None:
-                self._catalog.resolve(models or None)
+                self._catalog.resolve(named or None)
 
     def _default(self) -> str:
         """What workers take for a job that names no model; as `Catalog.resolve`."""

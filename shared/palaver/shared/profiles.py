@@ -19,6 +19,9 @@ SCRIPTED: Final = "scripted"
 DEFAULT_MODEL: Final = "scripted/echo"
 """What answers when nothing at all is configured: no key and no network needed."""
 
+SEALED: Final = "sealed-"
+"""The names of sealed profiles begin with this, and no others."""
+
 KEY_HEADERS: Final = frozenset(("authorization", "api-key", "x-api-key"))
 """Where providers look for a key."""
 
@@ -269,6 +272,8 @@ def _told(name: str) -> str:
 
 
 def _profile(name: str, table: Any) -> Profile:
+    if name.startswith(SEALED):
+        refuse(f"providers.{name}", f"must have another name: {SEALED}… are those of sealed profiles")
     if isinstance(table, Profile):
         return table
     if not isinstance(table, Mapping):

@@ -23,6 +23,7 @@ from palaver.shared.redis_url import RedisURL, for_celery
 DEFAULT_CONNECT_SECONDS: Final = 2.0
 """For a service to answer. With the start of an interpreter, a command still fails within 3 seconds."""
 DEFAULT_REDIS_URL: Final = "redis://127.0.0.1:6379/0"
+SECRET_LENGTH: Final = 32
 DEFAULT_CONFIG: Final = "./palaver.toml"
 """It may be absent; a file that somebody named may not."""
 DEV_FILE: Final = Path(".palaver/dev.json")
@@ -86,6 +87,12 @@ def _namespace(value: str) -> str:
     return value
 
 
+def _long_secret(value: SecretStr) -> SecretStr:
+    if len(value.get_secret_value()) < SECRET_LENGTH:
+        raise ValueError(f"must have at least {SECRET_LENGTH} characters: openssl rand -hex 32 makes one")
+    return value
+
+
 def _told(value: object) -> str:
     """A wrong value for a message. All variables are text; what is as long as a key is told by its shape."""
     if not isinstance(value, str) or not re.fullmatch(r"[ -~]{1,16}", value):
@@ -130,8 +137,8 @@ class Settings(BaseSettings):
     """Aliases of models, as JSON; they win over those of the file."""
     mcp: dict[str, Any] = Field(default_factory=dict)
     """Servers of tools, as JSON; they win over those of the file."""
-    secret: SecretStr | None = None
-    """Seals what has to be stored and must not be read in Redis."""
+    secret: Annotated[SecretStr, AfterValidator(_long_secret)] | None = None
+    """Seals providers a program names in code; 32 characters or more, the same at workers and producers."""
 
     deadline: Annotated[float, Field(ge=1, le=MAX_DEADLINE)] = DEFAULT_DEADLINE
     """A job that has not ended so long after it was due ends `expired`, unless it names its own."""

@@ -32,6 +32,7 @@ default = "scripted/echo"
 """
 
 KEY = "sk-of-the-mirror"
+SECRET = "of producers and workers, here and there"
 
 
 @pytest.fixture(scope="session")
@@ -52,6 +53,7 @@ def running_system(folder: Path, **variables: str) -> Iterator[Settings]:
     with Processes(folder) as processes:
         redis = start_redis(processes, binary)
         env = {"PALAVER_REDIS_URL": redis.url, "PALAVER_CONFIG": str(config), "MIRROR_KEY": KEY}
+        env["PALAVER_SECRET"] = SECRET
         more = {"PYTHONPATH": str(ROOT), "PALAVER_TOOLS": "tests.integration.workers.user_tools"}
         words = ("palaver", "worker", "--without-mingle", "--concurrency", "100")
         processes.start(words, name="worker", env=env | more | variables).wait_for(r"\bready\b", seconds=60)

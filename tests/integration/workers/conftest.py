@@ -87,7 +87,8 @@ class Engine:
                 await asyncio.sleep(0.01)
 
     def provider(self, name: str, kind: type[P]) -> P:
-        provider = self.service._served._make(name).provider
+        served = self.service._served
+        provider = served._lending._make(served._catalog.profile(name)).provider
         assert isinstance(provider, kind)
         return provider
 

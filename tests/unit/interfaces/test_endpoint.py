@@ -1,5 +1,6 @@
 """Which configured profile an address in code means."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -7,6 +8,11 @@ import pytest
 from palaver.producer.interfaces.endpoint import Endpoint, named
 from palaver.shared.errors import ConfigurationError, ValidationError
 from palaver.shared.profiles import Catalog
+
+
+def unsealed(_table: Mapping[str, Any]) -> str:
+    raise ConfigurationError("PALAVER_SECRET is not set")
+
 
 CATALOG = Catalog.of(
     {
@@ -36,7 +42,7 @@ CATALOG = Catalog.of(
     ],
 )
 def test_the_one_that_has_all_of_it(given: dict[str, Any]) -> None:
-    assert Endpoint(**given).profile(CATALOG) == "team"
+    assert Endpoint(**given).profile(CATALOG, unsealed) == "team"
 
 
 @pytest.mark.parametrize(
@@ -53,17 +59,35 @@ def test_the_one_that_has_all_of_it(given: dict[str, Any]) -> None:
 )
 def test_none_that_has_only_some(given: dict[str, Any]) -> None:
     with pytest.raises(ConfigurationError):
-        Endpoint(**given).profile(CATALOG)
+        Endpoint(**given).profile(CATALOG, unsealed)
     with pytest.raises(ConfigurationError):
-        Endpoint(**given).profile(None)
+        Endpoint(**given).profile(None, unsealed)
+
+
+def test_what_no_profile_has_is_sealed() -> None:
+    sealed: list[Mapping[str, Any]] = []
+
+    def seal(table: Mapping[str, Any]) -> str:
+        sealed.append(table)
+        return "sealed-1"
+
+    given = {"base_url": "https://d.example", "api_key": "k", "headers": {"A": "b"}, "proxies": {}}
+    assert Endpoint(**given, rate_limit=(2, 1)).profile(CATALOG, seal) == "sealed-1"  # type: ignore[arg-type]
+    assert Endpoint(kind="anthropic", api_key="k").profile(None, seal) == "sealed-1"
+    assert sealed == [
+        {"kind": "openai", **given, "limits": {"requests_per_minute": 120}},
+        {"kind": "anthropic", "api_key": "k"},
+    ]
+    with pytest.raises(ConfigurationError, match="base_url"):
+        Endpoint(api_key="of nobody").profile(CATALOG, seal)
 
 
 def test_an_empty_key_is_none() -> None:
-    assert Endpoint(base_url="https://c.example/v1", api_key="").profile(CATALOG) == "bare"
+    assert Endpoint(base_url="https://c.example/v1", api_key="").profile(CATALOG, unsealed) == "bare"
 
 
 def test_nothing_given_means_no_profile() -> None:
-    assert Endpoint(kind="openai").profile(CATALOG) is None
+    assert Endpoint(kind="openai").profile(CATALOG, unsealed) is None
     assert named(None, "team/m") == "team/m"
     assert named("team", "maker/m") == "team/maker/m"
     for blank in (None, " "):

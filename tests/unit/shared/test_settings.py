@@ -142,7 +142,7 @@ def test_misspelt_variables_are_told_with_what_they_may_be(names: list[str], tol
 def test_no_secret_in_a_repr() -> None:
     settings = Settings(
         redis_url="rediss://user:hunter2@h:1/0",
-        secret="hunter2",
+        secret="hunter2" * 5,
         providers={"a": {"kind": "openai", "api_key": "hunter2"}},
     )
     assert "hunter2" not in repr(settings) + str(settings)

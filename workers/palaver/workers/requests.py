@@ -40,9 +40,9 @@ class Requests:
         self._prices = prices
         self._summaries = Summaries(ask, prices)
 
-    def attempts(self, run: Run, job: ChatJob) -> Attempts:
+    async def attempts(self, run: Run, job: ChatJob) -> Attempts:
         """The job's models, and what has been spent on them. Raises ValidationError for unknown ones."""
-        return Attempts(self._served.resolve(job.model), run.claimed, max_retries=job.max_retries)
+        return Attempts(await self._served.resolve(job.models), run.claimed, max_retries=job.max_retries)
 
     async def shortened(self, run: Run, work: Work, attempts: Attempts) -> Work:
         """The work, with an abstract of what its session's history has no room for, if the job wants one."""

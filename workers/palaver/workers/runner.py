@@ -203,7 +203,7 @@ class Runner:
         instead.
         """
         job, kit, journal = work.job, work.kit, run.answer.journal
-        attempts = self._requests.attempts(run, job)
+        attempts = await self._requests.attempts(run, job)
         work = await self._requests.shortened(run, work, attempts)
         step = next_step(job, kit, journal)
         while not isinstance(step, Done):

@@ -2,16 +2,17 @@
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from palaver.shared.errors import ConfigurationError
-from palaver.shared.profiles import Catalog, ModelRef
+from palaver.shared.profiles import SEALED, Catalog, ModelRef, Profile
+from palaver.shared.sealing import is_sealed
 from palaver.shared.settings import Settings
 from palaver.workers.event_log import event_logger
-from palaver.workers.http import HttpClient
-from palaver.workers.providers import Provider, create
+from palaver.workers.lending import Lending
+from palaver.workers.providers import Provider
+from palaver.workers.sealed import SealedProfiles
 from palaver.workers.serving import Serving
 
 __all__ = ["Served"]
@@ -22,26 +23,22 @@ Stamps = dict[str, tuple[int, int, int] | None]
 """When a file was written, its size and its inode; None for one that is not there."""
 
 
-@dataclass(slots=True)
-class _Made:
-    """A provider, and how many requests it is busy with."""
-
-    provider: Provider
-    requests: int = 0
-    retired: bool = False  # its profile has changed or is gone: closed after its last request
-
-
 class Served:
-    """The catalog as it was read last, and the providers of its profiles, each made at its first request.
+    """The catalog as it was read last, the sealed profiles that jobs name, and the providers of both.
 
     A catalog that is given is never read again.
     """
 
-    def __init__(self, settings: Settings, http: HttpClient, catalog: Catalog | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        lending: Lending,
+        sealed: SealedProfiles,
+        catalog: Catalog | None = None,
+    ) -> None:
         self._settings = settings
-        self._http = http
-        self._made: dict[str, _Made] = {}
-        self._retired: list[_Made] = []
+        self._lending = lending
+        self._sealed = sealed
         self._fixed = catalog is not None
         self._catalog = Catalog.load(settings) if catalog is None else catalog
         self._stamps = self._stamped()
@@ -66,23 +63,29 @@ class Served:
         """Log what somebody who wrote the configuration would not expect."""
         self._serving.warn(self._catalog)
 
-    def resolve(self, model: str | Sequence[str] | None) -> list[ModelRef]:
-        """See `Catalog.resolve`."""
-        return self._catalog.resolve(model)
+    async def resolve(self, models: Sequence[str]) -> list[ModelRef]:
+        """The models that a job names, in the order of fallback; see `Catalog.resolve`. Sealed profiles are
+        opened by this: raises ConfigurationError for one that is gone or cannot be opened here.
+        """
+        if not models:
+            return self._catalog.resolve()
+        found: list[ModelRef] = []
+        for model in models:
+            if is_sealed(model):
+                profile, _, name = model.partition("/")
+                found.append(ModelRef((await self._profile(profile)).name, name))
+            else:
+                found += self._catalog.resolve(model)
+        return list(dict.fromkeys(found))
 
     @asynccontextmanager
     async def lend(self, profile: str) -> AsyncIterator[Provider]:
-        """The provider of this profile, for one request: also of one that is retired meanwhile.
+        """The provider of this profile, for one request: also of one that changes meanwhile.
 
         Raises ConfigurationError, or ValidationError for an unknown profile.
         """
-        made = self._make(profile)
-        made.requests += 1
-        try:
-            yield made.provider
-        finally:
-            made.requests -= 1
-            await self._close_unused(made)
+        async with self._lending.lend(await self._profile(profile)) as provider:
+            yield provider
 
     async def renew(self) -> bool:
         """Read the catalog again, if one of its files was written; whether it is another one now.
@@ -100,31 +103,24 @@ class Served:
             return False
         before, self._catalog, self._serving = self._catalog, catalog, serving
         self._stamps = self._stamped()  # it may name other files
-        for name in [name for name in self._made if before.profiles[name] != catalog.profiles.get(name)]:
-            made = self._made.pop(name)
-            made.retired = True
-            self._retired.append(made)
-            await self._close_unused(made)
+        for name, profile in before.profiles.items():
+            if profile != catalog.profiles.get(name):
+                await self._lending.retire(name)
         logger.info("catalog.renewed", profiles=len(self.profiles), unserved=len(self.unserved))
         self.warn()
         return True
 
     async def aclose(self) -> None:
         """Close every provider, then the connections that they share."""
-        for made in [*self._made.values(), *self._retired]:
-            await made.provider.aclose()
-        self._made, self._retired = {}, []
-        await self._http.aclose()
+        await self._lending.aclose()
 
-    def _make(self, profile: str) -> _Made:
-        if profile not in self._made:
-            self._made[profile] = _Made(create(self._catalog.profile(profile), self._http))
-        return self._made[profile]
-
-    async def _close_unused(self, made: _Made) -> None:
-        if made.retired and not made.requests and made in self._retired:
-            self._retired.remove(made)
-            await made.provider.aclose()
+    async def _profile(self, name: str) -> Profile:
+        if not name.startswith(SEALED):
+            return self._catalog.profile(name)
+        profile = await self._sealed.profile(name)
+        for forgotten in self._sealed.forget_oldest():
+            await self._lending.retire(forgotten)
+        return profile
 
     def _stamped(self) -> Stamps:
         files = [profile.api_key_file for profile in self._catalog.profiles.values()]

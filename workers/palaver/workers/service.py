@@ -34,6 +34,7 @@ from palaver.workers.event_log import event_logger
 from palaver.workers.generation import FunctionTools, Prompts, Registry, Toolbox, ToolSource, UserCode
 from palaver.workers.http import HttpClient
 from palaver.workers.lease import LeaseKeeper
+from palaver.workers.lending import Lending
 from palaver.workers.link import Link
 from palaver.workers.policies import Breakers, wrapped
 from palaver.workers.prices import Prices
@@ -41,6 +42,7 @@ from palaver.workers.probing import examine
 from palaver.workers.publisher import Publisher
 from palaver.workers.requests import Requests
 from palaver.workers.runner import Outcome, Runner, report
+from palaver.workers.sealed import SealedProfiles
 from palaver.workers.served import Served
 from palaver.workers.stop import HandOver, Stop, asked_to_end
 from palaver.workers.sweeper import Post, Sweeper
@@ -84,7 +86,8 @@ class WorkerService:
             renew_seconds=settings.renew_seconds,
         )
         self._subscriptions = Subscriptions(settings)
-        self._served = Served(settings, HttpClient(), catalog)
+        sealed = SealedProfiles(settings, self.ledger)
+        self._served = Served(settings, Lending(HttpClient()), sealed, catalog)
         self._code = UserCode(settings.tool_threads)
         self._registry = Registry.load(settings.tools)
         self._toolbox = self._make_toolbox()

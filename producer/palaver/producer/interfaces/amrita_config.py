@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
+from palaver.producer.interfaces.clients import Clients
 from palaver.producer.interfaces.endpoint import Endpoint, named
 from palaver.producer.prepare import JobFields
 from palaver.shared.document import Document
@@ -19,7 +20,6 @@ from palaver.shared.messages import Message, parse_history
 from palaver.shared.params import ChatParams
 from palaver.shared.plain import Flag, Integer, optional
 from palaver.shared.presets import MAIN_PROTOCOL, ModelPreset
-from palaver.shared.profiles import Catalog
 
 
 class LLMConfig(Document):
@@ -44,10 +44,10 @@ class AmritaConfig(Document):
     function_config: FunctionConfig = Field(default_factory=FunctionConfig)
 
 
-def job_fields(config: AmritaConfig, preset: ModelPreset | None, catalog: Catalog | None) -> JobFields:
+def job_fields(config: AmritaConfig, preset: ModelPreset | None, clients: Clients) -> JobFields:
     """The fields of a turn's job, with a copy of the configuration in its metadata. A preset's defaults win.
 
-    Raises ConfigurationError for a preset whose address no configured profile has.
+    Raises ConfigurationError for a preset that no profile is like, and that cannot be sealed.
     """
     llm = config.llm
     params = ChatParams() if llm.max_tokens is None else ChatParams(max_tokens=llm.max_tokens)
@@ -60,7 +60,7 @@ def job_fields(config: AmritaConfig, preset: ModelPreset | None, catalog: Catalo
     if llm.require_tools:
         fields["tool_choice"] = "required"
     if preset is not None:
-        fields["model"] = named(_endpoint(preset).profile(catalog), preset.model)
+        fields["model"] = named(clients.profile(_endpoint(preset)), preset.model)
         fields["params"] = params.merged(preset.config.params()).merged({"extra": preset.extra})
     return fields
 

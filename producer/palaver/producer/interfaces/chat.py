@@ -55,7 +55,7 @@ class Chat:
             base_url=base_url, api_key=api_key, headers=headers, proxies=proxies, rate_limit=rate_limit
         )
         self._defaults = CallDefaults(
-            profile=endpoint.profile(self._clients.catalog),
+            profile=self._clients.profile(endpoint),
             model=model,
             timeouts=Timeouts(
                 connect=timeout_s if connect_timeout_s is None else connect_timeout_s,

@@ -63,7 +63,7 @@ class ChatObject:
         self.train = self.context_wrap.train.model_dump(mode="json", exclude_unset=True)
         self.response: UniResponse | None = None
         self._clients = clients or Clients.of_process()
-        self._fields = job_fields(self.config, preset, self._clients.catalog)
+        self._fields = job_fields(self.config, preset, self._clients)
         self._hooks = hooks or Hooks()
         self._outlet = Outlet(size=queue_size, room=overflow_queue_size)
         self._callback_fun = callback

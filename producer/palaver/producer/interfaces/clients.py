@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from functools import cache, cached_property
-from typing import Self
+from typing import Any, Self
 
 from palaver.producer.async_client import AsyncClient
 from palaver.producer.client import Client
+from palaver.producer.interfaces.endpoint import Endpoint
 from palaver.producer.prepare import own_catalog
 from palaver.shared.profiles import Catalog
 from palaver.shared.settings import Settings
@@ -39,6 +41,10 @@ class Clients:
         """The profiles that are configured here; None if there are none."""
         return own_catalog(self.settings)
 
+    def profile(self, endpoint: Endpoint) -> str | None:
+        """The profile that an address in code means; see `Endpoint.profile`."""
+        return endpoint.profile(self.catalog, self._seal)
+
     def close(self) -> None:
         """Close the blocking client's connections."""
         self.blocking.close()
@@ -59,6 +65,10 @@ class Clients:
 
     async def __aexit__(self, *exc_info: object) -> None:
         await self.aclose()
+
+    def _seal(self, table: Mapping[str, Any]) -> str:
+        self.blocking.seal(table)
+        return self.awaited.seal(table)
 
 
 @cache

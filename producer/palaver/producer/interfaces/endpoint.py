@@ -1,14 +1,15 @@
-"""A provider's address in code, and the configured profile that it means; pure.
+"""A provider's address in code, and the profile that it means: a configured one, or one that is sealed; pure.
 
-A job names a profile and carries no key, so that there is none in any message, log or key of Redis.
+A job names a profile and carries no key, so that there is none in any message or log, and none to be read in
+Redis.
 """
 
 from __future__ import annotations
 
 import hmac
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 from palaver.shared.errors import ConfigurationError
 from palaver.shared.plain import refuse, shape
@@ -39,20 +40,45 @@ class Endpoint:
         own = (self.base_url, self.api_key, self.headers, self.proxies, self.rate_limit)
         return any(value is not None for value in own)
 
-    def profile(self, catalog: Catalog | None) -> str | None:
-        """The profile that has all that is given; None if nothing is. Raises ConfigurationError."""
+    def profile(self, catalog: Catalog | None, seal: Callable[[Mapping[str, Any]], str]) -> str | None:
+        """The configured profile that has all that is given, else the one that `seal` makes of it.
+
+        None if nothing is given. Raises ConfigurationError where neither can be had.
+        """
         if not self.given:
             return None
         profiles = list(catalog.profiles.values()) if catalog is not None else []
         found = next((profile.name for profile in profiles if self._is(profile)), None)
-        if found is None:
+        if found is not None:
+            return found
+        try:
+            return seal(self._table())
+        except ConfigurationError as error:
             at = f" {redacted_url(self.base_url)}" if self.base_url else ""
-            raise ConfigurationError(
+            problem = (
                 f"no profile of palaver.toml has this address{at} with this key, these headers, proxies, "
-                "limits and kind; configure it under [providers.NAME], here and at the workers, "
-                'or say nothing of it and name the model as "NAME/model"'
+                "limits and kind, and it cannot be sealed: "
+                f"{error.message}. Set it, configure the profile under [providers.NAME], here and at the "
+                'workers, or say nothing of it and name the model as "NAME/model"'
             )
-        return found
+        raise ConfigurationError(problem)
+
+    def _table(self) -> dict[str, Any]:
+        """As it would stand under `[providers.NAME]`."""
+        if self.base_url is None and self.kind is None:
+            raise ConfigurationError("base_url, the provider's address, is not given")
+        table: dict[str, Any] = {"kind": self.kind or "openai"}
+        if self.base_url is not None:
+            table["base_url"] = self.base_url
+        if self.api_key:
+            table["api_key"] = self.api_key
+        if self.headers:
+            table["headers"] = dict(self.headers)
+        if self.proxies is not None:
+            table["proxies"] = dict(self.proxies)
+        if self.rate_limit is not None:
+            table["limits"] = {"requests_per_minute": self.rate_limit[0] * _MINUTE / self.rate_limit[1]}
+        return table
 
     def _is(self, profile: Profile) -> bool:
         return (

@@ -93,6 +93,10 @@ class Keys:
         """The tenants that have spent something on a day."""
         return f"{self.namespace}:usage:{day.isoformat()}"
 
+    def profile(self, name: str) -> str:
+        """A sealed profile."""
+        return f"{self.namespace}:profile:{name}"
+
     @property
     def due(self) -> str:
         """When a sweeper should next look at each unended job."""

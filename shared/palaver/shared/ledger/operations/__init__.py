@@ -22,6 +22,7 @@ from palaver.shared.ledger.operations.reading import (
     unended,
     withdraw,
 )
+from palaver.shared.ledger.operations.sealing import keep_profile, sealed_profile
 from palaver.shared.ledger.operations.submitting import new_messages, refuse, session_of, submit
 from palaver.shared.ledger.operations.sweeping import POISONED_AFTER, due, look, settle, take_turn
 from palaver.shared.ledger.operations.working import (
@@ -56,6 +57,7 @@ __all__ = [
     "find",
     "finish",
     "keep_answer",
+    "keep_profile",
     "leave_cache",
     "log_bounds",
     "look",
@@ -67,6 +69,7 @@ __all__ = [
     "release",
     "renew",
     "save_entry",
+    "sealed_profile",
     "seq",
     "session_of",
     "settle",

@@ -1,0 +1,68 @@
+"""Providers, each made at its first request and lent for one request at a time."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from palaver.shared.profiles import Profile
+from palaver.workers.http import HttpClient
+from palaver.workers.providers import Provider, create
+
+__all__ = ["Lending"]
+
+
+@dataclass(slots=True)
+class _Made:
+    """A provider, and how many requests it is busy with."""
+
+    provider: Provider
+    requests: int = 0
+    retired: bool = False  # its profile has changed or is gone: closed after its last request
+
+
+class Lending:
+    """The providers of a worker by the names of their profiles, on one client's connections."""
+
+    def __init__(self, http: HttpClient) -> None:
+        self._http = http
+        self._made: dict[str, _Made] = {}
+        self._retired: list[_Made] = []
+
+    @asynccontextmanager
+    async def lend(self, profile: Profile) -> AsyncIterator[Provider]:
+        """The provider of this profile, for one request: also of one that is retired meanwhile.
+
+        Raises ConfigurationError.
+        """
+        made = self._make(profile)
+        made.requests += 1
+        try:
+            yield made.provider
+        finally:
+            made.requests -= 1
+            await self._close_unused(made)
+
+    async def retire(self, name: str) -> None:
+        """Make another provider for the next request to the profile of this name."""
+        made = self._made.pop(name, None)
+        if made is not None:
+            made.retired = True
+            self._retired.append(made)
+            await self._close_unused(made)
+
+    async def aclose(self) -> None:
+        """Close every provider, then the connections that they share."""
+        for made in [*self._made.values(), *self._retired]:
+            await made.provider.aclose()
+        self._made, self._retired = {}, []
+        await self._http.aclose()
+
+    def _make(self, profile: Profile) -> _Made:
+        if profile.name not in self._made:
+            self._made[profile.name] = _Made(create(profile, self._http))
+        return self._made[profile.name]
+
+    async def _close_unused(self, made: _Made) -> None:
+        if made.retired and not made.requests and made in self._retired:
+            self._retired.remove(made)
+            await made.provider.aclose()
