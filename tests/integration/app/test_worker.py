@@ -163,6 +163,16 @@ def test_wrong_settings_are_one_line(processes: Processes, palaver_env: dict[str
     assert "PALAVER_CONCURRENCY" in line
 
 
+def test_wrong_settings_are_one_line_of_the_celery_command_too(
+    processes: Processes, palaver_env: dict[str, str]
+) -> None:
+    words = ("-m", "celery", "-A", "palaver.workers", "worker")
+    worker = processes.python(*words, env={**palaver_env, "PALAVER_CONCURRENCY": "none"})
+    assert worker.wait(30) == 2
+    assert worker.lines[-1].startswith("Error: PALAVER_CONCURRENCY: must be")
+    assert "Traceback" not in worker.output
+
+
 def test_wrong_options_are_told(processes: Processes, palaver_env: dict[str, str]) -> None:
     worker = processes.python("-m", "palaver.workers", "--no-such-option", env=palaver_env)
     assert worker.wait(30) == 2

@@ -19,11 +19,16 @@ from urllib.parse import urlsplit
 from celery import Celery, bootsteps, signals
 from celery.bin.celery import celery as command
 from celery.exceptions import ImproperlyConfigured, WorkerShutdown
-from click import ClickException
+from click import ClickException, UsageError, get_current_context
 from kombu import Connection, Exchange
 from kombu import Queue as BrokerQueue
 
-from palaver.shared.errors import BrokerUnavailableError, PalaverError, ServiceUnavailableError
+from palaver.shared.errors import (
+    BrokerUnavailableError,
+    ConfigurationError,
+    PalaverError,
+    ServiceUnavailableError,
+)
 from palaver.shared.jobs import MAX_DEADLINE
 from palaver.shared.names import (
     DEFAULT_NAMESPACE,
@@ -90,7 +95,12 @@ class _Once:
 
     def __call__(self) -> Settings:
         if self._settings is None:
-            self._settings = Settings.load()
+            try:
+                self._settings = Settings.load()
+            except ConfigurationError as error:
+                if get_current_context(silent=True) is None:
+                    raise
+                raise UsageError(str(error)) from None  # the celery command shows this one in a line
             if warning := unknown_variables(os.environ):
                 logger.warning(f"settings.unknown {warning}")
         return self._settings
