@@ -211,11 +211,15 @@ class AsyncClient:
 
     async def close(self) -> None:
         """Close this client's connections; its readers on this loop end. May be called twice."""
+        await self.leave()
+        await asyncio.to_thread(self.broker.close)
+        self._thread.shutdown(wait=False)
+
+    async def leave(self) -> None:
+        """Close what this client has on the running loop; its use on others goes on."""
         hub = self._hubs.pop(asyncio.get_running_loop(), None)
         if hub is not None:
             await hub.release()
-        await asyncio.to_thread(self.broker.close)
-        self._thread.shutdown(wait=False)
 
     aclose = close
     """The name that `contextlib.aclosing` asks for."""

@@ -67,6 +67,7 @@ class JobFields(TypedDict, total=False):
     mode: ChatMode | Literal["creative", "neutral", "precise"] | None
     cache: CachePolicy | Mapping[str, Any] | bool | None
     agent: str | None
+    archive: bool
     files: Sequence[str]
     webhook: str | None
     metadata: Mapping[str, Any]

@@ -8,13 +8,15 @@ PalaverError
 ├── ServiceUnavailableError             retryable
 │   ├── LedgerUnavailableError          the ledger's Redis does not answer
 │   ├── BrokerUnavailableError          the Celery broker does not answer
-│   └── FileStoreUnavailableError       the store of files does not answer
+│   ├── FileStoreUnavailableError       the store of files does not answer
+│   └── ArchiveUnavailableError         the database of conversations does not
 ├── LedgerFullError                     the ledger's Redis is out of memory
 ├── BrokerFullError                     the Celery broker is
 ├── QueueFullError                      too many jobs are waiting
 ├── ConflictError                       an idempotency key or a job id was used with another body
 ├── SessionBusyError                    on_busy="reject" and a job runs
 ├── SessionClosedError                  the session takes no more messages
+├── SessionNotFoundError                there is no such session, or it is somebody else's
 ├── JobError
 │   ├── JobNotFoundError
 │   ├── JobNotFinishedError
@@ -175,6 +177,12 @@ class BrokerUnavailableError(ServiceUnavailableError):
     code = "broker_unavailable"
 
 
+class ArchiveUnavailableError(ServiceUnavailableError):
+    """The database of conversations cannot be reached."""
+
+    code = "archive_unavailable"
+
+
 class LedgerFullError(PalaverError):
     """The ledger's Redis is out of memory."""
 
@@ -219,6 +227,13 @@ class SessionClosedError(PalaverError):
 
     code = "session_closed"
     http_status = 409
+
+
+class SessionNotFoundError(PalaverError):
+    """There is no such session for whoever asks."""
+
+    code = "session_not_found"
+    http_status = 404
 
 
 class ChatClientError(PalaverError):

@@ -3,6 +3,7 @@
 from palaver.shared.error_info import ErrorInfo
 from palaver.shared.error_table import STATUS_ERRORS, error_for_status, extract_message
 from palaver.shared.error_tree import (
+    ArchiveUnavailableError,
     BrokerFullError,
     BrokerUnavailableError,
     ChatClientError,
@@ -29,6 +30,7 @@ from palaver.shared.error_tree import (
     ServiceUnavailableError,
     SessionBusyError,
     SessionClosedError,
+    SessionNotFoundError,
     StructuredOutputError,
     ValidationError,
     WaitTimeoutError,
@@ -63,6 +65,7 @@ from palaver.shared.provider_errors import (
 __all__ = [
     "STATUS_ERRORS",
     "APIError",
+    "ArchiveUnavailableError",
     "AuthenticationError",
     "BrokerFullError",
     "BrokerUnavailableError",
@@ -108,6 +111,7 @@ __all__ = [
     "ServiceUnavailableError",
     "SessionBusyError",
     "SessionClosedError",
+    "SessionNotFoundError",
     "StreamInterruptedError",
     "StructuredOutputError",
     "TimeoutError",

@@ -200,7 +200,8 @@ class ChatJob(Document):
     """One request to a model, whole: everything a worker needs, and no secret.
 
     Times are in seconds: `deadline` counts from submit or `run_at`, `run_at` is Unix time (an aware
-    datetime is taken too). Raises ValidationError; its `param` names the field.
+    datetime is taken too). `archive` has what is said in it stored with its conversation. Raises
+    ValidationError; its `param` names the field.
     """
 
     job_id: JobId = Field(default_factory=new_job_id)
@@ -230,6 +231,7 @@ class ChatJob(Document):
     mode: ChatMode | None = optional()
     cache: CachePolicy | None = optional()
     agent: Key | None = optional()
+    archive: Flag = False
     files: list[Key] = Field(default_factory=list)
     webhook: Annotated[Text, Field(max_length=2048), AfterValidator(_web_address)] | None = optional()
     metadata: JsonObject = Field(default_factory=dict)

@@ -122,12 +122,20 @@ def _sum_details(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, 
     return total
 
 
+class ShownWidget(Document):
+    """A component that an agent showed, and its data."""
+
+    widget_type: Text
+    data: JsonValue = optional()
+
+
 class ChatResponse(Document):
     """The result of a job. On failure `success` is false, `error` says why, and `content` is the partial
     text.
 
     `model` is the one that answered. `metadata` always has `model` and `usage`; `raw` is there only if
-    asked for, `parsed` is the value of an answer with a schema. Keys that a newer worker may add are ignored.
+    asked for, `parsed` is the value of an answer with a schema, `widgets` are what an agent showed, in order.
+    Keys that a newer worker may add are ignored.
     """
 
     model_config = ConfigDict(extra="ignore")
@@ -142,6 +150,7 @@ class ChatResponse(Document):
     provider: Text | None = optional()
     tool_calls: list[ToolCall] = Field(default_factory=list)
     reasoning: Text | None = optional()
+    widgets: list[ShownWidget] | None = optional()
     metadata: JsonObject = Field(default_factory=dict)
     raw: JsonValue = optional()
     parsed: JsonValue = optional()

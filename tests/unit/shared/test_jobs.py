@@ -44,6 +44,7 @@ FULL = {
     "complete": {"continue_delay": [0.5, 1]},
     "cache": True,
     "agent": "support/",
+    "archive": True,
     "files": ["f1"],
     "webhook": "https://example.org/hook",
     "metadata": {"a": None, "b": [1.5]},

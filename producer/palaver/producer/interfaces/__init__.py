@@ -9,6 +9,8 @@ if TYPE_CHECKING:
     from palaver.producer.interfaces.chat import Chat
     from palaver.producer.interfaces.chat_object import ChatObject
     from palaver.producer.interfaces.clients import Clients
+    from palaver.producer.interfaces.conversation_service import Conversations, ConversationService
+    from palaver.producer.interfaces.conversations import AsyncConversations
     from palaver.producer.interfaces.hooks import CompletionEvent, Hooks, PreCompletionEvent
     from palaver.producer.interfaces.streaming import (
         AsyncStreamingIterator,
@@ -18,11 +20,14 @@ if TYPE_CHECKING:
 
 _HOMES: Final = {
     "AmritaConfig": "amrita_config",
+    "AsyncConversations": "conversations",
     "AsyncStreamingIterator": "streaming",
     "Chat": "chat",
     "ChatObject": "chat_object",
     "Clients": "clients",
     "CompletionEvent": "hooks",
+    "ConversationService": "conversation_service",
+    "Conversations": "conversation_service",
     "Hooks": "hooks",
     "PreCompletionEvent": "hooks",
     "StreamingIterator": "streaming",
@@ -31,11 +36,14 @@ _HOMES: Final = {
 
 __all__ = [
     "AmritaConfig",
+    "AsyncConversations",
     "AsyncStreamingIterator",
     "Chat",
     "ChatObject",
     "Clients",
     "CompletionEvent",
+    "ConversationService",
+    "Conversations",
     "Hooks",
     "PreCompletionEvent",
     "StreamingIterator",

@@ -1,8 +1,10 @@
 """The names of the ledger's keys. The table of what they hold is in this folder's README."""
 
+import hashlib
 from dataclasses import dataclass
 from datetime import date
 
+from palaver.shared.conversations import SessionOwner
 from palaver.shared.errors import ConfigurationError
 from palaver.shared.names import DEFAULT_NAMESPACE
 
@@ -52,6 +54,14 @@ class Keys:
         """The session's history."""
         return f"{self.base(session_id)}:messages"
 
+    def stored(self, session_id: str) -> str:
+        """The stored messages of a conversation."""
+        return f"{self.base(session_id)}:stored"
+
+    def unarchived_jobs(self, session_id: str) -> str:
+        """The jobs of a conversation whose messages are not stored yet."""
+        return f"{self.base(session_id)}:unarchived"
+
     def idempotency(self, session_id: str, key: str) -> str:
         """An idempotency key of the session."""
         return f"{self.base(session_id)}:key:{key}"
@@ -96,6 +106,16 @@ class Keys:
     def profile(self, name: str) -> str:
         """A sealed profile."""
         return f"{self.namespace}:profile:{name}"
+
+    def owner(self, owner: SessionOwner) -> str:
+        """Somebody's conversations. By a digest: an id may hold anything, and need not show in a key."""
+        name = f"user {owner.user}" if owner.user is not None else f"anonymous {owner.anonymous_id}"
+        return f"{self.namespace}:owner:{{{hashlib.sha256(name.encode()).hexdigest()[:32]}}}"
+
+    @property
+    def unarchived(self) -> str:
+        """The conversations of which something is not stored yet, by when an archiver should look."""
+        return f"{self.namespace}:unarchived"
 
     @property
     def due(self) -> str:

@@ -21,6 +21,7 @@ from palaver.shared.ledger.operation import (
     reply_error,
     text,
 )
+from palaver.shared.ledger.operations.conversing import note_unarchived
 from palaver.shared.ledger.operations.ending import error_json
 from palaver.shared.ledger.operations.verdicts import RESEND_AFTER_MS, accepted, dispatch_in, is_ok, look_at
 from palaver.shared.ledger.replies import Refused, Submitted
@@ -86,6 +87,7 @@ def _before_submit(keys: Keys, session_id: str, job: ChatJob, retention: Retenti
         if run_at
         else Command("SET", index, session_id, "PX", kept),
         Command("EVAL", load("watch").source, 1, keys.due, member, run_at, RESEND_AFTER_MS),
+        *(note_unarchived(keys, session_id, job.job_id, run_at) if job.archive else ()),
     )
 
 

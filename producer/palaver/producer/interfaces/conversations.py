@@ -1,0 +1,249 @@
+"""Conversations: sessions with an owner, their messages, and what becomes of both."""
+
+from __future__ import annotations
+
+import asyncio
+import weakref
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, Literal, TypedDict, Unpack
+from uuid import UUID
+
+from palaver.producer.handles import AsyncJobHandle
+from palaver.producer.interfaces.clients import Clients
+from palaver.shared.conversations import (
+    ConversationMessage,
+    ConversationSession,
+    MessageType,
+    Page,
+    SessionOwner,
+    parse_session_id,
+    user_id,
+)
+from palaver.shared.errors import PalaverError, SessionClosedError, SessionNotFoundError
+from palaver.shared.jobs import OnBusy
+from palaver.shared.ledger import AsyncLedger, operations
+from palaver.shared.messages import MessagesLike
+from palaver.shared.sessions import SessionStatus
+from palaver.shared.stores.archives import Archive, archive_session, check_limit, open_archive
+
+DEFAULT_PAGE: Final = 100
+
+SessionLike = UUID | str
+"""The id of a session."""
+
+
+class Whose(TypedDict, total=False):
+    """Who asks. A `user` is an id (text, a number, a UUID) or an object with a `pk` or an `id`."""
+
+    user: object
+    anonymous_id: str | None
+
+
+class Paging(Whose, total=False):
+    """Which part of a list is wanted: at most `limit` items, after those of the page with this `after`."""
+
+    after: str | None
+    limit: int
+
+
+class SessionFields(Whose, total=False):
+    """What a session is made with. `context` is told to the agent with every message."""
+
+    context: Mapping[str, Any] | None
+    status: SessionStatus | Literal["active", "completed", "archived"]
+    tenant: str | None
+
+
+class MessageFields(TypedDict, total=False):
+    """What a message of no job's may have; `component_…` are a widget's, `files` are ids."""
+
+    component_type: str
+    component_data: Mapping[str, Any]
+    files: Sequence[str]
+    metadata: Mapping[str, Any]
+
+
+class SendOptions(TypedDict, total=False):
+    """What may be said of a message beside its words, as of `Client.submit`; `model`, `system` and `params`
+    are for sessions without an agent.
+    """
+
+    anonymous_id: str | None
+    files: Sequence[str]
+    job_id: str
+    idempotency_key: str | None
+    on_busy: OnBusy | Literal["enqueue", "reject", "interrupt", "rollback", "parallel"]
+    model: str | Sequence[str] | None
+    system: str | None
+    params: Mapping[str, Any] | None
+    priority: int
+    deadline: float
+    max_retries: int
+    metadata: Mapping[str, Any]
+
+
+class AsyncConversations:
+    """Conversations for programs with an event loop.
+
+    Whoever asks as a `user` or with an `anonymous_id` finds only what is his: a session of somebody else is
+    as unknown as one that never was (SessionNotFoundError). Nobody's session is found by its id alone.
+    """
+
+    def __init__(self, clients: Clients | None = None) -> None:
+        self._clients = clients or Clients.of_process()
+        self._archives: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Archive] = (
+            weakref.WeakKeyDictionary()
+        )
+
+    async def create_session(
+        self, agent_path: str | None, **fields: Unpack[SessionFields]
+    ) -> ConversationSession:
+        """A new session with an agent; None: a model answers.
+
+        Raises ValidationError, a ValueError, and then nothing is stored.
+        """
+        given = {**fields, "agent_path": agent_path, "user": user_id(fields.get("user"))}
+        given["context"] = fields.get("context") or {}
+        session = ConversationSession.validated({**given, "created": await self._now()})
+        await self._archive.create(session)
+        await self._open(session)
+        return session
+
+    async def session(self, session_id: SessionLike, **whose: Unpack[Whose]) -> ConversationSession:
+        """A session, for whom it belongs to. Raises SessionNotFoundError."""
+        name = parse_session_id(session_id)
+        asks = (user_id(whose.get("user")), whose.get("anonymous_id"))
+        session = await self._archive.session(name)
+        if session is None or not _may_see(session, *asks):
+            raise SessionNotFoundError(f"There is no session {name}.", param="session_id")
+        return session
+
+    async def sessions(self, **page: Unpack[Paging]) -> Page[ConversationSession]:
+        """Somebody's sessions, the latest first."""
+        owner, after, limit = _asked_for(page)
+        return await self._archive.sessions(owner, after=after, limit=limit)
+
+    async def set_status(
+        self,
+        session_id: SessionLike,
+        status: SessionStatus | Literal["active", "completed", "archived"],
+        **whose: Unpack[Whose],
+    ) -> ConversationSession:
+        """Complete or archive a session, which then takes no more messages, or make it active again."""
+        found = await self.session(session_id, **whose)
+        session = ConversationSession.validated({**found.model_dump(), "status": status})
+        await self._open(session)
+        await self._archive.set_status(session.session_id, session.status)
+        keys = self._ledger.keys
+        await self._ledger.run(operations.set_status(keys, session.session_id, session.status))
+        return session
+
+    async def submit_message(
+        self,
+        session_id: SessionLike,
+        message: MessagesLike,
+        user: object = None,
+        **options: Unpack[SendOptions],
+    ) -> AsyncJobHandle:
+        """Give the agent a message, without waiting for its answer: the handle follows it.
+
+        Raises SessionNotFoundError, SessionClosedError, and what `Client.submit` raises; then nothing is
+        stored.
+        """
+        job: dict[str, Any] = {**options}
+        session = await self.session(session_id, user=user, anonymous_id=job.pop("anonymous_id", None))
+        if session.status is not SessionStatus.ACTIVE:
+            told = f"The session is {session.status} and takes no more messages."
+            raise SessionClosedError(told, param="session_id")
+        await self._open(session)
+        job |= {"session_id": session.session_id, "agent": session.agent_path, "archive": True}
+        job |= {"user": session.user, "tenant": session.tenant}
+        handle: AsyncJobHandle = await self._clients.awaited.submit(message, **job)
+        return handle
+
+    async def send_message(
+        self,
+        session_id: SessionLike,
+        message: MessagesLike,
+        user: object = None,
+        **options: Unpack[SendOptions],
+    ) -> dict[str, str]:
+        """Give the agent a message and wait: `{"status": "success", "response": …, "session_id": …}`.
+
+        If the job ends otherwise than completed: `{"status": "error", "error": …, "session_id": …}`. Raises
+        what `submit_message` raises.
+        """
+        handle = await self.submit_message(session_id, message, user, **options)
+        try:
+            response = await handle.result()
+        except PalaverError as error:
+            if not (await handle.status()).ended:
+                raise
+            return {"status": "error", "error": error.message, "session_id": handle.session_id}
+        return {"status": "success", "response": response.content, "session_id": handle.session_id}
+
+    async def add_message(
+        self,
+        session: ConversationSession,
+        message_type: MessageType | Literal["user", "agent", "system", "widget"],
+        content: str = "",
+        **fields: Unpack[MessageFields],
+    ) -> ConversationMessage:
+        """Store a message that is no job's. No agent is told of it."""
+        given = {**fields, "session_id": session.id, "message_type": message_type, "content": content}
+        message = ConversationMessage.validated({**given, "created": await self._now()})
+        await self._archive.add([message])
+        return message
+
+    async def messages(self, session_id: SessionLike, **page: Unpack[Paging]) -> Page[ConversationMessage]:
+        """A session's messages, the oldest first: a user's from submit on, the others from the end of their
+        job.
+        """
+        whose: Whose = {"user": page.get("user"), "anonymous_id": page.get("anonymous_id")}
+        session = await self.session(session_id, **whose)
+        limit = check_limit(page.get("limit", DEFAULT_PAGE))
+        await archive_session(self._ledger, self._archive, session.session_id)
+        return await self._archive.messages(session.session_id, after=page.get("after"), limit=limit)
+
+    async def search(self, text: str, **page: Unpack[Paging]) -> Page[ConversationMessage]:
+        """Messages with this text in all of somebody's sessions, whatever its case, the latest first."""
+        owner, after, limit = _asked_for(page)
+        return await self._archive.search(owner, text, after=after, limit=limit)
+
+    async def aclose(self) -> None:
+        """Close what is open on the running loop."""
+        archive = self._archives.pop(asyncio.get_running_loop(), None)
+        if archive is not None:
+            await archive.aclose()
+        await self._clients.awaited.leave()
+
+    async def _open(self, session: ConversationSession) -> None:
+        """The ledger knows the session when a job of it runs, however long it was silent."""
+        ledger = self._ledger
+        await ledger.run(operations.open_session(ledger.keys, session, retention=ledger.retention))
+
+    async def _now(self) -> float:
+        return await self._ledger.query(operations.time())
+
+    @property
+    def _ledger(self) -> AsyncLedger:
+        return self._clients.awaited.ledger
+
+    @property
+    def _archive(self) -> Archive:
+        loop = asyncio.get_running_loop()
+        if loop not in self._archives:
+            self._archives[loop] = open_archive(self._ledger)
+        return self._archives[loop]
+
+
+def _may_see(session: ConversationSession, user: str | None, anonymous_id: str | None) -> bool:
+    """Whether the session is theirs. One that belongs to a user is that user's alone."""
+    if session.user is not None or user is not None:
+        return session.user == user
+    return anonymous_id is None or session.anonymous_id == anonymous_id
+
+
+def _asked_for(page: Paging) -> tuple[SessionOwner, str | None, int]:
+    owner = SessionOwner.of(page.get("user"), page.get("anonymous_id"))
+    return owner, page.get("after"), check_limit(page.get("limit", DEFAULT_PAGE))

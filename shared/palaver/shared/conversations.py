@@ -1,0 +1,161 @@
+"""Conversations: sessions that belong to somebody, and the messages that they store."""
+
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Annotated, Any, Final, Generic, TypeVar
+
+import uuid_utils.compat
+from pydantic import BeforeValidator, ConfigDict, Field
+
+from palaver.shared.document import Document
+from palaver.shared.ids import JobId
+from palaver.shared.jobs import Key, Name
+from palaver.shared.plain import Integer, JsonObject, Real, Text, optional, refuse, shape
+from palaver.shared.sessions import SessionStatus
+
+T = TypeVar("T")
+
+_IDS: Final = uuid.UUID("6f6d5d5c-6a5f-4f0e-9a3c-7d8f2b1c0e42")
+"""The namespace of the ids of messages that a job stores."""
+
+
+class MessageType(StrEnum):
+    """Who a stored message is from; a widget is a component that an agent showed."""
+
+    USER = "user"
+    AGENT = "agent"
+    SYSTEM = "system"
+    WIDGET = "widget"
+
+
+def _uuid(value: Any) -> Any:
+    if isinstance(value, uuid.UUID):
+        return value
+    try:
+        return uuid.UUID(value)
+    except (TypeError, ValueError, AttributeError):
+        raise ValueError(f"must be a UUID, not {shape(value)}") from None
+
+
+Id = Annotated[uuid.UUID, BeforeValidator(_uuid)]
+
+
+class ConversationSession(Document):
+    """A session with an agent, or without one: then a model answers. `created` is Unix time in seconds.
+
+    It belongs to a `user`, to an `anonymous_id`, to both, or to nobody: then to whoever knows its id.
+    """
+
+    model_config = ConfigDict(extra="ignore")
+
+    id: Id = Field(default_factory=uuid.uuid4)
+    agent_path: Key | None = optional()
+    user: Name | None = optional()
+    anonymous_id: Name | None = optional()
+    tenant: Key | None = optional()
+    context: JsonObject = Field(default_factory=dict)
+    status: SessionStatus = SessionStatus.ACTIVE
+    created: Real = 0.0
+
+    @property
+    def session_id(self) -> str:
+        """Its name in the ledger, in events and in jobs."""
+        return str(self.id)
+
+    @property
+    def owners(self) -> list["SessionOwner"]:
+        """Whose lists it is on."""
+        known = (SessionOwner(user=self.user), SessionOwner(anonymous_id=self.anonymous_id))
+        return [owner for owner in known if owner]
+
+
+class ConversationMessage(Document):
+    """A stored message of a session. `created` is Unix time in seconds.
+
+    `position` is its place among those of its job, which are stored once, however often the job was tried; a
+    message that was added by hand has no job. `files` are ids. `metadata` has `partial: true` for the words
+    of an answer that was cut off.
+    """
+
+    model_config = ConfigDict(extra="ignore")
+
+    id: Id = Field(default_factory=uuid_utils.compat.uuid7)
+    session_id: Id
+    message_type: MessageType
+    content: Text = ""
+    component_type: Text = ""
+    component_data: JsonObject = Field(default_factory=dict)
+    files: list[Key] = Field(default_factory=list)
+    metadata: JsonObject = Field(default_factory=dict)
+    created: Real = 0.0
+    job_id: JobId | None = optional()
+    position: Annotated[Integer, Field(ge=0, le=9999)] = 0
+
+    @property
+    def order(self) -> str:
+        """Sorts the messages of a session as text, and is the cursor behind it: time, job, place, id."""
+        return f"{microseconds(self.created):017d}/{self.job_id or ''}/{self.position:04d}/{self.id}"
+
+
+def microseconds(seconds: float) -> int:
+    """Whole ones: what a database keeps of a time."""
+    return round(seconds * 1_000_000)
+
+
+def message_id(session_id: str, job_id: str, position: int) -> uuid.UUID:
+    """The id of what a job stores at this place: the same, whoever stores it and however often."""
+    return uuid.uuid5(_IDS, f"{session_id}/{job_id}/{position}")
+
+
+@dataclass(frozen=True, slots=True)
+class Page(Generic[T]):
+    """Some of a list. `after` is the cursor of the next page, None behind the last one."""
+
+    items: list[T]
+    after: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionOwner:
+    """Somebody whose conversations are asked for: a user, or an anonymous id. False: nobody."""
+
+    user: str | None = None
+    anonymous_id: str | None = None
+
+    def __bool__(self) -> bool:
+        return self.user is not None or self.anonymous_id is not None
+
+    @classmethod
+    def of(cls, user: object = None, anonymous_id: str | None = None) -> "SessionOwner":
+        """The one of `user_id(user)` and an anonymous id; exactly one is to be given."""
+        name = user_id(user)
+        if (name is None) == (anonymous_id is None):
+            refuse("", "either a user or an anonymous_id is to be given")
+        return cls(user=name, anonymous_id=anonymous_id)
+
+
+def user_id(user: object) -> str | None:
+    """A user's id as text: of an id itself, or of an object with a `pk` or an `id`, as web frameworks have
+    them. None for None, and for an object without an id: somebody who has not logged in.
+    """
+    if isinstance(user, bool | float | bytes | Mapping):
+        refuse("user", f"must be a user or its id, not {shape(user)}")
+    if user is None or isinstance(user, str | int | uuid.UUID):
+        return None if user is None else str(user)
+    if not hasattr(user, "pk") and not hasattr(user, "id"):
+        refuse("user", f"must be a user or its id, not {shape(user)}")
+    found = getattr(user, "pk", None)
+    found = getattr(user, "id", None) if found is None else found
+    return None if found is None else str(found)
+
+
+def parse_session_id(value: object) -> str:
+    """The id of a conversation's session as text. Raises ValidationError for what is no UUID."""
+    if isinstance(value, uuid.UUID):
+        return str(value)
+    try:
+        return str(uuid.UUID(value if isinstance(value, str) else ""))
+    except ValueError:
+        refuse("session_id", f"must be a UUID, not {shape(value)}")

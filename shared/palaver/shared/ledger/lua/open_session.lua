@@ -1,0 +1,11 @@
+-- open_session: stores what a conversation's session is; one that is there stays as it is.
+-- KEYS 1 palaver:{SID}
+-- keys used  {SID}:session hash
+-- ARGV 1 ms that a session is kept · 2… field, value; … with `created`, by which an opened session is known
+-- reply ok, 1 if it is new
+-- include ttl
+local session, keep_session = KEYS[1] .. ':session', ARGV[1]
+local new = redis.call('HEXISTS', session, 'created') == 0
+if new then redis.call('HSET', session, unpack(ARGV, 2)) end
+raise(session, keep_session)
+return {'ok', new and 1 or 0}

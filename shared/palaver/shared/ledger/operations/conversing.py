@@ -1,0 +1,178 @@
+"""Conversations in the ledger: what their sessions are, what was said in them, and which jobs' messages are
+not stored yet.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import orjson
+
+from palaver.shared.conversations import (
+    ConversationMessage,
+    ConversationSession,
+    Page,
+    SessionOwner,
+    microseconds,
+)
+from palaver.shared.ledger.keys import Keys
+from palaver.shared.ledger.operation import Command, Operation, Query, Retention, milliseconds, text
+from palaver.shared.ledger.operations.reading import checked
+from palaver.shared.ledger.scripts import load
+from palaver.shared.sessions import SessionStatus
+
+_FIELDS: Final = ("agent_path", "user", "anonymous_id", "tenant", "context", "status", "created")
+_KEPT: Final = 400 * 24 * 3600
+"""Seconds, as `due`: the registry lives while somebody submits at least yearly."""
+
+
+def open_session(keys: Keys, session: ConversationSession, *, retention: Retention) -> Operation[bool]:
+    """Store what the session is, also for the worker's agents; False if it is there, and stays as it is."""
+    known = {
+        "agent_path": session.agent_path,
+        "user": session.user,
+        "anonymous_id": session.anonymous_id,
+        "tenant": session.tenant,
+        "context": orjson.dumps(session.context),
+        "status": session.status.value,
+        "created": microseconds(session.created),
+    }
+    fields = [word for name, value in known.items() if value is not None for word in (name, value)]
+    return Operation(
+        script=load("open_session"),
+        keys=(keys.base(session.session_id),),
+        args=(milliseconds(retention.session), *fields),
+        decode=lambda raw: bool(checked(raw)[1]),
+    )
+
+
+def session(keys: Keys, session_id: str) -> Query[ConversationSession | None]:
+    """What was opened under this id; None for a session of jobs alone, or of nobody."""
+
+    def decode(replies: Sequence[Any]) -> ConversationSession | None:
+        return _session(session_id, replies[0])
+
+    return Query(commands=(_record(keys, session_id),), decode=decode)
+
+
+def sessions(keys: Keys, session_ids: Sequence[str]) -> Query[list[ConversationSession | None]]:
+    """As `session`, of many."""
+
+    def decode(replies: Sequence[Any]) -> list[ConversationSession | None]:
+        return [_session(sid, values) for sid, values in zip(session_ids, replies, strict=True)]
+
+    return Query(commands=tuple(_record(keys, sid) for sid in session_ids), decode=decode)
+
+
+def _record(keys: Keys, session_id: str) -> Command:
+    return Command("HMGET", keys.session(session_id), *_FIELDS)
+
+
+def _session(session_id: str, values: Sequence[bytes | None]) -> ConversationSession | None:
+    known = {name: value for name, value in zip(_FIELDS, values, strict=True) if value is not None}
+    if "created" not in known:
+        return None
+    words = {name: text(value) for name, value in known.items() if name not in ("context", "created")}
+    context, created = orjson.loads(known["context"]), int(known["created"]) / 1e6
+    return ConversationSession(id=session_id, context=context, created=created, **words)
+
+
+def set_status(keys: Keys, session_id: str, status: SessionStatus) -> Operation[bool]:
+    """Open or close a session; False if there is none that was opened."""
+    return Operation(
+        script=load("set_status"),
+        keys=(keys.base(session_id),),
+        args=(status.value,),
+        decode=lambda raw: bool(checked(raw)[1]),
+    )
+
+
+def list_session(keys: Keys, session: ConversationSession) -> Query[None]:
+    """Put a session on the lists of its owners, before it is opened."""
+    commands = []
+    for owner in session.owners:
+        key, entry = keys.owner(owner), listing_of(session)
+        commands += [Command("ZADD", key, 0, entry), Command("EXPIRE", key, _KEPT)]
+    return Query(commands=tuple(commands), decode=lambda _replies: None)
+
+
+def listing_of(session: ConversationSession) -> str:
+    """Its entry on the lists of its owners: sorts by when it was made, is a cursor, and ends with the id."""
+    return f"{microseconds(session.created):017d}/{session.session_id}"
+
+
+def listed(keys: Keys, owner: SessionOwner, *, after: str | None, limit: int) -> Query[list[str]]:
+    """Entries of an owner's list, the latest session first: each is a cursor and ends with the id."""
+
+    def decode(replies: Sequence[Any]) -> list[str]:
+        return [entry.decode() for entry in replies[0]]
+
+    top = "+" if after is None else f"({after}"
+    return Query(
+        commands=(Command("ZREVRANGEBYLEX", keys.owner(owner), top, "-", "LIMIT", 0, limit),), decode=decode
+    )
+
+
+def unlist(keys: Keys, owner: SessionOwner, entries: Sequence[str]) -> Query[None]:
+    """Take entries off an owner's list."""
+    return Query(commands=(Command("ZREM", keys.owner(owner), *entries),), decode=lambda _replies: None)
+
+
+def store_messages(
+    keys: Keys, session_id: str, messages: Sequence[ConversationMessage], *, retention: Retention
+) -> Operation[None]:
+    """Keep messages of a session, each once."""
+    words = (word for message in messages for word in (message.order, message.to_json()))
+    return Operation(
+        script=load("store_messages"),
+        keys=(keys.base(session_id),),
+        args=(milliseconds(retention.session), *words),
+        decode=_nothing,
+    )
+
+
+def stored_messages(
+    keys: Keys, session_id: str, *, after: str | None, limit: int
+) -> Query[Page[ConversationMessage]]:
+    """Messages that are kept, in their order."""
+
+    def decode(replies: Sequence[Any]) -> Page[ConversationMessage]:
+        found = [ConversationMessage.model_validate_json(entry.partition(b"\n")[2]) for entry in replies[0]]
+        return Page(found, found[-1].order if len(found) == limit else None)
+
+    start = "-" if after is None else b"(%s\n\xff" % after.encode()
+    command = Command("ZRANGEBYLEX", keys.stored(session_id), start, "+", "LIMIT", 0, limit)
+    return Query(commands=(command,), decode=decode)
+
+
+def note_unarchived(keys: Keys, session_id: str, job_id: str, run_at: int) -> tuple[Command, ...]:
+    """Before a job is stored: its messages are to be archived, so a crash cannot leave some that are not.
+
+    The score of its session changes by it, so that no archiver drops the session for having found nothing.
+    """
+    jobs = keys.unarchived_jobs(session_id)
+    return (
+        Command("EVAL", load("watch").source, 1, jobs, job_id, run_at, 1),
+        Command("ZINCRBY", keys.unarchived, 1, session_id),
+        Command("EXPIRE", keys.unarchived, _KEPT),
+    )
+
+
+def unarchived_jobs(keys: Keys, session_id: str) -> Query[dict[str, float]]:
+    """The session's jobs whose messages are not stored yet, and since when: Unix time of Redis."""
+
+    def decode(replies: Sequence[Any]) -> dict[str, float]:
+        flat = replies[0]
+        return {text(flat[i]): float(flat[i + 1]) / 1000 for i in range(0, len(flat), 2)}
+
+    command = Command("ZRANGE", keys.unarchived_jobs(session_id), 0, -1, "WITHSCORES")
+    return Query(commands=(command,), decode=decode)
+
+
+def archived(keys: Keys, session_id: str, job_ids: Sequence[str]) -> Query[None]:
+    """The messages of these jobs are stored."""
+    command = Command("ZREM", keys.unarchived_jobs(session_id), *job_ids)
+    return Query(commands=(command,), decode=lambda _replies: None)
+
+
+def _nothing(raw: Any) -> None:
+    checked(raw)

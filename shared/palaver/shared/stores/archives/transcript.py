@@ -1,0 +1,56 @@
+"""What a job says in its conversation, as messages to store. Pure, and the same however often it is asked."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from palaver.shared.conversations import ConversationMessage, MessageType, message_id
+from palaver.shared.jobs import ChatJob, Status
+from palaver.shared.ledger import JobView
+from palaver.shared.responses import ChatResponse
+
+
+def messages_of(view: JobView) -> list[ConversationMessage]:
+    """The messages of a job whose document was fetched too: what the user said; once it has ended also the
+    widgets, the answer if there is one, and why it failed.
+
+    A document without a user's words, or of a job that was refused, says nothing.
+    """
+    job = view.document if view.document_json else None
+    if job is None:
+        return []
+    said = [*_asked(job), *(_answered(view) if view.status.ended else ())]
+    return [_message(view, position, fields) for position, fields in enumerate(said)]
+
+
+def _asked(job: ChatJob) -> Iterator[dict[str, Any]]:
+    text = "\n".join(message.text for message in job.messages if message.role == "user")
+    yield {"message_type": MessageType.USER, "content": text, "files": job.files}
+
+
+def _answered(view: JobView) -> Iterator[dict[str, Any]]:
+    response = view.response or ChatResponse(content=view.text)
+    for widget in response.widgets or ():
+        data = widget.data if isinstance(widget.data, dict) else {"data": widget.data}
+        yield {
+            "message_type": MessageType.WIDGET,
+            "component_type": widget.widget_type,
+            "component_data": data,
+        }
+    if response.content:
+        partial = {} if view.status is Status.COMPLETED else {"metadata": {"partial": True}}
+        yield {"message_type": MessageType.AGENT, "content": response.content, **partial}
+    if view.status in (Status.FAILED, Status.EXPIRED):
+        reason = view.error.message if view.error else view.status.value
+        yield {"message_type": MessageType.SYSTEM, "content": f"Error: {reason}"}
+
+
+def _message(view: JobView, position: int, fields: dict[str, Any]) -> ConversationMessage:
+    asked = fields["message_type"] is MessageType.USER
+    return ConversationMessage(
+        id=message_id(view.session_id, view.job_id, position),
+        session_id=view.session_id,
+        job_id=view.job_id,
+        position=position,
+        created=view.created if asked else view.ended or view.created,
+        **fields,
+    )

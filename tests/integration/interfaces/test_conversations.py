@@ -1,0 +1,193 @@
+"""Sessions with an owner and their stored messages, through the faces, a Redis and a worker."""
+
+import subprocess
+import sys
+import uuid
+from typing import Any
+
+import pytest
+
+from palaver.producer.interfaces import AsyncConversations, Clients, Conversations
+from palaver.shared.conversations import MessageType
+from palaver.shared.errors import SessionClosedError, SessionNotFoundError, ValidationError
+from palaver.shared.settings import Settings
+from tests.integration.interfaces.conftest import script
+from tests.processes import clean_environment
+
+
+@pytest.fixture
+def conversations(clients: Clients) -> Conversations:
+    return Conversations(clients)
+
+
+def somebody() -> str:
+    return f"user-{uuid.uuid4().hex[:8]}"
+
+
+def told(conversations: Conversations, session_id: Any, **page: Any) -> list[tuple[str, str]]:
+    return [
+        (str(message.message_type), message.content)
+        for message in conversations.messages(session_id, **page).items
+    ]
+
+
+class Account:
+    """A user, as web frameworks have them."""
+
+    def __init__(self, pk: int | None) -> None:
+        self.pk = pk
+
+
+def test_a_conversation_of_a_user(conversations: Conversations) -> None:
+    user = somebody()
+    session = conversations.create_session(None, user=user, context={"custom": "data"})
+    assert isinstance(session.id, uuid.UUID)
+    assert (session.status, session.context, session.user) == ("active", {"custom": "data"}, user)
+
+    result = conversations.send_message(session.id, "I need help", user)
+
+    assert result == {"status": "success", "response": "I need help", "session_id": str(session.id)}
+    assert told(conversations, session.id, user=user) == [("user", "I need help"), ("agent", "I need help")]
+    assert conversations.session(str(session.id), user=user) == session
+    assert conversations.sessions(user=user).items == [session]
+
+
+def test_a_user_s_message_is_there_before_the_answer_is(conversations: Conversations) -> None:
+    session = conversations.create_session(None)
+    handle = conversations.submit_message(session.id, script(text="late", start=600))
+    assert [kind for kind, _ in told(conversations, session.id)] == ["user"]
+    handle.cancel()
+
+
+def test_a_job_that_fails_leaves_a_system_message(conversations: Conversations) -> None:
+    session = conversations.create_session(None)
+    asked = script(text="half of it", fail={"status": 400, "after": 1})
+    result = conversations.send_message(session.id, asked, max_retries=0)
+    assert (result["status"], result["session_id"]) == ("error", str(session.id))
+    *_, last = told(conversations, session.id)
+    assert last == ("system", f"Error: {result['error']}")
+
+
+def test_somebody_else_s_session_is_as_unknown_as_one_that_never_was(conversations: Conversations) -> None:
+    mine = conversations.create_session(None, user=somebody())
+    guests = conversations.create_session(None, anonymous_id="guest_123")
+    other = somebody()
+    with pytest.raises(SessionNotFoundError) as never_was:
+        conversations.session(uuid.UUID(int=7), user=other)
+    for session in (mine, guests):
+        for call in (
+            lambda at: conversations.session(at, user=other),
+            lambda at: conversations.messages(at, user=other),
+            lambda at: conversations.send_message(at, "Hi", other),
+            lambda at: conversations.set_status(at, "archived", user=other),
+        ):
+            with pytest.raises(SessionNotFoundError) as refused:
+                call(session.id)
+            assert str(refused.value) == str(never_was.value).replace(str(uuid.UUID(int=7)), str(session.id))
+    with pytest.raises(SessionNotFoundError):
+        conversations.session(mine.id)
+    with pytest.raises(SessionNotFoundError):
+        conversations.session(guests.id, anonymous_id="guest_124")
+    assert conversations.sessions(user=other).items == []
+    assert told(conversations, guests.id, anonymous_id="guest_123") == []
+
+
+def test_a_closed_session_takes_no_messages(conversations: Conversations) -> None:
+    session = conversations.create_session(None)
+    for status in ("completed", "archived"):
+        assert conversations.set_status(session.id, status).status == status
+        with pytest.raises(SessionClosedError, match=status):
+            conversations.send_message(session.id, "Hi")
+    conversations.set_status(session.id, "active")
+    assert conversations.send_message(session.id, "Hi")["status"] == "success"
+
+
+@pytest.mark.parametrize(
+    ("fields", "param"),
+    [
+        ({"agent_path": ""}, "agent_path"),
+        ({"agent_path": "a", "status": "open"}, "status"),
+        ({"agent_path": "a", "user": {"pk": 1}}, "user"),
+        ({"agent_path": "a", "context": ["no object"]}, "context"),
+        ({"agent_path": "a", "context": {"when": object()}}, "context.when"),
+    ],
+)
+def test_bad_input_is_refused(conversations: Conversations, fields: dict[str, Any], param: str) -> None:
+    with pytest.raises(ValidationError) as refused:
+        conversations.create_session(**fields)
+    assert refused.value.param == param
+
+
+def test_pages_follow_each_other(conversations: Conversations) -> None:
+    user = somebody()
+    sessions = [conversations.create_session(f"agent/{n}", user=user) for n in range(5)]
+    first = conversations.sessions(user=user, limit=2)
+    second = conversations.sessions(user=user, limit=2, after=first.after)
+    third = conversations.sessions(user=user, limit=2, after=second.after)
+    listed = [session.id for page in (first, second, third) for session in page.items]
+    assert listed == [session.id for session in reversed(sessions)]
+    assert third.after is None
+
+    for n in range(5):
+        conversations.add_message(sessions[0], "system", f"{n}")
+    start = conversations.messages(sessions[0].id, user=user, limit=3)
+    rest = conversations.messages(sessions[0].id, user=user, limit=3, after=start.after)
+    assert [message.content for message in (*start.items, *rest.items)] == list("01234")
+
+
+def test_a_user_s_messages_are_found_by_their_words(conversations: Conversations) -> None:
+    user, other = somebody(), somebody()
+    for owner in (user, user, other):
+        session = conversations.create_session(None, user=owner)
+        conversations.add_message(session, "user", f"The ÜBER-lamp of {owner}, 100%_x")
+        conversations.add_message(session, "agent", "Something else")
+    found = conversations.search("über-Lamp", user=user)
+    assert [message.content for message in found.items] == [f"The ÜBER-lamp of {user}, 100%_x"] * 2
+    assert conversations.search("0%_X", user=user).items == found.items
+    assert conversations.search("0__x", user=user).items == []
+    first = conversations.search("lamp", user=user, limit=1)
+    second = conversations.search("lamp", user=user, limit=1, after=first.after)
+    assert [*first.items, *second.items] == found.items
+
+
+def test_a_widget_is_a_message(conversations: Conversations) -> None:
+    session = conversations.create_session(None, anonymous_id="g1")
+    stored = conversations.add_message(
+        session, "widget", component_type="form", component_data={"slots": ["10:00"]}, files=["f1"]
+    )
+    (found,) = conversations.messages(session.id).items
+    assert found == stored
+    assert found.message_type is MessageType.WIDGET
+
+
+async def test_the_same_with_await(aclients: Clients) -> None:
+    conversations = AsyncConversations(aclients)
+    session = await conversations.create_session(None, user=42)
+    assert session.user == "42"
+    result = await conversations.send_message(session.id, "Hello", Account(42))
+    assert result["response"] == "Hello"
+    page = await conversations.messages(session.id, user="42")
+    assert [message.content for message in page.items] == ["Hello", "Hello"]
+    await conversations.aclose()
+
+
+def test_the_document_s_calls_are_those_of_the_process(
+    system: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a process of its own: what belongs to a process stays until its end."""
+    code = """
+import asyncio
+from palaver.producer.interfaces import ConversationService
+session = ConversationService.create_session(agent_path=None, user=7, anonymous_id=None, context=None)
+result = ConversationService.send_message(session_id=session.id, message="I need help", user=7)
+assert result == {"status": "success", "response": "I need help", "session_id": str(session.id)}, result
+async def main():
+    guest = await ConversationService.acreate_session(None, anonymous_id="guest_123", context={"a": 1})
+    return await ConversationService.asend_message(session_id=guest.id, message="And me")
+assert asyncio.run(main())["response"] == "And me"
+print("done")
+"""
+    env = clean_environment({"PALAVER_REDIS_URL": system.redis_url, "PALAVER_CONFIG": system.config})
+    words = (sys.executable, "-X", "dev", "-c", code)
+    done = subprocess.run(words, env=env, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.stdout, done.stderr, done.returncode) == ("done\n", "", 0)

@@ -1,0 +1,132 @@
+"""What the ledger has of conversations: their sessions, their messages, and what is not archived yet."""
+
+import uuid
+from typing import Any
+
+import pytest
+
+from palaver.shared.conversations import ConversationMessage, ConversationSession, SessionOwner
+from palaver.shared.errors import SessionBusyError, SessionClosedError
+from palaver.shared.ledger import operations
+from palaver.shared.ledger.replies import Submitted
+from tests.integration.ledger.world import World
+
+SESSION = ConversationSession(
+    id=uuid.uuid4(),
+    agent_path="support/",
+    user="u1",
+    anonymous_id="guest {x}",
+    context={"said": "line\nline"},
+    created=1.5,
+)
+SID = SESSION.session_id
+
+
+def open_session(world: World, session: ConversationSession = SESSION) -> bool:
+    return world.ledger.run(operations.open_session(world.keys, session, retention=world.ledger.retention))
+
+
+def opened(world: World, session_id: str = SID) -> ConversationSession | None:
+    return world.ledger.query(operations.session(world.keys, session_id))
+
+
+def message(number: int, **fields: Any) -> ConversationMessage:
+    return ConversationMessage(session_id=SESSION.id, message_type="user", created=number, **fields)
+
+
+def store(world: World, *messages: ConversationMessage) -> None:
+    world.ledger.run(operations.store_messages(world.keys, SID, messages, retention=world.ledger.retention))
+
+
+def unarchived(world: World, session_id: str = SID) -> set[str]:
+    noted = world.ledger.query(operations.unarchived_jobs(world.keys, session_id))
+    return set(noted)
+
+
+def test_a_session_is_opened_once(world: World) -> None:
+    assert opened(world) is None
+    assert open_session(world)
+    stored = world.dump()
+    again = ConversationSession.validated({**SESSION.model_dump(), "user": "u2"})
+    assert not open_session(world, again)
+    assert world.dump() == stored
+    assert opened(world) == SESSION
+
+
+def test_jobs_and_an_opened_session_do_not_disturb_each_other(world: World) -> None:
+    job = world.submit(SID)
+    assert opened(world) is None
+    assert open_session(world)
+    world.claim(job)
+    world.finish(job)
+    assert world.submit(SID).cursor == world.ledger.seq(SID) - 1
+    assert opened(world) == SESSION
+
+
+def test_a_closed_session_takes_no_job_until_it_is_active_again(world: World) -> None:
+    status = SESSION.status.__class__
+    assert not world.ledger.run(operations.set_status(world.keys, SID, status.COMPLETED))
+    assert world.dump() == {}
+    open_session(world)
+    for _ in range(2):
+        assert world.ledger.run(operations.set_status(world.keys, SID, status.COMPLETED))
+    with pytest.raises(SessionClosedError):
+        world.submit(SID)
+    world.ledger.run(operations.set_status(world.keys, SID, status.ACTIVE))
+    world.submit(SID)
+
+
+def test_messages_are_stored_once_and_in_their_order(world: World) -> None:
+    late, early = message(3, content="late\n{}"), message(1, content="é")
+    store(world, late, early)
+    stored = world.dump()
+    store(world, early, late)
+    assert world.dump() == stored
+    store(world, message(2))
+    first = world.ledger.query(operations.stored_messages(world.keys, SID, after=None, limit=2))
+    rest = world.ledger.query(operations.stored_messages(world.keys, SID, after=first.after, limit=2))
+    assert [each.created for each in (*first.items, *rest.items)] == [1, 2, 3]
+    assert (first.items[0], rest.items[0], rest.after) == (early, late, None)
+
+
+def test_an_owner_s_list_has_the_latest_first(world: World) -> None:
+    older = ConversationSession(agent_path="a", user="u1", created=1.25)
+    for session in (SESSION, older, SESSION):
+        world.ledger.query(operations.list_session(world.keys, session))
+
+    def listed(owner: SessionOwner, after: str | None = None, limit: int = 9) -> list[str]:
+        return world.ledger.query(operations.listed(world.keys, owner, after=after, limit=limit))
+
+    user = SessionOwner(user="u1")
+    first = operations.listing_of(SESSION)
+    assert listed(user) == [first, operations.listing_of(older)]
+    assert listed(user, after=first) == [operations.listing_of(older)]
+    assert listed(SessionOwner(anonymous_id="guest {x}")) == [first]
+    assert listed(SessionOwner(anonymous_id="u1")) == []
+    world.ledger.query(operations.unlist(world.keys, user, [first]))
+    assert listed(user) == [operations.listing_of(older)]
+
+
+def submit(world: World, **fields: Any) -> Submitted:
+    return world.submit(SID, archive=True, **fields)
+
+
+def test_a_job_is_noted_before_it_is_there_and_others_are_not(world: World) -> None:
+    world.submit(SID)
+    assert (unarchived(world), world.raw.zcard(world.keys.unarchived)) == (set(), 0)
+    job = submit(world)
+    assert unarchived(world) == {job.job_id}
+    assert world.raw.zscore(world.keys.unarchived, SID) == 1
+    with pytest.raises(SessionBusyError):
+        submit(world, on_busy="reject")
+    assert len(unarchived(world)) == 2, "one whose submit was refused goes after a while"
+
+
+def test_a_session_s_score_changes_with_every_job(world: World) -> None:
+    """An archiver that found nothing drops the session only if its score is what it was before it looked."""
+    first = submit(world)
+    score: Any = world.raw.zscore(world.keys.unarchived, SID)
+    second = submit(world)
+    assert world.raw.zscore(world.keys.unarchived, SID) == score + 1
+    world.ledger.query(operations.archived(world.keys, SID, [first.job_id, first.job_id]))
+    assert unarchived(world) == {second.job_id}
