@@ -15,6 +15,7 @@ from pydantic import BaseModel
 
 from palaver.producer.broker import Broker
 from palaver.producer.client import CHUNK, send_stored, split
+from palaver.producer.files import AsyncFiles
 from palaver.producer.handles import AsyncJobHandle, AsyncModelHandle
 from palaver.producer.hub import Hub
 from palaver.producer.prepare import (
@@ -55,6 +56,7 @@ class AsyncClient:
     def __init__(self, settings: Settings | None = None, **values: Any) -> None:
         self.settings = settings or Settings.load(**values)
         self.broker = Broker.of(self.settings)
+        self.files = AsyncFiles(self.settings)
         self._admission = Admission(own_catalog(self.settings))
         self._sealed = SealedProfiles(self.settings)
         self._hubs: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Hub] = weakref.WeakKeyDictionary()
@@ -244,6 +246,7 @@ class AsyncClient:
         await asyncio.get_running_loop().run_in_executor(self._thread, told)
 
     async def _admit(self, jobs: Sequence[ChatJob]) -> None:
+        await self.files.check(jobs)
         for _ in self._admission.rounds(jobs):
             self._admission.update(announced(await self.ledger.announced_profiles()))
         profiles, keeping = self._sealed.keeping(self.ledger.keys, jobs)

@@ -11,6 +11,7 @@ from typing import Any, Final, Literal, Self, TypeVar, Unpack, overload
 from pydantic import BaseModel
 
 from palaver.producer.broker import Broker
+from palaver.producer.files import Files
 from palaver.producer.handles import JobHandle, ModelHandle
 from palaver.producer.prepare import (
     Admission,
@@ -52,7 +53,8 @@ class Client:
 
     `Client()` takes its settings from `PALAVER_*` and `palaver.toml`; `Client(redis_url=…)` names some of
     them. Nothing is connected before the first use. Every method raises LedgerUnavailableError or
-    BrokerUnavailableError, naming the URL, within 3 seconds when it cannot reach its server.
+    BrokerUnavailableError, naming the URL, within 3 seconds when it cannot reach its server. `files` has the
+    files that jobs may name.
     """
 
     def __init__(self, settings: Settings | None = None, **values: Any) -> None:
@@ -60,6 +62,7 @@ class Client:
         self.ledger = SyncLedger(self.settings)
         self.broker = Broker.of(self.settings)
         self.reading = BlockingReading(self.settings, _sender(self.broker))
+        self.files = Files(self.settings)
         self._admission = Admission(own_catalog(self.settings))
         self._sealed = SealedProfiles(self.settings)
         self._close = weakref.finalize(self, _close, self.ledger, self.broker)
@@ -258,6 +261,7 @@ class Client:
         self.close()
 
     def _admit(self, jobs: Sequence[ChatJob]) -> None:
+        self.files.check(jobs)
         for _ in self._admission.rounds(jobs):
             self._admission.update(announced(self.ledger.announced_profiles()))
         profiles, keeping = self._sealed.keeping(self.ledger.keys, jobs)

@@ -23,6 +23,7 @@ from palaver.shared.profiles import DEFAULT_MODEL, SCRIPTED, Catalog
 from palaver.shared.response_schema import ResponseSchema, schema_of
 from palaver.shared.sealing import is_sealed
 from palaver.shared.settings import DEFAULT_CONFIG, Settings
+from palaver.shared.stores import FileRef
 from palaver.shared.tools import FunctionTool, ToolChoice
 
 ALIAS: Final = "alias"
@@ -68,7 +69,7 @@ class JobFields(TypedDict, total=False):
     cache: CachePolicy | Mapping[str, Any] | bool | None
     agent: str | None
     archive: bool
-    files: Sequence[str]
+    files: Sequence[str | FileRef]
     webhook: str | None
     metadata: Mapping[str, Any]
     retry_of: str | None

@@ -18,11 +18,13 @@ from palaver.shared.names import DEFAULT_PRIORITY
 from palaver.shared.params import ChatParams, ReasoningOptions
 from palaver.shared.plain import Flag, Integer, JsonObject, Real, Text, measure, optional, refuse, shape
 from palaver.shared.response_schema import ResponseSchema
+from palaver.shared.stores.file_ref import FileRef
 from palaver.shared.tools import FunctionTool, ToolChoice
 
 MAX_DOCUMENT_BYTES: Final = 4 * 1024 * 1024
 MAX_DEADLINE: Final = 7 * 24 * 3600.0
 DEFAULT_DEADLINE: Final = 3600.0
+MAX_FILES: Final = 100
 # The year 2100: above it, somebody wrote milliseconds.
 _LATEST_RUN: Final = 4_102_444_800.0
 GENERATED: Final = frozenset({"job_id", "session_id", "idempotency_key"})
@@ -196,6 +198,13 @@ def _tools(value: Any) -> Any:
     raise ValueError(f"must be a list of tools, not {shape(value)}")
 
 
+def _file_id(value: Any) -> Any:
+    return value.id if isinstance(value, FileRef) else value
+
+
+FileId = Annotated[Key, BeforeValidator(_file_id)]
+
+
 class ChatJob(Document):
     """One request to a model, whole: everything a worker needs, and no secret.
 
@@ -232,7 +241,7 @@ class ChatJob(Document):
     cache: CachePolicy | None = optional()
     agent: Key | None = optional()
     archive: Flag = False
-    files: list[Key] = Field(default_factory=list)
+    files: Annotated[list[FileId], Field(max_length=MAX_FILES)] = Field(default_factory=list)
     webhook: Annotated[Text, Field(max_length=2048), AfterValidator(_web_address)] | None = optional()
     metadata: JsonObject = Field(default_factory=dict)
     retry_of: JobId | None = optional()

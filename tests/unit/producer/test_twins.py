@@ -5,6 +5,7 @@ import inspect
 import pytest
 
 from palaver.producer import AsyncClient, AsyncJobHandle, Client, JobHandle
+from palaver.producer.files import AsyncFiles, Files
 from palaver.producer.interfaces import Chat
 
 
@@ -29,7 +30,9 @@ def test_chat_s_calls_have_the_same_arguments(blocking: str, other: str) -> None
     assert theirs.parameters == inspect.signature(vars(Chat)[blocking]).parameters
 
 
-@pytest.mark.parametrize(("blocking", "other"), [(Client, AsyncClient), (JobHandle, AsyncJobHandle)])
+@pytest.mark.parametrize(
+    ("blocking", "other"), [(Client, AsyncClient), (Files, AsyncFiles), (JobHandle, AsyncJobHandle)]
+)
 def test_they_have_the_same_methods_with_the_same_arguments(blocking: type, other: type) -> None:
     theirs = methods(other)
     for name, signature in methods(blocking).items():

@@ -1,0 +1,152 @@
+"""`client.files`: what a job may name in its `files`. Nothing of a file but its id is ever in a job."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterable, AsyncIterator, Iterable
+from functools import partial
+from pathlib import Path
+from typing import BinaryIO, Final
+
+from palaver.producer.background import background
+from palaver.shared.errors import ValidationError
+from palaver.shared.jobs import ChatJob
+from palaver.shared.plain import refuse, shape
+from palaver.shared.settings import Settings
+from palaver.shared.stores import FileRef, FileStore, Owner
+
+PIECE: Final = 1024 * 1024
+"""Bytes that are read at a time."""
+
+Source = str | os.PathLike[str] | bytes | BinaryIO | AsyncIterable[bytes]
+"""A path, a content, an open file such as a web framework hands out, or a stream."""
+
+
+class AsyncFiles:
+    """The files of users, by `await`. `user` and `tenant` are those of the jobs that may use a file.
+
+    Every method raises ConfigurationError where PALAVER_FILES_URL names no store, and
+    FileStoreUnavailableError; those that name a file FileMissingError, and FileRefusedError if it is another
+    user's.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._opened: FileStore | None = None
+
+    async def upload(
+        self,
+        source: Source,
+        *,
+        filename: str | None = None,
+        user: str | None = None,
+        tenant: str | None = None,
+    ) -> FileRef:
+        """Store a file, read piece by piece as it is sent.
+
+        `filename` is what it is shown as; by default the source's own name. Raises, with nothing stored:
+        FileTooLargeError, FileTypeError, and ValidationError for what is empty or cannot be read.
+        """
+        name = filename or _name_of(source)
+        put = partial(self._store.put, filename=name, owner=Owner(tenant, user))
+        if isinstance(source, str | os.PathLike):
+            with _opened(Path(source)) as file:
+                return await put(_pieces(file), size=os.fstat(file.fileno()).st_size)
+        if isinstance(source, bytes):
+            return await put(source, size=len(source))
+        if isinstance(source, AsyncIterable):
+            return await put(source)
+        return await put(_pieces(source))
+
+    async def get(self, file_id: str, *, user: str | None = None, tenant: str | None = None) -> FileRef:
+        """What is known of a file."""
+        return await self._store.stat(file_id, Owner(tenant, user))
+
+    async def read(self, file_id: str, *, user: str | None = None, tenant: str | None = None) -> bytes:
+        """A file's content."""
+        return b"".join([piece async for piece in self._store.open(file_id, Owner(tenant, user))])
+
+    async def delete(self, file_id: str, *, user: str | None = None, tenant: str | None = None) -> None:
+        """Remove a file, and the text that was extracted from it."""
+        await self._store.delete(file_id, Owner(tenant, user))
+
+    async def list(self, *, user: str | None = None, tenant: str | None = None) -> list[FileRef]:
+        """All files of a user, the oldest first."""
+        return await self._store.list(Owner(tenant, user))
+
+    async def check(self, jobs: Iterable[ChatJob]) -> None:
+        """Refuse jobs that name files which are not there, or not theirs; a process that knows no store
+        leaves that to the workers.
+        """
+        wanted = {(file_id, Owner(job.tenant, job.user)) for job in jobs for file_id in job.files}
+        if wanted and self._settings.files_url:
+            await asyncio.gather(*(self._store.stat(*one) for one in wanted))
+
+    @property
+    def _store(self) -> FileStore:
+        if self._opened is None:
+            self._opened = FileStore.of(self._settings)
+        return self._opened
+
+
+class Files:
+    """`AsyncFiles` for programs without an event loop: the same arguments, the same errors."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._files = AsyncFiles(settings)
+
+    def upload(
+        self,
+        source: Source,
+        *,
+        filename: str | None = None,
+        user: str | None = None,
+        tenant: str | None = None,
+    ) -> FileRef:
+        """Store a file; see `AsyncFiles.upload`."""
+        return background().run(self._files.upload(source, filename=filename, user=user, tenant=tenant))
+
+    def get(self, file_id: str, *, user: str | None = None, tenant: str | None = None) -> FileRef:
+        """What is known of a file."""
+        return background().run(self._files.get(file_id, user=user, tenant=tenant))
+
+    def read(self, file_id: str, *, user: str | None = None, tenant: str | None = None) -> bytes:
+        """A file's content."""
+        return background().run(self._files.read(file_id, user=user, tenant=tenant))
+
+    def delete(self, file_id: str, *, user: str | None = None, tenant: str | None = None) -> None:
+        """Remove a file, and the text that was extracted from it."""
+        background().run(self._files.delete(file_id, user=user, tenant=tenant))
+
+    def list(self, *, user: str | None = None, tenant: str | None = None) -> list[FileRef]:
+        """All files of a user, the oldest first."""
+        return background().run(self._files.list(user=user, tenant=tenant))
+
+    def check(self, jobs: Iterable[ChatJob]) -> None:
+        """Refuse jobs whose files they may not have; see `AsyncFiles.check`."""
+        named = [job for job in jobs if job.files]
+        if named:
+            background().run(self._files.check(named))
+
+
+def _name_of(source: object) -> str:
+    name = source if isinstance(source, str | os.PathLike) else getattr(source, "name", None)
+    return os.fspath(name) if isinstance(name, str | os.PathLike) else "file"
+
+
+def _opened(path: Path) -> BinaryIO:
+    try:
+        return path.open("rb")
+    except OSError as error:
+        problem = f"source: {path} cannot be read: {error.strerror}"
+    raise ValidationError(problem, param="source")
+
+
+async def _pieces(file: BinaryIO) -> AsyncIterator[bytes]:
+    if not hasattr(file, "read"):
+        refuse("source", f"must be a path, bytes or a file, not {shape(file)}")
+    while piece := await asyncio.to_thread(file.read, PIECE):
+        if not isinstance(piece, bytes):
+            refuse("source", f"must be a file that was opened for bytes, not one that gives {shape(piece)}")
+        yield piece
