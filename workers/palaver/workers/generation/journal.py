@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import takewhile
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, ClassVar, Literal, TypeAlias
 
 from pydantic import Field, TypeAdapter
 
@@ -99,13 +99,14 @@ class Result(Document):
         return [("tool_result", data.model_dump(mode="json"))]
 
 
-class Continued(Document):
-    """The answer was truncated, and the model is asked to go on."""
+class _Answered(Document):
+    """An answer, and the prompt that follows it; readers are told the count."""
 
-    kind: Literal["continued"] = "continued"
+    told: ClassVar[str]
+
     reply: Reply
     prompt: Text
-    count: Count  # of so many continues, this one among them …
+    count: Count  # of so many, this one among them …
     most: Count  # … at most
 
     def messages(self) -> list[Message]:
@@ -115,48 +116,33 @@ class Continued(Document):
 
     def events(self) -> list[Event]:
         """What readers are told of it."""
-        data = ProgressData(done=self.count, total=self.most, message="continue")
+        data = ProgressData(done=self.count, total=self.most, message=self.told)
         return [("progress", data.model_dump(mode="json"))]
 
 
-class Rejected(Document):
+class Continued(_Answered):
+    """The answer was truncated, and the model is asked to go on."""
+
+    told = "continue"
+
+    kind: Literal["continued"] = "continued"
+
+
+class Rejected(_Answered):
     """The answer does not fit its schema, and the model is asked to answer again."""
 
+    told = "repair"
+
     kind: Literal["rejected"] = "rejected"
-    reply: Reply
-    prompt: Text
-    count: Count  # of so many repairs, this one among them …
-    most: Count  # … at most
-
-    def messages(self) -> list[Message]:
-        """What further requests have of it."""
-        prompt = Message(role=Role.USER, content=self.prompt)
-        return [self.reply.message(), prompt] if self.reply.text else [prompt]
-
-    def events(self) -> list[Event]:
-        """What readers are told of it."""
-        data = ProgressData(done=self.count, total=self.most, message="repair")
-        return [("progress", data.model_dump(mode="json"))]
 
 
-class Stepped(Document):
+class Stepped(_Answered):
     """A step of a chain of thought is done. `thought` is what readers have of it, with the model's own."""
 
+    told = "step"
+
     kind: Literal["stepped"] = "stepped"
-    reply: Reply
     thought: Text
-    prompt: Text  # that follows it
-    count: Count  # of so many steps, this one among them …
-    most: Count  # … in all
-
-    def messages(self) -> list[Message]:
-        """What further requests have of it."""
-        return [self.reply.message(), Message(role=Role.USER, content=self.prompt)]
-
-    def events(self) -> list[Event]:
-        """What readers are told of it."""
-        data = ProgressData(done=self.count, total=self.most, message="step")
-        return [("progress", data.model_dump(mode="json"))]
 
 
 Entry: TypeAlias = Annotated[Called | Result | Continued | Rejected | Stepped, Field(discriminator="kind")]
