@@ -109,11 +109,14 @@ def test_an_unknown_script_is_sent_whole_once() -> None:
     assert done.value.value.last_taken == 8
 
 
-def test_many_load_their_scripts_first_and_each_gets_its_verdict() -> None:
+def test_many_get_their_verdicts_and_send_an_unknown_script_whole_once() -> None:
     operation = appending()
     conversation = exchange.run_many([operation, operation])
-    assert next(conversation) == [("SCRIPT", "LOAD", operation.script.source)]
-    assert conversation.send([operation.script.sha]) == [operation.evalsha()] * 2
+    assert next(conversation) == [operation.evalsha()] * 2
+    unknown = RuntimeError("NOSCRIPT No matching script.")
+    whole, by_hash = conversation.send([unknown, unknown])
+    assert whole == ("EVAL", operation.script.source, *operation.evalsha()[2:])
+    assert by_hash == operation.evalsha()
     with pytest.raises(StopIteration) as done:
         conversation.send([[b"ok", b"", 8], [b"fenced"]])
     first, second = done.value.value
@@ -121,11 +124,20 @@ def test_many_load_their_scripts_first_and_each_gets_its_verdict() -> None:
     assert isinstance(second, FencedError)
 
 
+def test_what_follows_an_unknown_script_is_sent_again_behind_it() -> None:
+    job = ChatJob(messages="Hi", session_id="s")
+    conversation = exchange.run(operations.submit(KEYS, job, fingerprint="f" * 64, retention=Retention()))
+    _, watch, submit = next(conversation)
+    again = conversation.send([b"OK", RuntimeError("NOSCRIPT No matching script."), [b"conflict", b"j"]])
+    assert [words[0] for words in again] == ["EVAL", "EVALSHA"]
+    assert [words[2:] for words in again] == [watch[2:], submit[2:]]
+
+
 def test_a_refused_command_before_a_script_is_the_result() -> None:
     job = ChatJob(messages="Hi", session_id="s")
     conversation = exchange.run(operations.submit(KEYS, job, fingerprint="f" * 64, retention=Retention()))
     sent = next(conversation)
-    assert [words[0] for words in sent] == ["SET", "EVAL", "EVALSHA"]
+    assert [words[0] for words in sent] == ["SET", "EVALSHA", "EVALSHA"]
     full = RuntimeError("OOM command not allowed when used memory > 'maxmemory'.")
     with pytest.raises(LedgerFullError):
         conversation.send([full, full, full])

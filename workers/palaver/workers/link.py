@@ -24,7 +24,7 @@ from typing import Any, Protocol, TypeVar, cast
 import hiredis
 
 from palaver.shared.errors import LedgerUnavailableError, PalaverError
-from palaver.shared.ledger import Operation, load, reply_error, script_names
+from palaver.shared.ledger import Operation, reply_error, sources
 from palaver.shared.outage import reason
 from palaver.shared.redis_address import Address
 from palaver.shared.settings import DEFAULT_CONNECT_SECONDS, redacted_url
@@ -135,7 +135,7 @@ class Link:
         self._wire: _Wire | None = None
         # written and unanswered when the connection went, then newer ones
         self._waiting: deque[_Frame] = deque()
-        self._sources = {script.sha.encode(): script.source for script in map(load, script_names())}
+        self._sources = {sha.encode(): source for sha, source in sources().items()}
         self._reconnecting: asyncio.Task[None] | None = None
         self._watch: asyncio.TimerHandle | None = None
         self._closed = False

@@ -26,7 +26,7 @@ from palaver.shared.ledger.replies import (
     Submitted,
     Swept,
 )
-from palaver.shared.ledger.scripts import Script, load, script_names
+from palaver.shared.ledger.scripts import Script, load, script_names, sources
 from palaver.shared.ledger.subscriptions import Inbox, Notice, Signal, Subscriptions
 from palaver.shared.ledger.sync_ledger import SyncLedger
 from palaver.shared.ledger.views import Announcement, DeadLetter, JobView, LogBounds, Snapshot
@@ -70,4 +70,5 @@ __all__ = [
     "operations",
     "reply_error",
     "script_names",
+    "sources",
 ]

@@ -11,6 +11,7 @@ from typing import Any
 from palaver.shared.errors import PalaverError
 from palaver.shared.ledger.operation import Argument, Operation, Query, R
 from palaver.shared.ledger.operations.reading import checked, decode_query
+from palaver.shared.ledger.scripts import sources
 
 Words = tuple[Argument, ...]
 Exchange = Generator[list[Words], list[Any], R]
@@ -27,7 +28,7 @@ def check() -> Exchange[None]:
 
 def query(query: Query[R]) -> Exchange[R]:
     """Run a query."""
-    replies = yield [command.words for command in query.commands]
+    replies = yield from _sent([command.words for command in query.commands])
     return decode_query(query, replies)
 
 
@@ -40,11 +41,6 @@ def run(operation: Operation[R]) -> Exchange[R]:
 def run_many(operations: Sequence[Operation[R]]) -> Exchange[list[R | PalaverError]]:
     """Run independent operations; a verdict is that operation's result."""
     results: list[R | PalaverError] = []
-    # Loaded beforehand: a server that does not know a script would be sent it once for each operation.
-    scripts = {operation.script.sha: operation.script.source for operation in operations}
-    if scripts:
-        for reply in (yield [("SCRIPT", "LOAD", source) for source in scripts.values()]):
-            checked(reply)
     for start in range(0, len(operations), BATCH):
         batch = operations[start : start + BATCH]
         raws = yield from _scripts(batch)
@@ -66,14 +62,13 @@ def _scripts(operations: Sequence[Operation[R]]) -> Exchange[list[Any]]:
     for operation in operations:
         first += [command.words for command in operation.before]
         first.append(operation.evalsha())
-    replies = iter((yield first))
+    replies = iter((yield from _sent(first)))
     raws = []
     for operation in operations:
         before = [next(replies) for _ in operation.before]
         raw = next(replies)
         refused = next((reply for reply in before if isinstance(reply, Exception)), None)
         raws.append(raw if refused is None else refused)
-    yield from _load_missing(operations, raws)
     after = [
         command.words
         for operation, raw in zip(operations, raws, strict=True)
@@ -82,18 +77,33 @@ def _scripts(operations: Sequence[Operation[R]]) -> Exchange[list[Any]]:
     ]
     if after:
         # Refusals are not looked at: these are hints for sweepers, and a full Redis refuses some of them.
-        yield after
+        yield from _sent(after)
     return raws
 
 
-def _load_missing(operations: Sequence[Operation[R]], raws: list[Any]) -> Exchange[None]:
-    """Runs what a server did not know by its hash, e.g. after a restart: EVAL also loads it."""
-    missing = [i for i, raw in enumerate(raws) if _unknown(raw)]
-    if not missing:
-        return
-    evals = [("EVAL", operations[i].script.source, *operations[i].evalsha()[2:]) for i in missing]
-    for i, raw in zip(missing, (yield evals), strict=True):
-        raws[i] = raw
+def _sent(commands: list[Words]) -> Exchange[list[Any]]:
+    """The replies to commands.
+
+    From the first script on that the server does not know by its hash, e.g. after a restart, everything is
+    sent again in its order, the first call of such a script with its source: EVAL also loads it. So each
+    round trip gets further, however often somebody makes the server forget.
+    """
+    replies = yield commands
+    while unknown := [place for place, reply in enumerate(replies) if _unknown(reply)]:
+        first, missing = unknown[0], {str(commands[place][1]) for place in unknown}
+        replies = replies[:first] + (yield _with_sources(commands[first:], missing))
+    return replies
+
+
+def _with_sources(commands: list[Words], missing: set[str]) -> list[Words]:
+    """The commands, with the source in the first call of each of these scripts."""
+    left, found = dict.fromkeys(missing), []
+    for words in commands:
+        whole = words[0] == "EVALSHA" and words[1] in left
+        if whole:
+            del left[str(words[1])]
+        found.append(("EVAL", sources()[str(words[1])], *words[2:]) if whole else words)
+    return found
 
 
 def _unknown(raw: Any) -> bool:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Self, TypeVar
 
 from palaver.shared.errors import InternalError, LedgerFullError, PalaverError
 from palaver.shared.ledger.scripts import Script
@@ -14,12 +14,17 @@ Argument = str | bytes | int
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """A plain Redis command, e.g. `Command("ZREM", "palaver:due", "s1/0199…")`."""
+    """A Redis command, e.g. `Command("ZREM", "palaver:due", "s1/0199…")`."""
 
     words: tuple[Argument, ...] = field(repr=False)
 
     def __init__(self, *words: Argument) -> None:
         object.__setattr__(self, "words", words)
+
+    @classmethod
+    def call(cls, script: Script, key: str, *args: Argument) -> Self:
+        """The call of a script of one key, by its hash."""
+        return cls("EVALSHA", script.sha, 1, key, *args)
 
 
 def nothing_after(_reply: Any) -> tuple[Command, ...]:

@@ -25,6 +25,12 @@ def load(name: str) -> Script:
     return Script(name, source, hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest())
 
 
+@cache
+def sources() -> dict[str, str]:
+    """The source of every transition, by its hash: for a server that has forgotten one."""
+    return {script.sha: script.source for script in map(load, script_names())}
+
+
 def script_names() -> list[str]:
     """Every transition, for tests and for loading all of them at once."""
     folder = files(__package__) / "lua"

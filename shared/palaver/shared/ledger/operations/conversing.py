@@ -151,7 +151,7 @@ def note_unarchived(keys: Keys, session_id: str, job_id: str, run_at: int) -> tu
     """
     jobs = keys.unarchived_jobs(session_id)
     return (
-        Command("EVAL", load("watch").source, 1, jobs, job_id, run_at, 1),
+        Command.call(load("watch"), jobs, job_id, run_at, 1),
         Command("ZINCRBY", keys.unarchived, 1, session_id),
         Command("EXPIRE", keys.unarchived, _KEPT),
     )

@@ -30,7 +30,7 @@ def bury(
     if status not in DEAD:
         return ()
     entry, kept = due_member(session_id, job_id), milliseconds(retention.job)
-    return (Command("EVAL", load("bury").source, 1, keys.dead, entry, ended, kept, MOST),)
+    return (Command.call(load("bury"), keys.dead, entry, ended, kept, MOST),)
 
 
 def page(keys: Keys, *, start: int, count: int) -> Query[list[Entry]]:
@@ -63,7 +63,7 @@ def drop(keys: Keys, entries: Sequence[Entry]) -> Query[int]:
     ended.
     """
     members = (due_member(*entry) for entry in entries)
-    command = Command("EVAL", load("drop").source, 1, keys.dead, *members)
+    command = Command.call(load("drop"), keys.dead, *members)
     return Query(commands=(command,), decode=lambda replies: int(replies[0]))
 
 

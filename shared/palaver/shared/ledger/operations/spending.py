@@ -30,7 +30,7 @@ def count(
     words = (word for each in spending.models for field in _fields(each) for word in field)
     key = keys.usage(day, tenant)
     return (
-        Command("EVAL", load("count").source, 1, key, job_id, ended, kept, kept_day, *words),
+        Command.call(load("count"), key, job_id, ended, kept, kept_day, *words),
         Command("SADD", keys.usage_tenants(day), tenant),
         Command("PEXPIRE", keys.usage_tenants(day), kept_day),
         Command("HDEL", keys.job(session_id, job_id), "spent"),  # it was a sixth of what an ended job costs

@@ -83,10 +83,10 @@ def _before_submit(keys: Keys, session_id: str, job: ChatJob, retention: Retenti
     index, kept = keys.index(job.job_id), milliseconds(job.deadline + retention.job)
     member = due_member(session_id, job.job_id)
     return (
-        Command("EVAL", load("index").source, 1, index, session_id, run_at, kept)
+        Command.call(load("index"), index, session_id, run_at, kept)
         if run_at
         else Command("SET", index, session_id, "PX", kept),
-        Command("EVAL", load("watch").source, 1, keys.due, member, run_at, RESEND_AFTER_MS),
+        Command.call(load("watch"), keys.due, member, run_at, RESEND_AFTER_MS),
         *(note_unarchived(keys, session_id, job.job_id, run_at) if job.archive else ()),
     )
 
