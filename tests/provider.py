@@ -242,6 +242,9 @@ class Anthropic:
         return {**message, "usage": counts}
 
 
+SHOWN = ("m", "n", "llama2", "codellama")
+"""The models of which there is more to be told than that they are listed."""
+
 DIALECTS = {"/api/chat": Ollama, "/v1/messages": Anthropic}
 """By the end of the path; any other is OpenAI's."""
 
@@ -311,14 +314,14 @@ class Connection:
         await self.watched(path, question)
 
     def look(self, path: str, model: str) -> None:
-        """Answer a question that generates nothing; the models are m and n."""
+        """Answer a question that generates nothing; the models are m and n, and those that are SHOWN."""
         if path == "/_stats":
             self.plain(200, self.state.stats())
         elif path == "/_last":
             self.plain(200, self.state.last)
         elif path.startswith("/_writes/"):
             self.plain(200, {"writes": self.state.writes.get(path.removeprefix("/_writes/"), [])})
-        elif path.startswith(("/v1/models/", "/api/show")) and model in ("m", "n"):
+        elif path.startswith(("/v1/models/", "/api/show")) and model in SHOWN:
             info = {"general.architecture": "x", "x.context_length": 4096}
             self.plain(200, {"id": model, "max_input_tokens": 4096, "model_info": info})
         elif path.startswith(("/v1/models/", "/api/show")):

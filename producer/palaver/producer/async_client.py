@@ -20,6 +20,7 @@ from palaver.producer.handles import AsyncJobHandle, AsyncModelHandle
 from palaver.producer.hub import Hub
 from palaver.producer.prepare import (
     Admission,
+    Announced,
     JobFields,
     JobLike,
     announced,
@@ -190,6 +191,10 @@ class AsyncClient:
         await self.ledger.check()
         await self._in_turn(self.broker.check)
 
+    async def served(self) -> Announced:
+        """The profiles and aliases of live workers, by name; see `Client.served`."""
+        return announced(await self.ledger.announced_profiles())
+
     async def probe(
         self,
         profile: str,
@@ -248,7 +253,7 @@ class AsyncClient:
     async def _admit(self, jobs: Sequence[ChatJob]) -> None:
         await self.files.check(jobs)
         for _ in self._admission.rounds(jobs):
-            self._admission.update(announced(await self.ledger.announced_profiles()))
+            self._admission.update(await self.served())
         profiles, keeping = self._sealed.keeping(self.ledger.keys, jobs)
         if profiles:
             kept = await self.ledger.run_many(keeping)

@@ -15,6 +15,7 @@ from palaver.producer.files import Files
 from palaver.producer.handles import JobHandle, ModelHandle
 from palaver.producer.prepare import (
     Admission,
+    Announced,
     JobFields,
     JobLike,
     announced,
@@ -233,6 +234,12 @@ class Client:
         self.ledger.check()
         self.broker.check()
 
+    def served(self) -> Announced:
+        """The profiles and aliases of live workers, by name: `{"kind": …, "models": […]}`, where None is any
+        model; an alias has the kind `alias`.
+        """
+        return announced(self.ledger.announced_profiles())
+
     def probe(self, profile: str, model: str | None = None, *, timeout: float = PROBE_SECONDS) -> Health:
         """Have a worker ask a provider, without a token spent: does it answer, and has it this model?
 
@@ -263,7 +270,7 @@ class Client:
     def _admit(self, jobs: Sequence[ChatJob]) -> None:
         self.files.check(jobs)
         for _ in self._admission.rounds(jobs):
-            self._admission.update(announced(self.ledger.announced_profiles()))
+            self._admission.update(self.served())
         profiles, keeping = self._sealed.keeping(self.ledger.keys, jobs)
         if profiles:
             kept = self.ledger.run_many(keeping)

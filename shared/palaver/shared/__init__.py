@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         UserMessage,
         parse_messages,
     )
+    from palaver.shared.modes import ChatMode
     from palaver.shared.names import Queue, queue_for
     from palaver.shared.params import ChatParams, ReasoningOptions
     from palaver.shared.presets import ModelPreset
@@ -65,6 +66,7 @@ _HOMES: Final = {
     "jobs": "ChatJob FinishReason OnBusy Status Timeouts fingerprint",
     "memory": "MemoryModel SendMessageWrap",
     "messages": "ChatInput ImagePart Message MessagesLike Role TextPart ToolCall UserMessage parse_messages",
+    "modes": "ChatMode",
     "names": "Queue queue_for",
     "params": "ChatParams ReasoningOptions",
     "presets": "ModelPreset",
@@ -88,6 +90,7 @@ __all__ = [
     "ChatHistory",
     "ChatInput",
     "ChatJob",
+    "ChatMode",
     "ChatParams",
     "ChatResponse",
     "ChatResult",

@@ -250,12 +250,13 @@ def _metadata_usage(usage: Usage | None) -> dict[str, int]:
 
 
 class Response(Document):
-    """Document 001's view of a response."""
+    """Document 001's view of a response. `estimated`: the provider did not count all of the tokens."""
 
     content: Text
     token_count: Count | None = optional()
     model_name: Text | None = optional()
     reasoning: Text | None = optional()
+    estimated: Flag = mark()
 
     @classmethod
     def of(cls, response: ChatResponse) -> Self:
@@ -265,6 +266,7 @@ class Response(Document):
             token_count=response.token_count,
             model_name=response.model,
             reasoning=response.reasoning,
+            estimated=response.usage is not None and response.usage.estimated,
         )
 
     @property

@@ -11,17 +11,26 @@ from palaver.shared.plain import Flag, JsonObject, Text, optional, shape
 
 ALL: Final = "__*"
 """The end of a name that means all tools of a server of tools."""
+EVERY: Final = "*"
+"""The name that means all tools of the worker."""
 _ANY_ARGUMENTS: dict[str, Any] = {"type": "object", "properties": {}}
 
 
 def _tool_name(value: str) -> str:
-    if not re.fullmatch(r"[A-Za-z0-9_.-]{1,128}", value.removesuffix(ALL)):
+    if value != EVERY and not re.fullmatch(r"[A-Za-z0-9_.-]{1,128}", value.removesuffix(ALL)):
         raise ValueError("must be 1 to 128 letters, digits, underscores, dots or hyphens")
     return value
 
 
+def is_pattern(name: str) -> bool:
+    """Whether a name means any number of tools."""
+    return name == EVERY or name.endswith(ALL)
+
+
 def is_named(pattern: str, name: str) -> bool:
-    """Whether a job that names `pattern` means the tool `name`; `shop__*` means all of a server's."""
+    """Whether a job that names `pattern` means the tool `name`: `shop__*` is all of a server's, `*` all."""
+    if pattern == EVERY:
+        return True
     return name.startswith(pattern[:-1]) if pattern.endswith(ALL) else pattern == name
 
 

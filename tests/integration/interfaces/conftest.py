@@ -1,7 +1,8 @@
 """One Redis and one worker process for all tests of the faces: their jobs do not meet."""
 
 import json
-from collections.abc import AsyncIterator, Iterator
+import urllib.request
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 
 from palaver.producer.interfaces import Chat, Clients
 from palaver.shared.settings import Settings
+from tests.model_server import start_model_server
 from tests.processes import ROOT, Processes
 from tests.servers import any_redis_binary, missing, start_redis
 
@@ -24,6 +26,16 @@ options = { rate = 50 }
 kind = "tests.integration.interfaces.doubles:Mirror"
 base_url = "http://127.0.0.1:9/v1"
 api_key_env = "MIRROR_KEY"
+[providers.ollama]
+kind = "ollama"
+base_url = "{origin}"
+[providers.aiml]
+kind = "aiml"
+base_url = "{origin}/v1"
+api_key_env = "AIML_KEY"
+[providers.failing]
+kind = "tests.integration.workers.doubles:Answering"
+options = { answers = ["one", { status = 401 }] }
 [providers.nowhere]
 kind = "ollama"
 base_url = "http://127.0.0.1:9"
@@ -33,6 +45,8 @@ default = "scripted/echo"
 
 KEY = "sk-of-the-mirror"
 SECRET = "of producers and workers, here and there"
+AIML_KEY = "your_api_key"
+KEYS = {"MIRROR_KEY": KEY, "AIML_KEY": AIML_KEY}
 
 
 @pytest.fixture(scope="session")
@@ -49,10 +63,10 @@ def running_system(folder: Path, **variables: str) -> Iterator[Settings]:
     if binary is None:
         missing("no Redis server on this machine")
     config = folder / "palaver.toml"
-    config.write_text(PALAVER_TOML)
     with Processes(folder) as processes:
+        config.write_text(PALAVER_TOML.replace("{origin}", start_model_server(processes).origin))
         redis = start_redis(processes, binary)
-        env = {"PALAVER_REDIS_URL": redis.url, "PALAVER_CONFIG": str(config), "MIRROR_KEY": KEY}
+        env = {"PALAVER_REDIS_URL": redis.url, "PALAVER_CONFIG": str(config), **KEYS}
         env["PALAVER_SECRET"] = SECRET
         more = {"PYTHONPATH": str(ROOT), "PALAVER_TOOLS": "tests.integration.workers.user_tools"}
         words = ("palaver", "worker", "--without-mingle", "--concurrency", "100")
@@ -61,17 +75,22 @@ def running_system(folder: Path, **variables: str) -> Iterator[Settings]:
 
 
 @pytest.fixture
-def clients(system: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Clients]:
+def keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The keys of the providers are in this process's environment too."""
+    for name, value in KEYS.items():
+        monkeypatch.setenv(name, value)
+
+
+@pytest.fixture
+def clients(system: Settings, keys: None) -> Iterator[Clients]:
     """The clients of a program that has the same configuration as its workers."""
-    monkeypatch.setenv("MIRROR_KEY", KEY)
     with Clients(system) as clients:
         yield clients
 
 
 @pytest.fixture
-async def aclients(system: Settings, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Clients]:
+async def aclients(system: Settings, keys: None) -> AsyncIterator[Clients]:
     """The same for tests that await."""
-    monkeypatch.setenv("MIRROR_KEY", KEY)
     async with Clients(system) as clients:
         yield clients
 
@@ -79,6 +98,21 @@ async def aclients(system: Settings, monkeypatch: pytest.MonkeyPatch) -> AsyncIt
 @pytest.fixture
 def chat(clients: Clients) -> Chat:
     return Chat(model="scripted/echo", clients=clients)
+
+
+@pytest.fixture
+def asked(aclients: Clients) -> Callable[[], dict[str, Any]]:
+    """The body of the last request that the providers over HTTP have got."""
+    catalog = aclients.catalog
+    assert catalog is not None
+    origin = catalog.profiles["ollama"].base_url
+
+    def body() -> dict[str, Any]:
+        with urllib.request.urlopen(f"{origin}/_last", timeout=10) as response:  # noqa: S310
+            found: dict[str, Any] = json.load(response)["body"]
+        return found
+
+    return body
 
 
 def script(**fields: Any) -> str:

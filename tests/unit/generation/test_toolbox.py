@@ -170,3 +170,13 @@ async def test_sources_are_closed() -> None:
     store = Store("a")
     await box(store).aclose()
     assert store.closed
+
+
+async def test_a_star_is_every_tool_that_there_is_now() -> None:
+    kit = await box(Store("a", "look", "add"), Store("b", "look", "b__sum")).kit(job("*"))
+    assert kit.served.keys() == {"look", "add", "b__sum"}
+    assert kit.missing == ()
+    nothing = await box(Store("a")).kit(job("*", {"name": "mine", "description": "The caller's."}))
+    assert [tool.name for tool in nothing.definitions or []] == ["mine"]
+    mine, made_up = calls("mine", "look")
+    assert (nothing.answers(mine), nothing.answers(made_up)) == (False, True)

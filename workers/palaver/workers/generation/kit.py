@@ -27,10 +27,12 @@ class Kit:
 
         A name that nobody has defined was made up, and is told to be wrong where tools of the job run.
         """
-        if call.name in self.served or any(is_named(name, call.name) for name in self.missing):
+        if call.name in self.served:
             return True
-        defined = any(tool.name == call.name for tool in self.definitions or ())
-        return bool(self.served) and not defined and not self.others
+        if any(tool.name == call.name for tool in self.definitions or ()):
+            return False
+        missing = any(is_named(name, call.name) for name in self.missing)
+        return missing or (bool(self.served) and not self.others)
 
     def choice(self, wanted: ToolChoice | None) -> ToolChoice | None:
         """The job's choice, as far as its tools are there."""

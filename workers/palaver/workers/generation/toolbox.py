@@ -13,7 +13,7 @@ from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from palaver.shared.jobs import ChatJob
 from palaver.shared.messages import ToolCall
 from palaver.shared.plain import shape
-from palaver.shared.tools import ALL, FunctionTool, is_named
+from palaver.shared.tools import FunctionTool, is_named, is_pattern
 from palaver.workers.event_log import event_logger
 from palaver.workers.frames import frames
 from palaver.workers.generation.journal import Result
@@ -62,7 +62,7 @@ class Toolbox:
     def _misses(self, tool: FunctionTool, offers: Mapping[str, object]) -> bool:
         """Whether a tool is one of ours that is not there now. What a caller has defined is the caller's."""
         own = any(source.owns(tool.name) for source in self._sources)
-        return tool.name.endswith(ALL) or (own and tool.is_bare and tool.name not in offers)
+        return is_pattern(tool.name) or (own and tool.is_bare and tool.name not in offers)
 
     async def run(
         self, kit: Kit, calls: Sequence[ToolCall], job: ChatJob, session_id: str
@@ -142,12 +142,12 @@ class Toolbox:
 
 
 def _each(tools: Sequence[FunctionTool], offers: Mapping[str, object]) -> Iterator[FunctionTool]:
-    """The tools that a job names, each once: for all of a server's, those, or the name itself if there are
-    none.
+    """The tools that a job names, each once: for all of a server's, or all that there are, those, or the name
+    itself if there are none.
     """
     told = set()
     for tool in tools:
-        meant = [name for name in offers if is_named(tool.name, name)] if tool.name.endswith(ALL) else []
+        meant = [name for name in offers if is_named(tool.name, name)] if is_pattern(tool.name) else []
         for each in [FunctionTool(name=name) for name in meant] or [tool]:
             if each.name not in told:
                 told.add(each.name)

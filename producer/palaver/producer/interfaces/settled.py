@@ -1,0 +1,79 @@
+"""Errors as values, and many requests of which so many run at once."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable
+from contextlib import suppress
+from typing import TypeVar
+
+from palaver.producer.handles import AsyncJobHandle
+from palaver.shared.errors import PalaverError
+from palaver.shared.plain import refuse, shape
+from palaver.shared.responses import ChatResponse
+
+T = TypeVar("T")
+
+OnSettled = Callable[[int, int], object]
+"""Called with `(done, total)` each time one more is settled."""
+
+
+async def settled(work: Awaitable[ChatResponse]) -> ChatResponse:
+    """The response, or an error response that says why there is none."""
+    try:
+        return await work
+    except PalaverError as error:
+        return failed(error)
+
+
+def failed(error: PalaverError) -> ChatResponse:
+    """The error response of an error: with what there is of the answer, if it is a job's."""
+    known: ChatResponse | None = error.response
+    return known if known is not None and known.is_error else ChatResponse.failed(error)
+
+
+async def settle_all(
+    ask: Callable[[T], Awaitable[ChatResponse]],
+    items: Iterable[T],
+    *,
+    batch_size: int,
+    on_settled: OnSettled | None = None,
+) -> list[ChatResponse]:
+    """The settled responses of all, in their order; at most `batch_size` are asked for at once.
+
+    Cancelled, it asks for no more. Raises ValidationError for a `batch_size` below 1.
+    """
+    if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
+        refuse("batch_size", f"must be a number of requests, 1 or more, not {shape(batch_size)}")
+    waiting = list(items)
+    responses: dict[int, ChatResponse] = {}
+    places = iter(range(len(waiting)))
+
+    async def work() -> None:
+        for place in places:  # one iterator for all who work
+            responses[place] = await settled(ask(waiting[place]))
+            if on_settled is not None:
+                on_settled(len(responses), len(waiting))
+
+    await _together([work() for _ in range(min(batch_size, len(waiting)))])
+    return [responses[place] for place in range(len(waiting))]
+
+
+async def result_or_cancel(handle: AsyncJobHandle) -> ChatResponse:
+    """The job's result; if nobody waits for it any more, the job is cancelled."""
+    try:
+        return await handle.result()
+    except asyncio.CancelledError:
+        with suppress(PalaverError):
+            await handle.cancel()
+        raise
+
+
+async def _together(works: list[Awaitable[None]]) -> None:
+    tasks = [asyncio.ensure_future(work) for work in works]
+    try:
+        await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
