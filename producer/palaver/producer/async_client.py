@@ -34,7 +34,7 @@ from palaver.producer.prepare import (
 )
 from palaver.producer.probing import PROBE_SECONDS, health_of, no_worker, probe_message
 from palaver.producer.reading import Reading
-from palaver.producer.sealed import SealedProfiles, check_kept
+from palaver.producer.sealed import SealedProfiles, check_kept, sealed_for
 from palaver.shared.events import AnyEvent
 from palaver.shared.health import Health
 from palaver.shared.ids import check_job_id, check_session_id
@@ -204,6 +204,7 @@ class AsyncClient:
     ) -> Health:
         """Have a worker ask a provider: does it answer, and has it this model? See `Client.probe`."""
         message = probe_message(profile, model, timeout)
+        await self._keep(sealed_for(profile, timeout))
         await self._in_turn(partial(self.broker.post, [message]))
         answer = await self.reading.answer(message.task_id, timeout)
         if answer is None:
@@ -254,10 +255,13 @@ class AsyncClient:
         await self.files.check(jobs)
         for _ in self._admission.rounds(jobs):
             self._admission.update(await self.served())
-        profiles, keeping = self._sealed.keeping(self.ledger.keys, jobs)
-        if profiles:
-            kept = await self.ledger.run_many(keeping)
-            check_kept(profiles, kept)
+        await self._keep(self._sealed.needed_by(jobs))
+
+    async def _keep(self, lives: Mapping[str, float]) -> None:
+        """Have the ledger hold these sealed profiles for so many seconds."""
+        if lives:
+            kept = await self.ledger.run_many(self._sealed.keeping(self.ledger.keys, lives))
+            check_kept(lives, kept)
 
     async def _submit(self, job: ChatJob) -> AsyncJobHandle:
         await self._admit([job])

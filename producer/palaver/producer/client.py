@@ -29,7 +29,7 @@ from palaver.producer.prepare import (
 )
 from palaver.producer.probing import PROBE_SECONDS, health_of, no_worker, probe_message
 from palaver.producer.reading import BlockingReading, SendNow
-from palaver.producer.sealed import SealedProfiles, check_kept
+from palaver.producer.sealed import SealedProfiles, check_kept, sealed_for
 from palaver.shared.errors import BrokerFullError, BrokerUnavailableError, PalaverError
 from palaver.shared.events import AnyEvent
 from palaver.shared.health import Health
@@ -247,6 +247,7 @@ class Client:
         ServiceUnavailableError when no worker answers within `timeout` seconds.
         """
         message = probe_message(profile, model, timeout)
+        self._keep(sealed_for(profile, timeout))
         self.broker.post([message])
         answer = self.reading.answer(message.task_id, timeout)
         if answer is None:
@@ -271,10 +272,13 @@ class Client:
         self.files.check(jobs)
         for _ in self._admission.rounds(jobs):
             self._admission.update(self.served())
-        profiles, keeping = self._sealed.keeping(self.ledger.keys, jobs)
-        if profiles:
-            kept = self.ledger.run_many(keeping)
-            check_kept(profiles, kept)
+        self._keep(self._sealed.needed_by(jobs))
+
+    def _keep(self, lives: Mapping[str, float]) -> None:
+        """Have the ledger hold these sealed profiles for so many seconds."""
+        if lives:
+            kept = self.ledger.run_many(self._sealed.keeping(self.ledger.keys, lives))
+            check_kept(lives, kept)
 
     def _submit(self, job: ChatJob) -> JobHandle:
         self._admit([job])

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from palaver.shared.errors import ConfigurationError, PalaverError
 from palaver.shared.jobs import ChatJob
 from palaver.shared.ledger import Keys, Operation, operations
 from palaver.shared.plain import refuse
+from palaver.shared.profiles import SEALED
 from palaver.shared.sealing import Seal, SealedProfile, sealed_in
 from palaver.shared.settings import Settings
 
@@ -39,13 +40,17 @@ class SealedProfiles:
             self._known.pop(next(iter(self._known)), None)
         return sealed.name
 
-    def keeping(self, keys: Keys, jobs: Sequence[ChatJob]) -> tuple[list[str], list[Operation[bool]]]:
-        """The profiles that these jobs name, and what has to be done for each before they are stored."""
+    def needed_by(self, jobs: Sequence[ChatJob]) -> dict[str, float]:
+        """The profiles that these jobs name, and for how many seconds from now."""
         lives: dict[str, float] = {}
         for job in jobs:
             for name in sealed_in(job.models):
                 lives[name] = max(lives.get(name, 0.0), self._life(job))
-        return list(lives), [self._keep(keys, name, seconds) for name, seconds in lives.items()]
+        return lives
+
+    def keeping(self, keys: Keys, lives: Mapping[str, float]) -> list[Operation[bool]]:
+        """What has to be done for each of these profiles before it is needed."""
+        return [self._keep(keys, name, seconds) for name, seconds in lives.items()]
 
     def _keep(self, keys: Keys, name: str, seconds: float) -> Operation[bool]:
         known = self._known.get(name)
@@ -56,7 +61,12 @@ class SealedProfiles:
         return wait + job.deadline + self._settings.retention + SPARE_SECONDS
 
 
-def check_kept(names: Sequence[str], kept: Sequence[bool | PalaverError]) -> None:
+def sealed_for(profile: str, seconds: float) -> dict[str, float]:
+    """The profile, if it is a sealed one, and for how many seconds whoever asks about it needs it."""
+    return {profile: seconds + SPARE_SECONDS} if profile.startswith(SEALED) else {}
+
+
+def check_kept(names: Iterable[str], kept: Sequence[bool | PalaverError]) -> None:
     """Raises the ledger's error, or ValidationError (param `model`) for a profile that nobody has."""
     for name, there in zip(names, kept, strict=True):
         if isinstance(there, PalaverError):

@@ -7,7 +7,7 @@ import pytest
 import redis
 
 from palaver.producer import Client
-from palaver.producer.interfaces import Chat, ChatObject, Clients
+from palaver.producer.interfaces import AIMLClient, Chat, ChatObject, Clients
 from palaver.shared import MemoryModel, ModelPreset
 from palaver.shared.errors import AuthenticationError, ConfigurationError, ValidationError
 from palaver.shared.settings import Settings
@@ -46,6 +46,21 @@ def test_a_chat_with_an_address_of_its_own(sealing: Settings, model_server: Mode
     assert result.text.startswith(" w0 w1")
     asked = model_server.last()["headers"]
     assert (asked["authorization"], asked["x-team"]) == (f"Bearer {key}", "blue")
+    assert no_trace_of(key, sealing)
+
+
+async def test_an_aiml_client_with_an_address_of_its_own(
+    sealing: Settings, model_server: ModelServer
+) -> None:
+    key = f"sk-{uuid.uuid4().hex}"
+    async with (
+        Clients(sealing) as clients,
+        AIMLClient(api_key=key, base_url=model_server.openai_url, clients=clients) as client,
+    ):
+        health = await client.health_check()  # before any job has stored the profile
+        assert health.success, health.error
+        assert (await client.chat("Hello")).content.startswith(" w0 w1")
+    assert model_server.last()["headers"]["authorization"] == f"Bearer {key}"
     assert no_trace_of(key, sealing)
 
 

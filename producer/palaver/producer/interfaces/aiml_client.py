@@ -26,10 +26,11 @@ ANALYSIS: Final = "Analyse the text that follows. What is wanted: {analysis_type
 
 
 class AIMLClient(ChatClient):
-    """The AI/ML API, over the queue. Its key and address are those of a profile of the kind `aiml`.
+    """The AI/ML API, over the queue: by the profile of the kind `aiml`, or the one that has `api_key` and
+    `base_url`, if they are given; else they are sealed, for which the constructor needs `PALAVER_SECRET`
+    (ConfigurationError).
 
-    `api_key` and `base_url`, if given, choose the profile that has them; without one the constructor raises
-    ConfigurationError. `model` is the API's own name. Keyword arguments of a call are parameters
+    `model` is the API's own name. Keyword arguments of a call are parameters
     (`temperature`), fields of a job (`deadline`, `tools`, `session_id`), or reach the API as they are.
 
     Nothing but `stream_chat` raises for what goes wrong with a request: the response tells it.
@@ -47,7 +48,7 @@ class AIMLClient(ChatClient):
     ) -> None:
         self._clients = clients or Clients.of_process()
         endpoint = Endpoint(base_url=base_url, api_key=api_key, kind=self.kind)
-        self._profile = endpoint.profile(self._clients.catalog)
+        self._profile = self._clients.profile(endpoint)
         self._model = model
         self.last_response: ChatResponse | None = None
         """Of the stream that ended last: what it added up to, or how it failed."""
