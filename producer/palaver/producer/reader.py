@@ -9,6 +9,7 @@ cannot hold is dropped there and read from the log later.
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import AsyncExitStack
@@ -19,6 +20,8 @@ from palaver.producer.resync import end_of_lost, events_of, lost, numbered, warn
 from palaver.shared.errors import JobGoneError, LedgerUnavailableError
 from palaver.shared.events import AnyEvent, parse_event
 from palaver.shared.ledger import AsyncLedger, Dispatch, Inbox, JobView, Notice, Signal, Subscriptions
+
+log = logging.getLogger("palaver.producer")
 
 SILENCE_SECONDS: Final = 5.0
 OUTAGE_SECONDS: Final = 60.0
@@ -65,6 +68,7 @@ class Reader:
         self._inbox: Inbox | None = None
         self._patience = SILENCE_SECONDS
         self._reached = float("-inf")  # when Redis last answered, by the monotonic clock
+        self._waits = False  # for a Redis that is away; whoever reads the log is told so once
 
     async def batch(self) -> list[AnyEvent] | None:
         """What has arrived, at least one event and oldest first; None after the job's end."""
@@ -129,12 +133,16 @@ class Reader:
                     await self._look(jobs)
                 case Snapshot(jobs, after):
                     await self._resync(jobs, after)
-        except LedgerUnavailableError:
+        except LedgerUnavailableError as error:
             if time.monotonic() - self._reached > OUTAGE_SECONDS:
                 raise
+            if not self._waits:
+                log.warning("reader_waits seconds=%d: %s", OUTAGE_SECONDS, error)
+            self._waits = True
             await asyncio.sleep(PAUSE_SECONDS)
         else:
             self._reached = time.monotonic()
+            self._waits = False
 
     async def _read(self, after: int, compare: bool) -> None:
         # The session's seq first: what it counts must then be in the log, unless it was trimmed.

@@ -56,8 +56,11 @@ def test_a_reader_that_has_everything_gives_up_a_redis_that_stays_away(
             next(events)
 
 
-def test_the_wait_for_redis_begins_with_its_last_word(
-    server: RedisServer, own_redis: Callable[..., RedisServer], monkeypatch: pytest.MonkeyPatch
+def test_the_wait_for_redis_begins_with_its_last_word_and_is_told(
+    server: RedisServer,
+    own_redis: Callable[..., RedisServer],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     clock = Clock()
     monkeypatch.setattr(reader, "SILENCE_SECONDS", 0.1)
@@ -81,3 +84,5 @@ def test_the_wait_for_redis_begins_with_its_last_word(
             own_redis(*DURABLE, port=server.port)
             worker.complete()
             assert [event.type for event in rest.result(30)] == ["stream_end"]
+    (told,) = [record.getMessage() for record in caplog.records if record.name == "palaver.producer"]
+    assert told.startswith("reader_waits seconds=60: The ledger at redis://127.0.0.1")
