@@ -32,6 +32,7 @@ async def process() -> str:
 @server.tool(structured_output=False)
 async def stall(seconds: float = 600) -> str:
     """Take time."""
+    print("stalling", file=sys.stderr, flush=True)
     await asyncio.sleep(seconds)
     return "late"
 

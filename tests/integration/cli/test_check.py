@@ -2,13 +2,15 @@
 
 import json
 import socket
+import sys
 from collections.abc import Iterator, Mapping
 
 import pytest
 
 from tests.integration.cli.shell import Shell
 from tests.model_server import ModelServer, start_model_server
-from tests.processes import Processes
+from tests.processes import ROOT, Processes
+from tests.servers import free_port
 
 KEY = "sk-canary-123456"
 
@@ -25,11 +27,19 @@ def silent() -> Iterator[str]:
         yield f"http://127.0.0.1:{server.getsockname()[1]}"
 
 
-def configure(shell: Shell, models: str = "", **profiles: Mapping[str, object]) -> None:
+def toml(value: object) -> str:
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key} = {json.dumps(each)}" for key, each in value.items()) + "}"
+    return json.dumps(value)
+
+
+def configure(
+    shell: Shell, models: str = "", *, table: str = "providers", **profiles: Mapping[str, object]
+) -> None:
     tables = []
     for name, fields in profiles.items():
-        lines = [f"{key} = {json.dumps(value)}" for key, value in fields.items()]
-        tables += [f"[providers.{name}]", *lines]
+        lines = [f"{key} = {toml(value)}" for key, value in fields.items()]
+        tables += [f"[{table}.{name}]", *lines]
     (shell.folder / "palaver.toml").write_text("\n".join([*tables, "[models]", models]))
 
 
@@ -44,10 +54,48 @@ def test_every_provider_answers(shell: Shell, model_server: ModelServer) -> None
     done = shell.run("check")
     assert (done.returncode, done.stderr) == (0, "")
     header, cloud, local, echo = done.stdout.splitlines()
-    assert header.split() == ["PROFILE", "PROVIDER"]
-    assert cloud.startswith(f"cloud     {model_server.openai_url}")
+    assert header.split() == ["NAME", "SERVER"]
+    assert cloud.startswith(f"cloud   {model_server.openai_url}")
     assert all("answered in" in line for line in (cloud, local, echo))
     assert KEY not in done.stdout
+
+
+TOOLS = ROOT / "tests" / "mcp_server.py"
+
+
+def test_every_server_of_tools_is_asked_for_them(shell: Shell, processes: Processes, silent: str) -> None:
+    port = free_port()
+    processes.python(TOOLS, str(port), env={"SHOP_KEY": KEY}).wait_for("^listening$")
+    behind = {"url": f"http://127.0.0.1:{port}/mcp"}
+    piped = {"command": sys.executable, "args": [str(TOOLS)]}
+    configure(
+        shell,
+        table="mcp",
+        shop={**behind, "api_key_env": "SHOP_KEY"},
+        wrong={**behind, "headers": {"Authorization": f"Bearer {KEY}wrong"}},
+        keyless={**behind, "api_key_env": "NOT_THERE"},
+        process={**piped, "tools": ["price", "die"]},
+        less={**piped, "tools": ["price", "nope"]},
+        silent={"url": silent, "connect_seconds": 0.5},
+        none={"command": "no-such-command"},
+    )
+    shell.environment["SHOP_KEY"] = KEY
+    done = shell.run("check", "--json")
+    assert done.returncode == 1
+    found = {each["name"]: each for each in json.loads(done.stdout)}
+    tools = ["price", "process", "stall", "much", "picture", "die", "grow"]
+    assert (found["mcp.shop"]["problem"], found["mcp.shop"]["tools"]) == (None, tools)
+    assert (found["mcp.process"]["problem"], found["mcp.process"]["tools"]) == (None, ["price", "die"])
+    problems = {name: each["problem"] for name, each in found.items()}
+    assert problems["mcp.wrong"] == "it cannot be reached: HTTP 401"
+    assert problems["mcp.keyless"] == "the variable NOT_THERE is not set"
+    assert problems["mcp.less"] == "it does not have nope"
+    assert problems["mcp.silent"] == "it did not answer in time"
+    assert problems["mcp.none"] == "it cannot be reached: FileNotFoundError"
+    assert KEY not in done.stdout + done.stderr
+    one = shell.run("check", "mcp.shop")
+    assert (one.returncode, one.stderr) == (0, "")
+    assert one.stdout.splitlines()[1].endswith(f" ms: {', '.join(tools)}")
 
 
 def test_each_problem_is_told(shell: Shell, model_server: ModelServer, silent: str) -> None:

@@ -8,12 +8,16 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from palaver.shared.errors import ConfigurationError
+from palaver.shared.jobs import ChatJob
 from palaver.shared.settings import Settings
+from palaver.shared.tool_servers import ToolServer
+from palaver.workers.mcp.connection import Connection
 from palaver.workers.service import WorkerService
 from tests.integration.workers.conftest import Engine, MakeEngine
 from tests.integration.workers.doubles import Scripting
@@ -215,6 +219,114 @@ async def test_other_tools_are_heard_of(make_engine: MakeEngine, any_shop: Shop)
     await result(engine, "shop__grow")
     await until(engine, "shop__grown")
     assert (await result(engine, "shop__grown", item="tea"))["content"] == "tea: 4.50"
+
+
+class Tables:
+    """The `[mcp.…]` tables of a palaver.toml, which a test writes again and again."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.log = path.with_name("servers.log")
+
+    def write(self, **servers: dict[str, str]) -> None:
+        """Each server is a process with these variables."""
+        text = ""
+        for name, fields in servers.items():
+            text += f'[mcp.{name}]\ncommand = "{sys.executable}"\nargs = ["{SCRIPT}"]\n'
+            text += f'log = "{self.log}"\n'
+            text += "env = {" + ", ".join(f'{key} = "{value}"' for key, value in fields.items()) + "}\n"
+        self.path.write_text(text)
+
+
+@pytest.fixture
+def tables(tmp_path: Path) -> Tables:
+    return Tables(tmp_path / "palaver.toml")
+
+
+async def test_servers_come_change_and_go_while_a_worker_runs(
+    make_engine: MakeEngine, tables: Tables
+) -> None:
+    tables.write()
+    engine = await make_engine(config=str(tables.path))
+    tools = [{"name": "shop__process"}, {"name": "annex__process"}]
+    assert await offered(engine, tools) == set()
+    tables.write(shop={"SHOP_KEY": "first"}, annex={"SHOP_KEY": "annex"})
+    await renewed(engine)
+    assert await offered(engine, tools) == {"shop__process", "annex__process"}
+    stays = (await result(engine, "annex__process", tools))["content"]
+    old, key, _ = (await result(engine, "shop__process", tools))["content"].split()
+    assert key == "first"
+    tables.write(shop={"SHOP_KEY": "second"}, annex={"SHOP_KEY": "annex"})
+    await renewed(engine)
+    assert (await result(engine, "shop__process", tools))["content"].split()[1] == "second"
+    assert (await result(engine, "annex__process", tools))["content"] == stays
+    await gone(old)
+    tables.write(annex={"SHOP_KEY": "annex"})
+    await renewed(engine)
+    assert await offered(engine, [{"name": "shop__*"}]) == set()
+    assert (await result(engine, "annex__process", tools))["content"] == stays
+
+
+async def test_a_call_that_runs_ends_before_its_server_goes(make_engine: MakeEngine, tables: Tables) -> None:
+    tables.write(shop={"SHOP_KEY": KEY})
+    engine = await make_engine(config=str(tables.path))
+    pid = (await result(engine, "shop__process"))["content"].split()[0]
+    job = await engine.submit(rounds(calling("shop__stall", seconds=1.5), {"text": "ok"}), tools=[ALL])
+    running = asyncio.create_task(engine.run(job))
+    async with asyncio.timeout(20):
+        while "stalling" not in tables.log.read_text():  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    tables.write()
+    await renewed(engine)
+    await running
+    (told,) = of(await engine.events(job), "tool_result")
+    assert (told["content"], told["is_error"]) == ("late", False)
+    await gone(pid)
+
+
+async def test_tables_that_cannot_be_read_change_nothing(
+    make_engine: MakeEngine, tables: Tables, caplog: pytest.LogCaptureFixture
+) -> None:
+    tables.write(shop={"SHOP_KEY": KEY})
+    engine = await make_engine(config=str(tables.path))
+    pid = (await result(engine, "shop__process"))["content"].split()[0]
+    for broken in ("[mcp.shop", "[mcp.shop]\n", f'[mcp.shop]\nurl = "{KEY}"\n'):
+        tables.path.write_text(broken)
+        assert not await engine.service._tool_servers.renew()
+    assert caplog.text.count("tools.refused") == 3
+    assert KEY not in caplog.text
+    assert (await result(engine, "shop__process"))["content"].split()[0] == pid
+    tables.write(shop={"SHOP_KEY": KEY})
+    assert not await engine.service._tool_servers.renew()  # they are what they were
+
+
+async def offered(engine: Engine, tools: list[dict[str, Any]]) -> set[str]:
+    """Those of these tools that a worker has: a model that is told of no others calls none of them."""
+    kit = await engine.service._toolbox.kit(ChatJob(messages="hello", tools=tools))
+    return set(kit.served)
+
+
+async def renewed(engine: Engine) -> None:
+    """Have the worker look at its file, as it does every other second."""
+    assert await engine.service._tool_servers.renew()
+
+
+async def gone(pid: str) -> None:
+    async with asyncio.timeout(20):
+        while runs(pid):  # noqa: ASYNC110 - a process tells nobody
+            await asyncio.sleep(0.05)
+
+
+async def test_a_connection_ends_at_whatever_moment_it_is_told_to() -> None:
+    """Cancelled while it fails, the package's task group tells of the failure alone."""
+    nobody = ToolServer(name="shop", url=f"http://127.0.0.1:{free_port()}/mcp")
+    for turns in range(40):
+        connection = Connection(nobody)
+        running = asyncio.create_task(connection.run())
+        await asyncio.sleep(turns * 0.0005)
+        connection.end()
+        async with asyncio.timeout(10):
+            await asyncio.wait([running])
 
 
 async def test_a_process_ends_with_its_worker(make_engine: MakeEngine) -> None:

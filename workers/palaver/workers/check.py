@@ -1,12 +1,15 @@
-"""`python -m palaver.workers.check [PROFILE …]`: does each provider of the configuration answer?
+"""`python -m palaver.workers.check [NAME …]`: does each provider of the configuration answer, and each server
+of tools?
 
 Asks every provider the cheapest question that it has, which spends no token, and compares its models with
-those that `palaver.toml` names. Prints a JSON object for each profile, one a line, for `palaver check`.
+those that `palaver.toml` names; asks every server of tools for these. NAME is a profile's, or `mcp.` and a
+server's. Prints a JSON object for each, one a line, for `palaver check`.
 Exit codes: 0 all is well, 1 something is not, 2 wrong configuration or usage.
 """
 
 import asyncio
 import sys
+import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -17,18 +20,23 @@ import orjson
 from palaver.shared.errors import PalaverError
 from palaver.shared.profiles import Catalog, Profile
 from palaver.shared.settings import Settings, redacted_url
-from palaver.shared.tool_servers import load_tool_servers
+from palaver.shared.tool_servers import ToolServer, load_tool_servers
 from palaver.workers.http import HttpClient
 from palaver.workers.providers import create
+from palaver.workers.tool_servers import require_mcp
 
 __all__ = ["Checked", "check"]
 
 ANSWER_SECONDS: Final = 8.0
+MCP: Final = "mcp."
+"""Before the name of a server of tools, as in its table's."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checked:
-    """What was found out about a profile. `models`: how many the provider lists; None if it does not tell."""
+    """What was found out about a profile, or, of the kind `mcp`, a server of tools. `models`: how many the
+    provider lists; None if it does not tell. `tools` are those of a server.
+    """
 
     name: str
     kind: str
@@ -36,18 +44,27 @@ class Checked:
     problem: str | None = None
     latency_ms: float | None = None
     models: int | None = None
+    tools: list[str] | None = None
 
 
-async def check(catalog: Catalog, names: Sequence[str] = ()) -> list[Checked]:
-    """Ask the providers of these profiles (default: all), at once.
+async def check(
+    catalog: Catalog, servers: Sequence[ToolServer] = (), names: Sequence[str] = ()
+) -> list[Checked]:
+    """Ask these providers and servers (default: all), at once.
 
     Raises ValidationError for an unknown name.
     """
-    profiles = [catalog.profile(name) for name in names] or list(catalog.profiles.values())
+    asked = {MCP + server.name: server for server in servers}
+    profiles = [catalog.profile(name) for name in names if name not in asked]
+    if names:
+        servers = [asked[name] for name in names if name in asked]
+    else:
+        profiles = list(catalog.profiles.values())
     http = HttpClient()
     try:
         return await asyncio.gather(
-            *(_check(profile, _wanted(catalog, profile), http) for profile in profiles)
+            *(_check(profile, _wanted(catalog, profile), http) for profile in profiles),
+            *map(_check_server, servers),
         )
     finally:
         await http.aclose()
@@ -80,6 +97,23 @@ async def _check(profile: Profile, wanted: Sequence[str], http: HttpClient) -> C
     return known(problem=problem, latency_ms=round(health.latency_ms, 1), models=count)
 
 
+async def _check_server(server: ToolServer) -> Checked:
+    url = redacted_url(server.url) if server.url is not None else None
+    known = partial(Checked, name=MCP + server.name, kind="mcp", url=url)
+    if (variable := server.missing()) is not None:
+        return known(problem=f"the variable {variable} is not set")
+    try:
+        mcp = require_mcp(server)
+        begun = time.monotonic()
+        tools = await mcp.tool_names(server, ANSWER_SECONDS)
+    except PalaverError as error:
+        return known(problem=error.message)
+    latency = round((time.monotonic() - begun) * 1000, 1)
+    missing = [tool for tool in server.tools or () if tool not in tools]
+    problem = f"it does not have {', '.join(missing)}" if missing else None
+    return known(problem=problem, latency_ms=latency, tools=tools)
+
+
 def _wanted(catalog: Catalog, profile: Profile) -> list[str]:
     """The models of this profile that the configuration names."""
     refs = [ref for alias in catalog.aliases for ref in catalog.resolve(alias) if ref.profile == profile.name]
@@ -90,8 +124,8 @@ def main(names: Sequence[str]) -> int:
     """See the module."""
     try:
         settings = Settings.load()
-        load_tool_servers(settings)  # they are not asked, but what is wrong with their tables is told
-        results = asyncio.run(check(Catalog.load(settings), names))
+        servers = load_tool_servers(settings)
+        results = asyncio.run(check(Catalog.load(settings), servers, names))
     except PalaverError as error:
         print(f"palaver check: {error}", file=sys.stderr)  # noqa: T201 - a command's answer
         return 2

@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
 
 from palaver.shared.errors import ConfigurationError
@@ -10,6 +9,7 @@ from palaver.shared.profiles import SEALED, Catalog, ModelRef, Profile
 from palaver.shared.sealing import is_sealed
 from palaver.shared.settings import Settings
 from palaver.workers.event_log import event_logger
+from palaver.workers.file_stamps import Stamps, stamps_of
 from palaver.workers.lending import Lending
 from palaver.workers.providers import Provider
 from palaver.workers.sealed import SealedProfiles
@@ -18,9 +18,6 @@ from palaver.workers.serving import Serving
 __all__ = ["Served"]
 
 logger = event_logger("palaver.workers.service")
-
-Stamps = dict[str, tuple[int, int, int] | None]
-"""When a file was written, its size and its inode; None for one that is not there."""
 
 
 class Served:
@@ -124,12 +121,4 @@ class Served:
 
     def _stamped(self) -> Stamps:
         files = [profile.api_key_file for profile in self._catalog.profiles.values()]
-        return {file: _stamp(file) for file in [self._settings.config, *filter(None, files)]}
-
-
-def _stamp(file: str) -> tuple[int, int, int] | None:
-    try:
-        found = Path(file).stat()  # follows links: a mounted secret is a link that is turned to another file
-    except OSError:
-        return None
-    return found.st_mtime_ns, found.st_size, found.st_ino
+        return stamps_of([self._settings.config, *filter(None, files)])

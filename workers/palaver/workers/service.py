@@ -10,17 +10,12 @@ import asyncio
 import os
 import platform
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
 import orjson
 
-from palaver.shared.errors import (
-    ConfigurationError,
-    JobCancelledError,
-    LedgerUnavailableError,
-    PalaverError,
-)
+from palaver.shared.errors import JobCancelledError, LedgerUnavailableError, PalaverError
 from palaver.shared.health import Health
 from palaver.shared.ids import new_token
 from palaver.shared.ledger import AsyncLedger, Dispatch, operations
@@ -28,10 +23,9 @@ from palaver.shared.ledger.subscriptions import Signal, Subscriptions
 from palaver.shared.names import Queue
 from palaver.shared.profiles import Catalog
 from palaver.shared.settings import Settings
-from palaver.shared.tool_servers import ToolServer, load_tool_servers
 from palaver.workers.cache import Cache, Flights
 from palaver.workers.event_log import event_logger
-from palaver.workers.generation import FunctionTools, Prompts, Registry, Toolbox, ToolSource, UserCode
+from palaver.workers.generation import FunctionTools, Prompts, Registry, Toolbox, UserCode
 from palaver.workers.http import HttpClient
 from palaver.workers.lease import LeaseKeeper
 from palaver.workers.lending import Lending
@@ -46,6 +40,7 @@ from palaver.workers.sealed import SealedProfiles
 from palaver.workers.served import Served
 from palaver.workers.stop import HandOver, Stop, asked_to_end
 from palaver.workers.sweeper import Post, Sweeper
+from palaver.workers.tool_servers import ToolServers
 
 __all__ = ["WorkerService"]
 
@@ -55,7 +50,7 @@ HEARTBEAT = 0.25  # of a lease: a sweep takes a worker for dead that missed two
 ANNOUNCED = 1.5  # of a lease: a worker that is silent for so long is not there
 HAND_OVER_SECONDS = 5.0  # for the jobs that are handed over to be written off
 REST_AFTER_BUG_SECONDS = 1.0
-RENEWAL_SECONDS = 2.0  # between two looks at the files of the catalog
+RENEWAL_SECONDS = 2.0  # between two looks at the files of the configuration
 
 
 class WorkerService:
@@ -90,6 +85,7 @@ class WorkerService:
         self._served = Served(settings, Lending(HttpClient()), sealed, catalog)
         self._code = UserCode(settings.tool_threads)
         self._registry = Registry.load(settings.tools)
+        self._tool_servers = ToolServers(settings, self._code)
         self._toolbox = self._make_toolbox()
         self._runner = self._make_runner()
         self._running: dict[Stop, str] = {}  # to the job's id
@@ -128,7 +124,7 @@ class WorkerService:
         """
         await self._announce()
         self._begin("heartbeat", self._beat)
-        self._begin("catalog", self._watch_catalog)
+        self._begin("configuration", self._watch_configuration)
         if post is not None:
             self._begin("sweeps", Sweeper(self.ledger, post).run)
 
@@ -208,7 +204,7 @@ class WorkerService:
         settings = self.settings
         functions = FunctionTools(self._registry.functions, self._code)
         return Toolbox(
-            [functions, *self._registry.sources, *_mcp_tools(load_tool_servers(settings), self._code)],
+            [functions, *self._registry.sources, self._tool_servers],
             seconds=settings.tool_seconds,
             output_bytes=settings.tool_output_bytes,
             rounds=settings.tool_rounds,
@@ -282,9 +278,10 @@ class WorkerService:
             await asyncio.sleep(self.settings.lease_seconds * HEARTBEAT)
             await self._announce()
 
-    async def _watch_catalog(self) -> None:
+    async def _watch_configuration(self) -> None:
         while True:
             await asyncio.sleep(RENEWAL_SECONDS)
+            await self._tool_servers.renew()
             if await self._served.renew():
                 await self._announce()
 
@@ -316,17 +313,6 @@ class WorkerService:
             await self.ledger.query(operations.withdraw(self.ledger.keys.workers, [self.alias]))
         except PalaverError as error:
             logger.info("worker.not_withdrawn", worker=self.name, error=error.type)
-
-
-def _mcp_tools(servers: Sequence[ToolServer], code: UserCode) -> list[ToolSource]:
-    if not servers:
-        return []
-    try:
-        from palaver.workers.mcp import McpTools  # half a second, which others need not spend
-    except ModuleNotFoundError as missing:
-        problem = f"[mcp.{servers[0].name}] needs the package {missing.name}: pip install 'palaver[mcp]'"
-        raise ConfigurationError(problem) from None
-    return [McpTools(servers, code)]
 
 
 async def _for_ever(name: str, work: Callable[[], Awaitable[None]]) -> None:

@@ -166,16 +166,17 @@ def usage(
 
 @app.command()
 def check(
-    profiles: Annotated[
-        list[str] | None, typer.Argument(metavar="[PROFILE]...", help="Default: all.")
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[NAME]...", help="Profiles, or mcp.SERVER. Default: all."),
     ] = None,
     *,
     as_json: Json = False,
 ) -> int:
-    """Is palaver.toml right, and does each provider answer? Spends no token."""
+    """Is palaver.toml right, does each provider answer, and each server of tools? Spends no token."""
     from palaver.producer.cli.check import run
 
-    return run(profiles or [], as_json=as_json)
+    return run(names or [], as_json=as_json)
 
 
 @app.command()

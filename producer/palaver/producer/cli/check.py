@@ -1,4 +1,6 @@
-"""`palaver check`: is palaver.toml right, and does each of its providers answer?"""
+"""`palaver check`: is palaver.toml right, does each of its providers answer, and each of its servers of
+tools?
+"""
 
 import json
 import subprocess
@@ -13,15 +15,15 @@ from palaver.producer.cli.worker import require_worker
 CHECK: Final = (sys.executable, "-m", "palaver.workers.check")
 
 
-def run(profiles: Sequence[str], *, as_json: bool) -> int:
-    """Show what was found; 0 when every provider answered and has the models that the configuration names."""
+def run(names: Sequence[str], *, as_json: bool) -> int:
+    """Show what was found; 0 when all answered and have the models and tools that the configuration names."""
     require_worker()
-    checked = subprocess.run([*CHECK, *profiles], stdout=subprocess.PIPE, check=False)  # noqa: S603
+    checked = subprocess.run([*CHECK, *names], stdout=subprocess.PIPE, check=False)  # noqa: S603
     results = [json.loads(line) for line in checked.stdout.splitlines()]
     if as_json:
         write_json(results)
     elif results:
-        rows = [("PROFILE", "PROVIDER", ""), *map(_row, results)]
+        rows = [("NAME", "SERVER", ""), *map(_row, results)]
         write(columns(rows, indent=""))
     return checked.returncode
 
@@ -35,4 +37,5 @@ def _told(result: dict[str, Any]) -> str:
     if problem := result["problem"]:
         return str(problem)
     models = "" if result["models"] is None else f", {result['models']} models"
-    return f"answered in {result['latency_ms']:g} ms{models}"
+    tools = "" if result["tools"] is None else f": {', '.join(result['tools']) or 'no tools'}"
+    return f"answered in {result['latency_ms']:g} ms{models}{tools}"

@@ -16,9 +16,9 @@ from palaver.shared.tool_servers import SEPARATOR, ToolServer
 from palaver.workers.event_log import event_logger
 from palaver.workers.generation import Offer, ToolError
 from palaver.workers.mcp.results import offers_of, text_of
-from palaver.workers.mcp.transport import client_of
+from palaver.workers.mcp.transport import Signals, client_of, problem_of
 
-__all__ = ["Connection"]
+__all__ = ["Connection", "tools_of"]
 
 logger = event_logger("palaver.workers.mcp")
 
@@ -39,16 +39,42 @@ class Connection:
         self._wanted = asyncio.Event()  # somebody waits for that
         self._news = asyncio.Event()  # other tools, or no connection any more
         self._forgotten = self._lost = False
+        self._signals = Signals(self._news.set, self._is_forgotten, self._is_lost)
+        self._task: asyncio.Task[None] | None = None
+        self._calls = 0
+        self._retired = False  # nothing more is called; it ends with the calls that run
+        self._over = False
 
     async def run(self) -> None:
-        """Stay connected until cancelled."""
+        """Stay connected until told to `end`, or retired."""
+        self._task = asyncio.current_task()
+        try:
+            if not self._over:
+                await self._stay()
+        finally:
+            self._came_out()
+
+    def retire(self) -> None:
+        """Disconnect once no call runs any more."""
+        self._retired = True
+        self._end_unused()
+
+    def end(self) -> None:
+        """Disconnect now."""
+        self._over = True
+        if self._task is not None:
+            self._task.cancel()
+
+    async def _stay(self) -> None:
         pause = FIRST_PAUSE
         while True:
             begun, problem = time.monotonic(), "the connection was lost"
             try:
                 await self._serve()
             except Exception as error:  # noqa: BLE001 - whatever is wrong with a server is no end of the worker
-                problem = _named(error)
+                problem = problem_of(error, self._signals)
+            if self._over:
+                return  # a failure at the same time swallows the cancellation
             if self._client is None:
                 self._came_out()
             self._client = None
@@ -67,6 +93,14 @@ class Connection:
 
     async def call(self, name: str, arguments: Mapping[str, Any]) -> str:
         """What a tool says, under its job's name for it. Raises ToolError with what went wrong."""
+        self._calls += 1
+        try:
+            return await self._call(name, arguments)
+        finally:
+            self._calls -= 1
+            self._end_unused()
+
+    async def _call(self, name: str, arguments: Mapping[str, Any]) -> str:
         tool = name.removeprefix(self.server.name + SEPARATOR)
         for _ in range(2):
             client = await self._connected()
@@ -100,9 +134,7 @@ class Connection:
         self._forgotten = self._lost = False
         self._wanted.clear()
         self._news.clear()
-        client = client_of(
-            self.server, changed=self._news.set, forgotten=self._is_forgotten, lost=self._is_lost
-        )
+        client = client_of(self.server, self._signals)
         limit = self.server.connect_seconds
         async with asyncio.timeout(limit) as late, client:
             await self._list(client)
@@ -126,15 +158,7 @@ class Connection:
         return not self._lost
 
     async def _list(self, client: Client) -> None:
-        tools: list[types.Tool] = []
-        cursor = None
-        for _ in range(MOST_PAGES):
-            page = await client.list_tools(cursor=cursor)
-            tools += page.tools
-            cursor = page.next_cursor
-            if cursor is None:
-                break
-        self.offers = offers_of(self.server, tools)
+        self.offers = offers_of(self.server, await tools_of(client))
 
     async def _listen(self, client: Client) -> None:
         """Have the server tell of changes, which newer ones do only when asked; the client's handler heeds
@@ -150,6 +174,10 @@ class Connection:
         except (ListenNotSupportedError, MCPError):
             pass  # an older one, which tells unasked; or one whose tools never change
 
+    def _end_unused(self) -> None:
+        if self._retired and not self._calls:
+            self.end()
+
     def _is_forgotten(self) -> None:
         self._forgotten = True
 
@@ -163,8 +191,14 @@ class Connection:
         self._tried = asyncio.Event()
 
 
-def _named(error: BaseException) -> str:
-    """The class of what went wrong first, in groups of errors: a text may hold a key."""
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return type(error).__name__
+async def tools_of(client: Client) -> list[types.Tool]:
+    """All tools that a server lists."""
+    tools: list[types.Tool] = []
+    cursor = None
+    for _ in range(MOST_PAGES):
+        page = await client.list_tools(cursor=cursor)
+        tools += page.tools
+        cursor = page.next_cursor
+        if cursor is None:
+            break
+    return tools

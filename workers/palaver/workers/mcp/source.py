@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from palaver.shared.tool_servers import SEPARATOR, ToolServer
 from palaver.workers.event_log import event_logger
-from palaver.workers.generation import Offer, ToolContext, ToolSource, UserCode
+from palaver.workers.generation import Offer, ToolContext, ToolError, ToolSource, UserCode
 from palaver.workers.mcp.connection import Connection
 
 __all__ = ["McpTools"]
@@ -25,11 +25,18 @@ class McpTools(ToolSource):
         self._servers = servers
         self._code = code
         self._connections: dict[str, Connection] = {}
-        self._running: list[asyncio.Task[None]] = []
+        self._running: dict[asyncio.Task[None], Connection] = {}  # retired ones too
 
     async def start(self) -> None:
         """See `ToolSource.start`."""
-        await self._code.run(self._begin)
+        await self._code.run(self._begin, self._servers)
+
+    async def change(self, servers: Sequence[ToolServer]) -> None:
+        """Have these servers from now on; of one that is another now, or gone, running calls end first."""
+        before, self._servers = {server.name: server for server in self._servers}, servers
+        after = {server.name: server for server in servers}
+        await self._code.run(self._retire, [name for name in before if after.get(name) != before[name]])
+        await self._code.run(self._begin, [each for each in servers if before.get(each.name) != each])
 
     async def tools(self) -> Mapping[str, Offer]:
         """See `ToolSource.tools`; the first time it waits until each server was reached or was not."""
@@ -42,8 +49,7 @@ class McpTools(ToolSource):
 
     async def call(self, name: str, arguments: Mapping[str, Any], context: ToolContext) -> str:
         """See `ToolSource.call`."""
-        connection = self._connections[name.partition(SEPARATOR)[0]]
-        said: str = await self._code.run(connection.call, name, arguments)
+        said: str = await self._code.run(self._call, name, arguments)
         return said
 
     async def aclose(self) -> None:
@@ -51,21 +57,34 @@ class McpTools(ToolSource):
         if self._running:
             await self._code.run(self._end)
 
-    async def _begin(self) -> None:
-        for server in self._servers:
+    async def _begin(self, servers: Sequence[ToolServer]) -> None:
+        for server in servers:
             if (variable := server.missing()) is not None:
                 why = f"the variable {variable} is not set"
                 logger.warning("mcp.unserved", server=server.name, reason=why)
                 continue
             connection = self._connections[server.name] = Connection(server)
-            self._running.append(asyncio.create_task(connection.run(), name=f"mcp-{server.name}"))
+            running = asyncio.create_task(connection.run(), name=f"mcp-{server.name}")
+            self._running[running] = connection
+            running.add_done_callback(self._running.pop)
+
+    async def _retire(self, names: Sequence[str]) -> None:
+        for connection in [self._connections.pop(name) for name in names if name in self._connections]:
+            connection.retire()
+
+    async def _call(self, name: str, arguments: Mapping[str, Any]) -> str:
+        connection = self._connections.get(name.partition(SEPARATOR)[0])
+        if connection is None:
+            raise ToolError("its server is not there any more")
+        return await connection.call(name, arguments)
 
     async def _known(self) -> dict[str, Offer]:
         known = await asyncio.gather(*(each.known() for each in self._connections.values()))
         return {name: offer for offers in known for name, offer in offers.items()}
 
     async def _end(self) -> None:
-        running, self._running = self._running, []
-        for task in running:
-            task.cancel()
-        await asyncio.wait(running, timeout=CLOSE_SECONDS)
+        running = dict(self._running)
+        for connection in running.values():
+            connection.end()
+        if running:
+            await asyncio.wait(running, timeout=CLOSE_SECONDS)

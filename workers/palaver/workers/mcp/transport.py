@@ -6,17 +6,18 @@ import logging
 import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import anyio
 import httpx2
-from mcp import Client, StdioServerParameters, stdio_client, types
+from mcp import Client, MCPError, StdioServerParameters, stdio_client, types
 from mcp.client.streamable_http import streamable_http_client
 
 from palaver.shared.tool_servers import ToolServer
 
-__all__ = ["client_of"]
+__all__ = ["Signals", "client_of", "problem_of"]
 
 READ_SECONDS: Final = 300.0  # between two bytes of a stream that the server holds open; calls have their own
 SESSION_HEADER: Final = "mcp-session-id"
@@ -24,24 +25,41 @@ SESSION_HEADER: Final = "mcp-session-id"
 Transport = AbstractAsyncContextManager[tuple[Any, Any]]
 
 
-def client_of(
-    server: ToolServer,
-    *,
-    changed: Callable[[], None],
-    forgotten: Callable[[], None],
-    lost: Callable[[], None],
-) -> Client:
-    """A client to be entered. `changed` is called when the server has other tools, `forgotten` when it does
-    not know the session any more, `lost` when it is gone.
+def _nobody_asks() -> None:
+    """The default for who does not stay connected."""
+
+
+@dataclass(slots=True)
+class Signals:
+    """What a client tells beside its answers: the server has other tools, does not know the session any more,
+    or is gone. `refusal` is the HTTP status of its last answer if that was an error, which the package hides.
     """
+
+    changed: Callable[[], None] = _nobody_asks
+    forgotten: Callable[[], None] = _nobody_asks
+    lost: Callable[[], None] = _nobody_asks
+    refusal: int | None = None
+
+
+def client_of(server: ToolServer, signals: Signals) -> Client:
+    """A client to be entered."""
 
     async def heed(message: object) -> None:
         if isinstance(message, types.ToolListChangedNotification):
-            changed()
+            signals.changed()
 
-    transport = _over_http(server, forgotten) if server.url is not None else _over_pipes(server)
+    transport = _over_http(server, signals) if server.url is not None else _over_pipes(server)
     known = types.Implementation(name="palaver", version="0")
-    return Client(_watched(transport, lost), message_handler=heed, client_info=known, cache=None)
+    return Client(_watched(transport, signals.lost), message_handler=heed, client_info=known, cache=None)
+
+
+def problem_of(error: BaseException, signals: Signals) -> str:
+    """What went wrong first, in groups of errors: a status or a class, for a text may hold a key."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    if isinstance(error, MCPError) and signals.refusal is not None:
+        return f"HTTP {signals.refusal}"
+    return type(error).__name__
 
 
 @asynccontextmanager
@@ -65,10 +83,11 @@ async def _watched(transport: Transport, lost: Callable[[], None]) -> AsyncItera
 
 
 @asynccontextmanager
-async def _over_http(server: ToolServer, forgotten: Callable[[], None]) -> AsyncIterator[tuple[Any, Any]]:
+async def _over_http(server: ToolServer, signals: Signals) -> AsyncIterator[tuple[Any, Any]]:
     async def look(response: httpx2.Response) -> None:
+        signals.refusal = response.status_code if response.is_error else None
         if response.status_code == httpx2.codes.NOT_FOUND and SESSION_HEADER in response.request.headers:
-            forgotten()
+            signals.forgotten()
 
     async with AsyncExitStack() as stack:
         http = await stack.enter_async_context(
