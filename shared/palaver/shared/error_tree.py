@@ -27,6 +27,7 @@ PalaverError
 │   ├── WaitTimeoutError (TimeoutError) the wait ended, the job goes on
 │   ├── ChatIncompleteResponseError     still truncated after the last continue
 │   ├── StructuredOutputError           the answer does not fit its schema
+│   ├── AgentError                      an agent's own code failed
 │   └── LeaseError                      the ledger's verdicts on a worker's write
 │       ├── FencedError                 another attempt has the job
 │       ├── JobEndedError
@@ -353,6 +354,12 @@ class StructuredOutputError(JobError):
     ) -> None:
         super().__init__(message, **context)
         self.problems, self.repairs = list(problems), repairs
+
+
+class AgentError(JobError):
+    """The agent failed."""
+
+    code = "agent_failed"
 
 
 class LeaseError(JobError):

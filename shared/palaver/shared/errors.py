@@ -3,6 +3,7 @@
 from palaver.shared.error_info import ErrorInfo
 from palaver.shared.error_table import STATUS_ERRORS, error_for_status, extract_message
 from palaver.shared.error_tree import (
+    AgentError,
     ArchiveUnavailableError,
     BrokerFullError,
     BrokerUnavailableError,
@@ -65,6 +66,7 @@ from palaver.shared.provider_errors import (
 __all__ = [
     "STATUS_ERRORS",
     "APIError",
+    "AgentError",
     "ArchiveUnavailableError",
     "AuthenticationError",
     "BrokerFullError",
