@@ -24,6 +24,7 @@ BROAD_EXCEPTS: dict[str, str] = {
     "producer/palaver/producer/interfaces/completing.py:_continued": "a caller's function; told in the log",
     "producer/palaver/producer/interfaces/hooks.py:_tried": "the same",
     "producer/palaver/producer/interfaces/outlet.py:deliver": "the same",
+    "workers/palaver/workers/agents/code.py:call": "user code; what it raises is told by its class",
     "workers/palaver/workers/app.py:check_broker": "brokers have errors of their own",
     "workers/palaver/workers/app.py:connect": "the same, in its thread",
     "workers/palaver/workers/generation/prompts.py:text": "user code; what it raises is told by its class",

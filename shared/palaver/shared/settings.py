@@ -174,6 +174,12 @@ class Settings(BaseSettings):
     """So often the model of one job may ask for tools."""
     tool_threads: Count = 64
     """For tools that are plain functions."""
+    agents: str = ""
+    """Modules, or files (`my_agents.py`), with the agents that a worker serves, separated by commas."""
+    agent_seconds: Positive = 600.0
+    """For one answer of an agent."""
+    agent_threads: Count = 64
+    """For agents that are plain functions."""
     log_format: Literal["text", "json"] = "text"
     """Of a worker's log."""
     log_content: bool = False

@@ -21,7 +21,7 @@ from palaver.shared.events import RetryData, StreamEndData, WarningData
 from palaver.shared.jobs import FinishReason, Status
 from palaver.shared.messages import Message, ToolCall
 from palaver.shared.profiles import ModelRef
-from palaver.shared.responses import ChatResponse, Usage
+from palaver.shared.responses import ChatResponse, ShownWidget, Usage
 from palaver.workers.generation import Abstract, Called, Continued, Entry, Journal, Reply, Stepped
 from palaver.workers.metering import Bill, Meter
 from palaver.workers.providers.parts import (
@@ -58,6 +58,7 @@ class JobAnswer:
         self.begun = False  # the request that is going on has written something
         self.finished = False  # and its answer is whole
         self.abstract: Abstract | None = None  # of what the history had no room for, written for this job
+        self.widgets: list[ShownWidget] = []  # that an agent has shown
         self.parsed: Any = None  # the value of a whole answer with a schema
         self._drops = False  # with its first word, what the request before has left is gone
         self._thought_through = False  # readers have the reasoning before the text that goes on
@@ -265,6 +266,7 @@ class JobAnswer:
             "provider": self.ref.profile if self.ref else last.provider,
             "tool_calls": self.journal.open_calls,
             "metadata": {name: count for name, count in counts.items() if count} | self._metadata,
+            "widgets": self.widgets or None,
             "raw": self._raw,
             "parsed": self.parsed if error is None else None,
         }

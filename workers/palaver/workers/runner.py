@@ -41,6 +41,7 @@ from palaver.shared.ledger import (
 )
 from palaver.shared.messages import ToolCall
 from palaver.shared.responses import ChatResponse
+from palaver.workers.agents.source import Agents
 from palaver.workers.attempts import Attempts
 from palaver.workers.event_log import event_logger
 from palaver.workers.frames import frames
@@ -113,6 +114,7 @@ class Runner:
         requests: Requests,
         toolbox: Toolbox,
         prompts: Prompts,
+        agents: Agents,
         retention: Retention,
         worker: str,
         lease_seconds: float,
@@ -126,6 +128,7 @@ class Runner:
         self._requests = requests
         self._toolbox = toolbox
         self._prompts = prompts
+        self._agents = agents
         self._retention = retention
         self._worker = worker
         self._lease_seconds = lease_seconds
@@ -157,8 +160,11 @@ class Runner:
         job_id = run.claimed.job_id
         try:
             async with run.stop:
-                work = await self._equip(run, self._read(run))
-                await self._generate(run, work)
+                work = self._read(run)
+                if work.job.agent is not None:
+                    await self._agents.answer(run, work)
+                else:
+                    await self._generate(run, await self._equip(run, work))
         except PalaverError as error:
             return error
         except asyncio.CancelledError:

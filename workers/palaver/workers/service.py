@@ -23,6 +23,10 @@ from palaver.shared.ledger.subscriptions import Signal, Subscriptions
 from palaver.shared.names import Queue
 from palaver.shared.profiles import Catalog
 from palaver.shared.settings import Settings
+from palaver.workers.agents.no_files import NoFiles
+from palaver.workers.agents.requests import AgentRequests
+from palaver.workers.agents.routes import Routes
+from palaver.workers.agents.source import Agents
 from palaver.workers.cache import Cache, Flights
 from palaver.workers.event_log import event_logger
 from palaver.workers.generation import FunctionTools, Prompts, Registry, Toolbox, UserCode
@@ -87,6 +91,10 @@ class WorkerService:
         self._registry = Registry.load(settings.tools)
         self._tool_servers = ToolServers(settings, self._code)
         self._toolbox = self._make_toolbox()
+        self._agent_code = UserCode(settings.agent_threads, "agent")
+        self._ask = wrapped([self._make_cache(), Breakers()])
+        self._prices = Prices()
+        self._agents = self._make_agents()
         self._runner = self._make_runner()
         self._running: dict[Stop, str] = {}  # to the job's id
         self._idle = asyncio.Event()
@@ -194,6 +202,7 @@ class WorkerService:
         await self._idle_within(HAND_OVER_SECONDS)
         await self._toolbox.aclose()
         await self._code.aclose()
+        await self._agent_code.aclose()
         await self._served.aclose()
         await self.ledger.aclose()
 
@@ -221,15 +230,24 @@ class WorkerService:
         )
         return Cache(flights, ttl=settings.cache_ttl, answer_bytes=settings.cache_answer_bytes)
 
-    def _make_runner(self) -> Runner:
+    def _make_agents(self) -> Agents:
         link, keys, settings = self._link, self.ledger.keys, self.settings
-        requests = Requests(
+        return Agents(
+            Routes.load(settings.agents),
             link=link,
             keys=keys,
-            served=self._served,
-            ask=wrapped([self._make_cache(), Breakers()]),
-            prices=Prices(),
+            code=self._agent_code,
+            requests=AgentRequests(
+                link=link, keys=keys, served=self._served, ask=self._ask, prices=self._prices
+            ),
+            files=NoFiles(),
+            seconds=settings.agent_seconds,
+            most=settings.max_document_bytes,
         )
+
+    def _make_runner(self) -> Runner:
+        link, keys, settings = self._link, self.ledger.keys, self.settings
+        requests = Requests(link=link, keys=keys, served=self._served, ask=self._ask, prices=self._prices)
         return Runner(
             link=link,
             keys=keys,
@@ -238,6 +256,7 @@ class WorkerService:
             requests=requests,
             toolbox=self._toolbox,
             prompts=Prompts(self._registry.prompts, self._code, seconds=settings.tool_seconds),
+            agents=self._agents,
             retention=self.ledger.retention,
             worker=self.alias,
             lease_seconds=settings.lease_seconds,
@@ -301,6 +320,7 @@ class WorkerService:
             [
                 operations.announce(keys.workers, {self.alias: worker}, seconds=seconds),
                 operations.announce(keys.profiles, self._served.announcements, seconds=seconds),
+                operations.announce(keys.agents, self._agents.announcements, seconds=seconds),
             ]
         )
         for problem in filter(None, answers):

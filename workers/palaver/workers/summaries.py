@@ -8,13 +8,13 @@ from typing import Final
 from palaver.shared.errors import MalformedStreamError, ProviderError
 from palaver.shared.params import ChatParams
 from palaver.shared.profiles import ModelRef
-from palaver.shared.responses import Usage
 from palaver.workers.event_log import event_logger
 from palaver.workers.generation import Abstract, reach, summary_request
+from palaver.workers.heard import Heard
 from palaver.workers.metering import Meter
 from palaver.workers.policies import BYTES_A_TOKEN, Ask
 from palaver.workers.prices import Prices
-from palaver.workers.providers import FinishPart, GenerationRequest, Part, Provider, TextDelta, UsagePart
+from palaver.workers.providers import GenerationRequest, Provider
 from palaver.workers.run import Run
 from palaver.workers.work import Work, fit
 
@@ -64,7 +64,7 @@ class Summaries:
 
     async def _written(self, run: Run, ref: ModelRef, provider: Provider, request: GenerationRequest) -> str:
         meter = Meter(request, await self._prices.of(provider, ref.model))
-        heard = _Heard()
+        heard = Heard()
         try:
             await self._ask(provider, request, heard)
         finally:
@@ -72,34 +72,3 @@ class Summaries:
         if not heard.text.strip():
             raise MalformedStreamError("the model said nothing", provider=ref.profile)
         return heard.text
-
-
-class _Heard:
-    """An answer that is for nobody but the worker."""
-
-    def __init__(self) -> None:
-        self.text = ""
-        self._usage: Usage | None = None
-        self._model: str | None = None
-        self._whole = False
-
-    def take(self, parts: list[Part]) -> bool:
-        """See `Sink.take`."""
-        for part in parts:
-            match part:
-                case TextDelta():
-                    self.text += part.text
-                case UsagePart():
-                    self._usage = part.usage
-                case FinishPart():
-                    self._model, self._whole = part.model, True
-        return True
-
-    async def room(self) -> None:
-        """See `Sink.room`."""
-        return
-
-    def usage(self, meter: Meter) -> Usage | None:
-        """What it has cost."""
-        said = len(self.text.encode())
-        return meter.read(self._usage, said=said, whole=self._whole, model=self._model)

@@ -6,7 +6,6 @@ import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from palaver.shared.errors import ValidationError
 from palaver.shared.jobs import ChatJob, Timeouts
 from palaver.shared.ledger import Claimed
 from palaver.shared.messages import Message, Part, Role, TextPart
@@ -42,8 +41,6 @@ def read_job(claimed: Claimed, *, max_bytes: int) -> Work:
     Raises ValidationError naming the field.
     """
     job = ChatJob.parse(claimed.job, max_bytes=max_bytes)
-    if job.agent is not None:
-        raise ValidationError("agent: this worker serves no agents", param="agent", job_id=claimed.job_id)
     schema = None if job.response_schema is None else AnswerSchema(job.response_schema.json_schema)
     if isinstance(job.history, list):
         return Work(job, job.history, schema=schema)

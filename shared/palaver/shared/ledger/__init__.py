@@ -8,6 +8,7 @@ from palaver.shared.ledger.async_ledger import AsyncLedger
 from palaver.shared.ledger.keys import Keys
 from palaver.shared.ledger.operation import Command, Operation, Query, Retention, reply_error
 from palaver.shared.ledger.replies import (
+    AgentSession,
     Appended,
     Cancelled,
     Claimed,
@@ -32,6 +33,7 @@ from palaver.shared.ledger.sync_ledger import SyncLedger
 from palaver.shared.ledger.views import Announcement, DeadLetter, JobView, LogBounds, Snapshot
 
 __all__ = [
+    "AgentSession",
     "Announcement",
     "Appended",
     "AsyncLedger",

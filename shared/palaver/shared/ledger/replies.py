@@ -95,6 +95,19 @@ class Stored:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AgentSession:
+    """What a session has for an agent. Contexts are JSON: what the session was made with, and the agent's
+    own (empty: none).
+    """
+
+    cancelled: str
+    user: str | None
+    anonymous_id: str | None
+    context: bytes = field(repr=False)
+    own: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Finished:
     """The job has ended. `seq` is that of its stream_end, `dispatch` the job that has the turn now."""
 

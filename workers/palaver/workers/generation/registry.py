@@ -1,5 +1,4 @@
-"""What a worker's own modules add to it: `PALAVER_TOOLS` names them, separated by commas. They are found
-where Python finds modules, and in the folder in which the worker was started.
+"""What a worker's own modules add to it: `PALAVER_TOOLS` names them, separated by commas.
 
 `package.module` adds the functions in it that `tool` and `continue_prompt` have marked; `package.module:Name`
 adds a source of tools, a subclass of `ToolSource` that is made without arguments.
@@ -7,9 +6,6 @@ adds a source of tools, a subclass of `ToolSource` that is made without argument
 
 from __future__ import annotations
 
-import importlib
-import os
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from types import ModuleType
@@ -19,6 +15,7 @@ from palaver.shared.errors import ConfigurationError
 from palaver.shared.jobs import PromptName
 from palaver.workers.generation.functions import MARK, Function
 from palaver.workers.generation.source import ToolSource
+from palaver.workers.imports import imported
 
 __all__ = ["Registry"]
 
@@ -38,11 +35,9 @@ class Registry:
         """
         registry = cls()
         named = [place.strip() for place in places.split(",") if place.strip()]
-        if named and os.getcwd() not in sys.path:
-            sys.path.append(os.getcwd())  # a console script has its own folder there instead
         for place in named:
             module, colon, name = place.partition(":")
-            found = _imported(place, module)
+            found = imported("PALAVER_TOOLS", module)
             if colon:
                 registry.sources.append(_source(place, getattr(found, name, None)))
             else:
@@ -57,13 +52,6 @@ class Registry:
                 _refuse_second(place, "tool", known.function, function.function)
             if isinstance(prompt, str):
                 _refuse_second(place, "continue prompt", self.prompts.setdefault(prompt, value), value)
-
-
-def _imported(place: str, module: str) -> ModuleType:
-    try:
-        return importlib.import_module(module)
-    except ImportError as error:
-        raise ConfigurationError(f"PALAVER_TOOLS: {place} cannot be imported: {error}") from error
 
 
 def _source(place: str, kind: Any) -> ToolSource:

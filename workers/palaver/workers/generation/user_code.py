@@ -35,10 +35,12 @@ class Escaped(Exception):  # noqa: N818 - it says what has escaped from user cod
 
 class UserCode:
     """Runs user code for the stream loop on which it is used. At most `threads` plain functions run at
-    once, those that nobody waits for any more among them; further ones wait for their turn.
+    once, those that nobody waits for any more among them; further ones wait for their turn. The loop
+    and the threads are named after `name`.
     """
 
-    def __init__(self, threads: int) -> None:
+    def __init__(self, threads: int, name: str = "tool") -> None:
+        self._name = f"palaver-{name}"
         self._free = asyncio.Semaphore(threads)
         self._loop: LoopThread | None = None
 
@@ -55,7 +57,7 @@ class UserCode:
 
     async def _on_loop(self, function: Callable[..., Any], *args: Any) -> Any:
         if self._loop is None or not self._loop.alive:
-            self._loop = LoopThread(_lost, name="palaver-tools")
+            self._loop = LoopThread(_lost, name=f"{self._name}s")
             self._loop.start()
         future = asyncio.run_coroutine_threadsafe(_awaited(function, *args), self._loop.loop)
         return await asyncio.wrap_future(future)
@@ -70,7 +72,7 @@ class UserCode:
                 loop.call_soon_threadsafe(self._free.release)
 
         # A daemon: a worker that ends does not wait for a function that never returns, as an executor would.
-        thread = threading.Thread(target=_work, args=(call, future, ended), name="palaver-tool", daemon=True)
+        thread = threading.Thread(target=_work, args=(call, future, ended), name=self._name, daemon=True)
         try:
             thread.start()
         except RuntimeError:  # the system has no more

@@ -1,5 +1,6 @@
 """Every transition of the ledger as a pure function from keys and arguments to an Operation."""
 
+from palaver.shared.ledger.operations.agents import keep_context
 from palaver.shared.ledger.operations.caching import (
     ALONE,
     FAILED,
@@ -73,6 +74,7 @@ __all__ = [
     "find",
     "finish",
     "keep_answer",
+    "keep_context",
     "keep_profile",
     "leave_cache",
     "list_session",

@@ -1,0 +1,206 @@
+"""Agents that the tests of agents name in PALAVER_AGENTS."""
+
+import asyncio
+import threading
+import time
+from typing import Any
+
+from pydantic import BaseModel
+
+from palaver.workers.agents import (
+    Agent,
+    ResponseStream,
+    ask_model,
+    ask_model_blocking,
+    display_widget,
+    get_file_text,
+    get_history,
+    path,
+    send_content,
+    with_context,
+)
+
+PASSWORD = "hunter2"
+made: list[str] = []
+contexts: list[str] = []
+holding = threading.Event()  # an agent waits, or blocks
+release = threading.Event()
+refused: list[BaseException] = []
+
+
+class Support(Agent):
+    class Context(BaseModel):
+        user_id: int = 0
+        stage: str = "greeting"
+
+    def __init__(self) -> None:
+        made.append("support")
+
+    def create_context(self) -> Any:
+        contexts.append(str(self.user))
+        return self.Context(user_id=self.user.id if self.user else 0)
+
+    @with_context()
+    def whose(self, prefix: str, user_id: int, stage: str, mark: str = "!") -> str:
+        return f"{prefix} {user_id} {stage}{mark}"
+
+    @with_context()
+    async def awhose(self, user_id: int, price: float) -> str:
+        return f"{user_id}"
+
+    async def get_response(self, message: str, session_context: dict[str, Any], **kwargs: Any) -> str:
+        if message == "whose":
+            return self.whose("user")
+        if message == "given":
+            return self.whose("user", stage="paid", mark="?")
+        if message == "price":
+            return await self.awhose()
+        return f"Hello, {message}!"
+
+
+class Streaming:
+    async def get_response(self, message: str, session_context: dict[str, Any], **kwargs: Any) -> Any:
+        with ResponseStream() as stream:
+            stream.start({"mood": "good"})
+            for word in message.split():
+                stream.write(word + " ")
+                await asyncio.sleep(0)
+            stream.write("")
+        match kwargs.get("returns"):
+            case "content":
+                return stream.content
+            case "other":
+                return "Something else."
+            case "number":
+                return 7
+        return None
+
+
+class Plain:
+    """Runs in a thread."""
+
+    def get_response(self, message: str, session_context: dict[str, Any], **kwargs: Any) -> str:
+        loop = threading.current_thread().name
+        with ResponseStream() as stream:
+            stream.write(f"{loop}: ")
+            stream.write(message)
+        return stream.content
+
+
+async def telling(message: str, session_context: dict[str, Any], **kwargs: Any) -> str:
+    return f"{sorted(session_context.items())} {kwargs}"
+
+
+async def showing(message: str, session_context: dict[str, Any], **kwargs: Any) -> str | None:
+    stream = ResponseStream()
+    stream.write("before ")
+    display_widget("form", {"slots": ["10:00"]})
+    send_content("image", {"url": "https://example.com/i.png"})
+    if message == "set":
+        display_widget("form", {1, 2})
+    stream.write("after")
+    stream.end()
+    return "Anew." if message == "anew" else None
+
+
+async def breaking(message: str, session_context: dict[str, Any]) -> str:
+    ResponseStream().write("Well. ")
+    if message == "exit":
+        raise SystemExit(PASSWORD)
+    raise RuntimeError(f"{PASSWORD} {message}")
+
+
+def waiting_thread(message: str, session_context: dict[str, Any]) -> str:
+    stream = ResponseStream()
+    stream.write("one ")
+    holding.set()
+    release.wait(30)
+    try:
+        stream.write("two ")
+    except Exception as error:
+        refused.append(error)
+        raise
+    return "three"
+
+
+async def waiting(message: str, session_context: dict[str, Any]) -> str:
+    ResponseStream().write("one ")
+    holding.set()
+    try:
+        await asyncio.Event().wait()
+    except asyncio.CancelledError as error:
+        refused.append(error)
+        raise
+    return ""
+
+
+async def blocking(message: str, session_context: dict[str, Any]) -> str:
+    """What no coroutine should do."""
+    holding.set()
+    while not release.is_set():
+        time.sleep(0.01)  # noqa: ASYNC251
+    return "done"
+
+
+async def asking(message: str, session_context: dict[str, Any], **kwargs: Any) -> str | None:
+    ResponseStream().write("Let me ask. ")
+    if message == "again":
+        return f"{len(get_history())}"
+    answer = await ask_model(message, system="Be brief.", params={"temperature": 0.5})
+    assert answer.usage is not None
+    return None
+
+
+def asking_blocking(message: str, session_context: dict[str, Any]) -> str:
+    return f"<{ask_model_blocking(message, stream=False).content}>"
+
+
+class Reader(Agent):
+    async def get_response(self, message: str, session_context: dict[str, Any], **kwargs: Any) -> str:
+        texts = [f"From {file.filename}: {get_file_text(file.id)}" for file in self.files]
+        return "\n".join([*texts, f"[{get_file_text('unknown')}]"])
+
+
+class Careless(Agent):
+    class Context(BaseModel):
+        tier: str
+        seats: int = 1
+
+    async def get_response(self, message: str, session_context: dict[str, Any], **kwargs: Any) -> str:
+        return f"{self.context.tier} {self.context.seats}"
+
+
+async def flooding(message: str, session_context: dict[str, Any]) -> None:
+    stream = ResponseStream()
+    while True:
+        stream.write("x" * 1000)
+
+
+class Failing(Agent):
+    def __init__(self) -> None:
+        made.append("failing")
+        if made.count("failing") < 2:
+            raise OSError("no data")
+
+    async def get_response(self, message: str, session_context: dict[str, Any], **kwargs: Any) -> str:
+        return "made"
+
+
+chat_urlpatterns = [
+    path("support/", Support.as_view()),
+    path("support/", telling),
+    path("streaming/<returns>/", Streaming),
+    path("plain", Plain),
+    path("docs/<int:number>/<path:rest>/", telling),
+    path("showing/", showing),
+    path("breaking/", breaking),
+    path("waiting/", waiting),
+    path("waiting/thread/", waiting_thread),
+    path("blocking/", blocking),
+    path("asking/", asking),
+    path("asking/blocking/", asking_blocking),
+    path("reader/", Reader),
+    path("careless/", Careless),
+    path("flooding/", flooding),
+    path("failing/", Failing),
+]

@@ -1,0 +1,120 @@
+"""An agent's requests to models, on the loop of the streams: with the retries and the list of models that its
+job has.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+from palaver.shared.errors import ProviderError, StreamInterruptedError
+from palaver.shared.jobs import ChatJob, Timeouts
+from palaver.shared.ledger import Keys, operations
+from palaver.shared.profiles import ModelRef
+from palaver.shared.responses import ChatResponse
+from palaver.workers.agents.answer import AgentAnswer
+from palaver.workers.agents.model_request import ModelRequest
+from palaver.workers.attempts import Attempts
+from palaver.workers.heard import Heard
+from palaver.workers.link import Link
+from palaver.workers.metering import Meter
+from palaver.workers.policies import Ask
+from palaver.workers.prices import Prices
+from palaver.workers.providers import Caching, GenerationRequest, Part, ReasoningDelta, TextDelta
+from palaver.workers.run import Run
+from palaver.workers.served import Served
+
+__all__ = ["AgentRequests"]
+
+
+class AgentRequests:
+    """Makes them. One per process."""
+
+    def __init__(self, *, link: Link, keys: Keys, served: Served, ask: Ask, prices: Prices) -> None:
+        self._link = link
+        self._keys = keys
+        self._served = served
+        self._ask = ask
+        self._prices = prices
+
+    async def answer(self, run: Run, job: ChatJob, answer: AgentAnswer, asked: ModelRequest) -> ChatResponse:
+        """Ask until a model has answered. Raises the error after which none is asked again: at once, when
+        readers have had words of an answer that broke off.
+        """
+        models = await self._served.resolve(asked.models or job.models)
+        attempts = Attempts(models, run.claimed, max_retries=job.max_retries)
+        while True:
+            heard = _Spoken(answer) if asked.stream else Heard()
+            try:
+                return await self._asked(run, job, attempts.ref, asked, heard)
+            except ProviderError as error:
+                if asked.stream and heard.text:
+                    raise
+                left = run.ends_at - time.monotonic()
+                delay = attempts.after(error, begun=False, seconds_left=left)
+                run.answer.retry(error, delay, attempts.ref)
+            await asyncio.sleep(delay)
+
+    async def _asked(
+        self, run: Run, job: ChatJob, ref: ModelRef, asked: ModelRequest, heard: Heard
+    ) -> ChatResponse:
+        async with self._served.lend(ref.profile) as provider:
+            request = _request(job, ref, asked)
+            meter = Meter(request, await self._prices.of(provider, ref.model))
+            try:
+                await self._ask(provider, request, heard)
+            finally:
+                usage = heard.usage(meter)
+                run.answer.charge(ref, usage)
+        if not heard.whole:
+            raise StreamInterruptedError(provider=ref.profile)
+        await self._note(run)
+        return ChatResponse(
+            content=heard.text,
+            reasoning=heard.reasoning or None,
+            usage=usage,
+            model=heard.model or ref.model,
+            provider=ref.profile,
+            finish_reason=heard.reason,
+        )
+
+    async def _note(self, run: Run) -> None:
+        """What was spent is known to whoever takes the job over."""
+        claimed, spent = run.claimed, run.answer.spent()
+        if spent:
+            address = (self._keys, claimed.session_id, claimed.job_id)
+            noted = operations.note_failures(*address, fence=claimed.fence, failures=0, spent=spent)
+            await self._link.run(noted)
+
+
+class _Spoken(Heard):
+    """An answer that readers have while it comes."""
+
+    def __init__(self, answer: AgentAnswer) -> None:
+        super().__init__()
+        self._answer = answer
+
+    def take(self, parts: list[Part]) -> bool:
+        super().take(parts)
+        for part in parts:
+            if isinstance(part, TextDelta):
+                self._answer.take(part.text)
+            elif isinstance(part, ReasoningDelta):
+                self._answer.think(part.text)
+        return not self._answer.full
+
+    async def room(self) -> None:
+        await self._answer.room()
+
+
+def _request(job: ChatJob, ref: ModelRef, asked: ModelRequest) -> GenerationRequest:
+    params = job.params.merged(asked.params)
+    return GenerationRequest(
+        model=ref.model,
+        messages=asked.messages,
+        params=params if job.mode is None else job.mode.over(params),
+        reasoning=job.reasoning,
+        timeouts=None if job.timeouts == Timeouts() else job.timeouts,
+        stream=(params.n or 1) == 1 and not params.return_raw,
+        cache=Caching(tenant=job.tenant, ttl=job.cache.ttl) if job.cache is not None else None,
+    )

@@ -1,0 +1,202 @@
+"""The agents of a worker process, as a source of answers: the runner asks here for a job that names one.
+
+User code runs on a loop of its own and in threads; here, on the loop of the streams, is what surrounds it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import orjson
+from pydantic import BaseModel
+from pydantic_core import to_json
+
+from palaver.shared.agent_paths import trimmed
+from palaver.shared.errors import AgentError
+from palaver.shared.jobs import ChatJob
+from palaver.shared.ledger import AgentSession, Keys, operations
+from palaver.shared.responses import ChatResponse
+from palaver.workers.agents.answer import AgentAnswer
+from palaver.workers.agents.base import AgentUser, Match
+from palaver.workers.agents.code import AgentCode
+from palaver.workers.agents.context import session_context
+from palaver.workers.agents.conversation import Conversation
+from palaver.workers.agents.model_request import ModelRequest
+from palaver.workers.agents.outbox import Outbox
+from palaver.workers.agents.requests import AgentRequests
+from palaver.workers.agents.routes import Routes
+from palaver.workers.files import FileTexts
+from palaver.workers.generation import UserCode
+from palaver.workers.link import Link
+from palaver.workers.run import Run
+from palaver.workers.work import Work
+
+__all__ = ["Agents"]
+
+_FOR_MODELS: Final = ("tools", "complete", "response_schema", "chain")
+"""Fields of a job that say how models are asked, and nothing to an agent."""
+
+
+class Agents:
+    """Answers jobs that name an agent. `seconds` are for one answer, `most` bytes for what it says."""
+
+    def __init__(
+        self,
+        routes: Routes,
+        *,
+        link: Link,
+        keys: Keys,
+        code: UserCode,
+        requests: AgentRequests,
+        files: FileTexts,
+        seconds: float,
+        most: int,
+    ) -> None:
+        self._routes = routes
+        self._link = link
+        self._keys = keys
+        self._code = code
+        self._requests = requests
+        self._files = files
+        self._seconds = seconds
+        self._most = most
+        self._made: dict[Any, asyncio.Task[Any]] = {}  # the agents of this process, by their views
+
+    @property
+    def announcements(self) -> Mapping[str, dict[str, Any]]:
+        """What everybody is told of them, by path."""
+        return {pattern: {} for pattern in self._routes.patterns}
+
+    async def answer(self, run: Run, work: Work) -> None:
+        """Have the agent of the job answer it. Raises AgentError for what its code does, ValidationError for
+        a path that leads nowhere.
+        """
+        path = trimmed(work.job.agent or "")
+        found = self._routes.resolve(path)
+        answer = AgentAnswer(run.answer, path)
+        run.ref = answer.ref
+        for name in _FOR_MODELS:
+            if getattr(work.job, name):
+                run.answer.warn("not_supported", f"an agent answers; {name!r} is left out", name)
+        services = _Services(self._requests, self._files, run, work.job, answer)
+        outbox = Outbox(asyncio.get_running_loop(), answer.take, most=self._most)
+        conversation = Conversation(outbox, services, history=work.history)
+        try:
+            code = AgentCode(self._code, conversation, path, work.job.job_id)
+            returned = await self._in_time(run, work.job, found, code)
+        finally:
+            conversation.close()
+            outbox.deliver()  # now: after this the job is ended with what it has said
+        answer.finish(returned)
+
+    async def _in_time(self, run: Run, job: ChatJob, found: Match, code: AgentCode) -> str | None:
+        limit = asyncio.timeout(self._seconds)
+        try:
+            async with limit:
+                return await self._respond(run, job, found, code)
+        except TimeoutError:
+            if not limit.expired():
+                raise
+        bound = f"PALAVER_AGENT_SECONDS, {self._seconds:g}"
+        raise AgentError(f"the agent {code.path!r} did not answer within {bound}")
+
+    async def _respond(self, run: Run, job: ChatJob, found: Match, code: AgentCode) -> str | None:
+        """Make ready what the agent is to find, and call it."""
+        session = await self._kept(run, code.path)
+        told = _session_context(job, run.claimed.session_id, session)
+        agent = copy.copy(await self._agent(found.func, code))
+        agent.user = await self._user(told["user_id"], code)
+        agent.files = await self._attached(job, code)
+        agent.context = code.conversation.context = await self._context(run, agent, told, session, code)
+        returned = await code.call(agent.get_response, job.messages[-1].text, told, **found.kwargs)
+        if returned is None or isinstance(returned, str):
+            return returned
+        kind = type(returned).__name__
+        raise AgentError(f"the agent {code.path!r} returned a {kind}; it must return text, or None")
+
+    async def _agent(self, view: Any, code: AgentCode) -> Any:
+        """The agent of this process: made when it is asked for first, and again if that has failed."""
+        making = self._made.get(view)
+        if making is None or (making.done() and (making.cancelled() or making.exception() is not None)):
+            making = self._made[view] = asyncio.create_task(code.call(view.make))
+        return await asyncio.shield(making)
+
+    async def _user(self, user_id: str | None, code: AgentCode) -> Any:
+        if user_id is None:
+            return None
+        load = self._routes.load_user
+        return AgentUser(user_id) if load is None else await code.call(load, user_id)
+
+    async def _attached(self, job: ChatJob, code: AgentCode) -> list[Any]:
+        """The files of the message; their texts are read before the agent is called."""
+        if not job.files:
+            return []
+        files = await self._files.attached(job.files, job.user, job.tenant)
+        texts = await asyncio.gather(*(self._files.text(file.id, job.user, job.tenant) for file in files))
+        ids = (file.id for file in files)
+        code.conversation.file_texts = dict(zip(ids, texts, strict=True))
+        return list(files)
+
+    async def _context(
+        self, run: Run, agent: Any, told: Mapping[str, Any], session: AgentSession, code: AgentCode
+    ) -> Any:
+        """The agent's own context: what the session has kept, or one that is made and kept now."""
+        kind, create = getattr(agent, "Context", None), getattr(agent, "create_context", None)
+        if kind is None and create is None:
+            return None
+        kept = session.own
+        if not kept:
+            made = await code.call(create) if create else await code.call(_from_session, kind, told)
+            kept = (await self._kept(run, code.path, await code.call(_as_json, made))).own
+        return await code.call(_restored, kind, kept)
+
+    async def _kept(self, run: Run, path: str, context: bytes = b"") -> AgentSession:
+        claimed = run.claimed
+        address = (self._keys, claimed.session_id, claimed.job_id)
+        return await self._link.run(
+            operations.keep_context(*address, fence=claimed.fence, path=path, context=context)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Services:
+    """See `Services`."""
+
+    requests: AgentRequests
+    files: FileTexts
+    run: Run
+    job: ChatJob
+    answer: AgentAnswer
+
+    async def ask(self, request: ModelRequest) -> ChatResponse:
+        return await self.requests.answer(self.run, self.job, self.answer, request)
+
+    async def file_text(self, file_id: str) -> str:
+        return await self.files.text(file_id, self.job.user, self.job.tenant)
+
+
+def _session_context(job: ChatJob, session_id: str, session: AgentSession) -> dict[str, Any]:
+    return session_context(
+        orjson.loads(session.context or b"{}"),
+        user_id=job.user or session.user,
+        session_id=session_id,
+        anonymous_id=session.anonymous_id,
+    )
+
+
+def _from_session(kind: type[BaseModel], told: Mapping[str, Any]) -> BaseModel:
+    """A context of what the session has under the names of its fields."""
+    return kind(**{name: told[name] for name in kind.model_fields if told.get(name) is not None})
+
+
+def _as_json(made: Any) -> bytes:
+    return to_json(made)
+
+
+def _restored(kind: type[BaseModel] | None, kept: bytes) -> Any:
+    value = orjson.loads(kept)
+    return value if kind is None or value is None else kind.model_validate(value)
