@@ -5,14 +5,16 @@ A call can be made again as it is, blindly, at any time.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from types import MappingProxyType
 from typing import Any, Final
 
 import orjson
 
 from palaver.shared.errors import ErrorInfo, ValidationError
-from palaver.shared.jobs import ChatJob, Status, fingerprint
-from palaver.shared.ledger import Keys, Operation, Retention, operations
+from palaver.shared.jobs import ChatJob, Status
+from palaver.shared.ledger import Keys, Retention, exchange, incoming, operations
+from palaver.shared.ledger.exchange import Exchange
 from palaver.shared.ledger.replies import Passed, SweepTurn
 from tests.faults.ledger_model import Model
 
@@ -37,23 +39,25 @@ class Call:
 
     name: str
     place: Place
-    operation: Operation[Any] = field(repr=False)
+    begin: Callable[[], Exchange[Any]] = field(repr=False)
     expect: Callable[[Model], Any] = field(repr=False)
     about: str = ""
 
 
 def submit(job: ChatJob) -> Call:
     """The job is complete: two equal calls are one submit."""
-    operation = operations.submit(KEYS, job, fingerprint=fingerprint(job), retention=RETENTION)
     about = f"{job.on_busy} key={job.idempotency_key} {job.messages[0].content} run_at={job.run_at}"
     place = Place(operations.session_of(job), job.job_id)
-    return Call("submit", place, operation, lambda model: model.submit(job), about)
+    begin = partial(incoming.submit, KEYS, job, retention=RETENTION)
+    return Call("submit", place, begin, lambda model: model.submit(job), about)
 
 
 def refuse(at: Place) -> Call:
     error = ErrorInfo.of(ValidationError("It names no message.", param="messages"))
     operation = operations.refuse(KEYS, at.session_id, at.job_id, error, retention=RETENTION)
-    return Call("refuse", at, operation, lambda model: model.refuse(at.session_id, at.job_id))
+    return Call(
+        "refuse", at, partial(exchange.run, operation), lambda model: model.refuse(at.session_id, at.job_id)
+    )
 
 
 def claim(at: Place, *, token: str, worker: str, queue: str = "") -> Call:
@@ -63,7 +67,7 @@ def claim(at: Place, *, token: str, worker: str, queue: str = "") -> Call:
     return Call(
         "claim",
         at,
-        operation,
+        partial(exchange.run, operation),
         lambda model: model.claim(at.job_id, token=token, worker=worker, lease=LEASE),
         token,
     )
@@ -89,7 +93,7 @@ def append(at: Place, *, fence: str, first: int, events: Sequence[dict[str, Any]
     return Call(
         "append",
         at,
-        operation,
+        partial(exchange.run, operation),
         lambda model: model.append(at.job_id, fence=fence, first=first, events=list(events)),
         f"{fence} {first}-{first + len(events) - 1} {events[0]['type']} {parts['text_chunk']!r}",
     )
@@ -100,7 +104,7 @@ def renew(at: Place, *, fence: str) -> Call:
     return Call(
         "renew",
         at,
-        operation,
+        partial(exchange.run, operation),
         lambda model: model.renew(at.job_id, fence=fence, lease=LEASE),
         f"{fence}",
     )
@@ -110,28 +114,30 @@ def save_entry(at: Place, *, fence: str, number: int) -> Call:
     content = b'{"entry":%d,"by":"%b"}' % (number, fence.encode())
     # None, one or two of them.
     events = [{"type": "tool_result", "data": {"id": f"{number}.{nth}"}} for nth in range(number % 3)]
+    operation = operations.save_entry(
+        KEYS,
+        at.session_id,
+        at.job_id,
+        fence=fence,
+        number=number,
+        content=content,
+        events=[orjson.dumps(event)[1:-1] for event in events],
+    )
     return Call(
         "save_entry",
         at,
-        operations.save_entry(
-            KEYS,
-            at.session_id,
-            at.job_id,
-            fence=fence,
-            number=number,
-            content=content,
-            events=[orjson.dumps(event)[1:-1] for event in events],
-        ),
+        partial(exchange.run, operation),
         lambda model: model.save_entry(at.job_id, fence=fence, number=number, content=content, events=events),
         f"{fence} number={number}",
     )
 
 
 def note_failures(at: Place, *, fence: str, failures: int) -> Call:
+    operation = operations.note_failures(KEYS, at.session_id, at.job_id, fence=fence, failures=failures)
     return Call(
         "note_failures",
         at,
-        operations.note_failures(KEYS, at.session_id, at.job_id, fence=fence, failures=failures),
+        partial(exchange.run, operation),
         lambda model: model.note_failures(at.job_id, fence=fence, failures=failures),
         f"{fence} failures={failures}",
     )
@@ -145,7 +151,7 @@ def release(at: Place, *, fence: str, resume_at: int) -> Call:
     return Call(
         "release",
         at,
-        operation,
+        partial(exchange.run, operation),
         lambda model: model.release(at.job_id, fence=fence, resume_at=resume_at),
         f"{fence} resume_at={resume_at}",
     )
@@ -171,7 +177,7 @@ def finish(at: Place, *, fence: str, status: Status, history: Sequence[bytes]) -
     return Call(
         "finish",
         at,
-        operation,
+        partial(exchange.run, operation),
         lambda model: model.finish(at.job_id, fence=fence, end=end, history=parsed),
         f"{fence} {status}",
     )
@@ -179,12 +185,14 @@ def finish(at: Place, *, fence: str, status: Status, history: Sequence[bytes]) -
 
 def cancel(at: Place, *, mode: Any) -> Call:
     operation = operations.cancel(KEYS, at.session_id, at.job_id, mode=mode, retention=RETENTION)
-    return Call("cancel", at, operation, lambda model: model.cancel(at.job_id, mode=mode), mode)
+    return Call(
+        "cancel", at, partial(exchange.run, operation), lambda model: model.cancel(at.job_id, mode=mode), mode
+    )
 
 
 def expire(at: Place) -> Call:
     operation = operations.expire(KEYS, at.session_id, at.job_id, retention=RETENTION)
-    return Call("expire", at, operation, lambda model: model.expire(at.job_id))
+    return Call("expire", at, partial(exchange.run, operation), lambda model: model.expire(at.job_id))
 
 
 def look(
@@ -208,7 +216,7 @@ def look(
     return Call(
         "look",
         at,
-        operation,
+        partial(exchange.run, operation),
         lambda model: model.look(
             at.session_id, at.job_id, turn=turn, grace=grace, worker=worker, passed=passed
         ),

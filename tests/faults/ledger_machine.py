@@ -86,7 +86,7 @@ class LedgerMachine(RuleBasedStateMachine):
         return reply
 
     def _do(self, call: Call, fate: str) -> Any:
-        conversation = exchange.run(call.operation)
+        conversation = call.begin()
         if fate == "unsent":
             run(self.server, conversation, cut="before")
             self.watch.look(self.model)
@@ -103,7 +103,7 @@ class LedgerMachine(RuleBasedStateMachine):
             self._unchanged(before, submitted=submitted, lost=isinstance(reply, Lost))
         if fate.endswith("again"):
             between = self.watch.state
-            reply = run(self.server, exchange.run(call.operation))
+            reply = run(self.server, call.begin())
             self.watch.look(self.model)
             self._compare(call, expected, reply)
             self._unchanged(between, lost=fate == "lost again")
@@ -234,6 +234,17 @@ class LedgerMachine(RuleBasedStateMachine):
         if content:
             changes["messages"] = [job.messages[0].model_copy(update={"content": content})]
         self._submit(job.model_copy(update=changes), fate)
+
+    @precondition(lambda self: any(job.document for job in self.model.jobs.values()))
+    @rule(pick=PICK, session=st.sampled_from(("s2", "s3", None)), fate=FATE)
+    def submit_elsewhere(self, pick: int, session: str | None, fate: str) -> None:
+        """The id of a job that is there, in another session."""
+        documents = [job.document for job in self.model.jobs.values() if job.document]
+        call = calls.submit(documents[-1 - pick % len(documents)].model_copy(update={"session_id": session}))
+        self.failed = True
+        self._loosen(call, fate)
+        self._do(call, fate)  # not to be repeated: when that job is gone the id may be used again
+        self.failed = False
 
     @precondition(lambda self: self.places)
     @rule(pick=PICK, how=st.sampled_from(("cancel", "interrupt", "rollback", "expire")), fate=FATE)

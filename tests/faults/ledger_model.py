@@ -75,6 +75,8 @@ class Model:
     def submit(self, job: ChatJob) -> Submitted | PalaverError:
         session = self.session(session_of(job))
         known = self.jobs.get(job.job_id)
+        if known is not None and known.session is not session:
+            return ConflictError()
         created = known is not None
         if known is None and job.idempotency_key:
             known = self.jobs.get(session.keys.get(job.idempotency_key, ""))

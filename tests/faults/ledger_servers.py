@@ -62,18 +62,17 @@ class Lost:
 def run(server: Server, conversation: Exchange[R], *, cut: str = "") -> R | PalaverError | Lost:
     """The conversation's result or verdict.
 
-    `cut` stops the caller "before" the last command of its first sending, which is the script, or "after" it,
-    so that what is to follow is never sent.
+    `cut` stops the caller "before" the script, which ends its sending, or "after" that, so that what is to
+    follow is never sent.
     """
     try:
         words = next(conversation)
-        if cut == "before":
-            server.send(words[:-1])
-            return Lost()
-        words = conversation.send(server.send(words))
-        while cut != "after":
-            words = conversation.send(server.send(words))
-        return Lost()
+        while True:
+            ends_here = cut and words[-1][0] == "EVALSHA"
+            replies = server.send(words[:-1] if ends_here and cut == "before" else words)
+            if ends_here:
+                return Lost()
+            words = conversation.send(replies)
     except StopIteration as stop:
         return Lost() if cut else stop.value
     except PalaverError as verdict:

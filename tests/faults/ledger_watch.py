@@ -156,6 +156,7 @@ class Watch:
         key = KEYS.job(sid, job_id)
         fields, told = self._hash(key), self.told[job_id]
         assert fields, f"{job_id} has vanished"
+        assert self.state.content.get(KEYS.index(job_id)) == sid.encode(), "nobody can find it by its id"
         assert fields[b"status"].decode() == job.status
         assert _attempt(fields) == job.attempt
         assert (told.end is not None) == job.status.ended, "one stream_end, when it ends"

@@ -39,7 +39,7 @@ WORKERS_OWN = (
 """`release` comes at its end."""
 CLIENTS_OWN = ("announced", "watch", "submit", "snapshot")
 """`index` only for jobs that have a time."""
-COMMANDS = ("SET", "LPUSH", "SUBSCRIBE", "XRANGE")
+COMMANDS = ("SET", "GET", "LPUSH", "SUBSCRIBE", "XRANGE")
 SELDOM = {"refuse", "expire", "messages", "announced", "sweep", "look", "settle", "enlist", "drop", "shift"}
 """Of clients too, and of whoever else sweeps; beside `cancel`."""
 
@@ -104,7 +104,8 @@ def test_a_client_that_hears_no_reply(stand: Stand, proxy: Proxy, client: Client
     stand.workers(1)
     for name in (*CLIENTS_OWN, *COMMANDS):
         trap = proxy.cut(name)
-        handle = client.submit('{"n": 20, "rate": 20}', model="prefix/m")
+        # an id of its own is reserved first
+        handle = client.submit('{"n": 20, "rate": 20}', model="prefix/m", job_id=new_job_id())
         text = "".join(chunk.delta for chunk in handle)
         assert handle.result(timeout=20).content == text
         assert trap.caught, f"nobody sent {name}"

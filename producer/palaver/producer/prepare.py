@@ -133,7 +133,8 @@ def prepare_many(jobs: Iterable[JobLike], settings: Settings) -> list[ChatJob]:
 
 def _nth(index: int, job: JobLike, settings: Settings) -> ChatJob:
     if isinstance(job, ChatJob):
-        return job
+        # its id counts as given: who holds a job may have submitted it before, in another session
+        return job.model_copy(update={"job_id": job.job_id})
     fields = dict(job) if isinstance(job, Mapping) else {"messages": job}
     try:
         return prepare(fields.pop("messages", None), settings, fields)

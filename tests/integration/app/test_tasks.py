@@ -100,10 +100,16 @@ def test_a_document_becomes_a_stream(outsider: Outsider) -> None:
     assert SECRET not in outsider.said
 
 
-def test_the_task_id_is_the_default_idempotency_key(outsider: Outsider) -> None:
+@pytest.mark.parametrize("form", [dict, json.dumps])
+@pytest.mark.parametrize("keyless", [{}, {"idempotency_key": None}])
+def test_the_task_id_is_the_default_idempotency_key(
+    outsider: Outsider, keyless: dict[str, Any], form: Callable[[Any], Any]
+) -> None:
+    document = {"session_id": outsider.session, "messages": "hello", **keyless}
     for _ in range(2):
-        outsider.submit({"session_id": outsider.session, "messages": "hello"}, task_id="the-key")
-    assert eventually(lambda: outsider.said.count("palaver.submit[the-key] succeeded") == 2)
+        outsider.submit(form(document), task_id=outsider.job)
+    succeeded = f"palaver.submit[{outsider.job}] succeeded"
+    assert eventually(lambda: outsider.said.count(succeeded) == 2)
     outsider.ended()
     assert [event["type"] for event in outsider.events()].count("job_queued") == 1
 
@@ -120,12 +126,21 @@ def test_a_bad_document_that_names_its_job_gets_a_terminal_event(outsider: Outsi
     assert SECRET not in outsider.said
 
 
+def test_the_id_of_a_job_in_another_session_is_refused_in_this_one(outsider: Outsider) -> None:
+    outsider.submit(outsider.document | {"messages": "hello"})
+    assert outsider.ended()["status"] == "completed"
+    other = new_session_id()
+    outsider.submit(outsider.document | {"session_id": other, "messages": "hello"})
+    assert outsider.ended(other)["error"]["code"] == "conflict"
+    assert outsider.redis.get(f"palaver:job:{outsider.job}") == outsider.session.encode()
+
+
 @pytest.mark.parametrize(
     "named",
     [
-        {"idempotency_key": None},  # the session is then the job's own id
         {"idempotency_key": "k", "tenant": "t"},
         {},  # the task's id is the key
+        {"idempotency_key": None},
         {"session_id": "s 1", "idempotency_key": ""},
     ],
 )
@@ -136,7 +151,7 @@ def test_a_bad_document_without_a_session_ends_where_a_good_one_would(
     assert eventually(lambda: outsider.redis.exists(f"palaver:job:{outsider.job}"))
     session_id = outsider.redis.get(f"palaver:job:{outsider.job}")
     assert isinstance(session_id, bytes)
-    key = named.get("idempotency_key", outsider.job)
+    key = outsider.job if named.get("idempotency_key") is None else named["idempotency_key"]
     assert session_id.decode() == (session_for(named.get("tenant"), key) if key else outsider.job)
     assert outsider.ended(session_id.decode())["error"]["type"] == "ValidationError"
 

@@ -14,7 +14,7 @@ from palaver.shared.errors import (
     SequenceGapError,
 )
 from palaver.shared.jobs import ChatJob
-from palaver.shared.ledger import Keys, Retention, exchange, load, operations, script_names
+from palaver.shared.ledger import Keys, Retention, exchange, incoming, load, operations, script_names
 from palaver.shared.ledger.keys import due_member, parse_due_member
 from palaver.shared.settings import Settings
 
@@ -131,6 +131,20 @@ def test_what_follows_an_unknown_script_is_sent_again_behind_it() -> None:
     again = conversation.send([b"OK", RuntimeError("NOSCRIPT No matching script."), [b"conflict", b"j"]])
     assert [words[0] for words in again] == ["EVAL", "EVALSHA"]
     assert [words[2:] for words in again] == [watch[2:], submit[2:]]
+
+
+def test_only_an_id_that_came_from_elsewhere_costs_a_submit_a_round_trip() -> None:
+    ours = ChatJob(messages="Hi", session_id="s")
+    named = ChatJob(messages="Hi", session_id="s", job_id="job-1")
+    for job, first in ((ours, []), (named, ["SET", "GET"])):
+        conversation = incoming.submit(KEYS, job, retention=Retention())
+        sent = [words[0] for words in next(conversation)]
+        if first:
+            assert sent == first
+            sent = [words[0] for words in conversation.send([b"OK", b"s"])]
+        assert sent == ["SET", "EVALSHA", "EVALSHA"]
+        with pytest.raises(StopIteration):
+            conversation.send([b"OK", b"ok", [b"ok", job.job_id, 0, 1, b"queued", 0, b"", b"", 0]])
 
 
 def test_a_refused_command_before_a_script_is_the_result() -> None:

@@ -76,9 +76,17 @@ async def accept(
 
 
 def _read(document: Any, settings: Settings, key: str | None) -> ChatJob:
-    if isinstance(document, Mapping):
-        document = {"idempotency_key": key, "deadline": settings.deadline, **document}
+    fields = _named(document)
+    if fields is not None:
+        document = {"deadline": settings.deadline, **_keyed(fields, key)}
     return ChatJob.parse(document, max_bytes=settings.max_document_bytes)
+
+
+def _keyed(document: Mapping[str, Any], key: str | None) -> Mapping[str, Any]:
+    """The document with this key if it has none of its own; null is none."""
+    if document.get("idempotency_key") is None:
+        return {**document, "idempotency_key": key}
+    return document
 
 
 async def _patiently(job_id: str, write: Callable[[], Awaitable[T]]) -> T:
@@ -94,7 +102,7 @@ async def _patiently(job_id: str, write: Callable[[], Awaitable[T]]) -> T:
 
 async def _refuse(ledger: AsyncLedger, document: Any, error: PalaverError, key: str | None) -> None:
     """Give the named job its terminal event; nobody can wait for one that is not named."""
-    job = _skeleton({"idempotency_key": key, **(_named(document) or {})})
+    job = _skeleton(_keyed(_named(document) or {}, key))
     if job is None:
         logger.warning("submit.discarded", **_told(error), task_id=key, reason="it names no job")
         return

@@ -10,8 +10,8 @@ from typing import Any, Self
 import redis.asyncio
 
 from palaver.shared.errors import ErrorInfo, PalaverError
-from palaver.shared.jobs import ChatJob, fingerprint
-from palaver.shared.ledger import connections, deadletters, exchange, overdue, sweeping, usage
+from palaver.shared.jobs import ChatJob
+from palaver.shared.ledger import connections, deadletters, exchange, incoming, overdue, sweeping, usage
 from palaver.shared.ledger.exchange import Exchange, Words
 from palaver.shared.ledger.keys import Keys
 from palaver.shared.ledger.lanes import Lanes
@@ -77,18 +77,11 @@ class AsyncLedger:
 
         Raises ConflictError, SessionBusyError, …
         """
-        return await self.run(
-            submitting.submit(self.keys, job, fingerprint=fingerprint(job), retention=self.retention)
-        )
+        return await self._drive(incoming.submit(self.keys, job, retention=self.retention))
 
     async def submit_many(self, jobs: Iterable[ChatJob]) -> list[Submitted | PalaverError]:
         """Store many jobs in few round trips."""
-        return await self.run_many(
-            [
-                submitting.submit(self.keys, job, fingerprint=fingerprint(job), retention=self.retention)
-                for job in jobs
-            ]
-        )
+        return await self._drive(incoming.submit_many(self.keys, list(jobs), retention=self.retention))
 
     async def refuse(self, session_id: str, job_id: str, error: ErrorInfo) -> Refused:
         """End a named job that cannot be accepted."""

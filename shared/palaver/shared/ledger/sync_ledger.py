@@ -10,8 +10,8 @@ from typing import Any, Self
 import redis
 
 from palaver.shared.errors import ErrorInfo, PalaverError
-from palaver.shared.jobs import ChatJob, fingerprint
-from palaver.shared.ledger import connections, deadletters, exchange, overdue, sweeping, usage
+from palaver.shared.jobs import ChatJob
+from palaver.shared.ledger import connections, deadletters, exchange, incoming, overdue, sweeping, usage
 from palaver.shared.ledger.exchange import Exchange, Words
 from palaver.shared.ledger.keys import Keys
 from palaver.shared.ledger.operation import Operation, Query, R, Retention
@@ -78,18 +78,11 @@ class SyncLedger:
 
         Raises ConflictError, SessionBusyError, …
         """
-        return self.run(
-            submitting.submit(self.keys, job, fingerprint=fingerprint(job), retention=self.retention)
-        )
+        return self._drive(incoming.submit(self.keys, job, retention=self.retention))
 
     def submit_many(self, jobs: Iterable[ChatJob]) -> list[Submitted | PalaverError]:
         """Store many jobs in few round trips."""
-        return self.run_many(
-            [
-                submitting.submit(self.keys, job, fingerprint=fingerprint(job), retention=self.retention)
-                for job in jobs
-            ]
-        )
+        return self._drive(incoming.submit_many(self.keys, list(jobs), retention=self.retention))
 
     def refuse(self, session_id: str, job_id: str, error: ErrorInfo) -> Refused:
         """End a named job that cannot be accepted."""

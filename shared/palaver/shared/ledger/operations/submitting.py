@@ -1,5 +1,6 @@
 """How jobs come in: submit and refuse."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from palaver.shared.errors import (
@@ -16,6 +17,7 @@ from palaver.shared.ledger.operation import (
     Argument,
     Command,
     Operation,
+    Query,
     Retention,
     milliseconds,
     reply_error,
@@ -30,6 +32,9 @@ from palaver.shared.names import queue_for
 
 _INTERRUPTED = error_json(JobCancelledError())
 """The error of a job that the new one interrupts; made once, it is a fifth of a submit's work."""
+
+_RESERVED_MS = 60_000
+"""An id whose job is not stored in this time is free again: whoever reserved it has died."""
 
 # 128 bits of the hash tell bodies apart as well as all of it, for half the memory.
 _FINGERPRINT = 32
@@ -47,11 +52,28 @@ def session_of(job: ChatJob) -> str:
     return job.job_id
 
 
+def reserve(keys: Keys, jobs: Sequence[ChatJob]) -> Query[list[bool]]:
+    """Have the jobs' ids name their sessions, for a while; whether they do, and not another session."""
+    sessions = [session_of(job) for job in jobs]
+
+    def decode(replies: Sequence[Any]) -> list[bool]:
+        named = replies[1::2]
+        return [text(name or "") in ("", mine) for name, mine in zip(named, sessions, strict=True)]
+
+    commands: list[Command] = []
+    for job, session_id in zip(jobs, sessions, strict=True):
+        index = keys.index(job.job_id)
+        # SET's own GET does not go with NX before Redis 7.
+        commands += [Command("SET", index, session_id, "NX", "PX", _RESERVED_MS), Command("GET", index)]
+    return Query(commands=tuple(commands), decode=decode)
+
+
 def submit(keys: Keys, job: ChatJob, *, fingerprint: str, retention: Retention) -> Operation[Submitted]:
     """Store the job, its place in its session's line and its first event.
 
     Nothing is stored when it raises: ConflictError (the idempotency key or the job id was used with another
-    body), SessionBusyError, SessionClosedError, LedgerFullError.
+    body), SessionBusyError, SessionClosedError, LedgerFullError. Whether the id is that of a job in another
+    session, `reserve` tells.
     """
     session_id = session_of(job)
 

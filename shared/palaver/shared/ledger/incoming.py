@@ -1,0 +1,54 @@
+"""Jobs coming in, as a conversation without I/O.
+
+A job id is in one session only. One that was made with its job is nobody else's, and the job is stored in
+one go. One that came from elsewhere may be that of a job in another session, which only the index knows, in
+a slot of its own: so it is reserved there first, and refused if it is another session's.
+"""
+
+from collections.abc import Sequence
+
+from palaver.shared.errors import ConflictError, PalaverError
+from palaver.shared.jobs import ChatJob, fingerprint
+from palaver.shared.ledger import exchange
+from palaver.shared.ledger.exchange import Exchange
+from palaver.shared.ledger.keys import Keys
+from palaver.shared.ledger.operation import Operation, Retention
+from palaver.shared.ledger.operations import submitting
+from palaver.shared.ledger.replies import Submitted
+
+
+def submit(keys: Keys, job: ChatJob, *, retention: Retention) -> Exchange[Submitted]:
+    """Store a job; raises what `operations.submit` does."""
+    for conflict in (yield from _conflicts(keys, [job])).values():
+        raise conflict
+    return (yield from exchange.run(_operation(keys, job, retention)))
+
+
+def submit_many(
+    keys: Keys, jobs: Sequence[ChatJob], *, retention: Retention
+) -> Exchange[list[Submitted | PalaverError]]:
+    """Store many jobs in few round trips; an error is that job's result."""
+    refused: dict[int, PalaverError] = dict((yield from _conflicts(keys, jobs)))
+    others = [_operation(keys, job, retention) for place, job in enumerate(jobs) if place not in refused]
+    results = iter((yield from exchange.run_many(others)))
+    return [refused[place] if place in refused else next(results) for place in range(len(jobs))]
+
+
+def _operation(keys: Keys, job: ChatJob, retention: Retention) -> Operation[Submitted]:
+    return submitting.submit(keys, job, fingerprint=fingerprint(job), retention=retention)
+
+
+def _conflicts(keys: Keys, jobs: Sequence[ChatJob]) -> Exchange[dict[int, ConflictError]]:
+    """Which of the jobs, by their places, have the id of a job in another session."""
+    given = [place for place, job in enumerate(jobs) if "job_id" in job.model_fields_set]
+    conflicts: dict[int, ConflictError] = {}
+    for start in range(0, len(given), exchange.BATCH):
+        places = given[start : start + exchange.BATCH]
+        wanted = [jobs[place] for place in places]
+        reserved = yield from exchange.query(submitting.reserve(keys, wanted))
+        for place, job, is_ours in zip(places, wanted, reserved, strict=True):
+            if not is_ours:
+                conflicts[place] = ConflictError(
+                    f"There is a job {job.job_id} in another session.", job_id=job.job_id, param="job_id"
+                )
+    return conflicts
