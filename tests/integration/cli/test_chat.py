@@ -196,3 +196,7 @@ def test_status_is_healthy_with_a_worker(dev: Dev) -> None:
     assert document["healthy"] is True
     assert [worker["name"] for worker in document["workers"]] == [dev.said["worker"]]
     assert set(document["queues"]) >= {"palaver.resume", "palaver.normal"}
+    healths = {profile["name"]: profile.get("health") for profile in document["profiles"]}
+    assert healths["default"] is None  # an alias
+    assert healths["scripted"]["worker"] == dev.said["worker"]
+    assert healths["scripted"]["error"] is None

@@ -143,11 +143,18 @@ def drop_dead(job_ids: JobIds = None, *, everything: All = False, as_json: Json 
 
 
 @app.command()
-def status(*, as_json: Json = False) -> int:
-    """Ledger, broker, queues and workers on one screen. Exit code 0 only when a live worker consumes."""
+def status(
+    *,
+    quick: Annotated[bool, typer.Option("--quick", help="Ask no provider; for health checks.")] = False,
+    as_json: Json = False,
+) -> int:
+    """Ledger, broker, queues, workers and providers on one screen, within 10 seconds.
+
+    Exit code 0 only when a live worker consumes and its providers answer. Spends no token.
+    """
     from palaver.producer.cli.status import run
 
-    return run(as_json=as_json)
+    return run(as_json=as_json, quick=quick)
 
 
 @app.command()

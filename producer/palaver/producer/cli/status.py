@@ -1,15 +1,23 @@
-"""`palaver status`: is there somebody who does the work?"""
+"""`palaver status`: is there somebody who does the work, and do the providers answer?"""
 
+import asyncio
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Final
 
+from palaver.producer.async_client import AsyncClient
 from palaver.producer.broker import Broker
 from palaver.producer.cli.terminal import bold, columns, dim, one_line, seconds, write, write_json
 from palaver.producer.client import send_stored
+from palaver.shared.errors import BrokerUnavailableError, LedgerUnavailableError, ServiceUnavailableError
 from palaver.shared.ledger import Announcement, SyncLedger
 from palaver.shared.settings import Settings, redacted_url
+
+ANSWER_SECONDS: Final = 9.0
+"""For a worker that is asked how a provider is; it gives the provider one less. With the rest of the command,
+whatever has failed is told within 10 seconds.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,18 +32,23 @@ class Service:
 class Status:
     """Everything that is shown."""
 
-    healthy: bool  # a live worker consumes
+    healthy: bool  # a live worker consumes, and the providers that were asked have answered
     ledger: Service
     broker: Service
     unended: int  # jobs, of all sessions
     queues: dict[str, int]
     workers: list[dict[str, Any]]
-    profiles: list[dict[str, Any]]
+    profiles: list[dict[str, Any]]  # with `health`, if the provider was asked
 
 
-def run(*, as_json: bool) -> int:
-    """Show it; 0 only when at least one live worker consumes."""
-    status = look(Settings.load())
+def run(*, as_json: bool, quick: bool = False) -> int:
+    """Show it; 0 only when at least one live worker consumes and, unless it is to be `quick`, all providers
+    answer.
+    """
+    settings = Settings.load()
+    status = look(settings)
+    if status.healthy and not quick:
+        status = asyncio.run(examined(status, settings))
     if as_json:
         write_json(asdict(status))
     else:
@@ -67,6 +80,36 @@ def look(settings: Settings) -> Status:
         )
 
 
+async def examined(status: Status, settings: Settings) -> Status:
+    """The same, after a worker has asked each provider, over the queue: one that is announced and takes no
+    messages is found out too.
+    """
+    names = [profile["name"] for profile in status.profiles if profile["kind"] != "alias"]
+    async with AsyncClient(settings) as client:
+        answers = await asyncio.gather(*(_health(client, name) for name in names))
+    found = dict(zip(names, answers, strict=True))
+    return replace(
+        status,
+        healthy=all(health["error"] is None for health in found.values()),
+        profiles=[
+            profile | ({"health": found[profile["name"]]} if profile["name"] in found else {})
+            for profile in status.profiles
+        ],
+    )
+
+
+async def _health(client: AsyncClient, profile: str) -> dict[str, Any]:
+    try:
+        health = await client.probe(profile, timeout=ANSWER_SECONDS)
+    except (LedgerUnavailableError, BrokerUnavailableError):
+        raise
+    except ServiceUnavailableError:
+        silence = f"no worker took the question within {ANSWER_SECONDS:g} seconds"
+        return {"worker": None, "latency_ms": None, "error": silence}
+    error = None if health.error is None else health.error.message
+    return {"worker": health.worker, "latency_ms": round(health.latency_ms, 1), "error": error}
+
+
 def _timed(check: Callable[[], None]) -> float:
     """How long the second answer took: the first has waited for a client to be loaded and connected."""
     check()
@@ -92,11 +135,21 @@ def _print(status: Status) -> None:
     if status.workers:
         seen = [(one_line(worker["name"]), _load(worker), _seen(worker)) for worker in status.workers]
         write("\n" + columns([("WORKER", "STREAMS", "HEARTBEAT"), *seen], indent=""))
+    asked = [profile for profile in status.profiles if "health" in profile]
+    if asked:
+        answers = [(one_line(profile["name"]), _answer(profile["health"])) for profile in asked]
+        write("\n" + columns([("PROFILE", "PROVIDER"), *answers], indent=""))
     for worker in status.workers:
         for why in worker.get("unserved", {}).values():
             write(f"\n{one_line(worker['name'])} does not serve {one_line(why)}")
-    if not status.healthy:
+    if not asked and not status.healthy:
         write(f"\n{bold('No worker consumes.')} Start one: palaver worker\n")
+
+
+def _answer(health: dict[str, Any]) -> str:
+    if health["error"] is not None:
+        return one_line(health["error"], 300)
+    return dim(f"answered in {health['latency_ms']:g} ms")
 
 
 def _answered(service: Service) -> str:

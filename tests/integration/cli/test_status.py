@@ -1,0 +1,54 @@
+"""`palaver status` with workers as they are in production: what has failed is told, in words and as the exit
+code.
+"""
+
+import json
+import os
+import signal
+from collections.abc import Callable
+
+import pytest
+
+from palaver.producer.cli import status
+from palaver.shared.settings import Settings
+from tests.model_server import start_model_server
+from tests.processes import Processes, Running
+from tests.servers import free_port
+
+pytestmark = [pytest.mark.redis, pytest.mark.worker]
+
+
+def test_a_provider_that_is_away_is_told(
+    worker: Callable[..., Running], processes: Processes, palaver_env: dict[str, str]
+) -> None:
+    away = f"http://127.0.0.1:{free_port()}/v1"
+    tables = {"up": {"kind": "openai", "base_url": start_model_server(processes).openai_url}}
+    tables["away"] = {"kind": "openai", "base_url": away}
+    palaver_env |= {"PALAVER_PROVIDERS": json.dumps(tables), "PALAVER_MODELS": '{"default": "up/x"}'}
+    worker()
+    shown = processes.start(("palaver", "status"), env=palaver_env)
+    assert shown.wait(30) == 1
+    shown.wait_for(r"^up +answered in [\d.]+ ms")
+    shown.wait_for(r"^away +.*cannot be reached")
+    quick = processes.start(("palaver", "status", "--quick"), env=palaver_env)
+    assert quick.wait(30) == 0
+    assert "answered in" in quick.output  # ledger and broker
+    assert not any(line.startswith(("up ", "away ")) for line in quick.lines)
+
+
+async def test_a_worker_that_is_announced_and_takes_nothing_is_found_out(
+    worker: Callable[..., Running], palaver_env: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    running = worker()
+    monkeypatch.setattr(status, "ANSWER_SECONDS", 0.5)
+    settings = Settings(redis_url=palaver_env["PALAVER_REDIS_URL"])
+    os.kill(running.pid, signal.SIGSTOP)
+    try:
+        found = status.look(settings)
+        assert found.healthy
+        found = await status.examined(found, settings)
+    finally:
+        os.kill(running.pid, signal.SIGCONT)
+    assert not found.healthy
+    (scripted,) = found.profiles
+    assert scripted["health"]["error"] == "no worker took the question within 0.5 seconds"
