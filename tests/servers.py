@@ -129,7 +129,7 @@ def run_fakeredis() -> Iterator[RedisServer]:
     """The scripts without a server: fakeredis behind a socket, in a thread of this process."""
     if find_spec("fakeredis") is None or find_spec("lupa") is None:
         missing("fakeredis[lua] is not installed")
-    from palaver.producer.cli.fakeserver import serving
+    from palaver.shared.fakeserver import serving
 
     port = free_port()
     server = serving(port)

@@ -20,9 +20,11 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from palaver.producer.broker_errors import broker_error
+from palaver.producer.local_link import LocalLink
 from palaver.producer.task_message import TaskMessage
 from palaver.shared import redis_commands
 from palaver.shared.errors import ConfigurationError
+from palaver.shared.in_process import SCHEME
 from palaver.shared.ledger import Dispatch
 from palaver.shared.names import DEFAULT_NAMESPACE, QUEUES, queue_name
 from palaver.shared.outage import SILENT, reason
@@ -105,7 +107,7 @@ class Broker:
                 link.close()
 
     @contextmanager
-    def _using(self, asked: float | None = None) -> Iterator[_Link]:
+    def _using(self, asked: float | None = None) -> Iterator[_Link | LocalLink]:
         asked = time.monotonic() if asked is None else asked
         if self._link.pid != os.getpid():
             # The parent's connection is left to the parent: closing it here would speak on its socket.
@@ -115,11 +117,13 @@ class Broker:
             self._link.heed(asked)
             yield self._link
 
-    def _new_link(self) -> _Link:
+    def _new_link(self) -> _Link | LocalLink:
+        if self.url.startswith(f"{SCHEME}:"):
+            return LocalLink(self.url)
         return _Link(self.url, self._namespace, self._connect_seconds)
 
 
-_INHERITED: list[_Link] = []
+_INHERITED: list[_Link | LocalLink] = []
 
 
 class _Link:

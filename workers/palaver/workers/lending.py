@@ -1,6 +1,6 @@
 """Providers, each made at its first request and lent for one request at a time."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -8,7 +8,10 @@ from palaver.shared.profiles import Profile
 from palaver.workers.http import HttpClient
 from palaver.workers.providers import Provider, create
 
-__all__ = ["Lending"]
+__all__ = ["Lending", "Make"]
+
+Make = Callable[[Profile, HttpClient], Provider]
+"""Makes the provider of a profile. Raises ConfigurationError."""
 
 
 @dataclass(slots=True)
@@ -23,8 +26,9 @@ class _Made:
 class Lending:
     """The providers of a worker by the names of their profiles, on one client's connections."""
 
-    def __init__(self, http: HttpClient) -> None:
+    def __init__(self, http: HttpClient, make: Make = create) -> None:
         self._http = http
+        self._new = make
         self._made: dict[str, _Made] = {}
         self._retired: list[_Made] = []
 
@@ -59,7 +63,7 @@ class Lending:
 
     def _make(self, profile: Profile) -> _Made:
         if profile.name not in self._made:
-            self._made[profile.name] = _Made(create(profile, self._http))
+            self._made[profile.name] = _Made(self._new(profile, self._http))
         return self._made[profile.name]
 
     async def _close_unused(self, made: _Made) -> None:

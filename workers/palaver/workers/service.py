@@ -32,11 +32,12 @@ from palaver.workers.event_log import event_logger
 from palaver.workers.generation import FunctionTools, Prompts, Registry, Toolbox, UserCode
 from palaver.workers.http import HttpClient
 from palaver.workers.lease import LeaseKeeper
-from palaver.workers.lending import Lending
+from palaver.workers.lending import Lending, Make
 from palaver.workers.link import Link
 from palaver.workers.policies import Breakers, wrapped
 from palaver.workers.prices import Prices
 from palaver.workers.probing import examine
+from palaver.workers.providers import create
 from palaver.workers.publisher import Publisher
 from palaver.workers.requests import Requests
 from palaver.workers.runner import Outcome, Runner, report
@@ -58,7 +59,8 @@ RENEWAL_SECONDS = 2.0  # between two looks at the files of the configuration
 
 
 class WorkerService:
-    """Runs jobs. `name` is the worker's in every list, `slots` how many jobs it takes at once.
+    """Runs jobs. `name` is the worker's in every list, `slots` how many jobs it takes at once, `make` makes
+    the providers.
 
     In the ledger it has the name of this one life, `alias`: a worker that died is not to be taken for the one
     that was started in its place under the same name.
@@ -71,6 +73,7 @@ class WorkerService:
         *,
         name: str | None = None,
         slots: int | None = None,
+        make: Make = create,
     ) -> None:
         self.settings = settings
         self.name = name or f"palaver@{platform.node()}-{os.getpid()}"
@@ -86,7 +89,7 @@ class WorkerService:
         )
         self._subscriptions = Subscriptions(settings)
         sealed = SealedProfiles(settings, self.ledger)
-        self._served = Served(settings, Lending(HttpClient()), sealed, catalog)
+        self._served = Served(settings, Lending(HttpClient(), make), sealed, catalog)
         self._code = UserCode(settings.tool_threads)
         self._registry = Registry.load(settings.tools)
         self._tool_servers = ToolServers(settings, self._code)

@@ -41,8 +41,8 @@ def choose_server(port: int, folder: Path) -> Server:
         too_old.append(path)
     if find_spec("fakeredis") and find_spec("lupa"):
         label = "fakeredis: a demonstration, slow, no real Redis"
-        # By its file, because -m would import the whole command line first; -P keeps its folder off sys.path.
-        script = str(Path(__file__).with_name("fakeserver.py"))
+        # By its file; -P keeps its folder off sys.path.
+        script = str(find_spec("palaver.shared.fakeserver").origin)  # type: ignore[union-attr] # it is there
         return Server(label=label, command=(sys.executable, "-P", script, str(port)), demo=True)
     found = f" (older than 6.2: {', '.join(too_old)})" if too_old else ""
     raise ConfigurationError(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from functools import cache, cached_property
+from functools import cached_property
 from typing import Any, Self
 
 from palaver.producer.async_client import AsyncClient
@@ -23,8 +23,18 @@ class Clients:
 
     @classmethod
     def of_process(cls) -> Clients:
-        """The clients of this process, configured by its environment. Nobody has to close them."""
-        return _of_process(os.getpid())
+        """The clients of this process, configured by its environment; others once that is another one.
+
+        Nobody has to close them.
+        """
+        # By the process's id: the thread of a client does not follow into a forked child.
+        pid, environment = os.getpid(), _environment()
+        known = _of_process.get(pid)
+        if known is None or known[0] != environment:
+            if known is not None:
+                known[1].close()
+            known = _of_process[pid] = (environment, cls())
+        return known[1]
 
     @cached_property
     def blocking(self) -> Client:
@@ -47,7 +57,8 @@ class Clients:
 
     def close(self) -> None:
         """Close the blocking client's connections."""
-        self.blocking.close()
+        if "blocking" in vars(self):
+            self.blocking.close()
 
     async def aclose(self) -> None:
         """Close the connections of both on the running loop."""
@@ -71,7 +82,8 @@ class Clients:
         return self.awaited.seal(table)
 
 
-@cache
-def _of_process(pid: int) -> Clients:
-    # By its id: the thread of a client does not follow into a forked child.
-    return Clients()
+_of_process: dict[int, tuple[frozenset[tuple[str, str]], Clients]] = {}
+
+
+def _environment() -> frozenset[tuple[str, str]]:
+    return frozenset(item for item in os.environ.items() if item[0].upper().startswith("PALAVER_"))

@@ -45,7 +45,7 @@ class ScriptedProvider(Provider):
         loop = asyncio.get_running_loop()
         started = loop.time()
         try:
-            script = self._paced(choose(request, self._scripts))
+            script = self._paced(self.script_of(request))
             timeouts = request.timeouts or self.profile.timeouts
             for at, outcome in play(
                 script, request, timeouts=timeouts, fails=self._fails(script, request.model)
@@ -58,6 +58,10 @@ class ScriptedProvider(Provider):
         except PalaverError as error:
             error.provider = error.provider or self.profile.name
             raise
+
+    def script_of(self, request: GenerationRequest) -> Script:
+        """What a request is answered with. Raises ModelNotFoundError, ValidationError."""
+        return choose(request, self._scripts)
 
     @classmethod
     def known_models(cls, profile: Profile) -> list[str]:

@@ -1,6 +1,7 @@
-"""fakeredis behind a TCP port, for machines without any Redis; a script with the port as its argument.
+"""fakeredis behind a TCP port, for tests and machines without any Redis; a script with the port as its
+argument.
 
-A demonstration only: one Python process, a hundred times slower than Redis, nothing kept.
+One Python process, a hundred times slower than Redis, nothing kept.
 """
 
 import sys
