@@ -23,8 +23,10 @@ from palaver.producer.prepare import (
     Announced,
     JobFields,
     JobLike,
+    agent_paths,
     announced,
     check_after,
+    check_agents,
     check_timeout,
     own_catalog,
     period,
@@ -195,6 +197,10 @@ class AsyncClient:
         """The profiles and aliases of live workers, by name; see `Client.served`."""
         return announced(await self.ledger.announced_profiles())
 
+    async def agents(self) -> list[str]:
+        """The paths of the agents of live workers; see `Client.agents`."""
+        return [agent.name for agent in await self.ledger.announced_agents()]
+
     async def probe(
         self,
         profile: str,
@@ -255,6 +261,8 @@ class AsyncClient:
         await self.files.check(jobs)
         for _ in self._admission.rounds(jobs):
             self._admission.update(await self.served())
+        if paths := agent_paths(jobs):
+            check_agents(paths, await self.agents())
         await self._keep(self._sealed.needed_by(jobs))
 
     async def _keep(self, lives: Mapping[str, float]) -> None:

@@ -18,8 +18,10 @@ from palaver.producer.prepare import (
     Announced,
     JobFields,
     JobLike,
+    agent_paths,
     announced,
     check_after,
+    check_agents,
     check_timeout,
     own_catalog,
     period,
@@ -240,6 +242,10 @@ class Client:
         """
         return announced(self.ledger.announced_profiles())
 
+    def agents(self) -> list[str]:
+        """The paths of the agents of live workers, as patterns: `docs/<int:number>/`."""
+        return [agent.name for agent in self.ledger.announced_agents()]
+
     def probe(self, profile: str, model: str | None = None, *, timeout: float = PROBE_SECONDS) -> Health:
         """Have a worker ask a provider, without a token spent: does it answer, and has it this model?
 
@@ -272,6 +278,8 @@ class Client:
         self.files.check(jobs)
         for _ in self._admission.rounds(jobs):
             self._admission.update(self.served())
+        if paths := agent_paths(jobs):
+            check_agents(paths, self.agents())
         self._keep(self._sealed.needed_by(jobs))
 
     def _keep(self, lives: Mapping[str, float]) -> None:

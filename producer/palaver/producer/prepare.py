@@ -11,6 +11,7 @@ from typing import Any, Final, Literal, TypedDict
 
 from pydantic import BaseModel
 
+from palaver.shared.agent_paths import check_agent
 from palaver.shared.errors import JobError, JobNotFinishedError, ValidationError
 from palaver.shared.ids import new_job_id
 from palaver.shared.jobs import CachePolicy, Chain, ChatJob, Completion, HistoryLimit, OnBusy, Timeouts
@@ -178,6 +179,19 @@ def own_catalog(settings: Settings) -> Catalog | None:
     return Catalog.load(settings)
 
 
+def agent_paths(jobs: Iterable[ChatJob]) -> list[str]:
+    """The paths of the agents that jobs name, each once."""
+    return list(dict.fromkeys(job.agent for job in jobs if job.agent is not None))
+
+
+def check_agents(paths: Iterable[str], served: Sequence[str]) -> None:
+    """Raises ValidationError with `param="agent"` for a path that no live worker serves, if any serves
+    some.
+    """
+    for path in paths:
+        check_agent(path, served)
+
+
 class Admission:
     """Whether a job's models exist: by what workers announce, else by the own catalog; without both, yes.
 
@@ -199,7 +213,8 @@ class Admission:
 
         Raises ValidationError with `param="model"`, never by what workers announced a while ago.
         """
-        wanted = list(dict.fromkeys(tuple(job.models) for job in jobs))
+        named = (tuple(job.models) for job in jobs if job.models or job.agent is None)
+        wanted = list(dict.fromkeys(named))
         fresh = time.monotonic() - self._updated > ANNOUNCED_SECONDS
         if fresh:
             yield

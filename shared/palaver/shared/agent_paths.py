@@ -79,6 +79,8 @@ def check_agent(path: str, served: Iterable[str], *, param: str = "agent") -> No
 
 
 def _takes(text: str, path: str) -> bool:
+    if text.startswith("^"):  # a regular expression, as Django's `re_path` has them
+        return True
     try:
         return AgentPattern.parse(text).match(path) is not None
     except ConfigurationError:

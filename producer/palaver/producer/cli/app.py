@@ -17,6 +17,13 @@ app.add_typer(job, name="job")
 dead = typer.Typer(help="Dead letters: jobs that failed or expired.", rich_markup_mode=None)
 app.add_typer(dead, name="dead")
 
+Agents = Annotated[
+    str | None,
+    typer.Option(
+        metavar="MODULE",
+        help="Serve the agents of these modules, or files such as my_agents.py, separated by commas.",
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="JSON on stdout, one document a line.")]
 PortOfRedis = Annotated[
     int | None, typer.Option(min=0, max=65535, show_default="6379 if it is free", help="0: any free one.")
@@ -36,6 +43,7 @@ def dev(
     port_flower: PortOfFlower = None,
     flower: Annotated[bool, typer.Option("--flower/--no-flower", help="Start Flower.")] = True,
     concurrency: Annotated[int | None, typer.Option(min=1, help="Streams at once in the worker.")] = None,
+    agents: Agents = None,
     as_json: Json = False,
 ) -> int:
     """Run everything on this machine: Redis, a worker, Flower. Ctrl-C stops it all.
@@ -46,17 +54,23 @@ def dev(
     from palaver.producer.cli.dev import Options, run
 
     return run(
-        Options(port_redis=port_redis, port_flower=port_flower, flower=flower, concurrency=concurrency),
+        Options(
+            port_redis=port_redis,
+            port_flower=port_flower,
+            flower=flower,
+            concurrency=concurrency,
+            agents=agents,
+        ),
         as_json=as_json,
     )
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
-def worker(context: typer.Context, *, as_json: Json = False) -> int:
+def worker(context: typer.Context, *, agents: Agents = None, as_json: Json = False) -> int:
     """Run a worker here. Further options go to Celery's worker: --concurrency 500, --queues …"""
     from palaver.producer.cli.worker import run
 
-    return run(context.args)
+    return run(context.args, agents=agents)
 
 
 @app.command()
@@ -66,6 +80,9 @@ def chat(
     model: Annotated[str | None, typer.Option("--model", "-m", help="profile/model, or an alias.")] = None,
     session: Annotated[str | None, typer.Option("--session", "-s", help="Go on with this session.")] = None,
     system: Annotated[str | None, typer.Option(help="The system prompt.")] = None,
+    agent: Annotated[
+        str | None, typer.Option("--agent", "-a", help="The agent at this path answers.")
+    ] = None,
     as_json: Json = False,
 ) -> int:
     """Submit a chat job and stream the answer. Ctrl-C cancels the job.
@@ -74,7 +91,7 @@ def chat(
     """
     from palaver.producer.cli.chat import run
 
-    return run(message, model=model, session=session, system=system, as_json=as_json)
+    return run(message, as_json=as_json, model=model, session_id=session, system=system, agent=agent)
 
 
 @app.command()

@@ -8,11 +8,13 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from typing import Unpack
 
 from palaver.producer import Client, JobHandle
 from palaver.producer.cli.failures import complain
 from palaver.producer.cli.terminal import note, one_line, seconds, write
 from palaver.producer.cli.transcript import Transcript, describe_error, describe_usage, live
+from palaver.producer.prepare import JobFields
 from palaver.shared.accumulator import Accumulator
 from palaver.shared.errors import PalaverError
 from palaver.shared.events import AnyEvent
@@ -22,12 +24,12 @@ from palaver.shared.plain import refuse
 PATIENCE = 5.0  # seconds without a sign of a worker, before the user is told
 
 
-def run(message: str, *, model: str | None, session: str | None, system: str | None, as_json: bool) -> int:
+def run(message: str, *, as_json: bool, **fields: Unpack[JobFields]) -> int:
     """Submit, show what comes back, return 0 for a completed job and 1 for any other end."""
     text = _utf8(sys.stdin.buffer.read() if message == "-" else os.fsencode(message))
     with Client() as client:
         begun = time.monotonic()
-        handle = client.submit(text, model=model, session_id=session, system=system)
+        handle = client.submit(text, **fields)
         view = _View(begun, as_json=as_json)
         with _interrupt_cancels(handle, view):
             for event in handle.events():

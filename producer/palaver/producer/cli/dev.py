@@ -40,6 +40,7 @@ class Options:
     flower: bool = True
     workers: int = 1
     concurrency: int | None = None
+    agents: str | None = None
 
 
 def run(options: Options, *, as_json: bool) -> int:
@@ -97,6 +98,7 @@ class Stack:
         self.server = "PALAVER_REDIS_URL"
         self.workers: dict[str, Part] = {}  # by the name under which each is announced
         self.flower_url: str | None = None
+        self.agents: list[str] = []
         self.took = 0.0
 
     @property
@@ -159,6 +161,8 @@ class Stack:
         environment = self._environment()
         if "drain_seconds" not in self.settings.model_fields_set:
             environment["PALAVER_DRAIN_SECONDS"] = str(DRAINS)
+        if self._options.agents:
+            environment["PALAVER_AGENTS"] = self._options.agents
         part = "worker" if self._options.workers == 1 else f"worker {number}"
         self.workers[name] = self._parts.start(part, command, env=environment)
 
@@ -171,6 +175,7 @@ class Stack:
 
         if not self._parts.until(lambda: not silent(), seconds=WORKER_STARTS):
             raise ConfigurationError(self._too_late(silent()[0], WORKER_STARTS))
+        self.agents = [agent.name for agent in ledger.announced_agents()]
 
     def _start_flower(self) -> None:
         """After the worker: Flower asks for the workers once, when it starts."""
@@ -218,11 +223,13 @@ def _say_ready(stack: Stack, *, as_json: bool) -> None:
         ("Redis", redacted_url(addresses.redis_url), dim(stack.server)),
         *([] if same_broker else [("broker", redacted_url(addresses.broker_url), "")]),
         ("worker", worker, ""),
+        *([("agents", ", ".join(stack.agents), "")] if stack.agents else []),
         ("Flower", flower, ""),
         ("log", str(FOLDER / "dev.log"), ""),
     ]
     write(columns(rows))
-    hint = dim(' · palaver chat "Hello" · Ctrl-C stops it all')
+    agent = next((f"--agent {path} " for path in stack.agents if "<" not in path), "")
+    hint = dim(f' · palaver chat {agent}"Hello" · Ctrl-C stops it all')
     write(f"{bold('ready')} after {seconds(stack.took)}{hint}\n")
 
 

@@ -12,8 +12,10 @@ from palaver.shared.settings import Settings
 WORKER = (sys.executable, "-m", "palaver.workers")
 
 
-def run(arguments: list[str]) -> int:
+def run(arguments: list[str], *, agents: str | None = None) -> int:
     """Replace this process by `python -m palaver.workers ARGUMENTS`, once its services have answered."""
+    if agents:
+        os.environ["PALAVER_AGENTS"] = agents
     require_worker()
     _check_services(Settings.load())
     sys.stdout.flush()

@@ -10,6 +10,7 @@ from uuid import UUID
 
 from palaver.producer.handles import AsyncJobHandle
 from palaver.producer.interfaces.clients import Clients
+from palaver.shared.agent_paths import check_agent
 from palaver.shared.conversations import (
     ConversationMessage,
     ConversationSession,
@@ -102,6 +103,8 @@ class AsyncConversations:
 
         Raises ValidationError, a ValueError, and then nothing is stored.
         """
+        if agent_path is not None:
+            check_agent(agent_path, await self._clients.awaited.agents(), param="agent_path")
         given = {**fields, "agent_path": agent_path, "user": user_id(fields.get("user"))}
         given["context"] = fields.get("context") or {}
         session = ConversationSession.validated({**given, "created": await self._now()})
