@@ -10,10 +10,13 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from palaver.producer import Client
+from palaver.shared.conversations import ConversationMessage, ConversationSession, MessageType
 from palaver.shared.errors import ErrorInfo, JobExpiredError, ValidationError
 from palaver.shared.ids import new_job_id
 from palaver.shared.jobs import Status
-from palaver.shared.ledger import SyncLedger, script_names
+from palaver.shared.ledger import Claimed, SyncLedger, operations, script_names
+from palaver.shared.ledger.replies import AgentSession
+from palaver.shared.sessions import SessionStatus
 from tests.faults.proxy import Proxy, Trap
 from tests.faults.stand import Job, Stand, until
 
@@ -40,6 +43,8 @@ WORKERS_OWN = (
 CLIENTS_OWN = ("announced", "watch", "submit", "snapshot")
 """`index` only for jobs that have a time."""
 COMMANDS = ("SET", "GET", "LPUSH", "SUBSCRIBE", "XRANGE")
+CONVERSING = {"open_session", "set_status", "store_messages", "keep_context", "keep_profile"}
+"""Of what a conversation, its agent and a sealed profile need in the ledger."""
 SELDOM = {"refuse", "expire", "messages", "announced", "sweep", "look", "settle", "enlist", "drop", "shift"}
 """Of clients too, and of whoever else sweeps; beside `cancel`."""
 
@@ -75,7 +80,15 @@ def mixed(stand: Stand, name: str) -> tuple[list[Job], list[Job]]:
 
 
 def test_no_script_is_left_out() -> None:
-    assert set(script_names()) == {*WORKERS_OWN, "release", *CLIENTS_OWN, "index", *SELDOM, "cancel"}
+    assert set(script_names()) == {
+        *WORKERS_OWN,
+        "release",
+        *CLIENTS_OWN,
+        "index",
+        *SELDOM,
+        *CONVERSING,
+        "cancel",
+    }
 
 
 @pytest.mark.long
@@ -138,11 +151,8 @@ def sweep(ledger: SyncLedger, trap: Trap) -> bool:
     return trap.caught
 
 
-@pytest.mark.long
-def test_what_else_a_client_does_and_hears_no_reply(
-    stand: Stand, proxy: Proxy, ledger: SyncLedger, client: Client
-) -> None:
-    names = set()
+def cutting(proxy: Proxy, names: set[str]) -> Callable[[str, Callable[[], object]], object]:
+    """Does something while the reply of a script is cut off, and notes the name of the script."""
 
     def cut(name: str, work: Callable[[], object]) -> object:
         trap = proxy.cut(name)
@@ -151,6 +161,15 @@ def test_what_else_a_client_does_and_hears_no_reply(
         trap.wait(0.1)
         return done
 
+    return cut
+
+
+@pytest.mark.long
+def test_what_else_a_client_does_and_hears_no_reply(
+    stand: Stand, proxy: Proxy, ledger: SyncLedger, client: Client
+) -> None:
+    names = set[str]()
+    cut = cutting(proxy, names)
     wrong = ErrorInfo.of(ValidationError("it is not valid"))
     refused = new_job_id()
     cut("refuse", lambda: ledger.refuse("refused", refused, wrong))
@@ -174,3 +193,33 @@ def test_what_else_a_client_does_and_hears_no_reply(
     stand.settle(lost)
     stand.settle([Job(client.job(refused), "")], status=Status.FAILED)
     stand.settle([overdue], status=Status.EXPIRED)
+
+
+def test_what_conversations_need_and_hears_no_reply(stand: Stand, proxy: Proxy, ledger: SyncLedger) -> None:
+    names, keys = set[str](), ledger.keys
+    cut = cutting(proxy, names)
+    session = ConversationSession(user="ann", created=1_700_000_000.0)
+    said = ConversationMessage(session_id=session.id, message_type=MessageType.USER, content="Hi")
+    opening = operations.open_session(keys, session, retention=ledger.retention)
+    cut("open_session", lambda: ledger.run(opening))
+    assert ledger.query(operations.session(keys, session.session_id)) == session
+    closing = operations.set_status(keys, session.session_id, SessionStatus.COMPLETED)
+    assert cut("set_status", lambda: ledger.run(closing))
+    storing = operations.store_messages(keys, session.session_id, [said], retention=ledger.retention)
+    cut("store_messages", lambda: ledger.run(storing))
+    page = ledger.query(operations.stored_messages(keys, session.session_id, after=None, limit=10))
+    assert page.items == [said]
+    keeping = operations.keep_profile(keys, "sealed-1", b"content", seconds=60)
+    assert cut("keep_profile", lambda: ledger.run(keeping))
+
+    (job,) = stand.submit(1)
+    claim = operations.claim(keys, job.session, job.id, token="t", worker="w", lease=30.0)
+    claimed = ledger.run(claim)
+    assert isinstance(claimed, Claimed)
+    keeping_context = operations.keep_context(
+        keys, job.session, job.id, fence=claimed.fence, path="support", context=b"{}"
+    )
+    first = cut("keep_context", lambda: ledger.run(keeping_context))
+    assert isinstance(first, AgentSession)
+    assert first.own == b"{}"
+    assert names == CONVERSING

@@ -29,12 +29,16 @@ async def ledger(world: World) -> AsyncIterator[AsyncLedger]:
 class Cutter:
     """Stands before a Redis; cuts the connection instead of handing on a reply, as often as told.
 
-    What Redis replies is handed on `delay` seconds later.
+    What Redis replies is handed on `delay` seconds later, and while `hands_on` is set. `asked` is set once
+    something was.
     """
 
     def __init__(self, port: int) -> None:
         self.cuts = 0
         self.delay = 0.0
+        self.hands_on = threading.Event()
+        self.hands_on.set()
+        self.asked = threading.Event()
         self._upstream = port
         self._server = socket.create_server(("127.0.0.1", 0))
         self.port = self._server.getsockname()[1]
@@ -61,6 +65,9 @@ class Cutter:
                     break
                 if replies:
                     time.sleep(self.delay)
+                    self.hands_on.wait(30)
+                else:
+                    self.asked.set()
                 target.sendall(data)
         except OSError:
             pass
@@ -233,10 +240,11 @@ async def test_a_caller_that_gives_up_takes_nobody_along(cutter: Cutter) -> None
 
 async def test_who_waits_when_the_ledger_is_closed_is_told(cutter: Cutter) -> None:
     ledger = AsyncLedger(Settings(redis_url=f"redis://127.0.0.1:{cutter.port}/0"))
-    cutter.delay = PATIENCE / 5
+    cutter.hands_on.clear()
     asked = [asyncio.create_task(ledger.seq("s1")) for _ in range(5000)]  # more than leave at once
-    await asyncio.sleep(PATIENCE / 10)
+    await asyncio.to_thread(cutter.asked.wait, 10)
     await ledger.aclose()
+    cutter.hands_on.set()
     results = await asyncio.gather(*asked, return_exceptions=True)
     assert {type(result) for result in results} == {LedgerUnavailableError}
     assert await ledger.seq("s1") == 0
