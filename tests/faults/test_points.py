@@ -23,8 +23,8 @@ class Point(NamedTuple):
     wrote: tuple[int, ...] = (1,)  # attempts
 
 
-def _acknowledges(words: list[bytes]) -> bool:
-    return words[1] == b"unacked_index"
+def _forgets(words: list[bytes]) -> bool:
+    return words[1] == b"palaver:due"
 
 
 def _is_message(words: list[bytes]) -> bool:
@@ -39,7 +39,7 @@ POINTS = {
     "in the middle of an append": Point("append", wrote=(1, 2)),
     "before its finish": Point("finish", reply=False, wrote=(1, 2)),
     "after its finish": Point("finish"),
-    "before it acknowledges": Point("ZREM", reply=False, where=_acknowledges),
+    "before it forgets the job": Point("ZREM", reply=False, where=_forgets),
     "before the next turn's message": Point("LPUSH", reply=False, where=_is_message),
 }
 QUICK = "in the middle of an append"

@@ -9,7 +9,7 @@ from celery import Celery
 from palaver.shared.errors import LedgerFullError
 from palaver.shared.ids import new_job_id
 from palaver.shared.jobs import Status
-from palaver.shared.names import TASK_SUBMIT, Queue
+from palaver.shared.names import TASK_PROBE, TASK_SUBMIT, Queue
 from palaver.workers.pool.intake import SUBMIT_SECONDS
 from tests.faults.conftest import MakeStand
 from tests.faults.stand import HURRIED, UNHURRIED, until
@@ -60,6 +60,7 @@ def test_a_full_redis_takes_no_job_and_the_running_ones_end(
     running = stand.submit(5, words=60, rate=20)
     stand.streaming(running)
     waiting = stand.submit(5, words=10)
+    Celery(broker=stand.redis.url).send_task(TASK_PROBE, queue=Queue.LOW.value)
     stand.raw.config_set("maxmemory", "1mb")
     with pytest.raises(LedgerFullError):
         stand.client.submit("Hello", model="prefix/m")

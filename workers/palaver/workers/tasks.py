@@ -87,11 +87,14 @@ class JobRequest(DiscreetRequest):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        # It is kept for as long as its stream lasts, beside a thousand others: all share the headers' names,
-        # and what kombu's Redis transport had to note of the message is noted.
+        # It is kept for as long as its stream lasts, beside a thousand others: all share the headers' names.
         self._request_dict = _sharing_names(self._request_dict)
         self._message.headers = _sharing_names(self._message.headers)
+
+    def on_accepted(self, pid: Any, time_accepted: float) -> None:
+        """The job begins. Its message will not be given back any more, so the whole of it goes."""
         vars(self._message).pop("_raw", None)
+        super().on_accepted(pid, time_accepted)
 
     def told(self, args: Any, kwargs: Any) -> str:
         """The session and the job, if they are named as they should be."""

@@ -23,7 +23,7 @@ from kombu.transport.redis import QoS as RedisQoS
 from kombu.transport.virtual import QoS as VirtualQoS
 from redis.exceptions import OutOfMemoryError
 
-from palaver.shared.names import TASK_SUBMIT
+from palaver.shared.names import TASK_CHAT, TASK_SUBMIT
 from palaver.workers.event_log import event_logger
 
 __all__ = ["Intake"]
@@ -137,8 +137,9 @@ def _told(message: Any, error: Exception | None) -> dict[str, Any]:
     }
 
 
-def _holds_job(message: Any) -> bool:
-    return isinstance(message.headers, dict) and message.headers.get("task") == TASK_SUBMIT
+def _is_for(message: Any, task: str) -> bool:
+    headers = getattr(message, "headers", None)
+    return isinstance(headers, dict) and headers.get("task") == task
 
 
 def _ours(connection: Any) -> Any:
@@ -178,11 +179,16 @@ class Restarts:
 class _RedisQoS(RedisQoS):
     """Asks for room before each message, beside counting what is not acknowledged yet.
 
+    Kombu notes in Redis which messages were taken, and takes the note away when they are acknowledged: two
+    round trips of a message. One that only names a job has none: the ledger knows the job, and sends it again
+    if its worker dies.
+
     A full Redis refuses every command of a transaction, and Celery's worker ends of such an error: so
     messages are acknowledged without one, which is never refused and sets memory free.
     """
 
     channel: Any
+    _delivered: Any
     unacked_key: str
     unacked_index_key: str
     visibility_timeout: int
@@ -192,14 +198,35 @@ class _RedisQoS(RedisQoS):
 
     def append(self, message: Any, delivery_tag: str) -> None:
         """A message that a full Redis does not let us note down is here all the same: it is run."""
+        if _is_for(message, TASK_CHAT):
+            VirtualQoS.append(self, message, delivery_tag)
+            return
         try:
             super().append(message, delivery_tag)
         except OutOfMemoryError:
             logger.warning("message.not_noted", tag=delivery_tag, error=OutOfMemoryError.__name__)
             VirtualQoS.append(self, message, delivery_tag)
             return
-        if _holds_job(message):
+        if _is_for(message, TASK_SUBMIT):
             self._hold_briefly(delivery_tag)
+
+    def ack(self, delivery_tag: str) -> None:
+        if _is_for(self._delivered.get(delivery_tag), TASK_CHAT):
+            VirtualQoS.ack(self, delivery_tag)
+        else:
+            super().ack(delivery_tag)
+
+    def restore_by_tag(self, tag: str, client: Any = None, leftmost: bool = False) -> None:
+        """Give a message back. One whose job has begun is let be: its lease says what becomes of it."""
+        message = self._delivered.get(tag)
+        if not _is_for(message, TASK_CHAT):
+            super().restore_by_tag(tag, client, leftmost)
+        elif (raw := vars(message).get("_raw")) is not None:
+            with self.channel.conn_or_acquire(client) as connected:
+                delivery, pipe = message.delivery_info, connected.pipeline()
+                route = (delivery["exchange"], delivery["routing_key"])
+                self.channel._do_restore_message(raw, *route, pipe, leftmost)  # noqa: SLF001 - kombu's own way
+                pipe.execute()
 
     def _hold_briefly(self, delivery_tag: str) -> None:
         """No sweep knows of it, so it must not wait for the timeout, which outlasts the longest job."""
