@@ -8,12 +8,11 @@ import os
 from typing import Any
 
 import pytest
-import redis
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from tests.faults.ledger_machine import LedgerMachine
-from tests.faults.ledger_servers import RealServer, Server, fake_server
+from tests.faults.ledger_servers import Server, fake_server, real_server
 from tests.servers import RedisServer
 
 RUNS = {
@@ -71,6 +70,6 @@ def test_on_fakeredis() -> None:
 
 @pytest.mark.timeout(0)
 def test_on_a_real_redis(redis_server: RedisServer) -> None:
-    with redis.Redis(port=redis_server.port, protocol=2) as client:
-        _run(RealServer(client), RUNS["redis"][PROFILE])
+    with real_server(redis_server.port) as server:
+        _run(server, RUNS["redis"][PROFILE])
     assert PROFILE == "quick" or not SEEN - LedgerMachine.counts.keys()
