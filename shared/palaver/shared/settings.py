@@ -196,6 +196,22 @@ class Settings(BaseSettings):
     """A larger file is refused."""
     files_types: str = DEFAULT_FILE_TYPES
     """Files of other types, by their content, are refused; separated by commas."""
+    files_prompt_characters: Count = 200_000
+    """Of the text of a job's files the model is told so much, of all together."""
+    text_extractor: str = ""
+    """`package.module.Class` of an own `TextExtractor`; kreuzberg unless set."""
+    tika_url: str = ""
+    """An Apache Tika server, which is asked for the text of files instead."""
+    extract_language: str = "eng"
+    """Of scans and images, as tesseract names it; several joined by `+`."""
+    extract_seconds: Positive = 60.0
+    """For the text of one file."""
+    extract_characters: Count = 1_000_000
+    """A longer text of a file is cut."""
+    extract_megabytes: Count = 1024
+    """Address space of a process that reads a file."""
+    extract_processes: Count = 2
+    """So many files are read at once by a worker."""
     lease_seconds: Positive = 10.0
     """The jobs of a worker that was silent for so long are another's."""
     renew_seconds: Positive = 3.0

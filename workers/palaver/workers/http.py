@@ -98,6 +98,7 @@ class HttpRequest:
     url: str
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     json: Any = field(default=None, repr=False)
+    content: bytes | None = field(default=None, repr=False)  # a body that is no JSON
     timeouts: Timeouts = field(default_factory=Timeouts)
     proxies: Mapping[str, str] | None = field(default=None, repr=False)  # None: the environment's; {}: none
 
@@ -314,7 +315,7 @@ class HttpClient:
             request.method,
             request.url,
             headers=headers,
-            data=None if request.json is None else orjson.dumps(request.json),
+            data=request.content if request.json is None else orjson.dumps(request.json),
             proxy=proxy_for(request.url, request.proxies, self._environment),
             allow_redirects=False,
             # `connect` is for the whole of waiting, resolving and connecting.

@@ -47,6 +47,21 @@ _TEXT_TYPES: Final = {
     ".tsv": "text/tab-separated-values",
     ".xml": "text/xml",
 }
+_SUFFIXES: Final = {
+    "application/pdf": ".pdf",
+    "application/rtf": ".rtf",
+    "application/vnd.oasis.opendocument.presentation": ".odp",
+    "application/vnd.oasis.opendocument.spreadsheet": ".ods",
+    "application/vnd.oasis.opendocument.text": ".odt",
+    "image/bmp": ".bmp",
+    "image/gif": ".gif",
+    "image/jpeg": ".jpg",
+    "image/png": ".png",
+    "image/tiff": ".tiff",
+    "image/webp": ".webp",
+    "text/plain": ".txt",
+    **{kind: suffix for suffix, kind in (*_OFFICE_TYPES.items(), *_TEXT_TYPES.items())},
+}
 _BYTE_ORDER_MARKS: Final = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _NO_TEXT: Final = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f\x7f]")
 
@@ -64,6 +79,11 @@ def content_type(head: bytes, filename: str) -> str:
     if head.startswith(_BYTE_ORDER_MARKS) or not _NO_TEXT.search(head):
         return _TEXT_TYPES.get(suffix, "text/plain")
     return UNKNOWN
+
+
+def suffix_of(kind: str) -> str:
+    """The suffix by which programs know a file of this type; empty for an unknown one."""
+    return _SUFFIXES.get(kind, "")
 
 
 def allowed(kind: str, patterns: str) -> bool:

@@ -1,0 +1,46 @@
+"""What makes text of a file: the class to inherit from, and the one that is named by a dotted path."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from abc import ABC, abstractmethod
+from typing import Final
+
+from palaver.shared.errors import ConfigurationError
+
+DEFAULT: Final = "palaver.workers.files.kreuzberg_extractor:KreuzbergExtractor"
+
+
+class ExtractionUnavailable(Exception):  # noqa: N818 - it says what is the matter
+    """This machine lacks what it takes to read such a file. The message is told to the job's readers."""
+
+
+class TextExtractor(ABC):
+    """Makes text of a file. Made without arguments, in a process that is made for one file and ends with it;
+    what it prints is lost.
+    """
+
+    @abstractmethod
+    def extract_text(self, file_path: str, lang: str = "eng") -> str:
+        """The text of a file; its suffix is that of its type, as far as that is known. `lang` is a language
+        as tesseract names it, several joined by `+`.
+
+        Raises ExtractionUnavailable, and whatever it likes for a file that it cannot read: of that only the
+        class is told.
+        """
+
+
+def extractor_class(place: str) -> type[TextExtractor]:
+    """The class that `package.module.Class` or `package.module:Class` names. Raises ConfigurationError."""
+    module, _, name = place.rpartition(":" if ":" in place else ".")
+    if os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())  # a console script has its own folder there instead
+    try:
+        found = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ConfigurationError(f"PALAVER_TEXT_EXTRACTOR: {place} cannot be imported: {error}") from error
+    if not (isinstance(found, type) and issubclass(found, TextExtractor)):
+        raise ConfigurationError(f"PALAVER_TEXT_EXTRACTOR: {place} is no subclass of TextExtractor")
+    return found
