@@ -27,6 +27,7 @@ BROAD_EXCEPTS: dict[str, str] = {
     "workers/palaver/workers/agents/code.py:call": "user code; what it raises is told by its class",
     "workers/palaver/workers/app.py:check_broker": "brokers have errors of their own",
     "workers/palaver/workers/app.py:connect": "the same, in its thread",
+    "workers/palaver/workers/files/child.py:_answer": "what an extractor raises is its result",
     "workers/palaver/workers/generation/prompts.py:text": "user code; what it raises is told by its class",
     "workers/palaver/workers/generation/toolbox.py:_run": "the same",
     "workers/palaver/workers/generation/user_code.py:_work": "what user code raises is its result",

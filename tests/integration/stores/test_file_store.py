@@ -235,5 +235,11 @@ def test_a_forked_child_is_told_instead_of_waiting_for_ever(tmp_path: Path) -> N
 
 def test_the_door_costs_nothing() -> None:
     """Who asks for no file loads no client of a store."""
-    program = "import sys, palaver.shared.stores, palaver.producer; assert 'obstore' not in sys.modules"
+    program = """
+import sys
+from palaver.producer import AsyncClient, Client
+from palaver.shared.stores import FileStore
+from palaver.workers.files import JobFiles
+assert not {"kreuzberg", "obstore"} & sys.modules.keys()
+"""
     subprocess.run([sys.executable, "-c", program], check=True, timeout=60)

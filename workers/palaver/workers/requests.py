@@ -44,6 +44,14 @@ class Requests:
         """The job's models, and what has been spent on them. Raises ValidationError for unknown ones."""
         return Attempts(await self._served.resolve(job.models), run.claimed, max_retries=job.max_retries)
 
+    async def show_images(self, job: ChatJob) -> bool:
+        """Whether every model of the job is shown images. Raises as `attempts`."""
+        for ref in await self._served.resolve(job.models):
+            async with self._served.lend(ref.profile) as provider:
+                if not provider.shows_images:
+                    return False
+        return True
+
     async def shortened(self, run: Run, work: Work, attempts: Attempts) -> Work:
         """The work, with an abstract of what its session's history has no room for, if the job wants one."""
         limit = work.job.history_limit

@@ -28,7 +28,7 @@ from palaver.shared.errors import (
     ValidationError,
 )
 from palaver.shared.ids import new_token
-from palaver.shared.jobs import Status
+from palaver.shared.jobs import ChatJob, Status
 from palaver.shared.ledger import (
     Claimed,
     Dispatch,
@@ -39,11 +39,12 @@ from palaver.shared.ledger import (
     Retention,
     operations,
 )
-from palaver.shared.messages import ToolCall
+from palaver.shared.messages import Part, ToolCall
 from palaver.shared.responses import ChatResponse
 from palaver.workers.agents.source import Agents
 from palaver.workers.attempts import Attempts
 from palaver.workers.event_log import event_logger
+from palaver.workers.files.attachments import Attachments
 from palaver.workers.frames import frames
 from palaver.workers.generation import (
     AskModel,
@@ -114,6 +115,7 @@ class Runner:
         requests: Requests,
         toolbox: Toolbox,
         prompts: Prompts,
+        attachments: Attachments,
         agents: Agents,
         retention: Retention,
         worker: str,
@@ -128,6 +130,7 @@ class Runner:
         self._requests = requests
         self._toolbox = toolbox
         self._prompts = prompts
+        self._attachments = attachments
         self._agents = agents
         self._retention = retention
         self._worker = worker
@@ -202,7 +205,14 @@ class Runner:
         if kit.missing:
             gone = f"The job goes on without these tools, which are not there now: {', '.join(kit.missing)}."
             run.answer.warn("tools_missing", gone, "tools")
-        return replace(work, kit=kit)
+        return replace(work, kit=kit, attached=await self._attached(run, work.job))
+
+    async def _attached(self, run: Run, job: ChatJob) -> list[Part]:
+        """What the model is told of the job's files."""
+        if not job.files:
+            return []
+        seen = await self._requests.show_images(job)
+        return await self._attachments.of(job, run.answer.warn, see_images=seen)
 
     async def _generate(self, run: Run, work: Work) -> None:
         """Ask, and do what each answer asks for, until one asks for nothing more; raises what ends the job

@@ -23,12 +23,13 @@ from palaver.shared.ledger.subscriptions import Signal, Subscriptions
 from palaver.shared.names import Queue
 from palaver.shared.profiles import Catalog
 from palaver.shared.settings import Settings
-from palaver.workers.agents.no_files import NoFiles
 from palaver.workers.agents.requests import AgentRequests
 from palaver.workers.agents.routes import Routes
 from palaver.workers.agents.source import Agents
 from palaver.workers.cache import Cache, Flights
 from palaver.workers.event_log import event_logger
+from palaver.workers.files import JobFiles
+from palaver.workers.files.attachments import Attachments
 from palaver.workers.generation import FunctionTools, Prompts, Registry, Toolbox, UserCode
 from palaver.workers.http import HttpClient
 from palaver.workers.lease import LeaseKeeper
@@ -94,6 +95,7 @@ class WorkerService:
         self._registry = Registry.load(settings.tools)
         self._tool_servers = ToolServers(settings, self._code)
         self._toolbox = self._make_toolbox()
+        self._files = JobFiles.of(settings)
         self._agent_code = UserCode(settings.agent_threads, "agent")
         self._ask = wrapped([self._make_cache(), Breakers()])
         self._prices = Prices()
@@ -205,6 +207,7 @@ class WorkerService:
         await self._idle_within(HAND_OVER_SECONDS)
         await self._toolbox.aclose()
         await self._code.aclose()
+        await self._files.aclose()
         await self._agent_code.aclose()
         await self._served.aclose()
         await self.ledger.aclose()
@@ -243,7 +246,7 @@ class WorkerService:
             requests=AgentRequests(
                 link=link, keys=keys, served=self._served, ask=self._ask, prices=self._prices
             ),
-            files=NoFiles(),
+            files=self._files,
             seconds=settings.agent_seconds,
             most=settings.max_document_bytes,
         )
@@ -259,6 +262,7 @@ class WorkerService:
             requests=requests,
             toolbox=self._toolbox,
             prompts=Prompts(self._registry.prompts, self._code, seconds=settings.tool_seconds),
+            attachments=Attachments(self._files, characters=settings.files_prompt_characters),
             agents=self._agents,
             retention=self.ledger.retention,
             worker=self.alias,

@@ -12,6 +12,7 @@ from palaver.shared.messages import Message, Part, Role, TextPart
 from palaver.shared.params import ChatParams
 from palaver.shared.response_schema import AnswerSchema
 from palaver.shared.tools import ToolChoice
+from palaver.workers.files.attachments import attach
 from palaver.workers.generation import Abstract, Journal, Kit, answered, opening, recalled
 from palaver.workers.policies import Beginning, fitted, room_for, tokens_of
 from palaver.workers.providers import Caching, GenerationRequest
@@ -20,7 +21,7 @@ __all__ = ["UNSERVED", "fit", "read_job", "request_for"]
 
 _SYSTEM = (Role.SYSTEM, Role.DEVELOPER)
 
-UNSERVED = ("files", "webhook")
+UNSERVED = ("webhook",)
 """Fields that this worker leaves out, with a warning to the readers of the job that has them."""
 
 
@@ -32,6 +33,7 @@ class Work:
     history: list[Message]
     kit: Kit = field(default_factory=Kit)  # its tools here
     abstract: Abstract | None = None  # of what was said before the history
+    attached: list[Part] = field(default_factory=list)  # what its files have become
     schema: AnswerSchema | None = None  # its `response_schema`, ready to check an answer
 
 
@@ -119,7 +121,7 @@ def _conversation(work: Work, *, instruct: bool) -> list[Message]:
     """
     job = work.job
     of_history, history = _apart(work.history)
-    of_messages, messages = _apart(job.messages)
+    of_messages, messages = _apart(attach(job.messages, work.attached))
     said = [Message(role=Role.SYSTEM, content=job.system)] if job.system else []
     words = [work.abstract.words()] if work.abstract is not None else []
     if instruct and job.response_schema is not None:

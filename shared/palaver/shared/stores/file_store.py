@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import AsyncIterable, AsyncIterator, Callable
-from typing import Self
+from typing import TYPE_CHECKING, Final, Self
 
 from palaver.shared.errors import (
     ConfigurationError,
@@ -25,8 +25,13 @@ from palaver.shared.errors import (
 )
 from palaver.shared.settings import Settings
 from palaver.shared.stores.file_ref import NOBODY, FileRef, Owner, clean_filename, new_file_id, valid_file_id
-from palaver.shared.stores.objects import PART, Objects
 from palaver.shared.stores.sniffing import SNIFFED, allowed, content_type
+
+if TYPE_CHECKING:
+    from palaver.shared.stores.objects import Objects
+
+PART: Final = 5 * 1024 * 1024
+"""Bytes that are read before a file is sent: a smaller one is sent in one piece."""
 
 
 class FileStore:
@@ -47,6 +52,8 @@ class FileStore:
         if not settings.files_url:
             example = "file:///var/lib/palaver/files or s3://bucket/prefix"
             raise ConfigurationError(f"There is no store of files: set PALAVER_FILES_URL, to {example} say.")
+        from palaver.shared.stores.objects import Objects  # whose client not everybody has installed
+
         return cls(
             Objects(settings.files_url), max_bytes=settings.files_max_bytes, types=settings.files_types
         )

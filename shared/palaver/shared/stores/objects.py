@@ -28,8 +28,7 @@ try:
 except ModuleNotFoundError:
     raise ConfigurationError("PALAVER_FILES_URL needs a package more: pip install 'palaver[files]'") from None
 
-PART: Final = 5 * 1024 * 1024
-"""Bytes of one part of a larger object: the least that S3 takes."""
+_PART: Final = 5 * 1024 * 1024  # bytes: the least that S3 takes
 _PARTS_AT_ONCE: Final = 2
 _CLIENT: Final[Any] = {"connect_timeout": timedelta(seconds=5), "timeout": timedelta(seconds=60)}
 _RETRY: Final[Any] = {"max_retries": 2, "retry_timeout": timedelta(seconds=10)}
@@ -58,7 +57,7 @@ class Objects:
                 name,
                 content,
                 use_multipart=not whole,
-                chunk_size=PART,
+                chunk_size=_PART,
                 max_concurrency=_PARTS_AT_ONCE,
             )
 

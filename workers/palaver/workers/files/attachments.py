@@ -1,4 +1,4 @@
-"""What a model is told of a job's files, before the words of the user's last message: their text, each between
+"""What a model is told of a job's files, before the words of the user's last message: their text, between
 `<file name="…" type="…">` and `</file>`; and images as such, where every model of the job can see them.
 """
 

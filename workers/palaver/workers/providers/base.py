@@ -181,6 +181,8 @@ class Provider:
     process.
     """
 
+    shows_images: bool = False
+    """Whether its models are shown the image parts of messages; what they make of them is theirs."""
     continues_prefix: bool = False
     """Whether `GenerationRequest.prefix` is honoured: the answer goes on after it and does not repeat it."""
 
@@ -265,6 +267,8 @@ class Provider:
 
 class HttpProvider(Provider):
     """The shell around a dialect: sends its request, feeds its decoder, maps its errors. Retries nothing."""
+
+    shows_images = True  # every dialect of ours has a form for them
 
     def __init__(self, profile: Profile, http: HttpClient, dialect: Dialect) -> None:
         super().__init__(profile, http)
