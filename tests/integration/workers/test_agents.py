@@ -5,14 +5,16 @@ import json
 import logging
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from palaver.shared.errors import FileRefusedError, WrongStateError
+from palaver.shared.errors import WrongStateError
 from palaver.shared.jobs import ChatJob, Status
-from palaver.shared.stores import FileRef
+from palaver.shared.stores import FileStore, Owner
 from palaver.workers.agents import ResponseStream, display_widget, with_context
+from palaver.workers.files import JobFiles
 from tests.integration.workers import user_agents
 from tests.integration.workers.conftest import Engine, MakeEngine, text_of
 from tests.integration.workers.doubles import Scripting
@@ -340,28 +342,15 @@ async def test_a_model_that_nobody_has_is_named(engine: Engine) -> None:
 # Files
 
 
-class Files:
-    """Two files of one user."""
-
-    async def text(self, file_id: str, user: str | None, tenant: str | None = None) -> str:
-        if file_id == "f2":
-            raise FileRefusedError("f2 is another user's")
-        return "one two" if file_id == "f1" else ""
-
-    async def attached(
-        self, file_ids: list[str], user: str | None, tenant: str | None = None
-    ) -> list[FileRef]:
-        return [
-            FileRef(id=id_, filename=f"{id_}.txt", type="text/plain", size=7, sha256="", created=1.0)
-            for id_ in file_ids
-        ]
-
-
-async def test_an_agent_has_the_files_of_its_message(engine: Engine) -> None:
-    engine.service._agents._files = Files()  # type: ignore[assignment]
-    assert text_of(await ask(engine, "reader", files=["f1"])) == "From f1.txt: one two\n[]"
+async def test_an_agent_has_the_files_of_its_message(engine: Engine, tmp_path: Path) -> None:
+    settings = engine.service.settings.model_copy(update={"files_url": f"file://{tmp_path}"})
+    engine.service._agents._files = JobFiles.of(settings)
+    store = FileStore.of(settings)
+    mine = await store.put(b"one two", filename="f1.txt")
+    theirs = await store.put(b"three", filename="f2.txt", owner=Owner(user="bob"))
+    assert text_of(await ask(engine, "reader", files=[mine])) == "From f1.txt: one two\n[]"
     assert text_of(await ask(engine, "reader")) == "[]"
-    refused = end_of(await ask(engine, "reader", files=["f2"]))
+    refused = end_of(await ask(engine, "reader", files=[theirs]))
     assert (refused["status"], refused["error"]["type"]) == ("failed", "FileRefusedError")
 
 

@@ -110,7 +110,7 @@ class Agents:
         told = _session_context(job, run.claimed.session_id, session)
         agent = copy.copy(await self._agent(found.func, code))
         agent.user = await self._user(told["user_id"], code)
-        agent.files = await self._attached(job, code)
+        agent.files = await self._attached(run, job, code)
         agent.context = code.conversation.context = await self._context(run, agent, told, session, code)
         returned = await code.call(agent.get_response, job.messages[-1].text, told, **found.kwargs)
         if returned is None or isinstance(returned, str):
@@ -131,12 +131,13 @@ class Agents:
         load = self._routes.load_user
         return AgentUser(user_id) if load is None else await code.call(load, user_id)
 
-    async def _attached(self, job: ChatJob, code: AgentCode) -> list[Any]:
+    async def _attached(self, run: Run, job: ChatJob, code: AgentCode) -> list[Any]:
         """The files of the message; their texts are read before the agent is called."""
         if not job.files:
             return []
         files = await self._files.attached(job.files, job.user, job.tenant)
-        texts = await asyncio.gather(*(self._files.text(file.id, job.user, job.tenant) for file in files))
+        read = (self._files.text(file.id, job.user, job.tenant, warn=run.answer.warn) for file in files)
+        texts = await asyncio.gather(*read)
         ids = (file.id for file in files)
         code.conversation.file_texts = dict(zip(ids, texts, strict=True))
         return list(files)
@@ -176,7 +177,8 @@ class _Services:
         return await self.requests.answer(self.run, self.job, self.answer, request)
 
     async def file_text(self, file_id: str) -> str:
-        return await self.files.text(file_id, self.job.user, self.job.tenant)
+        warn = self.run.answer.warn
+        return await self.files.text(file_id, self.job.user, self.job.tenant, warn=warn)
 
 
 def _session_context(job: ChatJob, session_id: str, session: AgentSession) -> dict[str, Any]:

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 from xml.sax.saxutils import quoteattr
@@ -14,6 +14,7 @@ from palaver.shared.jobs import ChatJob
 from palaver.shared.messages import ImagePart, ImageURL, Message, Part, Role, TextPart
 from palaver.shared.stores import FileRef
 from palaver.workers.files.job_files import JobFiles
+from palaver.workers.files.texts import Warn
 
 __all__ = ["Attachments", "attach"]
 
@@ -21,9 +22,6 @@ SEEN: Final = frozenset(("image/gif", "image/jpeg", "image/png", "image/webp"))
 """Images that all dialects take."""
 LARGEST_IMAGE: Final = 5 * 1024 * 1024
 """Bytes; the least that a provider refuses is more."""
-
-Warn = Callable[[str, str, str | None], None]
-"""Takes code, message and parameter, for the readers of the job."""
 
 
 @dataclass(slots=True)
@@ -50,7 +48,8 @@ class Attachments:
         known = {ref.id for ref in refs}
         for file_id in job.files:
             if file_id not in known:
-                warn("file_missing", f"The file {file_id!r} is not there any more; it is left out.", "files")
+                gone = f"The file {file_id!r} is not there any more; it is left out."
+                warn("file_missing", gone, f"files.{file_id}")
         told = _Told([], self._characters)
         for ref in refs:
             if see_images and ref.type in SEEN and ref.size <= LARGEST_IMAGE:
@@ -71,12 +70,11 @@ class Attachments:
         text = extracted.text[: told.room]
         told.room -= len(text)
         if extracted.problem is not None:
-            code = "extraction_unavailable" if extracted.unavailable else "extraction_failed"
-            warn(code, f"The text of {ref.filename!r} cannot be had: {extracted.problem}", "files")
+            warn(*extracted.told(ref))
             text = "[its text could not be read]"
         elif len(text) < extracted.characters:
             sizes = f"{len(text)} of {extracted.characters} characters"
-            warn("file_cut", f"The model is told {sizes} of {ref.filename!r}.", "files")
+            warn("file_cut", f"The model is told {sizes} of {ref.filename!r}.", f"files.{ref.id}")
             text += f"\n[cut: {sizes}]"
         told.parts.append(TextPart(type="text", text=f"{_opening(ref)}\n{text}\n</file>"))
 

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from palaver.shared.stores import FileRef
+
 __all__ = ["Extracted", "Extraction"]
 
 
@@ -17,6 +19,11 @@ class Extracted:
     problem: str | None = None  # for readers; ids, types and reasons, no content
     unavailable: bool = False  # the worker lacks what it takes: another one may have it
     characters: int = 0  # of the whole text; more than `text` has, if it was cut
+
+    def told(self, ref: FileRef) -> tuple[str, str, str]:
+        """A warning of the problem: code, message, parameter."""
+        code = "extraction_unavailable" if self.unavailable else "extraction_failed"
+        return code, f"The text of {ref.filename!r} cannot be had: {self.problem}", f"files.{ref.id}"
 
 
 class Extraction(Protocol):

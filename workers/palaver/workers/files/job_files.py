@@ -18,6 +18,7 @@ from palaver.workers.event_log import event_logger
 from palaver.workers.files.extraction import Extracted, Extraction
 from palaver.workers.files.extractor import extractor_class
 from palaver.workers.files.processes import Processes
+from palaver.workers.files.texts import Warn
 from palaver.workers.files.tika import Tika
 
 __all__ = ["JobFiles"]
@@ -49,13 +50,17 @@ class JobFiles:
             extractor_class(settings.text_extractor)
         return cls(settings, Tika(settings) if settings.tika_url else Processes(settings))
 
-    async def text(self, file_id: str, user: str | None, tenant: str | None = None) -> str:
+    async def text(
+        self, file_id: str, user: str | None, tenant: str | None = None, *, warn: Warn | None = None
+    ) -> str:
         """See `FileTexts.text`."""
         try:
             ref = await self._store.stat(file_id, Owner(tenant, user))
             extracted = await self.read(ref)
         except FileMissingError:
             return ""
+        if extracted.problem is not None and warn is not None:
+            warn(*extracted.told(ref))
         return extracted.text
 
     async def attached(

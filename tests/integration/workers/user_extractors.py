@@ -1,0 +1,61 @@
+"""Extractors of the tests' own, each of one behaviour."""
+
+import ctypes
+import os
+import time
+from pathlib import Path
+
+from palaver.workers.files import ExtractionUnavailable, TextExtractor
+
+CALLS = "PALAVER_TEST_CALLS"
+"""The variable that names a file to which each call adds a line."""
+
+
+class Counting(TextExtractor):
+    """Says what it was given, and that it was called."""
+
+    def extract_text(self, file_path: str, lang: str = "eng") -> str:
+        print("what is printed", flush=True)
+        with open(os.environ[CALLS], "a") as calls:
+            calls.write(f"{file_path}\n")
+        return f"{Path(file_path).suffix} {lang} {Path(file_path).read_text()}"
+
+
+class Busy(TextExtractor):
+    """Computes until there is a file to be seen."""
+
+    def extract_text(self, file_path: str, lang: str = "eng") -> str:
+        number = 0
+        while not Path(os.environ[CALLS]).exists():
+            number = sum(range(100_000))
+        return f"{number}"
+
+
+class Hanging(TextExtractor):
+    """Never returns; a process that it starts would not either."""
+
+    def extract_text(self, file_path: str, lang: str = "eng") -> str:
+        while True:
+            time.sleep(3600)
+
+
+class Failing(TextExtractor):
+    """Fails in the way that the file says."""
+
+    def extract_text(self, file_path: str, lang: str = "eng") -> str:
+        match Path(file_path).read_text():
+            case "crash":
+                ctypes.string_at(0)
+            case "memory":
+                return str(len(b"x" * (2 * 1024**3)))
+            case "lack":
+                raise ExtractionUnavailable("it has no eyes")
+            case "number":
+                return 5  # type: ignore[return-value]
+            case _:
+                raise ValueError("with a secret")
+        return ""
+
+
+class NoExtractor:
+    """Of another kind."""
