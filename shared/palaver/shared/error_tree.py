@@ -26,6 +26,7 @@ PalaverError
 │   ├── JobPoisonedError                workers die of it
 │   ├── WaitTimeoutError (TimeoutError) the wait ended, the job goes on
 │   ├── ChatIncompleteResponseError     still truncated after the last continue
+│   ├── AnswerTooLargeError             the answer goes on beyond its bound
 │   ├── StructuredOutputError           the answer does not fit its schema
 │   ├── AgentError                      an agent's own code failed
 │   └── LeaseError                      the ledger's verdicts on a worker's write
@@ -332,6 +333,16 @@ class ChatIncompleteResponseError(JobError):
     @final_result.setter
     def final_result(self, result: Any) -> None:
         self.__dict__["final_result"] = result
+
+
+class AnswerTooLargeError(JobError):
+    """The answer is larger than an answer may be.
+
+    `response.content` is what there is of it.
+    """
+
+    code = "answer_too_large"
+    http_status = 502
 
 
 class StructuredOutputError(JobError):

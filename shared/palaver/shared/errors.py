@@ -4,6 +4,7 @@ from palaver.shared.error_info import ErrorInfo
 from palaver.shared.error_table import STATUS_ERRORS, error_for_status, extract_message
 from palaver.shared.error_tree import (
     AgentError,
+    AnswerTooLargeError,
     ArchiveUnavailableError,
     BrokerFullError,
     BrokerUnavailableError,
@@ -67,6 +68,7 @@ __all__ = [
     "STATUS_ERRORS",
     "APIError",
     "AgentError",
+    "AnswerTooLargeError",
     "ArchiveUnavailableError",
     "AuthenticationError",
     "BrokerFullError",

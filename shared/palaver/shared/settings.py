@@ -144,6 +144,8 @@ class Settings(BaseSettings):
     """A job that has not ended so long after it was due ends `expired`, unless it names its own."""
     max_document_bytes: Annotated[int, Field(ge=1024, le=_MOST)] = MAX_DOCUMENT_BYTES
     """A longer job is refused; bytes of JSON."""
+    max_answer_bytes: Annotated[int, Field(ge=1024, le=_MOST)] = 16 * 1024 * 1024
+    """An answer that goes on beyond it fails with what there is of it; bytes of UTF-8, thoughts included."""
     connect_seconds: Positive = DEFAULT_CONNECT_SECONDS
     """For a server to answer; after that it counts as unreachable."""
 

@@ -168,6 +168,23 @@ async def test_the_operator_may_end_a_job_for_a_reason(engine: Engine) -> None:
     assert not engine.service.end(job.job_id)
 
 
+@pytest.mark.parametrize("kind", ["text", "reasoning"])
+async def test_an_answer_beyond_its_bound_ends_its_job_with_what_there_is(
+    make_engine: MakeEngine, kind: str
+) -> None:
+    engine = await make_engine(max_answer_bytes=5000)
+    script = {"deltas": ["é" * 10], "reasoning": "é" * 3000} if kind == "reasoning" else {"endless": True}
+    events = await engine.answer(script, model="scripted/echo")
+    end = end_of(events)
+    assert (end["status"], end["error"]["type"]) == ("failed", "AnswerTooLargeError")
+    assert "5000 bytes" in end["error"]["message"]
+    if kind == "text":
+        assert len(end["text"]) > 5000
+        assert end["text"] == text_of(events)
+    fits = await engine.answer({"n": 1000}, model="scripted/echo", session_id="s2")
+    assert end_of(fits)["status"] == "completed"
+
+
 async def test_a_total_timeout_and_the_deadline_end_a_stream(engine: Engine) -> None:
     late = await engine.answer("hello", model="silent/m", timeouts={"total": 0.1}, session_id="a")
     over = await engine.answer("hello", model="silent/m", deadline=1, session_id="b")

@@ -331,6 +331,19 @@ ANTHROPIC |= {
     "an event beyond the bound": failing(
         BEGUN + text("x" * 1000), MalformedStreamError, options=(("max_event_bytes", 500),)
     ),
+    "a call beyond the bound, in small events": failing(
+        BEGUN + begin(1, **TOOL) + arguments("x" * 20, 1) * 30 + ending("tool_use"),
+        MalformedStreamError,
+        options=(("max_event_bytes", 500),),
+    ),
+    "blocks without end": failing(
+        BEGUN + begin(1) * 30 + ending(), MalformedStreamError, options=(("max_event_bytes", 500),)
+    ),
+    "a signature without end": failing(
+        BEGUN + delta(1, type="signature_delta", signature="x" * 20) * 30 + ending(),
+        MalformedStreamError,
+        options=(("max_event_bytes", 500),),
+    ),
     "a JSON body beyond the bound": failing(
         body(more="x" * 1000), MalformedStreamError, "", tokens=None, options=(("max_event_bytes", 500),)
     ),

@@ -115,6 +115,14 @@ OLLAMA: dict[str, Recording] = {
         kind=KIND,
     ),
     "nothing": Recording(b"", reason=None, error=StreamInterruptedError, kind=KIND),
+    "calls without end": Recording(
+        said("Hel") + said("", tool_calls=[{"function": {"name": "f", "arguments": {}}}]) * 30 + LAST,
+        "Hel",
+        reason=None,
+        error=MalformedStreamError,
+        options=(("max_event_bytes", 500),),
+        kind=KIND,
+    ),
     "a line beyond the bound": Recording(
         said("Hel") + said("x" * 500) + LAST,
         "Hel",

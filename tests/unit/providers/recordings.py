@@ -362,6 +362,20 @@ OPENAI: dict[str, Recording] = {
     "finish reason error": Recording(
         sse(*HELLO, chunk(finish="error")), "Hello", reason=None, error=ServerError
     ),
+    "a call beyond the bound, in small events": Recording(
+        sse(*HELLO, *[fragments({"index": 0, "function": {"name": "f", "arguments": "x" * 20}})] * 30, STOP),
+        "Hello",
+        reason=None,
+        error=MalformedStreamError,
+        options=(("max_event_bytes", 500),),
+    ),
+    "calls without end": Recording(
+        sse(*HELLO, *(fragments({"index": n, "function": {"name": "f"}}) for n in range(30)), STOP),
+        "Hello",
+        reason=None,
+        error=MalformedStreamError,
+        options=(("max_event_bytes", 500),),
+    ),
     "an event beyond the bound": Recording(
         sse(*HELLO, chunk("x" * 500), STOP, DONE),
         "Hello",

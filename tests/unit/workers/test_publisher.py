@@ -28,7 +28,9 @@ class Desk:
     def __init__(self) -> None:
         self.now = 0.0
         self.connection = Connection()
-        self.publisher = Publisher(self.connection, Keys("t"), log_entries=100, clock=lambda: self.now)
+        self.publisher = Publisher(
+            self.connection, Keys("t"), log_entries=100, answer_bytes=5000, clock=lambda: self.now
+        )
 
     def open(self, job_id: str = "j1", *, text: str = "", until: float = FOREVER) -> Writer:
         self.connection.jobs[job_id] = Job(text=text)

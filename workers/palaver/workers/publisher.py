@@ -19,7 +19,7 @@ from typing import Any
 
 import orjson
 
-from palaver.shared.errors import InternalError, LedgerUnavailableError, PalaverError
+from palaver.shared.errors import AnswerTooLargeError, InternalError, LedgerUnavailableError, PalaverError
 from palaver.shared.ledger import Claimed, Keys, load, operations
 from palaver.workers.link import Replies, Sender
 from palaver.workers.stop import asked_to_end
@@ -40,13 +40,14 @@ class Writer:
     publisher.
 
     `text`, `reasoning` and `event` never block and never fail for the ledger's sake: a verdict (cancelled,
-    fenced, ended, out of memory) reaches the callback given to `on_stop`, once, and `flush` raises it.
+    fenced, ended, out of memory) reaches the callback given to `on_stop`, once, and `flush` raises it. That
+    the answer is larger than its bound is told there too.
     """
 
     __slots__ = (
         "_confirmed_until", "_events", "_head", "_job", "_next", "_on_stop", "_publisher", "_reasoning",
-        "_reset", "_run", "_run_head", "_sent", "_size", "_text", "_waiters", "cancelled", "queued", "said",
-        "thought", "verdict",
+        "_reset", "_run", "_run_head", "_sent", "_size", "_text", "_too_large", "_waiters", "cancelled",
+        "queued", "said", "thought", "verdict",
     )  # fmt: skip
 
     def __init__(
@@ -58,6 +59,7 @@ class Writer:
         self.thought = bytearray(claimed.reasoning.encode())
         self.verdict: PalaverError | None = None  # why nothing can be written any more
         self.cancelled = False
+        self._too_large = False
         self._job = (claimed.session_id, claimed.job_id, claimed.fence)
         self._publisher = publisher
         self._head = head
@@ -167,6 +169,7 @@ class Writer:
         self.queued = False
         if not self._size or now >= self._confirmed_until:
             return None
+        self._check_size()
         self._close_run()
         events, first = self._events, self._next
         self._sent = len(events)
@@ -196,6 +199,14 @@ class Writer:
             self._tell(asked_to_end(reply[1].decode(), self._job[1]))
         if self._waiters:
             self._wake()
+
+    def _check_size(self) -> None:
+        """Looked at once a batch: a little beyond the bound does no harm, and is told all the same."""
+        bound = self._publisher.answer_bytes
+        if len(self.said) + len(self.thought) > bound and not self._too_large:
+            self._too_large = True
+            told = f"the answer goes on beyond {bound} bytes, the bound of PALAVER_MAX_ANSWER_BYTES"
+            self._tell(AnswerTooLargeError(told, job_id=self._job[1]))
 
     def _verdict(self, reply: Any) -> PalaverError:
         """Why an append was not taken. The ledger's own decoder knows; here it is off the hot path."""
@@ -255,9 +266,16 @@ class Publisher:
     """The process's writers, and the one batch of theirs that is on its way."""
 
     def __init__(
-        self, sender: Sender, keys: Keys, *, log_entries: int, clock: Callable[[], float] = time.monotonic
+        self,
+        sender: Sender,
+        keys: Keys,
+        *,
+        log_entries: int,
+        answer_bytes: int,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.keys = keys
+        self.answer_bytes = answer_bytes
         self._sender = sender
         self._log_entries = log_entries
         self._clock = clock

@@ -257,7 +257,9 @@ class WorkerService:
         return Runner(
             link=link,
             keys=keys,
-            publisher=Publisher(link, keys, log_entries=settings.log_maxlen),
+            publisher=Publisher(
+                link, keys, log_entries=settings.log_maxlen, answer_bytes=settings.max_answer_bytes
+            ),
             leases=self._leases,
             requests=requests,
             toolbox=self._toolbox,

@@ -49,6 +49,7 @@ ERRORS: Final[dict[str, int]] = {
 
 _INPUTS: Final = ("input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens")
 _SHOWN: Final = frozenset(("text", "thinking", "redacted_thinking", "tool_use"))
+_COST: Final = 64  # what a block counts beside its characters
 _DELTAS: Final = frozenset(("text_delta", "thinking_delta", "signature_delta", "input_json_delta"))
 
 
@@ -186,11 +187,12 @@ class AnthropicDecoder(AnswerDecoder):
         answer.begun = True
         opened = _Open(len(self._blocks), block)
         self._blocks.append(opened)
+        answer.hold(_COST + len(raw or b""))
         self._open[opened.number if index is None else index] = opened
         if block.type not in _SHOWN:
             self._leave_out(block.type, parts)
         elif block.type == "tool_use":
-            answer.tools.feed(opened.number, block.id, block.name, None)
+            answer.add_call(opened.number, block.id, block.name, None)
         if block.thinking:
             opened.pieces.append(block.thinking)
             answer.add_reasoning(block.thinking, raw, parts)
@@ -204,14 +206,16 @@ class AnthropicDecoder(AnswerDecoder):
             answer.add_text(delta.text, raw, parts)
         elif delta.thinking:
             self._block(index, "thinking").pieces.append(delta.thinking)
+            answer.hold(len(delta.thinking))
             answer.add_reasoning(delta.thinking, raw, parts)
         elif delta.signature:
             self._block(index, "thinking").signature.append(delta.signature)
+            answer.hold(len(delta.signature))
         elif delta.partial_json:
             block = self._block(index, "tool_use")
             if block.kind == "tool_use":
                 block.input = None
-                answer.tools.feed(block.number, None, None, delta.partial_json)
+                answer.add_call(block.number, None, None, delta.partial_json)
         elif delta.type not in _DELTAS:
             self._leave_out(delta.type, parts)
 
@@ -229,6 +233,7 @@ class AnthropicDecoder(AnswerDecoder):
         told = repaired(kind or "unknown")[:64]
         if told not in self._left_out:
             self._left_out.add(told)
+            self._answer.hold(_COST)
             message = f"The answer has content of the type {told!r}; it is left out."
             parts.append(WarningPart("content_left_out", message))
 

@@ -4,7 +4,7 @@ from typing import Any, Final
 
 import orjson
 
-from palaver.shared.errors import PalaverError, StreamInterruptedError
+from palaver.shared.errors import MalformedStreamError, PalaverError, StreamInterruptedError
 from palaver.workers.providers import wire
 from palaver.workers.providers.decoder_options import DecoderOptions
 from palaver.workers.providers.lenient import is_utf8, lenient_json
@@ -41,6 +41,8 @@ class DecodedAnswer:
         self._bad_text = False  # bytes that are no UTF-8 were replaced
         self._raw_events = options.raw_events
         self._raw_body = options.raw_body
+        self._limit = options.max_event_bytes
+        self._held = 0  # characters that are kept until the answer ends, beside the calls
         self._not_kept: set[str] = set()  # what could not be passed on although it was asked for
 
     def settle(self) -> None:
@@ -79,6 +81,22 @@ class DecodedAnswer:
     def add_reasoning(self, text: str, raw: bytes | None, parts: list[Part]) -> None:
         """A delta of thinking that the provider keeps apart itself."""
         self._extend([(True, thought) for _, thought in self.reasoning.feed(text)], raw, parts)
+
+    def add_call(self, index: int | None, call_id: str | None, name: str | None, arguments: Any) -> None:
+        """A fragment of a call; see `ToolCallMerger.feed`."""
+        self.tools.feed(index, call_id, name, arguments)
+        self.hold(0)
+
+    def hold(self, size: int) -> None:
+        """Count what a decoder keeps until the answer ends: a stream may go on for ever, in small events."""
+        self._held += size
+        if self._held + self.tools.size > self._limit:
+            self.fail(
+                MalformedStreamError(
+                    f"The provider sent calls of tools of more than {self._limit} bytes. "
+                    "Raise max_event_bytes in the profile's options if calls of this size are meant."
+                )
+            )
 
     def add_usage(self, counts: Any, parts: list[Part]) -> None:
         """Token counts, as soon as they are known: a cancelled job has been paid for too."""

@@ -135,7 +135,7 @@ class OllamaDecoder(AnswerDecoder):
         for call in message.tool_calls or ():
             function = call.function or _Function()
             # Ollama sends whole calls, several with the same index: each one is a call of its own.
-            answer.tools.feed(self._calls, call.id, function.name, function.arguments)
+            answer.add_call(self._calls, call.id, function.name, function.arguments)
             self._calls += 1
 
     def _end(self, raw: bytes, parts: list[Part]) -> None:

@@ -2,6 +2,7 @@
 instead.
 """
 
+from collections.abc import Callable
 from typing import Any, Final
 
 from palaver.shared.errors import MalformedStreamError
@@ -179,7 +180,7 @@ class OpenAIDecoder(AnswerDecoder):
             answer.add_reasoning(thought, raw, parts)
         if text := delta.content or delta.refusal:
             answer.add_text(text, raw, parts)
-        _add_calls(delta, answer.tools)
+        _add_calls(delta, answer.add_call)
 
     def _take_body(self, body: bytes, parts: list[Part]) -> None:
         answer = self._answer
@@ -216,19 +217,19 @@ def _only_text(chunk: Chunk) -> str | None:
     return delta.content
 
 
-def _add_calls(delta: Delta, tools: ToolCallMerger) -> None:
+def _add_calls(delta: Delta, add: Callable[[int | None, str | None, str | None, Any], None]) -> None:
     for call in delta.tool_calls or ():
         function = call.function or Function()
-        tools.feed(call.index, call.id, function.name, function.arguments)
+        add(call.index, call.id, function.name, function.arguments)
     if delta.function_call is not None:
-        tools.feed(0, None, delta.function_call.name, delta.function_call.arguments)
+        add(0, None, delta.function_call.name, delta.function_call.arguments)
 
 
 def _told(choice: Choice) -> dict[str, Any]:
     """Another choice of a whole body, for the response's metadata."""
     message = choice.message or Delta()
     tools = ToolCallMerger()
-    _add_calls(message, tools)
+    _add_calls(message, tools.feed)
     told: dict[str, Any] = {
         "index": choice.index,
         "content": repaired(message.content or ""),

@@ -2,11 +2,14 @@
 
 import hashlib
 import json
-from typing import Any
+from typing import Any, Final
 
 from palaver.shared.plain import plain_object
 from palaver.workers.providers.parts import ToolCallPart, WarningPart
 from palaver.workers.providers.text import repaired
+
+_COST: Final = 64
+"""What a call counts beside its characters."""
 
 
 class _Call:
@@ -14,6 +17,7 @@ class _Call:
         self.id = ""
         self.name = ""
         self.arguments: list[str] = []
+        self._length = 0  # of the arguments
 
     def take(self, call_id: str | None, name: str | None, arguments: Any) -> None:
         self.id = self.id or call_id or ""
@@ -21,35 +25,51 @@ class _Call:
         if name and name != self.name:
             self.name += name
         if isinstance(arguments, dict):
-            self.arguments = [json.dumps(arguments, ensure_ascii=False)]
-        elif isinstance(arguments, str) and arguments and not self._repeats(arguments):
+            self.arguments, self._length = [], 0
+            arguments = json.dumps(arguments, ensure_ascii=False)
+        if isinstance(arguments, str) and arguments and not self._repeats(arguments):
             self.arguments.append(arguments)
+            self._length += len(arguments)
+
+    @property
+    def size(self) -> int:
+        """Characters that are kept, and what keeping them costs."""
+        return _COST + len(self.id) + len(self.name) + self._length + len(self.arguments)
 
     def _repeats(self, arguments: str) -> bool:
-        # The whole call once more, as the last fragment, must not double what is already complete.
-        return arguments[0] == "{" and arguments == "".join(self.arguments)
+        # The whole call once more, as the last fragment, must not double what is already complete. Its length
+        # is compared first: to join the pieces for each fragment would take a worker's time.
+        return len(arguments) == self._length and arguments[0] == "{" and arguments == "".join(self.arguments)
 
 
 class ToolCallMerger:
     """Merges by index; by id where the index is missing, or where one index carries a second id."""
 
     def __init__(self) -> None:
+        self.size = 0  # characters that are kept, about
         self._calls: list[_Call] = []
         self._by_index: dict[int, _Call] = {}
+        self._by_id: dict[str, _Call] = {}
 
     def __bool__(self) -> bool:
         return bool(self._calls)
 
     def feed(self, index: int | None, call_id: str | None, name: str | None, arguments: Any) -> None:
         """Take one fragment; every field but the first one's name may be missing."""
-        self._find(index, call_id, name).take(call_id, name, arguments)
+        call = self._find(index, call_id, name)
+        before = call.size
+        call.take(call_id, name, arguments)
+        self.size += call.size - before
+        if call.id:
+            self._by_id.setdefault(call.id, call)
 
     def _find(self, index: int | None, call_id: str | None, name: str | None) -> _Call:
         found = self._by_index.get(index) if index is not None else self._without_index(call_id, name)
         if found is not None and call_id and found.id and found.id != call_id:
-            found = next((call for call in self._calls if call.id == call_id), None)
+            found = self._by_id.get(call_id)
         if found is None:
             found = _Call()
+            self.size += found.size
             self._calls.append(found)
         if index is not None:
             self._by_index[index] = found
@@ -58,7 +78,7 @@ class ToolCallMerger:
     def _without_index(self, call_id: str | None, name: str | None) -> _Call | None:
         last = self._calls[-1] if self._calls else None
         if call_id:
-            return next((call for call in self._calls if call.id == call_id), None)
+            return self._by_id.get(call_id)
         # Without index and id, a name begins a new call once the last one has its arguments.
         if last is not None and name and last.arguments:
             return None
