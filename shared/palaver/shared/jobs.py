@@ -16,7 +16,18 @@ from palaver.shared.messages import Message, parse_history, parse_messages
 from palaver.shared.modes import ChatMode
 from palaver.shared.names import DEFAULT_PRIORITY
 from palaver.shared.params import ChatParams, ReasoningOptions
-from palaver.shared.plain import Flag, Integer, JsonObject, Real, Text, measure, optional, refuse, shape
+from palaver.shared.plain import (
+    Flag,
+    Integer,
+    JsonObject,
+    Real,
+    Text,
+    mark,
+    measure,
+    optional,
+    refuse,
+    shape,
+)
 from palaver.shared.response_schema import ResponseSchema
 from palaver.shared.stores.file_ref import FileRef
 from palaver.shared.tools import FunctionTool, ToolChoice
@@ -162,10 +173,12 @@ class HistoryLimit(Document):
 
 class CachePolicy(Document):
     """Whether an equal request may be answered from the cache; `ttl` in seconds, None for the configured
-    one.
+    one. With `only` no provider is asked: what is not there is an empty answer, whose metadata has
+    `cache: miss`.
     """
 
     ttl: Seconds | None = optional()
+    only: Flag = mark()
 
 
 def _web_address(value: str) -> str:

@@ -90,6 +90,32 @@ async def test_a_job_that_does_not_ask_for_the_cache_neither_reads_nor_fills_it(
     assert requests(server) == 3
 
 
+ONLY = {"cache": {"only": True}}
+
+
+async def test_only_from_the_cache_asks_nobody(engine: Engine, server: ModelServer) -> None:
+    before = end_of(await answer(engine, {"n": 3}, **ONLY))
+    assert (before["response"]["content"], before["response"]["metadata"]["cache"]) == ("", "miss")
+    assert before.get("usage") is None
+    assert (requests(server), cached_keys(engine)) == (0, [])
+    first = await answer(engine, {"n": 3})
+    again = await answer(engine, {"n": 3}, **ONLY)
+    assert text_of(again) == text_of(first) == " w0 w1 w2"
+    assert end_of(again)["usage"]["from_cache"]
+    assert requests(server) == 1
+
+
+async def test_only_from_the_cache_waits_for_nobody(engine: Engine, server: ModelServer) -> None:
+    script = {"n": 3, "fail": {"kind": "idle", "after": 1}}
+    ((leading, run),) = await crowd([engine], script, 1)
+    await engine.told(leading, "stream_start")
+    assert end_of(await answer(engine, script, session_id="s2", **ONLY))["response"]["content"] == ""
+    assert not run.done()
+    assert engine.service.end(leading.job_id)
+    await run
+    assert requests(server) == 1
+
+
 async def test_jobs_that_differ_share_nothing(engine: Engine, server: ModelServer) -> None:
     different: list[dict[str, Any]] = [
         {},

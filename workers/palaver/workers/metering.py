@@ -87,6 +87,8 @@ class Bill:
 
     def add(self, ref: ModelRef, usage: Usage) -> None:
         """One more request."""
+        if usage.from_cache and not usage.total_tokens:
+            return  # only looked for in the cache, and not there
         spent = self._models.get(str(ref)) or Spent(model=str(ref))
         if usage.from_cache:
             more = {"hits": spent.hits + 1, "cached": usage.plus(spent.cached)}

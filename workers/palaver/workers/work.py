@@ -82,7 +82,7 @@ def request_for(
         prefix=beginning.said if beginning.prompt is None and beginning.said else None,
         # Several answers come in one body only, and so does what `return_raw` is to keep.
         stream=(job.params.n or 1) == 1 and not job.params.return_raw,
-        cache=Caching(tenant=job.tenant, ttl=job.cache.ttl) if job.cache is not None else None,
+        cache=_caching(job),
     )
 
 
@@ -97,6 +97,12 @@ def fit(work: Work, journal: Journal, context: int | None, *, part: float = 1.0)
     room = room_for(work.job, context, tokens_of(sent, work.kit.definitions or ()))
     answers = bool(work.job.messages) and work.job.messages[0].role is Role.TOOL
     return replace(work, history=[*leading, *fitted(history, room.times(part), keep_last=answers)])
+
+
+def _caching(job: ChatJob) -> Caching | None:
+    if job.cache is None:
+        return None
+    return Caching(tenant=job.tenant, ttl=job.cache.ttl, only=job.cache.only)
 
 
 def _tool_choice(work: Work, journal: Journal, may_call: bool) -> ToolChoice | None:

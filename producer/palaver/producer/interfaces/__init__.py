@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from palaver.producer.interfaces.conversation_service import Conversations, ConversationService
     from palaver.producer.interfaces.conversations import AsyncConversations
     from palaver.producer.interfaces.hooks import CompletionEvent, Hooks, PreCompletionEvent
+    from palaver.producer.interfaces.response_cache import ResponseCache
     from palaver.producer.interfaces.sending import Sending
     from palaver.producer.interfaces.streaming import (
         AsyncStreamingIterator,
@@ -45,6 +46,7 @@ _HOMES: Final = {
     "Hooks": "hooks",
     "ModelConfig": "chat_types",
     "PreCompletionEvent": "hooks",
+    "ResponseCache": "response_cache",
     "Sending": "sending",
     "StreamingIterator": "streaming",
     "StreamingResult": "streaming",
@@ -71,6 +73,7 @@ __all__ = [
     "Hooks",
     "ModelConfig",
     "PreCompletionEvent",
+    "ResponseCache",
     "Sending",
     "StreamingIterator",
     "StreamingResult",

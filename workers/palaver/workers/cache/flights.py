@@ -94,6 +94,14 @@ class Flights:
             return Lead(self._link, self._keys, digest, token=token, lease=self._lease)
         return None
 
+    async def look(self, digest: str) -> bytes | None:
+        """The answer, if there is one now."""
+        try:
+            return await self._link.run(operations.look_in_cache(self._keys, digest))
+        except PalaverError as error:
+            logger.warning("cache.skipped", error=error.type)
+            return None
+
     def used(self, digest: str) -> None:
         """This answer was stored or used: it is dropped later than others."""
         self._link.post(operations.keep_answer(self._keys, digest, most=self._most))

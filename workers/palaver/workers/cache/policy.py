@@ -5,11 +5,23 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
+from palaver.shared.errors import StreamInterruptedError
+from palaver.shared.jobs import FinishReason
 from palaver.shared.ledger import operations
+from palaver.shared.responses import Usage
 from palaver.workers.cache.answers import Recording, digest_of, parts_of
 from palaver.workers.cache.flights import Flights, Lead
 from palaver.workers.policies import Ask
-from palaver.workers.providers import Caching, GenerationRequest, Part, Provider, Sink
+from palaver.workers.providers import (
+    Caching,
+    FinishPart,
+    GenerationRequest,
+    MetadataPart,
+    Part,
+    Provider,
+    Sink,
+    UsagePart,
+)
 
 __all__ = ["Cache"]
 
@@ -26,6 +38,9 @@ class Cache:
 
     async def __call__(self, ask: Ask, provider: Provider, request: GenerationRequest, sink: Sink) -> None:
         """See `Policy`."""
+        if request.cache is not None and request.cache.only:
+            await self._recall(digest_of(provider.profile, request), request, sink)
+            return
         # What goes on with a partial answer is nobody else's.
         if request.cache is None or request.prefix is not None:
             await ask(provider, request, sink)
@@ -45,12 +60,28 @@ class Cache:
         self._flights.used(digest)
         await _say(parts, sink)
 
+    async def _recall(self, digest: str, request: GenerationRequest, sink: Sink) -> None:
+        """Answer from the cache and from nowhere else; with nothing, if there is no answer."""
+        if request.prefix is not None:
+            told = "The worker died while it gave an answer from the cache; ask for it again."
+            raise StreamInterruptedError(told, retryable=False)
+        found = await self._flights.look(digest)
+        parts = parts_of(found) if found is not None else None
+        if parts is not None:
+            self._flights.used(digest)
+        await _say(parts or _miss(request.model), sink)
+
     def _store(self, digest: str, lead: Lead, answer: bytes | None, caching: Caching) -> None:
         if answer is None:
             lead.leave(operations.ALONE)
             return
         lead.leave(operations.STORED, answer, caching.ttl or self._ttl)
         self._flights.used(digest)
+
+
+def _miss(model: str) -> list[Part]:
+    nothing = Usage(input_tokens=0, output_tokens=0, from_cache=True)
+    return [MetadataPart({"cache": "miss"}), UsagePart(nothing), FinishPart(FinishReason.STOP, model)]
 
 
 async def _say(parts: Sequence[Part], sink: Sink) -> None:

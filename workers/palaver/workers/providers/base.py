@@ -35,11 +35,12 @@ _PATIENCE_AFTER_END = 0.25  # seconds for the HTTP end of an answer that is alre
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Caching:
     """The answer may come from the cache, and be kept there: among requests of this tenant, for `ttl` seconds
-    (None: the configured time).
+    (None: the configured time). With `only` it may come from nowhere else.
     """
 
     tenant: str | None = None
     ttl: float | None = None
+    only: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

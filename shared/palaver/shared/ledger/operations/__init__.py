@@ -8,6 +8,7 @@ from palaver.shared.ledger.operations.caching import (
     enter_cache,
     keep_answer,
     leave_cache,
+    look_in_cache,
 )
 from palaver.shared.ledger.operations.conversing import (
     archived,
@@ -82,6 +83,7 @@ __all__ = [
     "listing_of",
     "log_bounds",
     "look",
+    "look_in_cache",
     "messages",
     "new_messages",
     "note_failures",

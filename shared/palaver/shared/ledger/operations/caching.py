@@ -35,6 +35,18 @@ def enter_cache(keys: Keys, digest: str, *, token: str, lease: float) -> Operati
     return Operation(script=load("cache_enter"), keys=(keys.answer(digest),), args=args, decode=decode)
 
 
+def look_in_cache(keys: Keys, digest: str) -> Operation[bytes | None]:
+    """Look for an answer, and wait for none."""
+
+    def decode(raw: Any) -> bytes | None:
+        if isinstance(raw, Exception):
+            raise reply_error(raw)
+        answer: bytes | None = raw[1] if text(raw[0]) == "hit" else None
+        return answer
+
+    return Operation(script=load("cache_enter"), keys=(keys.answer(digest),), args=("", 1), decode=decode)
+
+
 def leave_cache(
     keys: Keys, digest: str, *, token: str, word: bytes, answer: bytes = b"", ttl: float = 1.0
 ) -> Operation[None]:
