@@ -76,6 +76,7 @@ class _Wire(asyncio.Protocol):
 
     def __init__(self, done: Callable[[_Wire, _Frame], None]) -> None:
         self.frames: deque[_Frame] = deque()
+        self._gathered: list[bytes] = []  # of this turn of the loop
         self.lost: Callable[[], object] = _ignored
         self._done = done
         self._reader = hiredis.Reader()
@@ -90,8 +91,15 @@ class _Wire(asyncio.Protocol):
     def write(self, frame: _Frame) -> None:
         frame.sent = time.monotonic()
         self.frames.append(frame)
+        if not self._gathered:
+            asyncio.get_running_loop().call_soon(self._write_gathered)
+        self._gathered.append(frame.data)
+
+    def _write_gathered(self) -> None:
+        """What many jobs say in one turn of the loop leaves in one system call."""
+        gathered, self._gathered = self._gathered, []
         if self._transport is not None:
-            self._transport.write(frame.data)
+            self._transport.write(b"".join(gathered))
 
     def data_received(self, data: bytes) -> None:
         self._reader.feed(data)
