@@ -6,7 +6,7 @@ the place and the shape of a value, never the value.
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Final, NoReturn
+from typing import Annotated, Any, Final, NoReturn, TypeAlias
 
 from pydantic import AfterValidator, AllowInfNan, BaseModel, Field, PlainValidator, Strict, WithJsonSchema
 
@@ -14,8 +14,12 @@ from palaver.shared.error_tree import ValidationError
 
 MAX_DEPTH: Final = 64
 """Containers within containers: deeper ones would overflow the stack of some reader."""
+_LONGEST_PATH: Final = 200
 _SCALARS: Final = frozenset((int, float, bool, type(None)))
 _INT_MIN, _INT_MAX = -(2**63), 2**64 - 1
+
+Place: TypeAlias = str | tuple["Place", str | int]
+"""A path, or a key or an index below another place: spelled out only for somebody who is told of it."""
 
 
 def shape(value: object) -> str:
@@ -50,7 +54,7 @@ def refuse(param: str, reason: str) -> NoReturn:
     raise ValidationError(f"{param}: {reason}" if param else reason, param=param or None)
 
 
-def plain(value: Any, *, path: str = "", depth: int = MAX_DEPTH) -> Any:
+def plain(value: Any, *, path: Place = "", depth: int = MAX_DEPTH) -> Any:
     """A deep copy of a JSON value; tuples become lists.
 
     Refused: NaN and infinities, integers beyond 64 bits, keys that are no strings, half surrogates, other
@@ -64,22 +68,30 @@ def plain(value: Any, *, path: str = "", depth: int = MAX_DEPTH) -> Any:
         return _number(value, path)
     if depth <= 0:
         refuse("", f"is nested deeper than {MAX_DEPTH} levels")  # a path of all of them helps nobody
-    if isinstance(value, Mapping):
-        return {
-            _key(k, path): plain(v, path=below(path, str(k))[-200:], depth=depth - 1)
-            for k, v in value.items()
-        }
+    if _is_mapping(value):
+        return {_key(k, path): plain(v, path=(path, k), depth=depth - 1) for k, v in value.items()}
     if isinstance(value, list | tuple):
-        return [plain(v, path=f"{path}[{i}]"[-200:], depth=depth - 1) for i, v in enumerate(value)]
-    refuse(path, f"must be JSON, not {shape(value)}")
+        return [plain(v, path=(path, i), depth=depth - 1) for i, v in enumerate(value)]
+    refuse(_spelled(path), f"must be JSON, not {shape(value)}")
 
 
 def plain_object(value: Any) -> dict[str, Any]:
     """A deep copy of a JSON object; see `plain`."""
-    if not isinstance(value, Mapping):
+    if not _is_mapping(value):
         refuse("", f"must be a JSON object, not {shape(value)}")
-    result: dict[str, Any] = plain(value)
-    return result
+    return {_key(k, ""): plain(v, path=("", k), depth=MAX_DEPTH - 1) for k, v in value.items()}
+
+
+def _is_mapping(value: object) -> bool:
+    return value.__class__ is dict or isinstance(value, Mapping)  # the slower question is asked of few
+
+
+def _spelled(place: Place) -> str:
+    if isinstance(place, str):
+        return place
+    above, step = place
+    path = _spelled(above)
+    return (below(path, step) if isinstance(step, str) else f"{path}[{step}]")[-_LONGEST_PATH:]
 
 
 def measure(value: Any, limit: int) -> int:
@@ -109,7 +121,7 @@ def measure(value: Any, limit: int) -> int:
     return total
 
 
-def _text(value: str, path: str) -> str:
+def _text(value: str, path: Place) -> str:
     if not value.isascii():
         try:
             value.encode()
@@ -119,21 +131,21 @@ def _text(value: str, path: str) -> str:
         else:
             encodable = True
         if not encodable:
-            refuse(path, "holds half of a surrogate pair, which no encoding can carry")
+            refuse(_spelled(path), "holds half of a surrogate pair, which no encoding can carry")
     return value
 
 
-def _number(value: int | float, path: str) -> int | float:
+def _number(value: int | float, path: Place) -> int | float:
     if isinstance(value, float) and not math.isfinite(value):
-        refuse(path, f"must be a finite number, not {value}")
+        refuse(_spelled(path), f"must be a finite number, not {value}")
     if isinstance(value, int) and not _INT_MIN <= value <= _INT_MAX:
-        refuse(path, "must fit into 64 bits")
+        refuse(_spelled(path), "must fit into 64 bits")
     return value
 
 
-def _key(key: object, path: str) -> str:
+def _key(key: object, path: Place) -> str:
     if not isinstance(key, str):
-        refuse(path, f"has a key that is {shape(key)}; keys must be strings")
+        refuse(_spelled(path), f"has a key that is {shape(key)}; keys must be strings")
     return _text(key, path)
 
 

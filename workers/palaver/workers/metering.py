@@ -72,7 +72,7 @@ class Bill:
     def restored(cls, note: bytes, tenant: str | None) -> Bill:
         """The bill as an earlier worker has noted it; what another version wrote is none."""
         try:
-            return cls(Spending.model_validate_json(note))
+            return cls(Spending.model_validate_json(note) if note else Spending(tenant=tenant))
         except ValidationError:
             return cls(Spending(tenant=tenant))
 

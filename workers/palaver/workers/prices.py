@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 from collections.abc import Callable, Mapping
-from functools import partial
+from functools import cache, partial
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -100,6 +100,7 @@ def _number(value: Any) -> int:
     return value if type(value) is int and value > 0 else 0
 
 
+@cache
 def _is_public(address: str) -> bool:
     """Whether somebody may be known there: not on this machine or in a network of one's own."""
     host = urlsplit(address).hostname or ""
