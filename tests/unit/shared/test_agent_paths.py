@@ -8,7 +8,7 @@ import pytest
 from palaver.shared.agent_paths import AgentPattern, check_agent
 from palaver.shared.errors import ConfigurationError, ValidationError
 
-ID = uuid.uuid4()
+ID = uuid.UUID("64ebc14c-ffb0-4603-b35a-a51d27adcaf5")
 
 
 @pytest.mark.parametrize(
