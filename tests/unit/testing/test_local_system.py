@@ -25,6 +25,19 @@ pytest_plugins = ["palaver.workers.testing.fixtures"]
 PAGE = ROOT / "workers" / "palaver" / "workers" / "testing" / "README.md"
 
 
+AGENTS = """
+from palaver.workers.agents import ask_model, path
+
+
+async def waiter(message, session_context, **kwargs):
+    said = await ask_model(message, stream=False)
+    return f"You ordered: {said.content}"
+
+
+chat_urlpatterns = [path("waiter", waiter)]
+"""
+
+
 @pytest.fixture(autouse=True)
 def no_configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
@@ -120,6 +133,15 @@ class TestModels:
             answer = client.submit("2 + 3?", tools=[{"name": "add"}], wait=True)
             assert answer.content == "It is five."
             assert system.models.requests[-1].messages[-1].text == "5"
+
+    def test_agents_answer_and_ask_them(self, tmp_path: Path) -> None:
+        agents = tmp_path / "my_agents.py"
+        agents.write_text(AGENTS)
+        with LocalSystem(agents=str(agents)) as system, Client(system.settings) as client:
+            system.models.reply("A cup of tea.")
+            answer = client.submit("Tea?", agent="waiter", model="openai/gpt", wait=True)
+            assert answer.content == "You ordered: A cup of tea."
+            assert [request.messages[-1].text for request in system.models.requests] == ["Tea?"]
 
     def test_what_is_no_reply_is_refused(self, system: LocalSystem) -> None:
         with pytest.raises(ValidationError, match=r"reply\.txet"):
