@@ -14,7 +14,7 @@ from uuid import UUID
 from palaver.shared.error_tree import ConfigurationError
 from palaver.shared.plain import refuse
 
-__all__ = ["AgentPattern", "check_agent", "trimmed"]
+__all__ = ["AgentPattern", "check_agent", "resolved", "trimmed"]
 
 CONVERTERS: Final[dict[str, tuple[str, Callable[[str], Any]]]] = {
     "str": ("[^/]+", str),
@@ -66,6 +66,17 @@ class AgentPattern:
 def trimmed(path: str) -> str:
     """The path without the slashes that are of no importance."""
     return path.strip("/")
+
+
+def resolved(patterns: Iterable[Any], path: str) -> Any:
+    """What the first of these patterns makes of the path that takes it, or None. They resolve as Django's do:
+    to something with `func` and `kwargs`, and there with the slash at the end, if they have one.
+    """
+    for pattern in patterns:
+        found = pattern.resolve(f"{trimmed(path)}/") or pattern.resolve(trimmed(path))
+        if found is not None:
+            return found
+    return None
 
 
 def check_agent(path: str, served: Iterable[str], *, param: str = "agent") -> None:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Self
 
-from palaver.shared.agent_paths import trimmed
+from palaver.shared.agent_paths import resolved
 from palaver.shared.errors import ConfigurationError
 from palaver.shared.plain import refuse
 from palaver.workers.agents.base import AgentView, FunctionView, Match, Route, view_of
@@ -55,17 +55,11 @@ class Routes:
         """The agent of a path. Raises ValidationError (param `agent`) for one that leads nowhere."""
         if not self.entries:
             refuse("agent", UNSET)
-        found = next(filter(None, (self._resolved(entry, path) for entry in self.entries)), None)
+        found = resolved(self.entries, path)
         if found is None:
             refuse("agent", f"there is none at {path[:64]!r}; there are: {', '.join(self.patterns)[:500]}")
-        return found
-
-    def _resolved(self, entry: Any, path: str) -> Match | None:
-        if isinstance(entry, Route):
-            return entry.resolve(path)
-        found = entry.resolve(f"{trimmed(path)}/") or entry.resolve(trimmed(path))
-        if found is None:
-            return None
+        if isinstance(found, Match):
+            return found
         if found.func not in self._views:
             self._views[found.func] = view_of(found.func)
         return Match(self._views[found.func], found.kwargs)
