@@ -65,6 +65,11 @@ class ConversationSession(Document):
         return str(self.id)
 
     @property
+    def order(self) -> str:
+        """Sorts sessions as text, by when they were made, and is the cursor behind this one."""
+        return f"{microseconds(self.created):017d}/{self.session_id}"
+
+    @property
     def owners(self) -> list["SessionOwner"]:
         """Whose lists it is on."""
         known = (SessionOwner(user=self.user), SessionOwner(anonymous_id=self.anonymous_id))

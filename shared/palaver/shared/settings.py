@@ -80,6 +80,15 @@ def _broker_url(value: str) -> str:
     return value
 
 
+def _archive_url(value: str) -> str:
+    scheme = value.partition("://")[0]
+    if value and scheme not in ("postgresql", "sqlite"):
+        raise ValueError("must be postgresql://… or sqlite:///FILE, or nothing for the ledger's Redis")
+    if scheme == "sqlite" and not re.fullmatch(r"sqlite:///[^?]*[^?/]", value):
+        raise ValueError("must be sqlite:///FILE, relative to where the process starts, or sqlite:////FILE")
+    return value
+
+
 def _namespace(value: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9._-]{1,64}", value):
         wrong = f"must be 1 to 64 letters, digits, dots, underscores or hyphens, not {_told(value)}"
@@ -214,6 +223,8 @@ class Settings(BaseSettings):
     """Address space of a process that reads a file."""
     extract_processes: Count = 2
     """So many files are read at once by a worker."""
+    archive_url: Annotated[str, AfterValidator(_archive_url)] = ""
+    """Where conversations are kept: `postgresql://…`, `sqlite:///FILE`; in the ledger's Redis unless set."""
     lease_seconds: Positive = 10.0
     """The jobs of a worker that was silent for so long are another's."""
     renew_seconds: Positive = 3.0
@@ -265,7 +276,7 @@ class Settings(BaseSettings):
 
     def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
         for name, value in super().__repr_args__():
-            if name in (*_URLS, "files_url") and value:
+            if name in (*_URLS, "files_url", "archive_url") and value:
                 value = redacted_url(str(value))
             elif name in ("providers", "models", "mcp"):
                 value = sorted(value)

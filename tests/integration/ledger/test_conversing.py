@@ -98,13 +98,13 @@ def test_an_owner_s_list_has_the_latest_first(world: World) -> None:
         return world.ledger.query(operations.listed(world.keys, owner, after=after, limit=limit))
 
     user = SessionOwner(user="u1")
-    first = operations.listing_of(SESSION)
-    assert listed(user) == [first, operations.listing_of(older)]
-    assert listed(user, after=first) == [operations.listing_of(older)]
+    first = SESSION.order
+    assert listed(user) == [first, older.order]
+    assert listed(user, after=first) == [older.order]
     assert listed(SessionOwner(anonymous_id="guest {x}")) == [first]
     assert listed(SessionOwner(anonymous_id="u1")) == []
     world.ledger.query(operations.unlist(world.keys, user, [first]))
-    assert listed(user) == [operations.listing_of(older)]
+    assert listed(user) == [older.order]
 
 
 def submit(world: World, **fields: Any) -> Submitted:

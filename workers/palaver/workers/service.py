@@ -15,7 +15,12 @@ from contextlib import suppress
 
 import orjson
 
-from palaver.shared.errors import JobCancelledError, LedgerUnavailableError, PalaverError
+from palaver.shared.errors import (
+    ArchiveUnavailableError,
+    JobCancelledError,
+    LedgerUnavailableError,
+    PalaverError,
+)
 from palaver.shared.health import Health
 from palaver.shared.ids import new_token
 from palaver.shared.ledger import AsyncLedger, Dispatch, operations
@@ -23,9 +28,11 @@ from palaver.shared.ledger.subscriptions import Signal, Subscriptions
 from palaver.shared.names import Queue
 from palaver.shared.profiles import Catalog
 from palaver.shared.settings import Settings
+from palaver.shared.stores.archives import open_archive
 from palaver.workers.agents.requests import AgentRequests
 from palaver.workers.agents.routes import Routes
 from palaver.workers.agents.source import Agents
+from palaver.workers.archiver import Archiver
 from palaver.workers.cache import Cache, Flights
 from palaver.workers.event_log import event_logger
 from palaver.workers.files import JobFiles
@@ -81,6 +88,7 @@ class WorkerService:
         self.alias = f"{self.name}/{new_token()[:8]}"
         self.slots = settings.concurrency if slots is None else slots
         self.ledger = AsyncLedger(settings)
+        self._archive = open_archive(self.ledger)
         self._link = Link(settings.redis_url, connect_seconds=settings.connect_seconds)
         self._leases = LeaseKeeper(
             self._link,
@@ -119,12 +127,14 @@ class WorkerService:
         return self._served.profiles
 
     async def start(self, *, announce: bool = True) -> None:
-        """Connect. Raises LedgerUnavailableError within 3 seconds.
+        """Connect. Raises LedgerUnavailableError within 3 seconds, and ConfigurationError when the archive of
+        conversations cannot be used as it is; one that does not answer is waited for.
 
         With `announce` the worker is said to serve at once; without, `serve` says it later.
         """
         self._served.warn()
         await self._link.start()
+        await self._check_archive()
         await self._toolbox.start()
         self._begin("leases", self._leases.run)
         self._begin("control", self._listen)
@@ -133,13 +143,14 @@ class WorkerService:
 
     async def serve(self, post: Post | None = None) -> None:
         """Announce the worker, once it consumes. With a `post` it also takes its turns at sweeping: what died
-        with another worker, or was never sent, goes on.
+        with another worker, or was never sent, goes on; and at archiving.
         """
         await self._announce()
         self._begin("heartbeat", self._beat)
         self._begin("configuration", self._watch_configuration)
         if post is not None:
             self._begin("sweeps", Sweeper(self.ledger, post).run)
+            self._begin("archive", Archiver(self.ledger, self._archive).run)
 
     async def run(self, session_id: str, job_id: str, *, queue: str = "") -> Outcome:
         """Run a job that a message of this queue named. What it returns may hold a message to send,
@@ -210,7 +221,14 @@ class WorkerService:
         await self._files.aclose()
         await self._agent_code.aclose()
         await self._served.aclose()
+        await self._archive.aclose()
         await self.ledger.aclose()
+
+    async def _check_archive(self) -> None:
+        try:
+            await self._archive.check()
+        except ArchiveUnavailableError as error:
+            logger.warning("worker.archive_unavailable", worker=self.name, reason=error.message)
 
     def _begin(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
         self._tasks.append(asyncio.create_task(_for_ever(name, work), name=f"palaver-{name}"))

@@ -16,6 +16,8 @@ job = typer.Typer(help="Look at a job, cancel it, or do it again.", rich_markup_
 app.add_typer(job, name="job")
 dead = typer.Typer(help="Dead letters: jobs that failed or expired.", rich_markup_mode=None)
 app.add_typer(dead, name="dead")
+archive = typer.Typer(help="The database of conversations, PALAVER_ARCHIVE_URL.", rich_markup_mode=None)
+app.add_typer(archive, name="archive")
 
 Agents = Annotated[
     str | None,
@@ -157,6 +159,22 @@ def drop_dead(job_ids: JobIds = None, *, everything: All = False, as_json: Json 
     from palaver.producer.cli.dead import drop
 
     return drop(job_ids or [], everything=everything, as_json=as_json)
+
+
+@archive.command("upgrade")
+def upgrade_archive(*, as_json: Json = False) -> int:
+    """Make or change its tables, as this version needs them. Done twice, it changes nothing."""
+    from palaver.producer.cli.archive import upgrade
+
+    return upgrade(as_json=as_json)
+
+
+@archive.command("check")
+def check_archive(*, as_json: Json = False) -> int:
+    """Does it answer, and is it of this version?"""
+    from palaver.producer.cli.archive import check
+
+    return check(as_json=as_json)
 
 
 @app.command()

@@ -101,13 +101,17 @@ class AsyncConversations:
     ) -> ConversationSession:
         """A new session with an agent; None: a model answers.
 
-        Raises ValidationError, a ValueError, and then nothing is stored.
+        Raises ValidationError, a ValueError, and then nothing is stored: also for a path that no live worker
+        serves, unless there is none that serves agents.
         """
         if agent_path is not None:
             check_agent(agent_path, await self._clients.awaited.agents(), param="agent_path")
         given = {**fields, "agent_path": agent_path, "user": user_id(fields.get("user"))}
         given["context"] = fields.get("context") or {}
         session = ConversationSession.validated({**given, "created": await self._now()})
+        if session.agent_path is not None:
+            served = await self._ledger.announced_agents()
+            check_agent(session.agent_path, [agent.name for agent in served], param="agent_path")
         await self._archive.create(session)
         await self._open(session)
         return session

@@ -118,6 +118,11 @@ class Keys:
         return f"{self.namespace}:unarchived"
 
     @property
+    def archiver(self) -> str:
+        """There while an archiver has its turn."""
+        return f"{self.namespace}:archiver"
+
+    @property
     def due(self) -> str:
         """When a sweeper should next look at each unended job."""
         return f"{self.namespace}:due"

@@ -2,7 +2,7 @@
 not stored yet.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import orjson
@@ -15,7 +15,7 @@ from palaver.shared.conversations import (
     microseconds,
 )
 from palaver.shared.ledger.keys import Keys
-from palaver.shared.ledger.operation import Command, Operation, Query, Retention, milliseconds, text
+from palaver.shared.ledger.operation import Argument, Command, Operation, Query, Retention, milliseconds, text
 from palaver.shared.ledger.operations.reading import checked
 from palaver.shared.ledger.scripts import load
 from palaver.shared.sessions import SessionStatus
@@ -90,14 +90,9 @@ def list_session(keys: Keys, session: ConversationSession) -> Query[None]:
     """Put a session on the lists of its owners, before it is opened."""
     commands = []
     for owner in session.owners:
-        key, entry = keys.owner(owner), listing_of(session)
+        key, entry = keys.owner(owner), session.order
         commands += [Command("ZADD", key, 0, entry), Command("EXPIRE", key, _KEPT)]
     return Query(commands=tuple(commands), decode=lambda _replies: None)
-
-
-def listing_of(session: ConversationSession) -> str:
-    """Its entry on the lists of its owners: sorts by when it was made, is a cursor, and ends with the id."""
-    return f"{microseconds(session.created):017d}/{session.session_id}"
 
 
 def listed(keys: Keys, owner: SessionOwner, *, after: str | None, limit: int) -> Query[list[str]]:
@@ -172,6 +167,43 @@ def archived(keys: Keys, session_id: str, job_ids: Sequence[str]) -> Query[None]
     """The messages of these jobs are stored."""
     command = Command("ZREM", keys.unarchived_jobs(session_id), *job_ids)
     return Query(commands=(command,), decode=lambda _replies: None)
+
+
+def prolong(keys: Keys, session_id: str, job_ids: Sequence[str], *, retention: Retention) -> Operation[None]:
+    """Keep these jobs, ended or not, for as long as if they had ended now."""
+    return Operation(
+        script=load("prolong"),
+        keys=(keys.base(session_id),),
+        args=(milliseconds(retention.job), *job_ids),
+        decode=_nothing,
+    )
+
+
+def take_archivers_turn(keys: Keys, *, period: float) -> Query[bool]:
+    """The archivers' turn for `period` seconds; False while another has it. It only saves work."""
+    command = Command("SET", keys.archiver, 1, "NX", "PX", milliseconds(period))
+    return Query(commands=(command,), decode=lambda replies: replies[0] is not None)
+
+
+def unarchived_sessions(keys: Keys, *, time: float, limit: int) -> Query[dict[str, int]]:
+    """At most `limit` sessions for an archiver to look at by `time` (of Redis), with their scores."""
+
+    def decode(replies: Sequence[Any]) -> dict[str, int]:
+        flat = replies[0]
+        return {text(flat[i]): int(float(flat[i + 1])) for i in range(0, len(flat), 2)}
+
+    words = ("ZRANGEBYSCORE", keys.unarchived, "-inf", milliseconds(time), "WITHSCORES", "LIMIT", 0, limit)
+    return Query(commands=(Command(*words),), decode=decode)
+
+
+def put_off(keys: Keys, scores: Mapping[str, int], next_looks: Mapping[str, float | None]) -> Operation[None]:
+    """After a look: when the next one is (Unix time), None for never. A session that got another job since,
+    and so another score, is looked at again.
+    """
+    args: list[Argument] = []
+    for session_id, at in next_looks.items():
+        args += [session_id, scores[session_id], "" if at is None else milliseconds(at)]
+    return Operation(script=load("settle"), keys=(keys.unarchived,), args=tuple(args), decode=_nothing)
 
 
 def _nothing(raw: Any) -> None:

@@ -20,6 +20,9 @@ class Archive(Protocol):
     async def check(self) -> None:
         """Raises, too, ConfigurationError when what is there cannot be used as it is."""
 
+    async def upgrade(self) -> tuple[str | None, str | None]:
+        """Bring it to this version; the versions before and after, None where there are none."""
+
     async def create(self, session: ConversationSession) -> None:
         """Store a new session."""
 

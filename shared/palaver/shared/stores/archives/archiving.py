@@ -7,7 +7,8 @@ import logging
 from collections.abc import Mapping
 from typing import Final
 
-from palaver.shared.ledger import AsyncLedger, JobView, operations
+from palaver.shared.errors import ArchiveUnavailableError
+from palaver.shared.ledger import AsyncLedger, Snapshot, operations
 from palaver.shared.stores.archives.archive import Archive
 from palaver.shared.stores.archives.transcript import messages_of
 
@@ -21,31 +22,47 @@ async def archive_session(ledger: AsyncLedger, archive: Archive, session_id: str
     """Store what is said by now. Seconds since the latest job that is still to say something; None: there
     is none.
 
-    Raises ArchiveUnavailableError and LedgerUnavailableError; what was to be stored is stored next time.
+    Raises ArchiveUnavailableError, LedgerUnavailableError, LedgerFullError: what was to be stored then stays
+    noted, and the ledger keeps it.
     """
     noted = await ledger.query(operations.unarchived_jobs(ledger.keys, session_id))
     if not noted:
         return None
     moment = await ledger.snapshot(session_id, list(noted), documents=True)
-    views = sorted(moment.jobs.values(), key=lambda view: view.created)
-    messages = [message for view in views for message in messages_of(view)]
-    if messages:
-        await archive.add(messages)
-    done = {view.job_id for view in views if view.status.ended}
-    done |= _orphans(session_id, noted, moment.jobs, moment.time)
+    try:
+        await _store(ledger, archive, moment)
+    except ArchiveUnavailableError:
+        keep = operations.prolong(ledger.keys, session_id, list(noted), retention=ledger.retention)
+        await ledger.run(keep)
+        raise
+    done = {view.job_id for view in moment.jobs.values() if view.status.ended}
+    done |= _orphans(noted, moment)
     if done:
         await ledger.query(operations.archived(ledger.keys, session_id, sorted(done)))
     ages = [moment.time - since for job_id, since in noted.items() if job_id not in done]
     return min(ages, default=None)
 
 
-def _orphans(
-    session_id: str, noted: Mapping[str, float], found: Mapping[str, JobView], now: float
-) -> set[str]:
+async def _store(ledger: AsyncLedger, archive: Archive, moment: Snapshot) -> None:
+    session = await ledger.query(operations.session(ledger.keys, moment.session_id))
+    if session is None:
+        log.warning("archive.no_conversation session_id=%s jobs=%d", moment.session_id, len(moment.jobs))
+        return
+    views = sorted(moment.jobs.values(), key=lambda view: view.created)
+    messages = [message for view in views for message in messages_of(view)]
+    if messages:
+        # It may have begun before there was this archive.
+        await archive.create(session)
+        await archive.add(messages)
+
+
+def _orphans(noted: Mapping[str, float], moment: Snapshot) -> set[str]:
     orphans = {
-        job_id for job_id, since in noted.items() if job_id not in found and now - since > ORPHAN_SECONDS
+        job_id
+        for job_id, since in noted.items()
+        if job_id not in moment.jobs and moment.time - since > ORPHAN_SECONDS
     }
     for job_id in sorted(orphans):
-        # Refused when it was submitted, as a rule; but it may also have waited longer than jobs are kept.
-        log.warning("archive.job_gone session_id=%s job_id=%s", session_id, job_id)
+        # Refused at its submit, as a rule; but a Redis that lost writes may have lost this job too.
+        log.warning("archive.job_gone session_id=%s job_id=%s", moment.session_id, job_id)
     return orphans

@@ -19,6 +19,10 @@ class RedisArchive:
         """See `Archive`."""
         await self._ledger.check()
 
+    async def upgrade(self) -> tuple[str | None, str | None]:
+        """See `Archive`."""
+        return None, None
+
     async def create(self, session: ConversationSession) -> None:
         """See `Archive`."""
         await self._ledger.query(operations.list_session(self._keys, session))
@@ -76,7 +80,7 @@ class RedisArchive:
     async def delete(self, session: ConversationSession) -> None:
         """See `Archive`. The keys of the session itself go with what else the ledger has of it."""
         for owner in session.owners:
-            await self._ledger.query(operations.unlist(self._keys, owner, [operations.listing_of(session)]))
+            await self._ledger.query(operations.unlist(self._keys, owner, [session.order]))
 
     async def aclose(self) -> None:
         """See `Archive`."""

@@ -1,0 +1,92 @@
+"""Databases of conversations: their versions, and what is said when one cannot be used."""
+
+import asyncio
+
+import psycopg
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import Connection
+
+from palaver.shared.conversations import ConversationMessage, ConversationSession, SessionOwner
+from palaver.shared.errors import ArchiveUnavailableError, ConfigurationError
+from palaver.shared.settings import Settings
+from palaver.shared.stores.archives.database import VERSIONS, Database
+from palaver.shared.stores.archives.sql_archive import SqlArchive
+from palaver.shared.stores.archives.tables import metadata
+from tests.integration.archives.conftest import upgrade
+
+pytestmark = pytest.mark.xdist_group("postgres")
+
+
+async def test_migrations_make_the_tables_that_the_statements_are_for(database_url: str) -> None:
+    await upgrade(database_url)
+    database = Database(Settings(archive_url=database_url))
+
+    def differences(connection: Connection) -> list[object]:
+        context = MigrationContext.configure(connection, opts={"version_table": VERSIONS})
+        return list(compare_metadata(context, metadata))
+
+    async with database.transaction() as connection:
+        assert await connection.run_sync(differences) == []
+    await database.aclose()
+
+
+async def test_an_upgrade_changes_nothing_the_second_time(database_url: str) -> None:
+    database = Database(Settings(archive_url=database_url))
+    with pytest.raises(ConfigurationError, match=r"has no tables yet.*palaver archive upgrade"):
+        await database.check()
+    before, after = await database.upgrade()
+    assert (before, after) == (None, "0001")
+    assert await database.upgrade() == ("0001", "0001")
+    await database.check()
+    await database.aclose()
+
+
+async def test_upgrades_at_once_wait_for_each_other(postgres_url: str) -> None:
+    await asyncio.gather(*(upgrade(postgres_url) for _ in range(4)))
+
+
+async def test_a_database_of_another_version_is_refused(database_url: str) -> None:
+    await upgrade(database_url)
+    database = Database(Settings(archive_url=database_url))
+    async with database.transaction() as connection:
+        await connection.exec_driver_sql("UPDATE palaver_archive_version SET version_num = '9999'")
+    with pytest.raises(ConfigurationError, match="version 9999"):
+        await database.check()
+    await database.aclose()
+
+
+async def test_a_database_that_does_not_answer_is_told_without_its_password() -> None:
+    archive = SqlArchive(Settings(archive_url="postgresql://palaver:hunter2@127.0.0.1:1/conversations"))
+    with pytest.raises(ArchiveUnavailableError, match="PALAVER_ARCHIVE_URL") as refused:
+        await archive.sessions(SessionOwner(user="u"), limit=1)
+    assert "hunter2" not in f"{refused.value!r} {refused.value.__cause__} {refused.value.__context__}"
+    await archive.aclose()
+
+
+async def test_a_restarted_server_costs_nobody_a_call(postgres_url: str) -> None:
+    await upgrade(postgres_url)
+    archive = SqlArchive(Settings(archive_url=postgres_url))
+    await archive.check()
+    with psycopg.connect(postgres_url, autocommit=True) as other:
+        other.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+            "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+    assert (await archive.sessions(SessionOwner(user="u"), limit=1)).items == []
+    await archive.aclose()
+
+
+async def test_no_content_is_in_an_error(database_url: str) -> None:
+    """Without tables every statement fails, and its values are what somebody said."""
+    archive = SqlArchive(Settings(archive_url=database_url))
+    of = ConversationSession(created=1.0)
+    words = ConversationMessage(session_id=of.id, message_type="user", content="the words", created=1.0)
+    with pytest.raises((ConfigurationError, ArchiveUnavailableError)) as refused:
+        await archive.add([words])
+    error: BaseException | None = refused.value
+    while error is not None:
+        assert "the words" not in str(error)
+        error = error.__cause__ or error.__context__
+    await archive.aclose()
