@@ -183,6 +183,12 @@ class LedgerMachine(RuleBasedStateMachine):
         job = self.model.jobs.get(holding.place.job_id)
         return job is not None and job.token is not None and job.fence == holding.fence
 
+    def _found(self) -> list[ChatJob]:
+        """The documents of the jobs that are found by their ids."""
+        return [
+            job.document for job in self.model.jobs.values() if job.document and self.watch.is_indexed(job)
+        ]
+
     # Clients
 
     @initialize(history=st.booleans(), claimed=st.booleans())
@@ -235,12 +241,13 @@ class LedgerMachine(RuleBasedStateMachine):
             changes["messages"] = [job.messages[0].model_copy(update={"content": content})]
         self._submit(job.model_copy(update=changes), fate)
 
-    @precondition(lambda self: any(job.document for job in self.model.jobs.values()))
+    @precondition(lambda self: self._found())
     @rule(pick=PICK, session=st.sampled_from(("s2", "s3", None)), fate=FATE)
     def submit_elsewhere(self, pick: int, session: str | None, fate: str) -> None:
         """The id of a job that is there, in another session."""
-        documents = [job.document for job in self.model.jobs.values() if job.document]
-        call = calls.submit(documents[-1 - pick % len(documents)].model_copy(update={"session_id": session}))
+        found = self._found()
+        job = found[-1 - pick % len(found)].model_copy(update={"session_id": session})
+        call = calls.submit(job)
         self.failed = True
         self._loosen(call, fate)
         self._do(call, fate)  # not to be repeated: when that job is gone the id may be used again
