@@ -225,6 +225,10 @@ class Settings(BaseSettings):
     """So many files are read at once by a worker."""
     archive_url: Annotated[str, AfterValidator(_archive_url)] = ""
     """Where conversations are kept: `postgresql://…`, `sqlite:///FILE`; in the ledger's Redis unless set."""
+    sinks: str = ""
+    """Classes of sinks, which are told the events of jobs too, separated by commas."""
+    pusher: dict[str, Any] = Field(default_factory=dict)
+    """An application at Pusher: `app_id`, `key`, `secret` (or `secret_env`), `cluster`, as JSON."""
     lease_seconds: Positive = 10.0
     """The jobs of a worker that was silent for so long are another's."""
     renew_seconds: Positive = 3.0
@@ -278,7 +282,7 @@ class Settings(BaseSettings):
         for name, value in super().__repr_args__():
             if name in (*_URLS, "files_url", "archive_url") and value:
                 value = redacted_url(str(value))
-            elif name in ("providers", "models", "mcp"):
+            elif name in ("providers", "models", "mcp", "pusher"):
                 value = sorted(value)
             yield name, value
 

@@ -72,6 +72,7 @@ from palaver.workers.policies import additions
 from palaver.workers.publisher import Publisher
 from palaver.workers.requests import Requests
 from palaver.workers.run import Run, pause
+from palaver.workers.sinks import Sinks
 from palaver.workers.stop import HandOver, Park, Stop, asked_to_end, uninterrupted
 from palaver.workers.work import UNSERVED, Work, read_job
 
@@ -116,6 +117,7 @@ class Runner:
         toolbox: Toolbox,
         prompts: Prompts,
         attachments: Attachments,
+        sinks: Sinks,
         agents: Agents,
         retention: Retention,
         worker: str,
@@ -131,6 +133,7 @@ class Runner:
         self._toolbox = toolbox
         self._prompts = prompts
         self._attachments = attachments
+        self._sinks = sinks
         self._agents = agents
         self._retention = retention
         self._worker = worker
@@ -153,8 +156,9 @@ class Runner:
         run = self._open(claimed, stop, asked)
         del claimed  # its document may be megabytes, and the stream may last for hours
         with self._leases.hold(_brief(run.claimed), run.answer.writer, stop):
-            error = await self._work(run)
-            return await uninterrupted(self._end(run, error))
+            async with self._sinks.told_of(session_id, job_id):
+                error = await self._work(run)
+                return await uninterrupted(self._end(run, error))
 
     # The steps between claim and end
 

@@ -51,6 +51,7 @@ from palaver.workers.requests import Requests
 from palaver.workers.runner import Outcome, Runner, report
 from palaver.workers.sealed import SealedProfiles
 from palaver.workers.served import Served
+from palaver.workers.sinks import Sinks, load_sinks
 from palaver.workers.stop import HandOver, Stop, asked_to_end
 from palaver.workers.sweeper import Post, Sweeper
 from palaver.workers.tool_servers import ToolServers
@@ -104,6 +105,7 @@ class WorkerService:
         self._tool_servers = ToolServers(settings, self._code)
         self._toolbox = self._make_toolbox()
         self._files = JobFiles.of(settings)
+        self._sinks = Sinks(load_sinks(settings, self._code), self.ledger, self._subscriptions)
         self._agent_code = UserCode(settings.agent_threads, "agent")
         self._ask = wrapped([self._make_cache(), Breakers()])
         self._prices = Prices()
@@ -211,6 +213,7 @@ class WorkerService:
                 task.cancel()
             await asyncio.wait(self._tasks, timeout=1.0)
             self._tasks = [task for task in self._tasks if not task.done()]
+        await self._sinks.aclose()
         await self._subscriptions.aclose()
         await self._withdraw()
         self._leases.give_up(LedgerUnavailableError("The worker stopped before Redis could be told."))
@@ -283,6 +286,7 @@ class WorkerService:
             toolbox=self._toolbox,
             prompts=Prompts(self._registry.prompts, self._code, seconds=settings.tool_seconds),
             attachments=Attachments(self._files, characters=settings.files_prompt_characters),
+            sinks=self._sinks,
             agents=self._agents,
             retention=self.ledger.retention,
             worker=self.alias,
@@ -342,6 +346,7 @@ class WorkerService:
             "started": self._started,
             "draining": self._draining,
             "unserved": dict(self._served.unserved),
+            "sinks": self._sinks.counts,
         }
         answers = await self._link.run_all(
             [
