@@ -22,8 +22,8 @@ PERCENTILES = {90: 20, 95: 32}
 # The outermost boundaries, where an unknown error has to become an ended job, a log line or an exit code.
 BROAD_EXCEPTS: dict[str, str] = {
     "producer/palaver/producer/interfaces/completing.py:_continued": "a caller's function; told in the log",
-    "producer/palaver/producer/interfaces/hooks.py:_tried": "the same",
     "producer/palaver/producer/interfaces/outlet.py:deliver": "the same",
+    "shared/palaver/shared/hooks.py:_tried": "a caller's function; told in the log",
     "workers/palaver/workers/agents/code.py:call": "user code; what it raises is told by its class",
     "workers/palaver/workers/app.py:check_broker": "brokers have errors of their own",
     "workers/palaver/workers/app.py:connect": "the same, in its thread",

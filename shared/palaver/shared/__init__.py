@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from palaver.shared.events import AnyEvent, Event, OtherEvent, parse_event
     from palaver.shared.health import Health
     from palaver.shared.history import ChatHistory
+    from palaver.shared.hooks import CompletionEvent, Hooks, PreCompletionEvent
     from palaver.shared.ids import new_job_id, new_session_id, valid_session_id
     from palaver.shared.jobs import ChatJob, FinishReason, OnBusy, Status, Timeouts, fingerprint
     from palaver.shared.memory import MemoryModel, SendMessageWrap
@@ -62,6 +63,7 @@ _HOMES: Final = {
     "events": "AnyEvent Event OtherEvent parse_event",
     "health": "Health",
     "history": "ChatHistory",
+    "hooks": "CompletionEvent Hooks PreCompletionEvent",
     "ids": "new_job_id new_session_id valid_session_id",
     "jobs": "ChatJob FinishReason OnBusy Status Timeouts fingerprint",
     "memory": "MemoryModel SendMessageWrap",
@@ -95,12 +97,14 @@ __all__ = [
     "ChatResponse",
     "ChatResult",
     "ChatStreamChunk",
+    "CompletionEvent",
     "DailyUsage",
     "ErrorInfo",
     "Event",
     "FinishReason",
     "FunctionTool",
     "Health",
+    "Hooks",
     "ImagePart",
     "MemoryModel",
     "Message",
@@ -111,6 +115,7 @@ __all__ = [
     "OnBusy",
     "OtherEvent",
     "PalaverError",
+    "PreCompletionEvent",
     "Profile",
     "Queue",
     "ReasoningOptions",

@@ -13,11 +13,8 @@ from palaver.producer.interfaces import (
     AmritaConfig,
     ChatObject,
     Clients,
-    CompletionEvent,
-    Hooks,
-    PreCompletionEvent,
 )
-from palaver.shared import MemoryModel, Message, ModelPreset
+from palaver.shared import CompletionEvent, Hooks, MemoryModel, Message, ModelPreset, PreCompletionEvent
 from palaver.shared.errors import AuthenticationError, ConfigurationError, ValidationError
 from palaver.shared.events import ContentData
 from palaver.shared.jobs import Status

@@ -306,13 +306,17 @@ async def test_an_agent_that_blocks_holds_up_no_stream(engine: Engine) -> None:
 
 
 async def test_a_model_that_an_agent_asks_streams_to_the_same_log(engine: Engine) -> None:
-    events = await ask(engine, "asking", "What now?", model="scripting/echo", history="session")
+    job = {"model": "scripting/echo", "history": "session", "system": "Be kind."}
+    events = await ask(engine, "asking", "What now?", **job)
     assert [start["offset"] for start in of(events, "stream_start")] == [0]
     response = end_of(events)["response"]
     assert response["content"] == text_of(events) == "Let me ask. What now?"
     assert response["usage"]["total_tokens"] > 0
     (asked,) = engine.provider("scripting", Scripting).asked
-    assert [message.text for message in asked.messages] == ["Be brief.", "What now?"]
+    assert [message.text for message in asked.messages] == [
+        "Be brief.",
+        "What now?",
+    ]  # its own, not the job's
     assert asked.params.temperature == 0.5
     assert text_of(await ask(engine, "asking", "again", history="session")) == "2"
 
@@ -352,6 +356,21 @@ async def test_an_agent_has_the_files_of_its_message(engine: Engine, tmp_path: P
     assert text_of(await ask(engine, "reader")) == "[]"
     refused = end_of(await ask(engine, "reader", files=[theirs]))
     assert (refused["status"], refused["error"]["type"]) == ("failed", "FileRefusedError")
+
+
+# Hooks
+
+
+async def test_hooks_change_the_message_and_the_answer(
+    make_engine: MakeEngine, caplog: pytest.LogCaptureFixture
+) -> None:
+    engine = await make_engine(agents=f"{AGENTS}, tests.integration.workers.user_hooks")
+    before = {"role": "assistant", "content": "Well?"}
+    events = await engine.answer([before, {"role": "user", "content": "hook"}], agent="hooked", model=None)
+    assert [start["offset"] for start in of(events, "stream_start")] == [0, 0]
+    assert end_of(events)["response"]["content"] == text_of(events) == "HOOKED AFTER 1 "
+    assert "hook=broken_hook error=RuntimeError" in caplog.text
+    assert "hunter2" not in caplog.text
 
 
 # Announcements

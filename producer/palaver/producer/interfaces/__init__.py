@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from palaver.producer.interfaces.clients import Clients
     from palaver.producer.interfaces.conversation_service import Conversations, ConversationService
     from palaver.producer.interfaces.conversations import AsyncConversations
-    from palaver.producer.interfaces.hooks import CompletionEvent, Hooks, PreCompletionEvent
     from palaver.producer.interfaces.response_cache import ResponseCache
     from palaver.producer.interfaces.sending import Sending
     from palaver.producer.interfaces.streaming import (
@@ -40,12 +39,9 @@ _HOMES: Final = {
     "ChatManager": "chat_manager",
     "ChatObject": "chat_object",
     "Clients": "clients",
-    "CompletionEvent": "hooks",
     "ConversationService": "conversation_service",
     "Conversations": "conversation_service",
-    "Hooks": "hooks",
     "ModelConfig": "chat_types",
-    "PreCompletionEvent": "hooks",
     "ResponseCache": "response_cache",
     "Sending": "sending",
     "StreamingIterator": "streaming",
@@ -67,12 +63,9 @@ __all__ = [
     "ChatManager",
     "ChatObject",
     "Clients",
-    "CompletionEvent",
     "ConversationService",
     "Conversations",
-    "Hooks",
     "ModelConfig",
-    "PreCompletionEvent",
     "ResponseCache",
     "Sending",
     "StreamingIterator",

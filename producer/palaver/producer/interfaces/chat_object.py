@@ -11,10 +11,10 @@ from palaver.producer.handles import AsyncJobHandle
 from palaver.producer.interfaces.amrita_config import AmritaConfig, job_fields, wrapped
 from palaver.producer.interfaces.calls import last_turn
 from palaver.producer.interfaces.clients import Clients
-from palaver.producer.interfaces.hooks import Hooks
 from palaver.producer.interfaces.outlet import Callback, Outlet, Piece
 from palaver.producer.prepare import JobFields
 from palaver.shared.errors import PalaverError, WrongStateError
+from palaver.shared.hooks import Hooks
 from palaver.shared.ids import check_session_id, new_job_id
 from palaver.shared.memory import MemoryModel
 from palaver.shared.messages import Message, Role, parse_messages

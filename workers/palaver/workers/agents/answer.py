@@ -59,14 +59,19 @@ class AgentAnswer:
         """Whether more is written than can be sent."""
         return self._writer.full
 
-    def finish(self, returned: str | None) -> None:
-        """The agent has returned: this is its answer, None for what it has written."""
-        written = "".join(self._said)
+    @property
+    def written(self) -> str:
+        """Its text so far."""
+        return "".join(self._said)
+
+    def finish(self, text: str) -> None:
+        """The agent has returned, and this is the answer: told anew, if something else was written."""
+        written = self.written
         self._begin()
-        if returned is not None and returned != written:
+        if text != written:
             if written:
                 self._begin_anew()
-            self._writer.text(returned)
+            self._writer.text(text)
         self._answer.take([FinishPart(FinishReason.STOP, self.ref.model)])
 
     def _begin(self, metadata: Mapping[str, Any] | None = None) -> None:

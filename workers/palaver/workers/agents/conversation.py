@@ -5,7 +5,7 @@ threads alike, and so under any number of answers at once.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping
 from concurrent.futures import Future
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -43,7 +43,8 @@ class Conversation:
 
     outbox: Outbox
     services: Services
-    history: Sequence[Message] = ()
+    message: Message
+    history: list[Message] = field(default_factory=list)
     file_texts: Mapping[str, str] = field(default_factory=dict)  # of the files of this message
     context: BaseModel | Mapping[str, Any] | None = None
     _calls: set[Future[Any]] = field(default_factory=set)

@@ -10,6 +10,7 @@ import time
 from palaver.shared.errors import ProviderError, StreamInterruptedError
 from palaver.shared.jobs import ChatJob, Timeouts
 from palaver.shared.ledger import Keys, operations
+from palaver.shared.messages import Message, Role
 from palaver.shared.profiles import ModelRef
 from palaver.shared.responses import ChatResponse
 from palaver.workers.agents.answer import AgentAnswer
@@ -111,10 +112,18 @@ def _request(job: ChatJob, ref: ModelRef, asked: ModelRequest) -> GenerationRequ
     params = job.params.merged(asked.params)
     return GenerationRequest(
         model=ref.model,
-        messages=asked.messages,
+        messages=_messages(job, asked),
         params=params if job.mode is None else job.mode.over(params),
         reasoning=job.reasoning,
         timeouts=None if job.timeouts == Timeouts() else job.timeouts,
         stream=(params.n or 1) == 1 and not params.return_raw,
         cache=Caching(tenant=job.tenant, ttl=job.cache.ttl) if job.cache is not None else None,
     )
+
+
+def _messages(job: ChatJob, asked: ModelRequest) -> list[Message]:
+    """What the agent says; and the job's system prompt, unless the agent has one."""
+    own = asked.messages[0].role is Role.SYSTEM
+    if own or not job.system:
+        return asked.messages
+    return [Message(role=Role.SYSTEM, content=job.system), *asked.messages]

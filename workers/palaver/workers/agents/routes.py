@@ -1,7 +1,7 @@
 """The agents of a worker: `PALAVER_AGENTS` names the modules, or the files, that have `chat_urlpatterns`.
 
 A list may hold patterns of Django's `path` too. A module may have a `load_user`: given the id of a user, it
-returns what agents have as `self.user`.
+returns what agents have as `self.user`; and `chat_hooks`, for all messages to its agents and their answers.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import Any, Self
 
 from palaver.shared.agent_paths import resolved
 from palaver.shared.errors import ConfigurationError
+from palaver.shared.hooks import Hooks
 from palaver.shared.plain import refuse
 from palaver.workers.agents.base import AgentView, FunctionView, Match, Route, view_of
 from palaver.workers.imports import imported
@@ -30,6 +31,7 @@ class Routes:
 
     entries: Sequence[Any] = ()  # Route, or a pattern of Django's
     load_user: Callable[[str], Any] | None = None
+    hooks: Hooks | None = None
     _views: dict[Any, AgentView | FunctionView] = field(default_factory=dict)  # of Django's patterns
 
     @classmethod
@@ -37,6 +39,7 @@ class Routes:
         """Import what `PALAVER_AGENTS` names. Raises ConfigurationError naming the place."""
         entries: list[Any] = []
         load_user: Callable[[str], Any] | None = None
+        hooks: Hooks | None = None
         for place in filter(None, (place.strip() for place in places.split(","))):
             module = imported("PALAVER_AGENTS", place)
             found = getattr(module, "chat_urlpatterns", None)
@@ -44,7 +47,10 @@ class Routes:
                 raise ConfigurationError(f"PALAVER_AGENTS: {place} has no list chat_urlpatterns")
             entries += [_checked(place, entry) for entry in found]
             load_user = getattr(module, "load_user", load_user)
-        return cls(entries, load_user)
+            if (more := getattr(module, "chat_hooks", None)) is not None:
+                hooks = hooks or Hooks()
+                hooks.include(more)
+        return cls(entries, load_user, hooks)
 
     @property
     def patterns(self) -> list[str]:

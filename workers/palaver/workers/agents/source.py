@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import copy
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -84,39 +85,42 @@ class Agents:
                 run.answer.warn("not_supported", f"an agent answers; {name!r} is left out", name)
         services = _Services(self._requests, self._files, run, work.job, answer)
         outbox = Outbox(asyncio.get_running_loop(), answer.take, most=self._most)
-        conversation = Conversation(outbox, services, history=work.history)
+        *before, message = work.job.messages
+        conversation = Conversation(outbox, services, message, history=[*work.history, *before])
+        code = AgentCode(self._code, conversation, path, work.job.job_id)
         try:
-            code = AgentCode(self._code, conversation, path, work.job.job_id)
-            returned = await self._in_time(run, work.job, found, code)
+            async with _within(self._seconds, path):
+                text = await self._respond(run, work.job, found, code, answer)
         finally:
             conversation.close()
             outbox.deliver()  # now: after this the job is ended with what it has said
-        answer.finish(returned)
+        answer.finish(text)
 
-    async def _in_time(self, run: Run, job: ChatJob, found: Match, code: AgentCode) -> str | None:
-        limit = asyncio.timeout(self._seconds)
-        try:
-            async with limit:
-                return await self._respond(run, job, found, code)
-        except TimeoutError:
-            if not limit.expired():
-                raise
-        bound = f"PALAVER_AGENT_SECONDS, {self._seconds:g}"
-        raise AgentError(f"the agent {code.path!r} did not answer within {bound}")
-
-    async def _respond(self, run: Run, job: ChatJob, found: Match, code: AgentCode) -> str | None:
-        """Make ready what the agent is to find, and call it."""
+    async def _respond(
+        self, run: Run, job: ChatJob, found: Match, code: AgentCode, answer: AgentAnswer
+    ) -> str:
+        """Make ready what the agent is to find, and call it; the text of its answer."""
         session = await self._kept(run, code.path)
         told = _session_context(job, run.claimed.session_id, session)
         agent = copy.copy(await self._agent(found.func, code))
         agent.user = await self._user(told["user_id"], code)
         agent.files = await self._attached(run, job, code)
         agent.context = code.conversation.context = await self._context(run, agent, told, session, code)
-        returned = await code.call(agent.get_response, job.messages[-1].text, told, **found.kwargs)
-        if returned is None or isinstance(returned, str):
-            return returned
-        kind = type(returned).__name__
-        raise AgentError(f"the agent {code.path!r} returned a {kind}; it must return text, or None")
+        await self._before(code)
+        returned = await code.call(agent.get_response, code.conversation.message.text, told, **found.kwargs)
+        code.conversation.outbox.deliver()
+        text = answer.written if returned is None else returned
+        if not isinstance(text, str):
+            kind = type(text).__name__
+            raise AgentError(f"the agent {code.path!r} returned a {kind}; it must return text, or None")
+        hooks = self._routes.hooks
+        return text if hooks is None else str(await code.call(hooks.after, text))
+
+    async def _before(self, code: AgentCode) -> None:
+        """Have the hooks change what was said."""
+        here, hooks = code.conversation, self._routes.hooks
+        if hooks is not None:
+            *here.history, here.message = await code.call(hooks.before, [*here.history, here.message])
 
     async def _agent(self, view: Any, code: AgentCode) -> Any:
         """The agent of this process: made when it is asked for first, and again if that has failed."""
@@ -161,6 +165,19 @@ class Agents:
         return await self._link.run(
             operations.keep_context(*address, fence=claimed.fence, path=path, context=context)
         )
+
+
+@asynccontextmanager
+async def _within(seconds: float, path: str) -> AsyncIterator[None]:
+    limit = asyncio.timeout(seconds)
+    try:
+        async with limit:
+            yield
+    except TimeoutError:
+        if not limit.expired():
+            raise
+        bound = f"PALAVER_AGENT_SECONDS, {seconds:g}"
+        raise AgentError(f"the agent {path!r} did not answer within {bound}") from None
 
 
 @dataclass(frozen=True, slots=True)

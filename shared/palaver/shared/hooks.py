@@ -1,4 +1,5 @@
-"""Functions of this program that see a `ChatObject`'s messages before they are sent, and its text afterwards.
+"""Functions that see the messages of a turn before they are answered, and the text afterwards: of a
+`ChatObject` in its own program, of agents in the workers.
 
 hooks = Hooks()
 
@@ -18,12 +19,14 @@ from typing import Any, Generic, TypeVar
 from palaver.shared.messages import Message, parse_history
 from palaver.shared.plain import refuse, shape
 
-log = logging.getLogger("palaver.producer")
+log = logging.getLogger("palaver.hooks")
 
 
 @dataclass
 class PreCompletionEvent:
-    """What will be sent: system prompt, memory, the user's message."""
+    """What is to be answered: of a `ChatObject` system prompt, memory and the user's message; of an agent the
+    session's history and the user's message.
+    """
 
     messages: list[Message]
 
@@ -78,6 +81,11 @@ class Hooks:
         """Register a handler that may replace the text."""
         return _register(self._after, priority, block)
 
+    def include(self, others: Hooks) -> None:
+        """Run the handlers of others too, by their priorities among these."""
+        self._before = sorted([*self._before, *others._before], key=_priority)
+        self._after = sorted([*self._after, *others._after], key=_priority)
+
     async def before(self, messages: Sequence[Message]) -> list[Message]:
         """The messages as the handlers leave them."""
         return (await _run(self._before, PreCompletionEvent(list(messages)))).messages
@@ -87,10 +95,14 @@ class Hooks:
         return (await _run(self._after, CompletionEvent(text))).text
 
 
+def _priority(hook: _Hook[Any]) -> int:
+    return hook.priority
+
+
 def _register(hooks: list[_Hook[Any]], priority: int, block: bool) -> Callable[[Any], Any]:
     def register(function: Any) -> Any:
         hooks.append(_Hook(function, priority, block))
-        hooks.sort(key=lambda hook: hook.priority)
+        hooks.sort(key=_priority)
         return function
 
     return register
