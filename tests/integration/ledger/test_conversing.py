@@ -7,6 +7,7 @@ import pytest
 
 from palaver.shared.conversations import ConversationMessage, ConversationSession, SessionOwner
 from palaver.shared.errors import SessionBusyError, SessionClosedError
+from palaver.shared.jobs import Status
 from palaver.shared.ledger import operations
 from palaver.shared.ledger.replies import Submitted
 from tests.integration.ledger.world import World
@@ -116,7 +117,7 @@ def test_a_job_is_noted_before_it_is_there_and_others_are_not(world: World) -> N
     assert (unarchived(world), world.raw.zcard(world.keys.unarchived)) == (set(), 0)
     job = submit(world)
     assert unarchived(world) == {job.job_id}
-    assert world.raw.zscore(world.keys.unarchived, SID) == 1
+    assert world.raw.zscore(world.keys.unarchived, SID) is not None
     with pytest.raises(SessionBusyError):
         submit(world, on_busy="reject")
     assert len(unarchived(world)) == 2, "one whose submit was refused goes after a while"
@@ -127,6 +128,65 @@ def test_a_session_s_score_changes_with_every_job(world: World) -> None:
     first = submit(world)
     score: Any = world.raw.zscore(world.keys.unarchived, SID)
     second = submit(world)
-    assert world.raw.zscore(world.keys.unarchived, SID) == score + 1
+    assert world.raw.zscore(world.keys.unarchived, SID) > score
     world.ledger.query(operations.archived(world.keys, SID, [first.job_id, first.job_id]))
     assert unarchived(world) == {second.job_id}
+
+
+def test_what_waits_for_an_archive_is_kept_longer_and_nothing_shorter(world: World) -> None:
+    ended, unended = submit(world), submit(world)
+    world.claim(ended)
+    world.finish(ended)
+    keys = [world.keys.job(SID, job.job_id) for job in (ended, unended)]
+    before = world.seconds_to_live(keys[1])
+    world.raw.pexpire(keys[0], 5_000)
+    for _ in range(2):
+        world.ledger.run(
+            operations.prolong(
+                world.keys, SID, [ended.job_id, unended.job_id, "gone"], retention=world.ledger.retention
+            )
+        )
+    kept = world.ledger.retention.job
+    assert kept - 5 < world.seconds_to_live(keys[0]) <= kept
+    assert before - 5 < world.seconds_to_live(keys[1]) <= before
+    assert world.raw.exists(world.keys.job(SID, "gone")) == 0
+
+
+def test_an_archiver_drops_a_session_only_if_nothing_came_meanwhile(world: World) -> None:
+    submit(world)
+    seen = world.ledger.query(operations.unarchived_sessions(world.keys, time=2e9, limit=10))
+    assert list(seen) == [SID]
+    submit(world)  # while the archiver looks
+    put_off = operations.put_off(world.keys, seen, {SID: None})
+    world.ledger.run(put_off)
+    again = world.ledger.query(operations.unarchived_sessions(world.keys, time=2e9, limit=10))
+    assert again[SID] > seen[SID]
+    world.ledger.run(operations.put_off(world.keys, again, {SID: 3e9}))
+    assert world.ledger.query(operations.unarchived_sessions(world.keys, time=2e9, limit=10)) == {}
+    assert world.ledger.query(operations.unarchived_among(world.keys, ["other", SID])) == [SID]
+    world.ledger.run(operations.put_off(world.keys, {SID: 3_000_000_000_000}, {SID: None}))
+    assert world.ledger.query(operations.unarchived_among(world.keys, [SID])) == []
+
+
+def test_archivers_take_turns(world: World) -> None:
+    turn = operations.take_archivers_turn(world.keys, period=60)
+    assert [world.ledger.query(turn) for _ in range(2)] == [True, False]
+
+
+def test_an_erased_session_is_gone_and_others_are_as_they_were(world: World) -> None:
+    other = world.submit("other", archive=True, idempotency_key="k")
+    world.claim(other)
+    world.finish(other)
+    before = world.dump()
+    open_session(world)
+    store(world, message(1, content="words"))
+    for number in range(120):  # more than a session lists
+        job = submit(world, idempotency_key=f"k{number}")
+        world.claim(job)
+        world.finish(job, status=Status.FAILED if number % 2 else Status.COMPLETED, response=b"{}")
+    orphan = submit(world)  # as if its end had not been told to everybody
+    assert world.due(orphan) is not None
+    assert world.ledger.erase([SID, "never-was"]) > 120
+    world.raw.delete(world.keys.sweep)
+    assert world.dump() == before
+    assert world.ledger.erase([SID]) == world.ledger.erase([]) == 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Coroutine, Mapping
+from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping
 from functools import cache
 from typing import Any, Literal, TypeVar, Unpack
 from weakref import WeakSet
@@ -100,6 +100,20 @@ class Conversations:
         """See `AsyncConversations.search`."""
         return self._run(self.awaited.search(text, **page))
 
+    def export(self, **whose: Unpack[Whose]) -> Iterator[dict[str, Any]]:
+        """See `AsyncConversations.export`."""
+        documents = self.awaited.export(**whose)
+        while (document := self._run(_next(documents))) is not None:
+            yield document
+
+    def delete_session(self, session_id: SessionLike, **whose: Unpack[Whose]) -> None:
+        """See `AsyncConversations.delete_session`."""
+        self._run(self.awaited.delete_session(session_id, **whose))
+
+    def erase(self, **whose: Unpack[Whose]) -> int:
+        """See `AsyncConversations.erase`."""
+        return self._run(self.awaited.erase(**whose))
+
     def _run(self, call: Coroutine[Any, Any, T]) -> T:
         loop = background()
         if loop not in self._kept:
@@ -146,6 +160,10 @@ class ConversationService:
     async def asend_message(session_id: SessionLike, message: str, user: object = None) -> dict[str, str]:
         """As `send_message`."""
         return await Conversations.of_process().awaited.send_message(session_id, message, user)
+
+
+async def _next(documents: AsyncIterator[T]) -> T | None:
+    return await anext(documents, None)
 
 
 @cache

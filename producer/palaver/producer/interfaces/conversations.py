@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any, Final, Literal, TypedDict, Unpack
 from uuid import UUID
 
 from palaver.producer.handles import AsyncJobHandle
+from palaver.producer.interfaces import personal_data
 from palaver.producer.interfaces.clients import Clients
 from palaver.shared.agent_paths import check_agent
 from palaver.shared.conversations import (
@@ -109,9 +110,6 @@ class AsyncConversations:
         given = {**fields, "agent_path": agent_path, "user": user_id(fields.get("user"))}
         given["context"] = fields.get("context") or {}
         session = ConversationSession.validated({**given, "created": await self._now()})
-        if session.agent_path is not None:
-            served = await self._ledger.announced_agents()
-            check_agent(session.agent_path, [agent.name for agent in served], param="agent_path")
         await self._archive.create(session)
         await self._open(session)
         return session
@@ -215,7 +213,28 @@ class AsyncConversations:
     async def search(self, text: str, **page: Unpack[Paging]) -> Page[ConversationMessage]:
         """Messages with this text in all of somebody's sessions, whatever its case, the latest first."""
         owner, after, limit = _asked_for(page)
+        await personal_data.archive_all(self._ledger, self._archive, owner)
         return await self._archive.search(owner, text, after=after, limit=limit)
+
+    async def export(self, **whose: Unpack[Whose]) -> AsyncIterator[dict[str, Any]]:
+        """All that is kept of somebody: one JSON object a session, with `session`, `messages` and `jobs`."""
+        async for document in personal_data.export(self._ledger, self._archive, _owner(whose)):
+            yield document
+
+    async def delete_session(self, session_id: SessionLike, **whose: Unpack[Whose]) -> None:
+        """Remove a session for good: its messages, jobs, log and history. What still runs is cancelled.
+
+        Raises SessionNotFoundError, and WaitTimeoutError when a worker does not end a job in a minute: then
+        repeat the call.
+        """
+        session = await self.session(session_id, **whose)
+        await personal_data.erase(self._ledger, self._archive, [session])
+
+    async def erase(self, **whose: Unpack[Whose]) -> int:
+        """Remove all of somebody's sessions for good, as `delete_session`; how many there were."""
+        sessions = await personal_data.sessions_of(self._archive, _owner(whose))
+        await personal_data.erase(self._ledger, self._archive, sessions)
+        return len(sessions)
 
     async def aclose(self) -> None:
         """Close what is open on the running loop."""
@@ -249,6 +268,10 @@ def _may_see(session: ConversationSession, user: str | None, anonymous_id: str |
     if session.user is not None or user is not None:
         return session.user == user
     return anonymous_id is None or session.anonymous_id == anonymous_id
+
+
+def _owner(whose: Whose) -> SessionOwner:
+    return SessionOwner.of(whose.get("user"), whose.get("anonymous_id"))
 
 
 def _asked_for(page: Paging) -> tuple[SessionOwner, str | None, int]:

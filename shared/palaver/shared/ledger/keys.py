@@ -30,6 +30,17 @@ class Keys:
         """KEYS[1] of every script on a session, and the session's channel."""
         return f"{self.namespace}:{{{session_id}}}"
 
+    def session_in(self, key: str) -> str | None:
+        """The session that a key is of; None for what is no session's."""
+        head, _, rest = key.partition(":{")
+        session_id, brace, _ = rest.partition("}:")
+        return session_id if brace and head == self.namespace else None
+
+    def job_in(self, key: str) -> str | None:
+        """The job whose hash a session's key is; None for any other key."""
+        kind, _, job_id = key.rpartition("}:")[2].partition(":")
+        return job_id if kind == "job" and ":" not in job_id else None
+
     def channel(self, session_id: str) -> str:
         """The channel on which the session's events are published."""
         return self.base(session_id)

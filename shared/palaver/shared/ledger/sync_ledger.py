@@ -11,7 +11,16 @@ import redis
 
 from palaver.shared.errors import ErrorInfo, PalaverError
 from palaver.shared.jobs import ChatJob
-from palaver.shared.ledger import connections, deadletters, exchange, incoming, overdue, sweeping, usage
+from palaver.shared.ledger import (
+    connections,
+    deadletters,
+    erasing,
+    exchange,
+    incoming,
+    overdue,
+    sweeping,
+    usage,
+)
 from palaver.shared.ledger.exchange import Exchange, Words
 from palaver.shared.ledger.keys import Keys
 from palaver.shared.ledger.operation import Operation, Query, R, Retention
@@ -172,6 +181,10 @@ class SyncLedger:
     def drop_dead(self, entries: Sequence[tuple[str, str]]) -> int:
         """Take these (session id, job id) out of the dead letters; how many of them were there."""
         return self.query(dead.drop(self.keys, entries)) if entries else 0
+
+    def erase(self, session_ids: Collection[str]) -> int:
+        """Remove all that there is of sessions whose jobs have ended; how many keys that were."""
+        return self._drive(erasing.erase(self.keys, session_ids))
 
     def sweep_turn(self, *, period: float = 1.0, again: bool = False) -> SweepTurn | None:
         """The sweepers' turn for `period` seconds; None if another has it. `again` goes on with one's own."""

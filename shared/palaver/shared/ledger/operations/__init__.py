@@ -12,6 +12,7 @@ from palaver.shared.ledger.operations.caching import (
 )
 from palaver.shared.ledger.operations.conversing import (
     archived,
+    drop_stored,
     list_session,
     listed,
     open_session,
@@ -23,6 +24,7 @@ from palaver.shared.ledger.operations.conversing import (
     store_messages,
     stored_messages,
     take_archivers_turn,
+    unarchived_among,
     unarchived_jobs,
     unarchived_sessions,
     unlist,
@@ -71,6 +73,7 @@ __all__ = [
     "archived",
     "cancel",
     "claim",
+    "drop_stored",
     "due",
     "enter_cache",
     "events",
@@ -111,6 +114,7 @@ __all__ = [
     "take_archivers_turn",
     "take_turn",
     "time",
+    "unarchived_among",
     "unarchived_jobs",
     "unarchived_sessions",
     "unended",

@@ -139,6 +139,12 @@ def stored_messages(
     return Query(commands=(command,), decode=decode)
 
 
+def drop_stored(keys: Keys, session_id: str) -> Query[None]:
+    """Remove the messages that are kept."""
+    command = Command("UNLINK", keys.stored(session_id))
+    return Query(commands=(command,), decode=lambda _replies: None)
+
+
 def note_unarchived(keys: Keys, session_id: str, job_id: str, run_at: int) -> tuple[Command, ...]:
     """Before a job is stored: its messages are to be archived, so a crash cannot leave some that are not.
 
@@ -194,6 +200,16 @@ def unarchived_sessions(keys: Keys, *, time: float, limit: int) -> Query[dict[st
 
     words = ("ZRANGEBYSCORE", keys.unarchived, "-inf", milliseconds(time), "WITHSCORES", "LIMIT", 0, limit)
     return Query(commands=(Command(*words),), decode=decode)
+
+
+def unarchived_among(keys: Keys, session_ids: Sequence[str]) -> Query[list[str]]:
+    """Those of these sessions, of one at least, of which something is not stored yet."""
+
+    def decode(replies: Sequence[Any]) -> list[str]:
+        scores = zip(session_ids, replies[0], strict=True)
+        return [session_id for session_id, score in scores if score is not None]
+
+    return Query(commands=(Command("ZMSCORE", keys.unarchived, *session_ids),), decode=decode)
 
 
 def put_off(keys: Keys, scores: Mapping[str, int], next_looks: Mapping[str, float | None]) -> Operation[None]:

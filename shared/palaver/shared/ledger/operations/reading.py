@@ -77,6 +77,17 @@ def unended(keys: Keys) -> Query[int]:
     return Query(commands=(Command("ZCARD", keys.due),), decode=lambda replies: int(replies[0]))
 
 
+def scan(keys: Keys, *, cursor: int, count: int) -> Query[tuple[int, list[str]]]:
+    """A part of the keys of all sessions, and the cursor of the next part; 0 begins and ends."""
+
+    def decode(replies: Sequence[Any]) -> tuple[int, list[str]]:
+        following, found = replies[0]
+        return int(following), [key.decode() for key in found]
+
+    command = Command("SCAN", cursor, "MATCH", f"{keys.namespace}:{{*", "COUNT", count)
+    return Query(commands=(command,), decode=decode)
+
+
 def snapshot(
     keys: Keys,
     session_id: str,

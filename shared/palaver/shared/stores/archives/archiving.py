@@ -54,6 +54,9 @@ async def _store(ledger: AsyncLedger, archive: Archive, moment: Snapshot) -> Non
         # It may have begun before there was this archive.
         await archive.create(session)
         await archive.add(messages)
+        if await ledger.query(operations.session(ledger.keys, moment.session_id)) is None:
+            # Somebody had it erased meanwhile.
+            await archive.delete(session)
 
 
 def _orphans(noted: Mapping[str, float], moment: Snapshot) -> set[str]:

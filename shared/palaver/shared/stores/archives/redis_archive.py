@@ -78,7 +78,8 @@ class RedisArchive:
         return Page(found[:limit], found[limit - 1].order if len(found) > limit else None)
 
     async def delete(self, session: ConversationSession) -> None:
-        """See `Archive`. The keys of the session itself go with what else the ledger has of it."""
+        """See `Archive`. What the session is goes with what else the ledger has of it."""
+        await self._ledger.query(operations.drop_stored(self._keys, session.session_id))
         for owner in session.owners:
             await self._ledger.query(operations.unlist(self._keys, owner, [session.order]))
 

@@ -1,0 +1,121 @@
+"""All that is kept of somebody: to be given to him, or to be removed."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from typing import Any, Final
+
+from palaver.shared.conversations import ConversationMessage, ConversationSession, Page, SessionOwner
+from palaver.shared.errors import JobGoneError, WaitTimeoutError
+from palaver.shared.ledger import AsyncLedger, JobView, operations
+from palaver.shared.sessions import SessionStatus
+from palaver.shared.stores.archives import LARGEST_PAGE, Archive, archive_session
+
+ENDING_SECONDS: Final = 60.0
+"""For workers to end the jobs that they hold; one that died needs a lease and a sweep."""
+_POLL_SECONDS: Final = 0.1
+
+
+async def archive_all(ledger: AsyncLedger, archive: Archive, owner: SessionOwner) -> None:
+    """Store what is said by now in all of somebody's sessions."""
+    async for sessions in _pages_of_sessions(archive, owner):
+        ids = [session.session_id for session in sessions]
+        behind = await ledger.query(operations.unarchived_among(ledger.keys, ids)) if ids else []
+        for session_id in behind:
+            await archive_session(ledger, archive, session_id)
+
+
+async def export(ledger: AsyncLedger, archive: Archive, owner: SessionOwner) -> AsyncIterator[dict[str, Any]]:
+    """One JSON object for each of somebody's sessions: what it is, its messages, and the jobs that the
+    ledger still has of it, each with its answer.
+    """
+    async for sessions in _pages_of_sessions(archive, owner):
+        for session in sessions:
+            await archive_session(ledger, archive, session.session_id)
+            messages = [message async for message in _messages(archive, session)]
+            yield {
+                "session": session.model_dump(mode="json"),
+                "messages": [message.model_dump(mode="json") for message in messages],
+                "jobs": [_job(view) for view in await _jobs(ledger, session)],
+            }
+
+
+async def erase(ledger: AsyncLedger, archive: Archive, sessions: list[ConversationSession]) -> None:
+    """Remove these sessions from the archive and from the ledger, with their jobs and logs.
+
+    Their jobs are cancelled first. Raises WaitTimeoutError when one does not end: then the call is to be
+    repeated, and nothing of these sessions goes on meanwhile. May be repeated after any failure.
+    """
+    for session in sessions:
+        opening = operations.open_session(ledger.keys, session, retention=ledger.retention)
+        await ledger.run(opening)
+        closing = operations.set_status(ledger.keys, session.session_id, SessionStatus.ARCHIVED)
+        await ledger.run(closing)
+    for session in sessions:
+        await _end_jobs(ledger, session)
+    await ledger.erase([session.session_id for session in sessions])
+    # Last: whoever repeats the call finds here what is to be erased.
+    for session in sessions:
+        for owner in session.owners:  # before there was a database
+            await ledger.query(operations.unlist(ledger.keys, owner, [session.order]))
+        await archive.delete(session)
+
+
+async def sessions_of(archive: Archive, owner: SessionOwner) -> list[ConversationSession]:
+    """All of somebody's sessions."""
+    return [session async for sessions in _pages_of_sessions(archive, owner) for session in sessions]
+
+
+async def _end_jobs(ledger: AsyncLedger, session: ConversationSession) -> None:
+    try:
+        async with asyncio.timeout(ENDING_SECONDS):
+            while unended := (await ledger.snapshot(session.session_id, after=0)).jobs:
+                for job_id in unended:
+                    with suppress(JobGoneError):
+                        await ledger.cancel(session.session_id, job_id, mode="rollback")
+                await asyncio.sleep(_POLL_SECONDS)
+    except TimeoutError:
+        told = (
+            f"A job of session {session.session_id} did not end within {ENDING_SECONDS:g} s; erase it again."
+        )
+        raise WaitTimeoutError(told) from None
+
+
+async def _jobs(ledger: AsyncLedger, session: ConversationSession) -> list[JobView]:
+    moment = await ledger.snapshot(session.session_id, after=0)
+    ids = [*moment.ended, *moment.jobs]
+    found = await ledger.snapshot(session.session_id, ids, documents=True)
+    return [found.jobs[job_id] for job_id in ids if job_id in found.jobs]
+
+
+def _job(view: JobView) -> dict[str, Any]:
+    document, response = view.document, view.response
+    return {
+        "job_id": view.job_id,
+        "status": view.status.value,
+        "document": document and document.model_dump(mode="json"),
+        "response": response and response.model_dump(mode="json"),
+    }
+
+
+async def _pages_of_sessions(
+    archive: Archive, owner: SessionOwner
+) -> AsyncIterator[list[ConversationSession]]:
+    page: Page[ConversationSession] = await archive.sessions(owner, limit=LARGEST_PAGE)
+    yield page.items
+    while page.after is not None:
+        page = await archive.sessions(owner, after=page.after, limit=LARGEST_PAGE)
+        yield page.items
+
+
+async def _messages(archive: Archive, session: ConversationSession) -> AsyncIterator[ConversationMessage]:
+    after: str | None = None
+    while True:
+        page = await archive.messages(session.session_id, after=after, limit=LARGEST_PAGE)
+        for message in page.items:
+            yield message
+        if page.after is None:
+            return
+        after = page.after

@@ -1,0 +1,130 @@
+"""All that is kept of a user: exported whole, erased without a trace, and nobody else's touched."""
+
+import asyncio
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+import orjson
+import pytest
+import redis
+
+from palaver.producer.interfaces import Clients, Conversations
+from palaver.shared.errors import SessionNotFoundError, ValidationError
+from palaver.shared.settings import Settings
+from palaver.shared.stores.archives.database import Database
+from tests.integration.interfaces.conftest import running_system, script
+
+
+@pytest.fixture(scope="session")
+def system_with_database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+    """A system whose conversations are in a file."""
+    folder = tmp_path_factory.mktemp("database")
+    url = f"sqlite:///{folder}/archive.db"
+    asyncio.run(_upgraded(url))
+    with running_system(folder, PALAVER_ARCHIVE_URL=url) as settings:
+        yield Settings(redis_url=settings.redis_url, config=settings.config, archive_url=url)
+
+
+@pytest.fixture(params=["system", "system_with_database"])
+def conversations(request: pytest.FixtureRequest) -> Iterator[Conversations]:
+    """Conversations in the ledger's Redis, and in a file."""
+    with Clients(request.getfixturevalue(request.param)) as clients:
+        conversations = Conversations(clients)
+        yield conversations
+        conversations._run(conversations.awaited.aclose())
+
+
+async def _upgraded(url: str) -> None:
+    database = Database(Settings(archive_url=url))
+    await database.upgrade()
+    await database.aclose()
+
+
+def somebody(word: str) -> str:
+    return f"{word}-{uuid.uuid4().hex[:8]}"
+
+
+def talk(conversations: Conversations, user: str, *words: str) -> list[str]:
+    """A session for each word, with an answered job, a failed one, and a message by hand; their ids."""
+    ids = []
+    for word in words:
+        session = conversations.create_session(None, user=user, context={"of": word})
+        for asked in (f"ask {word}", script(text=f"half {word}", fail={"status": 400, "after": 1})):
+            conversations.send_message(session.id, asked, user, idempotency_key=somebody("key"))
+        conversations.add_message(session, "system", f"note {word}")
+        ids.append(str(session.id))
+    return ids
+
+
+def everything(client: redis.Redis) -> bytes:
+    """Every key of the server with all that it holds."""
+    found: list[Any] = []
+    for key in client.scan_iter(count=1000):
+        match client.type(key):
+            case b"hash":
+                found.append([key, client.hgetall(key)])
+            case b"list":
+                found.append([key, client.lrange(key, 0, -1)])
+            case b"zset":
+                found.append([key, client.zrange(key, 0, -1)])
+            case b"set":
+                found.append([key, list(client.smembers(key))])
+            case b"stream":
+                found.append([key, client.xrange(key)])
+            case b"string":
+                found.append([key, client.get(key)])
+    return repr(found).encode()
+
+
+def test_an_export_has_all_sessions_with_their_messages_and_jobs(conversations: Conversations) -> None:
+    user, other = somebody("u"), somebody("u")
+    ids = talk(conversations, user, "tea", "cake")
+    talk(conversations, other, "wine")
+    exported = list(conversations.export(user=user))
+    assert [document["session"]["id"] for document in exported] == ids[::-1]
+    tea = exported[1]
+    assert tea["session"]["context"] == {"of": "tea"}
+    assert [message["message_type"] for message in tea["messages"]] == [
+        *("user", "agent"),
+        *("user", "agent", "system"),
+        "system",
+    ]
+    assert [job["status"] for job in tea["jobs"]] == ["completed", "failed"]
+    assert [job["response"]["content"] for job in tea["jobs"]] == ["ask tea", "half"]
+    assert b"wine" not in orjson.dumps(exported)
+    with pytest.raises(ValidationError):
+        list(conversations.export())
+
+
+def test_what_is_erased_is_nowhere(conversations: Conversations) -> None:
+    word, user, other = somebody("secret"), somebody("u"), somebody("u")
+    ids = talk(conversations, user, word, word)
+    running = conversations.submit_message(ids[0], script(endless=True, rate=100, text=word), user)
+    waiting = conversations.submit_message(ids[0], f"later {word}", user)
+    kept = talk(conversations, other, "kept")
+    before = list(conversations.export(user=other))
+    with redis.Redis.from_url(conversations.awaited._clients.settings.redis_url) as client:
+        assert word.encode() in everything(client)
+
+        assert conversations.erase(user=user) == 2
+
+        left = everything(client)
+        assert [trace for trace in (word, *ids) if trace.encode() in left] == []
+        assert client.exists(*(f"palaver:job:{job.job_id}" for job in (running, waiting))) == 0
+    assert conversations.sessions(user=user).items == []
+    assert conversations.search(word, user=user).items == []
+    with pytest.raises(SessionNotFoundError):
+        conversations.messages(ids[0], user=user)
+    assert list(conversations.export(user=other)) == before
+    assert conversations.send_message(kept[0], "still here", other)["status"] == "success"
+    assert conversations.erase(user=user) == 0
+
+
+def test_a_session_is_deleted_by_whom_it_belongs_to(conversations: Conversations) -> None:
+    user = somebody("u")
+    gone, stays = talk(conversations, user, "a", "b")
+    with pytest.raises(SessionNotFoundError):
+        conversations.delete_session(gone, user=somebody("u"))
+    conversations.delete_session(gone, user=user)
+    assert [str(session.id) for session in conversations.sessions(user=user).items] == [stays]
