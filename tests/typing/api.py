@@ -5,8 +5,18 @@ from typing import assert_type
 from pydantic import BaseModel
 
 from palaver.producer import AsyncClient, AsyncJobHandle, AsyncModelHandle, Client, JobHandle, ModelHandle
-from palaver.producer.interfaces import Chat, ChatObject
-from palaver.shared import ChatHistory, ChatResult, ChatStreamChunk, MemoryModel, UniResponse
+from palaver.producer.interfaces import (
+    AIMLClient,
+    Chat,
+    ChatManager,
+    ChatObject,
+    ModelConfig,
+    ResponseCache,
+    managed_chat_session,
+    process_message_batch,
+    process_stream,
+)
+from palaver.shared import ChatHistory, ChatResult, ChatStreamChunk, MemoryModel, Response, UniResponse
 from palaver.shared.events import AnyEvent, ContentData
 from palaver.shared.jobs import ChatJob, Status
 from palaver.shared.ledger import DeadLetter
@@ -78,6 +88,29 @@ async def with_a_chat_object(context: MemoryModel) -> None:
         assert_type(piece, str | ContentData)
     assert_type(await chat.full_response(), str)
     assert_type(chat.response, UniResponse | None)
+
+
+async def with_a_chat_manager(config: ModelConfig) -> None:
+    """A conversation, and what stands beside it."""
+    async with ChatManager(config) as chat:
+        sending = chat.send_message("Hello", temperature=0.2)
+        async for chunk in sending:
+            assert_type(chunk, StreamChunk)
+        assert_type(await sending, Response)
+        assert_type(await process_stream(chat.send_message("Hi"), lambda chunk: chunk.seq), list[int])
+    async with managed_chat_session("llama2", timeout=30.0) as chat:
+        assert_type(chat, ChatManager)
+    assert_type(await process_message_batch(["a", "b"], batch_size=2), list[ChatResponse])
+    assert_type(ResponseCache().get_cached_response("a", ""), Response | None)
+
+
+async def with_an_aiml_client(client: AIMLClient) -> None:
+    """Errors as values."""
+    assert_type(await client.chat(prompt="Hello", system_prompt="Be kind."), ChatResponse)
+    async for piece in client.stream_chat(prompt="Hello", temperature=0.8):
+        assert_type(piece, str)
+    assert_type(await client.batch_process(["a", "b"]), list[ChatResponse])
+    assert_type(await client.health_check(), ChatResponse)
 
 
 def refused(client: Client) -> None:

@@ -12,22 +12,25 @@ from palaver.producer.task_message import TaskMessage
 from palaver.shared.errors import ServiceUnavailableError
 from palaver.shared.health import Health
 from palaver.shared.ids import new_token
+from palaver.shared.jobs import MAX_DEADLINE
 from palaver.shared.names import TASK_PROBE, Queue
 from palaver.shared.plain import refuse, shape
 
 PROBE_SECONDS: Final = 10.0
 """A worker gives a provider a little less."""
+SPARE_SECONDS: Final = 60.0
+"""For clocks that differ."""
 
 
 def probe_message(profile: str, model: str | None, timeout: float) -> TaskMessage:
-    """The message; nobody answers it after `timeout` seconds. Raises ValidationError."""
+    """The message; it means nothing any more when nobody waits for its answer. Raises ValidationError."""
     check_timeout(timeout)
     if timeout is None:
         refuse("timeout", "must be a number of seconds")
     for name, value in (("profile", profile), ("model", model)):
         if not isinstance(value, str) and (value is not None or name == "profile"):
             refuse(name, f"must be a name, not {shape(value)}")
-    expires = datetime.now(UTC) + timedelta(seconds=timeout)
+    expires = datetime.now(UTC) + timedelta(seconds=min(timeout, MAX_DEADLINE) + SPARE_SECONDS)
     args = (new_token(), profile, model)
     return TaskMessage(
         task=TASK_PROBE, task_id=args[0], args=args, queue=Queue.HIGH, expires=expires.isoformat()

@@ -151,13 +151,16 @@ class Completion(Document):
         return value
 
 
+Steps = Annotated[list[Annotated[Text, Field(min_length=1)]], Field(min_length=1, max_length=50)]
+
+
 class Chain(Document):
     """A chain of thought: before it answers, the model works through these steps, in requests of their own.
 
     What it says of them is the reasoning of the response, `content` the solution.
     """
 
-    steps: Annotated[list[Annotated[Text, Field(min_length=1)]], Field(min_length=1, max_length=50)]
+    steps: Steps
 
 
 class HistoryLimit(Document):

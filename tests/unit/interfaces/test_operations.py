@@ -2,14 +2,24 @@
 
 import json
 import logging
+from collections.abc import AsyncIterator, Iterator
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
 
-from palaver.producer.interfaces import ChatLogger, aiml_client, chat_operations, safe_chat_operation
+from palaver.producer.interfaces import (
+    AIMLClient,
+    ChatLogger,
+    Clients,
+    aiml_client,
+    chat_operations,
+    safe_chat_operation,
+)
 from palaver.producer.interfaces.options import job_fields
 from palaver.shared import ChatParams, ChatResponse, Message, Response
 from palaver.shared.errors import ChatClientError, ChatError, ModelNotFoundError, ValidationError
+from palaver.workers.testing import LocalSystem
 
 SECRET = "xyzzy-42"
 
@@ -116,6 +126,31 @@ def test_an_answer_that_begins_anew_goes_on_where_it_was(text: str, said: str, f
     assert aiml_client._unsaid(text, said) == fresh
 
 
-def test_or_is_another_one() -> None:
-    with pytest.raises(ChatClientError, match="anew"):
-        aiml_client._unsaid("two", "one")
+@pytest.fixture
+def restarting() -> Iterator[LocalSystem]:
+    """A system whose answers begin anew when they are cut."""
+    with LocalSystem(providers={"aiml": {"kind": "aiml", "resume": "restart"}}) as system:
+        yield system
+
+
+@pytest.mark.parametrize(
+    ("again", "said", "fails"),
+    [("one two three", "one two three", False), ("one", "one two", True), ("other words", "one two", True)],
+)
+async def test_a_stream_says_nothing_twice_and_ends_as_the_answer_or_fails(
+    restarting: LocalSystem, again: str, said: str, fails: bool
+) -> None:
+    restarting.models.reply("one two three", fail={"kind": "cut", "after": 2})
+    restarting.models.reply(again)
+    pieces: list[str] = []
+    async with Clients(restarting.settings) as clients, AIMLClient(clients=clients) as client:
+        with pytest.raises(ChatClientError, match="anew") if fails else nullcontext():
+            await listen(client.stream_chat("Hello"), pieces)
+        assert "".join(pieces) == said
+        assert client.last_response is not None
+        assert client.last_response.is_error is fails
+
+
+async def listen(stream: AsyncIterator[str], pieces: list[str]) -> None:
+    async for piece in stream:
+        pieces.append(piece)  # noqa: PERF401 - they are there when it fails

@@ -73,6 +73,8 @@ class AIMLClient(ChatClient):
                     said += fresh
                     if fresh:
                         yield fresh
+            if state.text != said:
+                raise _other_words()
             self.last_response = state.response
         except PalaverError as error:
             self.last_response = failed(error)
@@ -165,7 +167,11 @@ def _unsaid(text: str, said: str) -> str:
         return text[len(said) :]
     if said.startswith(text):
         return ""
-    raise ChatClientError("the answer began anew, with other words than those that were said")
+    raise _other_words()
+
+
+def _other_words() -> ChatClientError:
+    return ChatClientError("the answer began anew, with other words than those that were said")
 
 
 def _stream_error(error: PalaverError) -> ChatClientError:

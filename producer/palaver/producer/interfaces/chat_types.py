@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from palaver.shared.document import Document
-from palaver.shared.jobs import Chain
+from palaver.shared.jobs import Chain, Steps
 from palaver.shared.params import ChatParams
-from palaver.shared.plain import Integer, Real, Text, optional, refuse
+from palaver.shared.plain import Integer, Real, Text, optional
+
+
+def _said(value: str) -> str:
+    if not value.strip():
+        raise ValueError("must not be empty")
+    return value
 
 
 class ModelConfig(Document):
@@ -36,14 +42,8 @@ class ModelConfig(Document):
 class ChainOfThoughtPrompt(Document):
     """A task, and the steps in which a model is to work through it before it gives the solution."""
 
-    task: Text
-    steps: list[Text]
-
-    def model_post_init(self, context: Any, /) -> None:
-        """A task and steps that say nothing are refused here, and not only with the job."""
-        if not self.task.strip():
-            refuse("task", "must not be empty")
-        Chain.validated({"steps": self.steps})
+    task: Annotated[Text, AfterValidator(_said)]
+    steps: Steps
 
     @property
     def chain(self) -> Chain:
