@@ -64,6 +64,13 @@ async def test_an_aiml_client_with_an_address_of_its_own(
     assert no_trace_of(key, sealing)
 
 
+def test_a_sealed_provider_is_probed_before_any_job(sealing: Settings, model_server: ModelServer) -> None:
+    with Client(sealing) as client:
+        name = client.seal(table(model_server, f"sk-{uuid.uuid4().hex}"))
+        health = client.probe(name, "m")
+        assert health.ok, health.error
+
+
 async def test_a_preset_with_an_address_of_its_own(sealing: Settings, model_server: ModelServer) -> None:
     preset = ModelPreset(model="m", base_url=model_server.openai_url, api_key="sk-preset")
     async with Clients(sealing) as clients:
