@@ -4,10 +4,12 @@ import json
 import sys
 from pathlib import Path
 from typing import Any
+from urllib.request import urlopen
 
 import pytest
 
 from tests.processes import ROOT, Processes, Running
+from tests.servers import eventually
 
 pytestmark = [pytest.mark.redis, pytest.mark.worker]
 
@@ -15,7 +17,14 @@ PROJECT = ROOT / "tests" / "e2e" / "django_project"
 
 
 @pytest.fixture
-def project(palaver_env: dict[str, str], tmp_path: Path) -> dict[str, str]:
+def pusher(processes: Processes) -> str:
+    """The address of a server that plays Pusher's part."""
+    port = processes.python("tests/pusher_server.py", name="pusher").wait_for(r"^(\d+)$")[1]
+    return f"http://127.0.0.1:{port}"
+
+
+@pytest.fixture
+def project(palaver_env: dict[str, str], tmp_path: Path, pusher: str) -> dict[str, str]:
     """The environment of the project's processes."""
     return {
         **palaver_env,
@@ -23,6 +32,7 @@ def project(palaver_env: dict[str, str], tmp_path: Path) -> dict[str, str]:
         "PYTHONPATH": str(PROJECT),
         "DJANGO_SETTINGS_MODULE": "settings",
         "SHOP_DATABASE": str(tmp_path / "shop.sqlite3"),
+        "SHOP_PUSHER": pusher,
         "SHOP_LOADS": str(tmp_path / "loads"),
     }
 
@@ -38,7 +48,16 @@ def visit(processes: Processes, env: dict[str, str]) -> dict[str, Any]:
     return told
 
 
-def test_the_document_s_examples_work_in_a_project(project: dict[str, str], processes: Processes) -> None:
+def pushed(pusher: str, session_id: str) -> list[str]:
+    """The events that a session's channel got."""
+    with urlopen(f"{pusher}/told", timeout=10) as answer:  # noqa: S310 - the loopback
+        told = json.load(answer)["told"]
+    return [event["name"] for event in told if event["channel"] == f"conversation-session-{session_id}"]
+
+
+def test_the_document_s_examples_work_in_a_project(
+    project: dict[str, str], processes: Processes, pusher: str
+) -> None:
     worker = manage(processes, "palaver_worker", "--", "--without-mingle", env=project)
     worker.wait_for(r"\bready\b", seconds=60)
     told = visit(processes, project)
@@ -65,6 +84,9 @@ def test_the_document_s_examples_work_in_a_project(project: dict[str, str], proc
         ["widget", "appointment_form"],
         ["agent", "Please select your preferred appointment time."],
     ]
+    session, events = told["streaming_session"], ["stream_start", "text_chunk", "stream_end"]
+    assert eventually(lambda: pushed(pusher, session)[-1:] == ["stream_end"], seconds=20)
+    assert list(dict.fromkeys(pushed(pusher, session))) == events
     assert told["persistent"]["response"] == "here None guest_123 data"
     assert told["message"][0] == "Hello"
     assert told["message"][2:] == ["ConversationMessage", "active"]

@@ -1,6 +1,6 @@
 """The public API as a type checker sees it; checked by mypy, never run."""
 
-from typing import assert_type
+from typing import Any, assert_type
 
 from pydantic import BaseModel
 
@@ -22,6 +22,7 @@ from palaver.shared.jobs import ChatJob, Status
 from palaver.shared.ledger import DeadLetter
 from palaver.shared.responses import ChatResponse, ModelResponse, StreamChunk
 from palaver.shared.spending import DailyUsage
+from palaver.workers.agents import Agent, ResponseStream, ask_model, get_history, path, with_context
 
 
 class Item(BaseModel):
@@ -65,6 +66,28 @@ def blocking(client: Client) -> None:
         reasoning={"effort": "high"},
         metadata={"order": 7},
     )
+
+
+class Support(Agent):
+    """An agent."""
+
+    @with_context()
+    def buys(self, item: str, tier: str) -> bool:
+        """Whether somebody may buy it."""
+        return tier == item
+
+    async def get_response(self, message: str, session_context: dict[str, Any], **kwargs: Any) -> str:
+        """Its answer."""
+        with ResponseStream() as stream:
+            stream.write("Hm. ")
+        assert_type(self.buys("tea"), bool)
+        answer = await ask_model([*get_history(), message], model=["openai/m", "local/m"], stream=False)
+        assert_type(answer, ChatResponse)
+        await ask_model(message, modell="m")  # type: ignore[call-arg]
+        return stream.content
+
+
+chat_urlpatterns = [path("support/", Support.as_view()), path("more/", Support)]
 
 
 def with_a_chat(chat: Chat) -> None:

@@ -23,4 +23,11 @@ PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 if urls := os.environ.get("SHOP_CHAT_URLS", "shop.chat_urls"):
     DJANGO_AI_CHAT_URLS = urls
 
+DJANGO_AI_PUSHER = {
+    "KEY": "pusher-key",
+    "SECRET": "pusher-hush-hush",
+    "APP_ID": "4711",
+    "CLUSTER": "us2",
+    "URL": os.environ["SHOP_PUSHER"],
+}
 SAAS_AI = {"TEXT_EXTRACTOR": "shop.extractors.CustomExtractor"}

@@ -37,7 +37,8 @@ told["guest"] = Browser().post("/ask/", {"agent": "support/", "message": "Who am
 told["async"] = browser.post("/aask/", {"agent": "support/", "message": "Hello"}).json()
 
 told["who"] = ask("support/", "Who am I?")["response"]
-told["streaming"] = ask("streaming/", "tea")["response"]
+streaming = ask("streaming/", "tea")
+told["streaming"], told["streaming_session"] = streaming["response"], streaming["session_id"]
 told["started"] = ask("started/", "x")["response"]
 told["sales"] = ask("sales/", "check eligibility")["response"]
 told["simple"] = ask("simple/", "x")["response"]

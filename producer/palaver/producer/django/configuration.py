@@ -1,14 +1,15 @@
-"""What a project's settings say of agents: `DJANGO_AI_CHAT_URLS` and `SAAS_AI`."""
+"""What a project's settings say: `DJANGO_AI_CHAT_URLS`, `SAAS_AI`, `DJANGO_AI_PUSHER`."""
 
 from collections.abc import Sequence
 from importlib import import_module
 from typing import Any, Final
 
+import orjson
 from django.conf import settings
 
 from palaver.shared.agent_paths import resolved
 from palaver.shared.errors import ConfigurationError
-from palaver.shared.plain import refuse
+from palaver.shared.plain import refuse, shape
 
 URLS: Final = "DJANGO_AI_CHAT_URLS"
 
@@ -38,10 +39,22 @@ def check_path(agent_path: str) -> None:
         refuse("agent_path", f"there is no agent at {agent_path[:64]!r}; there are: {known[:500]}")
 
 
-def text_extractor() -> str:
-    """The dotted path of the project's own text extractor; empty for none."""
-    given = getattr(settings, "SAAS_AI", {})
-    name = given.get("TEXT_EXTRACTOR") if isinstance(given, dict) else None
-    if not isinstance(given, dict) or not isinstance(name, str | None):
-        raise ConfigurationError("SAAS_AI must be a dict, and its TEXT_EXTRACTOR a dotted path")
-    return name or ""
+def of_workers() -> dict[str, str]:
+    """What the workers of the project have in their environment. Raises as `chat_urlpatterns`, and
+    ConfigurationError for a setting of another form.
+    """
+    chat_urlpatterns()
+    found = {"PALAVER_AGENTS": "palaver.producer.django.agents"}
+    extractor = _table("SAAS_AI").get("TEXT_EXTRACTOR")
+    if extractor:
+        found["PALAVER_TEXT_EXTRACTOR"] = str(extractor)
+    if pusher := _table("DJANGO_AI_PUSHER"):
+        found["PALAVER_PUSHER"] = orjson.dumps(pusher).decode()
+    return found
+
+
+def _table(name: str) -> dict[str, Any]:
+    value = getattr(settings, name, None) or {}
+    if not isinstance(value, dict):
+        raise ConfigurationError(f"{name} must be a dict, not {shape(value)}")
+    return value

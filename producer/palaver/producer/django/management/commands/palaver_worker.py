@@ -26,11 +26,8 @@ class Command(BaseCommand):
     def handle(self, *_: Any, **options: Any) -> None:
         """Be a worker."""
         try:
-            configuration.chat_urlpatterns()  # what is wrong with them is said here
-            if extractor := configuration.text_extractor():
-                os.environ["PALAVER_TEXT_EXTRACTOR"] = extractor
+            os.environ.update(configuration.of_workers())
         except PalaverError as error:
             raise CommandError(str(error)) from None
-        os.environ["PALAVER_AGENTS"] = "palaver.producer.django.agents"
         words = [word for word in options["options"] if word != "--"]
         os.execv(WORKER[0], [*WORKER, *words])  # noqa: S606
