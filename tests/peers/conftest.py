@@ -60,10 +60,21 @@ def llama_cpp(peers: Processes, tiny_model: Path) -> str:
 @pytest.fixture(scope="session")
 def llama_cpp_python(peers: Processes, tiny_model: Path) -> str:
     """The server of llama-cpp-python, which is another one."""
+    return start_llama_cpp_python(peers, tiny_model)
+
+
+@pytest.fixture(scope="session")
+def calling_llama_cpp_python(peers: Processes, tiny_model: Path) -> str:
+    """The same, with a grammar for calls of tools."""
+    return start_llama_cpp_python(peers, tiny_model, "--chat_format", "chatml-function-calling")
+
+
+def start_llama_cpp_python(peers: Processes, tiny_model: Path, *options: str) -> str:
+    """Start one more; its address."""
     port = free_port()
     address = ("--host", "127.0.0.1", "--port", str(port))
     model = ("--model", tiny_model, "--model_alias", "tiny", "--n_ctx", "1024")
-    command = (PEERS / "bin" / "python", "-m", "llama_cpp.server", *address, *model)
+    command = (PEERS / "bin" / "python", "-m", "llama_cpp.server", *address, *model, *options)
     peers.start(command, name="llama-cpp-python").wait_for(r"Uvicorn running on", seconds=60)
     return f"http://127.0.0.1:{port}"
 

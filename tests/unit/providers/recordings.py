@@ -290,6 +290,43 @@ OPENAI: dict[str, Recording] = {
         reason="tool_calls",
         calls=(("call_", "weather", {"city": "Bern"}),),
     ),
+    "a call in the new way and in that of old (llama-cpp-python)": Recording(
+        sse(
+            chunk(delta={"content": None, "function_call": None, "tool_calls": None}),
+            *(
+                chunk(
+                    delta={
+                        "function_call": {"name": "weather", "arguments": piece},
+                        "tool_calls": [
+                            {"index": 0, "id": "c1", "function": {"name": "weather", "arguments": piece}}
+                        ],
+                    }
+                )
+                for piece in ('{"city"', ':"Bern"}')
+            ),
+            chunk(finish="tool_calls"),
+            DONE,
+        ),
+        reason="tool_calls",
+        calls=(("c1", "weather", {"city": "Bern"}),),
+    ),
+    "a JSON body with a call in both ways": Recording(
+        json.dumps(
+            {
+                "choices": [
+                    {
+                        "message": {
+                            "function_call": WEATHER,
+                            "tool_calls": [{"id": "c1", "type": "function", "function": WEATHER}],
+                        },
+                        "finish_reason": "tool_calls",
+                    }
+                ]
+            }
+        ).encode(),
+        reason="tool_calls",
+        calls=(("c1", "weather", {"city": "Bern"}),),
+    ),
     # whole bodies
     "a JSON body": Recording(
         b'\n{"model":"m","choices":[{"index":0,"message":{"role":"assistant","content":"Hello","reasoning_content":"hm",'

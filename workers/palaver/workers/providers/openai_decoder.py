@@ -221,7 +221,7 @@ def _add_calls(delta: Delta, add: Callable[[int | None, str | None, str | None, 
     for call in delta.tool_calls or ():
         function = call.function or Function()
         add(call.index, call.id, function.name, function.arguments)
-    if delta.function_call is not None:
+    if delta.function_call is not None and not delta.tool_calls:  # some servers say each piece in both ways
         add(0, None, delta.function_call.name, delta.function_call.arguments)
 
 
