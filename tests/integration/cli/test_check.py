@@ -66,8 +66,9 @@ TOOLS = ROOT / "tests" / "mcp_server.py"
 def test_every_server_of_tools_is_asked_for_them(shell: Shell, processes: Processes, silent: str) -> None:
     port = free_port()
     processes.python(TOOLS, str(port), env={"SHOP_KEY": KEY}).wait_for("^listening$")
-    behind = {"url": f"http://127.0.0.1:{port}/mcp"}
-    piped = {"command": sys.executable, "args": [str(TOOLS)]}
+    patient = {"connect_seconds": 40}  # of a machine that does much else, a process needs seconds to begin
+    behind = {"url": f"http://127.0.0.1:{port}/mcp", **patient}
+    piped = {"command": sys.executable, "args": [str(TOOLS)], **patient}
     configure(
         shell,
         table="mcp",

@@ -105,7 +105,7 @@ async def _check_server(server: ToolServer) -> Checked:
     try:
         mcp = require_mcp(server)
         begun = time.monotonic()
-        tools = await mcp.tool_names(server, ANSWER_SECONDS)
+        tools = await mcp.tool_names(server)
     except PalaverError as error:
         return known(problem=error.message)
     latency = round((time.monotonic() - begun) * 1000, 1)

@@ -13,13 +13,13 @@ from palaver.workers.mcp.transport import Signals, client_of, problem_of
 __all__ = ["tool_names"]
 
 
-async def tool_names(server: ToolServer, seconds: float) -> list[str]:
+async def tool_names(server: ToolServer) -> list[str]:
     """The tools that jobs could have of this server, by its own names for them.
 
     Raises ConnectionError or TimeoutError; no key is in their messages.
     """
     signals = Signals()
-    limit = asyncio.timeout(min(seconds, server.connect_seconds))
+    limit = asyncio.timeout(server.connect_seconds)
     try:
         async with limit, client_of(server, signals) as client:
             offers = offers_of(server, await tools_of(client))
