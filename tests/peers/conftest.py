@@ -73,8 +73,8 @@ def start_llama_cpp_python(peers: Processes, tiny_model: Path, *options: str) ->
     """Start one more; its address."""
     port = free_port()
     address = ("--host", "127.0.0.1", "--port", str(port))
-    model = ("--model", tiny_model, "--model_alias", "tiny", "--n_ctx", "1024")
-    command = (PEERS / "bin" / "python", "-m", "llama_cpp.server", *address, *model, *options)
+    model = ("--model", str(tiny_model), "--model_alias", "tiny", "--n_ctx", "1024")
+    command = (str(PEERS / "bin" / "python"), "-m", "llama_cpp.server", *address, *model, *options)
     peers.start(command, name="llama-cpp-python").wait_for(r"Uvicorn running on", seconds=60)
     return f"http://127.0.0.1:{port}"
 
