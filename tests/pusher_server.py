@@ -8,6 +8,7 @@ import argparse
 import hashlib
 import hmac
 import json
+import urllib.request
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
@@ -17,6 +18,13 @@ APP, KEY, SECRET = "4711", "pusher-key", "pusher-hush-hush"
 told: list[dict[str, Any]] = []
 refused: list[str] = []
 failures = 0
+
+
+def told_at(url: str) -> dict[str, Any]:
+    """What the server there was told, and why it refused requests."""
+    with urllib.request.urlopen(f"{url}/told", timeout=10) as answer:  # noqa: S310 - of the loopback
+        document: dict[str, Any] = json.load(answer)
+    return document
 
 
 class Handler(BaseHTTPRequestHandler):

@@ -4,7 +4,6 @@ import asyncio
 import json
 import logging
 import threading
-import urllib.request
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -141,12 +140,8 @@ def start_pusher(processes: Processes) -> StartPusher:
         port = running.wait_for(r"^(\d+)$")[1]
         url = f"http://127.0.0.1:{port}"
 
-        def told() -> Any:
-            with urllib.request.urlopen(f"{url}/told", timeout=10) as answer:  # noqa: S310 - of the loopback
-                return json.load(answer)
-
         keys = {"KEY": pusher_server.KEY, "SECRET": pusher_server.SECRET, "APP_ID": pusher_server.APP}
-        return {"pusher": {**keys, "url": url}}, told
+        return {"pusher": {**keys, "url": url}}, lambda: pusher_server.told_at(url)
 
     return start
 
