@@ -11,6 +11,7 @@ import pytest
 from palaver.producer.interfaces import (
     AIMLClient,
     ChatLogger,
+    ChatManager,
     Clients,
     aiml_client,
     chat_operations,
@@ -61,6 +62,15 @@ class TestSafeChatOperation:
         with pytest.raises(type(error)):
             await safe_chat_operation(operation)
         assert operation.count == 1
+
+    async def test_an_operation_is_a_message_to_a_chat(self, caplog: pytest.LogCaptureFixture) -> None:
+        with LocalSystem() as system:
+            system.models.reply(fail={"status": 503})
+            system.models.reply("at last")
+            async with Clients(system.settings) as clients, ChatManager(clients=clients) as chat:
+                response = await safe_chat_operation(lambda: chat.send_message("Hello", max_retries=0))
+        assert response.content == "at last"
+        assert [text for text in caplog.messages if text.startswith("Retry 1/3")]
 
     @pytest.mark.parametrize("attempts", [0, -1, True, 1.5])
     async def test_at_least_one_attempt(self, attempts: Any) -> None:

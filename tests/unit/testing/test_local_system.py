@@ -167,6 +167,17 @@ class TestSystem:
             with pytest.raises(ValidationError, match="huge"):
                 client.submit("Hello", model="house/huge")
 
+    def test_nothing_else_of_it_is_reached(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        (tmp_path / "palaver.toml").write_text("[mcp.shop]\nwrong = 1\n[pusher]\nwrong = 1\n")
+        monkeypatch.setenv("PALAVER_ARCHIVE_URL", "postgresql://127.0.0.1:9/production")
+        monkeypatch.setenv("PALAVER_SINKS", "nowhere:Sink")
+        with LocalSystem() as system, Client(system.settings) as client:
+            assert client.submit("Hello", wait=True).content == "Hello"
+            assert system.environment["PALAVER_ARCHIVE_URL"] == ""
+        files = tmp_path.as_uri()
+        with LocalSystem(files_url=files) as system:
+            assert system.environment["PALAVER_FILES_URL"] == files
+
     def test_jobs_that_nobody_waits_for(self, system: LocalSystem, client: Client) -> None:
         for number in range(5):
             client.submit(f"{number}", session_id="s1")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 from collections.abc import Collection, Sequence
 from contextlib import ExitStack
@@ -25,6 +26,11 @@ __all__ = ["LocalSystem"]
 
 LOOK_SECONDS: Final = 0.01
 
+ALONE: Final[dict[str, Any]] = {
+    "archive_url": "", "files_url": "", "mcp": {}, "pusher": {}, "sinks": "", "tika_url": "",
+}  # fmt: skip
+"""What a test must not reach because somebody has configured it: only what the test itself names."""
+
 
 class LocalSystem:
     """A system for tests: `with LocalSystem() as system:` jobs run in this process, in a thread of their own.
@@ -40,7 +46,8 @@ class LocalSystem:
     def __init__(self, **values: Any) -> None:
         self.models = Models()
         own = {"broker_url": f"{SCHEME}://{new_token()}", "namespace": f"test-{new_token()[:12]}"}
-        self.settings = Settings.load(**{"redis_url": _redis_url(), "secret": new_token(), **own, **values})
+        own |= {"redis_url": _redis_url(), "secret": new_token()}
+        self.settings = Settings.load(**{**ALONE, **own, **values})
         self._catalog = _without_keys(Catalog.load(self.settings))
         self._stack = ExitStack()
         self._loop: LoopThread | None = None
@@ -51,9 +58,11 @@ class LocalSystem:
         """The variables by which programs of this process find the system."""
         settings = self.settings
         return {
-            "PALAVER_REDIS_URL": settings.redis_url,
+            "PALAVER_ARCHIVE_URL": settings.archive_url,
             "PALAVER_BROKER_URL": settings.broker_url,
+            "PALAVER_FILES_URL": settings.files_url,
             "PALAVER_NAMESPACE": settings.namespace,
+            "PALAVER_REDIS_URL": settings.redis_url,
             "PALAVER_SECRET": settings.secret.get_secret_value() if settings.secret else "",
         }
 
@@ -70,7 +79,9 @@ class LocalSystem:
             loop = LoopThread(on_lost=lambda: None, name="palaver-test")
             loop.start()
             stack.callback(loop.stop)
-            worker = loop.run(_Worker.started(self.settings, self._catalog, self.models))
+            # Of palaver.toml it has the profiles, and knows nothing else.
+            settings = self.settings.model_copy(update={"config": os.devnull})
+            worker = loop.run(_Worker.started(settings, self._catalog, self.models))
             stack.callback(lambda: loop.run(worker.stop()))
 
             def take(task: str, args: Sequence[Any]) -> None:
