@@ -2,8 +2,9 @@
 
     python -m tests.benchmarks [--quick] [--rounds 5] [--only SCENARIO] [--report]
 
-`--quick` runs a smaller load once, in about two minutes, and `--only` the scenarios whose names contain a
-text; both only print. `--report` measures nothing and writes both files from the last full run.
+After the rounds the worker is profiled. `--quick` runs a smaller load once, in about two minutes, and
+`--only` the scenarios whose names contain a text; both write their files into `.palaver/bench` instead.
+`--report` measures nothing and writes the files from the last full run.
 """
 
 import argparse
@@ -16,12 +17,14 @@ from pathlib import Path
 from tests.benchmarks import plan, report
 from tests.benchmarks.contenders import RIVAL_PYTHON, RIVALS
 from tests.benchmarks.machine import described, idle
+from tests.benchmarks.profile import profiles
 from tests.benchmarks.results import Results
 from tests.benchmarks.stage import Stuck
 from tests.processes import ROOT, ProcessEnded
 
 FOLDER = Path(__file__).parent
-KEPT = ROOT / ".palaver" / "bench" / "results.json"
+KEPT = ROOT / ".palaver" / "bench"
+RESULTS = "results.json"
 OPEN_FILES = 20_000
 
 
@@ -29,16 +32,15 @@ def main() -> int:
     options = _options()
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, OPEN_FILES)), hard))
-    printed_only = options.quick or options.only
-    keep = None if printed_only else KEPT
-    results = Results.read(KEPT) if options.report else _measured(options, keep)
+    whole = not (options.quick or options.only)
+    kept = KEPT / (RESULTS if whole else f"partly-{RESULTS}")
+    results = Results.read(kept) if options.report else _measured(options, kept)
     for target in report.targets(results):
         print(target.row())
     print(report.side_by_side(results))
-    if printed_only:
-        return 0
-    report.write(results, FOLDER / "RESULTS.md")
-    plot = (RIVAL_PYTHON, RIVALS / "plot.py", KEPT, FOLDER / "results.png")
+    folder = FOLDER if whole else KEPT
+    report.write(results, folder / "RESULTS.md")
+    plot = (RIVAL_PYTHON, RIVALS / "plot.py", kept, folder / "results.png")
     subprocess.run(plot, check=True, timeout=120)
     return 0
 
@@ -52,7 +54,7 @@ def _options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _measured(options: argparse.Namespace, keep: Path | None) -> Results:
+def _measured(options: argparse.Namespace, kept: Path) -> Results:
     """The figures of all rounds; kept after each, so that a run that is broken off loses one row only."""
     rows = [
         row for row in plan.rows(quick=options.quick) if options.only in f"{row.scenario} {row.contender}"
@@ -76,8 +78,10 @@ def _measured(options: argparse.Namespace, keep: Path | None) -> Results:
             results.add(row.scenario, row.contender, figures)
             told = ", ".join(f"{name} {value:,.1f}" for name, value in figures.items())
             print(f"{time.monotonic() - began:.0f} s: {told}", flush=True)
-            if keep is not None:
-                results.save(keep)
+            results.save(kept)
+    if not options.only:
+        results.profiles = list(profiles())
+        results.save(kept)
     return results
 
 

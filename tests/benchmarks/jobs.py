@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Iterator
 from statistics import median
+from typing import Any
 
 from palaver.producer import AsyncClient, Client
+from palaver.shared.errors import PalaverError
 from palaver.shared.ids import new_token
-from palaver.shared.jobs import ChatJob, Status
-from palaver.shared.ledger import AsyncLedger, Claimed, operations
+from palaver.shared.jobs import ChatJob, Status, fingerprint
+from palaver.shared.ledger import Operation, SyncLedger, operations
 from palaver.shared.settings import Settings
 from tests.benchmarks.contenders import Enter, Palaver
 from tests.benchmarks.noop import Nothing
@@ -85,7 +88,7 @@ def session_growth(earlier: int, jobs: int) -> Figures:
         worker = palaver.start()
         _cost(on, palaver.settings, worker.pid, load.question, "warm-up", 50)
         first = _cost(on, palaver.settings, worker.pid, load.question, "old", jobs)
-        asyncio.run(_fill(palaver.settings, "old", earlier))
+        _fill(palaver.settings, "old", earlier)
         last = _cost(on, palaver.settings, worker.pid, load.question, "old", jobs)
         fresh = _cost(on, palaver.settings, worker.pid, load.question, "new", jobs)
     return {
@@ -108,25 +111,27 @@ def _cost(on: Stage, settings: Settings, worker: int, question: str, session: st
     return {"cpu_ms": used / jobs * 1000, "wall_ms": median(times) * 1000}
 
 
-async def _fill(settings: Settings, session: str, jobs: int) -> None:
-    """Have so many jobs come and end in a session, without a worker."""
+def _fill(settings: Settings, session: str, jobs: int) -> None:
+    """Have so many jobs come and end in a session, without a worker; many in a round trip, in order."""
     end = b'"type":"stream_end","data":{"status":"completed"}'
     message = b'{"role":"assistant","content":"done"}'
-    async with AsyncLedger(settings) as ledger:
-        for _ in range(jobs):
-            job = ChatJob(messages="filler", session_id=session, history=[])
-            await ledger.submit(job)
-            lease = {"token": new_token(), "worker": "filler", "lease": 60.0}
-            claimed = await ledger.run(operations.claim(ledger.keys, session, job.job_id, **lease))  # type: ignore[arg-type]
-            assert isinstance(claimed, Claimed), claimed
-            await ledger.run(
-                operations.finish(
-                    *(ledger.keys, session, job.job_id),
-                    fence=claimed.fence,
-                    status=Status.COMPLETED,
-                    end=end,
-                    response=b"{}",
-                    history=[message, message],
-                    retention=ledger.retention,
-                )
+    with SyncLedger(settings) as ledger:
+        keys, retention = ledger.keys, ledger.retention
+
+        def life(job: ChatJob) -> Iterator[Operation[Any]]:
+            place, token = (keys, session, job.job_id), new_token()
+            yield operations.submit(keys, job, fingerprint=fingerprint(job), retention=retention)
+            yield operations.claim(*place, token=token, worker="filler", lease=60.0)
+            yield operations.finish(
+                *place,
+                fence=f"1:{token}",
+                status=Status.COMPLETED,
+                end=end,
+                response=b"{}",
+                history=[message, message],
+                retention=retention,
             )
+
+        made = (ChatJob(messages="filler", session_id=session, history=[]) for _ in range(jobs))
+        results = ledger.run_many([step for job in made for step in life(job)])
+    assert not any(isinstance(result, PalaverError) for result in results), results[:3]

@@ -48,10 +48,10 @@ def _full() -> Iterator[Row]:
     yield from _paced(STEADY_10, Load(streams=1000, chunks=600, rate=10), OURS)
     yield from _paced(STEADY_20, Load(streams=1000, chunks=600, rate=20), OURS)
     yield from _paced(SIDE_BY_SIDE, Load(streams=200, chunks=600, rate=20), ALL)
-    yield from _paced(FEW, Load(streams=200, chunks=300, rate=10), ("palaver",))
-    yield from _paced(MANY, Load(streams=2000, chunks=300, rate=10), ("palaver",))
+    yield from _paced(FEW, Load(streams=200, chunks=600, rate=10), ("palaver",))
+    yield from _paced(MANY, Load(streams=2000, chunks=600, rate=10), ("palaver",))
     yield from _unpaced(ours=10_000, rivals=500)
-    yield from _latency(Load(streams=100, chunks=300, rate=20, stamped=True), ALL)
+    yield from _latency(Load(streams=100, chunks=160, rate=20, stamped=True), ALL)
     for name, count in (("palaver", 3000), *((rival, 1500) for rival in RIVALS)):
         yield Row(SHORT, name, partial(jobs.short, CONTENDERS[name], count))
     yield from _ours(probes=200, jobs_in_session=10_000, cost_jobs=100, submits=(3000, 20_000), events=200)

@@ -12,7 +12,7 @@ from tests.benchmarks import plan
 from tests.benchmarks.results import Results
 
 BELOW: Final = "<!-- what stands below this line is kept by `make bench` -->\n"
-"""The profiles and what bounds a target are written by hand."""
+"""What bounds a target, and profiles before and after a change, are written by hand."""
 
 PALAVER, FLOOR = "palaver", "floor"
 
@@ -111,7 +111,7 @@ def everything(results: Results) -> str:
     lines = ["| scenario | who | figure | median | smallest | largest | runs |", "|---" * 7 + "|"]
     for scenario, contenders in results.runs.items():
         for who, runs in contenders.items():
-            for figure in runs[0]:
+            for figure in dict.fromkeys(name for run in runs for name in run):
                 values = results.values(scenario, who, figure)
                 told = [_number(number) for number in (median(values), min(values), max(values))]
                 lines.append(f"| {scenario} | {who} | {figure} | {' | '.join(told)} | {len(values)} |")
@@ -123,7 +123,7 @@ def page(results: Results) -> str:
     machine = "\n".join(f"- {name}: {value}" for name, value in results.machine.items())
     quiet = ", ".join(f"{share:.0%}" for share in results.idle)
     rows = "\n".join(target.row() for target in targets(results))
-    rounds = len(results.idle)
+    rounds, profiles = len(results.idle), "\n\n".join(results.profiles)
     return f"""# Results of `make bench`
 
 Written by the command; medians of {rounds} alternating rounds, in brackets the smallest and the largest,
@@ -149,6 +149,12 @@ Palaver's append and nothing else.
 ![plot](results.png)
 
 {side_by_side(results)}
+
+## Where the worker's time goes
+
+By py-spy, at the end of the run.
+
+{profiles}
 
 ## All figures
 

@@ -16,6 +16,7 @@ class Results:
         self.runs: dict[str, dict[str, list[Figures]]] = {}
         self.machine: dict[str, str] = {}
         self.idle: list[float] = []  # share of the machine that nobody used, before each round
+        self.profiles: list[str] = []  # where the worker's time went, as tables
 
     def add(self, scenario: str, contender: str, figures: Figures) -> None:
         self.runs.setdefault(scenario, {}).setdefault(contender, []).append(figures)
@@ -36,13 +37,12 @@ class Results:
 
     def save(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        document = {"machine": self.machine, "idle": self.idle, "runs": self.runs}
+        document = vars(self)
         path.write_text(json.dumps(document, indent=1), encoding="utf-8")
 
     @classmethod
     def read(cls, path: Path) -> Results:
         results = cls()
         document = json.loads(path.read_text(encoding="utf-8"))
-        results.machine, results.idle = document["machine"], document["idle"]
-        results.runs = document["runs"]
+        vars(results).update(document)
         return results

@@ -10,7 +10,7 @@ import os
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -103,6 +103,15 @@ def cpu_seconds(leader: int) -> float:
     for fields in _group(leader):
         total += sum(int(field) for field in fields[11:15])
     return total / TICKS
+
+
+def waited_seconds(pid: int) -> float:
+    """How long the threads of a process could have run and had no core to run on."""
+    waited = 0
+    for thread in Path(f"/proc/{pid}/task").iterdir():
+        with suppress(FileNotFoundError, ProcessLookupError):
+            waited += int((thread / "schedstat").read_text().split()[1])
+    return waited / 1e9
 
 
 def memory_kb(leader: int) -> int:

@@ -30,6 +30,7 @@ def main(source: Path, target: Path) -> None:
         panel.invert_yaxis()
         panel.margins(x=0.2)
         panel.set_title(title)
+        panel.set_visible(bool(bars))
     figure.savefig(target, dpi=110)
 
 
