@@ -43,7 +43,7 @@ WORKERS_OWN = (
 CLIENTS_OWN = ("announced", "watch", "submit", "snapshot")
 """`index` only for jobs that have a time."""
 COMMANDS = ("SET", "GET", "LPUSH", "SUBSCRIBE", "XRANGE")
-CONVERSING = {"open_session", "set_status", "store_messages", "keep_context", "keep_profile"}
+CONVERSING = {"open_session", "set_status", "store_messages", "prolong", "keep_context", "keep_profile"}
 """Of what a conversation, its agent and a sealed profile need in the ledger."""
 SELDOM = {"refuse", "expire", "messages", "announced", "sweep", "look", "settle", "enlist", "drop", "shift"}
 """Of clients too, and of whoever else sweeps; beside `cancel`."""
@@ -209,6 +209,8 @@ def test_what_conversations_need_and_hears_no_reply(stand: Stand, proxy: Proxy, 
     cut("store_messages", lambda: ledger.run(storing))
     page = ledger.query(operations.stored_messages(keys, session.session_id, after=None, limit=10))
     assert page.items == [said]
+    prolonging = operations.prolong(keys, session.session_id, ["gone"], retention=ledger.retention)
+    cut("prolong", lambda: ledger.run(prolonging))
     keeping = operations.keep_profile(keys, "sealed-1", b"content", seconds=60)
     assert cut("keep_profile", lambda: ledger.run(keeping))
 

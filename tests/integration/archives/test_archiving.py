@@ -10,7 +10,13 @@ import pytest
 import redis
 
 from palaver.shared.conversations import ConversationMessage, ConversationSession
-from palaver.shared.errors import ArchiveUnavailableError, ErrorInfo, JobError, SessionBusyError
+from palaver.shared.errors import (
+    ArchiveUnavailableError,
+    ConfigurationError,
+    ErrorInfo,
+    JobError,
+    SessionBusyError,
+)
 from palaver.shared.jobs import ChatJob, Status
 from palaver.shared.ledger import AsyncLedger, Claimed, operations
 from palaver.shared.ledger.replies import Submitted
@@ -34,7 +40,10 @@ class World:
 
     async def open(self) -> None:
         await self.archive.create(self.session)
-        opening = operations.open_session(self.keys, self.session, retention=self.ledger.retention)
+        in_database = bool(self.ledger.settings.archive_url)
+        opening = operations.open_session(
+            self.keys, self.session, retention=self.ledger.retention, in_database=in_database
+        )
         await self.ledger.run(opening)
 
     async def submit(self, words: str, **fields: Any) -> Submitted:
@@ -162,6 +171,39 @@ async def test_many_archivers_at_once_store_one_of_each(world: World) -> None:
     assert sorted(await world.said())[:20] == sorted(("agent", f"answer to {job.job_id}") for job in jobs)
 
 
+async def test_a_job_that_two_workers_had_says_everything_once(world: World) -> None:
+    job = await world.submit("Hello")
+    first = await world.claim(job)
+    await world.look()
+    given_up = operations.release(world.keys, job.session_id, job.job_id, fence=first.fence)
+    await world.ledger.run(given_up)
+    await world.look()
+    await world.finish(job, content="Hi")
+    await world.look()
+    assert await world.said() == [("user", "Hello"), ("agent", "Hi")]
+
+
+async def test_a_job_that_is_done_again_does_not_repeat_the_question(world: World) -> None:
+    failed = await world.submit("Hello")
+    await world.finish(failed, Status.FAILED)
+    again = await world.submit("Hello", retry_of=failed.job_id)
+    await world.finish(again, content="Hi")
+    await world.look()
+    assert await world.said() == [("user", "Hello"), ("system", "Error: out of order"), ("agent", "Hi")]
+
+
+@pytest.mark.parametrize("archive_url", ["sqlite"], indirect=True)
+async def test_a_worker_without_the_database_leaves_its_conversations_alone(world: World) -> None:
+    job = await world.submit("Hello")
+    await world.finish(job, content="Hi")
+    elsewhere = world.ledger.settings.model_copy(update={"archive_url": ""})
+    async with AsyncLedger(elsewhere) as ledger:
+        with pytest.raises(ConfigurationError, match="PALAVER_ARCHIVE_URL is not set here"):
+            await archive_session(ledger, open_archive(ledger), job.session_id)
+    await world.look()
+    assert await world.said() == [("user", "Hello"), ("agent", "Hi")]
+
+
 async def archived(world: World) -> None:
     """Return when everything is."""
     async with asyncio.timeout(30):
@@ -223,15 +265,15 @@ async def test_an_archiver_that_is_killed_leaves_nothing_out_and_nothing_twice(
         "PALAVER_ARCHIVE_URL": settings.archive_url,
     }
 
-    async def left() -> int:
-        return sum([await each.noted() > 0 for each in sessions])
-
-    for enough in (22, 8, 0):
-        running = processes.python("-m", "tests.integration.archives.archiver_process", env=variables)
-        async with asyncio.timeout(40):
-            while await left() > enough:  # noqa: ASYNC110
-                await asyncio.sleep(0)
-        running.kill()
+    keys = [world.keys.unarchived_jobs(each.session.session_id) for each in sessions]
+    with redis.Redis.from_url(settings.redis_url) as raw:
+        for enough in (15, 0):
+            running = processes.python("-m", "tests.integration.archives.archiver_process", env=variables)
+            running.wait_for("archiving")
+            async with asyncio.timeout(60):
+                while int(raw.exists(*keys)) > enough:  # noqa: ASYNC110
+                    await asyncio.sleep(0)
+            running.kill()
     for each in sessions:
         expected = [("user", "0"), ("agent", "answer 0"), ("user", "1"), ("agent", "answer 1")]
         assert sorted(await each.said()) == sorted(expected)

@@ -26,15 +26,15 @@ def palaver(*words: str, url: str, cwd: Path) -> subprocess.CompletedProcess[str
     )
 
 
-def test_tables_are_made_once(database_url: str, tmp_path: Path) -> None:
-    refused = palaver("archive", "check", url=database_url, cwd=tmp_path)
+def test_tables_are_made_once(sqlite_url: str, tmp_path: Path) -> None:
+    refused = palaver("archive", "check", url=sqlite_url, cwd=tmp_path)
     assert refused.returncode == 2
     assert "has no tables yet; this is version 0001: palaver archive upgrade" in refused.stderr
     for told in ("is now of version 0001", "was of version 0001"):
-        done = palaver("archive", "upgrade", url=database_url, cwd=tmp_path)
+        done = palaver("archive", "upgrade", url=sqlite_url, cwd=tmp_path)
         assert (done.returncode, done.stderr) == (0, "")
         assert told in done.stdout
-    assert palaver("archive", "check", url=database_url, cwd=tmp_path).returncode == 0
+    assert palaver("archive", "check", url=sqlite_url, cwd=tmp_path).returncode == 0
 
 
 @pytest.mark.parametrize(
@@ -56,9 +56,9 @@ def test_a_wrong_address_is_told_by_its_variable(url: str, code: int, told: str,
 
 
 def test_a_worker_does_not_start_with_a_database_of_another_version(
-    database_url: str, processes: Processes, palaver_env: dict[str, str]
+    sqlite_url: str, processes: Processes, palaver_env: dict[str, str]
 ) -> None:
-    env = {**palaver_env, "PALAVER_ARCHIVE_URL": database_url}
+    env = {**palaver_env, "PALAVER_ARCHIVE_URL": sqlite_url}
     running = processes.start(("palaver", "worker", "--without-mingle"), name="worker", env=env)
     assert running.wait() == 2
     running.drained()

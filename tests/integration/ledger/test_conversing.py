@@ -7,7 +7,7 @@ import pytest
 
 from palaver.shared.conversations import ConversationMessage, ConversationSession, SessionOwner
 from palaver.shared.errors import SessionBusyError, SessionClosedError
-from palaver.shared.jobs import Status
+from palaver.shared.jobs import ChatJob, Status
 from palaver.shared.ledger import operations
 from palaver.shared.ledger.replies import Submitted
 from tests.integration.ledger.world import World
@@ -180,13 +180,21 @@ def test_an_erased_session_is_gone_and_others_are_as_they_were(world: World) -> 
     before = world.dump()
     open_session(world)
     store(world, message(1, content="words"))
-    for number in range(120):  # more than a session lists
-        job = submit(world, idempotency_key=f"k{number}")
-        world.claim(job)
-        world.finish(job, status=Status.FAILED if number % 2 else Status.COMPLETED, response=b"{}")
+    jobs = [  # more than a session lists
+        ChatJob(messages="Hi", session_id=SID, archive=True, idempotency_key=f"k{number}")
+        for number in range(105)
+    ]
+    world.ledger.submit_many(jobs)
+    retention = world.ledger.retention
+    world.ledger.run_many(
+        [operations.cancel(world.keys, SID, job.job_id, retention=retention) for job in jobs]
+    )
+    failed = submit(world)
+    world.claim(failed)
+    world.finish(failed, status=Status.FAILED, response=b"{}")
     orphan = submit(world)  # as if its end had not been told to everybody
     assert world.due(orphan) is not None
-    assert world.ledger.erase([SID, "never-was"]) > 120
+    assert world.ledger.erase([SID, "never-was"]) > 200
     world.raw.delete(world.keys.sweep)
     assert world.dump() == before
     assert world.ledger.erase([SID]) == world.ledger.erase([]) == 0

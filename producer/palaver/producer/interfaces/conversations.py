@@ -246,7 +246,13 @@ class AsyncConversations:
     async def _open(self, session: ConversationSession) -> None:
         """The ledger knows the session when a job of it runs, however long it was silent."""
         ledger = self._ledger
-        await ledger.run(operations.open_session(ledger.keys, session, retention=ledger.retention))
+        opening = operations.open_session(
+            ledger.keys,
+            session,
+            retention=ledger.retention,
+            in_database=bool(ledger.settings.archive_url),
+        )
+        await ledger.run(opening)
 
     async def _now(self) -> float:
         return await self._ledger.query(operations.time())

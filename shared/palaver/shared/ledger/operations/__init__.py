@@ -13,6 +13,7 @@ from palaver.shared.ledger.operations.caching import (
 from palaver.shared.ledger.operations.conversing import (
     archived,
     drop_stored,
+    is_in_database,
     list_session,
     listed,
     open_session,
@@ -80,6 +81,7 @@ __all__ = [
     "expire",
     "find",
     "finish",
+    "is_in_database",
     "keep_answer",
     "keep_context",
     "keep_profile",

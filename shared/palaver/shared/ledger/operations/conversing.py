@@ -25,8 +25,13 @@ _KEPT: Final = 400 * 24 * 3600
 """Seconds, as `due`: the registry lives while somebody submits at least yearly."""
 
 
-def open_session(keys: Keys, session: ConversationSession, *, retention: Retention) -> Operation[bool]:
-    """Store what the session is, also for the worker's agents; False if it is there, and stays as it is."""
+def open_session(
+    keys: Keys, session: ConversationSession, *, retention: Retention, in_database: bool = False
+) -> Operation[bool]:
+    """Store what the session is, also for the worker's agents; False if it is there, and stays as it is.
+
+    `in_database`: its messages are kept in a database, from now on if not before.
+    """
     known = {
         "agent_path": session.agent_path,
         "user": session.user,
@@ -40,7 +45,7 @@ def open_session(keys: Keys, session: ConversationSession, *, retention: Retenti
     return Operation(
         script=load("open_session"),
         keys=(keys.base(session.session_id),),
-        args=(milliseconds(retention.session), *fields),
+        args=(milliseconds(retention.session), int(in_database), *fields),
         decode=lambda raw: bool(checked(raw)[1]),
     )
 
@@ -52,6 +57,12 @@ def session(keys: Keys, session_id: str) -> Query[ConversationSession | None]:
         return _session(session_id, replies[0])
 
     return Query(commands=(_record(keys, session_id),), decode=decode)
+
+
+def is_in_database(keys: Keys, session_id: str) -> Query[bool]:
+    """Whether the session's messages are kept in a database."""
+    command = Command("HEXISTS", keys.session(session_id), "database")
+    return Query(commands=(command,), decode=lambda replies: bool(replies[0]))
 
 
 def sessions(keys: Keys, session_ids: Sequence[str]) -> Query[list[ConversationSession | None]]:

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Mapping
 from typing import Final
 
-from palaver.shared.errors import ArchiveUnavailableError
+from palaver.shared.errors import ArchiveUnavailableError, ConfigurationError
 from palaver.shared.ledger import AsyncLedger, Snapshot, operations
 from palaver.shared.stores.archives.archive import Archive
 from palaver.shared.stores.archives.transcript import messages_of
@@ -22,8 +22,8 @@ async def archive_session(ledger: AsyncLedger, archive: Archive, session_id: str
     """Store what is said by now. Seconds since the latest job that is still to say something; None: there
     is none.
 
-    Raises ArchiveUnavailableError, LedgerUnavailableError, LedgerFullError: what was to be stored then stays
-    noted, and the ledger keeps it.
+    Raises ArchiveUnavailableError, LedgerUnavailableError, LedgerFullError, and ConfigurationError where
+    another archive is meant: what was to be stored then stays noted, and the ledger keeps it.
     """
     noted = await ledger.query(operations.unarchived_jobs(ledger.keys, session_id))
     if not noted:
@@ -31,7 +31,7 @@ async def archive_session(ledger: AsyncLedger, archive: Archive, session_id: str
     moment = await ledger.snapshot(session_id, list(noted), documents=True)
     try:
         await _store(ledger, archive, moment)
-    except ArchiveUnavailableError:
+    except (ArchiveUnavailableError, ConfigurationError):
         keep = operations.prolong(ledger.keys, session_id, list(noted), retention=ledger.retention)
         await ledger.run(keep)
         raise
@@ -48,6 +48,10 @@ async def _store(ledger: AsyncLedger, archive: Archive, moment: Snapshot) -> Non
     if session is None:
         log.warning("archive.no_conversation session_id=%s jobs=%d", moment.session_id, len(moment.jobs))
         return
+    in_database = await ledger.query(operations.is_in_database(ledger.keys, moment.session_id))
+    if in_database and not ledger.settings.archive_url:
+        told = f"PALAVER_ARCHIVE_URL is not set here, and session {moment.session_id} is kept in a database"
+        raise ConfigurationError(told)
     views = sorted(moment.jobs.values(), key=lambda view: view.created)
     messages = [message for view in views for message in messages_of(view)]
     if messages:

@@ -13,12 +13,12 @@ def messages_of(view: JobView) -> list[ConversationMessage]:
     """The messages of a job whose document was fetched too: what the user said; once it has ended also the
     widgets, the answer if there is one, and why it failed.
 
-    A document without a user's words, or of a job that was refused, says nothing.
+    A job that does another one again does not repeat the question; one that was refused says nothing.
     """
     job = view.document if view.document_json else None
     if job is None:
         return []
-    said = [*_asked(job), *(_answered(view) if view.status.ended else ())]
+    said = [*(_asked(job) if job.retry_of is None else ()), *(_answered(view) if view.status.ended else ())]
     return [_message(view, position, fields) for position, fields in enumerate(said)]
 
 
