@@ -67,9 +67,10 @@ class Flood(Provider):
 class Silent(Provider):
     """Says one word and then nothing for ever."""
 
-    closed = False
+    asked = closed = False
 
     async def stream(self, request: GenerationRequest) -> AsyncGenerator[list[Part], None]:
+        self.asked = True
         try:
             yield [TextDelta("one")]
             await asyncio.Event().wait()

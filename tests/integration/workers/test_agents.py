@@ -17,7 +17,7 @@ from palaver.workers.agents import ResponseStream, display_widget, with_context
 from palaver.workers.files import JobFiles
 from tests.integration.workers import user_agents
 from tests.integration.workers.conftest import Engine, MakeEngine, text_of
-from tests.integration.workers.doubles import Scripting
+from tests.integration.workers.doubles import Scripting, Silent
 from tests.integration.workers.test_engine import end_of, kinds
 from tests.integration.workers.test_tools import of
 
@@ -338,6 +338,20 @@ async def test_a_provider_that_fails_is_asked_again(engine: Engine) -> None:
     assert end["text"].startswith("Let me ask. It")
 
 
+@pytest.mark.parametrize("agent", ["asking", "asking/blocking"])
+async def test_cancel_reaches_the_model_that_an_agent_asks(engine: Engine, agent: str) -> None:
+    job = await engine.submit("x", agent=agent, model="silent/m")
+    running, provider = asyncio.create_task(engine.run(job)), engine.provider("silent", Silent)
+    async with asyncio.timeout(20):
+        while not provider.asked:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    await engine.ledger.cancel("s1", job.job_id)
+    assert (await running).status is Status.CANCELLED
+    async with asyncio.timeout(20):
+        while not provider.closed:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+
+
 async def test_a_model_that_nobody_has_is_named(engine: Engine) -> None:
     error = end_of(await ask(engine, "asking", "x", model="nobody/m"))["error"]
     assert (error["type"], error["param"]) == ("ValidationError", "model")
@@ -380,6 +394,12 @@ async def test_workers_say_which_agents_they_serve(engine: Engine) -> None:
     announced = [announcement.name for announcement in await engine.ledger.announced_agents()]
     assert "docs/<int:number>/<path:rest>/" in announced
     assert len(announced) == len({route.pattern.text for route in user_agents.chat_urlpatterns})
+
+
+async def test_messages_at_once_share_no_self(engine: Engine) -> None:
+    jobs = [await engine.submit("x", agent="meeting", user=name, session_id=name) for name in "ab"]
+    await asyncio.gather(*(engine.run(job) for job in jobs))
+    assert [text_of(await engine.events(job)) for job in jobs] == ["a a a", "b b b"]
 
 
 async def test_agents_run_side_by_side(engine: Engine) -> None:

@@ -170,6 +170,17 @@ class Careless(Agent):
         return f"{self.context.tier} {self.context.seats}"
 
 
+class Meeting(Agent):
+    """Answers when two are there."""
+
+    async def get_response(self, message: str, session_context: dict[str, Any], **kwargs: Any) -> str:
+        first = self.note = self.user.id
+        made.append(first)
+        while len(made) < 2:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        return f"{first} {self.user.id} {self.note}"
+
+
 async def flooding(message: str, session_context: dict[str, Any]) -> None:
     stream = ResponseStream()
     while True:
@@ -201,6 +212,7 @@ chat_urlpatterns = [
     path("asking/blocking/", asking_blocking),
     path("reader/", Reader),
     path("careless/", Careless),
+    path("meeting/", Meeting),
     path("flooding/", flooding),
     path("failing/", Failing),
 ]
