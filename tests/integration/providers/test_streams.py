@@ -14,6 +14,7 @@ from palaver.shared.errors import (
     InternalError,
     MalformedStreamError,
     ModelNotFoundError,
+    NotFoundError,
     PalaverError,
     RateLimitError,
     ServerError,
@@ -259,6 +260,19 @@ async def test_models_and_health(talk: Talks) -> None:
     sick = await talk(base_url=f"http://127.0.0.1:{free_port()}").provider.health()
     assert not sick.ok
     assert isinstance(sick.error, ConnectionError)
+
+
+@pytest.mark.parametrize("kind", ["openai"], indirect=True)
+async def test_a_server_without_a_list_of_models_is_healthy_if_its_profile_says_so(
+    talk: Talks, server: ModelServer
+) -> None:
+    elsewhere = f"{server.origin}/v1/models/nothing"
+    sick = await talk(base_url=elsewhere).provider.health()
+    assert isinstance(sick.error, NotFoundError)
+    listless = talk(base_url=elsewhere, options={"lists_models": False}).provider
+    assert (await listless.health()).ok
+    assert await listless.models() is None
+    assert (await listless.show("any")).name == "any"
 
 
 async def test_a_whole_body_instead_of_a_stream(talk: Talks) -> None:

@@ -10,8 +10,8 @@ from palaver.workers.served import Served
 
 __all__ = ["examine"]
 
-ANSWER_SECONDS: Final = 8.0
-"""For a provider; whoever asks the worker waits a little longer."""
+ANSWER_SECONDS: Final = 6.0
+"""For a provider; whoever asks the worker waits a little longer, and wants to know within 10 seconds."""
 
 
 async def examine(served: Served, profile: str, model: str | None, *, worker: str) -> Health:

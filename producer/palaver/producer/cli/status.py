@@ -14,9 +14,9 @@ from palaver.shared.errors import BrokerUnavailableError, LedgerUnavailableError
 from palaver.shared.ledger import Announcement, SyncLedger
 from palaver.shared.settings import Settings, redacted_url
 
-ANSWER_SECONDS: Final = 9.0
-"""For a worker that is asked how a provider is; it gives the provider one less. With the rest of the command,
-whatever has failed is told within 10 seconds.
+ANSWER_SECONDS: Final = 7.5
+"""For a worker that is asked how a provider is; it gives the provider a little less. With the rest of the
+command, whatever has failed is told within 10 seconds.
 """
 
 
@@ -30,8 +30,9 @@ class Service:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Status:
-    """Everything that is shown."""
+    """Everything that is shown, as it was at `time`; only the providers answer later."""
 
+    time: float  # Unix, in seconds
     healthy: bool  # a live worker consumes, and the providers that were asked have answered
     ledger: Service
     broker: Service
@@ -70,6 +71,7 @@ def look(settings: Settings) -> Status:
             broker.close()
         workers = ledger.workers()
         return Status(
+            time=time.time(),
             healthy=any(not worker.data.get("draining") for worker in workers),
             ledger=Service(url=redacted_url(settings.redis_url), answered_in=answered),
             broker=Service(url=redacted_url(settings.broker_url), answered_in=broker_answered),
@@ -133,7 +135,9 @@ def _print(status: Status) -> None:
     ]
     write(columns(rows, indent=""))
     if status.workers:
-        seen = [(one_line(worker["name"]), _load(worker), _seen(worker)) for worker in status.workers]
+        seen = [
+            (one_line(worker["name"]), _load(worker), _seen(worker, status.time)) for worker in status.workers
+        ]
         write("\n" + columns([("WORKER", "STREAMS", "HEARTBEAT"), *seen], indent=""))
     asked = [profile for profile in status.profiles if "health" in profile]
     if asked:
@@ -166,5 +170,5 @@ def _load(worker: dict[str, Any]) -> str:
     return f"{load}, draining" if worker.get("draining") else load
 
 
-def _seen(worker: dict[str, Any]) -> str:
-    return f"{seconds(max(0.0, time.time() - worker['heartbeat']))} ago"
+def _seen(worker: dict[str, Any], now: float) -> str:
+    return f"{seconds(max(0.0, now - worker['heartbeat']))} ago"

@@ -4,14 +4,14 @@ Source: OpenAI's API reference, "Chat completions"; what compatible servers do d
 
 Profile options: `flavour`, `api_version` (Azure's older paths), `think_tags` (thinking between <think> tags
 is reasoning), `max_tokens_field` (`max_completion_tokens` for an unknown server that wants it),
-`max_event_bytes`.
+`lists_models` (false for a server without a list of models), `max_event_bytes`.
 """
 
 from collections.abc import Mapping
 from typing import Any, Final
 from urllib.parse import quote
 
-from palaver.shared.errors import ConfigurationError, ModelNotFoundError, PalaverError
+from palaver.shared.errors import ConfigurationError, ModelNotFoundError, NotFoundError, PalaverError
 from palaver.shared.messages import Message, Role
 from palaver.shared.profiles import Profile, Resume
 from palaver.workers.http import HttpClient
@@ -204,6 +204,25 @@ class OpenAIProvider(HttpProvider):
         dialect = OpenAIDialect(profile, self.flavour)
         super().__init__(profile, http, dialect)
         self.continues_prefix = dialect.continues_prefix
+        self._listless = profile.options.get("lists_models") is False
+
+    async def models(self) -> list[str] | None:
+        """See `Provider.models`. Of a server that has no list, as its profile says, none is missed."""
+        try:
+            return await super().models()
+        except NotFoundError:
+            if self._listless:
+                return None
+            raise
+
+    async def show(self, model: str) -> ModelInfo:
+        """See `Provider.show`; a server without a list has any model."""
+        try:
+            return await super().show(model)
+        except ModelNotFoundError:
+            if self._listless:
+                return ModelInfo(name=model)
+            raise
 
 
 class AIMLProvider(OpenAIProvider):
