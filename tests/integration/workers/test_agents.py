@@ -210,6 +210,7 @@ async def test_an_agent_that_fails_ends_its_job_and_quotes_nothing(
         ("docs/many/x", "x", "agent: there is none at"),
         ("streaming/number", "x", "returned a int; it must return text, or None"),
         ("showing", "set", "raised TypeError"),
+        ("ended", "x", "Cannot write to ended stream"),
     ],
 )
 async def test_what_is_wrong_is_said(engine: Engine, agent: str, message: str, told: str) -> None:
@@ -239,12 +240,24 @@ def test_outside_a_conversation_there_is_none() -> None:
         display_widget("form", {})
 
 
+async def test_the_text_of_an_exception_is_logged_where_content_may_be(
+    make_engine: MakeEngine, caplog: pytest.LogCaptureFixture
+) -> None:
+    engine = await make_engine(agents=AGENTS, log_content=True)
+    events = await ask(engine, "breaking")
+    assert "RuntimeError: 'hunter2 hello'" in caplog.text
+    assert "hunter2" not in json.dumps(events)
+
+
 async def test_an_answer_has_a_largest_size(make_engine: MakeEngine) -> None:
     engine = await make_engine(agents=AGENTS, max_document_bytes=20_000)
     end = end_of(await ask(engine, "flooding"))
     assert (end["status"], end["error"]["code"]) == ("failed", "agent_failed")
     assert "larger than 20000 bytes" in end["error"]["message"]
     assert len(end["text"]) <= 20_000
+    returned = end_of(await ask(engine, "returning", "20001", session_id="s2"))
+    assert "the answer of the agent 'returning' is larger than 20000 bytes" in returned["error"]["message"]
+    assert returned["text"] == ""
 
 
 # Ends

@@ -187,6 +187,16 @@ async def flooding(message: str, session_context: dict[str, Any]) -> None:
         stream.write("x" * 1000)
 
 
+async def returning(message: str, session_context: dict[str, Any]) -> str:
+    return "x" * int(message)
+
+
+async def ended(message: str, session_context: dict[str, Any]) -> None:
+    with ResponseStream() as stream:
+        stream.write("whole")
+    stream.write("more")
+
+
 class Failing(Agent):
     def __init__(self) -> None:
         made.append("failing")
@@ -213,6 +223,8 @@ chat_urlpatterns = [
     path("reader/", Reader),
     path("careless/", Careless),
     path("meeting/", Meeting),
+    path("returning/", returning),
+    path("ended/", ended),
     path("flooding/", flooding),
     path("failing/", Failing),
 ]

@@ -270,6 +270,7 @@ class WorkerService:
             files=self._files,
             seconds=settings.agent_seconds,
             most=settings.max_document_bytes,
+            log_content=settings.log_content,
         )
 
     def _make_runner(self) -> Runner:

@@ -18,6 +18,7 @@ from palaver.shared.errors import (
     FileError,
     ProviderError,
     ValidationError,
+    WrongStateError,
 )
 from palaver.workers.agents.conversation import Conversation, enter
 from palaver.workers.event_log import event_logger
@@ -28,7 +29,7 @@ __all__ = ["AgentCode"]
 
 logger = event_logger("palaver.workers.agents")
 
-_OWN: Final = (AgentError, ConfigurationError, FileError, ProviderError, ValidationError)
+_OWN: Final = (AgentError, ConfigurationError, FileError, ProviderError, ValidationError, WrongStateError)
 """Errors of ours that an agent may let through: they say what was wrong, and quote nobody."""
 
 
@@ -40,11 +41,13 @@ class AgentCode:
     conversation: Conversation
     path: str
     job_id: str
+    log_content: bool = False
 
     async def call(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """What the function returns: a coroutine function on the agents' loop, any other in a thread.
 
-        Raises AgentError, in whose place the log has the lines that the exception has passed.
+        Raises AgentError; the log has the lines of code that the exception has passed, and its text only
+        where content may be logged.
         """
         bound = partial(function, *args, **kwargs)
         within = _coroutine if inspect.iscoroutinefunction(function) else _plain
@@ -55,7 +58,8 @@ class AgentCode:
             raise
         except Exception as error:  # noqa: BLE001 - it is not our code
             known = {"job_id": self.job_id, "agent": self.path, "error": type(error).__name__}
-            logger.warning(f"agent.failed\n{frames(error)}", **known)
+            said = f"{type(error).__name__}: {str(error)!r}" if self.log_content else ""
+            logger.warning(f"agent.failed\n{frames(error)}{said}", **known)
             problem = f"{name} of the agent {self.path!r} raised {type(error).__name__}{_places(error)}"
         raise AgentError(f"{problem}; the worker's log says where")
 

@@ -9,9 +9,19 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
+import orjson
+from pydantic import BaseModel
+from pydantic_core import to_json
+
 from palaver.workers.agents.conversation import current_context
 
-__all__ = ["session_context", "with_context"]
+__all__ = [
+    "context_from_json",
+    "context_from_session",
+    "context_to_json",
+    "session_context",
+    "with_context",
+]
 
 R = TypeVar("R")
 
@@ -70,3 +80,19 @@ def session_context(
     Nobody can make the session another's by a key of its own context.
     """
     return {**custom, "user_id": user_id, "session_id": session_id, "anonymous_id": anonymous_id}
+
+
+def context_from_session(kind: type[BaseModel], told: Mapping[str, Any]) -> BaseModel:
+    """A context of what the session has under the names of its fields."""
+    return kind(**{name: told[name] for name in kind.model_fields if told.get(name) is not None})
+
+
+def context_to_json(context: Any) -> bytes:
+    """As a session keeps it."""
+    return to_json(context)
+
+
+def context_from_json(kind: type[BaseModel] | None, kept: bytes) -> Any:
+    """The context that a session has kept."""
+    value = orjson.loads(kept)
+    return value if kind is None or value is None else kind.model_validate(value)

@@ -13,8 +13,6 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import orjson
-from pydantic import BaseModel
-from pydantic_core import to_json
 
 from palaver.shared.agent_paths import trimmed
 from palaver.shared.errors import AgentError
@@ -24,7 +22,12 @@ from palaver.shared.responses import ChatResponse
 from palaver.workers.agents.answer import AgentAnswer
 from palaver.workers.agents.base import AgentUser, Match
 from palaver.workers.agents.code import AgentCode
-from palaver.workers.agents.context import session_context
+from palaver.workers.agents.context import (
+    context_from_json,
+    context_from_session,
+    context_to_json,
+    session_context,
+)
 from palaver.workers.agents.conversation import Conversation
 from palaver.workers.agents.model_request import ModelRequest
 from palaver.workers.agents.outbox import Outbox
@@ -56,6 +59,7 @@ class Agents:
         files: FileTexts,
         seconds: float,
         most: int,
+        log_content: bool = False,
     ) -> None:
         self._routes = routes
         self._link = link
@@ -65,6 +69,7 @@ class Agents:
         self._files = files
         self._seconds = seconds
         self._most = most
+        self._log_content = log_content
         self._made: dict[Any, asyncio.Task[Any]] = {}  # the agents of this process, by their views
 
     @property
@@ -87,7 +92,7 @@ class Agents:
         outbox = Outbox(asyncio.get_running_loop(), answer.take, most=self._most)
         *before, message = work.job.messages
         conversation = Conversation(outbox, services, message, history=[*work.history, *before])
-        code = AgentCode(self._code, conversation, path, work.job.job_id)
+        code = AgentCode(self._code, conversation, path, work.job.job_id, self._log_content)
         try:
             async with _within(self._seconds, path):
                 text = await self._respond(run, work.job, found, code, answer)
@@ -113,14 +118,19 @@ class Agents:
         if not isinstance(text, str):
             kind = type(text).__name__
             raise AgentError(f"the agent {code.path!r} returned a {kind}; it must return text, or None")
-        hooks = self._routes.hooks
-        return text if hooks is None else str(await code.call(hooks.after, text))
+        if self._routes.hooks is not None:
+            text = str(await code.call(self._routes.hooks.after, text))
+        self._check_size(code.path, "answer", len(text.encode(errors="replace")))
+        return text
 
     async def _before(self, code: AgentCode) -> None:
         """Have the hooks change what was said."""
         here, hooks = code.conversation, self._routes.hooks
         if hooks is not None:
-            *here.history, here.message = await code.call(hooks.before, [*here.history, here.message])
+            changed = await code.call(hooks.before, [*here.history, here.message])
+            if not changed:
+                raise AgentError("a hook has left no message to answer")
+            *here.history, here.message = changed
 
     async def _agent(self, view: Any, code: AgentCode) -> Any:
         """The agent of this process: made when it is asked for first, and again if that has failed."""
@@ -155,9 +165,15 @@ class Agents:
             return None
         kept = session.own
         if not kept:
-            made = await code.call(create) if create else await code.call(_from_session, kind, told)
-            kept = (await self._kept(run, code.path, await code.call(_as_json, made))).own
-        return await code.call(_restored, kind, kept)
+            made = await code.call(create) if create else await code.call(context_from_session, kind, told)
+            document = await code.call(context_to_json, made)
+            self._check_size(code.path, "context", len(document))
+            kept = (await self._kept(run, code.path, document)).own
+        return await code.call(context_from_json, kind, kept)
+
+    def _check_size(self, path: str, what: str, size: int) -> None:
+        if size > self._most:
+            raise AgentError(f"the {what} of the agent {path!r} is larger than {self._most} bytes")
 
     async def _kept(self, run: Run, path: str, context: bytes = b"") -> AgentSession:
         claimed = run.claimed
@@ -205,17 +221,3 @@ def _session_context(job: ChatJob, session_id: str, session: AgentSession) -> di
         session_id=session_id,
         anonymous_id=session.anonymous_id,
     )
-
-
-def _from_session(kind: type[BaseModel], told: Mapping[str, Any]) -> BaseModel:
-    """A context of what the session has under the names of its fields."""
-    return kind(**{name: told[name] for name in kind.model_fields if told.get(name) is not None})
-
-
-def _as_json(made: Any) -> bytes:
-    return to_json(made)
-
-
-def _restored(kind: type[BaseModel] | None, kept: bytes) -> Any:
-    value = orjson.loads(kept)
-    return value if kind is None or value is None else kind.model_validate(value)
