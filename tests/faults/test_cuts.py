@@ -45,6 +45,8 @@ CLIENTS_OWN = ("announced", "watch", "submit", "snapshot")
 COMMANDS = ("SET", "GET", "LPUSH", "SUBSCRIBE", "XRANGE")
 CONVERSING = {"open_session", "set_status", "store_messages", "prolong", "keep_context", "keep_profile"}
 """Of what a conversation, its agent and a sealed profile need in the ledger."""
+AT_GATES = {"gate_enter", "gate_leave", "gate_keep", "gate_pump", "gate_close", "gate_where"}
+"""Made twice at random in `test_gate.py`."""
 SELDOM = {"refuse", "expire", "messages", "announced", "sweep", "look", "settle", "enlist", "drop", "shift"}
 """Of clients too, and of whoever else sweeps; beside `cancel`."""
 
@@ -87,6 +89,7 @@ def test_no_script_is_left_out() -> None:
         "index",
         *SELDOM,
         *CONVERSING,
+        *AT_GATES,
         "cancel",
     }
 

@@ -46,11 +46,20 @@ class ModelRef(NamedTuple):
 
 
 class Limits(Document):
-    """A profile's limits over all workers; None is no limit."""
+    """A profile's limits over all workers; None is no limit.
+
+    No `window` of so many seconds has more requests and tokens than its part of a minute's.
+    """
 
     requests_per_minute: Annotated[Real, Field(gt=0)] | None = None
     tokens_per_minute: Annotated[Real, Field(gt=0)] | None = None
     concurrent: Annotated[Integer, Field(ge=1)] | None = None
+    window: Annotated[Real, Field(gt=0, le=86_400)] = 60.0
+
+    @property
+    def none(self) -> bool:
+        """Whether nothing is limited."""
+        return self.requests_per_minute is None and self.tokens_per_minute is None and self.concurrent is None
 
 
 ANY_MODEL: Final = "*"
@@ -90,8 +99,8 @@ def _base_url(value: str) -> str:
 
 
 def _profile_name(value: str) -> str:
-    if not value or not value.isprintable() or "/" in value or value != value.strip():
-        raise ValueError("must be a name without slashes")
+    if not value or not value.isprintable() or any(c in "/{}" for c in value) or value != value.strip():
+        raise ValueError("must be a name without slashes and braces")
     return value
 
 

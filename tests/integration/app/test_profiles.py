@@ -48,12 +48,11 @@ def test_a_profile_that_can_never_answer_is_wrong_usage(
 def test_a_profile_without_its_key_leaves_the_others_served(
     worker: Callable[..., Running], processes: Processes, palaver_env: dict[str, str]
 ) -> None:
-    tables = providers(good={"kind": "scripted", "limits": {"concurrent": 3}}, keyless=NO_KEY)
+    tables = providers(good={"kind": "scripted"}, keyless=NO_KEY)
     running = worker(
         env={**tables, "PALAVER_MODELS": json.dumps({"all": ["keyless/x"], "some": "good/echo"})}
     )
     running.wait_for(r"profile\.unserved profile=keyless reason=.*PALAVER_TEST_NO_SUCH_KEY is not set")
-    running.wait_for(r"profile\.limits_ignored profile=good ")
     settings = Settings(redis_url=palaver_env["PALAVER_REDIS_URL"])
     wait_until_served(settings, "good")
     with Client(settings) as client:

@@ -37,7 +37,7 @@ CATALOG = Catalog.of(
         {"api_key": "k1"},
         {"headers": {"x-team": "a"}},
         {"proxies": {"https": "http://proxy:1"}, "base_url": "https://a.example/v1"},
-        {"rate_limit": (1, 1)},
+        {"rate_limit": (60, 30)},
         {"rate_limit": (120, 60), "kind": "openai"},
     ],
 )
@@ -54,6 +54,7 @@ def test_the_one_that_has_all_of_it(given: dict[str, Any]) -> None:
         {"base_url": "https://a.example/v1", "headers": {"X-Team": "b"}},
         {"base_url": "https://a.example/v1", "proxies": {}},
         {"rate_limit": (30, 60)},
+        {"rate_limit": (1, 1)},
         {"base_url": "https://a.example/v1", "kind": "ollama"},
     ],
 )
@@ -75,7 +76,7 @@ def test_what_no_profile_has_is_sealed() -> None:
     assert Endpoint(**given, rate_limit=(2, 1)).profile(CATALOG, seal) == "sealed-1"  # type: ignore[arg-type]
     assert Endpoint(kind="anthropic", api_key="k").profile(None, seal) == "sealed-1"
     assert sealed == [
-        {"kind": "openai", **given, "limits": {"requests_per_minute": 120}},
+        {"kind": "openai", **given, "limits": {"requests_per_minute": 120, "window": 1}},
         {"kind": "anthropic", "api_key": "k"},
     ]
     with pytest.raises(ConfigurationError, match="base_url"):

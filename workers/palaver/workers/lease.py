@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from typing import Any
 
 from palaver.shared.errors import LeaseError, PalaverError
 from palaver.shared.ledger import Claimed, Keys, Operation, Renewed, operations
@@ -47,7 +48,9 @@ class _Lease:
 
 
 class LeaseKeeper:
-    """Renews what `hold` holds. `lease_seconds` and `renew_seconds` as in the settings."""
+    """Renews what `hold` holds, and in the same write what is `beside` it. `lease_seconds` and
+    `renew_seconds` as in the settings.
+    """
 
     def __init__(
         self,
@@ -56,12 +59,14 @@ class LeaseKeeper:
         *,
         lease_seconds: float,
         renew_seconds: float,
+        beside: Callable[[], Sequence[Operation[Any]]] = tuple,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._link = link
         self._keys = keys
         self._lease_seconds = lease_seconds
         self._renew_seconds = renew_seconds
+        self._beside = beside
         self._clock = clock
         self._leases: dict[str, _Lease] = {}  # by job id
         self._due = asyncio.Event()
@@ -110,8 +115,9 @@ class LeaseKeeper:
         if not leases:
             return
         asked = self._clock()
-        answers = await self._link.run_all([self._renewal(lease.claimed) for lease in leases])
-        for lease, answer in zip(leases, answers, strict=True):
+        renewals: list[Operation[Any]] = [self._renewal(lease.claimed) for lease in leases]
+        answers = await self._link.run_all([*renewals, *self._beside()])
+        for lease, answer in zip(leases, answers, strict=False):
             lease.settle(answer, asked + self._lease_seconds)
 
     def _renewal(self, claimed: Claimed) -> Operation[Renewed]:

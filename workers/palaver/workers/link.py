@@ -202,14 +202,16 @@ class Link:
         replies = await self._ask(b"".join([_pack(*words) for words in commands]), len(commands))
         return self._decoded(operations, replies)
 
-    def post(self, operation: Operation[Any]) -> None:
-        """Carry out an operation for whose outcome nobody waits; a verdict is logged."""
+    def post(self, operation: Operation[R], then: Callable[[R], object] | None = None) -> None:
+        """Carry out an operation for whose outcome nobody waits; `then` is given it, and a verdict logged."""
 
         def done(replies: Replies) -> None:
             for result in self._decoded([operation], replies) if replies else ():
                 if isinstance(result, PalaverError):
                     script = operation.script.name
                     logger.warning("link.operation_refused", script=script, error=result.type)
+                elif then is not None:
+                    then(result)
 
         commands = _commands(operation)
         self.send(b"".join([_pack(*words) for words in commands]), len(commands), done)

@@ -21,6 +21,7 @@ from palaver.workers.prices import Prices
 from palaver.workers.providers import Provider
 from palaver.workers.run import Run, pause
 from palaver.workers.served import Served
+from palaver.workers.stop import HandOver
 from palaver.workers.summaries import Summaries
 from palaver.workers.work import Work, fit, request_for
 
@@ -69,6 +70,8 @@ class Requests:
                 run.ref = attempts.ref
                 async with self._served.lend(run.ref.profile) as provider:
                     return await self._stream(run, work, run.ref, provider, may_call=may_call, thinks=thinks)
+            except HandOver:
+                raise
             except PalaverError as error:
                 left = run.ends_at - time.monotonic()
                 delay = attempts.after(error, begun=run.answer.begun, seconds_left=left)

@@ -40,6 +40,7 @@ from palaver.shared.ledger import (
     operations,
 )
 from palaver.shared.messages import Part, ToolCall
+from palaver.shared.names import Queue
 from palaver.shared.responses import ChatResponse
 from palaver.workers.agents.source import Agents
 from palaver.workers.attempts import Attempts
@@ -91,6 +92,7 @@ class Outcome:
     reason: str | None = None  # then: why not (gone, leased, fenced, released, parked …)
     code: str | None = None  # the error's code, for a job that did not complete
     model: str | None = None  # profile/model that answered or failed last
+    gate: str = ""  # where a job had waited that has ended before its message came
     dispatch: Dispatch | None = None  # a message to send now: the session's next job, or this one handed over
 
 
@@ -152,7 +154,8 @@ class Runner:
             self._claim(session_id, job_id, queue), lambda: stop(_told_to_end(job_id))
         )
         if isinstance(claimed, NotClaimed):
-            return Outcome(session_id=session_id, job_id=job_id, status=None, reason=claimed.reason)
+            reason, gate = claimed.reason, claimed.gate
+            return Outcome(session_id=session_id, job_id=job_id, status=None, reason=reason, gate=gate)
         run = self._open(claimed, stop, asked)
         del claimed  # its document may be megabytes, and the stream may last for hours
         with self._leases.hold(_brief(run.claimed), run.answer.writer, stop):
@@ -354,15 +357,19 @@ class Runner:
         return _LastWord(operation, response, error)
 
     async def _release(self, run: Run, reason: PalaverError) -> Outcome:
-        delay = reason.seconds if isinstance(reason, Park) else 0.0
+        delay, gate = (reason.seconds, reason.gate) if isinstance(reason, Park) else (0.0, "")
+        spent = run.answer.spent()
         released = await self._link.run(
             operations.release(
-                *self._address(run), fence=run.claimed.fence, delay=delay, spent=run.answer.spent()
+                *self._address(run), fence=run.claimed.fence, delay=delay, spent=spent, gate=gate
             )
         )
-        became = "released" if released.dispatch else "parked"
+        dispatch = released.dispatch
+        became = "released" if dispatch else "parked"
         logger.info(f"job.{became}", **run.told(error=reason.type, delay=delay))
-        return await self._outcome(run, released.dispatch, reason=became)
+        if dispatch is None and isinstance(reason, Park) and await reason.parked():
+            dispatch = Dispatch(run.claimed.session_id, run.claimed.job_id, Queue.RESUME)
+        return await self._outcome(run, dispatch, reason=became)
 
     async def _lost(self, run: Run, verdict: PalaverError) -> Outcome:
         logger.warning("job.lost", **run.told(error=verdict.type))

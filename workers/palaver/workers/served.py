@@ -58,7 +58,7 @@ class Served:
 
     def warn(self) -> None:
         """Log what somebody who wrote the configuration would not expect."""
-        self._serving.warn(self._catalog)
+        self._serving.warn()
 
     async def resolve(self, models: Sequence[str]) -> list[ModelRef]:
         """The models that a job names, in the order of fallback; see `Catalog.resolve`. Sealed profiles are

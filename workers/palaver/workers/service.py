@@ -37,6 +37,7 @@ from palaver.workers.cache import Cache, Flights
 from palaver.workers.event_log import event_logger
 from palaver.workers.files import JobFiles
 from palaver.workers.files.attachments import Attachments
+from palaver.workers.gates import Gates
 from palaver.workers.generation import FunctionTools, Prompts, Registry, Toolbox, UserCode
 from palaver.workers.http import HttpClient
 from palaver.workers.lease import LeaseKeeper
@@ -91,13 +92,15 @@ class WorkerService:
         self.ledger = AsyncLedger(settings)
         self._archive = open_archive(self.ledger)
         self._link = Link(settings.redis_url, connect_seconds=settings.connect_seconds)
+        self._subscriptions = Subscriptions(settings)
+        self._gates = Gates(self._link, self.ledger.keys, self._subscriptions, lease=settings.lease_seconds)
         self._leases = LeaseKeeper(
             self._link,
             self.ledger.keys,
             lease_seconds=settings.lease_seconds,
             renew_seconds=settings.renew_seconds,
+            beside=self._gates.renewals,
         )
-        self._subscriptions = Subscriptions(settings)
         sealed = SealedProfiles(settings, self.ledger)
         self._served = Served(settings, Lending(HttpClient(), make), sealed, catalog)
         self._code = UserCode(settings.tool_threads)
@@ -107,7 +110,7 @@ class WorkerService:
         self._files = JobFiles.of(settings)
         self._sinks = Sinks(load_sinks(settings, self._code), self.ledger, self._subscriptions)
         self._agent_code = UserCode(settings.agent_threads, "agent")
-        self._ask = wrapped([self._make_cache(), Breakers()])
+        self._ask = wrapped([self._make_cache(), Breakers(), self._gates])
         self._prices = Prices()
         self._agents = self._make_agents()
         self._runner = self._make_runner()
@@ -151,6 +154,7 @@ class WorkerService:
         self._begin("heartbeat", self._beat)
         self._begin("configuration", self._watch_configuration)
         if post is not None:
+            self._gates.send = post.put
             self._begin("sweeps", Sweeper(self.ledger, post).run)
             self._begin("archive", Archiver(self.ledger, self._archive).run)
 
@@ -169,7 +173,10 @@ class WorkerService:
         self._running[stop] = job_id
         self._idle.clear()
         try:
-            return await self._runner.run(session_id, job_id, stop, queue=queue)
+            outcome = await self._runner.run(session_id, job_id, stop, queue=queue)
+            if outcome.gate:
+                self._gates.ended(outcome.gate, session_id, job_id)
+            return outcome
         finally:
             del self._running[stop]
             if not self._running:
@@ -321,6 +328,8 @@ class WorkerService:
             said = orjson.loads(notice)
             if said["type"] == "cancel":
                 self.end(said["job_id"], asked_to_end(said["mode"], said["job_id"]))
+            elif said["type"] == "closed":
+                self._gates.heed(said["profile"], said["seconds"])
         except (orjson.JSONDecodeError, KeyError, TypeError):
             logger.warning("worker.notice_ignored", worker=self.name, bytes=len(notice))
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from palaver.shared.errors import ConfigurationError
-from palaver.shared.profiles import Catalog, Limits
+from palaver.shared.profiles import Catalog
 from palaver.workers.event_log import event_logger
 from palaver.workers.providers import Provider, class_of
 
@@ -44,14 +44,7 @@ class Serving:
                 announcements[name] = {"kind": "alias", "models": models}
         return cls(announcements, unserved)
 
-    def warn(self, catalog: Catalog) -> None:
+    def warn(self) -> None:
         """Log what somebody who wrote the configuration would not expect."""
         for name, why in self.unserved.items():
             logger.warning("profile.unserved", profile=name, reason=why)
-        for name, profile in catalog.profiles.items():
-            if profile.limits != Limits():
-                logger.warning(
-                    "profile.limits_ignored",
-                    profile=name,
-                    reason="this version does not enforce limits",
-                )

@@ -21,11 +21,18 @@ class HandOver(PalaverError):  # noqa: N818 - a reason, and no error of the job
 
 
 class Park(HandOver):
-    """The job waits in the ledger, where it holds no slot, and goes on after `seconds`."""
+    """The job waits in the ledger, where it holds no slot, and goes on after `seconds`; one that waits at the
+    `gate` of a profile as soon as it is sent for.
+    """
 
-    def __init__(self, seconds: float) -> None:
+    def __init__(self, seconds: float, gate: str = "") -> None:
         super().__init__()
         self.seconds = seconds
+        self.gate = gate
+
+    async def parked(self) -> bool:
+        """Called when the job is parked. Whether it was sent for meanwhile, so that it goes on at once."""
+        return False
 
 
 def asked_to_end(mode: str, job_id: str) -> PalaverError:

@@ -16,7 +16,7 @@ from palaver.workers.policies import BYTES_A_TOKEN, Ask
 from palaver.workers.prices import Prices
 from palaver.workers.providers import GenerationRequest, Provider
 from palaver.workers.run import Run
-from palaver.workers.work import Work, fit
+from palaver.workers.work import Work, asker, fit
 
 __all__ = ["Summaries"]
 
@@ -52,6 +52,7 @@ class Summaries:
             model=ref.model,
             messages=summary_request(work.abstract, dropped, most),
             params=ChatParams(max_tokens=ABSTRACT_TOKENS),
+            asker=asker(work),
         )
         try:
             text = await self._written(run, ref, provider, request)

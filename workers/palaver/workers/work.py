@@ -15,9 +15,9 @@ from palaver.shared.tools import ToolChoice
 from palaver.workers.files.attachments import attach
 from palaver.workers.generation import Abstract, Journal, Kit, answered, opening, recalled
 from palaver.workers.policies import Beginning, fitted, room_for, tokens_of
-from palaver.workers.providers import Caching, GenerationRequest
+from palaver.workers.providers import Asker, Caching, GenerationRequest
 
-__all__ = ["UNSERVED", "fit", "read_job", "request_for"]
+__all__ = ["UNSERVED", "asker", "fit", "read_job", "request_for"]
 
 _SYSTEM = (Role.SYSTEM, Role.DEVELOPER)
 
@@ -31,6 +31,7 @@ class Work:
 
     job: ChatJob
     history: list[Message]
+    session_id: str = ""
     kit: Kit = field(default_factory=Kit)  # its tools here
     abstract: Abstract | None = None  # of what was said before the history
     attached: list[Part] = field(default_factory=list)  # what its files have become
@@ -45,9 +46,10 @@ def read_job(claimed: Claimed, *, max_bytes: int) -> Work:
     job = ChatJob.parse(claimed.job, max_bytes=max_bytes)
     schema = None if job.response_schema is None else AnswerSchema(job.response_schema.json_schema)
     if isinstance(job.history, list):
-        return Work(job, job.history, schema=schema)
+        return Work(job, job.history, claimed.session_id, schema=schema)
     abstract, history = recalled([Message.model_validate_json(message) for message in claimed.history])
-    return Work(job, answered(history, job.messages), abstract=abstract, schema=schema)
+    history = answered(history, job.messages)
+    return Work(job, history, claimed.session_id, abstract=abstract, schema=schema)
 
 
 def request_for(
@@ -83,7 +85,15 @@ def request_for(
         # Several answers come in one body only, and so does what `return_raw` is to keep.
         stream=(job.params.n or 1) == 1 and not job.params.return_raw,
         cache=_caching(job),
+        asker=asker(work),
     )
+
+
+def asker(work: Work) -> Asker:
+    """For whom the work's requests are made. `timeouts.total` is kept by the worker that has the job."""
+    job = work.job
+    may_park = job.timeouts.total is None
+    return Asker(session_id=work.session_id, job_id=job.job_id, tenant=job.tenant or "", may_park=may_park)
 
 
 def fit(work: Work, journal: Journal, context: int | None, *, part: float = 1.0) -> Work:

@@ -3,6 +3,7 @@
 import contextlib
 import time
 from collections.abc import Collection
+from dataclasses import asdict
 from typing import Any
 
 from palaver.producer import Client
@@ -11,7 +12,7 @@ from palaver.producer.cli.terminal import columns, dim, harmless, one_line, seco
 from palaver.producer.cli.transcript import describe_error, describe_usage
 from palaver.shared.errors import JobError, PalaverError, ServiceUnavailableError
 from palaver.shared.ids import check_job_id
-from palaver.shared.ledger import JobView
+from palaver.shared.ledger import JobView, Prospect
 
 CANCEL_WAITS = 10.0  # seconds
 DEFAULT_MODEL = "default"
@@ -82,6 +83,8 @@ def _document(view: JobView) -> dict[str, Any]:
         "attempt": view.attempt,
         "failures": view.failures,
         "position": view.position,
+        "gate": view.gate,
+        "prospect": asdict(view.prospect) if view.prospect else None,
         "created": view.created,
         "started": view.started,
         "ended": view.ended,
@@ -116,7 +119,16 @@ def _print(view: JobView) -> None:
 def _status(view: JobView) -> str:
     if view.position:
         return f"{view.status}, {view.position} ahead in its session"
+    if view.gate is not None:
+        return f"{view.status}, {_waits(view.gate, view.prospect)}"
     return str(view.status)
+
+
+def _waits(gate: str, prospect: Prospect | None) -> str:
+    waits = f"waiting for {one_line(gate)}"
+    if prospect is None:
+        return waits
+    return f"{waits}, {prospect.position} ahead, about {seconds(prospect.seconds)}"
 
 
 def _model(view: JobView) -> str:

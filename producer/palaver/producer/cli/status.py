@@ -11,7 +11,7 @@ from palaver.producer.broker import Broker
 from palaver.producer.cli.terminal import bold, columns, dim, one_line, seconds, write, write_json
 from palaver.producer.client import send_stored
 from palaver.shared.errors import BrokerUnavailableError, LedgerUnavailableError, ServiceUnavailableError
-from palaver.shared.ledger import Announcement, SyncLedger
+from palaver.shared.ledger import Announcement, Gate, SyncLedger
 from palaver.shared.settings import Settings, redacted_url
 
 ANSWER_SECONDS: Final = 7.5
@@ -40,6 +40,7 @@ class Status:
     queues: dict[str, int]
     workers: list[dict[str, Any]]
     profiles: list[dict[str, Any]]  # with `health`, if the provider was asked
+    gates: list[Gate]  # of profiles: closed, or with somebody who waits
 
 
 def run(*, as_json: bool, quick: bool = False) -> int:
@@ -79,6 +80,7 @@ def look(settings: Settings) -> Status:
             queues=queues,
             workers=[_announced(worker) for worker in workers],
             profiles=[_announced(profile) for profile in ledger.announced_profiles()],  # and aliases
+            gates=ledger.gates(),
         )
 
 
@@ -143,6 +145,9 @@ def _print(status: Status) -> None:
     if asked:
         answers = [(one_line(profile["name"]), _answer(profile["health"])) for profile in asked]
         write("\n" + columns([("PROFILE", "PROVIDER"), *answers], indent=""))
+    if status.gates:
+        gates = [(one_line(gate.profile), *_gate(gate)) for gate in status.gates]
+        write("\n" + columns([("PROFILE", "REQUESTS", "WAITING", "CLOSED"), *gates], indent=""))
     for worker in status.workers:
         for why in worker.get("unserved", {}).values():
             write(f"\n{one_line(worker['name'])} does not serve {one_line(why)}")
@@ -154,6 +159,11 @@ def _answer(health: dict[str, Any]) -> str:
     if health["error"] is not None:
         return one_line(health["error"], 300)
     return dim(f"answered in {health['latency_ms']:g} ms")
+
+
+def _gate(gate: Gate) -> tuple[str, str, str]:
+    closed = f"for {seconds(gate.closed_for)}" if gate.closed_for else ""
+    return str(gate.running), str(gate.waiting), closed
 
 
 def _answered(service: Service) -> str:

@@ -7,6 +7,7 @@ Redis.
 from __future__ import annotations
 
 import hmac
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -77,7 +78,8 @@ class Endpoint:
         if self.proxies is not None:
             table["proxies"] = dict(self.proxies)
         if self.rate_limit is not None:
-            table["limits"] = {"requests_per_minute": self.rate_limit[0] * _MINUTE / self.rate_limit[1]}
+            most, seconds = self.rate_limit
+            table["limits"] = {"requests_per_minute": most * _MINUTE / seconds, "window": seconds}
         return table
 
     def _is(self, profile: Profile) -> bool:
@@ -93,8 +95,9 @@ class Endpoint:
     def _slow_enough(self, profile: Profile) -> bool:
         if self.rate_limit is None:
             return True
-        limit = profile.limits.requests_per_minute
-        return limit is not None and limit <= self.rate_limit[0] * _MINUTE / self.rate_limit[1]
+        most, seconds = self.rate_limit
+        limit, window = profile.limits.requests_per_minute, profile.limits.window
+        return limit is not None and limit * window / _MINUTE * math.ceil(seconds / window) <= most
 
 
 def named(profile: str | None, model: str | None) -> str | None:

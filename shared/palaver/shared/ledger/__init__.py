@@ -16,6 +16,7 @@ from palaver.shared.ledger.replies import (
     Expired,
     Finished,
     Follow,
+    HandedOut,
     Hit,
     Inspected,
     Lead,
@@ -26,11 +27,12 @@ from palaver.shared.ledger.replies import (
     Stored,
     Submitted,
     Swept,
+    Visited,
 )
 from palaver.shared.ledger.scripts import Script, load, script_names, sources
 from palaver.shared.ledger.subscriptions import Inbox, Notice, Signal, Subscriptions
 from palaver.shared.ledger.sync_ledger import SyncLedger
-from palaver.shared.ledger.views import Announcement, DeadLetter, JobView, LogBounds, Snapshot
+from palaver.shared.ledger.views import Announcement, DeadLetter, Gate, JobView, LogBounds, Prospect, Snapshot
 
 __all__ = [
     "AgentSession",
@@ -45,6 +47,8 @@ __all__ = [
     "Expired",
     "Finished",
     "Follow",
+    "Gate",
+    "HandedOut",
     "Hit",
     "Inbox",
     "Inspected",
@@ -55,6 +59,7 @@ __all__ = [
     "NotClaimed",
     "Notice",
     "Operation",
+    "Prospect",
     "Query",
     "Refused",
     "Released",
@@ -68,6 +73,7 @@ __all__ = [
     "Subscriptions",
     "Swept",
     "SyncLedger",
+    "Visited",
     "load",
     "operations",
     "reply_error",

@@ -133,6 +133,19 @@ class Keys:
         """There while an archiver has its turn."""
         return f"{self.namespace}:archiver"
 
+    def gate(self, profile: str) -> str:
+        """KEYS[1] of every script on a profile's gate, and a hash."""
+        return f"{self.namespace}:gate:{{{profile}}}"
+
+    def gate_channel(self, profile: str, session_id: str, job_id: str) -> str:
+        """Where a worker that waits with a job at a gate hears that it was given a place."""
+        return f"{self.gate(profile)}:{due_member(session_id, job_id)}"
+
+    @property
+    def gates(self) -> str:
+        """When somebody should next look at each gate at which something waits."""
+        return f"{self.namespace}:gates"
+
     @property
     def due(self) -> str:
         """When a sweeper should next look at each unended job."""

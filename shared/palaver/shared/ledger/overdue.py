@@ -2,12 +2,14 @@
 with no worker alive too.
 """
 
+from dataclasses import replace
+
 from palaver.shared.errors import JobGoneError, JobNotFoundError
 from palaver.shared.ledger import exchange
 from palaver.shared.ledger.exchange import Exchange
 from palaver.shared.ledger.keys import Keys
 from palaver.shared.ledger.operation import Retention
-from palaver.shared.ledger.operations import ending, reading, sweeping
+from palaver.shared.ledger.operations import ending, gating, reading, sweeping
 from palaver.shared.ledger.replies import Dispatch, Expired, Inspected
 from palaver.shared.ledger.views import JobView
 
@@ -23,8 +25,15 @@ def view(
     if session_id is not None:
         moment = yield from exchange.run(reading.snapshot(keys, session_id, [job_id], documents=document))
         if job_id in moment.jobs:
-            return moment.jobs[job_id]
+            return (yield from _with_prospect(keys, moment.jobs[job_id]))
     raise JobNotFoundError(f"There is no job {job_id}.", job_id=job_id)
+
+
+def _with_prospect(keys: Keys, seen: JobView) -> Exchange[JobView]:
+    if seen.gate is None:
+        return seen
+    place = (seen.session_id, seen.job_id)
+    return replace(seen, prospect=(yield from exchange.run(gating.where_at_gate(keys, seen.gate, place))))
 
 
 def inspect(

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from palaver.shared.jobs import Status
-from palaver.shared.ledger.views import JobView
+from palaver.shared.ledger.views import JobView, Prospect
 
 Place = tuple[str, str]
 """Session id and job id."""
@@ -69,6 +69,7 @@ class NotClaimed:
     """Nothing to do for this message. `leased` also while an expired lease waits for a sweep to free it."""
 
     reason: Literal["gone", "ended", "leased", "waiting", "not_due"]
+    gate: str = ""  # the profile at whose gate an ended job had waited
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -242,3 +243,20 @@ class Follow:
     """Somebody else leads; without a sign of life it leads for so many seconds more."""
 
     seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HandedOut:
+    """What became of places that were free: parked jobs that have one, to be sent now."""
+
+    dispatches: list[Dispatch]
+    next_look: int  # ms of Redis time when more may be free for who waits; 0: nobody waits
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Visited:
+    """Whether a request has its place at the gate; if not, what it has to expect."""
+
+    has_place: bool
+    prospect: Prospect
+    dispatches: list[Dispatch]  # others that have one now, to be sent

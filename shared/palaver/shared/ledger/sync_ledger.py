@@ -18,6 +18,7 @@ from palaver.shared.ledger import (
     exchange,
     incoming,
     overdue,
+    pumping,
     sweeping,
     usage,
 )
@@ -37,7 +38,7 @@ from palaver.shared.ledger.replies import (
     SweepTurn,
     Swept,
 )
-from palaver.shared.ledger.views import Announcement, DeadLetter, JobView, LogBounds, Snapshot
+from palaver.shared.ledger.views import Announcement, DeadLetter, Gate, JobView, LogBounds, Snapshot
 from palaver.shared.settings import Settings
 from palaver.shared.spending import DailyUsage
 
@@ -177,6 +178,10 @@ class SyncLedger:
     def usage(self, *, since: date, until: date, tenant: str | None = None) -> list[DailyUsage]:
         """What was spent from one day to another, by day, tenant and model; of one tenant, or of all."""
         return self._drive(usage.listing(self.keys, since=since, until=until, tenant=tenant))
+
+    def gates(self) -> list[Gate]:
+        """The profiles' gates that are closed, or at which somebody waits."""
+        return self._drive(pumping.listing(self.keys))
 
     def drop_dead(self, entries: Sequence[tuple[str, str]]) -> int:
         """Take these (session id, job id) out of the dead letters; how many of them were there."""

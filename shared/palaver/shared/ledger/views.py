@@ -11,6 +11,24 @@ from palaver.shared.jobs import ChatJob, Status
 from palaver.shared.responses import ChatResponse
 
 
+@dataclass(frozen=True, slots=True)
+class Prospect:
+    """What a job that waits at a profile's gate has to expect, about."""
+
+    position: int  # jobs ahead of it, of all tenants
+    seconds: float  # until it goes on
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gate:
+    """A profile's gate: what holds its requests to its limits."""
+
+    profile: str
+    closed_for: float  # seconds; 0: it is open
+    waiting: int  # requests
+    running: int  # requests that have a place
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobView:
     """A job at one moment. Times are Unix seconds; `text` is the partial text of a job without a response."""
@@ -30,7 +48,9 @@ class JobView:
     end_seq: int | None  # the seq of its stream_end
     position: int  # jobs ahead of it in its session
     model: str  # as it was asked for; a fallback list with commas
-    due: float | None  # when a parked job goes on
+    due: float | None  # when a parked job goes on; one at a gate perhaps earlier
+    gate: str | None  # the profile at whose gate a parked job waits for its turn
+    prospect: Prospect | None  # what it has to expect there
     held: bool  # a worker has a live lease
     worker: str | None
     text: str = field(repr=False)
@@ -181,6 +201,8 @@ def _view(session_id: str, raw: Sequence[Any], now: int, active: str | None, lin
         position=_position(job_id, active, line),
         model=fields.get(b"model", b"").decode(),
         due=due / 1000 if due else None,
+        gate=fields[b"gate"].decode() if b"gate" in fields and not status.ended else None,
+        prospect=None,
         held=number(b"lease") > now,
         worker=fields[b"worker"].decode() if b"worker" in fields else None,
         text=fields.get(b"text", b"").decode(),

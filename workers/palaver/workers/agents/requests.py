@@ -21,7 +21,7 @@ from palaver.workers.link import Link
 from palaver.workers.metering import Meter
 from palaver.workers.policies import Ask
 from palaver.workers.prices import Prices
-from palaver.workers.providers import Caching, GenerationRequest, Part, ReasoningDelta, TextDelta
+from palaver.workers.providers import Asker, Caching, GenerationRequest, Part, ReasoningDelta, TextDelta
 from palaver.workers.run import Run
 from palaver.workers.served import Served
 
@@ -60,7 +60,7 @@ class AgentRequests:
         self, run: Run, job: ChatJob, ref: ModelRef, asked: ModelRequest, heard: Heard
     ) -> ChatResponse:
         async with self._served.lend(ref.profile) as provider:
-            request = _request(job, ref, asked)
+            request = _request(run, job, ref, asked)
             meter = Meter(request, await self._prices.of(provider, ref.model))
             try:
                 await self._ask(provider, request, heard)
@@ -108,8 +108,9 @@ class _Spoken(Heard):
         await self._answer.room()
 
 
-def _request(job: ChatJob, ref: ModelRef, asked: ModelRequest) -> GenerationRequest:
+def _request(run: Run, job: ChatJob, ref: ModelRef, asked: ModelRequest) -> GenerationRequest:
     params = job.params.merged(asked.params)
+    session_id, tenant = run.claimed.session_id, job.tenant or ""
     return GenerationRequest(
         model=ref.model,
         messages=_messages(job, asked),
@@ -118,6 +119,8 @@ def _request(job: ChatJob, ref: ModelRef, asked: ModelRequest) -> GenerationRequ
         timeouts=None if job.timeouts == Timeouts() else job.timeouts,
         stream=(params.n or 1) == 1 and not params.return_raw,
         cache=Caching(tenant=job.tenant, ttl=job.cache.ttl) if job.cache is not None else None,
+        # A job whose agent is in the middle of something is not parked.
+        asker=Asker(session_id=session_id, job_id=job.job_id, tenant=tenant, may_park=False),
     )
 
 

@@ -33,7 +33,7 @@ PIECE: Final = 100
 
 _VERSION: Final = 1  # of what is kept: another one has other digests
 
-ASIDE: Final = frozenset({"cache", "prefix", "timeouts"})
+ASIDE: Final = frozenset({"asker", "cache", "prefix", "timeouts"})
 """Fields of a request that do not tell two requests apart. One with a prefix is nobody else's."""
 
 _ASKED: Final = tuple(field.name for field in fields(GenerationRequest) if field.name not in ASIDE)

@@ -1,6 +1,7 @@
 """Providers: what a model server is asked, and its answer as parts. See README.md."""
 
 from palaver.workers.providers.base import (
+    Asker,
     Caching,
     Decoder,
     Dialect,
@@ -29,6 +30,7 @@ from palaver.workers.providers.parts import (
 from palaver.workers.providers.registry import class_of, create
 
 __all__ = [
+    "Asker",
     "Caching",
     "Decoder",
     "Dialect",

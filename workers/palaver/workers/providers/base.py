@@ -44,6 +44,16 @@ class Caching:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Asker:
+    """The job for which a request is made."""
+
+    session_id: str
+    job_id: str
+    tenant: str = ""
+    may_park: bool = True  # it may wait in the ledger, and makes one request at a time; False: in the worker
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class GenerationRequest:
     """One request to one model, provider-neutral."""
 
@@ -58,6 +68,7 @@ class GenerationRequest:
     prefix: str | None = None  # text of the answer that exists already; the provider shall go on after it
     stream: bool = True  # False: one whole body; the only way to get more than one choice
     cache: Caching | None = None  # None: the provider is to be asked
+    asker: Asker | None = None  # None: nobody who could wait
 
 
 @dataclass(frozen=True, slots=True)

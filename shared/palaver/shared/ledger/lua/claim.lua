@@ -5,14 +5,14 @@
 --      6 queue that the job's message came from ('' if it is not known)
 -- reply ok, fence, document, text, reasoning, failures, cancel flag, ms to the deadline, lease end, journal, history,
 --       place in the list of models, when that message was sent at the earliest (0: not known), what was spent
---       | no, gone | no, ended, status | no, leased | no, waiting | no, not_due
+--       | no, gone | no, ended, gate at which it had waited ('' for none) | no, leased | no, waiting | no, not_due
 local base, jid, token, worker, term, came_from = KEYS[1], ARGV[2], ARGV[3], ARGV[4], tonumber(ARGV[5]), ARGV[6]
 local job = base .. ':job:' .. jid
 -- include clock
-local status, holder, mode, parked, resume, attempt, resends = unpack(
-  redis.call('HMGET', job, 'status', 'holder', 'mode', 'parked', 'resume', 'attempt', 'resends'))
+local status, holder, mode, parked, resume, attempt, resends, gate = unpack(
+  redis.call('HMGET', job, 'status', 'holder', 'mode', 'parked', 'resume', 'attempt', 'resends', 'gate'))
 if not status then return {'no', 'gone'} end
-if status ~= 'queued' and status ~= 'running' then return {'no', 'ended', status} end
+if status ~= 'queued' and status ~= 'running' then return {'no', 'ended', gate or ''} end
 attempt = tonumber(attempt or 0)
 
 local function fence()
@@ -22,13 +22,14 @@ end
 if holder ~= fence() then
   -- An expired lease is freed by a sweep, which knows whether Redis itself had stood still.
   if holder then return {'no', 'leased'} end
-  if tonumber(parked or 0) > now or tonumber(resume or 0) > now then return {'no', 'not_due'} end
+  -- Who waits at a gate is sent when it has a place there, mostly before its time.
+  if tonumber(parked or 0) > now or not gate and tonumber(resume or 0) > now then return {'no', 'not_due'} end
   if mode ~= 'parallel' and redis.call('HGET', base .. ':session', 'active') ~= jid then return {'no', 'waiting'} end
   attempt = attempt + 1
   redis.call('HSET', job, 'status', 'running', 'attempt', int(attempt), 'holder', fence(), 'worker', worker,
     'lease', int(now + term), 'term', int(term), 'pseq', 0)
   redis.call('HSETNX', job, 'started', int(now))
-  redis.call('HDEL', job, 'resume', 'parked')
+  redis.call('HDEL', job, 'resume', 'parked', 'gate')
   -- Of several messages one cannot know which came.
   if resends then redis.call('HDEL', job, 'sent', 'resends') end
 end

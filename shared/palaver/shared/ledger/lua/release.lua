@@ -3,10 +3,10 @@
 -- KEYS 1 palaver:{SID}
 -- keys used  {SID}:job:JID hash
 -- ARGV 1 session id · 2 job id · 3 fence · 4 resume at, ms of Redis time · 5 or so many ms from now; both 0: at once
---      6 what was spent so far, '' to leave it
--- reply ok, queue to send to ('' while parked), due in ms of Redis time | gone | ended, status | fenced
+--      6 what was spent so far, '' to leave it · 7 profile at whose gate it waits, and is sent when it has a place; ''
+-- reply ok, queue to send to ('' while parked), next look at it in ms of Redis time | gone | ended, status | fenced
 local job, fence = KEYS[1] .. ':job:' .. ARGV[2], ARGV[3]
-local resume_at, delay, spent = tonumber(ARGV[4]), tonumber(ARGV[5]), ARGV[6]
+local resume_at, delay, spent, gate = tonumber(ARGV[4]), tonumber(ARGV[5]), ARGV[6], ARGV[7]
 -- include fence
 -- include clock
 -- include deaths
@@ -23,6 +23,7 @@ if not verdict then
   redis.call('HSET', job, 'resume', int(resume), 'queue', 'palaver.resume')
   if resume <= now then redis.call('HSET', job, 'sent', int(now)) end
   if spent ~= '' then redis.call('HSET', job, 'spent', spent) end
+  if gate ~= '' and resume > now then redis.call('HSET', job, 'gate', gate) end
 end
-if resume > now then return {'ok', '', resume} end
+if resume > now then return {'ok', '', math.min(resume, tonumber(redis.call('HGET', job, 'deadline')))} end
 return {'ok', 'palaver.resume', now + 5000}

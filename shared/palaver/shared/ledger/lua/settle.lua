@@ -1,5 +1,5 @@
--- settle: after looking at entries of `due`, puts off or drops those that nobody else has moved meanwhile.
--- KEYS 1 palaver:due
+-- settle: after looking at entries of `due` or `gates`, puts off or drops those that nobody else has moved meanwhile.
+-- KEYS 1 palaver:due | palaver:gates
 -- ARGV entry, score that the sweeper saw, next score ('' to drop), …
 -- reply ok
 -- Begins with a write that is never refused for memory, as every script does that a sweep cannot do without.

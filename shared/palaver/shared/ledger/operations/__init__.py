@@ -31,6 +31,14 @@ from palaver.shared.ledger.operations.conversing import (
     unlist,
 )
 from palaver.shared.ledger.operations.ending import cancel, expire
+from palaver.shared.ledger.operations.gating import (
+    close_gate,
+    enter_gate,
+    keep_places,
+    leave_gate,
+    pump_gate,
+    where_at_gate,
+)
 from palaver.shared.ledger.operations.probing import answer_probe, probe_answer
 from palaver.shared.ledger.operations.reading import (
     announce,
@@ -74,9 +82,11 @@ __all__ = [
     "archived",
     "cancel",
     "claim",
+    "close_gate",
     "drop_stored",
     "due",
     "enter_cache",
+    "enter_gate",
     "events",
     "expire",
     "find",
@@ -84,8 +94,10 @@ __all__ = [
     "is_in_database",
     "keep_answer",
     "keep_context",
+    "keep_places",
     "keep_profile",
     "leave_cache",
+    "leave_gate",
     "list_session",
     "listed",
     "log_bounds",
@@ -97,6 +109,7 @@ __all__ = [
     "open_session",
     "probe_answer",
     "prolong",
+    "pump_gate",
     "put_off",
     "refuse",
     "release",
@@ -121,5 +134,6 @@ __all__ = [
     "unarchived_sessions",
     "unended",
     "unlist",
+    "where_at_gate",
     "withdraw",
 ]

@@ -50,7 +50,8 @@ def claim(
     def decode(raw: Any) -> Claimed | NotClaimed:
         reply = accepted(raw, job_id, "no")
         if text(reply[0]) == "no":
-            return NotClaimed(text(reply[1]))  # type: ignore[arg-type] # the words are the script's
+            gate = text(reply[2]) if len(reply) > 2 else ""
+            return NotClaimed(text(reply[1]), gate)  # type: ignore[arg-type] # the words are the script's
         fence = text(reply[1])
         return Claimed(
             session_id=session_id,
@@ -241,11 +242,13 @@ def release(
     resume_at: float | None = None,
     delay: float = 0.0,
     spent: bytes = b"",
+    gate: str = "",
 ) -> Operation[Released]:
     """Give the job back:
 
     at once, for another worker, or parked until `resume_at` (Unix time by Redis's clock), or for `delay`
-    seconds from now. A job whose end was asked for is not parked.
+    seconds from now. A job whose end was asked for is not parked. One that waits at the `gate` of this
+    profile may go on before its time.
     """
 
     def decode(raw: Any) -> Released:
@@ -257,7 +260,7 @@ def release(
 
     until = milliseconds(resume_at) if resume_at else 0
     wait = milliseconds(delay) if delay > 0 else 0
-    args: tuple[Argument, ...] = (session_id, job_id, fence, until, wait, spent)
+    args: tuple[Argument, ...] = (session_id, job_id, fence, until, wait, spent, gate)
     return Operation(
         script=load("release"), keys=(keys.base(session_id),), args=args, decode=decode, after=after
     )

@@ -1,0 +1,142 @@
+-- The gate of a profile: its limits, what of them is used, who has a place. Needs: gate, clock.
+-- A record is kept of each request that has a place, was given one, or waits. Times are ms of Redis time.
+local places, given, records, used = gate .. ':places', gate .. ':given', gate .. ':records', gate .. ':used'
+local SLICES, KEEP, STEP, SILENCE, GRACE = 64, 86400000, 1000, 4000, 4000
+
+local function number(name)
+  return tonumber(redis.call('HGET', gate, name) or 0)
+end
+local requests, tokens, concurrent, window = number('requests'), number('tokens'), number('concurrent'), number('window')
+local closed = number('closed')
+-- A window is counted in slices: each counts until its last moment has left the window.
+local slice_length = math.max(1, math.ceil(window / SLICES))
+
+local function record_of(entry)
+  local record = redis.call('HGET', records, entry)
+  if not record then return nil end
+  local token, by, parked, lapsed, size, slice, since, tenant = string.match(record,
+    '^(%S+) (%S+) (%d) (%d) (%d+) (%d+) (%d+) (.*)$')
+  return {token = token, by = by, parked = parked == '1', lapsed = lapsed == '1', size = tonumber(size),
+    slice = tonumber(slice), since = tonumber(since), tenant = tenant}
+end
+
+local function keep_record(entry, record)
+  local words = {record.token, record.by, record.parked and 1 or 0, record.lapsed and 1 or 0, int(record.size),
+    int(record.slice), int(record.since), record.tenant}
+  redis.call('HSET', records, entry, table.concat(words, ' '))
+end
+
+-- What was used in each slice that counts, oldest first, and in all of them. What was counted in slices of another
+-- length is taken as used now: it leaves the window no sooner than it should.
+local function usage()
+  local slices, by_slice, sum = {}, {}, {requests = 0, tokens = 0}
+  local fields, same_length = redis.call('HGETALL', used), number('slice') == slice_length
+  for i = 1, #fields, 2 do
+    local kind, slice = string.match(fields[i], '^(%a+)(%d+)$')
+    slice = same_length and tonumber(slice) or math.floor(now / slice_length)
+    if (slice + 1) * slice_length > now - window then
+      if not by_slice[slice] then
+        by_slice[slice] = {slice = slice, requests = 0, tokens = 0}
+        slices[#slices + 1] = by_slice[slice]
+      end
+      by_slice[slice][kind] = by_slice[slice][kind] + tonumber(fields[i + 1])
+      sum[kind] = sum[kind] + tonumber(fields[i + 1])
+    end
+  end
+  table.sort(slices, function(one, other) return one.slice < other.slice end)
+  return slices, sum
+end
+local slices, in_use = usage()
+
+-- What is promised to those who were given a place and have not taken it yet; it counts as used.
+local function promise(size)
+  in_use.requests = in_use.requests + 1
+  in_use.tokens = in_use.tokens + size
+end
+
+-- When so much more of a kind has room, for all that is known now.
+local function opens(kind, limit, need)
+  if limit == 0 then return now end
+  local missing = in_use[kind] + need - limit
+  if missing <= 0 then return now end
+  for _, slice in ipairs(slices) do
+    missing = missing - slice[kind]
+    if missing <= 0 then return (slice.slice + 1) * slice_length + window end
+  end
+  return now + window * math.ceil(missing / limit)
+end
+
+-- When the next request, of this size, may begin; not after now: now.
+local function opens_for(size)
+  if tokens > 0 then size = math.min(size, tokens) end
+  local opening = math.max(closed, opens('requests', requests, 1), opens('tokens', tokens, size))
+  if concurrent > 0 and redis.call('ZCARD', places) + redis.call('ZCARD', given) >= concurrent then
+    -- Whoever gives a place back hands it on; a dead worker's ends by itself.
+    local first = redis.call('ZRANGE', places, 0, 0, 'WITHSCORES')
+    opening = math.max(opening, first[2] and tonumber(first[2]) or now + STEP)
+  end
+  return opening
+end
+
+-- A request begins: it is counted from now on, and has a place for so long.
+local function take(entry, record, term)
+  record.slice, record.since = math.floor(now / slice_length), now
+  redis.call('HINCRBY', used, 'requests' .. int(record.slice), 1)
+  redis.call('HINCRBY', used, 'tokens' .. int(record.slice), int(record.size))
+  redis.call('ZREM', given, entry)
+  redis.call('ZADD', places, int(now + term), entry)
+  keep_record(entry, record)
+end
+
+-- Counts all that is in use as used now.
+local function count_anew()
+  local slice = math.floor(now / slice_length)
+  redis.call('DEL', used)
+  redis.call('HSET', used, 'requests' .. int(slice), int(in_use.requests), 'tokens' .. int(slice), int(in_use.tokens))
+  redis.call('HSET', gate, 'slice', int(slice_length))
+  slices = {{slice = slice, requests = in_use.requests, tokens = in_use.tokens}}
+end
+
+-- The clock was set back, by so many ms: nothing is to wait until the old time comes again.
+local function set_back(ms)
+  for _, list in ipairs({places, given}) do
+    for _, entry in ipairs(redis.call('ZRANGE', list, 0, -1)) do redis.call('ZINCRBY', list, int(-ms), entry) end
+  end
+  closed = math.max(0, closed - ms)
+  redis.call('HSET', gate, 'closed', int(closed))
+  count_anew()
+end
+
+-- Places of workers that died end; but nobody could renew while Redis stood still.
+local function end_places(seen)
+  for _, entry in ipairs(redis.call('ZRANGEBYSCORE', places, '-inf', int(now))) do
+    if seen > 0 and now - seen > SILENCE then
+      redis.call('ZADD', places, int(now + GRACE), entry)
+    else
+      redis.call('ZREM', places, entry)
+      redis.call('HDEL', records, entry)
+    end
+  end
+end
+
+-- Puts right what time has done.
+local function see_to_time()
+  local seen = number('seen')
+  if seen > now + STEP then
+    set_back(seen - now)
+  elseif number('slice') ~= slice_length then
+    count_anew()
+  end
+  for _, field in ipairs(redis.call('HKEYS', used)) do
+    local slice = tonumber(string.match(field, '%d+$'))
+    if (slice + 1) * slice_length <= now - window then redis.call('HDEL', used, field) end
+  end
+  end_places(seen)
+  redis.call('HSET', gate, 'seen', int(now))
+end
+
+local function raise_all()
+  for _, key in ipairs({gate, places, given, records, used, gate .. ':tenants'}) do
+    redis.call('PEXPIRE', key, int(KEEP + 2 * window))
+  end
+end

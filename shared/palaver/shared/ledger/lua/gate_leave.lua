@@ -1,0 +1,42 @@
+-- gate_leave: a request gives its place back, or its place in the line, and places are handed on.
+-- KEYS 1 palaver:gate:{PROFILE}
+-- keys used  as gate_enter
+-- ARGV 1 SID/JID · 2 token of the request · 3 tokens that it used, 4 those of the answer ('': not known; then what was
+--      counted stays counted)
+-- reply ok, next look at the gate (ms of Redis time, 0: never), jobs to send
+local gate, entry, token, total, answer = KEYS[1], ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
+-- A mean follows what is new by this part.
+local SHARE = 1 / 8
+-- include clock
+-- include gate
+-- include gate_lines
+
+-- What was used counts when the request began: what is known only later makes no room in a later window.
+local function settle(record)
+  local field = 'tokens' .. int(record.slice)
+  if total and redis.call('HEXISTS', used, field) == 1 then
+    local change = math.floor(total) - record.size
+    redis.call('HINCRBY', used, field, int(change))
+    in_use.tokens = in_use.tokens + change
+  end
+  local function follow(name, value)
+    local mean = number(name)
+    redis.call('HSET', gate, name, int(mean == 0 and value or math.ceil(mean + (value - mean) * SHARE)))
+  end
+  if answer then follow('answered', answer) end
+  follow('lasted', math.max(0, now - record.since))
+end
+
+-- Begins with a write that is never refused for memory.
+redis.call('HDEL', gate, '_')
+see_to_time()
+local record = record_of(entry)
+if record and record.token == token then
+  if redis.call('ZREM', places, entry) == 1 then settle(record) end
+  redis.call('ZREM', given, entry)
+  redis.call('ZREM', line_of(record.tenant), entry)
+  redis.call('HDEL', records, entry)
+end
+hand_out(token)
+raise_all()
+return {'ok', int(next_look), to_send(token)}

@@ -1,0 +1,215 @@
+"""The gates of profiles: how many requests, tokens and concurrent requests there may be, over all workers."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import orjson
+
+from palaver.shared.ids import new_token
+from palaver.shared.ledger.keys import Keys, due_member, parse_due_member
+from palaver.shared.ledger.operation import (
+    Argument,
+    Command,
+    Operation,
+    Query,
+    milliseconds,
+    reply_error,
+    text,
+)
+from palaver.shared.ledger.replies import Dispatch, HandedOut, Place, Visited
+from palaver.shared.ledger.scripts import load
+from palaver.shared.ledger.views import Gate, Prospect
+from palaver.shared.names import Queue
+from palaver.shared.profiles import Limits
+
+LONGEST_CLOSURE: Final = 3600.0
+"""Seconds after which a provider is asked again, whatever it has said."""
+
+GATES_MS: Final = 10 * 24 * 3_600_000
+
+
+def enter_gate(
+    keys: Keys,
+    profile: str,
+    place: Place,
+    *,
+    token: str,
+    tenant: str,
+    limits: Limits,
+    lease: float,
+    parked: bool = False,
+    prompt_tokens: int = 0,
+    answer_tokens: int | None = None,
+) -> Operation[Visited]:
+    """Ask for the place of one request of a job, which it then has for `lease` seconds unless it is kept.
+
+    Asked again with the same token it says how that stands now. With `parked` nobody is there to take the
+    place: who has one to give sends the job's message. `answer_tokens` None: as many as others had.
+    """
+
+    def decode(raw: Any) -> Visited:
+        handed = _handed_out(raw)
+        return Visited(
+            has_place=text(raw[0]) == "place",
+            prospect=Prospect(int(raw[3]), int(raw[4]) / 1000),
+            dispatches=handed.dispatches,
+        )
+
+    args: tuple[Argument, ...] = (
+        *(due_member(*place), token, tenant, milliseconds(lease), int(parked)),
+        *(prompt_tokens, _known(answer_tokens)),
+        *_limits(limits),
+    )
+    return _operation(keys, profile, "gate_enter", args, decode)
+
+
+def _known(number: int | None) -> int | str:
+    return "" if number is None else number
+
+
+def _limits(limits: Limits) -> tuple[int, int, int, int]:
+    """Requests and tokens in so many ms, and concurrent requests; 0: any number."""
+    per_minute, tokens, window = limits.requests_per_minute, limits.tokens_per_minute, limits.window
+    requests = 0 if per_minute is None else int(per_minute * window / 60)
+    if per_minute is not None and not requests:
+        requests, window = 1, 60 / per_minute
+    most_tokens = 0 if tokens is None else max(1, int(tokens * limits.window / 60))
+    return requests, most_tokens, milliseconds(window), limits.concurrent or 0
+
+
+def leave_gate(
+    keys: Keys,
+    profile: str,
+    place: Place,
+    *,
+    token: str,
+    tokens: int | None = None,
+    answer_tokens: int | None = None,
+) -> Operation[HandedOut]:
+    """Give the request's place back, or its place in the line. `tokens` were used, `answer_tokens` of them by
+    the answer; None: nobody knows, and what was expected stays counted.
+    """
+    args: tuple[Argument, ...] = (due_member(*place), token, _known(tokens), _known(answer_tokens))
+    return _operation(keys, profile, "gate_leave", args, _handed_out)
+
+
+def pump_gate(keys: Keys, profile: str, *, ended: Place | None = None) -> Operation[HandedOut]:
+    """Hand out what time has made free, and what was given to a job that has `ended` meanwhile."""
+    args = (new_token(), "" if ended is None else due_member(*ended))
+    return _operation(keys, profile, "gate_pump", args, _handed_out)
+
+
+def keep_places(keys: Keys, profile: str, held: Mapping[Place, str], *, lease: float) -> Operation[None]:
+    """Hold the places of these requests, by their tokens, for `lease` seconds from now."""
+    words = (word for place, token in held.items() for word in (due_member(*place), token))
+    args: tuple[Argument, ...] = (milliseconds(lease), *words)
+    return Operation(script=load("gate_keep"), keys=(keys.gate(profile),), args=args, decode=_nothing)
+
+
+def close_gate(keys: Keys, profile: str, seconds: float) -> Operation[None]:
+    """Have nobody ask the provider for so long, and tell the workers."""
+    seconds = min(seconds, LONGEST_CLOSURE)
+    notice = orjson.dumps({"type": "closed", "profile": profile, "seconds": seconds})
+
+    def after(raw: Any) -> tuple[Command, ...]:
+        if isinstance(raw, Exception):
+            return ()
+        return (*_look_at(keys, profile, int(raw[1])), Command("PUBLISH", keys.control, notice))
+
+    args = (new_token(), milliseconds(seconds))
+    return Operation(
+        script=load("gate_close"), keys=(keys.gate(profile),), args=args, decode=_nothing, after=after
+    )
+
+
+def where_at_gate(keys: Keys, profile: str, place: Place) -> Operation[Prospect | None]:
+    """What a waiting job has to expect; None for one that does not wait."""
+
+    def decode(raw: Any) -> Prospect | None:
+        _nothing(raw)
+        return Prospect(int(raw[1]), int(raw[2]) / 1000) if text(raw[0]) == "wait" else None
+
+    args = (due_member(*place),)
+    return Operation(script=load("gate_where"), keys=(keys.gate(profile),), args=args, decode=decode)
+
+
+def gates_due(keys: Keys, *, time: float, limit: int) -> Query[dict[str, int]]:
+    """Gates to look at by `time` (of Redis), and the ms for which that was noted."""
+    return _gates(keys, milliseconds(time), limit)
+
+
+def gates(keys: Keys, *, limit: int = 1000) -> Query[dict[str, int]]:
+    """Gates at which something waits, or that are closed, and when they are to be looked at, in ms."""
+    return _gates(keys, "+inf", limit)
+
+
+def _gates(keys: Keys, until: Argument, limit: int) -> Query[dict[str, int]]:
+    words = ("ZRANGEBYSCORE", keys.gates, "-inf", until, "WITHSCORES", "LIMIT", 0, limit)
+
+    def decode(replies: Sequence[Any]) -> dict[str, int]:
+        flat = replies[0]
+        return {text(flat[i]): int(float(flat[i + 1])) for i in range(0, len(flat), 2)}
+
+    return Query(commands=(Command(*words),), decode=decode)
+
+
+def settle_gates(keys: Keys, looked: Mapping[str, int]) -> Operation[None]:
+    """Look no more at these gates, for which these ms were noted, unless somebody has come meanwhile."""
+    args = tuple(word for profile, seen in looked.items() for word in (profile, seen, ""))
+    return Operation(script=load("settle"), keys=(keys.gates,), args=args, decode=_nothing)
+
+
+def gate(keys: Keys, profile: str) -> Query[Gate]:
+    """How a profile's gate is."""
+    base = keys.gate(profile)
+
+    def decode(replies: Sequence[Any]) -> Gate:
+        (seconds, microseconds), closed, known, held, given = replies
+        now = int(seconds) + int(microseconds) / 1e6
+        busy = int(held) + int(given)
+        return Gate(
+            profile=profile,
+            closed_for=max(0.0, int(closed or 0) / 1000 - now),
+            waiting=max(0, int(known) - busy),
+            running=busy,
+        )
+
+    commands = (
+        Command("TIME"),
+        Command("HGET", base, "closed"),
+        Command("HLEN", f"{base}:records"),
+        *(Command("ZCARD", f"{base}:{zset}") for zset in ("places", "given")),
+    )
+    return Query(commands=commands, decode=decode)
+
+
+def _operation(
+    keys: Keys, profile: str, script: str, args: tuple[Argument, ...], decode: Any
+) -> Operation[Any]:
+    def after(raw: Any) -> tuple[Command, ...]:
+        return () if isinstance(raw, Exception) else _look_at(keys, profile, int(raw[1]))
+
+    return Operation(script=load(script), keys=(keys.gate(profile),), args=args, decode=decode, after=after)
+
+
+def _look_at(keys: Keys, profile: str, time_ms: int) -> tuple[Command, ...]:
+    """Somebody is to look at the gate then; 0: nothing waits there."""
+    if not time_ms:
+        return ()
+    return (
+        Command("ZADD", keys.gates, time_ms, profile),
+        Command("PEXPIRE", keys.gates, GATES_MS),
+    )
+
+
+def _handed_out(raw: Any) -> HandedOut:
+    _nothing(raw)
+    places = (parse_due_member(entry) for entry in raw[2])
+    return HandedOut(
+        dispatches=[Dispatch(*place, Queue.RESUME.value) for place in places], next_look=int(raw[1])
+    )
+
+
+def _nothing(raw: Any) -> None:
+    if isinstance(raw, Exception):
+        raise reply_error(raw)

@@ -1,0 +1,185 @@
+"""Workers at a gate, in simulated time: the real scripts, and jobs that come, wait, run and die."""
+
+import heapq
+import random
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any, Final
+
+from palaver.shared.ledger import HandedOut, Keys, Operation, Visited, exchange, operations
+from palaver.shared.ledger.pumping import pump
+from palaver.shared.profiles import Limits
+from tests.faults.ledger_servers import Server, run
+
+PROFILE: Final = "p"
+LEASE: Final = 10.0
+RENEWAL_MS: Final = 3_000
+SWEEP_MS: Final = 500
+
+
+@dataclass(slots=True)
+class Request:
+    """One job's only request."""
+
+    job_id: str
+    tenant: str
+    lasts: int  # ms
+    tokens: int
+    token: str = ""
+    came: int = 0
+    began: int | None = None
+    ended: int | None = None
+
+    @property
+    def place(self) -> tuple[str, str]:
+        return f"s-{self.job_id}", self.job_id
+
+
+@dataclass(slots=True)
+class World:
+    """A profile's gate, and a clock on which everything happens in order."""
+
+    server: Server
+    limits: Limits
+    chance: random.Random
+    repeats: float = 0.0  # chance that a call is made twice
+    deaths: float = 0.0  # chance that a request's worker dies
+    keys: Keys = field(default_factory=Keys)
+    requests: dict[str, Request] = field(default_factory=dict)
+    running: dict[str, Request] = field(default_factory=dict)
+    starts: list[Request] = field(default_factory=list)
+    most_running: int = 0
+    when_done: Callable[[Request], None] = lambda _request: None
+    _events: list[tuple[int, int, Callable[[], None]]] = field(default_factory=list)
+    _number: int = 0
+
+    def start(self) -> None:
+        """Workers renew and sweep from now on."""
+        self._every(SWEEP_MS, self._sweep)
+        self._every(RENEWAL_MS, self._renew)
+
+    def come(self, request: Request) -> None:
+        """A job asks for its place."""
+        request.came = self.server.now
+        self.requests[request.job_id] = request
+        self._enter(request)
+
+    def after(self, ms: int, act: Callable[[], None]) -> None:
+        self._number += 1
+        heapq.heappush(self._events, (self.server.now + max(0, ms), self._number, act))
+
+    def until(self, ms: int) -> None:
+        """Let everything happen that happens by then (ms since the beginning of the run)."""
+        while self._events and self._events[0][0] <= ms:
+            when, _, act = heapq.heappop(self._events)
+            if when > self.server.now:
+                self.server.advance(when - self.server.now)
+            act()
+
+    def call(self, operation: Operation[Any]) -> Any:
+        """Carry it out; twice perhaps, and then the answer is the same."""
+        answer = run(self.server, exchange.run(operation))
+        if self.chance.random() < self.repeats:
+            again = run(self.server, exchange.run(operation))
+            assert told(again) == told(answer), operation.script.name
+        return answer
+
+    def _enter(self, request: Request, *, parked: bool = False) -> None:
+        if not parked:
+            self._number += 1
+            request.token = f"t{self._number}"
+        visited = self.call(self._entering(request, parked=parked))
+        self._send(visited.dispatches)
+        if visited.has_place:
+            if parked:
+                self._deliver(request.job_id)
+            else:
+                self._begin(request)
+        elif not parked:
+            self._enter(request, parked=True)
+
+    def _entering(self, request: Request, *, parked: bool) -> Operation[Visited]:
+        return operations.enter_gate(
+            self.keys,
+            PROFILE,
+            request.place,
+            token=request.token,
+            tenant=request.tenant,
+            limits=self.limits,
+            lease=LEASE,
+            parked=parked,
+            prompt_tokens=request.tokens,
+            answer_tokens=0,
+        )
+
+    def _begin(self, request: Request) -> None:
+        assert request.job_id not in self.running
+        request.began = self.server.now
+        self.running[request.job_id] = request
+        self.starts.append(replace(request))
+        self.most_running = max(self.most_running, len(self.running))
+        dies = self.chance.random() < self.deaths
+        self.after(request.lasts, lambda: self._die(request) if dies else self._leave(request))
+
+    def _die(self, request: Request) -> None:
+        """Its worker is gone; another one goes on with the job when the lease has run out."""
+        del self.running[request.job_id]
+        self.after(int(LEASE * 1000) + 700, lambda: self._enter(request))
+
+    def _leave(self, request: Request) -> None:
+        del self.running[request.job_id]
+        request.ended = self.server.now
+        leaving = operations.leave_gate(
+            self.keys, PROFILE, request.place, token=request.token, tokens=request.tokens, answer_tokens=0
+        )
+        self._send(self.call(leaving).dispatches)
+        self.when_done(request)
+
+    def _send(self, dispatches: list[Any]) -> None:
+        for dispatch in dispatches:
+            self.after(self.chance.randint(1, 300), partial(self._deliver, dispatch.job_id))
+
+    def _deliver(self, job_id: str) -> None:
+        request = self.requests[job_id]
+        if job_id not in self.running and request.ended is None:
+            self._enter(request)
+
+    def _sweep(self) -> None:
+        self._send(run(self.server, pump(self.keys, time=self.server.now / 1000, limit=500)))  # type: ignore[arg-type]
+
+    def _renew(self) -> None:
+        held = {request.place: request.token for request in self.running.values()}
+        if held:
+            self.call(operations.keep_places(self.keys, PROFILE, held, lease=LEASE))
+
+    def _every(self, ms: int, act: Callable[[], None]) -> None:
+        def again() -> None:
+            act()
+            self.after(ms, again)
+
+        self.after(ms, again)
+
+
+def told(answer: Any) -> Any:
+    """What must be the same when a call is repeated: estimates, and when to look, may have moved."""
+    match answer:
+        case Visited():
+            return answer.has_place, sorted(dispatch.job_id for dispatch in answer.dispatches)
+        case HandedOut():
+            return sorted(dispatch.job_id for dispatch in answer.dispatches)
+    return answer
+
+
+def most_in_a_window(starts: list[Request], ms: int, size: Callable[[Request], int]) -> int:
+    """The most of anything that began within so many ms, wherever they begin."""
+    most = now = 0
+    inside: deque[Request] = deque()
+    for request in starts:
+        inside.append(request)
+        now += size(request)
+        while (inside[0].began or 0) <= (request.began or 0) - ms:
+            now -= size(inside.popleft())
+        most = max(most, now)
+    return most

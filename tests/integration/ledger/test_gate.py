@@ -1,0 +1,307 @@
+"""The gate of a profile, script by script: who has a place, who waits, and what becomes of it."""
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from palaver.shared.ledger import Claimed, HandedOut, Operation, Visited, operations
+from palaver.shared.profiles import Limits
+from tests.integration.ledger.world import World
+from tests.servers import eventually
+
+ONE = Limits(concurrent=1)
+SHORT = Limits(requests_per_minute=600, window=0.5)  # five in half a second
+P = "openai"
+
+
+class Gate:
+    """Short words for a gate and those who come to it. A job `a1` is the tenant `a`'s."""
+
+    def __init__(self, world: World, limits: Limits) -> None:
+        self.world, self.limits, self.keys = world, limits, world.keys
+
+    def enter(self, job: str, *, token: str = "", **options: Any) -> Visited:
+        return self.world.ledger.run(self.entering(job, token=token, **options))
+
+    def entering(self, job: str, *, token: str = "", **options: Any) -> Operation[Visited]:
+        given: dict[str, Any] = {"tenant": job[0], "limits": self.limits, "lease": 60.0} | options
+        return operations.enter_gate(self.keys, P, at(job), token=token or f"{job}-t", **given)
+
+    def has_place(self, *jobs: str) -> list[bool]:
+        return [self.enter(job).has_place for job in jobs]
+
+    def park(self, *jobs: str) -> list[bool]:
+        return [self.enter(job, parked=True).has_place for job in jobs]
+
+    def leave(self, job: str, *, token: str = "", **options: Any) -> list[str]:
+        leaving = operations.leave_gate(self.keys, P, at(job), token=token or f"{job}-t", **options)
+        return sent(self.world.ledger.run(leaving))
+
+    def pump(self, ended: str = "") -> list[str]:
+        pumping = operations.pump_gate(self.keys, P, ended=at(ended) if ended else None)
+        return sent(self.world.ledger.run(pumping))
+
+    def end_holds(self, kind: str, *jobs: str) -> None:
+        """What these jobs hold, or were given, ends now."""
+        self.world.raw.zadd(f"{self.keys.gate(P)}:{kind}", {"/".join(at(job)): 1 for job in jobs}, xx=True)
+
+
+def at(job: str) -> tuple[str, str]:
+    return f"s-{job}", job
+
+
+def sent(handed: HandedOut | Visited) -> list[str]:
+    return [dispatch.job_id for dispatch in handed.dispatches]
+
+
+@pytest.fixture
+def gate(world: World) -> Gate:
+    """A gate with one place."""
+    return Gate(world, ONE)
+
+
+def test_a_place_now_or_in_the_line(gate: Gate) -> None:
+    assert gate.has_place("a1", "a2", "a3") == [True, False, False]
+    assert [gate.enter(job).prospect.position for job in ("a2", "a3")] == [0, 1]
+    assert gate.leave("a1") == []
+    assert gate.has_place("a3", "a2") == [False, True]
+
+
+def test_a_newcomer_passes_nobody(gate: Gate) -> None:
+    gate.has_place("a1")
+    gate.park("a2")
+    assert gate.leave("a1") == ["a2"]
+    assert gate.has_place("a3") == [False]
+    assert gate.enter("a2", token="next").has_place
+    assert gate.leave("a2", token="next") == []
+    assert gate.has_place("a3") == [True]
+
+
+def test_who_was_parked_while_its_place_came_is_told(gate: Gate) -> None:
+    gate.has_place("a1", "a2")
+    assert gate.leave("a1") == []
+    assert gate.park("a2") == [True]
+    assert gate.enter("a2", token="next").has_place
+
+
+def test_a_repeated_call_says_the_same_and_changes_nothing(gate: Gate) -> None:
+    gate.has_place("a1")
+    gate.park("a2", "a3")
+    assert gate.has_place("a1") == [True]
+    assert gate.leave("a1") == gate.leave("a1") == ["a2"]
+    assert gate.enter("a2", token="next").has_place
+    assert gate.enter("a2", token="next").has_place
+    assert gate.leave("a1") == []
+
+
+def test_tenants_have_places_in_turn(world: World) -> None:
+    gate = Gate(world, Limits(concurrent=10))
+    assert gate.has_place(*(f"a{n}" for n in range(10))) == [True] * 10
+    gate.park(*(f"a{n}" for n in range(10, 100)))
+    gate.park(*(f"b{n}" for n in range(10)))
+    began: list[str] = []
+    running = [f"a{n}" for n in range(10)]
+    while len(began) < 30:
+        for job in gate.leave(running.pop(0)):
+            assert gate.has_place(job) == [True]
+            began.append(job)
+            running.append(job)
+    assert [job for job in began if job[0] == "b"] == [f"b{n}" for n in range(10)]
+    assert [job for job in began if job[0] == "a"] == [f"a{n}" for n in range(10, 10 + len(began) - 10)]
+
+
+def test_a_tenant_that_comes_again_and_again_does_not_starve_the_others(gate: Gate) -> None:
+    gate.has_place("a0")
+    gate.park("b1", "b2", "b3")
+    running, began = "a0", []
+    for number in range(1, 6):
+        gate.park(f"a{number}")
+        (running,) = gate.leave(running)
+        gate.has_place(running)
+        began.append(running)
+    assert {"b1", "b2"} <= set(began)
+
+
+def test_requests_in_a_window(world: World) -> None:
+    gate = Gate(world, SHORT)
+    began = time.monotonic()
+    assert gate.has_place(*(f"a{n}" for n in range(6))) == [True] * 5 + [False]
+    assert 0 < gate.enter("a5").prospect.seconds <= 0.6
+    for number in range(5):
+        assert gate.leave(f"a{number}") == []
+    assert eventually(lambda: gate.enter("a5").has_place)
+    assert time.monotonic() - began >= 0.5
+
+
+def test_a_limit_below_one_a_window_makes_that_longer(world: World) -> None:
+    gate = Gate(world, Limits(requests_per_minute=0.5))
+    assert gate.has_place("a1", "a2") == [True, False]
+    assert 100 < gate.enter("a2").prospect.seconds <= 122
+
+
+def test_tokens_count_when_the_request_began(world: World) -> None:
+    gate = Gate(world, Limits(tokens_per_minute=1000))
+    assert gate.enter("a1", prompt_tokens=100, answer_tokens=500).has_place
+    assert not gate.enter("a2", prompt_tokens=500, answer_tokens=0).has_place
+    gate.leave("a1", tokens=450, answer_tokens=350)
+    assert gate.enter("a2").has_place
+    assert gate.enter("a3", prompt_tokens=50, answer_tokens=0).has_place
+    # What is not bounded is expected to be as long as others were: 350 now.
+    assert not gate.enter("a4", prompt_tokens=1).has_place
+
+
+def test_a_request_larger_than_all_there_is_has_all_there_is(world: World) -> None:
+    gate = Gate(world, Limits(tokens_per_minute=1000))
+    assert gate.enter("a1", prompt_tokens=5000, answer_tokens=0).has_place
+    assert not gate.enter("a2", prompt_tokens=1, answer_tokens=0).has_place
+
+
+def test_a_dead_workers_place_ends(gate: Gate) -> None:
+    gate.has_place("a1")
+    gate.park("a2")
+    gate.end_holds("places", "a1")
+    assert gate.pump() == ["a2"]
+    assert gate.leave("a1") == []
+
+
+def test_a_place_is_kept_by_who_has_it(gate: Gate) -> None:
+    gate.has_place("a1")
+    gate.end_holds("places", "a1")
+    for token in ("another's", "a1-t"):
+        gate.world.ledger.run(operations.keep_places(gate.keys, P, {at("a1"): token}, lease=30))
+        kept: Any = gate.world.raw.zscore(f"{gate.keys.gate(P)}:places", "/".join(at("a1")))
+        assert (kept > 1) == (token == "a1-t")
+
+
+def test_nothing_ends_while_redis_stood_still(gate: Gate) -> None:
+    gate.has_place("a1")
+    gate.park("a2")
+    gate.end_holds("places", "a1")
+    gate.world.raw.hincrby(gate.keys.gate(P), "seen", -60_000)
+    assert gate.pump() == []
+
+
+def test_a_place_that_nobody_takes_goes_to_the_next(gate: Gate) -> None:
+    gate.has_place("a1")
+    gate.park("a2", "a3")
+    assert gate.leave("a1") == ["a2"]
+    gate.end_holds("given", "a2")
+    assert gate.pump() == ["a3"]
+    gate.end_holds("given", "a3")
+    assert gate.pump() == ["a2"]
+    gate.end_holds("given", "a2")
+    assert gate.pump() == ["a3"]
+    gate.end_holds("given", "a3")
+    assert gate.pump() == []
+    assert gate.has_place("a4") == [True]
+
+
+def test_another_run_of_a_job_goes_on_with_its_place_in_the_line(gate: Gate) -> None:
+    gate.has_place("a1")
+    gate.park("a2", "a3")
+    assert not gate.enter("a2", token="next").has_place
+    assert gate.leave("a1") == []
+    assert gate.enter("a2", token="next").has_place
+    # A run whose worker has died: its request is another one.
+    again = gate.enter("a2", token="later")
+    assert (again.has_place, sent(again)) == (False, ["a3"])
+    assert gate.leave("a2", token="next") == []
+
+
+def test_who_has_ended_meanwhile_is_passed_over(gate: Gate) -> None:
+    gate.has_place("a1")
+    gate.park("a2", "a3", "a4")
+    assert gate.pump(ended="a3") == []
+    assert gate.leave("a1") == ["a2"]
+    assert gate.pump(ended="a2") == ["a4"]
+
+
+def test_a_closed_gate_lets_nobody_in(world: World) -> None:
+    gate = Gate(world, Limits())
+    heard = world.listener()
+    heard.subscribe(world.keys.control)
+    assert gate.has_place("a1") == [True]
+    world.ledger.run(operations.close_gate(world.keys, P, 0.4))
+    assert gate.has_place("a2") == [False]
+    assert gate.park("a2") == [False]
+    (known,) = world.ledger.gates()
+    assert (known.profile, known.waiting) == (P, 1)
+    assert 0 < known.closed_for <= 0.4
+    assert eventually(lambda: gate.pump() == ["a2"])
+    assert eventually(lambda: (heard.get_message() or {}).get("data", b"") == CLOSED)
+    heard.close()
+
+
+CLOSED = b'{"type":"closed","profile":"openai","seconds":0.4}'
+
+
+def test_nobody_waits_for_a_time_that_a_clock_set_back_has_left(world: World) -> None:
+    gate, hour = Gate(world, Limits(concurrent=2, requests_per_minute=2)), 3_600_000
+    gate.has_place("a1", "a2")
+    gate.park("a3")
+    world.ledger.run(operations.close_gate(world.keys, P, 5))
+    base = gate.keys.gate(P)
+    for field in ("seen", "closed"):
+        world.raw.hincrby(base, field, hour)
+    for job in ("a1", "a2"):
+        world.raw.zincrby(f"{base}:places", hour, "/".join(at(job)))
+    gate.pump()
+    assert gate.enter("a3").prospect.seconds <= 62
+    assert all(float(score) < (world.time() + 61) * 1000 for _, score in _scores(world, f"{base}:places"))
+
+
+def _scores(world: World, key: str) -> Sequence[Any]:
+    found: Any = world.raw.zrange(key, 0, -1, withscores=True)
+    return list(found)
+
+
+def test_a_sweep_hands_out_what_time_has_made_free(world: World) -> None:
+    gate = Gate(world, SHORT)
+    gate.has_place(*(f"a{n}" for n in range(5)))
+    for number in range(5):
+        gate.leave(f"a{number}")
+    gate.park("a5")
+    assert eventually(lambda: [dispatch.job_id for dispatch in world.sweep().dispatches] == ["a5"])
+    assert gate.enter("a5").has_place
+    gate.leave("a5")
+    world.raw.zadd(world.keys.gates, {P: 1})
+    world.sweep()
+    assert world.raw.zcard(world.keys.gates) == 0
+
+
+def test_a_job_parked_at_a_gate_goes_on_before_its_time(world: World) -> None:
+    job = world.submit()
+    claimed = world.claim(job)
+    parking = operations.release(
+        world.keys, job.session_id, job.job_id, fence=claimed.fence, delay=60, gate=P
+    )
+    assert world.ledger.run(parking).dispatch is None
+    assert world.ledger.run(parking).dispatch is None
+    view = world.ledger.job(job.job_id)
+    assert (view.gate, view.prospect) == (P, None)
+    assert isinstance(world.try_claim(job, by="t2"), Claimed)
+    assert world.ledger.job(job.job_id).gate is None
+
+
+def test_where_a_waiting_job_stands(world: World) -> None:
+    gate, job = Gate(world, ONE), world.submit()
+    gate.has_place("a1")
+    gate.park("a2")
+    place = (job.session_id, job.job_id)
+    entering = operations.enter_gate(
+        world.keys, P, place, token="t", tenant="a", limits=ONE, lease=30, parked=True
+    )
+    world.ledger.run(entering)
+    fence = world.claim(job).fence
+    world.ledger.run(operations.release(world.keys, *place, fence=fence, delay=60, gate=P))
+    prospect = world.ledger.job(job.job_id).prospect
+    assert prospect is not None
+    assert prospect.position == 1
+    world.ledger.cancel(*place)
+    view = world.ledger.job(job.job_id)
+    assert (view.gate, view.prospect) == (None, None)
+    late = world.try_claim(job, by="t2")
+    assert not isinstance(late, Claimed)
+    assert (late.reason, late.gate) == ("ended", P)

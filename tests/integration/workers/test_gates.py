@@ -1,0 +1,214 @@
+"""Workers hold to their profiles' limits together: engines on one Redis, and a provider that counts."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from typing import Any
+
+import pytest
+
+from palaver.shared.jobs import ChatJob, Status
+from palaver.shared.ledger import Dispatch
+from palaver.workers.runner import Outcome
+from tests.integration.workers.conftest import Engine, MakeEngine, text_of
+from tests.model_server import ModelServer
+
+pytestmark = pytest.mark.redis
+
+ONE = {"concurrent": 1}
+HOLD = {"key": "hold", "n": 3, "fail": {"kind": "idle", "after": 2}}
+"""An answer that ends only when its job does."""
+
+
+class Desk:
+    """Stands in for the broker: the jobs of its engine's messages run there."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self.sent: list[str] = []
+        self.runs: list[asyncio.Task[Outcome]] = []
+        self.loses = 0  # so many messages
+
+    def put(self, dispatches: Sequence[Dispatch]) -> None:
+        for dispatch in dispatches:
+            self.sent.append(dispatch.job_id)
+            if self.loses:
+                self.loses -= 1
+                continue
+            running = self.engine.service.run(dispatch.session_id, dispatch.job_id, queue=dispatch.queue)
+            self.runs.append(asyncio.create_task(self._run(running)))
+
+    async def _run(self, running: Awaitable[Outcome]) -> Outcome:
+        outcome = await running
+        if outcome.dispatch is not None:
+            self.put([outcome.dispatch])
+        return outcome
+
+    async def empty_queues(self) -> Collection[str]:
+        return ()
+
+
+MakeWorkers = Callable[..., Awaitable[list[Desk]]]
+
+
+@pytest.fixture
+def make_workers(server: ModelServer, make_engine: MakeEngine) -> MakeWorkers:
+    """Start two workers that take their turns at sweeping, with a provider of these limits."""
+
+    async def make(limits: dict[str, Any]) -> list[Desk]:
+        profile = {"kind": "openai", "base_url": server.openai_url, "limits": limits, "breaker": False}
+        engines = [await make_engine(profiles={"http": profile}) for _ in range(2)]
+        desks = [Desk(engine) for engine in engines]
+        for desk in desks:
+            await desk.engine.service.serve(desk)
+        return desks
+
+    return make
+
+
+async def submit(desk: Desk, script: dict[str, Any] | None = None, **fields: Any) -> ChatJob:
+    given: dict[str, Any] = {"model": "http/m", "history": [], "max_retries": 0}
+    job = await desk.engine.submit(script or {"n": 2}, **(given | fields))
+    desk.put([Dispatch(job.session_id or "", job.job_id, "palaver.normal")])
+    return job
+
+
+async def ended(desk: Desk, *jobs: ChatJob) -> list[dict[str, Any]]:
+    """The ends of these jobs, when they have one."""
+    ends = []
+    for job in jobs:
+        await desk.engine.told(job, "stream_end")
+        ends.append((await desk.engine.events(job))[-1]["data"])
+    return ends
+
+
+async def parked(desk: Desk, job: ChatJob) -> None:
+    """Return when the job waits at its gate, and holds no slot."""
+    async with asyncio.timeout(20):
+        while (await desk.engine.ledger.job(job.job_id)).gate is None:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+
+
+async def test_no_more_requests_than_allowed_and_none_waits_for_nothing(
+    make_workers: MakeWorkers, server: ModelServer
+) -> None:
+    workers = await make_workers({"requests_per_minute": 180, "window": 1})
+    keys = [f"k{number}" for number in range(12)]
+    began = time.time()
+    jobs = [
+        await submit(workers[n % 2], {"n": 1, "key": key}, session_id=f"s{n}") for n, key in enumerate(keys)
+    ]
+    assert [end["status"] for end in await ended(workers[0], *jobs)] == ["completed"] * 12
+    times = sorted(server.writes(key)[0] for key in keys)
+    assert [number for number, at in enumerate(times) if at < began + number // 3] == []
+
+
+async def test_who_waits_for_long_is_parked_and_goes_on_as_soon_as_it_may(
+    make_workers: MakeWorkers, server: ModelServer
+) -> None:
+    one, other = await make_workers(ONE)
+    first = await submit(one, HOLD, session_id="s1")
+    await one.engine.said(first)
+    second, third = [await submit(other, {"n": 2}, session_id=name) for name in ("s2", "s2")]
+    await parked(other, second)
+    assert other.engine.service.running == 0
+    view = await other.engine.ledger.job(second.job_id)
+    assert view.prospect is not None
+    assert (view.status, view.gate, view.prospect.position) == (Status.RUNNING, "http", 0)
+    await one.engine.ledger.cancel("s1", first.job_id)
+    await ended(other, second, third)
+    assert second.job_id in one.sent  # by the worker that had the place
+    assert text_of(await other.engine.events(second)) == " w0 w1"
+    # Its session has kept its turn: the message after it has come after it.
+    log = await other.engine.ledger.events("s2")
+    assert [second.job_id.encode() in event for event in log].index(False) < len(log)
+    began = [
+        job
+        for event in log
+        for job in (second, third)
+        if b"stream_start" in event and job.job_id.encode() in event
+    ]
+    assert began == [second, third]
+    assert server.stats()["max_open"] == 1
+    assert (await other.engine.ledger.job(second.job_id)).failures == 0
+
+
+async def test_a_lost_message_is_sent_again(make_workers: MakeWorkers) -> None:
+    one, other = await make_workers(ONE)
+    first = await submit(one, HOLD, session_id="s1")
+    await one.engine.said(first)
+    second = await submit(other, session_id="s2")
+    await parked(other, second)
+    one.loses = 1
+    await one.engine.ledger.cancel("s1", first.job_id)
+    await ended(one, first)
+    gate = one.engine.ledger.keys.gate("http")
+    async with asyncio.timeout(20):
+        while second.job_id not in one.sent:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    # What it was given ends, in ten seconds by itself.
+    one.engine.client.zadd(f"{gate}:given", {f"s2/{second.job_id}": 1}, xx=True)
+    one.engine.client.zadd(one.engine.ledger.keys.gates, {"http": 1})
+    assert (await ended(other, second))[0]["status"] == "completed"
+
+
+async def test_cancel_and_deadline_reach_who_waits(make_workers: MakeWorkers) -> None:
+    one, other = await make_workers(ONE)
+    first = await submit(one, HOLD, session_id="s1")
+    await one.engine.said(first)
+    cancelled = await submit(other, session_id="s2")
+    late = await submit(other, session_id="s3", deadline=2)
+    last = await submit(other, session_id="s4")
+    for job in (cancelled, last):
+        await parked(other, job)
+    await one.engine.ledger.cancel("s2", cancelled.job_id)
+    ends = await ended(other, cancelled, late)
+    assert [end["status"] for end in ends] == ["cancelled", "expired"]
+    await one.engine.ledger.cancel("s1", first.job_id)
+    assert (await ended(other, last))[0]["status"] == "completed"
+
+
+async def test_a_job_that_has_to_wait_in_its_worker_waits_there(make_workers: MakeWorkers) -> None:
+    one, other = await make_workers(ONE)
+    first = await submit(one, HOLD, session_id="s1")
+    await one.engine.said(first)
+    second = await submit(other, session_id="s2", timeouts={"total": 1.5})
+    (end,) = await ended(other, second)
+    assert (end["status"], end["error"]["type"]) == ("failed", "TimeoutError")
+    third = await submit(other, session_id="s3", timeouts={"total": 30})
+    await one.engine.ledger.cancel("s1", first.job_id)
+    assert (await ended(other, third))[0]["status"] == "completed"
+
+
+async def test_a_429_closes_the_profile_for_all_workers(
+    make_workers: MakeWorkers, server: ModelServer
+) -> None:
+    one, other = await make_workers({})
+    refused = await submit(one, {"fail": {"status": 429, "retry_after": 1.5}}, session_id="s1")
+    (end,) = await ended(one, refused)
+    assert end["error"]["type"] == "RateLimitError"
+    told = asyncio.get_running_loop().time()
+    async with asyncio.timeout(20):
+        while not other.engine.service._gates._was_closed("http"):  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    asked = server.stats()["requests"]
+    second = await submit(other, session_id="s2")
+    await parked(other, second)
+    assert server.stats()["requests"] == asked
+    (gate,) = await other.engine.ledger.gates()
+    assert (gate.profile, gate.waiting) == ("http", 1)
+    assert (await ended(other, second))[0]["status"] == "completed"
+    assert asyncio.get_running_loop().time() - told > 1.3
+
+
+async def test_a_profile_without_limits_asks_no_gate(make_workers: MakeWorkers) -> None:
+    one, _ = await make_workers({})
+    job = await submit(one, session_id="s1")
+    await ended(one, job)
+    assert not list(one.engine.client.scan_iter(f"{one.engine.ledger.keys.gate('*')}*"))
+
+
+async def test_tokens_are_settled_by_what_was_used(make_workers: MakeWorkers) -> None:
+    one, _ = await make_workers({"tokens_per_minute": 1000})
+    jobs = [await submit(one, {"n": 5}, session_id=f"s{n}", params={"max_tokens": 800}) for n in range(3)]
+    assert [end["status"] for end in await ended(one, *jobs)] == ["completed"] * 3
