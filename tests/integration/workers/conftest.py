@@ -69,7 +69,9 @@ class Engine:
 
     async def events(self, job: ChatJob) -> list[dict[str, Any]]:
         """The job's events, after what holds for every log was checked."""
-        events = [orjson.loads(event) for event in await self.ledger.events(job.session_id or "")]
+        events: list[dict[str, Any]] = []
+        while page := await self.ledger.events(job.session_id or "", after=len(events)):
+            events += [orjson.loads(event) for event in page]
         assert [event["seq"] for event in events] == list(range(1, len(events) + 1))
         own = [event for event in events if event["job_id"] == job.job_id]
         ends = [event["type"] == "stream_end" for event in own]
