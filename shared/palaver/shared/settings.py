@@ -316,5 +316,5 @@ def _dev_addresses() -> dict[str, Any]:
         document = None
     if not isinstance(document, dict):
         raise ConfigurationError(f"{DEV_FILE} cannot be read; remove it, or start palaver dev again")
-    names = (*_URLS, "namespace", "config")
+    names = (*_URLS, "namespace", "config", "files_url")
     return {name: document[name] for name in names if isinstance(document.get(name), str)}

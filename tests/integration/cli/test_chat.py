@@ -200,3 +200,17 @@ def test_status_is_healthy_with_a_worker(dev: Dev) -> None:
     assert healths["default"] is None  # an alias
     assert healths["scripted"]["worker"] == dev.said["worker"]
     assert healths["scripted"]["error"] is None
+
+
+def test_a_file_goes_with_the_message(dev: Dev) -> None:
+    (dev.shell.folder / "menu.txt").write_text("A tea costs 3 euros.")
+    done = dev.shell.run("chat", "How much?", "--file", "menu.txt")
+    told = '<file name="menu.txt" type="text/plain">\nA tea costs 3 euros.\n</file>\n\nHow much?\n'
+    assert (done.returncode, done.stdout) == (0, told), done.stderr
+    assert list((dev.shell.folder / ".palaver" / "files" / "content").iterdir())
+
+
+def test_a_file_that_is_not_there_is_told(dev: Dev) -> None:
+    done = dev.shell.run("chat", "How much?", "-f", "nowhere.txt")
+    assert done.returncode == 2
+    assert "nowhere.txt cannot be read" in one_line(done)

@@ -10,6 +10,7 @@ HERE = Addresses(
     broker_url="redis://127.0.0.1:1/0",
     namespace="palaver",
     config="./palaver.toml",
+    files_url="file:///files",
     flower_url=None,
     log="dev.log",
     parts={"redis": 2},

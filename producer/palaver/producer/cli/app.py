@@ -85,6 +85,9 @@ def chat(
     agent: Annotated[
         str | None, typer.Option("--agent", "-a", help="The agent at this path answers.")
     ] = None,
+    file: Annotated[
+        list[str] | None, typer.Option("--file", "-f", help="A file that goes with it; may be repeated.")
+    ] = None,
     as_json: Json = False,
 ) -> int:
     """Submit a chat job and stream the answer. Ctrl-C cancels the job.
@@ -93,7 +96,9 @@ def chat(
     """
     from palaver.producer.cli.chat import run
 
-    return run(message, as_json=as_json, model=model, session_id=session, system=system, agent=agent)
+    return run(
+        message, file or [], as_json=as_json, model=model, session_id=session, system=system, agent=agent
+    )
 
 
 @app.command()

@@ -7,7 +7,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Unpack
 
 from palaver.producer import Client, JobHandle
@@ -24,10 +24,13 @@ from palaver.shared.plain import refuse
 PATIENCE = 5.0  # seconds without a sign of a worker, before the user is told
 
 
-def run(message: str, *, as_json: bool, **fields: Unpack[JobFields]) -> int:
-    """Submit, show what comes back, return 0 for a completed job and 1 for any other end."""
+def run(message: str, paths: Sequence[str], *, as_json: bool, **fields: Unpack[JobFields]) -> int:
+    """Submit, with the files there; show what comes back, return 0 for a completed job and 1 for another
+    end.
+    """
     text = _utf8(sys.stdin.buffer.read() if message == "-" else os.fsencode(message))
     with Client() as client:
+        fields["files"] = [client.files.upload(path) for path in paths]
         begun = time.monotonic()
         handle = client.submit(text, **fields)
         view = _View(begun, as_json=as_json)

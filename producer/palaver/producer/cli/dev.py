@@ -109,6 +109,7 @@ class Stack:
             broker_url=self.settings.broker_url,
             namespace=self.settings.namespace,
             config=self.settings.config,
+            files_url=self.settings.files_url or self._folder.files_url,
             flower_url=self.flower_url,
             log=str(self._folder.log),
             parts=self._parts.pids,
@@ -192,7 +193,11 @@ class Stack:
 
     def _environment(self) -> dict[str, str]:
         addresses = self.addresses
-        return {"PALAVER_REDIS_URL": addresses.redis_url, "PALAVER_BROKER_URL": addresses.broker_url}
+        return {
+            "PALAVER_REDIS_URL": addresses.redis_url,
+            "PALAVER_BROKER_URL": addresses.broker_url,
+            "PALAVER_FILES_URL": addresses.files_url,
+        }
 
     def _too_late(self, part: Part, limit: float) -> str:
         return f"{part.name} did not answer within {limit:.0f} s; see {FOLDER / self._folder.log.name}"

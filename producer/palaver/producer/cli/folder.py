@@ -21,6 +21,7 @@ class Addresses:
     broker_url: str
     namespace: str
     config: str
+    files_url: str
     flower_url: str | None
     log: str
     parts: dict[str, int]
@@ -33,6 +34,7 @@ class DevFolder:
     def __init__(self, root: Path) -> None:
         self.path = root.resolve() / FOLDER
         self.log = self.path / "dev.log"
+        self.files_url = (self.path / "files").as_uri()
         self._addresses = self.path / "dev.json"
         self._lock = self.path / "dev.lock"
 
