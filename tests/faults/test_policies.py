@@ -43,12 +43,14 @@ def all_parked(stand: Stand, jobs: list[Job]) -> None:
 
 
 def waits_of(books: Books, first: list[Job], behind: list[Job]) -> list[float]:
-    """Seconds that each was parked, not less than it was told; it kept its session's turn meanwhile."""
+    """Seconds that each was parked, not less than it was told; it kept its session's turn meanwhile. It may
+    have been longer: whoever is refused closes the profile for all.
+    """
     waits = []
     for job, next_job in zip(first, behind, strict=True):
         (retry,), (start,) = books.of(job, "retry"), books.of(job, "stream_start")
         waits.append(start["time"] - retry["time"])
-        assert books.attempts(job) == [1, 2]
+        assert books.attempts(job)[-1] >= 2
         assert books.of(next_job, "stream_start")[0]["seq"] > books.of(job, "stream_end")[0]["seq"]
     assert min(waits) >= LIMITED
     return waits
@@ -68,7 +70,7 @@ def test_parked_jobs_outlive_their_worker(stand: Stand) -> None:
     all_parked(stand, first)
     stand.kill(worker)
     waits = waits_of(stand.settle([*first, *behind]), first, behind)
-    in_time(LIMITED + LATE, waits, "parked")
+    in_time(2 * (LIMITED + LATE), waits, "parked")
 
 
 @pytest.mark.long

@@ -124,7 +124,7 @@ class Gates:
             await self._enter(visit)
             held[visit.place] = visit.token
             await ask(provider, request, counting if provider.profile.limits.tokens_per_minute else sink)
-        except _Waiting:
+        except AtGate:
             raise  # it stays in the line
         except BaseException:
             self._leave(visit, None)
@@ -135,7 +135,7 @@ class Gates:
             held.pop(visit.place, None)
 
     async def _enter(self, visit: _Visit) -> None:
-        """Return with a place, or raise `_Waiting`."""
+        """Return with a place, or raise `AtGate`."""
         visited = await self.visit(visit)
         if visited.has_place:
             return
@@ -152,7 +152,7 @@ class Gates:
         seconds = visited.prospect.seconds
         if visit.asker.may_park and time.monotonic() + seconds >= gives_up:
             shortest, longest = LOST_SECONDS
-            raise _Waiting(self, visit, min(max(shortest, 2 * seconds), longest))
+            raise AtGate(self, visit, min(max(shortest, 2 * seconds), longest))
 
     async def visit(self, visit: _Visit, *, parked: bool = False) -> Visited:
         """Ask how it stands with a request. A `parked` one has nobody who could take its place now."""
@@ -203,7 +203,7 @@ class Gates:
         return profile in self._closed
 
 
-class _Waiting(Park):
+class AtGate(Park):
     """The job waits at the gate, parked."""
 
     def __init__(self, gates: Gates, visit: _Visit, seconds: float) -> None:
