@@ -195,6 +195,13 @@ OPENAI: dict[str, Recording] = {
         "hm",
         options=(("think_tags", True),),
     ),
+    "white space without end where a tag may come": Recording(
+        sse(*map(chunk, ["\n" * 40] * 30), b"{oops"),
+        "\n" * 1200,
+        reason=None,
+        error=MalformedStreamError,
+        options=(("think_tags", True),),
+    ),
     "think tags not asked for": Recording(sse(chunk("<think>hm</think>"), STOP), "<think>hm</think>"),
     # tool calls
     "tool call in fragments": Recording(

@@ -262,6 +262,12 @@ def test_keys_and_headers(make: Callable[..., Any]) -> None:
 def test_wrong_options_are_named(make: Callable[..., Any]) -> None:
     with pytest.raises(ConfigurationError, match="max_event_bytes"):
         make(options={"max_event_bytes": "many"})
+    with pytest.raises(ConfigurationError, match="think_tags must be true or false, not a string"):
+        make(options={"think_tags": "yes"})
+    with pytest.raises(ConfigurationError, match="no option 'think_tag'; is it 'think_tags'"):
+        make(options={"think_tag": True})
+    with pytest.raises(ConfigurationError, match=r"no option 'x'; there are: .*max_event_bytes"):
+        make(options={"x": 1})
 
 
 def test_an_unknown_flavour_is_refused() -> None:

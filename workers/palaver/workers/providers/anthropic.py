@@ -60,6 +60,7 @@ class AnthropicDialect:
     """/v1/messages: requests, decoders and errors."""
 
     def __init__(self, profile: Profile) -> None:
+        wire.check_options(profile, "max_tokens")
         self.base_url = profile.base_url or BASE_URL
         self._headers = wire.headers(profile, "x-api-key")
         if not any(name.lower() == "anthropic-version" for name in self._headers):

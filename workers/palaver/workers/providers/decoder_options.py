@@ -27,7 +27,7 @@ class DecoderOptions:
     def of(cls, profile: Profile) -> DecoderOptions:
         """What the profile's options say. Raises ConfigurationError."""
         return cls(
-            think_tags=bool(profile.options.get("think_tags")),
+            think_tags=wire.flag(profile, "think_tags", False),
             max_event_bytes=wire.option(profile, "max_event_bytes", MAX_EVENT_BYTES),
         )
 

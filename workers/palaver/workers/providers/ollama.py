@@ -51,6 +51,7 @@ class OllamaDialect:
     continues_prefix = True  # the server goes on with an assistant message at the end
 
     def __init__(self, profile: Profile) -> None:
+        wire.check_options(profile, "keep_alive", "options")
         self.base_url = profile.base_url or BASE_URL
         self._headers = wire.headers(profile)
         self._decoder_options = DecoderOptions.of(profile)

@@ -32,6 +32,9 @@ from palaver.workers.providers.parts import WarningPart
 PARAMETERS: Final[dict[str, str | None]] = {name: name for name in wire.MAPPED}
 """Our parameters to those of chat/completions; a flavour may have other names."""
 
+OPTIONS: Final = ("api_version", "flavour", "lists_models", "max_tokens_field")
+"""Of a profile, beside those of every dialect."""
+
 _FORMATS: Final = frozenset(("json_object", "json_schema"))
 _NOT_SENT: Final = frozenset(("reasoning", "thinking_blocks"))  # of a message: other dialects' own
 
@@ -40,6 +43,7 @@ class OpenAIDialect:
     """chat/completions: requests, decoders and errors."""
 
     def __init__(self, profile: Profile, flavour: str | None = None) -> None:
+        wire.check_options(profile, *OPTIONS)
         self._flavour = flavour_of(profile.base_url, profile.options.get("flavour", flavour))
         self.base_url = profile.base_url or self._flavour.base_url or ""
         if not self.base_url:
@@ -204,7 +208,7 @@ class OpenAIProvider(HttpProvider):
         dialect = OpenAIDialect(profile, self.flavour)
         super().__init__(profile, http, dialect)
         self.continues_prefix = dialect.continues_prefix
-        self._listless = profile.options.get("lists_models") is False
+        self._listless = not wire.flag(profile, "lists_models", True)
 
     async def models(self) -> list[str] | None:
         """See `Provider.models`. Of a server that has no list, as its profile says, none is missed."""

@@ -3,6 +3,8 @@
 import itertools
 from collections.abc import Iterator
 
+_MOST_BLANK = 1024
+"""White space before a tag, in characters: a model that is lost says nothing else, without end."""
 _HIGH_SURROGATES = range(0xD800, 0xDC00)
 
 
@@ -104,7 +106,7 @@ class ThinkSplitter:
             if start.startswith(self.OPEN):
                 self._state = "thinking"
                 text = start[len(self.OPEN) :]
-            elif self.OPEN.startswith(start):
+            elif self.OPEN.startswith(start) and len(text) <= _MOST_BLANK:
                 self._held = text
                 return
             else:

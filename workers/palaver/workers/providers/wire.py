@@ -1,5 +1,6 @@
 """Pieces of requests and answers that the dialects share."""
 
+import difflib
 import hashlib
 import re
 from collections.abc import Mapping
@@ -33,6 +34,9 @@ MAPPED: Final = (
 )
 """The parameters that are a name and a value in a request. A dialect's table has a name for each, or None."""
 
+_OPTIONS: Final = ("max_event_bytes", "think_tags")
+"""Of the profiles of all dialects."""
+
 _CONTEXT_LENGTHS: Final = (
     "context_length",
     "context_window",
@@ -60,6 +64,33 @@ def headers(profile: Profile, key_header: str = AUTHORIZATION) -> dict[str, str]
                 provider=profile.name,
             )
     return fields
+
+
+def check_options(profile: Profile, *known: str) -> None:
+    """Raises ConfigurationError for an option that no server has: a misspelt one would change nothing, in
+    silence. `known` are those of a dialect.
+    """
+    if ":" in profile.kind:
+        return  # a class of one's own, which may have others
+    names = sorted({*known, *_OPTIONS})
+    for name in profile.options:
+        if name not in names:
+            near = difflib.get_close_matches(name, names, 1)
+            meant = f"is it {near[0]!r}?" if near else f"there are: {', '.join(names)}"
+            raise ConfigurationError(
+                f"provider {profile.name}: there is no option {name!r}; {meant}", provider=profile.name
+            )
+
+
+def flag(profile: Profile, name: str, default: bool) -> bool:
+    """A yes or no of the profile's options. Raises ConfigurationError for anything else."""
+    value = profile.options.get(name, default)
+    if not isinstance(value, bool):
+        raise ConfigurationError(
+            f"provider {profile.name}: options.{name} must be true or false, not {shape(value)}",
+            provider=profile.name,
+        )
+    return value
 
 
 def option(profile: Profile, name: str, default: int) -> int:
