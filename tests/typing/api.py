@@ -22,6 +22,7 @@ from palaver.shared.jobs import ChatJob, Status
 from palaver.shared.ledger import DeadLetter
 from palaver.shared.responses import ChatResponse, ModelResponse, StreamChunk
 from palaver.shared.spending import DailyUsage
+from palaver.shared.stores import FileRef
 from palaver.workers.agents import Agent, ResponseStream, ask_model, get_history, path, with_context
 
 
@@ -48,6 +49,10 @@ def blocking(client: Client) -> None:
     assert_type(handle.cancel(), Status)
     assert_type(client.job(handle.job_id).status, Status)
     assert_type(client.retry(handle.job_id), JobHandle)
+    file = client.files.upload("menu.pdf", user="ann")
+    assert_type(file, FileRef)
+    assert_type(client.files.read(file.id, user="ann"), bytes)
+    client.submit("What does a tea cost?", files=[file, "another's id"], user="ann")
     assert_type(client.dead(limit=5), list[DeadLetter])
     assert_type(client.usage(tenant="acme"), list[DailyUsage])
     assert_type(client.submit("Hello", wait=True, timeout=5), ChatResponse)
