@@ -42,10 +42,29 @@ def _uuid(value: Any) -> Any:
 Id = Annotated[uuid.UUID, BeforeValidator(_uuid)]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionOwner:
+    """Somebody whose conversations are asked for: a user, or an anonymous id. False: nobody."""
+
+    user: str | None = None
+    anonymous_id: str | None = None
+
+    def __bool__(self) -> bool:
+        return self.user is not None or self.anonymous_id is not None
+
+    @classmethod
+    def of(cls, user: object = None, anonymous_id: str | None = None) -> "SessionOwner":
+        """The one of `user_id(user)` and an anonymous id; exactly one is to be given."""
+        name = user_id(user)
+        if (name is None) == (anonymous_id is None):
+            refuse("", "either a user or an anonymous_id is to be given")
+        return cls(user=name, anonymous_id=anonymous_id)
+
+
 class ConversationSession(Document):
     """A session with an agent, or without one: then a model answers. `created` is Unix time in seconds.
 
-    It belongs to a `user`, to an `anonymous_id`, to both, or to nobody: then to whoever knows its id.
+    It belongs to its `user`; without one to its `anonymous_id`; without both to whoever knows its id.
     """
 
     model_config = ConfigDict(extra="ignore")
@@ -70,10 +89,11 @@ class ConversationSession(Document):
         return f"{microseconds(self.created):017d}/{self.session_id}"
 
     @property
-    def owners(self) -> list["SessionOwner"]:
-        """Whose lists it is on."""
-        known = (SessionOwner(user=self.user), SessionOwner(anonymous_id=self.anonymous_id))
-        return [owner for owner in known if owner]
+    def owner(self) -> SessionOwner | None:
+        """Whose it is: a user's alone, if there is one, else that of the anonymous id."""
+        if self.user is not None:
+            return SessionOwner(user=self.user)
+        return SessionOwner(anonymous_id=self.anonymous_id) if self.anonymous_id is not None else None
 
 
 class ConversationMessage(Document):
@@ -120,25 +140,6 @@ class Page(Generic[T]):
 
     items: list[T]
     after: str | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SessionOwner:
-    """Somebody whose conversations are asked for: a user, or an anonymous id. False: nobody."""
-
-    user: str | None = None
-    anonymous_id: str | None = None
-
-    def __bool__(self) -> bool:
-        return self.user is not None or self.anonymous_id is not None
-
-    @classmethod
-    def of(cls, user: object = None, anonymous_id: str | None = None) -> "SessionOwner":
-        """The one of `user_id(user)` and an anonymous id; exactly one is to be given."""
-        name = user_id(user)
-        if (name is None) == (anonymous_id is None):
-            refuse("", "either a user or an anonymous_id is to be given")
-        return cls(user=name, anonymous_id=anonymous_id)
 
 
 def user_id(user: object) -> str | None:

@@ -96,12 +96,13 @@ async def test_pages_of_messages_follow_each_other(archive: Archive) -> None:
 
 async def test_an_owner_sees_his_own_sessions_the_latest_first(archive: Archive) -> None:
     mine = [session(n, user="u1", anonymous_id="g1") for n in range(1, 6)]
-    for each in (*mine, session(9, user="u2"), session(9, anonymous_id="u1"), session(9)):
+    guests = [session(n, anonymous_id="g1") for n in range(1, 6)]
+    for each in (*mine, *guests, session(9, user="u2"), session(9, anonymous_id="u1"), session(9)):
         await archive.create(each)
-    for owner in (SessionOwner(user="u1"), SessionOwner(anonymous_id="g1")):
+    for owner, theirs in ((SessionOwner(user="u1"), mine), (SessionOwner(anonymous_id="g1"), guests)):
         first = await archive.sessions(owner, limit=3)
         rest = await archive.sessions(owner, after=first.after, limit=3)
-        assert [*first.items, *rest.items] == mine[::-1]
+        assert [*first.items, *rest.items] == theirs[::-1], "a user's sessions are no guest's"
         assert rest.after is None
     assert (await archive.sessions(SessionOwner(user="g1"), limit=3)).items == []
 

@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 
 from palaver.producer.interfaces import Clients, Conversations
+from palaver.shared.ledger import operations
 from palaver.shared.settings import Settings
 from tests.processes import Processes, Running, clean_environment
+from tests.servers import eventually
 
 pytestmark = pytest.mark.xdist_group("postgres")
 
@@ -65,21 +67,48 @@ def test_a_worker_does_not_start_with_a_database_of_another_version(
     assert "palaver archive upgrade" in running.output
 
 
+AGENTS = """
+from palaver.workers.agents import display_widget, path
+
+
+async def support(message, session_context, **kwargs):
+    if "fail" in message:
+        raise RuntimeError("out of order")
+    display_widget("form", {"slots": ["10:00"]})
+    return f"{session_context['plan']} for {session_context['user_id']}"
+
+
+chat_urlpatterns = [path("support/<int:desk>/", support)]
+"""
+
+
 @pytest.mark.worker
-def test_a_worker_archives_what_it_answers(
+def test_what_agents_say_and_show_is_in_the_database(
     postgres_url: str, worker: Callable[..., Running], palaver_env: dict[str, str], tmp_path: Path
 ) -> None:
-    """The producer is gone before the answer is there; whoever asks later finds both in the database."""
     assert palaver("archive", "upgrade", url=postgres_url, cwd=tmp_path).returncode == 0
-    worker(env={"PALAVER_ARCHIVE_URL": postgres_url})
+    agents = tmp_path / "my_agents.py"
+    agents.write_text(AGENTS)
+    worker(env={"PALAVER_ARCHIVE_URL": postgres_url, "PALAVER_AGENTS": str(agents)})
     settings = Settings(redis_url=palaver_env["PALAVER_REDIS_URL"], archive_url=postgres_url)
     with Clients(settings) as clients:
         conversations = Conversations(clients)
-        session = conversations.create_session(None, user="u1")
-        assert conversations.send_message(session.id, "Hello", "u1")["response"] == "Hello"
-        told = [
-            (each.message_type, each.content) for each in conversations.messages(session.id, user="u1").items
+        with pytest.raises(ValueError, match="sales"):
+            conversations.create_session("sales/", user="u1")
+        session = conversations.create_session("support/3/", user="u1", context={"plan": "free"})
+        assert conversations.send_message(session.id, "Hello", "u1")["response"] == "free for u1"
+        failed = conversations.send_message(session.id, "Please fail", "u1")
+        messages = conversations.messages(session.id, user="u1").items
+        assert [(each.message_type, each.content, each.component_type) for each in messages] == [
+            ("user", "Hello", ""),
+            ("widget", "", "form"),
+            ("agent", "free for u1", ""),
+            ("user", "Please fail", ""),
+            ("system", f"Error: {failed['error']}", ""),
         ]
-        assert told == [("user", "Hello"), ("agent", "Hello")]
-        assert [each.content for each in conversations.search("HELLO", user="u1").items] == ["Hello", "Hello"]
+        assert messages[1].component_data == {"slots": ["10:00"]}
+        found = conversations.search("FREE", user="u1").items
+        assert [each.content for each in found] == ["free for u1"]
         assert conversations.sessions(user="u1").items == [session]
+        left = operations.unarchived_among(clients.blocking.ledger.keys, [session.session_id])
+        assert eventually(lambda: not clients.blocking.ledger.query(left)), "the worker's archiver is done"

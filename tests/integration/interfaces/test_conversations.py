@@ -171,9 +171,7 @@ async def test_the_same_with_await(aclients: Clients) -> None:
     await conversations.aclose()
 
 
-def test_the_document_s_calls_are_those_of_the_process(
-    system: Settings, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_document_s_calls_are_those_of_the_process(system: Settings) -> None:
     """In a process of its own: what belongs to a process stays until its end."""
     code = """
 import asyncio
@@ -188,6 +186,6 @@ assert asyncio.run(main())["response"] == "And me"
 print("done")
 """
     env = clean_environment({"PALAVER_REDIS_URL": system.redis_url, "PALAVER_CONFIG": system.config})
-    words = (sys.executable, "-X", "dev", "-c", code)
+    words = (sys.executable, "-W", "default::ResourceWarning", "-c", code)
     done = subprocess.run(words, env=env, capture_output=True, text=True, timeout=60, check=False)
     assert (done.stdout, done.stderr, done.returncode) == ("done\n", "", 0)

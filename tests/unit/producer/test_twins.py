@@ -6,7 +6,7 @@ import pytest
 
 from palaver.producer import AsyncClient, AsyncJobHandle, Client, JobHandle
 from palaver.producer.files import AsyncFiles, Files
-from palaver.producer.interfaces import Chat
+from palaver.producer.interfaces import AsyncConversations, Chat, Conversations
 
 
 def methods(kind: type) -> dict[str, inspect.Signature]:
@@ -31,7 +31,13 @@ def test_chat_s_calls_have_the_same_arguments(blocking: str, other: str) -> None
 
 
 @pytest.mark.parametrize(
-    ("blocking", "other"), [(Client, AsyncClient), (Files, AsyncFiles), (JobHandle, AsyncJobHandle)]
+    ("blocking", "other"),
+    [
+        (Client, AsyncClient),
+        (Conversations, AsyncConversations),
+        (Files, AsyncFiles),
+        (JobHandle, AsyncJobHandle),
+    ],
 )
 def test_they_have_the_same_methods_with_the_same_arguments(blocking: type, other: type) -> None:
     theirs = methods(other)

@@ -58,8 +58,8 @@ async def erase(ledger: AsyncLedger, archive: Archive, sessions: list[Conversati
     await ledger.erase([session.session_id for session in sessions])
     # Last: whoever repeats the call finds here what is to be erased.
     for session in sessions:
-        for owner in session.owners:  # before there was a database
-            await ledger.query(operations.unlist(ledger.keys, owner, [session.order]))
+        if session.owner is not None:  # on a list in Redis from before there was a database
+            await ledger.query(operations.unlist(ledger.keys, session.owner, [session.order]))
         await archive.delete(session)
 
 

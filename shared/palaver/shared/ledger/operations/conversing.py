@@ -97,13 +97,11 @@ def set_status(keys: Keys, session_id: str, status: SessionStatus) -> Operation[
     )
 
 
-def list_session(keys: Keys, session: ConversationSession) -> Query[None]:
-    """Put a session on the lists of its owners, before it is opened."""
-    commands = []
-    for owner in session.owners:
-        key, entry = keys.owner(owner), session.order
-        commands += [Command("ZADD", key, 0, entry), Command("EXPIRE", key, _KEPT)]
-    return Query(commands=tuple(commands), decode=lambda _replies: None)
+def list_session(keys: Keys, session: ConversationSession, owner: SessionOwner) -> Query[None]:
+    """Put a session on the list of its owner, before it is opened."""
+    key = keys.owner(owner)
+    commands = (Command("ZADD", key, 0, session.order), Command("EXPIRE", key, _KEPT))
+    return Query(commands=commands, decode=lambda _replies: None)
 
 
 def listed(keys: Keys, owner: SessionOwner, *, after: str | None, limit: int) -> Query[list[str]]:

@@ -25,7 +25,8 @@ class RedisArchive:
 
     async def create(self, session: ConversationSession) -> None:
         """See `Archive`."""
-        await self._ledger.query(operations.list_session(self._keys, session))
+        if session.owner is not None:
+            await self._ledger.query(operations.list_session(self._keys, session, session.owner))
         await self._ledger.run(operations.open_session(self._keys, session, retention=self._ledger.retention))
 
     async def session(self, session_id: str) -> ConversationSession | None:
@@ -80,8 +81,8 @@ class RedisArchive:
     async def delete(self, session: ConversationSession) -> None:
         """See `Archive`. What the session is goes with what else the ledger has of it."""
         await self._ledger.query(operations.drop_stored(self._keys, session.session_id))
-        for owner in session.owners:
-            await self._ledger.query(operations.unlist(self._keys, owner, [session.order]))
+        if session.owner is not None:
+            await self._ledger.query(operations.unlist(self._keys, session.owner, [session.order]))
 
     async def aclose(self) -> None:
         """See `Archive`."""

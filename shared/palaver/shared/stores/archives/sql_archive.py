@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, Table, delete, func, select, update
+from sqlalchemy import ColumnElement, Select, Table, and_, delete, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from palaver.shared.conversations import ConversationMessage, ConversationSession, Page, SessionOwner
@@ -116,7 +116,7 @@ class SqlArchive:
 def _is_of(owner: SessionOwner) -> ColumnElement[bool]:
     if owner.user is not None:
         return sessions.c.user == owner.user
-    return sessions.c.anonymous_id == owner.anonymous_id
+    return and_(sessions.c.user.is_(None), sessions.c.anonymous_id == owner.anonymous_id)
 
 
 def _row(table: Table, document: ConversationSession | ConversationMessage) -> dict[str, Any]:
