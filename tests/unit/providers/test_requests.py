@@ -310,6 +310,16 @@ def test_providers_are_known_by_their_host(url: str | None, name: str | None) ->
             ReasoningOptions(effort="high"),
             {"thinking": {"type": "enabled", "budget_tokens": 32768}},
         ),
+        *(
+            (
+                "https://api.anthropic.com",
+                ReasoningOptions(effort=effort),
+                {"thinking": {"type": "enabled", "budget_tokens": budget}},
+            )
+            for effort, budget in ((None, 8192), ("low", 1024), ("medium", 8192), ("xhigh", 65536))
+        ),
+        ("https://open.bigmodel.cn/api", ReasoningOptions(), {"thinking": {"type": "enabled"}}),
+        ("https://api.minimax.chat", ReasoningOptions(effort="high"), {"thinking": {"type": "enabled"}}),
         ("https://openrouter.ai/api/v1", ReasoningOptions(effort="low"), {"reasoning": {"effort": "low"}}),
         ("https://api.moonshot.ai", ReasoningOptions(), {}),
         (
