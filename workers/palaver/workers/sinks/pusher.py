@@ -21,7 +21,7 @@ __all__ = ["PusherSink"]
 
 CONNECTIONS = 32
 PAUSES = (0.2, 1.0)  # seconds before a request is sent again, after one that may have been bad luck
-_TIMEOUTS = Timeouts(connect=5.0, read=5.0, total=8.0)
+_TIMEOUTS = Timeouts(connect=5.0, read=10.0, total=15.0)
 _ANSWER = 64 * 1024  # bytes of an answer, of which only the status counts
 
 
