@@ -2,14 +2,14 @@
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 import redis
 
-from palaver.shared.conversations import ConversationMessage, ConversationSession
+from palaver.shared.conversations import ConversationMessage, ConversationSession, SessionOwner
 from palaver.shared.errors import (
     ArchiveUnavailableError,
     ConfigurationError,
@@ -202,6 +202,27 @@ async def test_a_worker_without_the_database_leaves_its_conversations_alone(worl
             await archive_session(ledger, open_archive(ledger), job.session_id)
     await world.look()
     assert await world.said() == [("user", "Hello"), ("agent", "Hi")]
+
+
+async def test_what_is_erased_while_it_is_archived_does_not_come_back(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = await world.submit("Hello")
+    await world.finish(job, content="Hi")
+    store = world.archive.add
+
+    async def erased_before(messages: Sequence[ConversationMessage]) -> None:
+        await world.ledger.erase([job.session_id])
+        await world.archive.delete(world.session)
+        await world.archive.create(world.session)  # as the archiver had done before
+        with redis.Redis.from_url(world.ledger.settings.redis_url) as raw:
+            raw.delete(world.keys.session(job.session_id))
+        await store(messages)
+
+    monkeypatch.setattr(world.archive, "add", erased_before)
+    await world.look()
+    assert await world.said() == []
+    assert (await world.archive.sessions(SessionOwner(user="u1"), limit=10)).items == []
 
 
 async def archived(world: World) -> None:
