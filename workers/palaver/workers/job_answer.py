@@ -4,9 +4,9 @@ comes out.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from itertools import chain, count
-from typing import Any
+from typing import Any, ClassVar
 
 import orjson
 
@@ -73,15 +73,6 @@ class JobAnswer:
         self._raw: Any = None
         self._metadata: dict[str, Any] = {}
         self._warned: set[tuple[str, str | None]] = set()
-        self._take: dict[type, Callable[[Any], None]] = {
-            ToolCallPart: self._tool_call,
-            UsagePart: self._count,
-            RawPart: self._keep_raw,
-            MessagePart: self._keep_fields,
-            MetadataPart: self._keep_metadata,
-            WarningPart: self._warn,
-            FinishPart: self._finish,
-        }
 
     @property
     def text(self) -> str:
@@ -125,7 +116,7 @@ class JobAnswer:
                     self._begin()
                 writer.reasoning(part.text, part.raw)  # type: ignore[union-attr]
             else:
-                self._take[kind](part)
+                self._TAKERS[kind](self, part)
         return not writer.full
 
     async def room(self) -> None:
@@ -353,3 +344,13 @@ class JobAnswer:
         if self._reason is FinishReason.TOOL_CALLS and not self._calls:
             self._reason = FinishReason.STOP  # there is nothing to answer
         self._model, self.finished = part.model, True
+
+    _TAKERS: ClassVar[Mapping[type, Callable[[JobAnswer, Any], None]]] = {
+        ToolCallPart: _tool_call,
+        UsagePart: _count,
+        RawPart: _keep_raw,
+        MessagePart: _keep_fields,
+        MetadataPart: _keep_metadata,
+        WarningPart: _warn,
+        FinishPart: _finish,
+    }

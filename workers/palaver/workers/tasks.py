@@ -39,6 +39,9 @@ T = TypeVar("T")
 
 HIDDEN = "(...)"
 
+_ACCEPTED: dict[str, Any] = {"task": TASK_CHAT}
+"""What is left of the headers of a job's message once the job begins."""
+
 
 class JobFailed(Exception):  # noqa: N818 - named for what an operator reads in Flower
     """The job's code of failure; its message is in the job's own events, for those who may read them."""
@@ -88,12 +91,14 @@ class JobRequest(DiscreetRequest):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         # It is kept for as long as its stream lasts, beside a thousand others: all share the headers' names.
-        self._request_dict = _sharing_names(self._request_dict)
-        self._message.headers = _sharing_names(self._message.headers)
+        self._request_dict = {sys.intern(name): value for name, value in self._request_dict.items()}
 
     def on_accepted(self, pid: Any, time_accepted: float) -> None:
-        """The job begins. Its message will not be given back any more, so the whole of it goes."""
-        vars(self._message).pop("_raw", None)
+        """The job begins. Its message will only be acknowledged any more: the rest of it goes."""
+        message = self._message
+        message.headers, message.body = _ACCEPTED, b""
+        message.properties = self._request_dict["properties"] = {}
+        vars(message).pop("_raw", None)
         super().on_accepted(pid, time_accepted)
 
     def told(self, args: Any, kwargs: Any) -> str:
@@ -261,10 +266,6 @@ def _probed(args: Any, kwargs: Any) -> tuple[str, str, str | None] | tuple[()] |
         case (str(probe_id), str(profile), str() | None as model) if not kwargs:
             return (probe_id, profile, model) if valid_job_id(probe_id) else None
     return None
-
-
-def _sharing_names(headers: dict[str, Any]) -> dict[str, Any]:
-    return {sys.intern(name): value for name, value in headers.items()}
 
 
 def _address(args: Any, kwargs: Any) -> tuple[str, str] | None:
