@@ -15,8 +15,8 @@ from palaver.shared.events import parse_event
 from palaver.shared.jobs import ChatJob
 from palaver.shared.profiles import Catalog
 from palaver.shared.settings import Settings
+from palaver.workers.ending import Outcome
 from palaver.workers.providers import Provider
-from palaver.workers.runner import Outcome
 from palaver.workers.service import WorkerService
 from tests.integration.workers.doubles import PREFIX
 from tests.model_server import ModelServer, start_model_server

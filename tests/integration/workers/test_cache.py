@@ -8,7 +8,7 @@ import orjson
 import pytest
 
 from palaver.shared.jobs import ChatJob, Status
-from palaver.workers.runner import Outcome
+from palaver.workers.ending import Outcome
 from tests.integration.workers.conftest import Engine, MakeEngine, text_of
 from tests.integration.workers.test_engine import end_of, kinds
 from tests.model_server import ModelServer

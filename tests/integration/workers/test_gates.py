@@ -9,7 +9,7 @@ import pytest
 
 from palaver.shared.jobs import ChatJob, Status
 from palaver.shared.ledger import Dispatch
-from palaver.workers.runner import Outcome
+from palaver.workers.ending import Outcome
 from tests.integration.workers.conftest import Engine, MakeEngine, text_of
 from tests.model_server import ModelServer
 

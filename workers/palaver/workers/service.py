@@ -34,22 +34,25 @@ from palaver.workers.agents.routes import Routes
 from palaver.workers.agents.source import Agents
 from palaver.workers.archiver import Archiver
 from palaver.workers.cache import Cache, Flights
+from palaver.workers.ending import Ending, Outcome
 from palaver.workers.event_log import event_logger
 from palaver.workers.files import JobFiles
 from palaver.workers.files.attachments import Attachments
+from palaver.workers.frames import report
 from palaver.workers.gates import Gates
 from palaver.workers.generation import FunctionTools, Prompts, Registry, Toolbox, UserCode
 from palaver.workers.http import HttpClient
 from palaver.workers.lease import LeaseKeeper
 from palaver.workers.lending import Lending, Make
 from palaver.workers.link import Link
+from palaver.workers.models import Models
 from palaver.workers.policies import Breakers, wrapped
 from palaver.workers.prices import Prices
 from palaver.workers.probing import examine
 from palaver.workers.providers import create
 from palaver.workers.publisher import Publisher
 from palaver.workers.requests import Requests
-from palaver.workers.runner import Outcome, Runner, report
+from palaver.workers.runner import Runner
 from palaver.workers.sealed import SealedProfiles
 from palaver.workers.served import Served
 from palaver.workers.sinks import Sinks, load_sinks
@@ -280,9 +283,20 @@ class WorkerService:
             log_content=settings.log_content,
         )
 
+    def _make_models(self) -> Models:
+        link, keys, settings = self._link, self.ledger.keys, self.settings
+        return Models(
+            link=link,
+            keys=keys,
+            requests=Requests(link=link, keys=keys, served=self._served, ask=self._ask, prices=self._prices),
+            toolbox=self._toolbox,
+            prompts=Prompts(self._registry.prompts, self._code, seconds=settings.tool_seconds),
+            attachments=Attachments(self._files, characters=settings.files_prompt_characters),
+            log_entries=settings.log_maxlen,
+        )
+
     def _make_runner(self) -> Runner:
         link, keys, settings = self._link, self.ledger.keys, self.settings
-        requests = Requests(link=link, keys=keys, served=self._served, ask=self._ask, prices=self._prices)
         return Runner(
             link=link,
             keys=keys,
@@ -290,17 +304,15 @@ class WorkerService:
                 link, keys, log_entries=settings.log_maxlen, answer_bytes=settings.max_answer_bytes
             ),
             leases=self._leases,
-            requests=requests,
-            toolbox=self._toolbox,
-            prompts=Prompts(self._registry.prompts, self._code, seconds=settings.tool_seconds),
-            attachments=Attachments(self._files, characters=settings.files_prompt_characters),
-            sinks=self._sinks,
+            models=self._make_models(),
             agents=self._agents,
-            retention=self.ledger.retention,
+            sinks=self._sinks,
+            ending=Ending(
+                link=link, keys=keys, retention=self.ledger.retention, log_content=settings.log_content
+            ),
             worker=self.alias,
             lease_seconds=settings.lease_seconds,
             max_document_bytes=settings.max_document_bytes,
-            log_content=settings.log_content,
         )
 
     def _hand_over(self) -> None:

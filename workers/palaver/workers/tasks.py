@@ -24,10 +24,11 @@ from palaver.shared.errors import (
 from palaver.shared.ids import valid_job_id, valid_session_id
 from palaver.shared.jobs import Status
 from palaver.shared.names import TASK_CHAT, TASK_PROBE, TASK_SUBMIT
+from palaver.workers.ending import Outcome
 from palaver.workers.event_log import event_logger
+from palaver.workers.frames import report
 from palaver.workers.pool.direct import current_request
 from palaver.workers.pool.post import Post
-from palaver.workers.runner import Outcome, report
 from palaver.workers.service import WorkerService
 from palaver.workers.submission import accept, document_of
 
