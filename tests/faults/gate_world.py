@@ -77,6 +77,7 @@ class World:
             if when > self.server.now:
                 self.server.advance(when - self.server.now)
             act()
+        self.server.advance(ms - self.server.now)
 
     def call(self, operation: Operation[Any]) -> Any:
         """Carry it out; twice perhaps, and then the answer is the same."""

@@ -2,8 +2,11 @@
 
 import random
 from collections.abc import Iterator
+from functools import partial
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from palaver.shared.profiles import Limits
 from tests.faults.gate_world import Request, World, most_in_a_window
@@ -23,19 +26,18 @@ def server(redis_server: RedisServer) -> Iterator[RealServer]:
         yield server
 
 
+def request(world: World, job_id: str, tenant: str) -> Request:
+    chance = world.chance
+    return Request(
+        job_id=job_id, tenant=tenant, lasts=chance.randint(20, 4_000), tokens=chance.randint(1, 400)
+    )
+
+
 def saturated(world: World, *, jobs: int, minutes: int = 10) -> None:
     """So many jobs at once, all the time."""
-    chance = world.chance
 
     def come(number: int) -> None:
-        world.come(
-            Request(
-                job_id=f"j{number}",
-                tenant=chance.choice(TENANTS),
-                lasts=chance.randint(20, 4_000),
-                tokens=chance.randint(1, 400),
-            )
-        )
+        world.come(request(world, f"j{number}", world.chance.choice(TENANTS)))
 
     numbers = iter(range(1_000_000))
     world.when_done = lambda _request: come(next(numbers))
@@ -45,7 +47,9 @@ def saturated(world: World, *, jobs: int, minutes: int = 10) -> None:
     world.until(EPOCH + minutes * MINUTE)
 
 
-@pytest.mark.parametrize("workers", [1, 2, 8])
+@pytest.mark.parametrize(
+    "workers", [1, pytest.param(2, marks=pytest.mark.long), pytest.param(8, marks=pytest.mark.long)]
+)
 def test_the_requests_of_ten_minutes(server: RealServer, workers: int) -> None:
     world = World(server, Limits(requests_per_minute=60, concurrent=7 * workers), random.Random(workers))
     saturated(world, jobs=20 * workers)
@@ -54,6 +58,7 @@ def test_the_requests_of_ten_minutes(server: RealServer, workers: int) -> None:
     assert world.most_running <= 7 * workers
 
 
+@pytest.mark.long
 def test_the_tokens_of_ten_minutes(server: RealServer) -> None:
     world = World(server, Limits(tokens_per_minute=10_000), random.Random(3))
     saturated(world, jobs=30)
@@ -62,6 +67,7 @@ def test_the_tokens_of_ten_minutes(server: RealServer) -> None:
     assert sum(used) >= 0.95 * 100_000
 
 
+@pytest.mark.long
 def test_concurrency_with_workers_that_die_and_calls_that_are_repeated(server: RealServer) -> None:
     limits = Limits(concurrent=5, requests_per_minute=200)
     world = World(server, limits, random.Random(4), repeats=0.3, deaths=0.05)
@@ -69,3 +75,57 @@ def test_concurrency_with_workers_that_die_and_calls_that_are_repeated(server: R
     assert world.most_running == 5
     assert most_in_a_window(world.starts, MINUTE, lambda _: 1) <= 200
     assert len(world.starts) > 400
+
+
+def test_a_tenant_with_ten_does_not_wait_for_one_with_a_thousand(server: RealServer) -> None:
+    world = World(server, Limits(concurrent=10), random.Random(5))
+    world.start()
+    for number in range(1000):
+        world.come(request(world, f"a{number}", "a"))
+    world.until(EPOCH + 5_000)
+    before = len(world.starts)
+    for number in range(10):
+        world.come(request(world, f"b{number}", "b"))
+    while sum(begun.tenant == "b" for begun in world.starts) < 10:
+        world.until(server.now + 100)
+    others = [begun.job_id for begun in world.starts[before:] if begun.tenant == "a"]
+    assert len(others) < 30
+    assert others == sorted(others, key=lambda job_id: int(job_id[1:]))
+
+
+LIMITS = st.builds(
+    Limits,
+    requests_per_minute=st.none() | st.integers(1, 300),
+    tokens_per_minute=st.none() | st.integers(100, 5_000),
+    concurrent=st.none() | st.integers(1, 5),
+    window=st.sampled_from((1, 7.5, 60)),
+)
+
+
+@settings(max_examples=10, deadline=None, suppress_health_check=list(HealthCheck))
+@given(limits=LIMITS, seed=st.integers(0, 1_000_000), deaths=st.sampled_from((0.0, 0.1)))
+def test_any_limits_hold_and_everybody_has_a_turn(
+    server: RealServer, limits: Limits, seed: int, deaths: float
+) -> None:
+    server.reset()
+    world = World(server, limits, random.Random(seed), repeats=0.2, deaths=deaths)
+    world.start()
+    for number in range(30):
+        come = partial(world.come, request(world, f"j{number}", world.chance.choice(TENANTS)))
+        world.after(world.chance.randint(0, 5_000), come)
+    while any(known.ended is None for known in world.requests.values()) or len(world.requests) < 30:
+        assert server.now < EPOCH + 120 * MINUTE, "somebody waits for ever"
+        world.until(server.now + 10_000)
+    assert world.most_running <= (limits.concurrent or 30)
+    most, in_tokens, ms = allowed(limits)
+    assert most_in_a_window(world.starts, ms, lambda _: 1) <= most
+    assert most_in_a_window(world.starts, ms, lambda begun: min(begun.tokens, in_tokens)) <= in_tokens
+
+
+def allowed(limits: Limits) -> tuple[int, int, int]:
+    """Requests and tokens in so many ms."""
+    part, nobody_limits = limits.window / 60, 1_000_000
+    requests = int((limits.requests_per_minute or nobody_limits) * part)
+    tokens = int((limits.tokens_per_minute or nobody_limits) * part)
+    # Where not one request has room in a window, there is one in a longer one.
+    return max(1, requests), max(1, tokens), int(limits.window * 1000)
