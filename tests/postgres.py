@@ -80,5 +80,6 @@ def _unprivileged(*words: str | Path) -> tuple[str, ...]:
     told = tuple(str(word) for word in words)
     if os.getuid() != 0:
         return told
-    who = (f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups")
+    # Once more what a leash is: it ends where the user changes.
+    who = (f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", "--pdeathsig", "KILL")
     return (shutil.which("setpriv") or "setpriv", *who, *told)
