@@ -32,7 +32,8 @@ class Workers:
 
     def stats(self) -> dict[str, Any]:
         """The pool's part of `inspect stats`, of the one worker that runs."""
-        answers = self.client.control.inspect(timeout=10, limit=1).stats() or {}
+        # On a machine that does much else it may take its time.
+        answers = self.client.control.inspect(timeout=30, limit=1).stats() or {}
         (answer,) = answers.values()
         pool: dict[str, Any] = answer["pool"]
         return pool

@@ -18,7 +18,8 @@ pytestmark = [pytest.mark.redis, pytest.mark.worker]
 def test_a_warm_shutdown_waits_for_what_runs(workers: Workers) -> None:
     worker = workers.start("--concurrency", "4")
     results = [workers.send("nap", 1), workers.send("early", 1), workers.send("threaded", 1)]
-    assert eventually(lambda: workers.stats()["running"] == 3)
+    for words in (f"SAYS begun {results[0].id}", "SAYS early begun", "SAYS threaded begun"):
+        worker.wait_for(words)
     worker.signal(signal.SIGTERM)
     assert worker.wait(30) == 0
     assert [result.get(timeout=5) for result in results][:2] == [results[0].id, "done"]

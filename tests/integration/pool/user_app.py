@@ -117,6 +117,7 @@ async def stubborn(self: Task[Any, Any]) -> int:
 
 @app.task
 def threaded(seconds: float = 0.0) -> str:
+    say("threaded begun")
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         time.sleep(0.01)
