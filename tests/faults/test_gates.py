@@ -1,8 +1,10 @@
 """Limits of a profile over real workers, one of which is killed."""
 
+from typing import Any
+
 import pytest
 
-from tests.faults.stand import Stand, until
+from tests.faults.stand import Stand, in_time, until
 
 pytestmark = [pytest.mark.redis, pytest.mark.worker, pytest.mark.xdist_group("faults")]
 
@@ -12,6 +14,13 @@ kind = "openai"
 base_url = "{url}"
 resume = "prefix"
 limits = {{ concurrent = 2 }}
+"""
+MINUTE = """
+[providers.minute]
+kind = "openai"
+base_url = "{url}"
+resume = "prefix"
+limits = {{ requests_per_minute = 120 }}
 """
 
 
@@ -30,3 +39,18 @@ def test_a_killed_worker_leaks_no_place_and_nobody_who_waits_is_forgotten(stand:
     stand.kill(holder)
     stand.settle([*first, *waiting])
     assert stand.provider.stats()["max_open"] <= 2
+
+
+@pytest.mark.long
+def test_a_real_minute_has_all_that_is_allowed_and_no_more(stand: Stand) -> None:
+    stand.configure(MINUTE.format(url=stand.provider.openai_url))
+    stand.workers(2)
+    books = stand.settle(stand.submit(200, words=1, model="minute/m"), seconds=120)
+    begun = sorted(event["time"] for events in books.events.values() for event in events if _begins(event))
+    # Readers hear of a request later than it was counted: a second of the minute is left to that.
+    assert all(later - first > 59 for first, later in zip(begun, begun[120:], strict=False))
+    in_time(65, [begun[-1] - begun[0]], "the last of two hundred")
+
+
+def _begins(event: dict[str, Any]) -> bool:
+    return bool(event["type"] == "stream_start")
