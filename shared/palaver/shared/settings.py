@@ -213,6 +213,8 @@ class Settings(BaseSettings):
     """`package.module.Class` of an own `TextExtractor`; kreuzberg unless set."""
     tika_url: str = ""
     """An Apache Tika server, which is asked for the text of files instead."""
+    extract_environment: str = ""
+    """Names of variables, separated by commas, that an own `TextExtractor` needs; else it has no keys."""
     extract_language: str = "eng"
     """Of scans and images, as tesseract names it; several joined by `+`."""
     extract_seconds: Positive = 60.0

@@ -28,6 +28,7 @@ pytestmark = pytest.mark.redis
 
 OWN = "tests.integration.workers.user_extractors"
 PROSE = [f"Line {number}: the quick brown fox jumps over the lazy dog." for number in range(1, 9)]
+KEY = "hunter2 " * 5
 MakeFiles = Callable[..., JobFiles]
 
 
@@ -47,7 +48,11 @@ async def make_files(files_url: str) -> Any:
     made: list[JobFiles] = []
 
     def make(**values: Any) -> JobFiles:
-        patient = {"extract_seconds": 100, **values}  # on a machine however busy
+        patient = {
+            "extract_seconds": 100,
+            "extract_environment": CALLS,
+            **values,
+        }  # on a machine however busy
         made.append(JobFiles.of(Settings(files_url=files_url, **patient)))
         return made[-1]
 
@@ -198,6 +203,19 @@ async def test_an_extractor_that_fails_is_told_of(
     assert (extracted.text, extracted.problem, extracted.unavailable) == ("", told, how == "lack")
 
 
+async def test_an_extractor_has_no_keys_of_its_worker(
+    store: FileStore, make_files: MakeFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("PALAVER_SECRET", "OPENAI_API_KEY", "REGION", "UNNAMED", "TESSDATA_PREFIX"):
+        monkeypatch.setenv(name, KEY)
+    ref = await store.put(b"x", filename="a.txt")
+    files = make_files(text_extractor=f"{OWN}.Looking", extract_environment="REGION, NOWHERE")
+    found = json.loads(await files.text(ref.id, None))
+    assert {name for name, value in found.items() if value == KEY} == {"REGION", "TESSDATA_PREFIX"}
+    assert found["HOME"] == found["TMPDIR"] != os.environ.get("HOME")
+    assert "PATH" in found
+
+
 async def test_an_extractor_that_hangs_is_ended(store: FileStore, make_files: MakeFiles) -> None:
     ref = await store.put(b"x", filename="a.txt")
     extracted = await make_files(text_extractor=f"{OWN}.Hanging", extract_seconds=1).read(ref)
@@ -338,7 +356,8 @@ async def test_streams_flow_while_a_file_is_read(
     make_engine: MakeEngine, store: FileStore, files_url: str, tmp_path: Path, calls: Callable[[], list[str]]
 ) -> None:
     """An extractor computes as long as nobody stops it; somebody does when the other streams are whole."""
-    engine = await make_engine(files_url=files_url, text_extractor=f"{OWN}.Busy")
+    own = {"text_extractor": f"{OWN}.Busy", "extract_environment": CALLS}
+    engine = await make_engine(files_url=files_url, **own)
     ref = await store.put(b"x", filename="a.txt")
     reading = await engine.submit("What?", files=[ref], session_id="reading")
     run: Awaitable[Any] = asyncio.create_task(engine.run(reading))

@@ -1,6 +1,7 @@
 """Extractors of the tests' own, each of one behaviour."""
 
 import ctypes
+import json
 import os
 import time
 from pathlib import Path
@@ -37,6 +38,13 @@ class Hanging(TextExtractor):
     def extract_text(self, file_path: str, lang: str = "eng") -> str:
         while True:
             time.sleep(3600)
+
+
+class Looking(TextExtractor):
+    """Says what the environment of its process is."""
+
+    def extract_text(self, file_path: str, lang: str = "eng") -> str:
+        return json.dumps(dict(os.environ))
 
 
 class Failing(TextExtractor):

@@ -16,6 +16,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
+from typing import Final
 
 import orjson
 
@@ -27,6 +28,12 @@ from palaver.workers.files.extractor import DEFAULT
 __all__ = ["Processes"]
 
 logger = event_logger("palaver.workers.files")
+
+_PLACES: Final = ("PATH", "PYTHONPATH", "LD_LIBRARY_PATH", "TESSDATA_PREFIX")
+KEPT: Final = (*_PLACES, "LANG", "LANGUAGE", "LC_ALL", "LC_CTYPE", "TZ")
+"""What a process has of the worker's environment, and no more: keys stand there under any name, and a parser
+that a stranger's file has taken over should find none.
+"""
 
 LATE = 5.0  # seconds after which a process ends itself, when whoever is to end it cannot
 
@@ -66,7 +73,7 @@ class Processes:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            env={**os.environ, "TMPDIR": str(path.parent)},
+            env=_environment(settings.extract_environment, folder=path.parent),
             start_new_session=True,
         )
         self._running.add(process)
@@ -79,6 +86,13 @@ class Processes:
             _end(process)
             process.wait()
         return _read(answer, process.returncode, content_type)
+
+
+def _environment(more: str, *, folder: Path) -> dict[str, str]:
+    """Of a process whose only folder is this one; `more` names further variables, separated by commas."""
+    names = (*KEPT, *(name.strip() for name in more.split(",")))
+    kept = {name: os.environ[name] for name in names if name in os.environ}
+    return {**kept, "HOME": str(folder), "TMPDIR": str(folder)}
 
 
 def _read(answer: bytes, code: int, content_type: str) -> Extracted:
