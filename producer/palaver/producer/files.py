@@ -12,9 +12,10 @@ from typing import BinaryIO, Final
 from palaver.producer.background import background
 from palaver.shared.errors import ValidationError
 from palaver.shared.jobs import ChatJob
+from palaver.shared.owner import Owner
 from palaver.shared.plain import refuse, shape
 from palaver.shared.settings import Settings
-from palaver.shared.stores import FileRef, FileStore, Owner
+from palaver.shared.stores import FileRef, FileStore
 
 PIECE: Final = 1024 * 1024
 """Bytes that are read at a time."""
@@ -24,7 +25,8 @@ Source = str | os.PathLike[str] | bytes | BinaryIO | AsyncIterable[bytes]
 
 
 class AsyncFiles:
-    """The files of users, by `await`. `user` and `tenant` are those of the jobs that may use a file.
+    """The files of users, by `await`. `user` and `tenant` are those of the jobs that may use a file; a user
+    may be an object with a `pk` or an `id` too.
 
     Every method raises ConfigurationError where PALAVER_FILES_URL names no store, and
     FileStoreUnavailableError; those that name a file FileMissingError, and FileRefusedError if it is another
@@ -40,7 +42,7 @@ class AsyncFiles:
         source: Source,
         *,
         filename: str | None = None,
-        user: str | None = None,
+        user: object = None,
         tenant: str | None = None,
     ) -> FileRef:
         """Store a file, read piece by piece as it is sent.
@@ -48,8 +50,10 @@ class AsyncFiles:
         `filename` is what it is shown as; by default the source's own name. Raises, with nothing stored:
         FileTooLargeError, FileTypeError, and ValidationError for what is empty or cannot be read.
         """
+        if filename is not None and not isinstance(filename, str):
+            refuse("filename", f"must be a string, not {shape(filename)}")
         name = filename or _name_of(source)
-        put = partial(self._store.put, filename=name, owner=Owner(tenant, user))
+        put = partial(self._store.put, filename=name, owner=_owner(tenant, user))
         if isinstance(source, str | os.PathLike):
             with _opened(Path(source)) as file:
                 return await put(_pieces(file), size=os.fstat(file.fileno()).st_size)
@@ -59,27 +63,27 @@ class AsyncFiles:
             return await put(source)
         return await put(_pieces(source))
 
-    async def get(self, file_id: str, *, user: str | None = None, tenant: str | None = None) -> FileRef:
+    async def get(self, file_id: str, *, user: object = None, tenant: str | None = None) -> FileRef:
         """What is known of a file."""
-        return await self._store.stat(file_id, Owner(tenant, user))
+        return await self._store.stat(file_id, _owner(tenant, user))
 
-    async def read(self, file_id: str, *, user: str | None = None, tenant: str | None = None) -> bytes:
+    async def read(self, file_id: str, *, user: object = None, tenant: str | None = None) -> bytes:
         """A file's content."""
-        return b"".join([piece async for piece in self._store.open(file_id, Owner(tenant, user))])
+        return b"".join([piece async for piece in self._store.open(file_id, _owner(tenant, user))])
 
-    async def delete(self, file_id: str, *, user: str | None = None, tenant: str | None = None) -> None:
+    async def delete(self, file_id: str, *, user: object = None, tenant: str | None = None) -> None:
         """Remove a file, and the text that was extracted from it."""
-        await self._store.delete(file_id, Owner(tenant, user))
+        await self._store.delete(file_id, _owner(tenant, user))
 
-    async def list(self, *, user: str | None = None, tenant: str | None = None) -> list[FileRef]:
+    async def list(self, *, user: object = None, tenant: str | None = None) -> list[FileRef]:
         """All files of a user, the oldest first."""
-        return await self._store.list(Owner(tenant, user))
+        return await self._store.list(_owner(tenant, user))
 
     async def check(self, jobs: Iterable[ChatJob]) -> None:
         """Refuse jobs that name files which are not there, or not theirs; a process that knows no store
         leaves that to the workers.
         """
-        wanted = {(file_id, Owner(job.tenant, job.user)) for job in jobs for file_id in job.files}
+        wanted = {(file_id, Owner(tenant=job.tenant, user=job.user)) for job in jobs for file_id in job.files}
         if wanted and self._settings.files_url:
             await asyncio.gather(*(self._store.stat(*one) for one in wanted))
 
@@ -101,25 +105,25 @@ class Files:
         source: Source,
         *,
         filename: str | None = None,
-        user: str | None = None,
+        user: object = None,
         tenant: str | None = None,
     ) -> FileRef:
         """Store a file; see `AsyncFiles.upload`."""
         return background().run(self._files.upload(source, filename=filename, user=user, tenant=tenant))
 
-    def get(self, file_id: str, *, user: str | None = None, tenant: str | None = None) -> FileRef:
+    def get(self, file_id: str, *, user: object = None, tenant: str | None = None) -> FileRef:
         """What is known of a file."""
         return background().run(self._files.get(file_id, user=user, tenant=tenant))
 
-    def read(self, file_id: str, *, user: str | None = None, tenant: str | None = None) -> bytes:
+    def read(self, file_id: str, *, user: object = None, tenant: str | None = None) -> bytes:
         """A file's content."""
         return background().run(self._files.read(file_id, user=user, tenant=tenant))
 
-    def delete(self, file_id: str, *, user: str | None = None, tenant: str | None = None) -> None:
+    def delete(self, file_id: str, *, user: object = None, tenant: str | None = None) -> None:
         """Remove a file, and the text that was extracted from it."""
         background().run(self._files.delete(file_id, user=user, tenant=tenant))
 
-    def list(self, *, user: str | None = None, tenant: str | None = None) -> list[FileRef]:
+    def list(self, *, user: object = None, tenant: str | None = None) -> list[FileRef]:
         """All files of a user, the oldest first."""
         return background().run(self._files.list(user=user, tenant=tenant))
 
@@ -128,6 +132,10 @@ class Files:
         named = [job for job in jobs if job.files]
         if named:
             background().run(self._files.check(named))
+
+
+def _owner(tenant: str | None, user: object) -> Owner:
+    return Owner.validated({"tenant": tenant, "user": user})
 
 
 def _name_of(source: object) -> str:

@@ -1,7 +1,6 @@
 """Conversations: sessions that belong to somebody, and the messages that they store."""
 
 import uuid
-from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Annotated, Any, Final, Generic, TypeVar
@@ -11,8 +10,8 @@ from pydantic import BeforeValidator, ConfigDict, Field
 
 from palaver.shared.document import Document
 from palaver.shared.ids import JobId
-from palaver.shared.jobs import Key, Name
-from palaver.shared.plain import Integer, JsonObject, Real, Text, optional, refuse, shape
+from palaver.shared.owner import Owner
+from palaver.shared.plain import Integer, JsonObject, Key, Name, Real, Text, optional, refuse, shape
 from palaver.shared.sessions import SessionStatus
 
 T = TypeVar("T")
@@ -42,29 +41,11 @@ def _uuid(value: Any) -> Any:
 Id = Annotated[uuid.UUID, BeforeValidator(_uuid)]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SessionOwner:
-    """Somebody whose conversations are asked for: a user, or an anonymous id. False: nobody."""
-
-    user: str | None = None
-    anonymous_id: str | None = None
-
-    def __bool__(self) -> bool:
-        return self.user is not None or self.anonymous_id is not None
-
-    @classmethod
-    def of(cls, user: object = None, anonymous_id: str | None = None) -> "SessionOwner":
-        """The one of `user_id(user)` and an anonymous id; exactly one is to be given."""
-        name = user_id(user)
-        if (name is None) == (anonymous_id is None):
-            refuse("", "either a user or an anonymous_id is to be given")
-        return cls(user=name, anonymous_id=anonymous_id)
-
-
 class ConversationSession(Document):
     """A session with an agent, or without one: then a model answers. `created` is Unix time in seconds.
 
-    It belongs to its `user`; without one to its `anonymous_id`; without both to whoever knows its id.
+    It belongs to its `user`; without one to its `anonymous_id`; without both to whoever knows its id; in each
+    case within its tenant.
     """
 
     model_config = ConfigDict(extra="ignore")
@@ -89,11 +70,20 @@ class ConversationSession(Document):
         return f"{microseconds(self.created):017d}/{self.session_id}"
 
     @property
-    def owner(self) -> SessionOwner | None:
+    def owner(self) -> Owner:
         """Whose it is: a user's alone, if there is one, else that of the anonymous id."""
-        if self.user is not None:
-            return SessionOwner(user=self.user)
-        return SessionOwner(anonymous_id=self.anonymous_id) if self.anonymous_id is not None else None
+        anonymous_id = self.anonymous_id if self.user is None else None
+        return Owner(tenant=self.tenant, user=self.user, anonymous_id=anonymous_id)
+
+    def belongs_to(self, owner: Owner) -> bool:
+        """Whether it is his; of a user, whatever his anonymous id is."""
+        if owner.user is not None:
+            owner = Owner(tenant=owner.tenant, user=owner.user)
+        return self.owner == owner
+
+    def takes_from(self, owner: Owner) -> bool:
+        """Whether he may say something in it: its owner, and in a guest's whoever knows its id."""
+        return self.belongs_to(owner) or (self.user is None and owner == Owner(tenant=self.tenant))
 
 
 class ConversationMessage(Document):
@@ -140,21 +130,6 @@ class Page(Generic[T]):
 
     items: list[T]
     after: str | None = None
-
-
-def user_id(user: object) -> str | None:
-    """A user's id as text: of an id itself, or of an object with a `pk` or an `id`, as web frameworks have
-    them. None for None, and for an object without an id: somebody who has not logged in.
-    """
-    if isinstance(user, bool | float | bytes | Mapping):
-        refuse("user", f"must be a user or its id, not {shape(user)}")
-    if user is None or isinstance(user, str | int | uuid.UUID):
-        return None if user is None else str(user)
-    if not hasattr(user, "pk") and not hasattr(user, "id"):
-        refuse("user", f"must be a user or its id, not {shape(user)}")
-    found = getattr(user, "pk", None)
-    found = getattr(user, "id", None) if found is None else found
-    return None if found is None else str(found)
 
 
 def parse_session_id(value: object) -> str:

@@ -20,6 +20,8 @@ from palaver.shared.plain import (
     Flag,
     Integer,
     JsonObject,
+    Key,
+    Name,
     Real,
     Text,
     mark,
@@ -79,16 +81,6 @@ class FinishReason(StrEnum):
 
 
 Seconds = Annotated[Real, Field(gt=0, le=MAX_DEADLINE)]
-Name = Annotated[Text, Field(min_length=1, max_length=256)]
-
-
-def _printable(value: str) -> str:
-    if not value.isprintable():
-        raise ValueError("must not contain control characters")
-    return value
-
-
-Key = Annotated[Name, AfterValidator(_printable)]
 
 
 class Timeouts(Document):

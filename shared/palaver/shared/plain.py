@@ -177,3 +177,13 @@ Real = Annotated[float, Strict(), AllowInfNan(False)]
 Integer = Annotated[int, Strict(), Field(lt=2**63)]
 Flag = Annotated[bool, Strict()]
 Text = Annotated[str, Strict(), AfterValidator(lambda text: _text(text, ""))]
+Name = Annotated[Text, Field(min_length=1, max_length=256)]
+
+
+def _printable(value: str) -> str:
+    if not value.isprintable():
+        raise ValueError("must not contain control characters")
+    return value
+
+
+Key = Annotated[Name, AfterValidator(_printable)]

@@ -5,8 +5,7 @@ from typing import Annotated
 from pydantic import Field
 
 from palaver.shared.document import Document
-from palaver.shared.jobs import Key
-from palaver.shared.plain import Integer, Real, Text, optional
+from palaver.shared.plain import Integer, Key, Real, Text, optional
 from palaver.shared.responses import Usage
 
 Count = Annotated[Integer, Field(ge=0)]

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from palaver.shared.conversations import ConversationMessage, ConversationSession, MessageType, SessionOwner
+from palaver.shared.conversations import ConversationMessage, ConversationSession, MessageType
+from palaver.shared.owner import Owner
 from palaver.shared.sessions import SessionStatus
 from palaver.shared.stores.archives import Archive
 
@@ -97,14 +98,16 @@ async def test_pages_of_messages_follow_each_other(archive: Archive) -> None:
 async def test_an_owner_sees_his_own_sessions_the_latest_first(archive: Archive) -> None:
     mine = [session(n, user="u1", anonymous_id="g1") for n in range(1, 6)]
     guests = [session(n, anonymous_id="g1") for n in range(1, 6)]
-    for each in (*mine, *guests, session(9, user="u2"), session(9, anonymous_id="u1"), session(9)):
+    elsewhere = [session(9, user="u1", tenant="A"), session(9, anonymous_id="g1", tenant="A")]
+    others = [session(9, user="u2"), session(9, anonymous_id="u1"), session(9)]
+    for each in (*mine, *guests, *elsewhere, *others):
         await archive.create(each)
-    for owner, theirs in ((SessionOwner(user="u1"), mine), (SessionOwner(anonymous_id="g1"), guests)):
+    for owner, theirs in ((Owner(user="u1"), mine), (Owner(anonymous_id="g1"), guests)):
         first = await archive.sessions(owner, limit=3)
         rest = await archive.sessions(owner, after=first.after, limit=3)
         assert [*first.items, *rest.items] == theirs[::-1], "a user's sessions are no guest's"
         assert rest.after is None
-    assert (await archive.sessions(SessionOwner(user="g1"), limit=3)).items == []
+    assert (await archive.sessions(Owner(user="g1"), limit=3)).items == []
 
 
 async def test_words_are_found_among_an_owner_s_own(archive: Archive) -> None:
@@ -114,7 +117,7 @@ async def test_words_are_found_among_an_owner_s_own(archive: Archive) -> None:
         await archive.add(
             [message(each, each.created, "Die ÜBERTRAGUNG: 100%_fertig"), message(each, 9, "x")]
         )
-    owner = SessionOwner(user="u1")
+    owner = Owner(user="u1")
     found = (await archive.search(owner, "übertragung", limit=10)).items
     assert [each.session_id for each in found] == [two.id, one.id]
     assert (await archive.search(owner, "0%_F", limit=10)).items == found
@@ -140,6 +143,6 @@ async def test_a_deleted_session_is_gone_with_its_messages(archive: Archive) -> 
         await archive.add([message(each, 1, "words")])
     for _ in range(2):
         await archive.delete(gone)
-    owner = SessionOwner(user="u1")
+    owner = Owner(user="u1")
     assert (await archive.sessions(owner, limit=10)).items == [kept]
     assert [each.session_id for each in (await archive.search(owner, "words", limit=10)).items] == [kept.id]

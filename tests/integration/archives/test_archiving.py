@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import redis
 
-from palaver.shared.conversations import ConversationMessage, ConversationSession, SessionOwner
+from palaver.shared.conversations import ConversationMessage, ConversationSession
 from palaver.shared.errors import (
     ArchiveUnavailableError,
     ConfigurationError,
@@ -20,6 +20,7 @@ from palaver.shared.errors import (
 from palaver.shared.jobs import ChatJob, Status
 from palaver.shared.ledger import AsyncLedger, Claimed, operations
 from palaver.shared.ledger.replies import Submitted
+from palaver.shared.owner import Owner
 from palaver.shared.responses import ChatResponse
 from palaver.shared.settings import Settings
 from palaver.shared.stores.archives import Archive, archive_session, open_archive
@@ -222,7 +223,7 @@ async def test_what_is_erased_while_it_is_archived_does_not_come_back(
     monkeypatch.setattr(world.archive, "add", erased_before)
     await world.look()
     assert await world.said() == []
-    assert (await world.archive.sessions(SessionOwner(user="u1"), limit=10)).items == []
+    assert (await world.archive.sessions(Owner(user="u1"), limit=10)).items == []
 
 
 async def archived(world: World) -> None:

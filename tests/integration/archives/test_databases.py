@@ -8,8 +8,9 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import Connection
 
-from palaver.shared.conversations import ConversationMessage, ConversationSession, SessionOwner
+from palaver.shared.conversations import ConversationMessage, ConversationSession
 from palaver.shared.errors import ArchiveUnavailableError, ConfigurationError
+from palaver.shared.owner import Owner
 from palaver.shared.settings import Settings
 from palaver.shared.stores.archives.database import VERSIONS, Database
 from palaver.shared.stores.archives.sql_archive import SqlArchive
@@ -60,7 +61,7 @@ async def test_a_database_of_another_version_is_refused(database_url: str) -> No
 async def test_a_database_that_does_not_answer_is_told_without_its_password() -> None:
     archive = SqlArchive(Settings(archive_url="postgresql://palaver:hunter2@127.0.0.1:1/conversations"))
     with pytest.raises(ArchiveUnavailableError, match="PALAVER_ARCHIVE_URL") as refused:
-        await archive.sessions(SessionOwner(user="u"), limit=1)
+        await archive.sessions(Owner(user="u"), limit=1)
     assert "hunter2" not in f"{refused.value!r} {refused.value.__cause__} {refused.value.__context__}"
     await archive.aclose()
 
@@ -74,7 +75,7 @@ async def test_a_restarted_server_costs_nobody_a_call(postgres_url: str) -> None
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
             "WHERE datname = current_database() AND pid <> pg_backend_pid()"
         )
-    assert (await archive.sessions(SessionOwner(user="u"), limit=1)).items == []
+    assert (await archive.sessions(Owner(user="u"), limit=1)).items == []
     await archive.aclose()
 
 

@@ -3,12 +3,13 @@
 import subprocess
 import sys
 import uuid
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from palaver.producer.interfaces import AsyncConversations, Clients, Conversations
-from palaver.shared.conversations import MessageType
+from palaver.shared.conversations import ConversationSession, MessageType
 from palaver.shared.errors import SessionClosedError, SessionNotFoundError, ValidationError
 from palaver.shared.settings import Settings
 from tests.integration.interfaces.conftest import script
@@ -118,6 +119,76 @@ def test_bad_input_is_refused(conversations: Conversations, fields: dict[str, An
     assert refused.value.param == param
 
 
+@pytest.mark.parametrize(
+    ("call", "param"),
+    [
+        (lambda it, _: it.create_session(None, usr="ann"), "usr"),
+        (lambda it, _: it.create_session(None, user="u", cntext={}), "cntext"),
+        (lambda it, _: it.create_session(5), "agent_path"),
+        (lambda it, _: it.sessions(user="u", limt=3), "limt"),
+        (lambda it, _: it.sessions(user="u", limit=0), "limit"),
+        (lambda it, of: it.session(of.id, usr="u"), "usr"),
+        (lambda it, of: it.messages(of.id, limt=3), "limt"),
+        (lambda it, of: it.messages(of.id, after=5), "after"),
+        (lambda it, of: it.add_message(of, "user", "x", content_type="a"), "content_type"),
+        (lambda it, of: it.add_message(str(of.id), "user", "x"), "session"),
+        (lambda it, of: it.delete_session(of.id, owner="u"), "owner"),
+        (lambda it, _: it.search(5, user="u"), "text"),
+        (lambda it, _: it.erase(user="u", tennant="A"), "tennant"),
+        (lambda it, _: list(it.export(usr="u")), "usr"),
+    ],
+)
+def test_a_mistyped_argument_is_refused(
+    conversations: Conversations, call: Callable[[Any, ConversationSession], object], param: str
+) -> None:
+    session = conversations.create_session(None)
+    with pytest.raises(ValidationError) as refused:
+        call(conversations, session)
+    assert refused.value.param == param
+    assert conversations.session(session.id) == session
+
+
+def test_a_tenant_s_conversations_are_its_own(conversations: Conversations) -> None:
+    user = somebody()
+    of_a, of_b, of_none = [conversations.create_session(None, user=user, tenant=t) for t in ("A", "B", None)]
+    conversations.add_message(of_a, "user", "a lamp")
+    assert conversations.sessions(user=user, tenant="A").items == [of_a]
+    assert conversations.sessions(user=user).items == [of_none]
+    assert conversations.search("lamp", user=user).items == []
+    assert len(conversations.search("lamp", user=user, tenant="A").items) == 1
+    for tenant in ("B", None):
+        with pytest.raises(SessionNotFoundError):
+            conversations.session(of_a.id, user=user, tenant=tenant)
+        with pytest.raises(SessionNotFoundError):
+            conversations.send_message(of_a.id, "Hi", user, tenant=tenant)
+    assert conversations.send_message(of_a.id, "Hi", user, tenant="A")["status"] == "success"
+    assert conversations.erase(user=user, tenant="B") == 1
+    assert [conversations.sessions(user=user, tenant=t).items for t in ("A", "B", None)] == [
+        [of_a],
+        [],
+        [of_none],
+    ]
+    with pytest.raises(SessionNotFoundError):
+        conversations.session(of_b.id, user=user, tenant="B")
+
+
+def test_a_guest_s_session_takes_messages_by_its_id_and_nothing_else(conversations: Conversations) -> None:
+    guest = somebody()
+    session = conversations.create_session(None, anonymous_id=guest)
+    for call in (
+        lambda: conversations.delete_session(session.id),
+        lambda: conversations.set_status(session.id, "archived"),
+        lambda: conversations.messages(session.id),
+        lambda: conversations.session(session.id),
+        lambda: conversations.send_message(session.id, "Hi", anonymous_id="another"),
+    ):
+        with pytest.raises(SessionNotFoundError):
+            call()
+    assert conversations.send_message(session.id, "Hi")["status"] == "success"
+    conversations.delete_session(session.id, anonymous_id=guest)
+    assert conversations.sessions(anonymous_id=guest).items == []
+
+
 def test_pages_follow_each_other(conversations: Conversations) -> None:
     user = somebody()
     sessions = [conversations.create_session(f"agent/{n}", user=user) for n in range(5)]
@@ -155,7 +226,7 @@ def test_a_widget_is_a_message(conversations: Conversations) -> None:
     stored = conversations.add_message(
         session, "widget", component_type="form", component_data={"slots": ["10:00"]}, files=["f1"]
     )
-    (found,) = conversations.messages(session.id).items
+    (found,) = conversations.messages(session.id, anonymous_id="g1").items
     assert found == stored
     assert found.message_type is MessageType.WIDGET
 

@@ -5,11 +5,12 @@ from typing import Any
 
 import pytest
 
-from palaver.shared.conversations import ConversationMessage, ConversationSession, SessionOwner
+from palaver.shared.conversations import ConversationMessage, ConversationSession
 from palaver.shared.errors import SessionBusyError, SessionClosedError
 from palaver.shared.jobs import ChatJob, Status
 from palaver.shared.ledger import operations
 from palaver.shared.ledger.replies import Submitted
+from palaver.shared.owner import Owner
 from tests.integration.ledger.world import World
 
 SESSION = ConversationSession(
@@ -92,17 +93,17 @@ def test_messages_are_stored_once_and_in_their_order(world: World) -> None:
 
 def test_an_owner_s_list_has_the_latest_first(world: World) -> None:
     older = ConversationSession(agent_path="a", user="u1", created=1.25)
-    user = SessionOwner(user="u1")
+    user = Owner(user="u1")
     for session in (SESSION, older, SESSION):
         world.ledger.query(operations.list_session(world.keys, session, user))
 
-    def listed(owner: SessionOwner, after: str | None = None, limit: int = 9) -> list[str]:
+    def listed(owner: Owner, after: str | None = None, limit: int = 9) -> list[str]:
         return world.ledger.query(operations.listed(world.keys, owner, after=after, limit=limit))
 
     first = SESSION.order
     assert listed(user) == [first, older.order]
     assert listed(user, after=first) == [older.order]
-    assert listed(SessionOwner(anonymous_id="u1")) == []
+    assert listed(Owner(anonymous_id="u1")) == []
     world.ledger.query(operations.unlist(world.keys, user, [first]))
     assert listed(user) == [older.order]
 

@@ -3,6 +3,8 @@
 import io
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -131,3 +133,29 @@ def test_the_page_shows_a_program(
     monkeypatch.setenv("PALAVER_NAMESPACE", settings.namespace)
     exec(shown, {})  # noqa: S102 - what a reader would run
     assert capsys.readouterr().out == "report.txt\n"
+
+
+@pytest.mark.parametrize(
+    ("fields", "param"),
+    [
+        ({"user": True}, "user"),
+        ({"user": {"pk": 1}}, "user"),
+        ({"tenant": 5}, "tenant"),
+        ({"tenant": "a\n"}, "tenant"),
+        ({"filename": 5}, "filename"),
+    ],
+)
+def test_a_refused_upload_leaves_nothing(
+    client: Client, tmp_path: Path, fields: dict[str, Any], param: str
+) -> None:
+    with pytest.raises(ValidationError) as refused:
+        client.files.upload(CONTENT, **{"filename": "a.txt", **fields})
+    assert refused.value.param == param
+    assert [path for path in (tmp_path / "files").rglob("*") if path.is_file()] == []
+
+
+def test_a_user_of_a_web_framework_has_files(client: Client) -> None:
+    ref = client.files.upload(CONTENT, user=SimpleNamespace(pk=7))
+    assert client.files.list(user=7) == client.files.list(user="7") == [ref]
+    with pytest.raises(ValidationError, match="file_id"):
+        client.files.get(5, user="7")  # type: ignore[arg-type]

@@ -23,21 +23,22 @@ from palaver.shared.errors import (
     ValidationError,
     WrongStateError,
 )
+from palaver.shared.owner import Owner
 from palaver.shared.settings import Settings
-from palaver.shared.stores import FileRef, FileStore, Owner
+from palaver.shared.stores import FileRef, FileStore
 from tests.s3_server import S3Server
 from tests.servers import free_port
 
 from .conftest import MakeStore
 
-ANN = Owner("acme", "ann")
+ANN = Owner(tenant="acme", user="ann")
 OTHERS = [
     Owner(),
-    Owner("acme"),
-    Owner("acme", "bob"),
-    Owner("other", "ann"),
-    Owner(None, "ann"),
-    Owner("acmea", "nn"),
+    Owner(tenant="acme"),
+    Owner(tenant="acme", user="bob"),
+    Owner(tenant="other", user="ann"),
+    Owner(user="ann"),
+    Owner(tenant="acmea", user="nn"),
 ]
 A_FILE = "0199f3b0-0000-7000-8000-000000000000"  # that nobody has stored
 LARGE = 6 * 1024 * 1024  # more than one part

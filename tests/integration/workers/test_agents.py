@@ -12,7 +12,8 @@ import pytest
 
 from palaver.shared.errors import WrongStateError
 from palaver.shared.jobs import ChatJob, Status
-from palaver.shared.stores import FileStore, Owner
+from palaver.shared.owner import Owner
+from palaver.shared.stores import FileStore
 from palaver.workers.agents import ResponseStream, display_widget, with_context
 from palaver.workers.files import JobFiles
 from tests.integration.workers import user_agents

@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 
 from palaver.shared.errors import ConfigurationError, FileRefusedError
+from palaver.shared.owner import Owner
 from palaver.shared.settings import Settings
-from palaver.shared.stores import FileStore, Owner
+from palaver.shared.stores import FileStore
 from palaver.workers.files import JobFiles
 from palaver.workers.providers import HttpProvider
 from palaver.workers.service import WorkerService
@@ -162,7 +163,7 @@ async def test_an_own_extractor_is_called_once_for_a_content(
 ) -> None:
     files = make_files(text_extractor=f"{OWN}.Counting", extract_language="deu")
     first, again = [
-        await store.put(b"same", filename=name, owner=Owner(None, "ann")) for name in ("a.md", "b")
+        await store.put(b"same", filename=name, owner=Owner(user="ann")) for name in ("a.md", "b")
     ]
     texts = await asyncio.gather(*(files.text(first.id, "ann") for _ in range(5)))
     assert texts == [".md deu same"] * 5
@@ -175,7 +176,7 @@ async def test_an_own_extractor_is_called_once_for_a_content(
 
 
 async def test_other_users_and_unknown_ids(store: FileStore, make_files: MakeFiles) -> None:
-    ref = await store.put(b"mine", filename="a.txt", owner=Owner("acme", "ann"))
+    ref = await store.put(b"mine", filename="a.txt", owner=Owner(tenant="acme", user="ann"))
     files = make_files()
     assert await files.text(ref.id, "ann", "acme") == "mine"
     for user, tenant in (("bob", "acme"), ("ann", None), (None, None)):
@@ -285,9 +286,9 @@ async def test_a_model_is_told_the_text_of_files(
     make_engine: MakeEngine, store: FileStore, files_url: str
 ) -> None:
     engine = await make_engine(files_url=files_url, files_prompt_characters=20)
-    one = await store.put(b"One wombat.", filename='a "b".txt', owner=Owner(None, "ann"))
-    two = await store.put(b"0123456789ABCDEF", filename="b.txt", owner=Owner(None, "ann"))
-    bad = await store.put(b"%PDF-1.4 nothing", filename="bad.pdf", owner=Owner(None, "ann"))
+    one = await store.put(b"One wombat.", filename='a "b".txt', owner=Owner(user="ann"))
+    two = await store.put(b"0123456789ABCDEF", filename="b.txt", owner=Owner(user="ann"))
+    bad = await store.put(b"%PDF-1.4 nothing", filename="bad.pdf", owner=Owner(user="ann"))
     gone = "0199f3b0-0000-7000-8000-000000000000"
     files = [one, two, bad, gone]
     events = await engine.answer("How many?", model="recording/m", user="ann", files=files, history="session")
@@ -312,7 +313,7 @@ async def test_another_users_file_ends_the_job(
     make_engine: MakeEngine, store: FileStore, files_url: str
 ) -> None:
     engine = await make_engine(files_url=files_url)
-    ref = await store.put(b"mine", filename="a.txt", owner=Owner(None, "ann"))
+    ref = await store.put(b"mine", filename="a.txt", owner=Owner(user="ann"))
     events = await engine.answer("What?", files=[ref], user="bob")
     assert events[-1]["data"]["error"]["type"] == "FileRefusedError"
     assert [event["type"] for event in events] == ["job_queued", "stream_end"]

@@ -10,7 +10,8 @@ from palaver.producer.interfaces import Conversations
 from palaver.producer.interfaces import ConversationService as Service
 from palaver.producer.interfaces.conversations import SessionLike
 from palaver.shared import conversations as shared
-from palaver.shared.conversations import MessageType, user_id
+from palaver.shared.conversations import MessageType
+from palaver.shared.owner import user_id
 from palaver.shared.sessions import SessionStatus
 
 __all__ = ["ConversationMessage", "ConversationService", "ConversationSession"]

@@ -11,15 +11,14 @@ from weakref import WeakSet
 from palaver.producer.background import Background, background
 from palaver.producer.handles import JobHandle
 from palaver.producer.interfaces.clients import Clients
-from palaver.producer.interfaces.conversations import (
-    AsyncConversations,
+from palaver.producer.interfaces.conversation_fields import (
     MessageFields,
     Paging,
     SendOptions,
     SessionFields,
-    SessionLike,
     Whose,
 )
+from palaver.producer.interfaces.conversations import AsyncConversations, SessionLike
 from palaver.shared.conversations import ConversationMessage, ConversationSession, MessageType, Page
 from palaver.shared.messages import MessagesLike
 from palaver.shared.sessions import SessionStatus

@@ -4,91 +4,50 @@ from __future__ import annotations
 
 import asyncio
 import weakref
-from collections.abc import AsyncIterator, Mapping, Sequence
-from typing import Any, Final, Literal, TypedDict, Unpack
+from collections.abc import AsyncIterator, Callable
+from typing import Any, Literal, Unpack
 from uuid import UUID
 
 from palaver.producer.handles import AsyncJobHandle
 from palaver.producer.interfaces import personal_data
 from palaver.producer.interfaces.clients import Clients
+from palaver.producer.interfaces.conversation_fields import (
+    Listing,
+    MessageFields,
+    NewMessage,
+    NewSession,
+    Paging,
+    SendOptions,
+    SessionFields,
+    Whose,
+    one_owner,
+)
 from palaver.shared.agent_paths import check_agent
 from palaver.shared.conversations import (
     ConversationMessage,
     ConversationSession,
     MessageType,
     Page,
-    SessionOwner,
     parse_session_id,
-    user_id,
 )
 from palaver.shared.errors import PalaverError, SessionClosedError, SessionNotFoundError
-from palaver.shared.jobs import OnBusy
 from palaver.shared.ledger import AsyncLedger, operations
 from palaver.shared.messages import MessagesLike
+from palaver.shared.owner import Owner
+from palaver.shared.plain import refuse, shape
 from palaver.shared.sessions import SessionStatus
-from palaver.shared.stores.archives import Archive, archive_session, check_limit, open_archive
-
-DEFAULT_PAGE: Final = 100
+from palaver.shared.stores.archives import Archive, archive_session, open_archive
 
 SessionLike = UUID | str
 """The id of a session."""
 
 
-class Whose(TypedDict, total=False):
-    """Who asks. A `user` is an id (text, a number, a UUID) or an object with a `pk` or an `id`."""
-
-    user: object
-    anonymous_id: str | None
-
-
-class Paging(Whose, total=False):
-    """Which part of a list is wanted: at most `limit` items, after those of the page with this `after`."""
-
-    after: str | None
-    limit: int
-
-
-class SessionFields(Whose, total=False):
-    """What a session is made with. `context` is told to the agent with every message."""
-
-    context: Mapping[str, Any] | None
-    status: SessionStatus | Literal["active", "completed", "archived"]
-    tenant: str | None
-
-
-class MessageFields(TypedDict, total=False):
-    """What a message of no job's may have; `component_…` are a widget's, `files` are ids."""
-
-    component_type: str
-    component_data: Mapping[str, Any]
-    files: Sequence[str]
-    metadata: Mapping[str, Any]
-
-
-class SendOptions(TypedDict, total=False):
-    """What may be said of a message beside its words, as of `Client.submit`; `model`, `system` and `params`
-    are for sessions without an agent.
-    """
-
-    anonymous_id: str | None
-    files: Sequence[str]
-    job_id: str
-    idempotency_key: str | None
-    on_busy: OnBusy | Literal["enqueue", "reject", "interrupt", "rollback", "parallel"]
-    model: str | Sequence[str] | None
-    system: str | None
-    params: Mapping[str, Any] | None
-    priority: int
-    deadline: float
-    max_retries: int
-    metadata: Mapping[str, Any]
-
-
 class AsyncConversations:
     """Conversations for programs with an event loop.
 
-    Whoever asks as a `user` or with an `anonymous_id` finds only what is his: a session of somebody else is
-    as unknown as one that never was (SessionNotFoundError). Nobody's session is found by its id alone.
+    Whoever asks as a `user` or with an `anonymous_id` finds only what is his, within the `tenant` that he
+    names or outside of all: a session of somebody else is as unknown as one that never was
+    (SessionNotFoundError). Nobody's session is found by its id alone; so is a guest's, to send a message.
     """
 
     def __init__(self, clients: Clients | None = None) -> None:
@@ -105,28 +64,22 @@ class AsyncConversations:
         Raises ValidationError, a ValueError, and then nothing is stored: also for a path that no live worker
         serves, unless there is none that serves agents.
         """
-        if agent_path is not None:
-            check_agent(agent_path, await self._clients.awaited.agents(), param="agent_path")
-        given = {**fields, "agent_path": agent_path, "user": user_id(fields.get("user"))}
-        given["context"] = fields.get("context") or {}
-        session = ConversationSession.validated({**given, "created": await self._now()})
+        new = NewSession.validated({**fields, "agent_path": agent_path})
+        if new.agent_path is not None:
+            check_agent(new.agent_path, await self._clients.awaited.agents(), param="agent_path")
+        session = ConversationSession.validated({**dict(new), "created": await self._now()})
         await self._archive.create(session)
         await self._open(session)
         return session
 
     async def session(self, session_id: SessionLike, **whose: Unpack[Whose]) -> ConversationSession:
         """A session, for whom it belongs to. Raises SessionNotFoundError."""
-        name = parse_session_id(session_id)
-        asks = (user_id(whose.get("user")), whose.get("anonymous_id"))
-        session = await self._archive.session(name)
-        if session is None or not _may_see(session, *asks):
-            raise SessionNotFoundError(f"There is no session {name}.", param="session_id")
-        return session
+        return await self._session(session_id, Owner.validated(whose))
 
     async def sessions(self, **page: Unpack[Paging]) -> Page[ConversationSession]:
         """Somebody's sessions, the latest first."""
-        owner, after, limit = _asked_for(page)
-        return await self._archive.sessions(owner, after=after, limit=limit)
+        asked = Listing.validated(page)
+        return await self._archive.sessions(one_owner(asked.owner), after=asked.after, limit=asked.limit)
 
     async def set_status(
         self,
@@ -156,7 +109,9 @@ class AsyncConversations:
         stored.
         """
         job: dict[str, Any] = {**options}
-        session = await self.session(session_id, user=user, anonymous_id=job.pop("anonymous_id", None))
+        guest = {"anonymous_id": job.pop("anonymous_id", None), "tenant": job.pop("tenant", None)}
+        owner = Owner.validated({**guest, "user": user})
+        session = await self._found(session_id, lambda found: found.takes_from(owner))
         if session.status is not SessionStatus.ACTIVE:
             told = f"The session is {session.status} and takes no more messages."
             raise SessionClosedError(told, param="session_id")
@@ -195,8 +150,11 @@ class AsyncConversations:
         **fields: Unpack[MessageFields],
     ) -> ConversationMessage:
         """Store a message that is no job's. No agent is told of it."""
-        given = {**fields, "session_id": session.id, "message_type": message_type, "content": content}
-        message = ConversationMessage.validated({**given, "created": await self._now()})
+        if not isinstance(session, ConversationSession):
+            refuse("session", f"must be a session, not {shape(session)}")
+        new = NewMessage.validated({**fields, "message_type": message_type, "content": content})
+        about = {"session_id": session.id, "created": await self._now()}
+        message = ConversationMessage.validated({**dict(new), **about})
         await self._archive.add([message])
         return message
 
@@ -204,21 +162,24 @@ class AsyncConversations:
         """A session's messages, the oldest first: a user's from submit on, the others from the end of their
         job.
         """
-        whose: Whose = {"user": page.get("user"), "anonymous_id": page.get("anonymous_id")}
-        session = await self.session(session_id, **whose)
-        limit = check_limit(page.get("limit", DEFAULT_PAGE))
+        asked = Listing.validated(page)
+        session = await self._session(session_id, asked.owner)
         await archive_session(self._ledger, self._archive, session.session_id)
-        return await self._archive.messages(session.session_id, after=page.get("after"), limit=limit)
+        return await self._archive.messages(session.session_id, after=asked.after, limit=asked.limit)
 
     async def search(self, text: str, **page: Unpack[Paging]) -> Page[ConversationMessage]:
         """Messages with this text in all of somebody's sessions, whatever its case, the latest first."""
-        owner, after, limit = _asked_for(page)
+        if not isinstance(text, str):
+            refuse("text", f"must be a string, not {shape(text)}")
+        asked = Listing.validated(page)
+        owner = one_owner(asked.owner)
         await personal_data.archive_all(self._ledger, self._archive, owner)
-        return await self._archive.search(owner, text, after=after, limit=limit)
+        return await self._archive.search(owner, text, after=asked.after, limit=asked.limit)
 
     async def export(self, **whose: Unpack[Whose]) -> AsyncIterator[dict[str, Any]]:
         """All that is kept of somebody: one JSON object a session, with `session`, `messages` and `jobs`."""
-        async for document in personal_data.export(self._ledger, self._archive, _owner(whose)):
+        owner = one_owner(Owner.validated(whose))
+        async for document in personal_data.export(self._ledger, self._archive, owner):
             yield document
 
     async def delete_session(self, session_id: SessionLike, **whose: Unpack[Whose]) -> None:
@@ -232,7 +193,7 @@ class AsyncConversations:
 
     async def erase(self, **whose: Unpack[Whose]) -> int:
         """Remove all of somebody's sessions for good, as `delete_session`; how many there were."""
-        sessions = await personal_data.sessions_of(self._archive, _owner(whose))
+        sessions = await personal_data.sessions_of(self._archive, one_owner(Owner.validated(whose)))
         await personal_data.erase(self._ledger, self._archive, sessions)
         return len(sessions)
 
@@ -242,6 +203,18 @@ class AsyncConversations:
         if archive is not None:
             await archive.aclose()
         await self._clients.awaited.leave()
+
+    async def _session(self, session_id: SessionLike, owner: Owner) -> ConversationSession:
+        return await self._found(session_id, lambda found: found.belongs_to(owner))
+
+    async def _found(
+        self, session_id: SessionLike, is_his: Callable[[ConversationSession], bool]
+    ) -> ConversationSession:
+        name = parse_session_id(session_id)
+        session = await self._archive.session(name)
+        if session is None or not is_his(session):
+            raise SessionNotFoundError(f"There is no session {name}.", param="session_id")
+        return session
 
     async def _open(self, session: ConversationSession) -> None:
         """The ledger knows the session when a job of it runs, however long it was silent."""
@@ -267,19 +240,3 @@ class AsyncConversations:
         if loop not in self._archives:
             self._archives[loop] = open_archive(self._ledger)
         return self._archives[loop]
-
-
-def _may_see(session: ConversationSession, user: str | None, anonymous_id: str | None) -> bool:
-    """Whether the session is theirs. One that belongs to a user is that user's alone."""
-    if session.user is not None or user is not None:
-        return session.user == user
-    return anonymous_id is None or session.anonymous_id == anonymous_id
-
-
-def _owner(whose: Whose) -> SessionOwner:
-    return SessionOwner.of(whose.get("user"), whose.get("anonymous_id"))
-
-
-def _asked_for(page: Paging) -> tuple[SessionOwner, str | None, int]:
-    owner = SessionOwner.of(page.get("user"), page.get("anonymous_id"))
-    return owner, page.get("after"), check_limit(page.get("limit", DEFAULT_PAGE))

@@ -7,9 +7,10 @@ from collections.abc import AsyncIterator
 from contextlib import suppress
 from typing import Any, Final
 
-from palaver.shared.conversations import ConversationMessage, ConversationSession, Page, SessionOwner
+from palaver.shared.conversations import ConversationMessage, ConversationSession, Page
 from palaver.shared.errors import JobGoneError, WaitTimeoutError
 from palaver.shared.ledger import AsyncLedger, JobView, operations
+from palaver.shared.owner import Owner
 from palaver.shared.sessions import SessionStatus
 from palaver.shared.stores.archives import LARGEST_PAGE, Archive, archive_session
 
@@ -18,7 +19,7 @@ ENDING_SECONDS: Final = 60.0
 _POLL_SECONDS: Final = 0.1
 
 
-async def archive_all(ledger: AsyncLedger, archive: Archive, owner: SessionOwner) -> None:
+async def archive_all(ledger: AsyncLedger, archive: Archive, owner: Owner) -> None:
     """Store what is said by now in all of somebody's sessions."""
     async for sessions in _pages_of_sessions(archive, owner):
         ids = [session.session_id for session in sessions]
@@ -27,7 +28,7 @@ async def archive_all(ledger: AsyncLedger, archive: Archive, owner: SessionOwner
             await archive_session(ledger, archive, session_id)
 
 
-async def export(ledger: AsyncLedger, archive: Archive, owner: SessionOwner) -> AsyncIterator[dict[str, Any]]:
+async def export(ledger: AsyncLedger, archive: Archive, owner: Owner) -> AsyncIterator[dict[str, Any]]:
     """One JSON object for each of somebody's sessions: what it is, its messages, and the jobs that the
     ledger still has of it, each with its answer.
     """
@@ -58,12 +59,12 @@ async def erase(ledger: AsyncLedger, archive: Archive, sessions: list[Conversati
     await ledger.erase([session.session_id for session in sessions])
     # Last: whoever repeats the call finds here what is to be erased.
     for session in sessions:
-        if session.owner is not None:  # on a list in Redis from before there was a database
+        if session.owner.is_somebody:  # on a list in Redis from before there was a database
             await ledger.query(operations.unlist(ledger.keys, session.owner, [session.order]))
         await archive.delete(session)
 
 
-async def sessions_of(archive: Archive, owner: SessionOwner) -> list[ConversationSession]:
+async def sessions_of(archive: Archive, owner: Owner) -> list[ConversationSession]:
     """All of somebody's sessions."""
     return [session async for sessions in _pages_of_sessions(archive, owner) for session in sessions]
 
@@ -100,9 +101,7 @@ def _job(view: JobView) -> dict[str, Any]:
     }
 
 
-async def _pages_of_sessions(
-    archive: Archive, owner: SessionOwner
-) -> AsyncIterator[list[ConversationSession]]:
+async def _pages_of_sessions(archive: Archive, owner: Owner) -> AsyncIterator[list[ConversationSession]]:
     page: Page[ConversationSession] = await archive.sessions(owner, limit=LARGEST_PAGE)
     yield page.items
     while page.after is not None:

@@ -4,9 +4,9 @@ import hashlib
 from dataclasses import dataclass
 from datetime import date
 
-from palaver.shared.conversations import SessionOwner
 from palaver.shared.errors import ConfigurationError
 from palaver.shared.names import DEFAULT_NAMESPACE
+from palaver.shared.owner import Owner
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,10 +118,9 @@ class Keys:
         """A sealed profile."""
         return f"{self.namespace}:profile:{name}"
 
-    def owner(self, owner: SessionOwner) -> str:
+    def owner(self, owner: Owner) -> str:
         """Somebody's conversations. By a digest: an id may hold anything, and need not show in a key."""
-        name = f"user {owner.user}" if owner.user is not None else f"anonymous {owner.anonymous_id}"
-        return f"{self.namespace}:owner:{{{hashlib.sha256(name.encode()).hexdigest()[:32]}}}"
+        return f"{self.namespace}:owner:{{{hashlib.sha256(owner.to_json()).hexdigest()[:32]}}}"
 
     @property
     def unarchived(self) -> str:

@@ -5,11 +5,11 @@ from typing import TYPE_CHECKING, Final
 from palaver.shared.door import lazily as _lazily
 
 if TYPE_CHECKING:
-    from palaver.shared.stores.file_ref import FileRef, Owner
+    from palaver.shared.stores.file_ref import FileRef
     from palaver.shared.stores.file_store import FileStore
 
-_HOMES: Final = {"FileRef": "file_ref", "FileStore": "file_store", "Owner": "file_ref"}
+_HOMES: Final = {"FileRef": "file_ref", "FileStore": "file_store"}
 
-__all__ = ["FileRef", "FileStore", "Owner"]
+__all__ = ["FileRef", "FileStore"]
 
 __getattr__, __dir__ = _lazily(__name__, _HOMES)

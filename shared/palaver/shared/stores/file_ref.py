@@ -1,27 +1,17 @@
 """What is known of a stored file, and whose it is."""
 
 import re
-from typing import Annotated, Final, NamedTuple, TypeGuard
+from typing import Annotated, Final, TypeGuard
 
 import uuid_utils
 from pydantic import Field
 
 from palaver.shared.document import Document
+from palaver.shared.owner import Owner
 from palaver.shared.plain import Integer, Real, Text, optional
 
 LONGEST_FILENAME: Final = 255  # characters
 _FILE_ID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-
-
-class Owner(NamedTuple):
-    """Whose a file is. Nobody else may use it; one of a tenant without a user is the tenant's alone."""
-
-    tenant: str | None = None
-    user: str | None = None
-
-
-NOBODY: Final = Owner()
-"""Of whom files are that were stored for no tenant and no user."""
 
 
 class FileRef(Document):
@@ -43,7 +33,7 @@ class FileRef(Document):
     @property
     def owner(self) -> Owner:
         """Whose it is."""
-        return Owner(self.tenant, self.user)
+        return Owner(tenant=self.tenant, user=self.user)
 
 
 def new_file_id() -> str:

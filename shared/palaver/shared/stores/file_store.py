@@ -23,12 +23,17 @@ from palaver.shared.errors import (
     FileTypeError,
     ValidationError,
 )
+from palaver.shared.owner import Owner
+from palaver.shared.plain import refuse, shape
 from palaver.shared.settings import Settings
-from palaver.shared.stores.file_ref import NOBODY, FileRef, Owner, clean_filename, new_file_id, valid_file_id
+from palaver.shared.stores.file_ref import FileRef, clean_filename, new_file_id, valid_file_id
 from palaver.shared.stores.sniffing import SNIFFED, allowed, content_type
 
 if TYPE_CHECKING:
     from palaver.shared.stores.objects import Objects
+
+NOBODY: Final = Owner()
+"""Of whom files are that were stored for no tenant and no user."""
 
 PART: Final = 5 * 1024 * 1024
 """Bytes that are read before a file is sent: a smaller one is sent in one piece."""
@@ -78,22 +83,26 @@ class FileStore:
         name = clean_filename(filename)
         kind = self._checked_type(content_type(head[:SNIFFED], name), name)
         file_id = new_file_id()
-        await self._objects.put(_content(file_id), head if reading.ended else reading.all())
+        # Made before anything is stored: what it refuses would leave a content that no card names.
         ref = FileRef(
             id=file_id,
             filename=name,
             type=kind,
-            size=reading.size,
-            sha256=reading.digest.hexdigest(),
+            size=0,
+            sha256="",
             created=time.time(),
             tenant=owner.tenant,
             user=owner.user,
         )
+        await self._objects.put(_content(file_id), head if reading.ended else reading.all())
+        ref = ref.model_copy(update={"size": reading.size, "sha256": reading.digest.hexdigest()})
         await self._objects.put(_card(file_id, owner), ref.to_json())
         return ref
 
     async def stat(self, file_id: str, owner: Owner = NOBODY) -> FileRef:
         """What is known of a file."""
+        if not isinstance(file_id, str):
+            refuse("file_id", f"must be the id of a file, not {shape(file_id)}")
         card = await self._objects.get(_card(file_id, owner)) if valid_file_id(file_id) else None
         if card is not None:
             return FileRef.model_validate_json(card)

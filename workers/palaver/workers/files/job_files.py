@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Final, Self
 
 from palaver.shared.errors import ConfigurationError, FileMissingError
+from palaver.shared.owner import Owner
 from palaver.shared.settings import Settings
-from palaver.shared.stores import FileRef, FileStore, Owner
+from palaver.shared.stores import FileRef, FileStore
 from palaver.shared.stores.sniffing import suffix_of
 from palaver.workers.event_log import event_logger
 from palaver.workers.files.extraction import Extracted, Extraction
@@ -55,7 +56,7 @@ class JobFiles:
     ) -> str:
         """See `FileTexts.text`."""
         try:
-            ref = await self._store.stat(file_id, Owner(tenant, user))
+            ref = await self._store.stat(file_id, Owner(tenant=tenant, user=user))
             extracted = await self.read(ref)
         except FileMissingError:
             return ""
@@ -67,7 +68,9 @@ class JobFiles:
         self, file_ids: Sequence[str], user: str | None, tenant: str | None = None
     ) -> list[FileRef]:
         """See `FileTexts.attached`."""
-        found = await asyncio.gather(*(self._known(file_id, Owner(tenant, user)) for file_id in file_ids))
+        found = await asyncio.gather(
+            *(self._known(file_id, Owner(tenant=tenant, user=user)) for file_id in file_ids)
+        )
         return [ref for ref in found if ref is not None]
 
     async def read(self, ref: FileRef) -> Extracted:

@@ -11,13 +11,13 @@ from palaver.shared.conversations import (
     ConversationMessage,
     ConversationSession,
     Page,
-    SessionOwner,
     microseconds,
 )
 from palaver.shared.ledger.keys import Keys
 from palaver.shared.ledger.operation import Argument, Command, Operation, Query, Retention, milliseconds, text
 from palaver.shared.ledger.operations.reading import checked
 from palaver.shared.ledger.scripts import load
+from palaver.shared.owner import Owner
 from palaver.shared.sessions import SessionStatus
 
 _FIELDS: Final = ("agent_path", "user", "anonymous_id", "tenant", "context", "status", "created")
@@ -97,14 +97,14 @@ def set_status(keys: Keys, session_id: str, status: SessionStatus) -> Operation[
     )
 
 
-def list_session(keys: Keys, session: ConversationSession, owner: SessionOwner) -> Query[None]:
+def list_session(keys: Keys, session: ConversationSession, owner: Owner) -> Query[None]:
     """Put a session on the list of its owner, before it is opened."""
     key = keys.owner(owner)
     commands = (Command("ZADD", key, 0, session.order), Command("EXPIRE", key, _KEPT))
     return Query(commands=commands, decode=lambda _replies: None)
 
 
-def listed(keys: Keys, owner: SessionOwner, *, after: str | None, limit: int) -> Query[list[str]]:
+def listed(keys: Keys, owner: Owner, *, after: str | None, limit: int) -> Query[list[str]]:
     """Entries of an owner's list, the latest session first: each is a cursor and ends with the id."""
 
     def decode(replies: Sequence[Any]) -> list[str]:
@@ -116,7 +116,7 @@ def listed(keys: Keys, owner: SessionOwner, *, after: str | None, limit: int) ->
     )
 
 
-def unlist(keys: Keys, owner: SessionOwner, entries: Sequence[str]) -> Query[None]:
+def unlist(keys: Keys, owner: Owner, entries: Sequence[str]) -> Query[None]:
     """Take entries off an owner's list."""
     return Query(commands=(Command("ZREM", keys.owner(owner), *entries),), decode=lambda _replies: None)
 

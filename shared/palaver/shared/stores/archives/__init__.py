@@ -1,6 +1,6 @@
 """Where conversations are kept: one interface, in the ledger's Redis or in a database."""
 
-from palaver.shared.stores.archives.archive import LARGEST_PAGE, Archive, check_limit
+from palaver.shared.stores.archives.archive import LARGEST_PAGE, Archive
 from palaver.shared.stores.archives.archiving import archive_session
 from palaver.shared.stores.archives.opening import open_archive
 from palaver.shared.stores.archives.redis_archive import RedisArchive
@@ -11,7 +11,6 @@ __all__ = [
     "Archive",
     "RedisArchive",
     "archive_session",
-    "check_limit",
     "messages_of",
     "open_archive",
 ]

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from typing import Final, Protocol
 
-from palaver.shared.conversations import ConversationMessage, ConversationSession, Page, SessionOwner
-from palaver.shared.plain import refuse, shape
+from palaver.shared.conversations import ConversationMessage, ConversationSession, Page
+from palaver.shared.owner import Owner
 from palaver.shared.sessions import SessionStatus
 
 LARGEST_PAGE: Final = 1000
@@ -33,7 +33,7 @@ class Archive(Protocol):
         """Change a session's status."""
 
     async def sessions(
-        self, owner: SessionOwner, *, after: str | None = None, limit: int
+        self, owner: Owner, *, after: str | None = None, limit: int
     ) -> Page[ConversationSession]:
         """Somebody's sessions, the latest first."""
 
@@ -46,7 +46,7 @@ class Archive(Protocol):
         """A session's messages in their order, that of time."""
 
     async def search(
-        self, owner: SessionOwner, text: str, *, after: str | None = None, limit: int
+        self, owner: Owner, text: str, *, after: str | None = None, limit: int
     ) -> Page[ConversationMessage]:
         """Messages with this text in their content, whatever its case, in all of somebody's sessions; the
         latest session first.
@@ -57,10 +57,3 @@ class Archive(Protocol):
 
     async def aclose(self) -> None:
         """Close the connections that are the archive's own."""
-
-
-def check_limit(limit: object) -> int:
-    """The number of items of a page. Raises ValidationError."""
-    if isinstance(limit, bool) or not isinstance(limit, int) or not 1 <= limit <= LARGEST_PAGE:
-        refuse("limit", f"must be a number from 1 to {LARGEST_PAGE}, not {shape(limit)}")
-    return limit

@@ -2,8 +2,9 @@
 
 from collections.abc import AsyncIterator, Sequence
 
-from palaver.shared.conversations import ConversationMessage, ConversationSession, Page, SessionOwner
+from palaver.shared.conversations import ConversationMessage, ConversationSession, Page
 from palaver.shared.ledger import AsyncLedger, operations
+from palaver.shared.owner import Owner
 from palaver.shared.sessions import SessionStatus
 from palaver.shared.stores.archives.archive import LARGEST_PAGE
 
@@ -25,7 +26,7 @@ class RedisArchive:
 
     async def create(self, session: ConversationSession) -> None:
         """See `Archive`."""
-        if session.owner is not None:
+        if session.owner.is_somebody:
             await self._ledger.query(operations.list_session(self._keys, session, session.owner))
         await self._ledger.run(operations.open_session(self._keys, session, retention=self._ledger.retention))
 
@@ -38,7 +39,7 @@ class RedisArchive:
         await self._ledger.run(operations.set_status(self._keys, session_id, status))
 
     async def sessions(
-        self, owner: SessionOwner, *, after: str | None = None, limit: int
+        self, owner: Owner, *, after: str | None = None, limit: int
     ) -> Page[ConversationSession]:
         """See `Archive`. Sessions that have expired are taken off the list."""
         entries = await self._ledger.query(operations.listed(self._keys, owner, after=after, limit=limit))
@@ -66,7 +67,7 @@ class RedisArchive:
         )
 
     async def search(
-        self, owner: SessionOwner, text: str, *, after: str | None = None, limit: int
+        self, owner: Owner, text: str, *, after: str | None = None, limit: int
     ) -> Page[ConversationMessage]:
         """See `Archive`. Reads all that this owner has: whoever has much to search keeps it in a database."""
         wanted = text.casefold()
@@ -81,13 +82,13 @@ class RedisArchive:
     async def delete(self, session: ConversationSession) -> None:
         """See `Archive`. What the session is goes with what else the ledger has of it."""
         await self._ledger.query(operations.drop_stored(self._keys, session.session_id))
-        if session.owner is not None:
+        if session.owner.is_somebody:
             await self._ledger.query(operations.unlist(self._keys, session.owner, [session.order]))
 
     async def aclose(self) -> None:
         """See `Archive`."""
 
-    async def _all_messages(self, owner: SessionOwner) -> AsyncIterator[ConversationMessage]:
+    async def _all_messages(self, owner: Owner) -> AsyncIterator[ConversationMessage]:
         sessions: Page[ConversationSession] = Page([], "")
         while sessions.after is not None:
             sessions = await self.sessions(owner, after=sessions.after or None, limit=LARGEST_PAGE)

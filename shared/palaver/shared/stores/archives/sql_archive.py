@@ -7,7 +7,8 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, Select, Table, and_, delete, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
-from palaver.shared.conversations import ConversationMessage, ConversationSession, Page, SessionOwner
+from palaver.shared.conversations import ConversationMessage, ConversationSession, Page
+from palaver.shared.owner import Owner
 from palaver.shared.sessions import SessionStatus
 from palaver.shared.settings import Settings
 from palaver.shared.stores.archives.database import Database
@@ -48,7 +49,7 @@ class SqlArchive:
             )
 
     async def sessions(
-        self, owner: SessionOwner, *, after: str | None = None, limit: int
+        self, owner: Owner, *, after: str | None = None, limit: int
     ) -> Page[ConversationSession]:
         """See `Archive`."""
         query = select(sessions).where(_is_of(owner)).order_by(sessions.c.order.desc())
@@ -70,7 +71,7 @@ class SqlArchive:
         return await self._messages(query, limit)
 
     async def search(
-        self, owner: SessionOwner, text: str, *, after: str | None = None, limit: int
+        self, owner: Owner, text: str, *, after: str | None = None, limit: int
     ) -> Page[ConversationMessage]:
         """See `Archive`."""
         query = select(messages).join(sessions).where(_is_of(owner), self._contains(text))
@@ -113,10 +114,10 @@ class SqlArchive:
         return rows, rows[-1]["order"] if len(rows) == limit else None
 
 
-def _is_of(owner: SessionOwner) -> ColumnElement[bool]:
-    if owner.user is not None:
-        return sessions.c.user == owner.user
-    return and_(sessions.c.user.is_(None), sessions.c.anonymous_id == owner.anonymous_id)
+def _is_of(owner: Owner) -> ColumnElement[bool]:
+    # What is None there is NULL here.
+    theirs = and_(sessions.c.tenant == owner.tenant, sessions.c.user == owner.user)
+    return theirs if owner.user is not None else and_(theirs, sessions.c.anonymous_id == owner.anonymous_id)
 
 
 def _row(table: Table, document: ConversationSession | ConversationMessage) -> dict[str, Any]:
