@@ -10,6 +10,7 @@ pytestmark = [pytest.mark.redis, pytest.mark.worker, pytest.mark.xdist_group("fa
 AGENTS = ("walking/", "plain/", "asking/")
 
 
+@pytest.mark.long
 def test_a_worker_is_killed_while_agents_answer(stand: Stand) -> None:
     env = {"PYTHONPATH": str(ROOT), "PALAVER_AGENTS": "tests.faults.walking_agents"}
     first, *_ = stand.workers(2, env=env)

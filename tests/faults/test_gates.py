@@ -24,6 +24,7 @@ limits = {{ requests_per_minute = 120 }}
 """
 
 
+@pytest.mark.long
 def test_a_killed_worker_leaks_no_place_and_nobody_who_waits_is_forgotten(stand: Stand) -> None:
     stand.configure(NARROW.format(url=stand.provider.openai_url))
     workers = stand.workers(2)

@@ -72,6 +72,7 @@ def _ids(books: Books, job: Job, kind: str) -> list[str]:
     return [event["data"]["id"] for event in books.of(job, kind)]
 
 
+@pytest.mark.long
 def test_a_worker_is_killed_among_rounds(stand: Stand, workers: Workers) -> None:
     first, *_ = workers.start(2)
     script = {"rounds": ROUNDS, "limit": 8}

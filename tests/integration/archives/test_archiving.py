@@ -1,6 +1,7 @@
 """What jobs say is archived once: however they end, whoever dies meanwhile, and whatever is away."""
 
 import asyncio
+import signal
 import uuid
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
@@ -314,7 +315,8 @@ async def test_what_is_said_while_the_database_is_away_waits_in_the_ledger(
             await world.open()
             job = await world.submit("Hello")
             await world.finish(job, content="Hi")
-            server.running.kill()
+            server.running.signal(signal.SIGQUIT)  # it ends with all that serves its clients
+            assert server.running.wait(30) is not None
             document = world.keys.job(job.session_id, job.job_id)
             with redis.Redis.from_url(redis_url) as raw:
                 raw.expire(document, 5)  # so near is its end
