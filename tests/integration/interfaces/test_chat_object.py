@@ -15,7 +15,14 @@ from palaver.producer.interfaces import (
     Clients,
 )
 from palaver.shared import CompletionEvent, Hooks, MemoryModel, Message, ModelPreset, PreCompletionEvent
-from palaver.shared.errors import AuthenticationError, ConfigurationError, ValidationError
+from palaver.shared.errors import (
+    AuthenticationError,
+    ConfigurationError,
+    JobCancelledError,
+    JobNotFoundError,
+    ValidationError,
+    WrongStateError,
+)
 from palaver.shared.events import ContentData
 from palaver.shared.jobs import Status
 from tests.integration.interfaces.conftest import KEY, running_system, script
@@ -173,6 +180,52 @@ class TestATurn:
             await chat.full_response()
         with pytest.raises(RuntimeError, match="begin"):
             chat.get_response_generator()
+
+
+class TestCancel:
+    async def test_it_reaches_the_job(self, aclients: Clients) -> None:
+        chat = new(aclients, preset=preset("slow/numbers"))
+        with pytest.raises(RuntimeError, match="begin"):
+            await chat.cancel()
+        await chat.begin().cancel()
+        with pytest.raises(JobCancelledError):
+            await chat.full_response()
+        assert (await aclients.awaited.view(chat.stream_id)).status is Status.CANCELLED
+        await chat.cancel()  # once more, of a turn that has ended
+        assert chat.data.messages == []
+
+    @pytest.mark.parametrize("begun", [False, True])
+    async def test_a_turn_whose_task_is_cancelled_ends_and_so_does_its_job(
+        self, aclients: Clients, begun: bool
+    ) -> None:
+        chat = new(aclients, preset=preset("slow/numbers")).begin()
+        if begun:
+            await anext(chat.get_response_generator())
+        task_of(chat).cancel()
+        async with asyncio.timeout(30):
+            for end in (chat.finish(), chat.full_response(), collect(chat)):
+                with pytest.raises(JobCancelledError):
+                    await end
+        assert (chat.is_done, chat.end_at is not None) == (True, True)
+        if begun:
+            job = await aclients.awaited.job(chat.stream_id)
+            with pytest.raises(JobCancelledError):
+                await job.result(30)
+        else:
+            with pytest.raises(JobNotFoundError):
+                await aclients.awaited.job(chat.stream_id)
+
+    def test_without_a_loop_it_cannot_begin(self, aclients: Clients) -> None:
+        with pytest.raises(WrongStateError, match="no event loop"):
+            new(aclients).begin()
+
+
+def task_of(chat: ChatObject) -> asyncio.Task[Any]:
+    return next(task for task in asyncio.all_tasks() if task.get_name().endswith(chat.stream_id))
+
+
+async def collect(chat: ChatObject) -> list[Any]:
+    return [piece async for piece in chat.get_response_generator()]
 
 
 class TestWhatIsSent:

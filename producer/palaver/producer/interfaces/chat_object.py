@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Generator, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, Self, TypeAlias
 
@@ -13,7 +14,7 @@ from palaver.producer.interfaces.calls import last_turn
 from palaver.producer.interfaces.clients import Clients
 from palaver.producer.interfaces.outlet import Callback, Outlet, Piece
 from palaver.producer.prepare import JobFields
-from palaver.shared.errors import PalaverError, WrongStateError
+from palaver.shared.errors import JobCancelledError, PalaverError, WrongStateError
 from palaver.shared.hooks import Hooks
 from palaver.shared.ids import check_session_id, new_job_id
 from palaver.shared.memory import MemoryModel
@@ -88,16 +89,23 @@ class ChatObject:
 
     @property
     def is_done(self) -> bool:
-        """Whether it has ended, one way or another; never before the job's last event is in the log."""
+        """Whether it has ended, one way or another; never before the job's last event is in the log, unless a
+        loop that ends has cancelled it.
+        """
         return self._outlet.closed
 
     queue_done = is_done
 
     def begin(self, *, wait: bool = False) -> Self:
-        """Hand the turn in, once, and return at once; awaited: when it is stored, with `wait` at its end."""
+        """Hand the turn in, once, and return at once; awaited: when it is stored, with `wait` at its end.
+
+        Raises WrongStateError where no event loop runs.
+        """
         if self._task is None:
+            _check_loop()
             self._wait = wait
             self._task = asyncio.create_task(self._run(), name=f"palaver-turn-{self.stream_id}")
+            self._task.add_done_callback(self._ended)
             self._listen()
         return self
 
@@ -117,6 +125,16 @@ class ChatObject:
         if self._listener is not None:
             await asyncio.wait([self._listener])
         await self._outlet.end()
+
+    async def cancel(self) -> None:
+        """Have the job cancelled, if it has not ended: whoever waits for the end gets JobCancelledError then.
+
+        Raises why, if the turn was refused.
+        """
+        self._check_begun()
+        await self._outlet.accepted()
+        if not self.is_done:
+            await self._cancel_job()
 
     def get_response_generator(self) -> AsyncGenerator[Piece, None]:
         """The pieces of the response, live, from the first one; raises the job's own error after the last."""
@@ -153,19 +171,33 @@ class ChatObject:
         return self
 
     async def _run(self) -> None:
-        error: BaseException | None = None
         try:
             handle = await self._submit()
             self._outlet.open(handle)
             await self._completed(await handle.result())
-        except PalaverError as failure:
-            error = failure
-        except BaseException as failure:
-            error = failure
+        except PalaverError as error:
+            self._close(error)
+        except Exception as error:
+            self._close(error)
             raise
-        finally:
-            self._outlet.close(error)
-            self.end_at = self.last_call
+        except asyncio.CancelledError:
+            with suppress(PalaverError):
+                await self._cancel_job()
+            raise
+        else:
+            self._close()
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        if task.cancelled():  # perhaps before its first line
+            problem = "the turn was cancelled by the program that had begun it"
+            self._close(JobCancelledError(problem, job_id=self.stream_id))
+
+    def _close(self, error: BaseException | None = None) -> None:
+        self._outlet.close(error)
+        self.end_at = self.last_call
+
+    async def _cancel_job(self) -> None:
+        await (await self._clients.awaited.job(self.stream_id)).cancel()
 
     async def _submit(self) -> AsyncJobHandle:
         before, turn = last_turn(await self._hooks.before(self.context_wrap.unwrap()))
@@ -197,6 +229,13 @@ class ChatObject:
     def _check_no_callback(self) -> None:
         if self._callback_fun is not None:
             raise WrongStateError("the callback function takes the response")
+
+
+def _check_loop() -> None:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        raise WrongStateError("no event loop runs here: call begin() in a coroutine") from None
 
 
 def _check_sizes(**sizes: int) -> None:
