@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -20,6 +21,7 @@ __all__ = ["Attachments", "attach"]
 
 SEEN: Final = frozenset(("image/gif", "image/jpeg", "image/png", "image/webp"))
 """Images that all dialects take."""
+_MARK: Final = re.compile(r"<(?=\s*/?\s*file\b)", re.IGNORECASE)
 LARGEST_IMAGE: Final = 5 * 1024 * 1024
 """Bytes; the least that a provider refuses is more."""
 
@@ -76,7 +78,7 @@ class Attachments:
             sizes = f"{len(text)} of {extracted.characters} characters"
             warn("file_cut", f"The model is told {sizes} of {ref.filename!r}.", f"files.{ref.id}")
             text += f"\n[cut: {sizes}]"
-        told.parts.append(TextPart(type="text", text=f"{_opening(ref)}\n{text}\n</file>"))
+        told.parts.append(TextPart(type="text", text=f"{_opening(ref)}\n{_enclosed(text)}\n</file>"))
 
 
 def attach(messages: Sequence[Message], parts: Sequence[Part]) -> list[Message]:
@@ -97,6 +99,11 @@ def _content(parts: Sequence[Part], own: Sequence[Part]) -> str | list[Part]:
     both = [*parts, *own]
     texts = [part.text for part in both if isinstance(part, TextPart)]
     return "\n\n".join(texts) if len(texts) == len(both) else both
+
+
+def _enclosed(text: str) -> str:
+    """The text, with no mark in it that a model could take for the end of this file, or for another one."""
+    return _MARK.sub("&lt;", text)
 
 
 def _opening(ref: FileRef) -> str:

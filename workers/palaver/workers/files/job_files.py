@@ -110,7 +110,7 @@ class JobFiles:
 
     async def _extract(self, ref: FileRef) -> Extracted:
         if self._decodes and ref.type in _PLAIN:
-            whole = _decoded(await self.content(ref))
+            whole = await asyncio.to_thread(_decoded, await self.content(ref))
             most = self._settings.extract_characters
             extracted = Extracted(text=whole[:most], characters=len(whole))
         else:
