@@ -39,6 +39,7 @@ def modules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         "from palaver.workers.generation import tool\n@tool\ndef price(item: str) -> int:\n    return 6\n"
     )
     (tmp_path / "broken_for_test.py").write_text("import no_such_module_for_test\n")
+    (tmp_path / "misspelt_for_test.py").write_text("def\n")
     monkeypatch.syspath_prepend(tmp_path)
 
 
@@ -64,6 +65,7 @@ def test_a_class_is_a_source_of_tools() -> None:
     [
         ("no_such_module_for_test", "no_such_module_for_test cannot be imported"),
         ("broken_for_test", "broken_for_test cannot be imported"),
+        ("misspelt_for_test", r"misspelt_for_test cannot be imported: .*misspelt_for_test.py, line 1"),
         ("shop_for_test:Nobody", "shop_for_test:Nobody is no subclass of ToolSource"),
         ("shop_for_test:price", "is no subclass of ToolSource"),
         ("shop_for_test,other_for_test", "other_for_test: there is another tool of the name"),

@@ -29,5 +29,5 @@ def imported(variable: str, place: str) -> ModuleType:
         sys.path.insert(0, str(file.parent))  # as for a script
     try:
         return importlib.import_module(name)
-    except ImportError as error:
+    except (ImportError, SyntaxError) as error:
         raise ConfigurationError(f"{variable}: {place} cannot be imported: {error}") from error
