@@ -24,7 +24,7 @@ BROAD_EXCEPTS: dict[str, str] = {
     "producer/palaver/producer/interfaces/completing.py:_continued": "a caller's function; told in the log",
     "producer/palaver/producer/interfaces/outlet.py:deliver": "the same",
     "shared/palaver/shared/hooks.py:_tried": "a caller's function; told in the log",
-    "workers/palaver/workers/agents/code.py:call": "user code; what it raises is told by its class",
+    "workers/palaver/workers/agents/code.py:guarded": "user code; what it raises is told by its class",
     "workers/palaver/workers/app.py:check_broker": "brokers have errors of their own",
     "workers/palaver/workers/app.py:connect": "the same, in its thread",
     "workers/palaver/workers/files/child.py:_answer": "what an extractor raises is its result",

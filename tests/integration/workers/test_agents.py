@@ -98,6 +98,25 @@ async def test_plain_functions_run_in_threads(engine: Engine) -> None:
     assert text_of(await ask(engine, "/plain/", "hi")) == "palaver-agent: hi"
 
 
+async def test_a_wrapped_coroutine_function_is_one(engine: Engine) -> None:
+    assert text_of(await ask(engine, "wrapped")) == "I am palaver-agents"
+
+
+async def test_readers_have_the_metadata_of_every_stream(engine: Engine) -> None:
+    one, two = ({"content_type": "metadata", "data": {"scene": number}} for number in (1, 2))
+    shown = await ask(engine, "scenes")  # a widget has begun the answer
+    assert kinds(shown)[1:] == [
+        "stream_start", "widget", "content", "text_chunk", "content", "text_chunk", "stream_end",
+    ]  # fmt: skip
+    assert of(shown, "content") == [one, two]
+    assert of(await ask(engine, "scenes", "late"), "content") == [two]  # none for a stream without
+    events = await ask(engine, "scenes", "anew")
+    again = events[kinds(events).index("stream_start", 2) :]
+    assert of(again, "content") == [one, two]
+    assert [start["offset"] for start in of(events, "stream_start")] == [0, 0]
+    assert text_of(events) == "Anew."
+
+
 async def test_a_path_has_parameters(engine: Engine) -> None:
     text = text_of(await ask(engine, "docs/42/a/b/", user="u1"))
     session = "[('anonymous_id', None), ('session_id', 's1'), ('user_id', 'u1')]"
@@ -178,24 +197,32 @@ async def test_a_context_that_does_not_fit_is_told_by_its_fields(engine: Engine)
     assert "seats (int_parsing), tier (missing)" in error["message"]
     assert "hunter2" not in error["message"]
     bad_user = end_of(await ask(engine, "support", user="hunter2", session_id="s2"))["error"]["message"]
-    assert "Support.create_context" in bad_user
+    assert "create_context of the agent 'support' raised" in bad_user
     assert "user_id (int_parsing)" in bad_user
 
 
 # What goes wrong
 
 
-@pytest.mark.parametrize(("message", "kind"), [("x", "RuntimeError"), ("exit", "Escaped")])
+@pytest.mark.parametrize(
+    ("agent", "message", "kind"),
+    [
+        ("breaking", "x", "RuntimeError"),
+        ("breaking", "exit", "SystemExit"),
+        ("breaking", "cancelled", "CancelledError"),
+        ("breaking/thread", "x", "StopIteration"),
+    ],
+)
 async def test_an_agent_that_fails_ends_its_job_and_quotes_nothing(
-    engine: Engine, caplog: pytest.LogCaptureFixture, message: str, kind: str
+    engine: Engine, caplog: pytest.LogCaptureFixture, agent: str, message: str, kind: str
 ) -> None:
     with caplog.at_level(logging.DEBUG):
-        events = await ask(engine, "breaking", message)
+        events = await ask(engine, agent, message)
     end = end_of(events)
     assert (end["status"], end["text"]) == ("failed", "Well. ")
     assert end["error"]["code"] == "agent_failed"
-    assert f"'breaking' raised {kind}" in end["error"]["message"]
-    assert ("user_agents.py" in caplog.text) == (message == "x")  # where it failed is in the log
+    assert f"get_response of the agent {agent!r} raised {kind};" in end["error"]["message"]
+    assert "user_agents.py" in caplog.text  # where it failed is in the log
     assert "hunter2" not in caplog.text + json.dumps(events)
     assert "Traceback" not in json.dumps(events)
 
@@ -212,11 +239,16 @@ async def test_an_agent_that_fails_ends_its_job_and_quotes_nothing(
         ("streaming/number", "x", "returned a int; it must return text, or None"),
         ("showing", "set", "raised TypeError"),
         ("ended", "x", "Cannot write to ended stream"),
+        ("fixed/slots", "x", "copy of the agent 'fixed/slots' raised AttributeError"),
+        ("fixed/property", "x", "giving user, files and context to a copy of the agent"),
+        ("fixed/model", "x", "copy of the agent 'fixed/model' raised ValueError"),
+        ("unkept", "x", "the JSON of Context of the agent 'unkept' raised PydanticSerializationError"),
+        ("failing", "x", "the constructor of the agent 'failing' raised OSError"),
     ],
 )
 async def test_what_is_wrong_is_said(engine: Engine, agent: str, message: str, told: str) -> None:
     end = end_of(await ask(engine, agent, message))
-    assert end["status"] == "failed"
+    assert (end["status"], end["error"]["type"] != "InternalError") == ("failed", True)
     assert told in end["error"]["message"]
 
 

@@ -107,7 +107,73 @@ async def breaking(message: str, session_context: dict[str, Any]) -> str:
     ResponseStream().write("Well. ")
     if message == "exit":
         raise SystemExit(PASSWORD)
+    if message == "cancelled":
+        raise asyncio.CancelledError(PASSWORD)
     raise RuntimeError(f"{PASSWORD} {message}")
+
+
+def breaking_thread(message: str, session_context: dict[str, Any]) -> str:
+    ResponseStream().write("Well. ")
+    raise StopIteration(PASSWORD)
+
+
+async def scenes(message: str, session_context: dict[str, Any]) -> str | None:
+    display_widget("form", {})
+    for number in (1, 2):
+        with ResponseStream() as stream:
+            stream.start({"scene": number} if number == 2 or message != "late" else None)
+            stream.write(f"{number}.")
+    return "Anew." if message == "anew" else None
+
+
+class Fixed:
+    """Its messages can have no attributes of their own."""
+
+    __slots__ = ()
+
+    async def get_response(self, message: str, session_context: dict[str, Any]) -> str:
+        return message
+
+
+class OwnFiles(Agent):
+    @property
+    def files(self) -> list[str]:
+        return []
+
+    async def get_response(self, message: str, session_context: dict[str, Any]) -> str:
+        return message
+
+
+class Model(BaseModel):
+    user: Any = None
+    files: Any = None
+
+    async def get_response(self, message: str, session_context: dict[str, Any]) -> str:
+        return message
+
+
+class Unkept(Agent):
+    def create_context(self) -> Any:
+        return {"lock": threading.Lock()}
+
+    async def get_response(self, message: str, session_context: dict[str, Any]) -> str:
+        return message
+
+
+def decorated(function: Any) -> Any:
+    """As decorators do that know nothing of coroutines."""
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        return function(*args, **kwargs)
+
+    return call
+
+
+@decorated
+async def wrapped(message: str, session_context: dict[str, Any]) -> str:
+    ResponseStream().write("I am ")
+    await asyncio.sleep(0)
+    return f"I am {threading.current_thread().name}"
 
 
 def waiting_thread(message: str, session_context: dict[str, Any]) -> str:
@@ -215,6 +281,13 @@ chat_urlpatterns = [
     path("docs/<int:number>/<path:rest>/", telling),
     path("showing/", showing),
     path("breaking/", breaking),
+    path("breaking/thread/", breaking_thread),
+    path("scenes/", scenes),
+    path("fixed/slots/", Fixed),
+    path("fixed/property/", OwnFiles),
+    path("fixed/model/", Model),
+    path("unkept/", Unkept),
+    path("wrapped/", wrapped),
     path("waiting/", waiting),
     path("waiting/thread/", waiting_thread),
     path("blocking/", blocking),

@@ -38,11 +38,13 @@ class AgentAnswer:
                 self._begin()
                 self._said.append(piece)
                 self._writer.text(piece)
-            case Start(metadata):
+            case Start(metadata) if not self._answer.begun:
                 self._begin(metadata)
+            case Start(metadata):
+                if metadata:  # an attempt has one `stream_start`, which is written
+                    self._tell(Told("content", {"content_type": "metadata", "data": metadata}))
             case Told():
                 self._begin()
-                self._told.append(piece)
                 self._tell(piece)
 
     def think(self, thought: str) -> None:
@@ -90,6 +92,7 @@ class AgentAnswer:
         self._writer.start(model=self.ref.model, provider=self.ref.profile, offset=0, metadata=self._metadata)
 
     def _tell(self, piece: Told) -> None:
+        self._told.append(piece)
         self._writer.event(piece.kind, piece.data)
         if piece.kind == "widget":
             shown = {name: piece.data[name] for name in ShownWidget.model_fields}

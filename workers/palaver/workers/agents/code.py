@@ -5,7 +5,8 @@ whatever it raises ends its job with a sentence that quotes nobody.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
@@ -23,7 +24,7 @@ from palaver.shared.errors import (
 from palaver.workers.agents.conversation import Conversation, enter
 from palaver.workers.event_log import event_logger
 from palaver.workers.frames import frames
-from palaver.workers.generation import UserCode
+from palaver.workers.generation import Escaped, UserCode
 
 __all__ = ["AgentCode"]
 
@@ -43,25 +44,42 @@ class AgentCode:
     job_id: str
     log_content: bool = False
 
-    async def call(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        """What the function returns: a coroutine function on the agents' loop, any other in a thread.
+    async def call(self, what: str, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """What the function returns: a coroutine function on the agents' loop, any other in a thread. A plain
+        one may return an awaitable, as a decorated coroutine function does: it is awaited on the loop.
 
-        Raises AgentError; the log has the lines of code that the exception has passed, and its text only
-        where content may be logged.
+        Raises as `guarded`.
         """
-        bound = partial(function, *args, **kwargs)
-        within = _coroutine if inspect.iscoroutinefunction(function) else _plain
-        name = getattr(function, "__qualname__", type(function).__qualname__)
+        with self.guarded(what):
+            return await self._returned(function, partial(function, *args, **kwargs))
+
+    @contextmanager
+    def guarded(self, what: str) -> Iterator[None]:
+        """The agent's code runs within; `what` tells users what it does.
+
+        Raises AgentError for what it raises; the log has the lines of code that the exception has passed, and
+        its text only where content may be logged.
+        """
         try:
-            return await self.code.run(within, self.conversation, bound)
+            yield
+            return
         except _OWN:
             raise
         except Exception as error:  # noqa: BLE001 - it is not our code
-            known = {"job_id": self.job_id, "agent": self.path, "error": type(error).__name__}
-            said = f"{type(error).__name__}: {str(error)!r}" if self.log_content else ""
+            kind = error.kind if isinstance(error, Escaped) else type(error).__name__
+            said = f"{kind}: {str(error)!r}" if self.log_content else ""
+            known = {"job_id": self.job_id, "agent": self.path, "error": kind}
             logger.warning(f"agent.failed\n{frames(error)}{said}", **known)
-            problem = f"{name} of the agent {self.path!r} raised {type(error).__name__}{_places(error)}"
+            problem = f"{what} of the agent {self.path!r} raised {kind}{_places(error)}"
         raise AgentError(f"{problem}; the worker's log says where")
+
+    async def _returned(self, function: Callable[..., Any], call: Callable[[], Any]) -> Any:
+        if inspect.iscoroutinefunction(function):
+            return await self.code.run(_coroutine, self.conversation, call)
+        returned = await self.code.run(_plain, self.conversation, call)
+        if inspect.isawaitable(returned):
+            return await self.code.run(_coroutine, self.conversation, lambda: returned)
+        return returned
 
 
 async def _coroutine(conversation: Conversation, call: Callable[[], Any]) -> Any:

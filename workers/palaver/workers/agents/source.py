@@ -44,6 +44,9 @@ __all__ = ["Agents"]
 _FOR_MODELS: Final = ("tools", "complete", "response_schema", "chain")
 """Fields of a job that say how models are asked, and nothing to an agent."""
 
+_GIVING: Final = "giving user, files and context to a copy"
+"""What an agent whose attributes cannot be set, as with `__slots__`, raises in."""
+
 
 class Agents:
     """Answers jobs that name an agent. `seconds` are for one answer, `most` bytes for what it says."""
@@ -107,19 +110,25 @@ class Agents:
         """Make ready what the agent is to find, and call it; the text of its answer."""
         session = await self._kept(run, code.path)
         told = _session_context(job, run.claimed.session_id, session)
-        agent = copy.copy(await self._agent(found.func, code))
-        agent.user = await self._user(told["user_id"], code)
-        agent.files = await self._attached(run, job, code)
-        agent.context = code.conversation.context = await self._context(run, agent, told, session, code)
+        user = await self._user(told["user_id"], code)
+        files = await self._attached(run, job, code)
+        made = await self._agent(found.func, code)
+        with code.guarded(_GIVING):
+            agent = copy.copy(made)
+            agent.user, agent.files = user, files
+        context = await self._context(run, agent, told, session, code)
+        with code.guarded(_GIVING):
+            code.conversation.context = agent.context = context
         await self._before(code)
-        returned = await code.call(agent.get_response, code.conversation.message.text, told, **found.kwargs)
+        text = code.conversation.message.text
+        returned = await code.call("get_response", agent.get_response, text, told, **found.kwargs)
         code.conversation.outbox.deliver()
         text = answer.written if returned is None else returned
         if not isinstance(text, str):
             kind = type(text).__name__
             raise AgentError(f"the agent {code.path!r} returned a {kind}; it must return text, or None")
         if self._routes.hooks is not None:
-            text = str(await code.call(self._routes.hooks.after, text))
+            text = str(await code.call("a hook", self._routes.hooks.after, text))
         self._check_size(code.path, "answer", len(text.encode(errors="replace")))
         return text
 
@@ -127,7 +136,7 @@ class Agents:
         """Have the hooks change what was said."""
         here, hooks = code.conversation, self._routes.hooks
         if hooks is not None:
-            changed = await code.call(hooks.before, [*here.history, here.message])
+            changed = await code.call("a hook", hooks.before, [*here.history, here.message])
             if not changed:
                 raise AgentError("a hook has left no message to answer")
             *here.history, here.message = changed
@@ -136,14 +145,14 @@ class Agents:
         """The agent of this process: made when it is asked for first, and again if that has failed."""
         making = self._made.get(view)
         if making is None or (making.done() and (making.cancelled() or making.exception() is not None)):
-            making = self._made[view] = asyncio.create_task(code.call(view.make))
+            making = self._made[view] = asyncio.create_task(code.call("the constructor", view.make))
         return await asyncio.shield(making)
 
     async def _user(self, user_id: str | None, code: AgentCode) -> Any:
         if user_id is None:
             return None
         load = self._routes.load_user
-        return AgentUser(user_id) if load is None else await code.call(load, user_id)
+        return AgentUser(user_id) if load is None else await code.call("load_user", load, user_id)
 
     async def _attached(self, run: Run, job: ChatJob, code: AgentCode) -> list[Any]:
         """The files of the message; their texts are read before the agent is called."""
@@ -165,11 +174,15 @@ class Agents:
             return None
         kept = session.own
         if not kept:
-            made = await code.call(create) if create else await code.call(context_from_session, kind, told)
-            document = await code.call(context_to_json, made)
+            made = await (
+                code.call("create_context", create)
+                if create
+                else code.call("Context", context_from_session, kind, told)
+            )
+            document = await code.call("the JSON of Context", context_to_json, made)
             self._check_size(code.path, "context", len(document))
             kept = (await self._kept(run, code.path, document)).own
-        return await code.call(context_from_json, kind, kept)
+        return await code.call("Context", context_from_json, kind, kept)
 
     def _check_size(self, path: str, what: str, size: int) -> None:
         if size > self._most:

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Self
 
+import orjson
+
 from palaver.shared.errors import WrongStateError
 from palaver.workers.agents.conversation import as_json, conversation
 from palaver.workers.agents.outbox import Start
@@ -35,9 +37,12 @@ class ResponseStream:
         return "".join(self._pieces)
 
     def start(self, metadata: Mapping[str, Any] | None = None) -> None:
-        """Begin, if it has not begun. The answer's first stream tells readers its `metadata`, JSON."""
+        """Begin, if it has not begun. Readers are told its `metadata`, JSON: in the answer's `stream_start`,
+        or, if that is written, in a `content` event of the type `metadata`.
+        """
         if not self._started:
-            self._outbox.put(Start(as_json(dict(metadata or {}), "metadata")))
+            told = as_json(dict(metadata or {}), "metadata")
+            self._outbox.put(Start(told), len(orjson.dumps(told)) if told else 0)
             self._started = True
 
     def write(self, chunk: str) -> None:

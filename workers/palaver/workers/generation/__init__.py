@@ -30,7 +30,7 @@ from palaver.workers.generation.steps import (
     next_step,
 )
 from palaver.workers.generation.toolbox import Toolbox
-from palaver.workers.generation.user_code import UserCode
+from palaver.workers.generation.user_code import Escaped, UserCode
 
 __all__ = [
     "Abstract",
@@ -39,6 +39,7 @@ __all__ = [
     "Continued",
     "Done",
     "Entry",
+    "Escaped",
     "FunctionTools",
     "GoOn",
     "Journal",

@@ -29,8 +29,13 @@ CLOSE_SECONDS = 1.0  # for coroutines that were cancelled to end
 
 class Escaped(Exception):  # noqa: N818 - it says what has escaped from user code
     """User code raised what is meant for the interpreter or a loop, such as SystemExit: no loop may see
-    that.
+    that. `kind` is its class; the lines of code that it has passed are this error's own.
     """
+
+    def __init__(self, error: BaseException) -> None:
+        self.kind = type(error).__name__
+        super().__init__(self.kind)
+        self.with_traceback(error.__traceback__)
 
 
 class UserCode:
@@ -90,7 +95,7 @@ async def _awaited(function: Callable[..., Any], *args: Any) -> Any:
         task = asyncio.current_task()
         if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
             raise  # somebody asked for it
-        raise Escaped(type(error).__name__) from None
+        raise Escaped(error) from None
 
 
 def _work(call: Callable[[], Any], future: Future[Any], ended: Callable[[], None]) -> None:
@@ -99,7 +104,7 @@ def _work(call: Callable[[], Any], future: Future[Any], ended: Callable[[], None
         result = call()
     except BaseException as error:  # noqa: BLE001 - whatever it raises is its result
         awaitable = isinstance(error, Exception) and not isinstance(error, StopIteration)
-        outcome = partial(future.set_exception, error if awaitable else Escaped(type(error).__name__))
+        outcome = partial(future.set_exception, error if awaitable else Escaped(error))
     else:
         outcome = partial(future.set_result, result)
     with suppress(InvalidStateError):  # cancelled: nobody waits any more
