@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests import guard
+from tests import properties as properties  # before the property tests are made
 from tests.processes import Processes, Running
 from tests.servers import (
     FLAVOURS,

@@ -169,7 +169,7 @@ async def test_many_submits_with_one_key_make_one_job(world: World, ledger: Asyn
     assert len(list(world.raw.scan_iter("palaver:job:*"))) == 1
 
 
-PATIENCE = 1.0
+PATIENCE = 2.0
 """Seconds after which a silent Redis counts as gone, where a reply takes a fifth of that."""
 
 

@@ -1,4 +1,7 @@
-"""Property tests say the same on every machine, however busy; `HYPOTHESIS_PROFILE=search` looks further."""
+"""Property tests say the same on every machine, however busy; `HYPOTHESIS_PROFILE=search` looks further.
+
+Loaded before any test: what a test sets of its own is set over this.
+"""
 
 import os
 
