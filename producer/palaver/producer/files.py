@@ -84,8 +84,13 @@ class AsyncFiles:
         leaves that to the workers.
         """
         wanted = {(file_id, Owner(tenant=job.tenant, user=job.user)) for job in jobs for file_id in job.files}
-        if wanted and self._settings.files_url:
+        if wanted and self.configured:
             await asyncio.gather(*(self._store.stat(*one) for one in wanted))
+
+    @property
+    def configured(self) -> bool:
+        """Whether this process knows a store of files."""
+        return bool(self._settings.files_url)
 
     @property
     def _store(self) -> FileStore:

@@ -10,10 +10,11 @@ import pytest
 
 from palaver.producer.interfaces import AsyncConversations, Clients, Conversations
 from palaver.shared.conversations import ConversationSession, MessageType
-from palaver.shared.errors import SessionClosedError, SessionNotFoundError, ValidationError
+from palaver.shared.errors import SessionClosedError, SessionNotFoundError, ValidationError, WaitTimeoutError
 from palaver.shared.settings import Settings
 from tests.integration.interfaces.conftest import script
 from tests.processes import clean_environment
+from tests.servers import RedisServer
 
 
 @pytest.fixture
@@ -187,6 +188,61 @@ def test_a_guest_s_session_takes_messages_by_its_id_and_nothing_else(conversatio
     assert conversations.send_message(session.id, "Hi")["status"] == "success"
     conversations.delete_session(session.id, anonymous_id=guest)
     assert conversations.sessions(anonymous_id=guest).items == []
+
+
+def test_whoever_waits_for_an_answer_does_so_for_a_while(conversations: Conversations) -> None:
+    user = somebody()
+    session = conversations.create_session(None, user=user)
+    asked = script(text="late", start=600)
+    with pytest.raises(ValidationError, match="timeout"):
+        conversations.send_message(session.id, asked, user, timeout=-1)
+    assert told(conversations, session.id, user=user) == [], "what is refused is not stored"
+    with pytest.raises(WaitTimeoutError):
+        conversations.send_message(session.id, asked, user, timeout=0.1)
+    assert len(told(conversations, session.id, user=user)) == 1, "the job goes on"
+    conversations.delete_session(session.id, user=user)
+
+
+def test_without_a_worker_nobody_waits_for_ever(
+    redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("palaver.producer.interfaces.conversations.ANSWER_SECONDS", 0.1)
+    with Clients(Settings(redis_url=redis_server.url)) as clients:
+        conversations = Conversations(clients)
+        session = conversations.create_session("support/", user="u1")
+        with pytest.raises(WaitTimeoutError):
+            conversations.send_message(session.id, "Hi", "u1")
+
+
+@pytest.mark.parametrize(
+    ("param", "call"),
+    [
+        ("context", lambda it, of, large: it.create_session(None, user=of.user, context={"a": large})),
+        ("content", lambda it, of, large: it.add_message(of, "user", large)),
+        ("component_data", lambda it, of, large: it.add_message(of, "widget", component_data={"a": large})),
+    ],
+)
+def test_what_is_larger_than_a_job_may_be_is_refused(
+    system: Settings, param: str, call: Callable[[Any, ConversationSession, str], object]
+) -> None:
+    with Clients(system.model_copy(update={"max_document_bytes": 2000})) as clients:
+        conversations = Conversations(clients)
+        user = somebody()
+        session = conversations.create_session(None, user=user, context={"a": "x" * 1900})
+        with pytest.raises(ValidationError, match="PALAVER_MAX_DOCUMENT_BYTES") as refused:
+            call(conversations, session, "x" * 2001)
+        assert refused.value.param == param
+        assert conversations.sessions(user=user).items == [session]
+        assert conversations.messages(session.id, user=user).items == []
+
+
+def test_those_of_the_process_follow_its_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    first = Conversations.of_process()
+    assert Conversations.of_process() is first
+    monkeypatch.setenv("PALAVER_NAMESPACE", "another")
+    second = Conversations.of_process()
+    assert second.awaited._clients.settings.namespace == "another"
+    assert Conversations.of_process() is second
 
 
 def test_pages_follow_each_other(conversations: Conversations) -> None:

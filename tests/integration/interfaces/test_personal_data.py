@@ -3,6 +3,8 @@
 import asyncio
 import uuid
 from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -12,6 +14,7 @@ import redis
 from palaver.producer.interfaces import Clients, Conversations
 from palaver.shared.errors import SessionNotFoundError, ValidationError
 from palaver.shared.settings import Settings
+from palaver.shared.stores import FileStore
 from palaver.shared.stores.archives.database import Database
 from tests.integration.interfaces.conftest import running_system, script
 
@@ -119,6 +122,29 @@ def test_what_is_erased_is_nowhere(conversations: Conversations) -> None:
     assert list(conversations.export(user=other)) == before
     assert conversations.send_message(kept[0], "still here", other)["status"] == "success"
     assert conversations.erase(user=user) == 0
+
+
+def test_a_user_s_files_are_exported_and_erased(system: Settings, tmp_path: Path) -> None:
+    settings = system.model_copy(update={"files_url": f"file://{tmp_path}/files"})
+    user, word = somebody("u"), somebody("secret")
+    with Clients(settings) as clients:
+        conversations, files = Conversations(clients), clients.blocking.files
+        upload = partial(files.upload, word.encode(), filename="a.txt")
+        mine, kept = [upload(user=user), upload(user=user)], [upload(user=user, tenant="A"), upload()]
+        store = FileStore.of(settings)
+        asyncio.run(store.keep_text(mine[0], "plain", f"text of {word}"))
+        asyncio.run(store.keep_text(kept[0], "plain", f"text of {word}"))
+        assert list(conversations.export(user=user)) == [
+            {"file": ref.model_dump(mode="json")} for ref in mine
+        ]
+        for _ in range(2):
+            assert conversations.erase(user=user) == 0
+            assert files.list(user=user) == []
+        assert [files.list(user=user, tenant="A"), files.list()] == [[kept[0]], [kept[1]]]
+        assert conversations.erase(anonymous_id=somebody("guest")) == 0
+        assert files.list() == [kept[1]], "guests have no files, and nobody's are not theirs"
+    left = [path.read_bytes() for path in (tmp_path / "files").rglob("*") if path.is_file()]
+    assert sum(word.encode() in content for content in left) == 3, "two contents and a text of others"
 
 
 def test_a_session_is_deleted_by_whom_it_belongs_to(conversations: Conversations) -> None:

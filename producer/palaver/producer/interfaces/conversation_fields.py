@@ -71,6 +71,12 @@ class SendOptions(TypedDict, total=False):
     metadata: Mapping[str, Any]
 
 
+class WaitOptions(SendOptions, total=False):
+    """`SendOptions`, and how many seconds to wait for the answer; None: however long it takes."""
+
+    timeout: float | None
+
+
 class Listing(Owner):
     """`Paging`, checked."""
 

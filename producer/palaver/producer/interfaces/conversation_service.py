@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping
-from functools import cache
 from typing import Any, Literal, TypeVar, Unpack
 from weakref import WeakSet
 
@@ -16,6 +15,7 @@ from palaver.producer.interfaces.conversation_fields import (
     Paging,
     SendOptions,
     SessionFields,
+    WaitOptions,
     Whose,
 )
 from palaver.producer.interfaces.conversations import AsyncConversations, SessionLike
@@ -36,8 +36,15 @@ class Conversations:
 
     @staticmethod
     def of_process() -> Conversations:
-        """Those of this process, configured by its environment. Nobody has to close them."""
-        return _of_process(os.getpid())
+        """Those of this process, configured by its environment; others once that is another one.
+
+        Nobody has to close them.
+        """
+        clients, pid = Clients.of_process(), os.getpid()
+        known = _of_process.get(pid)
+        if known is None or known[0] is not clients:
+            known = _of_process[pid] = (clients, Conversations(clients))
+        return known[1]
 
     def create_session(self, agent_path: str | None, **fields: Unpack[SessionFields]) -> ConversationSession:
         """See `AsyncConversations.create_session`."""
@@ -76,7 +83,7 @@ class Conversations:
         session_id: SessionLike,
         message: MessagesLike,
         user: object = None,
-        **options: Unpack[SendOptions],
+        **options: Unpack[WaitOptions],
     ) -> dict[str, str]:
         """See `AsyncConversations.send_message`."""
         return self._run(self.awaited.send_message(session_id, message, user, **options))
@@ -151,7 +158,8 @@ class ConversationService:
     @staticmethod
     def send_message(session_id: SessionLike, message: str, user: object = None) -> dict[str, str]:
         """The agent's answer: `{"status": "success", "response": …, "session_id": …}`, or with the status
-        `error` and an `error`. Raises SessionNotFoundError, for a session of somebody else too.
+        `error` and an `error`. Raises SessionNotFoundError, for a session of somebody else too, and
+        WaitTimeoutError when no answer came in five minutes.
         """
         return Conversations.of_process().send_message(session_id, message, user)
 
@@ -165,7 +173,5 @@ async def _next(documents: AsyncIterator[T]) -> T | None:
     return await anext(documents, None)
 
 
-@cache
-def _of_process(pid: int) -> Conversations:
-    # By its id: the thread of a client does not follow into a forked child.
-    return Conversations()
+# By the process's id: the thread of a client does not follow into a forked child.
+_of_process: dict[int, tuple[Clients, Conversations]] = {}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import weakref
 from collections.abc import AsyncIterator, Callable
-from typing import Any, Literal, Unpack
+from typing import Any, Final, Literal, Unpack
 from uuid import UUID
 
 from palaver.producer.handles import AsyncJobHandle
@@ -19,9 +19,12 @@ from palaver.producer.interfaces.conversation_fields import (
     Paging,
     SendOptions,
     SessionFields,
+    WaitOptions,
     Whose,
+    check_sizes,
     one_owner,
 )
+from palaver.producer.prepare import check_timeout
 from palaver.shared.agent_paths import check_agent
 from palaver.shared.conversations import (
     ConversationMessage,
@@ -37,6 +40,9 @@ from palaver.shared.owner import Owner
 from palaver.shared.plain import refuse, shape
 from palaver.shared.sessions import SessionStatus
 from palaver.shared.stores.archives import Archive, archive_session, open_archive
+
+ANSWER_SECONDS: Final = 300.0
+"""How long whoever sends a message waits for its answer, unless he says otherwise."""
 
 SessionLike = UUID | str
 """The id of a session."""
@@ -64,6 +70,7 @@ class AsyncConversations:
         Raises ValidationError, a ValueError, and then nothing is stored: also for a path that no live worker
         serves, unless there is none that serves agents.
         """
+        check_sizes(fields, self._largest)
         new = NewSession.validated({**fields, "agent_path": agent_path})
         if new.agent_path is not None:
             check_agent(new.agent_path, await self._clients.awaited.agents(), param="agent_path")
@@ -126,16 +133,20 @@ class AsyncConversations:
         session_id: SessionLike,
         message: MessagesLike,
         user: object = None,
-        **options: Unpack[SendOptions],
+        **options: Unpack[WaitOptions],
     ) -> dict[str, str]:
         """Give the agent a message and wait: `{"status": "success", "response": …, "session_id": …}`.
 
         If the job ends otherwise than completed: `{"status": "error", "error": …, "session_id": …}`. Raises
-        what `submit_message` raises.
+        what `submit_message` raises, and WaitTimeoutError when the answer does not come within `timeout`
+        seconds (300; None: however long it takes), as without a worker; the job then goes on.
         """
-        handle = await self.submit_message(session_id, message, user, **options)
+        job: dict[str, Any] = {**options}
+        timeout = job.pop("timeout", ANSWER_SECONDS)
+        check_timeout(timeout)
+        handle = await self.submit_message(session_id, message, user, **job)
         try:
-            response = await handle.result()
+            response = await handle.result(timeout)
         except PalaverError as error:
             if not (await handle.status()).ended:
                 raise
@@ -152,7 +163,9 @@ class AsyncConversations:
         """Store a message that is no job's. No agent is told of it."""
         if not isinstance(session, ConversationSession):
             refuse("session", f"must be a session, not {shape(session)}")
-        new = NewMessage.validated({**fields, "message_type": message_type, "content": content})
+        said = {**fields, "message_type": message_type, "content": content}
+        check_sizes(said, self._largest)
+        new = NewMessage.validated(said)
         about = {"session_id": session.id, "created": await self._now()}
         message = ConversationMessage.validated({**dict(new), **about})
         await self._archive.add([message])
@@ -177,9 +190,13 @@ class AsyncConversations:
         return await self._archive.search(owner, text, after=asked.after, limit=asked.limit)
 
     async def export(self, **whose: Unpack[Whose]) -> AsyncIterator[dict[str, Any]]:
-        """All that is kept of somebody: one JSON object a session, with `session`, `messages` and `jobs`."""
+        """All that is kept of somebody: one JSON object a session, with `session`, `messages` and `jobs`, and
+        one a file, with `file`; what is in the file, `client.files` gives.
+        """
         owner = one_owner(Owner.validated(whose))
         async for document in personal_data.export(self._ledger, self._archive, owner):
+            yield document
+        async for document in personal_data.export_files(self._clients.awaited.files, owner):
             yield document
 
     async def delete_session(self, session_id: SessionLike, **whose: Unpack[Whose]) -> None:
@@ -192,9 +209,14 @@ class AsyncConversations:
         await personal_data.erase(self._ledger, self._archive, [session])
 
     async def erase(self, **whose: Unpack[Whose]) -> int:
-        """Remove all of somebody's sessions for good, as `delete_session`; how many there were."""
-        sessions = await personal_data.sessions_of(self._archive, one_owner(Owner.validated(whose)))
+        """Remove all of somebody's sessions for good, as `delete_session`; how many there were. And a user's
+        files, with the texts that were extracted from them, where PALAVER_FILES_URL is set in this process.
+        """
+        owner = one_owner(Owner.validated(whose))
+        sessions = await personal_data.sessions_of(self._archive, owner)
         await personal_data.erase(self._ledger, self._archive, sessions)
+        # After the jobs, which may still read them.
+        await personal_data.erase_files(self._clients.awaited.files, owner)
         return len(sessions)
 
     async def aclose(self) -> None:
@@ -229,6 +251,10 @@ class AsyncConversations:
 
     async def _now(self) -> float:
         return await self._ledger.query(operations.time())
+
+    @property
+    def _largest(self) -> int:
+        return self._clients.settings.max_document_bytes
 
     @property
     def _ledger(self) -> AsyncLedger:

@@ -7,11 +7,13 @@ from collections.abc import AsyncIterator
 from contextlib import suppress
 from typing import Any, Final
 
+from palaver.producer.files import AsyncFiles
 from palaver.shared.conversations import ConversationMessage, ConversationSession, Page
-from palaver.shared.errors import JobGoneError, WaitTimeoutError
+from palaver.shared.errors import FileMissingError, JobGoneError, WaitTimeoutError
 from palaver.shared.ledger import AsyncLedger, JobView, operations
 from palaver.shared.owner import Owner
 from palaver.shared.sessions import SessionStatus
+from palaver.shared.stores import FileRef
 from palaver.shared.stores.archives import LARGEST_PAGE, Archive, archive_session
 
 ENDING_SECONDS: Final = 60.0
@@ -64,6 +66,19 @@ async def erase(ledger: AsyncLedger, archive: Archive, sessions: list[Conversati
         await archive.delete(session)
 
 
+async def export_files(files: AsyncFiles, owner: Owner) -> AsyncIterator[dict[str, Any]]:
+    """One JSON object for each of somebody's files: what is known of it."""
+    for ref in await _files(files, owner):
+        yield {"file": ref.model_dump(mode="json")}
+
+
+async def erase_files(files: AsyncFiles, owner: Owner) -> None:
+    """Remove all of somebody's files, with the texts that were made from them. May be repeated."""
+    for ref in await _files(files, owner):
+        with suppress(FileMissingError):  # removed by somebody else meanwhile
+            await files.delete(ref.id, user=ref.user, tenant=ref.tenant)
+
+
 async def sessions_of(archive: Archive, owner: Owner) -> list[ConversationSession]:
     """All of somebody's sessions."""
     return [session async for sessions in _pages_of_sessions(archive, owner) for session in sessions]
@@ -82,6 +97,12 @@ async def _end_jobs(ledger: AsyncLedger, session: ConversationSession) -> None:
             f"A job of session {session.session_id} did not end within {ENDING_SECONDS:g} s; erase it again."
         )
         raise WaitTimeoutError(told) from None
+
+
+async def _files(files: AsyncFiles, owner: Owner) -> list[FileRef]:
+    if owner.user is None or not files.configured:
+        return []
+    return await files.list(user=owner.user, tenant=owner.tenant)
 
 
 async def _jobs(ledger: AsyncLedger, session: ConversationSession) -> list[JobView]:

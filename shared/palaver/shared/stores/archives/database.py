@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeGuard
 
 from alembic import command
 from alembic.config import Config
@@ -26,6 +26,8 @@ _CONNECTIONS: Final = 5
 _BUSY_SECONDS: Final = 5
 """For another process that writes into the same file."""
 _STATEMENT_MS: Final = 30_000
+_LACKING: Final = ("no such table", "no such column", "has no column named")
+"""How SQLite says that tables are not those of this version."""
 
 
 class Database:
@@ -47,18 +49,24 @@ class Database:
                 yield connection
             return
         except ProgrammingError as error:
-            problem: Exception = ConfigurationError(
-                f"PALAVER_ARCHIVE_URL: {self.shown} refuses a statement ({type(error.orig).__name__}); "
-                "is it up to date? palaver archive upgrade"
-            )
+            problem: Exception = self._outdated(error)
         except (OSError, InterfaceError, OperationalError, PoolTimeoutError) as error:
-            reason = type(getattr(error, "orig", None) or error).__name__
-            told = f"The archive at {self.shown} (PALAVER_ARCHIVE_URL) cannot be reached: {reason}"
-            problem = ArchiveUnavailableError(told)
+            problem = self._outdated(error) if _lacks_tables(error) else self._unavailable(error)
         except DBAPIError as error:
             problem = InternalError(f"{self.shown} does not take a value: {type(error.orig).__name__}")
         # Raised out here: the library's error holds the statement with its values, which are content.
         raise problem
+
+    def _outdated(self, error: DBAPIError) -> ConfigurationError:
+        return ConfigurationError(
+            f"PALAVER_ARCHIVE_URL: {self.shown} refuses a statement ({type(error.orig).__name__}); "
+            "is it up to date? palaver archive upgrade"
+        )
+
+    def _unavailable(self, error: Exception) -> ArchiveUnavailableError:
+        reason = type(getattr(error, "orig", None) or error).__name__
+        told = f"The archive at {self.shown} (PALAVER_ARCHIVE_URL) cannot be reached: {reason}"
+        return ArchiveUnavailableError(told)
 
     async def check(self) -> None:
         """Raises ConfigurationError if its tables are not those of this version."""
@@ -82,6 +90,11 @@ class Database:
     async def aclose(self) -> None:
         """Close its connections."""
         await self.engine.dispose()
+
+
+def _lacks_tables(error: Exception) -> TypeGuard[OperationalError]:
+    # SQLite has one code for this and for much else, and so no other sign than its words.
+    return isinstance(error, OperationalError) and any(words in str(error.orig) for words in _LACKING)
 
 
 def _engine(settings: Settings) -> AsyncEngine:
