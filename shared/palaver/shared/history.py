@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Self, overload
+from typing import Any, Final, Self, overload
 
 import orjson
 
 from palaver.shared.messages import Message, MessageLike, Role, parse_history
-from palaver.shared.plain import refuse, shape
+from palaver.shared.plain import below, refuse, require, shape
 from palaver.shared.responses import ChatResponse, ChatResult
+
+_FIELDS: Final = frozenset(("system", "messages"))
 
 
 class ChatHistory:
@@ -20,6 +22,7 @@ class ChatHistory:
     """
 
     def __init__(self, system: str | None = None, *, messages: Sequence[MessageLike] = ()) -> None:
+        require("system", system, str | None, "text or None")
         self.system = system
         self._messages = [message.model_copy(deep=True) for message in parse_history(messages)]
 
@@ -34,6 +37,9 @@ class ChatHistory:
     @classmethod
     def from_dict(cls, document: Mapping[str, Any]) -> Self:
         """What `to_dict` gave."""
+        require("history", document, Mapping, "what to_dict gave")
+        if unknown := document.keys() - _FIELDS:
+            refuse("history", f"has no {below('', str(min(unknown, key=str)))}: it is not what to_dict gave")
         return cls(document.get("system"), messages=document.get("messages", ()))
 
     @classmethod
@@ -57,6 +63,7 @@ class ChatHistory:
 
     def append_result(self, result: ChatResult | ChatResponse) -> None:
         """Add an answer as it came, with its tool calls."""
+        require("result", result, ChatResult | ChatResponse, "an answer: a ChatResult or a ChatResponse")
         message = {"role": "assistant", "content": result.text}
         self._add({**message, "tool_calls": result.tool_calls} if result.tool_calls else message)
 

@@ -83,6 +83,9 @@ class FinishReason(StrEnum):
 Seconds = Annotated[Real, Field(gt=0, le=MAX_DEADLINE)]
 
 
+Retries = Annotated[Integer, Field(ge=0, le=100)]
+
+
 class Timeouts(Document):
     """Bounds in seconds: `connect`, `read` (between two bytes, not for a whole answer), `total` (None: the
     deadline).
@@ -239,7 +242,7 @@ class ChatJob(Document):
     deadline: Annotated[Real, Field(ge=1, le=MAX_DEADLINE)] = DEFAULT_DEADLINE
     run_at: Annotated[Real, Field(ge=0, le=_LATEST_RUN)] | None = optional()
     timeouts: Timeouts = Field(default_factory=Timeouts)
-    max_retries: Annotated[Integer, Field(ge=0, le=100)] = 2
+    max_retries: Retries = 2
     idempotency_key: Key | None = optional()
     on_busy: OnBusy = OnBusy.ENQUEUE
     complete: Completion | None = optional()

@@ -54,6 +54,12 @@ def refuse(param: str, reason: str) -> NoReturn:
     raise ValidationError(f"{param}: {reason}" if param else reason, param=param or None)
 
 
+def require(param: str, value: object, kind: Any, words: str) -> None:
+    """Raise our ValidationError for a value that is of none of these classes, which `words` name."""
+    if not isinstance(value, kind):
+        refuse(param, f"must be {words}, not {shape(value)}")
+
+
 def plain(value: Any, *, path: Place = "", depth: int = MAX_DEPTH) -> Any:
     """A deep copy of a JSON value; tuples become lists.
 

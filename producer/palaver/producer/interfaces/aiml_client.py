@@ -96,11 +96,13 @@ class AIMLClient(ChatClient):
     ) -> list[ChatResponse]:
         """The answers to all prompts, in their order; at most `batch_size` are asked for at once.
 
-        Cancelled, it cancels what it has asked for. Raises ValidationError for a wrong `batch_size`.
+        Cancelled, it cancels what it has asked for. Raises ValidationError for a wrong `batch_size`
+        and for one text.
         """
         return await settle_all(
             lambda prompt: self._ask(prompt, None, kwargs, keep=False),
             prompts,
+            name="prompts",
             batch_size=batch_size,
             on_settled=on_settled,
         )

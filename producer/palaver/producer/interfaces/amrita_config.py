@@ -14,11 +14,11 @@ from palaver.producer.interfaces.clients import Clients
 from palaver.producer.interfaces.endpoint import Endpoint, named
 from palaver.producer.prepare import JobFields
 from palaver.shared.document import Document
-from palaver.shared.jobs import Seconds
+from palaver.shared.jobs import Retries, Seconds
 from palaver.shared.memory import MemoryModel, SendMessageWrap
-from palaver.shared.messages import Message, parse_history
+from palaver.shared.messages import Message, Role, parse_history
 from palaver.shared.params import ChatParams
-from palaver.shared.plain import Flag, Integer, optional
+from palaver.shared.plain import Flag, Integer, optional, refuse
 from palaver.shared.presets import MAIN_PROTOCOL, ModelPreset
 
 
@@ -27,7 +27,7 @@ class LLMConfig(Document):
 
     max_tokens: Annotated[Integer, Field(ge=1)] | None = optional()
     llm_timeout: Seconds | None = optional()
-    max_retries: Annotated[Integer, Field(ge=0, le=100)] | None = optional()
+    max_retries: Retries | None = optional()
     require_tools: Flag = False
 
 
@@ -70,6 +70,8 @@ def wrapped(
 ) -> SendMessageWrap:
     """What a turn sends; what the memory has only as a summary stands behind the system prompt."""
     (system,) = parse_history([train], param="train")
+    if system.role is not Role.SYSTEM or system.blank:
+        refuse("train", "must be a system message, with a text")
     if config.function_config.use_minimal_context:
         return SendMessageWrap(system, [], message)
     if memory.abstract:

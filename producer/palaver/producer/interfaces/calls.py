@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any, Final, TypedDict, cast
+
+from pydantic import Field
 
 from palaver.producer.interfaces.endpoint import named
 from palaver.producer.prepare import JobFields
+from palaver.shared.document import Document
 from palaver.shared.history import ChatHistory
-from palaver.shared.jobs import Timeouts
+from palaver.shared.jobs import Retries, Timeouts
 from palaver.shared.messages import Message, MessageLike, MessagesLike, Role, parse_history
 from palaver.shared.params import ChatParams, ReasoningOptions
-from palaver.shared.plain import refuse
+from palaver.shared.plain import Text, refuse
 from palaver.shared.tools import FunctionTool, ToolChoice
 
 DEFAULT_TEMPERATURE: Final = 0.7
@@ -62,14 +64,13 @@ _OF_FACE: Final = frozenset(("model", "params", "include_reasoning"))
 _OF_PARAMS: Final = (ChatOptions.__annotations__ | StreamOptions.__annotations__).keys() - _OF_JOB - _OF_FACE
 
 
-@dataclass(frozen=True, kw_only=True)
-class CallDefaults:
+class CallDefaults(Document):
     """What holds for all calls of a `Chat`; `profile` is the one that its address means."""
 
-    profile: str | None = None
-    model: str | None = None
-    timeouts: Timeouts = field(default_factory=Timeouts)
-    max_retries: int = 0
+    profile: Text | None = None
+    model: Text | None = None
+    timeouts: Timeouts = Field(default_factory=Timeouts)
+    max_retries: Retries = 0
 
     def fields(self, kind: type, options: Mapping[str, Any], history: HistoryLike | None = None) -> JobFields:
         """The fields of a call's job; `kind` is the class of its options.

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from palaver.shared.messages import Message
+from palaver.shared.plain import require
 from palaver.shared.responses import ChatResponse, Response
 from palaver.shared.settings import Settings
 
@@ -26,7 +27,10 @@ class ChatLogger:
     def log_interaction(
         self, message: Message, response: Response | ChatResponse, metadata: Mapping[str, Any]
     ) -> None:
-        """Log what was asked and answered."""
+        """Log what was asked and answered. Raises ValidationError for anything else."""
+        require("message", message, Message, "a Message")
+        require("response", response, Response | ChatResponse, "a Response or a ChatResponse")
+        require("metadata", metadata, Mapping, "an object")
         said = {"chat_message": self._told(message), "chat_response": self._told(response)}
         self.logger.info("Chat interaction", extra={**said, "chat_metadata": dict(metadata)})
 

@@ -14,13 +14,13 @@ from palaver.producer.interfaces.clients import Clients
 from palaver.producer.interfaces.directory import OLLAMA, Directory
 from palaver.producer.interfaces.options import job_fields
 from palaver.producer.interfaces.sending import Sending, chat_errors
-from palaver.producer.prepare import JobFields
+from palaver.producer.prepare import JobFields, check_timeout
 from palaver.shared.error_info import ErrorInfo
 from palaver.shared.errors import WrongStateError
 from palaver.shared.ids import check_session_id, new_session_id
 from palaver.shared.messages import ChatInput, MessageLike
 from palaver.shared.modes import ChatMode
-from palaver.shared.plain import refuse, shape
+from palaver.shared.plain import refuse, require, shape
 from palaver.shared.profiles import ModelRef
 from palaver.shared.responses import Response
 from palaver.shared.tools import EVERY, FunctionTool
@@ -111,8 +111,12 @@ class ChatManager:
         return await self.send_message(chained.task, **options, chain=chained.chain)
 
     def enable_function_calling(self, tools: Tools | None = None) -> None:
-        """Let the model call these tools from now on; without any, all that the workers have."""
+        """Let the model call these tools from now on; without any, all that the workers have.
+
+        Raises ValidationError for what is no list; the tools themselves are looked at with a message.
+        """
         self._check_open()
+        require("tools", tools, list | tuple | None, "a list of tools")
         self._tools = ALL_TOOLS if tools is None else list(tools)
 
     def set_mode(self, mode: ChatMode | str) -> None:
@@ -179,8 +183,9 @@ async def managed_chat_session(
     clients: Clients | None = None,
 ) -> AsyncGenerator[ChatManager, None]:
     """A ChatManager with this model, initialised within `timeout` seconds (else TimeoutError), and ended
-    whatever happens.
+    whatever happens. Raises ValidationError for what is no number of seconds.
     """
+    check_timeout(timeout)
     manager = ChatManager(clients=clients)
     try:
         async with asyncio.timeout(timeout):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Generator, Mapping
+from collections.abc import AsyncGenerator, Callable, Generator, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, Self, TypeAlias
@@ -19,7 +19,7 @@ from palaver.shared.hooks import Hooks
 from palaver.shared.ids import check_session_id, new_job_id
 from palaver.shared.memory import MemoryModel
 from palaver.shared.messages import Message, Role, parse_messages
-from palaver.shared.plain import refuse, shape
+from palaver.shared.plain import refuse, require, shape
 from palaver.shared.presets import ModelPreset
 from palaver.shared.responses import ChatResponse, UniResponse
 
@@ -51,6 +51,10 @@ class ChatObject:
         clients: Clients | None = None,
     ) -> None:
         check_session_id(session_id)
+        require("context", context, MemoryModel, "a MemoryModel, to which the turn is added")
+        require("preset", preset, ModelPreset | None, "a ModelPreset")
+        require("hooks", hooks, Hooks | None, "Hooks")
+        require("callback", callback, Callable | None, "a function")
         _check_sizes(queue_size=queue_size, overflow_queue_size=overflow_queue_size)
         self.stream_id = new_job_id()
         self.session_id = session_id
@@ -155,6 +159,7 @@ class ChatObject:
         """
         if self._callback_fun is not None:
             raise WrongStateError("the callback function has already been set")
+        require("func", func, Callable, "a function")
         self._callback_fun = func
         if self._task is not None:
             self._listen()

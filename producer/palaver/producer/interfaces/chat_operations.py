@@ -72,7 +72,7 @@ async def process_message_batch(
     async def ask(message: MessageLike) -> ChatResponse:
         return await result_or_cancel(await client.submit(message, **fields))
 
-    responses = await settle_all(ask, messages, batch_size=batch_size, on_settled=on_settled)
+    responses = await settle_all(ask, messages, name="messages", batch_size=batch_size, on_settled=on_settled)
     if raise_on_error:
         for info in (response.error_info for response in responses):
             if info is not None:

@@ -17,7 +17,7 @@ from palaver.shared.errors import JobError, PalaverError
 from palaver.shared.events import AnyEvent, Progress
 from palaver.shared.jobs import Completion, FinishReason, Status
 from palaver.shared.messages import Message, MessagesLike, Role, ToolCall, parse_messages
-from palaver.shared.plain import refuse, shape
+from palaver.shared.plain import refuse, require, shape
 from palaver.shared.responses import ChatResponse, ChatResult, StreamChunk, Usage
 
 log = logging.getLogger("palaver.producer")
@@ -74,6 +74,8 @@ class LongAnswer:
         completion = {k: v for k, v in options.items() if k not in of_call and k not in _OF_CALLER}
         self._on_progress: OnProgress | None = options.get("on_progress")
         self._on_error: OnError | None = options.get("on_error_callback")
+        for name in _OF_CALLER:
+            require(name, options.get(name), Callable | None, "a function")
         self._prompt = completion.get("continue_prompt", "continue")
         self._complete = Completion.validated(completion, at="complete")
         if self._on_error is not None:

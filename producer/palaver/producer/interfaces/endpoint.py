@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from palaver.shared.errors import ConfigurationError
-from palaver.shared.plain import refuse, shape
+from palaver.shared.plain import refuse, require, shape
 from palaver.shared.profiles import Catalog, Profile
 from palaver.shared.settings import redacted_url
 
@@ -32,6 +32,10 @@ class Endpoint:
     kind: str | None = None  # says nothing of an address, but one of another kind is another
 
     def __post_init__(self) -> None:
+        require("base_url", self.base_url, str | None, "text")
+        require("api_key", self.api_key, str | None, "text")
+        _check_texts("headers", self.headers)
+        _check_texts("proxies", self.proxies)
         if self.rate_limit is not None:
             _check_rate(self.rate_limit)
 
@@ -116,6 +120,14 @@ def _same(key: str, profile: Profile) -> bool:
 
 def _lower(headers: Mapping[str, str]) -> dict[str, str]:
     return {name.lower(): value for name, value in headers.items()}
+
+
+def _check_texts(name: str, given: object) -> None:
+    require(name, given, Mapping | None, "an object")
+    if isinstance(given, Mapping) and not all(
+        isinstance(text, str) for item in given.items() for text in item
+    ):
+        refuse(name, "must have texts under texts")
 
 
 def _check_rate(rate: object) -> None:

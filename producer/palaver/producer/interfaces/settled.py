@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
 from typing import TypeVar
 
 from palaver.producer.handles import AsyncJobHandle
 from palaver.shared.errors import PalaverError
-from palaver.shared.plain import refuse, shape
+from palaver.shared.plain import refuse, require, shape
 from palaver.shared.responses import ChatResponse
 
 T = TypeVar("T")
@@ -36,13 +36,18 @@ async def settle_all(
     ask: Callable[[T], Awaitable[ChatResponse]],
     items: Iterable[T],
     *,
+    name: str,
     batch_size: int,
     on_settled: OnSettled | None = None,
 ) -> list[ChatResponse]:
     """The settled responses of all, in their order; at most `batch_size` are asked for at once.
 
-    Cancelled, it asks for no more. Raises ValidationError for a `batch_size` below 1.
+    Cancelled, it asks for no more. Raises ValidationError for a `batch_size` below 1, and for items, which
+    the caller knows by this name, that are one text.
     """
+    if isinstance(items, str | bytes | Mapping) or not isinstance(items, Iterable):
+        refuse(name, f"must be a list, not {shape(items)}")
+    require("on_settled", on_settled, Callable | None, "a function")
     if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
         refuse("batch_size", f"must be a number of requests, 1 or more, not {shape(batch_size)}")
     waiting = list(items)
