@@ -164,9 +164,8 @@ class LogCursor:
         """The answer to `Look`: which of the jobs have ended, by now or just now."""
         self.need = None
         if self._job_id is None:
-            if ended:
+            if ended:  # they stay open until their ends are read: a failover may still take these back
                 self.need = Read(self.seq, compare=True)
-                self._open = {job: None for job in self._open if job not in ended}
         elif self._job_id in ended:
             self._settled = True
             self.need = Read(self.seq, compare=True)

@@ -321,3 +321,15 @@ def test_live_messages_alone_need_no_reading() -> None:
 def test_what_is_no_event_is_refused_in_the_log() -> None:
     with pytest.raises(ValueError, match="without seq"):
         decode(b"{}")
+
+
+def test_a_job_stays_open_until_its_end_is_read() -> None:
+    state = Reading()
+    state.publish(job="job-a", end=False)
+    state.overrun()
+    state.step()
+    assert isinstance(state.cursor.need, Look)
+    state.publish(job="job-a", end=True)
+    state.step()
+    state.failover(count=1, again=[])  # before the reader comes to read the end that it was told of
+    state.teardown()
