@@ -93,6 +93,7 @@ def test_what_agents_say_and_show_is_in_the_database(
     settings = Settings(redis_url=palaver_env["PALAVER_REDIS_URL"], archive_url=postgres_url)
     with Clients(settings) as clients:
         conversations = Conversations(clients)
+        assert eventually(clients.blocking.agents)  # announced a moment after the worker is ready
         with pytest.raises(ValueError, match="sales"):
             conversations.create_session("sales/", user="u1")
         session = conversations.create_session("support/3/", user="u1", context={"plan": "free"})
