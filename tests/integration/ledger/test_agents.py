@@ -44,6 +44,7 @@ def test_an_agent_is_told_whose_its_session_is(world: World) -> None:
 def test_only_the_worker_that_has_the_job_is_told(world: World) -> None:
     job = world.submit()
     world.claim(job, lease=EXPIRED)
+    world.be_due(job)
     world.sweep()
     world.claim(job, by="t2")
     before = world.dump()

@@ -30,11 +30,7 @@ def buried(world: World, limit: int | None = None) -> list[str]:
 def be_overdue(world: World, job: Submitted) -> None:
     """The job's deadline has passed, and a sweeper is to look at it."""
     world.raw.hset(world.keys.job(job.session_id, job.job_id), "deadline", 1)
-    be_due(world, job)
-
-
-def be_due(world: World, job: Submitted) -> None:
-    world.raw.zadd(world.keys.due, {f"{job.session_id}/{job.job_id}": 1})
+    world.be_due(job)
 
 
 def test_a_failed_job_becomes_a_dead_letter_that_says_why(world: World) -> None:
@@ -85,7 +81,7 @@ def test_a_poisoned_job_tells_how_many_workers_died(world: World) -> None:
     job = world.submit()
     for attempt in range(1, POISONED_AFTER + 1):
         world.claim(job, by=f"t{attempt}", lease=EXPIRED)
-        be_due(world, job)
+        world.be_due(job)
         world.sweep()
     [letter] = world.ledger.dead()
     assert (letter.reason, letter.deaths) == ("job_poisoned", POISONED_AFTER)
@@ -98,7 +94,7 @@ def test_what_a_crash_left_out_a_sweep_makes_up_for(world: World) -> None:
     ending = world.finishing(job, status=Status.FAILED, error=ERROR)
     world.ledger.run(replace(ending, after=nothing_after))
     assert buried(world) == []
-    be_due(world, job)
+    world.be_due(job)
     world.sweep()
     assert buried(world) == [job.job_id]
     assert world.due(job) is None
@@ -128,7 +124,7 @@ def test_no_late_repeat_of_an_end_brings_back_what_was_dropped(world: World) -> 
     failed, expired, swept = fail(world, "s1"), world.submit("s2"), fail(world, "s3")
     be_overdue(world, expired)
     world.ledger.expire("s2", expired.job_id)
-    be_due(world, swept)  # as after a crash before it was taken out
+    world.be_due(swept)  # as after a crash before it was taken out
     for job in (failed, expired, swept):
         assert drop(world, job) == 1
     world.ledger.run(world.finishing(failed, status=Status.FAILED, error=ERROR))

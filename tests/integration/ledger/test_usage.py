@@ -53,10 +53,6 @@ def running(world: World, *, lease: float = EXPIRED) -> Submitted:
     return job
 
 
-def be_due(world: World, job: Submitted) -> None:
-    world.raw.zadd(world.keys.due, {f"{job.session_id}/{job.job_id}": 1})
-
-
 @pytest.mark.parametrize("status", [Status.COMPLETED, Status.FAILED, Status.CANCELLED, Status.EXPIRED])
 def test_a_job_is_counted_however_it_ended(world: World, status: Status) -> None:
     end(world, note(spent(), tenant="acme"), status=status)
@@ -103,7 +99,7 @@ def test_a_repeated_end_is_counted_once(world: World) -> None:
         world.finish(job, spent=note(spent()))
         world.ledger.cancel("s1", job.job_id)
         world.ledger.expire("s1", job.job_id)
-        be_due(world, job)
+        world.be_due(job)
         world.sweep()
     assert counts(world) == [("acme", "p/m", 1, 0.25)]
 
@@ -115,7 +111,7 @@ def test_what_a_crash_left_out_a_sweep_makes_up_for(world: World) -> None:
     ending = world.finishing(job, spent=note(spent()))
     world.ledger.run(replace(ending, after=nothing_after))
     assert rows(world) == []
-    be_due(world, job)
+    world.be_due(job)
     world.sweep()
     assert counts(world) == [("acme", "p/m", 1, 0.25)]
     assert world.due(job) is None
@@ -124,7 +120,7 @@ def test_what_a_crash_left_out_a_sweep_makes_up_for(world: World) -> None:
 def test_a_job_goes_from_worker_to_worker_and_is_counted_once(world: World) -> None:
     world.sweep()
     job = running(world)
-    be_due(world, job)
+    world.be_due(job)
     world.sweep()
     claimed = world.claim(job, by="t2")
     assert claimed.spent == note(spent())
@@ -144,7 +140,7 @@ def test_what_a_dead_worker_had_noted_is_counted_by_whoever_ends_the_job(world: 
         world.ledger.cancel("s1", job.job_id)
     else:
         world.raw.hset(key, "deadline", 1)
-        be_due(world, job)
+        world.be_due(job)
         world.ledger.expire("s1", job.job_id) if by == "expire" else world.sweep()
     assert counts(world) == [("acme", "p/m", 1, 0.25)]
 
@@ -156,7 +152,7 @@ def test_a_poisoned_job_has_cost_what_it_has(world: World) -> None:
         world.claim(job, by=f"t{attempt}", lease=EXPIRED)
         claim = world.claim_of(job, attempt)
         world.ledger.run(operations.note_failures(**claim, failures=1, spent=note(spent())))
-        be_due(world, job)
+        world.be_due(job)
         world.sweep()
     assert counts(world) == [("acme", "p/m", 1, 0.25)]
 

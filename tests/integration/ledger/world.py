@@ -85,6 +85,10 @@ class World:
             reset=reset,
         )
 
+    def be_due(self, job: Submitted) -> None:
+        """The next sweep looks at the job."""
+        self.raw.zadd(self.keys.due, {f"{job.session_id}/{job.job_id}": 1})
+
     def sweep(self, *empty_queues: str) -> Swept:
         """One sweep, whoever has the turn."""
         turn = self.ledger.sweep_turn(period=0)
