@@ -13,7 +13,7 @@ from palaver.producer.cli import status
 from palaver.shared.settings import Settings
 from tests.model_server import start_model_server
 from tests.processes import Processes, Running
-from tests.servers import free_port
+from tests.servers import eventually, free_port
 
 pytestmark = [pytest.mark.redis, pytest.mark.worker]
 
@@ -42,6 +42,7 @@ async def test_a_worker_that_is_announced_and_takes_nothing_is_found_out(
     running = worker()
     monkeypatch.setattr(status, "ANSWER_SECONDS", 0.5)
     settings = Settings(redis_url=palaver_env["PALAVER_REDIS_URL"])
+    assert eventually(lambda: status.look(settings).workers)  # announced a moment after it is ready
     os.kill(running.pid, signal.SIGSTOP)
     try:
         found = status.look(settings)
