@@ -6,9 +6,9 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests import guard
-from tests import properties as properties  # before the property tests are made
 from tests.processes import Processes, Running
 from tests.servers import (
     FLAVOURS,
@@ -21,6 +21,10 @@ from tests.servers import (
     run_fakeredis,
     start_redis,
 )
+
+# Examples are searched at random; how long one takes says something of the machine alone.
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
 
 guard.install()
 for _name in [name for name in os.environ if name.startswith("PALAVER_")]:

@@ -2,8 +2,6 @@
 
 import time
 
-import pytest
-
 from palaver.shared.errors import ErrorInfo, ValidationError
 from palaver.shared.jobs import Status
 from palaver.shared.ledger import Snapshot, Submitted
@@ -54,7 +52,6 @@ def test_a_job_that_is_asked_for_comes_once(world: World) -> None:
     assert list(found.jobs) == [active.job_id, job.job_id]
 
 
-@pytest.mark.parametrize("any_redis", ["redis-7", "redis-6.2"], indirect=True)  # fakeredis takes 14 s for it
 def test_the_last_hundred_are_listed_and_of_the_others_is_known_that_they_were(world: World) -> None:
     ended = [end(world) for _ in range(LISTED + 3)]
     assert missed(world).ended == [job.job_id for job, _ in ended[3:]]

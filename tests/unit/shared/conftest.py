@@ -1,7 +1,4 @@
-"""Property tests say the same on every machine, however busy; `HYPOTHESIS_PROFILE=search` looks further.
-
-Loaded before any test: what a test sets of its own is set over this.
-"""
+"""Property tests say the same on every machine, however busy; `HYPOTHESIS_PROFILE=search` looks further."""
 
 import os
 
