@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import importlib
-import os
-import sys
 from abc import ABC, abstractmethod
 from typing import Final
 
-from palaver.shared.errors import ConfigurationError
+from palaver.workers.imports import class_at
 
 DEFAULT: Final = "palaver.workers.files.kreuzberg_extractor:KreuzbergExtractor"
 
@@ -34,13 +31,4 @@ class TextExtractor(ABC):
 
 def extractor_class(place: str) -> type[TextExtractor]:
     """The class that `package.module.Class` or `package.module:Class` names. Raises ConfigurationError."""
-    module, _, name = place.rpartition(":" if ":" in place else ".")
-    if os.getcwd() not in sys.path:
-        sys.path.append(os.getcwd())  # a console script has its own folder there instead
-    try:
-        found = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise ConfigurationError(f"PALAVER_TEXT_EXTRACTOR: {place} cannot be imported: {error}") from error
-    if not (isinstance(found, type) and issubclass(found, TextExtractor)):
-        raise ConfigurationError(f"PALAVER_TEXT_EXTRACTOR: {place} is no subclass of TextExtractor")
-    return found
+    return class_at("PALAVER_TEXT_EXTRACTOR", place, TextExtractor)  # type: ignore[type-abstract]

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import importlib
-import os
-import sys
 from typing import Any
 
-from palaver.shared.errors import ConfigurationError
 from palaver.shared.settings import Settings
 from palaver.workers.generation import UserCode
+from palaver.workers.imports import class_at
 from palaver.workers.sinks.base import Sink
 from palaver.workers.sinks.following import Outlet
 from palaver.workers.sinks.pusher import PusherSink
@@ -40,13 +37,4 @@ def _outlet(place: str, sink: Sink, code: UserCode) -> Outlet:
 
 
 def _made(place: str) -> Sink:
-    module, _, name = place.rpartition(":" if ":" in place else ".")
-    if os.getcwd() not in sys.path:
-        sys.path.append(os.getcwd())  # a console script has its own folder there instead
-    try:
-        kind = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise ConfigurationError(f"PALAVER_SINKS: {place} cannot be imported: {error}") from error
-    if not (isinstance(kind, type) and issubclass(kind, Sink)):
-        raise ConfigurationError(f"PALAVER_SINKS: {place} is no subclass of Sink")
-    return kind()
+    return class_at("PALAVER_SINKS", place, Sink)()  # type: ignore[type-abstract]
