@@ -126,8 +126,8 @@ class AIMLClient(ChatClient):
     async def _ask(
         self, prompt: str, system_prompt: str | None, options: dict[str, Any], *, keep: bool = True
     ) -> ChatResponse:
-        handle = await self._submit(prompt, system_prompt, options)
-        return await (handle.result() if keep else result_or_cancel(handle))
+        submitting = self._submit(prompt, system_prompt, options)
+        return await (await submitting).result() if keep else await result_or_cancel(submitting)
 
     async def _submit(
         self, prompt: str, system_prompt: str | None, options: dict[str, Any]

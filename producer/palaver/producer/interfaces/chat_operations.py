@@ -70,7 +70,7 @@ async def process_message_batch(
     fields = job_fields(options)
 
     async def ask(message: MessageLike) -> ChatResponse:
-        return await result_or_cancel(await client.submit(message, **fields))
+        return await result_or_cancel(client.submit(message, **fields))
 
     responses = await settle_all(ask, messages, name="messages", batch_size=batch_size, on_settled=on_settled)
     if raise_on_error:

@@ -64,13 +64,16 @@ async def settle_all(
     return [responses[place] for place in range(len(waiting))]
 
 
-async def result_or_cancel(handle: AsyncJobHandle) -> ChatResponse:
-    """The job's result; if nobody waits for it any more, the job is cancelled."""
+async def result_or_cancel(submitting: Awaitable[AsyncJobHandle]) -> ChatResponse:
+    """The result of the job that is submitted; if nobody waits for it any more, the job is cancelled, also
+    when that is before the submission has come back: by then a worker may have begun.
+    """
+    submitted = asyncio.ensure_future(submitting)
     try:
-        return await handle.result()
+        return await (await asyncio.shield(submitted)).result()
     except asyncio.CancelledError:
         with suppress(PalaverError):
-            await handle.cancel()
+            await (await submitted).cancel()
         raise
 
 
