@@ -1,0 +1,198 @@
+"""The documents of a batch: the batch itself, its lines, their results, and how far it is.
+
+    batches/ID/input/DIGEST/FIRST.jsonl      its lines as `BatchLine`, SLICE of them, from the index FIRST on
+    batches/ID/input/DIGEST/invalid.jsonl    what was left out of the input, as lines of errors.jsonl
+    batches/ID/parts/FIRST-LAST.jsonl        results FIRST to LAST in order of completion, as `BatchResult`
+    batches/ID/output.jsonl, …/errors.jsonl  at the end, in the format of OpenAI's batches
+
+That is where they are in the file store. A batch is a session without turns whose id is the batch's.
+"""
+
+from enum import StrEnum
+from typing import Annotated, Final, Self
+
+import orjson
+from pydantic import Field
+
+from palaver.shared.document import Document
+from palaver.shared.errors import ErrorInfo
+from palaver.shared.ids import JobId, new_session_id, session_for
+from palaver.shared.jobs import MAX_DEADLINE, ChatJob
+from palaver.shared.plain import Flag, Integer, JsonObject, Key, Name, Real, Text, mark, optional
+from palaver.shared.responses import ChatResponse, Count
+
+SLICE: Final = 256
+"""Lines in one object of the store."""
+
+MAX_LINES: Final = 10_000_000
+MAX_WINDOW: Final = 10_000
+DEFAULT_COMPLETION_WINDOW: Final = 24 * 3600.0
+CHAT_COMPLETIONS: Final = "/v1/chat/completions"
+
+
+class BatchStatus(StrEnum):
+    """Where a batch is, in the words of OpenAI's batches."""
+
+    VALIDATING = "validating"
+    FAILED = "failed"
+    IN_PROGRESS = "in_progress"
+    FINALIZING = "finalizing"
+    COMPLETED = "completed"
+    EXPIRED = "expired"
+    CANCELLING = "cancelling"
+    CANCELLED = "cancelled"
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing will happen to the batch any more."""
+        return self in (self.FAILED, self.COMPLETED, self.EXPIRED, self.CANCELLED)
+
+
+class RequestCounts(Document):
+    """How many lines there are, were answered, and failed (those that expired are among them)."""
+
+    total: Count
+    completed: Count = 0
+    failed: Count = 0
+
+    @property
+    def done(self) -> int:
+        """Lines that have a result."""
+        return self.completed + self.failed
+
+
+Digest = Annotated[Text, Field(pattern="^[0-9a-f]{64}$")]
+
+
+class BatchJob(Document):
+    """A batch as it is stored in the ledger: everything but its lines, which are in the file store.
+
+    `input` is the SHA-256 of the stored lines, in order. `window`: so many lines run at once in all (None: as
+    the workers' profiles allow). `completion_window` counts seconds from the start; lines that are not done
+    by then expire. With `fail_fast` the first line that fails ends the batch. `invalid` lines were left out.
+    """
+
+    batch_id: Annotated[Text, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9-]{0,127}$")]
+    input: Digest
+    total: Annotated[Integer, Field(ge=1, le=MAX_LINES)]
+    invalid: Count = 0
+    window: Annotated[Integer, Field(ge=1, le=MAX_WINDOW)] | None = optional()
+    completion_window: Annotated[Real, Field(ge=1, le=MAX_DEADLINE)] = DEFAULT_COMPLETION_WINDOW
+    fail_fast: Flag = False
+    dedupe: Flag = False
+    user: Name | None = optional()
+    tenant: Key | None = optional()
+    idempotency_key: Key | None = optional()
+    metadata: JsonObject = Field(default_factory=dict)
+    retry_of: JobId | None = optional()
+
+    def slice_name(self, index: int) -> str:
+        """The object that holds the line of this index."""
+        return f"{batch_folder(self.batch_id)}/input/{self.input}/{index - index % SLICE:08d}.jsonl"
+
+    @property
+    def invalid_name(self) -> str:
+        """The object that holds the errors of the lines that were left out."""
+        return f"{batch_folder(self.batch_id)}/input/{self.input}/invalid.jsonl"
+
+
+class BatchLine(Document):
+    """One request of a batch. `index` counts the accepted lines from 0."""
+
+    index: Count
+    custom_id: Name
+    job: ChatJob
+
+    @classmethod
+    def parse(cls, line: bytes, batch: BatchJob) -> Self:
+        """A stored line; its job belongs to the batch's owner and has the id `line_id`."""
+        fields = orjson.loads(line)
+        owned = {
+            "job_id": line_id(batch.batch_id, fields["index"]),
+            "user": batch.user,
+            "tenant": batch.tenant,
+        }
+        return cls.validated({**fields, "job": {**fields["job"], **owned}})
+
+    def to_line(self) -> bytes:
+        """The line as it is stored, without what says nothing; ends with a newline."""
+        job = self.job.model_dump(mode="json", exclude={"job_id", "user", "tenant"})
+        said = {name: value for name, value in job.items() if value != _UNSAID.get(name)}
+        return orjson.dumps({"index": self.index, "custom_id": self.custom_id, "job": said}) + b"\n"
+
+
+class BatchResult(Document):
+    """What became of a line: a response, which for one that failed says why. The nth in order of completion
+    is the nth line of all parts.
+    """
+
+    index: Count
+    custom_id: Name
+    response: ChatResponse
+
+    def to_line(self) -> bytes:
+        """The result as it is stored; ends with a newline."""
+        return self.to_json() + b"\n"
+
+
+class BatchView(Document):
+    """A batch at one moment. Times are Unix seconds; None: that has not happened.
+
+    `tokens` and `cost` (US dollars; None: a price is not known) are of all lines so far. `results` have been
+    written, the first `flushed` of them are in parts. `drivers` work on it now. `cursor` is the seq before
+    its first event.
+    """
+
+    batch: BatchJob
+    status: BatchStatus
+    counts: RequestCounts
+    tokens: Count = 0
+    cost: Real | None = optional()
+    results: Count = 0
+    flushed: Count = 0
+    running: Count = 0
+    drivers: Count = 0
+    cursor: Count = 0
+    created_at: Real
+    expires_at: Real
+    in_progress_at: Real | None = optional()
+    cancelling_at: Real | None = optional()
+    finalizing_at: Real | None = optional()
+    ended_at: Real | None = optional()
+    error: ErrorInfo | None = optional()
+    stored: Flag = mark()
+    """Whether output.jsonl and errors.jsonl are written."""
+
+
+def new_batch_id(tenant: str | None, idempotency_key: str | None) -> str:
+    """The id of a new batch. Of equal keys it is equal: they must meet in one place."""
+    return new_session_id() if idempotency_key is None else session_for(tenant, idempotency_key)
+
+
+def line_id(batch_id: str, index: int) -> str:
+    """The id under which a line runs, as a job's: the same each time that it is begun."""
+    return f"{batch_id}.{index}"
+
+
+def part_name(batch_id: str, first: int, last: int) -> str:
+    """The object that holds these results, counted from 1 in order of completion."""
+    return f"{batch_folder(batch_id)}/parts/{first:08d}-{last:08d}.jsonl"
+
+
+def output_name(batch_id: str) -> str:
+    """The object that holds the answers, at the end."""
+    return f"{batch_folder(batch_id)}/output.jsonl"
+
+
+def errors_name(batch_id: str) -> str:
+    """The object that holds the errors, at the end."""
+    return f"{batch_folder(batch_id)}/errors.jsonl"
+
+
+def batch_folder(batch_id: str) -> str:
+    """Where everything of a batch is."""
+    return f"batches/{batch_id}"
+
+
+_UNSAID: Final = ChatJob(messages="-").model_dump(mode="json", exclude={"messages"})
+"""Top-level fields of a job that say nothing with these values: a stored line leaves them out."""

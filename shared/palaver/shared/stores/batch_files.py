@@ -1,0 +1,111 @@
+"""The files of a batch: its lines, its results, its output. Where they are: `palaver.shared.batches`."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterable, AsyncIterator, Iterable
+from typing import TYPE_CHECKING, Self
+
+from palaver.shared.batches import (
+    BatchJob,
+    batch_folder,
+    errors_name,
+    output_name,
+    part_name,
+)
+from palaver.shared.errors import ConfigurationError, FileMissingError
+from palaver.shared.settings import Settings
+
+if TYPE_CHECKING:
+    from palaver.shared.stores.objects import Objects
+
+
+class BatchFiles:
+    """Lines go in and come out as bytes, each without its newline. Belongs to no event loop.
+
+    Every method raises FileStoreUnavailableError; those that read, FileMissingError.
+    """
+
+    def __init__(self, objects: Objects) -> None:
+        self._objects = objects
+
+    @classmethod
+    def of(cls, settings: Settings) -> Self:
+        """Those in the store that is configured. Raises ConfigurationError."""
+        if not settings.files_url:
+            raise ConfigurationError(
+                "A batch keeps its lines and results in the store of files: set PALAVER_FILES_URL, to"
+                " file:///var/lib/palaver/files or s3://bucket/prefix say."
+            )
+        from palaver.shared.stores.objects import Objects  # whose client not everybody has installed
+
+        return cls(Objects(settings.files_url))
+
+    async def put_slice(self, batch: BatchJob, index: int, lines: Iterable[bytes]) -> None:
+        """Store the slice that begins with this index."""
+        await self._objects.put(batch.slice_name(index), _joined(lines))
+
+    async def slice(self, batch: BatchJob, index: int) -> list[bytes]:
+        """The slice that has the line of this index; its place in it is `index % SLICE`."""
+        return await self._lines(batch.slice_name(index))
+
+    async def put_part(self, batch_id: str, first: int, last: int, lines: Iterable[bytes]) -> None:
+        """Store results, counted from 1 in order of completion."""
+        await self._objects.put(part_name(batch_id, first, last), _joined(lines))
+
+    async def part(self, batch_id: str, first: int, last: int) -> list[bytes]:
+        """The results of a part."""
+        return await self._lines(part_name(batch_id, first, last))
+
+    async def put_invalid(self, batch: BatchJob, content: AsyncIterable[bytes]) -> None:
+        """Store the errors of the lines that were left out."""
+        await self._objects.put(batch.invalid_name, content)
+
+    def invalid(self, batch: BatchJob) -> AsyncIterator[bytes]:
+        """The errors of the lines that were left out, piece by piece; nothing if none was."""
+        return self._stream(batch.invalid_name) if batch.invalid else _nothing()
+
+    async def put_output(self, batch_id: str, content: AsyncIterable[bytes]) -> None:
+        """Store output.jsonl."""
+        await self._objects.put(output_name(batch_id), content)
+
+    async def put_errors(self, batch_id: str, content: AsyncIterable[bytes]) -> None:
+        """Store errors.jsonl."""
+        await self._objects.put(errors_name(batch_id), content)
+
+    def output(self, batch_id: str) -> AsyncIterator[bytes]:
+        """output.jsonl, piece by piece."""
+        return self._stream(output_name(batch_id))
+
+    def errors(self, batch_id: str) -> AsyncIterator[bytes]:
+        """errors.jsonl, piece by piece."""
+        return self._stream(errors_name(batch_id))
+
+    async def delete(self, batch_id: str) -> None:
+        """Remove everything of a batch."""
+        await self._objects.delete(*await self._objects.names(batch_folder(batch_id)))
+
+    async def _lines(self, name: str) -> list[bytes]:
+        found = await self._objects.get(name)
+        if found is None:
+            raise _missing(name)
+        return found.splitlines()
+
+    async def _stream(self, name: str) -> AsyncIterator[bytes]:
+        try:
+            async for piece in self._objects.stream(name):
+                yield piece
+        except FileNotFoundError:
+            raise _missing(name) from None
+
+
+def _joined(lines: Iterable[bytes]) -> bytes:
+    return b"".join(line if line.endswith(b"\n") else line + b"\n" for line in lines)
+
+
+def _missing(name: str) -> FileMissingError:
+    return FileMissingError(f"The store of files has no {name}: it was removed, or this is another store.")
+
+
+async def _nothing() -> AsyncIterator[bytes]:
+    for _ in ():
+        yield b""
