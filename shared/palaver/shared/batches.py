@@ -166,7 +166,9 @@ class BatchView(Document):
 
 def new_batch_id(tenant: str | None, idempotency_key: str | None) -> str:
     """The id of a new batch. Of equal keys it is equal: they must meet in one place."""
-    return new_session_id() if idempotency_key is None else session_for(tenant, idempotency_key)
+    if idempotency_key is None:
+        return new_session_id()
+    return session_for(tenant, f"batch:{idempotency_key}")  # not the session of a job with this key
 
 
 def line_id(batch_id: str, index: int) -> str:

@@ -1,7 +1,8 @@
-"""The errors of Palaver. Those of providers and of files have modules of their own; all are drawn here.
+"""The errors of Palaver. Those of providers, files and batches have modules of their own; all are drawn here.
 
 PalaverError
 ├── ValidationError (ValueError)        the input is wrong; nothing was stored
+│   └── BatchInputError                 lines of a batch's input are
 ├── ConfigurationError                  palaver.toml or the environment is wrong
 ├── InternalError                       a bug of ours
 ├── WrongStateError (RuntimeError)      a call that the object takes at another time
@@ -19,6 +20,7 @@ PalaverError
 ├── SessionNotFoundError                there is no such session, or it is somebody else's
 ├── JobError
 │   ├── JobNotFoundError
+│   │   └── BatchNotFoundError
 │   ├── JobNotFinishedError
 │   ├── JobLostError                    Redis lost acknowledged writes
 │   ├── JobCancelledError

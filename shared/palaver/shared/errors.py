@@ -1,5 +1,6 @@
 """All errors, their wire form, and the table that maps a provider's statuses to them."""
 
+from palaver.shared.batch_errors import BatchInputError, BatchNotFoundError
 from palaver.shared.error_info import ErrorInfo
 from palaver.shared.error_table import STATUS_ERRORS, error_for_status, extract_message
 from palaver.shared.error_tree import (
@@ -71,6 +72,8 @@ __all__ = [
     "AnswerTooLargeError",
     "ArchiveUnavailableError",
     "AuthenticationError",
+    "BatchInputError",
+    "BatchNotFoundError",
     "BrokerFullError",
     "BrokerUnavailableError",
     "ChatClientError",
