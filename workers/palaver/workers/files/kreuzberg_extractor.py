@@ -15,9 +15,7 @@ os.environ.update(XDG_CACHE_HOME=os.environ.get("TMPDIR", "/nonexistent"), OMP_T
 try:
     import kreuzberg
 except ModuleNotFoundError:
-    raise ExtractionUnavailable(
-        "The worker has no kreuzberg, which reads such files: pip install 'palaver[extraction]'."
-    ) from None
+    kreuzberg = None  # type: ignore[assignment] # which is said of a file that asks for it
 
 _PICTURES: Final = frozenset((".png", ".jpg", ".jpeg", ".gif", ".webp", ".tif", ".tiff", ".bmp", ".pdf"))
 """Files that may have no text but the one that can be seen."""
@@ -25,6 +23,13 @@ _PICTURES: Final = frozenset((".png", ".jpg", ".jpeg", ".gif", ".webp", ".tif", 
 
 class KreuzbergExtractor(TextExtractor):
     """Reads text, PDF, office documents, mails and web pages; images and scans as far as tesseract can."""
+
+    def __init__(self) -> None:
+        if kreuzberg is None:
+            problem = (
+                "The worker has no kreuzberg, which reads such files: pip install 'palaver[extraction]'."
+            )
+            raise ExtractionUnavailable(problem)
 
     def extract_text(self, file_path: str, lang: str = "eng") -> str:
         """See `TextExtractor.extract_text`."""

@@ -9,6 +9,7 @@ from palaver.shared.chat_client import ChatClient
 from palaver.shared.errors import ConfigurationError
 from palaver.shared.profiles import Profile
 from palaver.workers.http import HttpClient
+from palaver.workers.imports import importing
 from palaver.workers.providers.base import Provider
 from palaver.workers.providers.client_provider import ClientProvider
 
@@ -45,10 +46,8 @@ def class_of(profile: Profile) -> type[Provider] | type[ChatClient]:
     if not colon:
         known = ", ".join(sorted(KINDS))
         raise _wrong(profile, f"there is no kind {profile.kind!r}; choose {known}, or package.module:Class")
-    try:
+    with importing(f"provider {profile.name}: {path}", provider=profile.name):
         found = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError) as error:
-        raise _wrong(profile, f"{path} cannot be imported: {error}") from error
     if not (isinstance(found, type) and issubclass(found, Provider | ChatClient)):
         raise _wrong(profile, f"{path} is a subclass of neither palaver.shared.ChatClient nor Provider")
     return found
