@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from tests.integration.workers.conftest import PROVIDERS, MakeEngine, text_of
 from tests.integration.workers.doubles import Recording
 from tests.integration.workers.user_extractors import CALLS
 from tests.processes import Processes
-from tests.servers import missing
+from tests.servers import eventually, missing
 
 pytestmark = pytest.mark.redis
 
@@ -191,6 +192,7 @@ async def test_other_users_and_unknown_ids(store: FileStore, make_files: MakeFil
     [
         ("crash", "the process that read it died"),
         ("memory", "the extractor failed (MemoryError)"),
+        ("disk", "the extractor failed (OSError)"),
         ("number", "the extractor failed (no text)"),
         ("raise", "the extractor failed (ValueError)"),
         ("lack", "it has no eyes"),
@@ -221,6 +223,29 @@ async def test_an_extractor_that_hangs_is_ended(store: FileStore, make_files: Ma
     ref = await store.put(b"x", filename="a.txt")
     extracted = await make_files(text_extractor=f"{OWN}.Hanging", extract_seconds=1).read(ref)
     assert extracted.problem == "it took longer than 1 seconds"
+
+
+async def test_what_an_extractor_starts_is_bounded_too_and_ends_with_it(
+    store: FileStore, make_files: MakeFiles
+) -> None:
+    ref = await store.put(b"x", filename="a.txt")
+    files = make_files(text_extractor=f"{OWN}.Starting", extract_seconds=10, extract_megabytes=512)
+    found = json.loads(await files.text(ref.id, None))
+    most, computing = 512 * 1024**2, 15 * (os.cpu_count() or 1)
+    assert found["limits"] == {
+        "AS": [most] * 2,
+        "CORE": [0] * 2,
+        "CPU": [computing] * 2,
+        "FSIZE": [most] * 2,
+    }
+    assert await asyncio.to_thread(eventually, lambda: not _runs(found["pid"]))
+
+
+def _runs(pid: int) -> bool:
+    """Whether there is such a process that has not ended; one that nobody has asked for its end has."""
+    with suppress(FileNotFoundError, ProcessLookupError):
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    return False
 
 
 async def test_a_long_text_is_cut(store: FileStore, make_files: MakeFiles) -> None:

@@ -3,6 +3,8 @@
 import ctypes
 import json
 import os
+import resource
+import subprocess
 import time
 from pathlib import Path
 
@@ -47,6 +49,16 @@ class Looking(TextExtractor):
         return json.dumps(dict(os.environ))
 
 
+class Starting(TextExtractor):
+    """Starts a process and leaves it behind; says which, and what it may use."""
+
+    def extract_text(self, file_path: str, lang: str = "eng") -> str:
+        started = subprocess.Popen(["sleep", "3600"])
+        kinds = ("AS", "CORE", "CPU", "FSIZE")
+        limits = {kind: resource.prlimit(started.pid, getattr(resource, f"RLIMIT_{kind}")) for kind in kinds}
+        return json.dumps({"pid": started.pid, "limits": limits})
+
+
 class Failing(TextExtractor):
     """Fails in the way that the file says."""
 
@@ -56,6 +68,9 @@ class Failing(TextExtractor):
                 ctypes.string_at(0)
             case "memory":
                 return str(len(b"x" * (2 * 1024**3)))
+            case "disk":
+                with open(f"{file_path}.more", "wb") as more:
+                    more.truncate(2 * 1024**3)
             case "lack":
                 raise ExtractionUnavailable("it has no eyes")
             case "number":

@@ -2,12 +2,14 @@
 SECONDS BYTES CHARACTERS`.
 
 It reads what strangers have made, with parsers in C: so it has the file and nothing else, an end in time also
-when its worker died, and a bound of memory. Its answer is one JSON object: `text`, or `unavailable` and
+when its worker died, and bounds of memory, computing and written files, which the programs that it starts
+inherit. Its answer is one JSON object: `text`, or `unavailable` and
 `failed` with the reason.
 """
 
 from __future__ import annotations
 
+import math
 import os
 import resource
 import signal
@@ -24,12 +26,23 @@ def main(arguments: list[str]) -> None:
     place, path, lang, seconds, memory, characters = arguments
     answers = _apart()
     signal.setitimer(signal.ITIMER_REAL, float(seconds))
-    resource.setrlimit(resource.RLIMIT_AS, (int(memory), int(memory)))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    _bound(float(seconds), int(memory))
     os.nice(10)  # the streams of the worker come first
     answers.write(orjson.dumps(_answer(place, path, lang, int(characters))))
     answers.flush()
     os._exit(0)  # native libraries may hang or complain at the end
+
+
+def _bound(seconds: float, memory: int) -> None:
+    computing = math.ceil(seconds * (os.cpu_count() or 1))  # of all its threads together
+    bounds = {
+        resource.RLIMIT_AS: memory,
+        resource.RLIMIT_CORE: 0,
+        resource.RLIMIT_CPU: computing,
+        resource.RLIMIT_FSIZE: memory,
+    }
+    for kind, most in bounds.items():
+        resource.setrlimit(kind, (most, most))
 
 
 def _answer(place: str, path: str, lang: str, characters: int) -> dict[str, Any]:

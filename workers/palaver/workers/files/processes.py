@@ -108,7 +108,6 @@ def _read(answer: bytes, code: int, content_type: str) -> Extracted:
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """Kill it, if it still runs, and what it has started."""
-    if process.poll() is None:
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
+    """Kill it, if it still runs, and what it has started and left behind."""
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
