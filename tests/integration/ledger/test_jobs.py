@@ -53,11 +53,13 @@ def test_a_job_that_is_asked_for_comes_once(world: World) -> None:
 
 
 def test_the_last_hundred_are_listed_and_of_the_others_is_known_that_they_were(world: World) -> None:
-    ended = [end(world) for _ in range(LISTED + 3)]
-    assert missed(world).ended == [job.job_id for job, _ in ended[3:]]
-    dropped = ended[2][1]
-    assert missed(world, dropped - 1).forgotten
-    assert not missed(world, dropped).forgotten
+    refused = [f"refused {number}" for number in range(LISTED + 2)]  # the cheapest way to an end
+    error = ErrorInfo.of(ValidationError("It names no message."))
+    ends = [world.ledger.refuse("s1", job_id, error).cursor + 1 for job_id in refused]
+    last, _ = end(world)
+    assert missed(world).ended == [*refused[3:], last.job_id]
+    assert missed(world, ends[2] - 1).forgotten
+    assert not missed(world, ends[2]).forgotten
 
 
 def test_a_listed_job_whose_keys_are_gone_falls_off(world: World) -> None:

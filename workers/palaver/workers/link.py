@@ -313,15 +313,17 @@ class Link:
         self._reconnecting = asyncio.get_running_loop().create_task(self._reconnect(), name="palaver-link")
 
     async def _reconnect(self) -> None:
-        told = None
+        told: set[bool] = set()
         while True:
             try:
                 await self._connect()
             except (OSError, hiredis.HiredisError) as error:
                 pause = self._backoff * random.uniform(0.5, 1.0)
                 self._backoff = min(self._backoff * 2, BACKOFF_SECONDS[1])
-                if told != (told := type(error).__name__):  # once, however long it is away
-                    logger.warning("link.unreachable", url=self._shown_url, error=told)
+                away = isinstance(error, OSError)  # or there, and refuses us: a password, say
+                if away not in told:  # once, however long that lasts
+                    told.add(away)
+                    logger.warning("link.unreachable", url=self._shown_url, error=type(error).__name__)
                 await asyncio.sleep(pause)
             else:
                 logger.info("link.restored", url=self._shown_url)

@@ -68,7 +68,7 @@ HEARTBEAT = 0.25  # of a lease: a sweep takes a worker for dead that missed two
 ANNOUNCED = 1.5  # of a lease: a worker that is silent for so long is not there
 HAND_OVER_SECONDS = 5.0  # for the jobs that are handed over to be written off
 REST_AFTER_BUG_SECONDS = 1.0
-RENEWAL_SECONDS = 2.0  # between two looks at the files of the configuration
+RENEWAL_SECONDS = 1.0  # between two looks at the files of the configuration
 
 
 class WorkerService:
