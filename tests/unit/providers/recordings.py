@@ -379,6 +379,22 @@ OPENAI: dict[str, Recording] = {
         reason=None,
         error=ServerError,
     ),
+    "an error of Groq": Recording(
+        sse(
+            *HELLO,
+            json.dumps({"choices": [], "x_groq": {"id": "r", "error": "over capacity"}}).encode(),
+            DONE,
+        ),
+        "Hello",
+        reason=None,
+        error=ServerError,
+    ),
+    "an error of Groq beside a choice": Recording(
+        sse(*HELLO, chunk("!", x_groq={"error": "over capacity"}), STOP, DONE),
+        "Hello",
+        reason=None,
+        error=ServerError,
+    ),
     "an error text": Recording(
         sse(*HELLO, b'{"error":"fell over"}'), "Hello", reason=None, error=ServerError
     ),

@@ -151,15 +151,16 @@ class OpenAIDecoder(AnswerDecoder):
 
     def _take_chunk(self, chunk: Chunk, raw: bytes | None, parts: list[Part]) -> None:
         answer = self._answer
-        if chunk.error and answer.failure is None:
-            self._answer.fail(stream_error({"error": chunk.error}, ERRORS))
+        own = chunk.x_groq or {}
+        if (error := chunk.error or own.get("error")) and answer.failure is None:
+            self._answer.fail(stream_error({"error": error}, ERRORS))
         if answer.failure is not None:
             return
         answer.model = answer.model or chunk.model
         for choice in chunk.choices or ():
             if not choice.index and not answer.ended:
                 self._take_choice(choice, raw, parts)
-        answer.add_usage(chunk.usage or (chunk.x_groq or {}).get("usage"), parts)
+        answer.add_usage(chunk.usage or own.get("usage"), parts)
 
     def _take_choice(self, choice: Choice, raw: bytes | None, parts: list[Part]) -> None:
         answer = self._answer
