@@ -12,7 +12,16 @@ from palaver.shared.profiles import Profile
 from palaver.shared.tools import FunctionTool, ToolChoice
 from palaver.workers.providers import DialectRequest, GenerationRequest, wire
 from palaver.workers.providers.anthropic import PARAMETERS, AnthropicDialect
-from palaver.workers.providers.claude import CLAUDE_4_5, CLAUDE_4_6, EARLY, NEWEST, OTHER, generation_of
+from palaver.workers.providers.claude import (
+    CLAUDE_4_1,
+    CLAUDE_4_5,
+    CLAUDE_4_6,
+    EARLY,
+    NEWEST,
+    OTHER,
+    generation_of,
+)
+from palaver.workers.providers.flavours import budget_of
 
 OLD, NEW = "claude-sonnet-4-5", "claude-opus-5"
 TOOL = FunctionTool(name="f", description="does", parameters={"type": "object"}, strict=True)
@@ -58,9 +67,10 @@ class TestParameters:
 
     def test_names(self) -> None:
         params = {"temperature": 0.5, "top_p": 0.9, "top_k": 5, "max_tokens": 7, "stop": "x", "user": "u"}
-        request = ask(params={**params, "extra": {"top_k": 6, "service_tier": "auto"}})
+        early = "claude-sonnet-4-0"
+        request = ask(model=early, params={**params, "extra": {"top_k": 6, "service_tier": "auto"}})
         assert request.body == {
-            "model": OLD,
+            "model": early,
             "max_tokens": 7,
             "messages": [{"role": "user", "content": "hi"}],
             "stream": True,
@@ -84,6 +94,16 @@ class TestParameters:
         request = ask(params={"temperature": 1.5, "stop": ["\n", "END"]})
         assert (request.body["temperature"], request.body["stop_sequences"]) == (1, ["END"])
         assert told(request) == ["temperature", "stop"]
+
+    @pytest.mark.parametrize(
+        "model",
+        ["claude-opus-4-1-20250805", "claude-sonnet-4-5", "anthropic/claude-4.5-haiku", "claude-opus-4-6"],
+    )
+    def test_models_that_take_one_of_temperature_and_top_p(self, model: str) -> None:
+        request = ask(model=model, params={"temperature": 0.5, "top_p": 0.5})
+        assert (request.body["temperature"], told(request)) == (0.5, ["top_p"])
+        assert "top_p" not in request.body
+        assert ask(model=model, params={"top_p": 0.5}).body["top_p"] == 0.5
 
     def test_newer_models_take_no_sampling(self) -> None:
         request = ask(model=NEW, params={"temperature": 0.5, "top_p": 0.5, "top_k": 5})
@@ -129,6 +149,8 @@ class TestThinking:
         assert request.body["thinking"] == {"type": "enabled", "budget_tokens": budget}
         assert request.body["max_tokens"] == 100 + budget
         assert "budget" not in request.body
+        changed = budget_of(ReasoningOptions(**options)) != budget
+        assert told(request) == (["reasoning.max_tokens"] if changed else [])
 
     @pytest.mark.parametrize(
         ("model", "effort", "sent"),
@@ -334,7 +356,7 @@ class TestModels:
         ("claude-3-7-sonnet-latest", EARLY),
         ("claude-sonnet-4-20250514", EARLY),
         ("claude-opus-4-0", EARLY),
-        ("claude-opus-4-1-20250805", EARLY),
+        ("claude-opus-4-1-20250805", CLAUDE_4_1),
         ("claude-opus-4@20250514", EARLY),
         ("anthropic/claude-opus-4", EARLY),
         ("us.anthropic.claude-sonnet-4-20250514-v1:0", EARLY),

@@ -173,6 +173,9 @@ def _thinking(
         )
         warnings.append(wire.unsupported("reasoning", told))
         return {}
+    if not generation.adaptive and budget != budget_of(options):
+        told = f"Anthropic's least budget for thinking is {_LEAST_BUDGET} tokens, which is sent instead."
+        warnings.append(WarningPart("parameter_changed", told, "reasoning.max_tokens"))
     if not generation.adaptive:
         return {"thinking": {"type": "enabled", "budget_tokens": budget}, "budget": budget}
     if options.max_tokens is not None:
@@ -204,6 +207,10 @@ def _fit_sampling(
             when = " while it thinks" if generation.sampling else ""
             told = f"This model takes no {name}{when}; it is left out."
             warnings.append(wire.unsupported(name, told))
+    if "temperature" in fields and "top_p" in fields and not generation.both:
+        del fields["top_p"]
+        told = "This model takes no top_p beside a temperature; it is left out."
+        warnings.append(wire.unsupported("top_p", told))
     if fields.get("temperature", 0) > 1:
         fields["temperature"] = 1.0
         told = "Anthropic's temperature ends at 1, which is sent instead."

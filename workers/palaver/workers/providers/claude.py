@@ -16,20 +16,23 @@ class Generation:
 
     prefix: bool = False  # goes on after an assistant message at the end
     adaptive: bool = True  # thinks as much as it finds right, by an effort; else within a budget of tokens
-    sampling: bool = True  # takes temperature, top_p and top_k
+    sampling: bool = True  # takes temperature, top_p and top_k …
+    both: bool = True  # … and the first two of them together
     schema: bool = True  # answers in the form of a JSON schema
     efforts: Mapping[str, str] = field(default_factory=lambda: {"minimal": "low"})  # other words than ours
 
 
 EARLY: Final = Generation(prefix=True, adaptive=False, schema=False)
-CLAUDE_4_5: Final = Generation(prefix=True, adaptive=False)
-CLAUDE_4_6: Final = Generation(efforts={"minimal": "low", "xhigh": "max"})
+CLAUDE_4_1: Final = Generation(prefix=True, adaptive=False, schema=False, both=False)
+CLAUDE_4_5: Final = Generation(prefix=True, adaptive=False, both=False)
+CLAUDE_4_6: Final = Generation(both=False, efforts={"minimal": "low", "xhigh": "max"})
 NEWEST: Final = Generation(sampling=False)
 OTHER: Final = Generation(adaptive=False)  # a model of somebody else, behind the same API
 
 GENERATIONS: Final = (
     (r"claude-(instant|[23])\b", EARLY),
-    (r"claude-((opus|sonnet)-)?4(-[01])?(-(opus|sonnet))?(-\d{8}|\D*$)", EARLY),
+    (r"claude-((opus|sonnet)-)?4-1\b", CLAUDE_4_1),
+    (r"claude-((opus|sonnet)-)?4(-0)?(-(opus|sonnet))?(-\d{8}|\D*$)", EARLY),
     (r"claude-((opus|sonnet|haiku)-)?4-5", CLAUDE_4_5),
     (r"claude-((opus|sonnet)-)?4-6", CLAUDE_4_6),
     (r"claude", NEWEST),
