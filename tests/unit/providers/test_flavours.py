@@ -42,7 +42,7 @@ def test_every_dialect_has_a_place_for_every_parameter() -> None:
     for name, flavour in FLAVOURS.items():
         assert flavour.parameters.keys() <= set(wire.MAPPED), name
         assert flavour.formats <= {"json_object", "json_schema"}, name
-        assert flavour.reasoning in REASONING, name
+        assert flavour.reasoning is None or flavour.reasoning in REASONING, name
     assert set(HOSTS.values()) <= FLAVOURS.keys()
 
 
@@ -77,6 +77,20 @@ def test_a_profile_names_the_field_for_an_unknown_server() -> None:
     params = ChatParams(max_tokens=5)
     body = at.request(GenerationRequest(model="m", messages=parse_history(["hi"]), params=params)).body
     assert body["max_completion_tokens"] == 5
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"max_tokens_field": 5}, "options.max_tokens_field must be a name"),
+        ({"max_tokens_field": ""}, "options.max_tokens_field must be a name"),
+        ({"flavour": ["vllm"]}, "flavour"),
+        ({"flavour": 5}, "flavour"),
+    ],
+)
+def test_options_of_a_wrong_kind(options: dict[str, Any], told: str) -> None:
+    with pytest.raises(ConfigurationError, match=told):
+        dialect(base_url="http://x/v1", options=options)
 
 
 @pytest.mark.parametrize(

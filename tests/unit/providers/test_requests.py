@@ -14,6 +14,7 @@ from palaver.workers.providers import GenerationRequest, detect_provider
 from palaver.workers.providers.flavours import flavour_of, reasoning_fields
 from palaver.workers.providers.ollama import OllamaDialect
 from palaver.workers.providers.openai import OpenAIDialect
+from palaver.workers.providers.parts import WarningPart
 
 TOOL = FunctionTool(name="f", description="does", parameters={"type": "object"})
 ALL = ChatParams(
@@ -330,4 +331,43 @@ def test_providers_are_known_by_their_host(url: str | None, name: str | None) ->
     ],
 )
 def test_reasoning(url: str, options: ReasoningOptions | None, sent: dict[str, Any]) -> None:
-    assert reasoning_fields(flavour_of(url).reasoning, options) == sent
+    assert reasoning_fields(flavour_of(url).reasoning, options, []) == sent
+
+
+@pytest.mark.parametrize(
+    ("url", "options", "told"),
+    [
+        ("http://x", {"effort": "low"}, []),
+        ("http://x", {"max_tokens": 99}, ["reasoning.max_tokens"]),
+        (
+            "https://api.deepseek.com",
+            {"effort": "low", "max_tokens": 9},
+            ["reasoning.effort", "reasoning.max_tokens"],
+        ),
+        ("https://api.minimax.chat", {}, []),
+        ("https://dashscope.aliyuncs.com", {"effort": "low"}, []),
+        ("https://openrouter.ai/api/v1", {"max_tokens": 99}, []),
+        ("https://api.moonshot.ai", {}, ["reasoning"]),
+        ("https://api.moonshot.ai", {"enabled": False}, []),
+    ],
+)
+def test_what_a_server_has_no_field_for_is_told(url: str, options: dict[str, Any], told: list[str]) -> None:
+    warnings: list[WarningPart] = []
+    reasoning_fields(flavour_of(url).reasoning, ReasoningOptions(**options), warnings)
+    assert [warning.param for warning in warnings] == told
+
+
+@pytest.mark.parametrize(
+    ("model", "options", "think", "told"),
+    [
+        ("llama3", {}, True, []),
+        ("llama3", {"effort": "low", "max_tokens": 9}, True, ["reasoning.effort", "reasoning.max_tokens"]),
+        ("gpt-oss:20b", {"effort": "low"}, "low", []),
+    ],
+)
+def test_ollama_is_asked_to_think(model: str, options: dict[str, Any], think: Any, told: list[str]) -> None:
+    asking = GenerationRequest(
+        model=model, messages=parse_history(["hi"]), reasoning=ReasoningOptions(**options)
+    )
+    request = ollama().request(asking)
+    assert (request.body["think"], [warning.param for warning in request.warnings]) == (think, told)

@@ -12,7 +12,8 @@ from urllib.parse import urlsplit
 
 from palaver.shared.errors import ConfigurationError
 from palaver.shared.params import DEFAULT_EFFORT, ReasoningOptions
-from palaver.workers.providers.wire import AUTHORIZATION
+from palaver.workers.providers.parts import WarningPart
+from palaver.workers.providers.wire import AUTHORIZATION, unsupported
 
 HOSTS: Final[dict[str, str]] = {
     "deepseek.com": "deepseek",
@@ -59,7 +60,7 @@ class Flavour:
     developer_role: bool = False  # knows the role developer; otherwise it travels as system
     message_name: bool = True  # takes `name` in a message
     call_id: re.Pattern[str] | None = None  # what the id of a call must look like
-    reasoning: str = "effort"  # a name in REASONING
+    reasoning: str | None = "effort"  # a name in REASONING; None: its models cannot be asked
     # Under this key an assistant message with tool calls gives the thinking before them back.
     reasoning_back: str | None = None
     lists_models: bool = True  # its list of models has all that can be asked for
@@ -138,7 +139,7 @@ FLAVOURS: Final[dict[str, Flavour]] = {
         prefix_message={"prefix": True},
     ),
     "moonshot": Flavour(
-        reasoning="nothing",
+        reasoning=None,
         reasoning_back="reasoning_content",
         prefix=True,
         prefix_message={"partial": True},
@@ -178,15 +179,26 @@ def _openrouter(options: ReasoningOptions) -> dict[str, Any]:
     return {"reasoning": bound}
 
 
-REASONING: Final[dict[str, Callable[[ReasoningOptions], dict[str, Any]]]] = {
-    "effort": lambda options: {"reasoning_effort": _effort(options)},
-    "nothing": lambda options: {},
-    "openrouter": _openrouter,
-    "thinking": lambda options: {"thinking": {"type": "enabled"}},
-    "thinking_budget": lambda options: {"enable_thinking": True, "thinking_budget": budget_of(options)},
-    "thinking_budget_tokens": lambda options: {
-        "thinking": {"type": "enabled", "budget_tokens": budget_of(options)}
-    },
+@dataclass(frozen=True, slots=True)
+class Reasoning:
+    """One way to ask a server to think: the fields of the request, and which of the options are in them."""
+
+    fields: Callable[[ReasoningOptions], dict[str, Any]]
+    carries: frozenset[str]
+
+
+_BOTH: Final = frozenset(("effort", "max_tokens"))
+
+REASONING: Final[dict[str, Reasoning]] = {
+    "effort": Reasoning(lambda options: {"reasoning_effort": _effort(options)}, frozenset(("effort",))),
+    "openrouter": Reasoning(_openrouter, _BOTH),
+    "thinking": Reasoning(lambda options: {"thinking": {"type": "enabled"}}, frozenset()),
+    "thinking_budget": Reasoning(
+        lambda options: {"enable_thinking": True, "thinking_budget": budget_of(options)}, _BOTH
+    ),
+    "thinking_budget_tokens": Reasoning(
+        lambda options: {"thinking": {"type": "enabled", "budget_tokens": budget_of(options)}}, _BOTH
+    ),
 }
 """How a server is asked to think, by the name that a flavour has for it."""
 
@@ -212,13 +224,31 @@ def flavour_of(base_url: str | None, named: object = None) -> Flavour:
     if named is None:
         found = detect_provider(base_url) if base_url else "openai"
         return FLAVOURS[found or "generic"]
-    if named not in FLAVOURS:
+    if not isinstance(named, str) or named not in FLAVOURS:
         raise ConfigurationError(
             f"The flavour {named!r} is not known; choose one of {', '.join(sorted(FLAVOURS))}."
         )
-    return FLAVOURS[str(named)]
+    return FLAVOURS[named]
 
 
-def reasoning_fields(style: str, options: ReasoningOptions | None) -> dict[str, Any]:
-    """The request fields that ask for reasoning: none unless it is enabled."""
-    return REASONING[style](options) if options is not None and options.enabled else {}
+def reasoning_fields(
+    style: str | None, options: ReasoningOptions | None, warnings: list[WarningPart]
+) -> dict[str, Any]:
+    """The request fields that ask for reasoning: none unless it is enabled. A warning for what the server has
+    no field for.
+    """
+    if options is None or not options.enabled:
+        return {}
+    if style is None:
+        told = "This provider is not asked to think: its models do, or do not."
+        warnings.append(unsupported("reasoning", told))
+        return {}
+    way = REASONING[style]
+    warnings += uncarried(options, way.carries)
+    return way.fields(options)
+
+
+def uncarried(options: ReasoningOptions, carries: frozenset[str]) -> list[WarningPart]:
+    """A warning for each option that is set and not among those that a request carries."""
+    asked = [name for name in ("effort", "max_tokens") if getattr(options, name) is not None]
+    return [unsupported(f"reasoning.{name}") for name in asked if name not in carries]

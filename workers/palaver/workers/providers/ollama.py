@@ -22,6 +22,7 @@ from palaver.workers.providers.base import (
 )
 from palaver.workers.providers.decoder_options import DecoderOptions
 from palaver.workers.providers.errors import response_error
+from palaver.workers.providers.flavours import uncarried
 from palaver.workers.providers.ollama_decoder import OllamaDecoder
 from palaver.workers.providers.parts import WarningPart
 
@@ -80,7 +81,7 @@ class OllamaDialect:
             body["options"] = options
         if self._keep_alive is not None:
             body["keep_alive"] = self._keep_alive
-        body |= _reasoning(request)
+        body |= _reasoning(request, warnings)
         body |= _format(request.params.response_format, warnings)
         body |= _tools(request, warnings)
         body |= extra
@@ -168,12 +169,14 @@ def _own_options(extra: dict[str, Any]) -> dict[str, Any]:
     return extra.pop("options") if isinstance(options, dict) else {}
 
 
-def _reasoning(request: GenerationRequest) -> dict[str, Any]:
+def _reasoning(request: GenerationRequest, warnings: list[WarningPart]) -> dict[str, Any]:
     options: ReasoningOptions | None = request.reasoning or request.params.reasoning
     if options is None or not options.enabled:
         return {}
     # Only gpt-oss has levels; other models take nothing but yes or no.
-    if options.effort is not None and "gpt-oss" in request.model:
+    has_levels = "gpt-oss" in request.model
+    warnings += uncarried(options, frozenset(("effort",) if has_levels else ()))
+    if options.effort is not None and has_levels:
         return {"think": _EFFORTS.get(options.effort, options.effort)}
     return {"think": True}
 

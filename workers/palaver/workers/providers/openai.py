@@ -54,8 +54,8 @@ class OpenAIDialect:
         self._decoder_options = DecoderOptions.of(profile)
         self._paths, self._api_version = _paths(self._flavour, profile)
         self._names = {**PARAMETERS, **self._flavour.parameters}
-        if "max_tokens_field" in profile.options:
-            self._names["max_tokens"] = str(profile.options["max_tokens_field"])
+        if field := wire.name_option(profile, "max_tokens_field"):
+            self._names["max_tokens"] = field
         # An operator who asks for prefixes knows the server; it then gets them as a last assistant message.
         known = self._flavour.prefix and self._flavour.prefix_at in self.base_url
         self.continues_prefix = known or profile.resume is Resume.PREFIX
@@ -75,7 +75,8 @@ class OpenAIDialect:
             body["stream_options"] = {"include_usage": True}
         body |= self._parameters(request, warnings, stream=stream)
         body |= _format(request.params.response_format, self._flavour.formats, warnings)
-        body |= reasoning_fields(self._flavour.reasoning, request.reasoning or request.params.reasoning)
+        thinking = request.reasoning or request.params.reasoning
+        body |= reasoning_fields(self._flavour.reasoning, thinking, warnings)
         body |= _tools(request)
         if request.prefix and self.continues_prefix:
             body |= self._flavour.prefix_body

@@ -104,6 +104,17 @@ def option(profile: Profile, name: str, default: int) -> int:
     return value
 
 
+def name_option(profile: Profile, name: str) -> str | None:
+    """A name among the profile's options, if it is there. Raises ConfigurationError for anything else."""
+    value = profile.options.get(name)
+    if value is not None and not (isinstance(value, str) and value):
+        raise ConfigurationError(
+            f"provider {profile.name}: options.{name} must be a name, not {shape(value)}",
+            provider=profile.name,
+        )
+    return value
+
+
 def parameters(
     params: ChatParams, names: Mapping[str, str | None]
 ) -> tuple[dict[str, Any], list[WarningPart]]:
