@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from palaver.producer import Client
+from palaver.shared.batches import BatchStatus
 from palaver.shared.conversations import ConversationMessage, ConversationSession, MessageType
 from palaver.shared.errors import ErrorInfo, JobExpiredError, ValidationError
 from palaver.shared.ids import new_job_id
@@ -19,6 +20,8 @@ from palaver.shared.ledger.replies import AgentSession
 from palaver.shared.sessions import SessionStatus
 from tests.faults.proxy import Proxy, Trap
 from tests.faults.stand import Job, Stand, until
+from tests.integration.ledger.batch_world import BatchWorld
+from tests.integration.ledger.world import World
 
 pytestmark = [pytest.mark.redis, pytest.mark.worker, pytest.mark.xdist_group("faults")]
 
@@ -47,6 +50,19 @@ CONVERSING = {"open_session", "set_status", "store_messages", "prolong", "keep_c
 """Of what a conversation, its agent and a sealed profile need in the ledger."""
 AT_GATES = {"gate_enter", "gate_leave", "gate_keep", "gate_pump", "gate_close", "gate_where"}
 """Made twice at random in `test_gate.py`."""
+BATCHING = {
+    *(
+        "batch_open",
+        "batch_claim",
+        "batch_done",
+        "batch_renew",
+        "batch_gather",
+        "batch_flushed",
+        "batch_leave",
+    ),
+    *("batch_look", "batch_results", "batch_sweep", "batch_cancel", "batch_end"),
+}
+"""Of what a batch needs: of its client, its drivers and its sweepers."""
 SELDOM = {"refuse", "expire", "messages", "announced", "sweep", "look", "settle", "enlist", "drop", "shift"}
 """Of clients too, and of whoever else sweeps; beside `cancel`."""
 
@@ -90,6 +106,7 @@ def test_no_script_is_left_out() -> None:
         *SELDOM,
         *CONVERSING,
         *AT_GATES,
+        *BATCHING,
         "cancel",
     }
 
@@ -228,3 +245,31 @@ def test_what_conversations_need_and_hears_no_reply(stand: Stand, proxy: Proxy, 
     assert isinstance(first, AgentSession)
     assert first.own == b"{}"
     assert names == CONVERSING
+
+
+def test_what_a_batch_needs_when_nobody_hears_a_reply(stand: Stand, proxy: Proxy, ledger: SyncLedger) -> None:
+    names = set[str]()
+    cut = cutting(proxy, names)
+    world = World(stand.redis)
+    world.ledger = ledger
+    batch = cut("batch_open", lambda: BatchWorld(world, total=4))
+    assert isinstance(batch, BatchWorld)
+    assert cut("batch_claim", lambda: batch.claim("d1", 3)) == [0, 1, 2]
+    cut("batch_done", lambda: batch.note("d1", 0, 1))
+    cut("batch_renew", batch.renew)
+    gathered = cut("batch_gather", batch.gather)
+    cut("batch_flushed", lambda: batch.flush(gathered))  # type: ignore[arg-type] # what gather returns
+    cut("batch_leave", batch.leave)
+    assert cut("batch_look", batch.view).counts.completed == 2  # type: ignore[attr-defined] # a view
+    cut("batch_results", lambda: ledger.batch_results(batch.id, after=0))
+    trap = proxy.cut("batch_sweep")
+    names.add("batch_sweep")
+    until(lambda: sweep(ledger, trap), "no batch_sweep")
+    assert batch.claim("d2", 100) == [2, 3], "what the first has left, and what nobody had"
+    assert cut("batch_cancel", lambda: ledger.cancel_batch(batch.id)) is BatchStatus.CANCELLING
+    batch.note("d2", 2, 3)
+    batch.flush(batch.gather("d2"), "d2")
+    assert cut("batch_end", lambda: batch.end("d2")) is BatchStatus.CANCELLED
+    assert [event["type"] for event in batch.events()].count("stream_end") == 1
+    assert names == BATCHING
+    world.close()

@@ -5,6 +5,15 @@ the truth about every job. The README beside this file has the keys and rules.
 
 from palaver.shared.ledger import operations
 from palaver.shared.ledger.async_ledger import AsyncLedger
+from palaver.shared.ledger.batch_replies import (
+    BatchPage,
+    BatchStop,
+    ClaimedLines,
+    Gathered,
+    LineResult,
+    NotedResults,
+    OpenedBatch,
+)
 from palaver.shared.ledger.keys import Keys
 from palaver.shared.ledger.operation import Command, Operation, Query, Retention, reply_error
 from palaver.shared.ledger.replies import (
@@ -39,8 +48,11 @@ __all__ = [
     "Announcement",
     "Appended",
     "AsyncLedger",
+    "BatchPage",
+    "BatchStop",
     "Cancelled",
     "Claimed",
+    "ClaimedLines",
     "Command",
     "DeadLetter",
     "Dispatch",
@@ -48,6 +60,7 @@ __all__ = [
     "Finished",
     "Follow",
     "Gate",
+    "Gathered",
     "HandedOut",
     "Hit",
     "Inbox",
@@ -55,9 +68,12 @@ __all__ = [
     "JobView",
     "Keys",
     "Lead",
+    "LineResult",
     "LogBounds",
     "NotClaimed",
+    "NotedResults",
     "Notice",
+    "OpenedBatch",
     "Operation",
     "Prospect",
     "Query",

@@ -9,6 +9,7 @@ from typing import Any, Self
 
 import redis.asyncio
 
+from palaver.shared.batches import BatchJob, BatchStatus, BatchView
 from palaver.shared.errors import ErrorInfo, PalaverError
 from palaver.shared.jobs import ChatJob
 from palaver.shared.ledger import (
@@ -22,11 +23,12 @@ from palaver.shared.ledger import (
     sweeping,
     usage,
 )
+from palaver.shared.ledger.batch_replies import BatchPage, OpenedBatch
 from palaver.shared.ledger.exchange import Exchange, Words
 from palaver.shared.ledger.keys import Keys
 from palaver.shared.ledger.lanes import Lanes
 from palaver.shared.ledger.operation import Operation, Query, R, Retention
-from palaver.shared.ledger.operations import dead, ending, reading, submitting
+from palaver.shared.ledger.operations import batches, dead, ending, reading, submitting
 from palaver.shared.ledger.operations.sweeping import take_turn
 from palaver.shared.ledger.replies import (
     Cancelled,
@@ -132,6 +134,25 @@ class AsyncLedger:
     async def expire_all(self) -> list[Dispatch]:
         """End what is past its deadline and seen to by no worker. The caller sends the dispatches."""
         return await self._drive(overdue.expire_all(self.keys, retention=self.retention))
+
+    async def open_batch(self, batch: BatchJob) -> OpenedBatch:
+        """Store a batch, whose lines are in the file store; the workers see it by themselves.
+
+        Raises ConflictError.
+        """
+        return await self.run(batches.open_batch(self.keys, batch, retention=self.retention))
+
+    async def batch(self, batch_id: str) -> BatchView:
+        """The batch as it is. Raises BatchNotFoundError."""
+        return await self.run(batches.batch(self.keys, batch_id))
+
+    async def cancel_batch(self, batch_id: str) -> BatchStatus:
+        """Have no line begin any more, and those that run end. Raises BatchNotFoundError."""
+        return await self.run(batches.cancel_batch(self.keys, batch_id, retention=self.retention))
+
+    async def batch_results(self, batch_id: str, *, after: int, count: int = 500) -> BatchPage:
+        """What follows so many results, in order of completion. Raises BatchNotFoundError."""
+        return await self.run(batches.batch_results(self.keys, batch_id, after=after, count=count))
 
     async def snapshot(
         self,

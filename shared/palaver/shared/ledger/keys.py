@@ -89,6 +89,10 @@ class Keys:
         """The reasoning of a running job so far."""
         return f"{self.job(session_id, job_id)}:reasoning"
 
+    def batch_parts(self, batch_id: str) -> str:
+        """The parts in which results of a batch are stored."""
+        return f"{self.base(batch_id)}:batch:parts"
+
     def index(self, job_id: str) -> str:
         """Holds the session id of a job."""
         return f"{self.namespace}:job:{job_id}"
@@ -144,6 +148,11 @@ class Keys:
     def gates(self) -> str:
         """When somebody should next look at each gate at which something waits."""
         return f"{self.namespace}:gates"
+
+    @property
+    def batches(self) -> str:
+        """When a sweeper should next look at each batch that has not ended."""
+        return f"{self.namespace}:batches"
 
     @property
     def due(self) -> str:

@@ -1,10 +1,12 @@
 """What the ledger answers. Times are seconds unless a name says otherwise."""
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, Self
 
+from palaver.shared.ids import new_token
 from palaver.shared.jobs import Status
 from palaver.shared.ledger.views import JobView, Prospect
+from palaver.shared.names import TASK_BATCH, TASK_CHAT, Queue
 
 Place = tuple[str, str]
 """Session id and job id."""
@@ -12,11 +14,31 @@ Place = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Dispatch:
-    """Send this Celery message now: the job has the turn."""
+    """Send this Celery message now: the job has the turn, or the batch wants another driver."""
 
     session_id: str
     job_id: str
     queue: str
+
+    @classmethod
+    def batch(cls, batch_id: str) -> Self:
+        """The message to a driver of a batch."""
+        return cls(batch_id, batch_id, Queue.BATCH)
+
+    @property
+    def task(self) -> str:
+        """The Celery task."""
+        return TASK_BATCH if self.queue == Queue.BATCH else TASK_CHAT
+
+    @property
+    def args(self) -> tuple[str, ...]:
+        """The task's arguments."""
+        return (self.session_id,) if self.queue == Queue.BATCH else (self.session_id, self.job_id)
+
+    @property
+    def task_id(self) -> str:
+        """The message's own id: of a job there is one, of a batch there are as many as drivers."""
+        return f"{self.job_id}.{new_token()[:8]}" if self.queue == Queue.BATCH else self.job_id
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

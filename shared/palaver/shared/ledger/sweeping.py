@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping, Sequence
 
 from palaver.shared.errors import PalaverError
-from palaver.shared.ledger import exchange, pumping
+from palaver.shared.ledger import batches, exchange, pumping
 from palaver.shared.ledger.exchange import Exchange
 from palaver.shared.ledger.keys import Keys, due_member
 from palaver.shared.ledger.operation import Command, Query, Retention, milliseconds
@@ -37,7 +37,7 @@ def sweep(
     limit: int,
 ) -> Exchange[Swept]:
     """Look at what is due, and at jobs whose message has left its queue without a claim, and hand out what
-    time has made free at the gates.
+    time has made free at the gates, and send for drivers of batches.
 
     `empty_queues` are broker queues that held no message at some time since the turn was taken. A worker
     that has not announced itself for two thirds of a `lease` counts as dead: heartbeats are more frequent
@@ -57,8 +57,10 @@ def sweep(
     yield from _delist(keys, overtaken, entries, found)
     dispatches = [looked.dispatch for looked in found.values() if looked.dispatch is not None]
     dispatches += yield from pumping.pump(keys, time=turn.time, limit=limit)
+    grace, silence = renew + _RECONNECT_SECONDS, lease * _SILENCE
+    drivers = yield from batches.sweep(keys, turn, grace=grace, silence=silence, limit=limit)
     return Swept(
-        dispatches=list(dict.fromkeys(dispatches)),
+        dispatches=[*dict.fromkeys(dispatches), *drivers],
         looked=len(found),
         ended=sum(looked.outcome == "ended" for looked in found.values()),
         full=max(len(due), len(overtaken)) >= limit,
@@ -67,7 +69,7 @@ def sweep(
 
 def _set_back(keys: Keys, seconds: float) -> Exchange[None]:
     """After a failover, say, it is another machine's: nothing is to wait until the old time comes again."""
-    for registry in (keys.due, keys.gates, *map(keys.sent, QUEUES)):
+    for registry in (keys.due, keys.gates, keys.batches, *map(keys.sent, QUEUES)):
         yield from exchange.run(sweeping.shift(registry, seconds))
     yield from exchange.query(sweeping.shifted(keys))
 

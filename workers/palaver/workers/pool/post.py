@@ -16,7 +16,7 @@ from celery import Celery
 from kombu import Exchange, Queue
 
 from palaver.shared.ledger import Dispatch
-from palaver.shared.names import QUEUES, TASK_CHAT
+from palaver.shared.names import QUEUES
 from palaver.workers.event_log import event_logger
 from palaver.workers.pool.queues import own_queue
 
@@ -103,9 +103,9 @@ class Post:
 
     def _send(self, dispatch: Dispatch, producer: Any) -> None:
         self._app.send_task(
-            TASK_CHAT,
-            args=(dispatch.session_id, dispatch.job_id),
-            task_id=dispatch.job_id,
+            dispatch.task,
+            args=dispatch.args,
+            task_id=dispatch.task_id,
             queue=own_queue(self._app, dispatch.queue),
             ignore_result=True,
             producer=producer,

@@ -1,0 +1,215 @@
+"""What the drivers of a batch do: claim its lines, tell their results, store those, end it. And what sweepers
+do for them.
+
+A driver's operations raise LeaseError: FencedError for one that was given up, JobEndedError, JobGoneError.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from palaver.shared.batches import BatchStatus
+from palaver.shared.errors import FencedError
+from palaver.shared.ledger.batch_replies import BatchStop, ClaimedLines, Gathered, LineResult, NotedResults
+from palaver.shared.ledger.keys import Keys
+from palaver.shared.ledger.operation import (
+    Argument,
+    Command,
+    Operation,
+    Query,
+    Retention,
+    milliseconds,
+    reply_error,
+    text,
+)
+from palaver.shared.ledger.operations.batches import AT_ONCE, look_at_batch
+from palaver.shared.ledger.operations.spending import NANO
+from palaver.shared.ledger.operations.verdicts import accepted
+from palaver.shared.ledger.replies import SweepTurn
+from palaver.shared.ledger.scripts import load
+
+WAITING_RESULTS: Final = 10_000
+WAITING_BYTES: Final = 32 * 1024 * 1024
+"""No line is given out while so much waits to be stored: the ledger is no place for it."""
+
+_ORPHAN_MS: Final = 60_000
+
+
+def claim_lines(
+    keys: Keys,
+    batch_id: str,
+    *,
+    token: str,
+    ticket: int,
+    worker: str,
+    lease: float,
+    room: int,
+    window: int,
+) -> Operation[ClaimedLines]:
+    """Take at most `room` lines; of `window` that run at once in all, each driver has its share. Tickets
+    count from 1, the first makes the driver one, for `lease` seconds.
+    """
+
+    def decode(raw: Any) -> ClaimedLines:
+        _, stop, state, *flat = accepted(raw, batch_id)
+        lines = {int(index): int(deaths) for index, deaths in zip(flat[::2], flat[1::2], strict=True)}
+        return ClaimedLines(stop=_stop(stop), state=text(state), lines=lines)  # type: ignore[arg-type] # the script's
+
+    args = (ticket, worker, milliseconds(lease), room, window, WAITING_RESULTS, WAITING_BYTES)
+    return _operation(keys, batch_id, "batch_claim", token, args, decode)
+
+
+def note_results(
+    keys: Keys, batch_id: str, *, token: str, results: Sequence[LineResult], retention: Retention
+) -> Operation[NotedResults]:
+    """Tell what became of lines. Those that the driver does not hold are left out."""
+
+    def decode(raw: Any) -> NotedResults:
+        _, stop, waiting, waiting_bytes = accepted(raw, batch_id)
+        return NotedResults(stop=_stop(stop), waiting=int(waiting), waiting_bytes=int(waiting_bytes))
+
+    words = (word for result in results for word in _words(result))
+    return _operation(keys, batch_id, "batch_done", token, (*retention.args(), *words), decode)
+
+
+def renew_driver(keys: Keys, batch_id: str, *, token: str, lease: float) -> Operation[BatchStop]:
+    """Go on for `lease` seconds; why the batch was stopped, if it was."""
+
+    def decode(raw: Any) -> BatchStop:
+        return _stop(accepted(raw, batch_id)[1])
+
+    return _operation(keys, batch_id, "batch_renew", token, (milliseconds(lease),), decode)
+
+
+def leave_batch(keys: Keys, batch_id: str, *, token: str) -> Operation[None]:
+    """Be a driver no more: what it holds is anybody's, and a sweeper looks who is missing."""
+
+    def decode(raw: Any) -> None:
+        accepted(raw, batch_id)
+
+    operation = _operation(keys, batch_id, "batch_leave", token, (), decode)
+    return _with_look(operation, look_at_batch(keys, batch_id, AT_ONCE))
+
+
+def gather_results(
+    keys: Keys, batch_id: str, *, token: str, most: int, most_bytes: int
+) -> Operation[Gathered | None]:
+    """Results that are in no part yet, for the driver that stores them; None: that is another one."""
+
+    def decode(raw: Any) -> Gathered | None:
+        reply = accepted(raw, batch_id, "busy")
+        if text(reply[0]) == "busy":
+            return None
+        return Gathered(flushed=int(reply[1]), over=bool(reply[2]), results=reply[3:])
+
+    return _operation(keys, batch_id, "batch_gather", token, (most, most_bytes), decode)
+
+
+def flush_results(keys: Keys, batch_id: str, *, token: str, gathered: Gathered) -> Operation[None]:
+    """The results are in the part of their numbers, and leave the ledger. Raises FencedError where another
+    driver stores them.
+    """
+
+    def decode(raw: Any) -> None:
+        if text(accepted(raw, batch_id, "busy")[0]) == "busy":
+            raise FencedError("Another driver stores the results of the batch.", job_id=batch_id)
+
+    size = sum(map(len, gathered.results))
+    args = (gathered.first, gathered.last, size)
+    return _operation(keys, batch_id, "batch_flushed", token, args, decode)
+
+
+def batch_parts(keys: Keys, batch_id: str) -> Query[list[tuple[int, int]]]:
+    """The parts of the batch so far: first and last result of each."""
+
+    def decode(replies: Sequence[Any]) -> list[tuple[int, int]]:
+        words = (text(part).partition("-") for part in replies[0])
+        return [(int(first), int(last)) for first, _, last in words]
+
+    return Query(commands=(Command("ZRANGE", keys.batch_parts(batch_id), 0, -1),), decode=decode)
+
+
+def end_batch(
+    keys: Keys, batch_id: str, *, token: str, retention: Retention
+) -> Operation[BatchStatus | None]:
+    """The batch has ended, its output is stored; None: not yet, results have come meanwhile."""
+
+    def decode(raw: Any) -> BatchStatus | None:
+        reply = accepted(raw, batch_id, "busy")
+        return None if text(reply[0]) == "busy" else BatchStatus(text(reply[1]))
+
+    return _operation(keys, batch_id, "batch_end", token, retention.args(), decode)
+
+
+def batches_due(keys: Keys, *, time: float, limit: int) -> Query[dict[str, int]]:
+    """Batches to look at by `time` (of Redis), and the ms for which that was noted."""
+
+    def decode(replies: Sequence[Any]) -> dict[str, int]:
+        flat = replies[0]
+        return {text(flat[i]): int(float(flat[i + 1])) for i in range(0, len(flat), 2)}
+
+    words = ("ZRANGEBYSCORE", keys.batches, "-inf", milliseconds(time), "WITHSCORES", "LIMIT", 0, limit)
+    return Query(commands=(Command(*words),), decode=decode)
+
+
+def sweep_batch(
+    keys: Keys, batch_id: str, *, turn: SweepTurn, grace: float, workers: Sequence[str], noted: int
+) -> Operation[tuple[int | None, int]]:
+    """Look at one batch, see `batch_sweep.lua`. Returns the ms at which to look again, None: never; and for
+    how many drivers to send. `noted` is the ms for which this look was noted.
+    """
+
+    def decode(raw: Any) -> tuple[int | None, int]:
+        if isinstance(raw, Exception):
+            raise reply_error(raw)
+        match text(raw[0]):
+            case "ok":
+                return int(raw[1]), int(raw[2])
+            case "gone" if noted <= AT_ONCE:  # its opening may still be under way
+                return milliseconds(turn.time) + _ORPHAN_MS, 0
+        return None, 0
+
+    args: tuple[Argument, ...] = (
+        *(batch_id, milliseconds(turn.time), milliseconds(turn.stopped), milliseconds(turn.resumed + grace)),
+        *workers,
+    )
+    return Operation(script=load("batch_sweep"), keys=(keys.base(batch_id),), args=args, decode=decode)
+
+
+def settle_batches(keys: Keys, changes: Mapping[str, tuple[int, int | None]]) -> Operation[None]:
+    """Put off batches to a time (ms), or drop them (None), unless somebody moved them meanwhile."""
+
+    def decode(raw: Any) -> None:
+        if isinstance(raw, Exception):
+            raise reply_error(raw)
+
+    args: list[Argument] = []
+    for batch_id, (noted, next_look) in changes.items():
+        args += [batch_id, noted, "" if next_look is None else next_look]
+    return Operation(script=load("settle"), keys=(keys.batches,), args=tuple(args), decode=decode)
+
+
+def _words(result: LineResult) -> tuple[Argument, ...]:
+    cost = "" if result.cost is None else round(result.cost * NANO)
+    return result.index, result.error, result.tokens, cost, result.line
+
+
+def _stop(word: bytes | str) -> BatchStop:
+    return text(word)  # type: ignore[return-value] # the words are the scripts'
+
+
+def _operation(
+    keys: Keys, batch_id: str, script: str, token: str, args: Sequence[Argument], decode: Any
+) -> Operation[Any]:
+    return Operation(
+        script=load(script), keys=(keys.base(batch_id),), args=(batch_id, token, *args), decode=decode
+    )
+
+
+def _with_look(operation: Operation[None], look: tuple[Command, ...]) -> Operation[None]:
+    return Operation(
+        script=operation.script,
+        keys=operation.keys,
+        args=operation.args,
+        decode=operation.decode,
+        after=lambda _raw: look,
+    )
