@@ -60,7 +60,7 @@ class StreamStartData(Data):
 
 
 class StreamStart(BaseEvent):
-    """An attempt begins to write."""
+    """An attempt begins to write, or a stream of an agent in it."""
 
     type: Literal["stream_start"] = "stream_start"
     data: StreamStartData = Field(default_factory=StreamStartData)

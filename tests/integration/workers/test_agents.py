@@ -102,19 +102,31 @@ async def test_a_wrapped_coroutine_function_is_one(engine: Engine) -> None:
     assert text_of(await ask(engine, "wrapped")) == "I am palaver-agents"
 
 
-async def test_readers_have_the_metadata_of_every_stream(engine: Engine) -> None:
-    one, two = ({"content_type": "metadata", "data": {"scene": number}} for number in (1, 2))
-    shown = await ask(engine, "scenes")  # a widget has begun the answer
+async def test_every_stream_of_an_answer_has_a_start_with_its_metadata(engine: Engine) -> None:
+    shown = await ask(engine, "scenes")  # a widget has begun the answer, and is told again at offset 0
     assert kinds(shown)[1:] == [
-        "stream_start", "widget", "content", "text_chunk", "content", "text_chunk", "stream_end",
+        "stream_start", "widget", "stream_start", "widget", "text_chunk",
+        "stream_start", "text_chunk", "stream_end",
     ]  # fmt: skip
-    assert of(shown, "content") == [one, two]
-    assert of(await ask(engine, "scenes", "late"), "content") == [two]  # none for a stream without
-    events = await ask(engine, "scenes", "anew")
-    again = events[kinds(events).index("stream_start", 2) :]
-    assert of(again, "content") == [one, two]
-    assert [start["offset"] for start in of(events, "stream_start")] == [0, 0]
-    assert text_of(events) == "Anew."
+    assert starts(shown) == [(0, {}), (0, {"scene": 1}), (2, {"scene": 2})]
+    assert text_of(shown) == end_of(shown)["response"]["content"] == "1.2."
+    assert len(end_of(shown)["response"]["widgets"]) == 1
+    assert starts(await ask(engine, "scenes", "late")) == [(0, {}), (2, {"scene": 2})]
+    anew = await ask(engine, "scenes", "anew")
+    assert starts(anew) == [(0, {}), (0, {"scene": 1}), (2, {"scene": 2}), (0, {"scene": 2})]
+    assert kinds(anew)[-4:] == ["stream_start", "widget", "text_chunk", "stream_end"]
+    assert text_of(anew) == end_of(anew)["response"]["content"] == "Anew."
+
+
+async def test_streams_count_characters_and_one_may_be_empty(engine: Engine) -> None:
+    events = await ask(engine, "streams", "Grüße ☂🐈,,x")
+    assert starts(events) == [(0, {"part": 0}), (8, {"part": 1}), (8, {"part": 2})]
+    assert text_of(events) == end_of(events)["response"]["content"] == "Grüße ☂🐈x"
+    assert starts(await ask(engine, "streams", ",,a")) == [(0, {"part": number}) for number in range(3)]
+
+
+def starts(events: list[dict[str, Any]]) -> list[tuple[int, Any]]:
+    return [(start["offset"], start["metadata"]) for start in of(events, "stream_start")]
 
 
 async def test_a_path_has_parameters(engine: Engine) -> None:
@@ -371,6 +383,14 @@ async def test_a_plain_function_asks_too_and_keeps_the_answer_to_itself(engine: 
     events = await ask(engine, "asking/blocking", "hi", model="scripted/echo")
     assert text_of(events) == "<hi>"
     assert kinds(events).count("text_chunk") == 1
+
+
+async def test_an_answer_that_replaces_a_models_keeps_what_the_model_thought(engine: Engine) -> None:
+    script = json.dumps({"text": "tea", "reasoning": "Hm."})
+    events = await ask(engine, "loud", script, model="scripted/echo")
+    response = end_of(events)["response"]
+    assert (response["content"], response["reasoning"]) == ("TEA", "Hm.")
+    assert kinds(events)[-4:] == ["stream_start", "reasoning_chunk", "text_chunk", "stream_end"]
 
 
 async def test_a_provider_that_fails_is_asked_again(engine: Engine) -> None:

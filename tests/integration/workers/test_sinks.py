@@ -128,6 +128,7 @@ async def test_a_wrong_sink_is_told_at_the_start_of_a_worker(redis_url: str, pla
 
 # Pusher
 
+STREAM = ["stream_start", "text_chunk", "stream_end"]
 StartPusher = Callable[..., tuple[dict[str, Any], Callable[[], Any]]]
 
 
@@ -150,7 +151,7 @@ async def test_pusher_is_told_with_signed_requests(
     make_engine: MakeEngine, start_pusher: StartPusher
 ) -> None:
     settings, told = start_pusher("--failures", "1")
-    engine = await make_engine(**settings)
+    engine = await make_engine(agents="tests.integration.workers.user_agents", **settings)
     words = "wörds " * 3000
     events = await engine.answer(words, session_id="a:b")
     ours = [event for event in events if event["type"] in ("stream_start", "text_chunk", "stream_end")]
@@ -162,6 +163,11 @@ async def test_pusher_is_told_with_signed_requests(
     assert (names[0], names[-1]) == ("stream_start", "stream_end")
     assert set(names[1:-1]) == {"text_chunk"}
     assert "".join(json.loads(message["data"])["chunk"] for message in said["told"][1:-1]) == words
+    # Each ResponseStream of an agent is told from its start to its end.
+    more = await engine.answer("a,b", agent="streams", model=None)
+    await until(engine, "pusher", len(ours) + len(more) - 1)
+    said = await asyncio.to_thread(told)
+    assert [message["name"] for message in said["told"][len(names) :]] == STREAM * 2
 
 
 async def test_a_pusher_that_refuses_hurts_no_job_and_no_secret_is_told(

@@ -126,6 +126,14 @@ async def scenes(message: str, session_context: dict[str, Any]) -> str | None:
     return "Anew." if message == "anew" else None
 
 
+async def streams(message: str, session_context: dict[str, Any]) -> None:
+    """One for each part of the message."""
+    for number, text in enumerate(message.split(",")):
+        with ResponseStream() as stream:
+            stream.start({"part": number})
+            stream.write(text)
+
+
 class Fixed:
     """Its messages can have no attributes of their own."""
 
@@ -217,6 +225,10 @@ async def asking(message: str, session_context: dict[str, Any], **kwargs: Any) -
     return None
 
 
+async def loud(message: str, session_context: dict[str, Any]) -> str:
+    return (await ask_model(message)).content.upper()
+
+
 def asking_blocking(message: str, session_context: dict[str, Any]) -> str:
     return f"<{ask_model_blocking(message, stream=False).content}>"
 
@@ -283,6 +295,7 @@ chat_urlpatterns = [
     path("breaking/", breaking),
     path("breaking/thread/", breaking_thread),
     path("scenes/", scenes),
+    path("streams/", streams),
     path("fixed/slots/", Fixed),
     path("fixed/property/", OwnFiles),
     path("fixed/model/", Model),
@@ -292,6 +305,7 @@ chat_urlpatterns = [
     path("waiting/thread/", waiting_thread),
     path("blocking/", blocking),
     path("asking/", asking),
+    path("loud/", loud),
     path("asking/blocking/", asking_blocking),
     path("reader/", Reader),
     path("careless/", Careless),

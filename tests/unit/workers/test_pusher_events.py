@@ -34,6 +34,7 @@ def test_the_four_kinds_have_the_names_and_keys_of_the_document() -> None:
             event(4, "widget", {"widget_type": "form", "data": {"x": 1}}),
             event(5, "stream_end", {"status": "completed"}),
         ],
+        set(),
     )
     assert {message["channel"] for message in told} == {"conversation-session-s;1"}
     common = {"job_id": "j1", "timestamp": "1970-01-01T00:00:00.500000+00:00"}
@@ -43,6 +44,41 @@ def test_the_four_kinds_have_the_names_and_keys_of_the_document() -> None:
         ("widget", {"widget_type": "form", "data": {"x": 1}, "id": "s:1-4", **common}),
         ("stream_end", {"status": "completed", "id": "s:1-5", **common}),
     ]
+
+
+def test_every_stream_of_an_answer_has_its_start_and_its_end() -> None:
+    streaming: set[str] = set()
+    pages = [
+        [event(1, "stream_start", {"metadata": {"part": 1}}), event(2, "text_chunk", {"delta": "one"})],
+        [
+            event(3, "stream_start", {"metadata": {}}, "j2"),
+            event(4, "stream_end", {"status": "failed"}, "j2"),
+        ],
+        [event(5, "stream_start", {"metadata": {"part": 2}, "offset": 3})],
+        [event(6, "stream_end", {"status": "completed"})],
+    ]
+    told = [message for page in pages for message in messages_of("s1", page, streaming)]
+    data = [(message["name"], orjson.loads(message["data"])) for message in told]
+    assert [
+        (name, one["metadata" if name == "stream_start" else "status"])
+        for name, one in data
+        if name != "text_chunk"
+    ] == [
+        ("stream_start", {"part": 1}),
+        ("stream_start", {}),
+        ("stream_end", "failed"),
+        ("stream_end", "running"),
+        ("stream_start", {"part": 2}),
+        ("stream_end", "completed"),
+    ]
+    assert len({one["id"] for _, one in data}) == len(data)
+    assert not streaming
+
+
+def test_a_widget_that_is_told_again_is_the_same_one() -> None:
+    widget = {"widget_type": "form", "data": {}, "id": "w1"}
+    told = messages_of("s1", [event(1, "widget", widget), event(3, "widget", widget)], set())
+    assert {orjson.loads(message["data"])["id"] for message in told} == {"w1"}
 
 
 @given(
@@ -58,7 +94,7 @@ def test_no_word_is_lost_repeated_or_too_long(said: list[tuple[str, str, bool]])
         events.append(event(len(events) + 1, "text_chunk", {"delta": text}, job))
         if between:
             events.append(event(len(events) + 1, "widget", {"widget_type": "w", "data": text}, job))
-    told = messages_of("s:1", events)
+    told = messages_of("s:1", events, set())
     assert all(len(message["data"].encode()) <= 10_000 for message in told)
     assert all(len(batch) <= BATCH for batch in batches(told))
     assert [message for batch in batches(told) for message in batch] == told
@@ -72,7 +108,7 @@ def test_no_word_is_lost_repeated_or_too_long(said: list[tuple[str, str, bool]])
 
 
 def test_what_is_too_long_to_be_told_says_so() -> None:
-    (told,) = messages_of("s1", [event(1, "widget", {"widget_type": "w", "data": "x" * 20_000})])
+    (told,) = messages_of("s1", [event(1, "widget", {"widget_type": "w", "data": "x" * 20_000})], set())
     data = orjson.loads(told["data"])
     assert data["too_large"] is True
     assert data["widget_type"] == "w"

@@ -29,7 +29,8 @@ class AgentAnswer:
         self.ref = answer.ref = ModelRef(AGENT, path)
         self._said: list[str] = []
         self._told: list[Told] = []
-        self._metadata: Mapping[str, Any] = {}
+        self._metadata: Mapping[str, Any] = {}  # of the `stream_start` that was written last
+        self._streaming = False  # a ResponseStream has that one
 
     def take(self, piece: Piece) -> None:
         """Write what the agent says."""
@@ -38,11 +39,8 @@ class AgentAnswer:
                 self._begin()
                 self._said.append(piece)
                 self._writer.text(piece)
-            case Start(metadata) if not self._answer.begun:
-                self._begin(metadata)
             case Start(metadata):
-                if metadata:  # an attempt has one `stream_start`, which is written
-                    self._tell(Told("content", {"content_type": "metadata", "data": metadata}))
+                self._stream(metadata)
             case Told():
                 self._begin()
                 self._tell(piece)
@@ -76,20 +74,37 @@ class AgentAnswer:
             self._writer.text(text)
         self._answer.take([FinishPart(FinishReason.STOP, self.ref.model)])
 
+    def _stream(self, metadata: Mapping[str, Any]) -> None:
+        """Each ResponseStream has a `stream_start`: the one with which the answer begins, or one of its own
+        behind the text. Where there is no text yet its offset is 0.
+        """
+        if not self._answer.begun:
+            self._begin(metadata)
+        elif metadata or self._streaming:
+            self._metadata = metadata
+            if written := self.written:
+                self._start(len(written))
+            else:
+                self._begin_anew()
+        self._streaming = True
+
     def _begin(self, metadata: Mapping[str, Any] | None = None) -> None:
         if not self._answer.begun:
             self._answer.begun = True
             self._metadata = metadata or {}
-            self._start()
+            self._start(0)
 
     def _begin_anew(self) -> None:
         """Drop what was written; and tell again what the offset drops with it, and still holds."""
-        self._start()
+        thought = self._writer.thought.decode()
+        self._start(0)
+        self._writer.reasoning(thought)
         for piece in self._told:
             self._writer.event(piece.kind, piece.data)
 
-    def _start(self) -> None:
-        self._writer.start(model=self.ref.model, provider=self.ref.profile, offset=0, metadata=self._metadata)
+    def _start(self, offset: int) -> None:
+        ref, metadata = self.ref, self._metadata
+        self._writer.start(model=ref.model, provider=ref.profile, offset=offset, metadata=metadata)
 
     def _tell(self, piece: Told) -> None:
         self._told.append(piece)

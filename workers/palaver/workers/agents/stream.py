@@ -37,9 +37,7 @@ class ResponseStream:
         return "".join(self._pieces)
 
     def start(self, metadata: Mapping[str, Any] | None = None) -> None:
-        """Begin, if it has not begun. Readers are told its `metadata`, JSON: in the answer's `stream_start`,
-        or, if that is written, in a `content` event of the type `metadata`.
-        """
+        """Begin, if it has not begun. Readers are told so, with its `metadata`, JSON, in a `stream_start`."""
         if not self._started:
             told = as_json(dict(metadata or {}), "metadata")
             self._outbox.put(Start(told), len(orjson.dumps(told)) if told else 0)

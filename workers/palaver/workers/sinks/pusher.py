@@ -34,10 +34,11 @@ class PusherSink(Sink):
         self._settings = settings
         self._path = f"/apps/{settings.app_id}/batch_events"
         self._http = HttpClient(max_connections=CONNECTIONS)
+        self._streaming: set[str] = set()  # jobs, those among them that other workers have taken over
 
     async def publish(self, session_id: str, events: Sequence[AnyEvent]) -> None:
         """See `Sink.publish`."""
-        for batch in batches(messages_of(session_id, events)):
+        for batch in batches(messages_of(session_id, events, self._streaming)):
             await self._send(orjson.dumps({"batch": batch}))
 
     async def aclose(self) -> None:

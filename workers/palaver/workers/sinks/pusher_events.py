@@ -14,6 +14,7 @@ from typing import Any, Final
 import orjson
 
 from palaver.shared.events import AnyEvent, StreamEnd, StreamStart, TextChunk, Widget
+from palaver.shared.jobs import Status
 
 __all__ = ["KINDS", "batches", "messages_of", "signed_query"]
 
@@ -23,16 +24,17 @@ BATCH: Final = 10  # events of one request
 _PIECE: Final = 1_500  # characters, which are at most 9,000 bytes of JSON
 
 
-def messages_of(session_id: str, events: Sequence[AnyEvent]) -> list[dict[str, str]]:
+def messages_of(session_id: str, events: Sequence[AnyEvent], streaming: set[str]) -> list[dict[str, str]]:
     """The events as Pusher's, in order: adjacent chunks of a job are joined, and cut where they are too long.
 
-    What cannot be cut and is too long is told without its data, as `too_large`.
+    What cannot be cut and is too long is told without its data, as `too_large`. Every `stream_start` has its
+    `stream_end`: `streaming`, kept here from call to call, are the jobs that wait for theirs.
     """
     channel = f"conversation-session-{session_id.replace(':', ';')}"  # which may be in a channel's name
     told = (
         {"channel": channel, "name": name, "data": _encoded(data)}
         for event in _joined(events)
-        for name, data in _told(event)
+        for name, data in _told(event, streaming)
     )
     return list(told)
 
@@ -73,7 +75,7 @@ def _whole(first: TextChunk, pieces: Sequence[str]) -> TextChunk:
     return first.model_copy(update={"data": data})
 
 
-def _told(event: AnyEvent) -> Iterator[tuple[str, dict[str, Any]]]:
+def _told(event: AnyEvent, streaming: set[str]) -> Iterator[tuple[str, dict[str, Any]]]:
     about = {
         "job_id": event.job_id,
         "timestamp": datetime.fromtimestamp(event.time, UTC).isoformat(),
@@ -81,6 +83,9 @@ def _told(event: AnyEvent) -> Iterator[tuple[str, dict[str, Any]]]:
     }
     match event:
         case StreamStart():
+            if event.job_id in streaming:
+                yield "stream_end", {"status": Status.RUNNING, **about, "id": f"{about['id']}-0"}
+            streaming.add(event.job_id)
             yield "stream_start", {"metadata": event.data.metadata, "offset": event.data.offset, **about}
         case TextChunk():
             text = event.data.delta
@@ -88,9 +93,12 @@ def _told(event: AnyEvent) -> Iterator[tuple[str, dict[str, Any]]]:
                 id_ = about["id"] if start == 0 else f"{about['id']}-{start // _PIECE}"
                 yield "text_chunk", {"chunk": text[start : start + _PIECE], **about, "id": id_}
         case StreamEnd():
+            streaming.discard(event.job_id)
             yield "stream_end", {"status": event.data.status, **about}
         case Widget():
-            yield "widget", {"widget_type": event.data.widget_type, "data": event.data.data, **about}
+            shown = {"widget_type": event.data.widget_type, "data": event.data.data}
+            # The agent's own id: a widget that is told again is the same one.
+            yield "widget", {**shown, **about, "id": getattr(event.data, "id", about["id"])}
 
 
 def _encoded(data: Mapping[str, Any]) -> str:
