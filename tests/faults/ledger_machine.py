@@ -246,7 +246,9 @@ class LedgerMachine(RuleBasedStateMachine):
     def submit_elsewhere(self, pick: int, session: str | None, fate: str) -> None:
         """The id of a job that is there, in another session."""
         found = self._found()
-        job = found[-1 - pick % len(found)].model_copy(update={"session_id": session})
+        job = found[-1 - pick % len(found)]
+        elsewhere = session if session != job.session_id else "s4"
+        job = job.model_copy(update={"session_id": elsewhere})
         call = calls.submit(job)
         self.failed = True
         self._loosen(call, fate)
