@@ -203,15 +203,24 @@ def test_whoever_waits_for_an_answer_does_so_for_a_while(conversations: Conversa
     conversations.delete_session(session.id, user=user)
 
 
-def test_without_a_worker_nobody_waits_for_ever(
+def test_without_a_worker_nobody_waits_for_long(
     redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("palaver.producer.interfaces.conversations.ANSWER_SECONDS", 0.1)
+    monkeypatch.setattr("palaver.producer.interfaces.conversations.UNSERVED_SECONDS", 0.1)
     with Clients(Settings(redis_url=redis_server.url)) as clients:
         conversations = Conversations(clients)
         session = conversations.create_session("support/", user="u1")
-        with pytest.raises(WaitTimeoutError):
-            conversations.send_message(session.id, "Hi", "u1")
+        with pytest.raises(WaitTimeoutError, match="No worker lives"):
+            conversations.send_message(session.id, "Hi", "u1", timeout=20)
+        assert told(conversations, session.id, user="u1") == [("user", "Hi")]
+
+
+def test_where_a_worker_lives_he_waits_for_an_answer_that_takes_its_time(
+    conversations: Conversations, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("palaver.producer.interfaces.conversations.UNSERVED_SECONDS", 0.05)
+    session = conversations.create_session(None)
+    assert conversations.send_message(session.id, script(text="late", start=0.3))["response"] == "late"
 
 
 @pytest.mark.parametrize(

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import time
 import weakref
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
 from typing import Any, Final, Literal, Unpack
 from uuid import UUID
 
@@ -33,16 +35,20 @@ from palaver.shared.conversations import (
     Page,
     parse_session_id,
 )
-from palaver.shared.errors import PalaverError, SessionClosedError, SessionNotFoundError
-from palaver.shared.ledger import AsyncLedger, operations
+from palaver.shared.errors import PalaverError, SessionClosedError, SessionNotFoundError, WaitTimeoutError
+from palaver.shared.ledger import Announcement, AsyncLedger, operations
 from palaver.shared.messages import MessagesLike
 from palaver.shared.owner import Owner
 from palaver.shared.plain import refuse, shape
+from palaver.shared.responses import ChatResponse
 from palaver.shared.sessions import SessionStatus
 from palaver.shared.stores.archives import Archive, archive_session, open_archive
 
 ANSWER_SECONDS: Final = 300.0
 """How long whoever sends a message waits for its answer, unless he says otherwise."""
+
+UNSERVED_SECONDS: Final = 10.0
+"""How long he waits while no worker lives: what starts or restarts one takes less."""
 
 SessionLike = UUID | str
 """The id of a session."""
@@ -139,14 +145,14 @@ class AsyncConversations:
 
         If the job ends otherwise than completed: `{"status": "error", "error": …, "session_id": …}`. Raises
         what `submit_message` raises, and WaitTimeoutError when the answer does not come within `timeout`
-        seconds (300; None: however long it takes), as without a worker; the job then goes on.
+        seconds (300; None: however long it takes), or sooner, while no worker lives; the job then goes on.
         """
         job: dict[str, Any] = {**options}
         timeout = job.pop("timeout", ANSWER_SECONDS)
         check_timeout(timeout)
         handle = await self.submit_message(session_id, message, user, **job)
         try:
-            response = await handle.result(timeout)
+            response = await _answer(handle, timeout, self._ledger.workers)
         except PalaverError as error:
             if not (await handle.status()).ended:
                 raise
@@ -266,3 +272,18 @@ class AsyncConversations:
         if loop not in self._archives:
             self._archives[loop] = open_archive(self._ledger)
         return self._archives[loop]
+
+
+async def _answer(
+    handle: AsyncJobHandle, seconds: float | None, workers: Callable[[], Awaitable[list[Announcement]]]
+) -> ChatResponse:
+    """The job's answer, waited for in stretches: a worker may start or die meanwhile."""
+    if seconds is None:
+        return await handle.result()
+    end = time.monotonic() + seconds
+    while (left := end - time.monotonic()) > UNSERVED_SECONDS:
+        with suppress(WaitTimeoutError):
+            return await handle.result(UNSERVED_SECONDS)
+        if not await workers():
+            raise WaitTimeoutError("No worker lives; the message waits for one.", job_id=handle.job_id)
+    return await handle.result(max(left, 0.0))
