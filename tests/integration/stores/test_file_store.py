@@ -146,6 +146,14 @@ async def test_an_upload_that_breaks_leaves_no_file(store: FileStore) -> None:
     assert await store._objects.names("") == []
 
 
+async def test_a_content_whose_card_cannot_be_written_does_not_stay(tmp_path: Path) -> None:
+    store = FileStore.of(Settings(files_url=f"file://{tmp_path}"))
+    (tmp_path / "owners").touch()  # not a folder
+    with pytest.raises(FileStoreUnavailableError):
+        await store.put(b"tea", filename="tea.txt")
+    assert [name for _, _, names in os.walk(tmp_path) for name in names] == ["owners"]
+
+
 async def test_hostile_names_are_shown_and_lead_nowhere(make_store: MakeStore, tmp_path: Path) -> None:
     store = make_store()
     for name, shown in {

@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import AsyncIterable, AsyncIterator, Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final, Self
 
 from palaver.shared.errors import (
@@ -21,6 +22,7 @@ from palaver.shared.errors import (
     FileRefusedError,
     FileTooLargeError,
     FileTypeError,
+    PalaverError,
     ValidationError,
 )
 from palaver.shared.owner import Owner
@@ -96,7 +98,12 @@ class FileStore:
         )
         await self._objects.put(_content(file_id), head if reading.ended else reading.all())
         ref = ref.model_copy(update={"size": reading.size, "sha256": reading.digest.hexdigest()})
-        await self._objects.put(_card(file_id, owner), ref.to_json())
+        try:
+            await self._objects.put(_card(file_id, owner), ref.to_json())
+        except BaseException:
+            with suppress(PalaverError):  # then nothing can be done about it
+                await self._objects.delete(_content(file_id))
+            raise
         return ref
 
     async def stat(self, file_id: str, owner: Owner = NOBODY) -> FileRef:
