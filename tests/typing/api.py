@@ -4,7 +4,15 @@ from typing import Any, assert_type
 
 from pydantic import BaseModel
 
-from palaver.producer import AsyncClient, AsyncJobHandle, AsyncModelHandle, Client, JobHandle, ModelHandle
+from palaver.producer import (
+    AsyncClient,
+    AsyncJobHandle,
+    AsyncModelHandle,
+    BatchHandle,
+    Client,
+    JobHandle,
+    ModelHandle,
+)
 from palaver.producer.interfaces import (
     AIMLClient,
     Chat,
@@ -17,6 +25,7 @@ from palaver.producer.interfaces import (
     process_stream,
 )
 from palaver.shared import ChatHistory, ChatResult, ChatStreamChunk, MemoryModel, Response, UniResponse
+from palaver.shared.batches import BatchResult, BatchView
 from palaver.shared.events import AnyEvent, ContentData
 from palaver.shared.jobs import ChatJob, Status
 from palaver.shared.ledger import DeadLetter
@@ -53,6 +62,11 @@ def blocking(client: Client) -> None:
     assert_type(file, FileRef)
     assert_type(client.files.read(file.id, user="ann"), bytes)
     client.submit("What does a tea cost?", files=[file, "another's id"], user="ann")
+    batch = client.batch(["a", {"messages": "b"}], window=8, params={"temperature": 0})
+    assert_type(batch, BatchHandle)
+    assert_type(client.batch("lines.jsonl", skip_invalid=True).progress, BatchView)
+    assert_type(list(batch.results(order="completion")), list[BatchResult])
+    assert_type(client.batches(batch.batch_id).retry_failed(), BatchHandle)
     assert_type(client.dead(limit=5), list[DeadLetter])
     assert_type(client.usage(tenant="acme"), list[DailyUsage])
     assert_type(client.submit("Hello", wait=True, timeout=5), ChatResponse)

@@ -11,7 +11,7 @@ import atexit
 import contextlib
 import os
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
 from concurrent.futures import CancelledError, Future
 from typing import Any, Final, TypeVar
 
@@ -49,6 +49,21 @@ class Background:
             future.cancel()
             self._stay()
             raise
+
+    def drain(self, source: AsyncGenerator[T, None]) -> Generator[T, None, None]:
+        """What it gives, one by one; it is closed with the loop over them."""
+
+        async def step() -> tuple[T] | None:
+            try:
+                return (await anext(source),)
+            except StopAsyncIteration:
+                return None
+
+        try:
+            while (given := self.run(step())) is not None:
+                yield given[0]
+        finally:
+            self.spawn(source.aclose())
 
     def spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
         """Run it on the loop without waiting; on a loop that has ended it is dropped."""

@@ -6,10 +6,15 @@ import logging
 import weakref
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from datetime import date
+from functools import cached_property
 from typing import Any, Final, Literal, Self, TypeVar, Unpack, overload
 
 from pydantic import BaseModel
 
+from palaver.producer.background import background
+from palaver.producer.batches import BatchFields, BatchHandle, BatchSource, Intake, entries
+from palaver.producer.batches.retrying import fields_again, unanswered
+from palaver.producer.batches.storing import discard, store
 from palaver.producer.broker import Broker
 from palaver.producer.files import Files
 from palaver.producer.handles import JobHandle, ModelHandle
@@ -32,7 +37,8 @@ from palaver.producer.prepare import (
 from palaver.producer.probing import PROBE_SECONDS, health_of, no_worker, probe_message
 from palaver.producer.reading import BlockingReading, SendNow
 from palaver.producer.sealed import SealedProfiles, check_kept, sealed_for
-from palaver.shared.errors import BrokerFullError, BrokerUnavailableError, PalaverError
+from palaver.shared.batches import BatchJob
+from palaver.shared.errors import BatchNotFoundError, BrokerFullError, BrokerUnavailableError, PalaverError
 from palaver.shared.events import AnyEvent
 from palaver.shared.health import Health
 from palaver.shared.ids import check_job_id, check_session_id
@@ -42,6 +48,7 @@ from palaver.shared.messages import MessagesLike
 from palaver.shared.responses import ChatResponse, ModelResponse
 from palaver.shared.settings import Settings
 from palaver.shared.spending import DailyUsage
+from palaver.shared.stores.batch_files import BatchFiles
 
 log = logging.getLogger("palaver.producer")
 
@@ -154,6 +161,47 @@ class Client:
         for start in range(0, len(prepared), CHUNK):
             handles += self._submit_chunk(prepared[start : start + CHUNK])
         return handles
+
+    def batch(
+        self, jobs: BatchSource, *, skip_invalid: bool = False, **fields: Unpack[BatchFields]
+    ) -> BatchHandle:
+        """Store many jobs as one batch, in constant memory; the workers run its lines as they find room.
+
+        `jobs` is the path of a file of JSON lines, such a file open for bytes, or any iterable of jobs. An
+        entry is a line of OpenAI's batch format or what `submit_many` takes, with a `custom_id` if it has
+        one. `model` and `params` are for lines that say nothing themselves. `window` bounds how many run at
+        once, `completion_window` the seconds for all; with `fail_fast` the first failure ends the batch, with
+        `dedupe` equal lines are asked once.
+
+        Every entry is checked before one is stored. Raises BatchInputError, which tells all that are wrong
+        by their lines; with `skip_invalid` those are left out and told in the batch's errors. Raises
+        ConfigurationError without a store of files, FileStoreUnavailableError, and ConflictError for an
+        `idempotency_key` that was used for another batch.
+        """
+        with self._intake(fields, skip_invalid=skip_invalid) as intake:
+            intake.take(entries(jobs, self.settings.max_document_bytes))
+            return self._open_batch(intake)
+
+    def batches(self, batch_id: str) -> BatchHandle:
+        """The handle of a batch that anybody opened. Raises BatchNotFoundError."""
+        check_session_id(batch_id, param="batch_id")
+        self.ledger.batch(batch_id)
+        return BatchHandle(self, batch_id)
+
+    def retry_batch(self, batch_id: str) -> BatchHandle:
+        """Do what has no answer again; see `BatchHandle.retry_failed`."""
+        view = self.ledger.batch(batch_id)
+        with self._intake(fields_again(view)) as intake:
+            loop = background()
+            ledger = loop.run(self.reading.on(loop)).hub.ledger
+            for lines in loop.drain(unanswered(ledger, self.batch_files, view.batch)):
+                intake.take(lines)
+            return self._open_batch(intake)
+
+    @cached_property
+    def batch_files(self) -> BatchFiles:
+        """Where the lines and the results of batches are. Raises ConfigurationError."""
+        return BatchFiles.of(self.settings)
 
     def job(self, job_id: str) -> JobHandle:
         """The handle of a job that anybody submitted. Raises JobNotFoundError."""
@@ -287,6 +335,35 @@ class Client:
         if lives:
             kept = self.ledger.run_many(self._sealed.keeping(self.ledger.keys, lives))
             check_kept(lives, kept)
+
+    def _intake(self, fields: Mapping[str, Any], *, skip_invalid: bool = False) -> Intake:
+        intake = Intake(self.settings, fields, self._admission.check, skip_invalid=skip_invalid)
+        self.batch_files  # noqa: B018 -- a batch without a store is refused before its input is read
+        self._admission.update(self.served())
+        return intake
+
+    def _open_batch(self, intake: Intake) -> BatchHandle:
+        batch = intake.batch()
+        if not self._is_open(batch):
+            self._store_batch(batch, intake)
+        return BatchHandle(self, self.ledger.open_batch(batch).batch_id)
+
+    def _is_open(self, batch: BatchJob) -> bool:
+        """Whether there is a batch of its key: then its lines are stored, or it conflicts."""
+        try:
+            return batch.idempotency_key is not None and bool(self.ledger.batch(batch.batch_id))
+        except BatchNotFoundError:
+            return False
+
+    def _store_batch(self, batch: BatchJob, intake: Intake) -> None:
+        for sample in intake.samples():
+            self.files.check([sample])
+            self._keep(self._sealed.needed_by([sample]))
+        try:
+            background().run(store(self.batch_files, batch, intake))
+        except BaseException:
+            background().run(discard(self.batch_files, batch))
+            raise
 
     def _submit(self, job: ChatJob) -> JobHandle:
         self._admit([job])

@@ -208,6 +208,10 @@ class Admission:
         self._announced = announced
         self._updated = time.monotonic()
 
+    def check(self, models: Sequence[str]) -> None:
+        """Raises ValidationError for models that nobody serves, by what is known now."""
+        self._check_all([tuple(models)])
+
     def rounds(self, jobs: Iterable[ChatJob]) -> Iterator[None]:
         """Check the jobs; the caller answers every round with an `update`.
 

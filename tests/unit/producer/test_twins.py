@@ -4,7 +4,7 @@ import inspect
 
 import pytest
 
-from palaver.producer import AsyncClient, AsyncJobHandle, Client, JobHandle
+from palaver.producer import AsyncBatchHandle, AsyncClient, AsyncJobHandle, BatchHandle, Client, JobHandle
 from palaver.producer.files import AsyncFiles, Files
 from palaver.producer.interfaces import AsyncConversations, Chat, Conversations
 
@@ -33,6 +33,7 @@ def test_chat_s_calls_have_the_same_arguments(blocking: str, other: str) -> None
 @pytest.mark.parametrize(
     ("blocking", "other"),
     [
+        (BatchHandle, AsyncBatchHandle),
         (Client, AsyncClient),
         (Conversations, AsyncConversations),
         (Files, AsyncFiles),

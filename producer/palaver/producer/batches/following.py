@@ -1,0 +1,116 @@
+"""The results of a batch as they come: from the parts in the store, the latest from the ledger."""
+
+from __future__ import annotations
+
+import asyncio
+from array import array
+from collections.abc import AsyncGenerator, Iterator
+from tempfile import SpooledTemporaryFile
+from typing import Final, Literal
+
+from palaver.shared.batches import BatchResult
+from palaver.shared.ledger import AsyncLedger
+from palaver.shared.plain import refuse, shape
+from palaver.shared.stores.batch_files import BatchFiles
+
+Order = Literal["input", "completion"]
+"""In the order of the lines, or as they were done."""
+
+PAGE: Final = 500
+"""Results that are read in one round trip."""
+
+_SHORTEST_PAUSE: Final = 0.05  # seconds between two looks when there was nothing new
+_LONGEST_PAUSE: Final = 0.5
+_IN_MEMORY: Final = 4 * 1024 * 1024
+
+
+def check_order(order: object) -> None:
+    """Raises ValidationError for what is no order."""
+    if order not in ("input", "completion"):
+        refuse("order", f'must be "input" or "completion", not {shape(order)}')
+
+
+async def follow(
+    ledger: AsyncLedger, files: BatchFiles, batch_id: str, order: Order = "completion"
+) -> AsyncGenerator[list[BatchResult], None]:
+    """The results in pages, live, until the batch has ended."""
+    pages = _completed(ledger, files, batch_id)
+    if order == "completion":
+        async for page in pages:
+            yield page
+        return
+    with _InOrder() as sorting:
+        async for page in pages:
+            yield [ready for result in page for ready in sorting.take(result)]
+        for result in sorting.rest():
+            yield [result]
+
+
+async def _completed(
+    ledger: AsyncLedger, files: BatchFiles, batch_id: str
+) -> AsyncGenerator[list[BatchResult], None]:
+    known, pause = 0, _SHORTEST_PAUSE
+    while True:
+        page = await ledger.batch_results(batch_id, after=known, count=PAGE)
+        lines = page.lines
+        if page.part is not None:
+            first, last = page.part
+            lines = (await files.part(batch_id, first, last))[known + 1 - first :]
+        if lines:
+            known += len(lines)
+            pause = _SHORTEST_PAUSE
+            yield [BatchResult.model_validate_json(line) for line in lines]
+        elif page.status.ended:
+            return
+        else:
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE)
+
+
+class _InOrder:
+    """Puts results in the order of their lines. Those that came too early wait in a temporary file; memory
+    holds 8 bytes for each.
+    """
+
+    def __init__(self) -> None:
+        self._next = 0
+        self._places: array[int] = array("q")
+        self._early = SpooledTemporaryFile[bytes](_IN_MEMORY)
+        self._end = 0
+
+    def __enter__(self) -> _InOrder:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._early.close()
+
+    def take(self, result: BatchResult) -> Iterator[BatchResult]:
+        """Those whose turn it is now that this one is there."""
+        if result.index != self._next:
+            self._keep(result)
+            return
+        yield result
+        self._next += 1
+        while (early := self._take(self._next)) is not None:
+            yield early
+            self._next += 1
+
+    def rest(self) -> Iterator[BatchResult]:
+        """Those behind lines that have no result and will have none."""
+        for index in range(self._next, len(self._places)):
+            if (early := self._take(index)) is not None:
+                yield early
+
+    def _keep(self, result: BatchResult) -> None:
+        missing = result.index + 1 - len(self._places)
+        if missing > 0:
+            self._places.extend([-1] * missing)
+        self._places[result.index] = self._end
+        self._early.seek(self._end)
+        self._end += self._early.write(result.to_line())
+
+    def _take(self, index: int) -> BatchResult | None:
+        if index >= len(self._places) or self._places[index] < 0:
+            return None
+        self._early.seek(self._places[index])
+        return BatchResult.model_validate_json(self._early.readline())

@@ -1,0 +1,174 @@
+"""The whole input of a batch, checked in one pass and kept aside until it may be stored.
+
+Memory stays the same however many lines there are, but for a digest of 16 bytes for each custom id: accepted
+lines wait in a temporary file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+from tempfile import SpooledTemporaryFile
+from typing import Any, Final, Self
+
+from palaver.producer.batches.fields import defaults_of, draft_of
+from palaver.producer.batches.lines import LineReader, custom_id_of
+from palaver.producer.batches.source import Entry
+from palaver.shared.batch_output import invalid_line
+from palaver.shared.batches import SLICE, BatchJob, BatchLine
+from palaver.shared.errors import BatchInputError, ValidationError
+from palaver.shared.jobs import MAX_FILES, ChatJob
+from palaver.shared.plain import refuse
+from palaver.shared.settings import Settings
+
+TOLD: Final = 100
+"""Problems that an error lists; it counts all."""
+
+_SPELLED_OUT: Final = 3
+_IN_MEMORY: Final = 4 * 1024 * 1024  # bytes of lines, before they go to the disk
+
+CheckModels = Callable[[Sequence[str]], None]
+"""Raises ValidationError for models that nobody serves."""
+
+
+class Intake:
+    """Takes entries one by one; afterwards it has the batch and its lines, or says all that is wrong.
+
+    With `skip_invalid` wrong entries are left out and told in the batch's errors. To be closed.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        fields: Mapping[str, Any],
+        check_models: CheckModels,
+        *,
+        skip_invalid: bool = False,
+    ) -> None:
+        self._draft = draft_of(fields)
+        defaults = defaults_of(fields)
+        limit = settings.max_document_bytes
+        self._reader = LineReader(self._draft, defaults, deadline=settings.deadline, max_bytes=limit)
+        self._models = _Models(check_models)
+        self._skip_invalid = skip_invalid
+        self._custom_ids: set[bytes] = set()
+        self._files: set[str] = set()
+        self._digest = hashlib.sha256()
+        self._lines = SpooledTemporaryFile[bytes](_IN_MEMORY)
+        self._left_out = SpooledTemporaryFile[bytes](_IN_MEMORY)
+        self._total = self._wrong = 0
+        self._problems: list[dict[str, Any]] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._lines.close()
+        self._left_out.close()
+
+    def take(self, entries: Iterable[Entry]) -> int:
+        """Take all of these; how many they were."""
+        count = 0
+        for number, entry in entries:
+            self.add(number, entry)
+            count += 1
+        return count
+
+    def add(self, number: int, entry: object) -> None:
+        """Take one entry, the `number`th of the input."""
+        custom_id: object = None
+        try:
+            decoded = self._reader.decoded(entry)
+            custom_id = custom_id_of(decoded)
+            job = self._reader.job(decoded)
+            self._models.check(job)
+            name = f"line-{number}" if custom_id is None else custom_id
+            line = BatchLine.validated({"index": self._total, "custom_id": name, "job": job})
+            self._check_unique(line.custom_id)
+        except ValidationError as error:
+            self._leave_out(number, custom_id if isinstance(custom_id, str) else None, error)
+        else:
+            self._keep(line)
+
+    def batch(self) -> BatchJob:
+        """The batch of what was taken. Raises BatchInputError, and ValidationError if there was nothing."""
+        if self._wrong and (not self._skip_invalid or not self._total):
+            raise self._error()
+        if not self._total:
+            refuse("jobs", "must not be empty")
+        told = {"input": self._digest.hexdigest(), "total": self._total, "invalid": self._wrong}
+        return BatchJob.validated({**dict(self._draft), **told})
+
+    def slices(self) -> Iterator[tuple[int, list[bytes]]]:
+        """The accepted lines as they are stored, each slice with its first index."""
+        self._lines.seek(0)
+        first = 0
+        while lines := list(islice(self._lines, SLICE)):
+            yield first, lines
+            first += len(lines)
+
+    def left_out(self) -> Iterator[bytes]:
+        """What is told of the entries that were left out."""
+        self._left_out.seek(0)
+        yield from self._left_out
+
+    def samples(self) -> Iterator[ChatJob]:
+        """Jobs that name, together, all models and files of the batch, for as long as it may run."""
+        whole = {"deadline": self._draft.completion_window, "messages": "-"}
+        owner = {"user": self._draft.user, "tenant": self._draft.tenant}
+        for models in self._models.seen:
+            yield ChatJob(**whole, **owner, model=list(models) or None)
+        files = iter(sorted(self._files))
+        while some := list(islice(files, MAX_FILES)):
+            yield ChatJob(**whole, **owner, files=some)
+
+    def _keep(self, line: BatchLine) -> None:
+        self._total += 1
+        self._files.update(line.job.files)
+        if self._skip_invalid or not self._wrong:
+            stored = line.to_line()
+            self._digest.update(stored)
+            self._lines.write(stored)
+
+    def _leave_out(self, number: int, custom_id: str | None, error: ValidationError) -> None:
+        self._wrong += 1
+        if len(self._problems) < TOLD:
+            told = {"code": error.code, "param": error.param, "message": error.message}
+            self._problems.append({"line": number, "custom_id": custom_id, **told})
+        if self._skip_invalid:
+            self._left_out.write(invalid_line(number, custom_id, error))
+
+    def _check_unique(self, custom_id: str) -> None:
+        digest = hashlib.blake2b(custom_id.encode(), digest_size=16).digest()
+        if digest in self._custom_ids:
+            refuse("custom_id", "was used in a line before")
+        self._custom_ids.add(digest)
+
+    def _error(self) -> BatchInputError:
+        shown = self._problems[:_SPELLED_OUT]
+        told = "; ".join(f"line {problem['line']}: {problem['message']}" for problem in shown)
+        more = self._wrong - len(shown)
+        count = f"{self._wrong} of {self._total + self._wrong} lines cannot be used. "
+        message = count + told + (f"; and {more} more" if more else "")
+        return BatchInputError(message, problems=self._problems, count=self._wrong, param="jobs")
+
+
+class _Models:
+    """The models that lines name, each list of them checked once."""
+
+    def __init__(self, check: CheckModels) -> None:
+        self._check = check
+        self._wrong: dict[tuple[str, ...], str] = {}
+        self.seen: set[tuple[str, ...]] = set()
+
+    def check(self, job: ChatJob) -> None:
+        models = tuple(job.models)
+        if models not in self.seen and models not in self._wrong:
+            try:
+                self._check(models)
+                self.seen.add(models)
+            except ValidationError as error:
+                self._wrong[models] = error.message.removeprefix("model: ")
+        if models in self._wrong:
+            refuse("model", self._wrong[models])

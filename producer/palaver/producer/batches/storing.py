@@ -1,0 +1,67 @@
+"""The lines of a batch are taken in and go into the store of files, before the ledger hears of it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Iterable, Iterator
+from contextlib import suppress
+from itertools import islice
+from typing import Final
+
+from palaver.producer.batches.intake import Intake
+from palaver.producer.batches.source import BatchSource, entries
+from palaver.shared.batches import SLICE, BatchJob
+from palaver.shared.errors import PalaverError, ServiceUnavailableError
+from palaver.shared.stores.batch_files import BatchFiles
+
+AT_ONCE: Final = 4
+"""Slices that are sent at the same time."""
+
+
+async def take_all(intake: Intake, jobs: BatchSource, longest: int) -> None:
+    """As `Intake.take`, while the event loop goes on: files are read in a thread, and a caller's jobs, which
+    may belong to the loop's, here.
+    """
+    reading = entries(jobs, longest)
+    if isinstance(jobs, str | os.PathLike) or hasattr(jobs, "readline"):
+        while await asyncio.to_thread(intake.take, islice(reading, SLICE)):
+            pass
+        return
+    for number, entry in reading:
+        intake.add(number, entry)
+        if number % SLICE == 0:
+            await asyncio.sleep(0)
+
+
+async def store(files: BatchFiles, batch: BatchJob, intake: Intake) -> None:
+    """Store what was taken in. Raises FileStoreUnavailableError and ConfigurationError."""
+    slices = intake.slices()
+    try:
+        async with asyncio.TaskGroup() as group:
+            for _ in range(AT_ONCE):
+                group.create_task(_send(files, batch, slices))
+    except* PalaverError as problems:
+        raise problems.exceptions[0] from None
+    if batch.invalid:
+        await files.put_invalid(batch, _pieces(intake.left_out()))
+
+
+async def discard(files: BatchFiles, batch: BatchJob) -> None:
+    """Remove what was stored of a batch that will not be opened, as far as that is possible now.
+
+    With an idempotency key another call may be storing the same lines, and is not disturbed.
+    """
+    if batch.idempotency_key is None:
+        with suppress(ServiceUnavailableError):
+            await files.delete(batch.batch_id)
+
+
+async def _send(files: BatchFiles, batch: BatchJob, slices: Iterator[tuple[int, list[bytes]]]) -> None:
+    for first, lines in slices:
+        await files.put_slice(batch, first, lines)
+
+
+async def _pieces(lines: Iterable[bytes]) -> AsyncIterator[bytes]:
+    for line in lines:
+        yield line
