@@ -15,12 +15,13 @@ from palaver.shared.conversations import ConversationMessage, ConversationSessio
 from palaver.shared.errors import ErrorInfo, JobExpiredError, ValidationError
 from palaver.shared.ids import new_job_id
 from palaver.shared.jobs import Status
-from palaver.shared.ledger import Claimed, SyncLedger, operations, script_names
+from palaver.shared.ledger import Claimed, Prospect, SyncLedger, operations, script_names
 from palaver.shared.ledger.replies import AgentSession
 from palaver.shared.sessions import SessionStatus
 from tests.faults.proxy import Proxy, Trap
 from tests.faults.stand import Job, Stand, until
 from tests.integration.ledger.batch_world import BatchWorld
+from tests.integration.ledger.gate_world import Gate, P, at
 from tests.integration.ledger.world import World
 
 pytestmark = [pytest.mark.redis, pytest.mark.worker, pytest.mark.xdist_group("faults")]
@@ -49,7 +50,7 @@ COMMANDS = ("SET", "GET", "LPUSH", "SUBSCRIBE", "XRANGE")
 CONVERSING = {"open_session", "set_status", "store_messages", "prolong", "keep_context", "keep_profile"}
 """Of what a conversation, its agent and a sealed profile need in the ledger."""
 AT_GATES = {"gate_enter", "gate_leave", "gate_keep", "gate_pump", "gate_close", "gate_where"}
-"""Made twice at random in `test_gate.py`."""
+"""Of what requests to a provider with limits need; made twice at random in `test_gate.py`."""
 BATCHING = {
     *(
         "batch_open",
@@ -245,6 +246,36 @@ def test_what_conversations_need_and_hears_no_reply(stand: Stand, proxy: Proxy, 
     assert isinstance(first, AgentSession)
     assert first.own == b"{}"
     assert names == CONVERSING
+
+
+def test_what_a_gate_needs_when_nobody_hears_a_reply(stand: Stand, proxy: Proxy, ledger: SyncLedger) -> None:
+    names, keys = set[str](), ledger.keys
+    cut = cutting(proxy, names)
+    world = World(stand.redis)
+    world.ledger = ledger
+    gate = Gate(world)
+
+    def there() -> tuple[int, int]:
+        (found,) = ledger.gates()
+        return found.running, found.waiting
+
+    assert cut("gate_enter", lambda: gate.has_place("a1", "a2", "a3")) == [True, False, False]
+    assert there() == (1, 2)
+    place = cut("gate_where", lambda: ledger.run(operations.where_at_gate(keys, P, at("a3"))))
+    assert isinstance(place, Prospect)
+    assert place.position == 1
+    gate.park("a2", "a3")
+    keeping = operations.keep_places(keys, P, {at("a1"): "a1-t"}, lease=60)
+    cut("gate_keep", lambda: ledger.run(keeping))
+    assert cut("gate_leave", lambda: gate.leave("a1")) == ["a2"]
+    assert there() == (1, 1)
+    assert cut("gate_pump", lambda: gate.pump(ended="a2")) == ["a3"]
+    assert gate.has_place("a4") == [False]
+    assert there() == (1, 1)
+    cut("gate_close", lambda: ledger.run(operations.close_gate(keys, P, 60)))
+    assert 50 < ledger.gates()[0].closed_for <= 60
+    assert names == AT_GATES
+    world.close()
 
 
 def test_what_a_batch_needs_when_nobody_hears_a_reply(stand: Stand, proxy: Proxy, ledger: SyncLedger) -> None:

@@ -6,54 +6,13 @@ from typing import Any
 
 import pytest
 
-from palaver.shared.ledger import Claimed, HandedOut, Operation, Visited, operations
+from palaver.shared.ledger import Claimed, operations
 from palaver.shared.profiles import Limits
+from tests.integration.ledger.gate_world import ONE, Gate, P, at, sent
 from tests.integration.ledger.world import World
 from tests.servers import eventually
 
-ONE = Limits(concurrent=1)
 SHORT = Limits(requests_per_minute=600, window=0.5)  # five in half a second
-P = "openai"
-
-
-class Gate:
-    """Short words for a gate and those who come to it. A job `a1` is the tenant `a`'s."""
-
-    def __init__(self, world: World, limits: Limits) -> None:
-        self.world, self.limits, self.keys = world, limits, world.keys
-
-    def enter(self, job: str, *, token: str = "", **options: Any) -> Visited:
-        return self.world.ledger.run(self.entering(job, token=token, **options))
-
-    def entering(self, job: str, *, token: str = "", **options: Any) -> Operation[Visited]:
-        given: dict[str, Any] = {"tenant": job[0], "limits": self.limits, "lease": 60.0} | options
-        return operations.enter_gate(self.keys, P, at(job), token=token or f"{job}-t", **given)
-
-    def has_place(self, *jobs: str) -> list[bool]:
-        return [self.enter(job).has_place for job in jobs]
-
-    def park(self, *jobs: str) -> list[bool]:
-        return [self.enter(job, parked=True).has_place for job in jobs]
-
-    def leave(self, job: str, *, token: str = "", **options: Any) -> list[str]:
-        leaving = operations.leave_gate(self.keys, P, at(job), token=token or f"{job}-t", **options)
-        return sent(self.world.ledger.run(leaving))
-
-    def pump(self, ended: str = "") -> list[str]:
-        pumping = operations.pump_gate(self.keys, P, ended=at(ended) if ended else None)
-        return sent(self.world.ledger.run(pumping))
-
-    def end_holds(self, kind: str, *jobs: str) -> None:
-        """What these jobs hold, or were given, ends now."""
-        self.world.raw.zadd(f"{self.keys.gate(P)}:{kind}", {"/".join(at(job)): 1 for job in jobs}, xx=True)
-
-
-def at(job: str) -> tuple[str, str]:
-    return f"s-{job}", job
-
-
-def sent(handed: HandedOut | Visited) -> list[str]:
-    return [dispatch.job_id for dispatch in handed.dispatches]
 
 
 @pytest.fixture
