@@ -1,22 +1,26 @@
 """`palaver.toml`, read: the file that `PALAVER_CONFIG` names."""
 
+import difflib
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from palaver.shared.error_tree import ConfigurationError
 from palaver.shared.plain import shape
 from palaver.shared.settings import DEFAULT_CONFIG
 
+TABLES: Final = ("mcp", "models", "providers", "pusher")
+
 
 def read_config(path: str) -> dict[str, Any]:
     """The document of this file. One of the default name may be absent, and is then empty.
 
-    Raises ConfigurationError naming the file.
+    Raises ConfigurationError naming the file, also for a table that is none of `TABLES`: misspelt, it would
+    configure nothing, in silence.
     """
     try:
-        return tomllib.loads(Path(path).read_text("utf-8"))
+        document = tomllib.loads(Path(path).read_text("utf-8"))
     except FileNotFoundError:
         if path == DEFAULT_CONFIG:
             return {}
@@ -27,6 +31,13 @@ def read_config(path: str) -> dict[str, Any]:
         problem = f"{path} is not UTF-8"
     except tomllib.TOMLDecodeError as error:
         problem = f"{path} is not valid TOML: {error}"
+    else:
+        unknown = next((name for name in document if name not in TABLES), None)
+        if unknown is None:
+            return document
+        near = difflib.get_close_matches(unknown, TABLES, 1)
+        meant = f"is it [{near[0]}]?" if near else f"there are: {', '.join(TABLES)}"
+        problem = f"{path}: there is no table [{unknown}]; {meant}"
     raise ConfigurationError(problem)
 
 

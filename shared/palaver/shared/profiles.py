@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Final, NamedTuple, Self
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, field_validator
 
@@ -95,7 +96,35 @@ def _breaker(value: Any) -> Any:
 def _base_url(value: str) -> str:
     if not value.startswith(("http://", "https://")):
         raise ValueError("must begin with http:// or https://")
-    return value.rstrip("/")
+    if not value.isprintable() or " " in value:
+        raise ValueError("must have no spaces or line ends")
+    try:
+        parts = urlsplit(value)
+        known = bool(parts.hostname) and (parts.port is None or parts.port > 0)
+    except ValueError:
+        known = False
+    if not known:
+        raise ValueError("must name a host, and a port up to 65535 if any: http://HOST:PORT/PATH")
+    if parts.query or parts.fragment:
+        # Paths are put behind it; and a key in it would be seen.
+        raise ValueError(
+            "must end with its path; a key belongs into api_key_env or headers, not behind a `?`"
+        )
+    return value.rstrip("/?#")
+
+
+_PROXIED: Final = ("http", "https", "all")
+
+
+def _proxies(value: dict[str, str]) -> dict[str, str]:
+    """A scheme that is not understood must not let requests pass the proxy by."""
+    for name, proxy in value.items():
+        scheme = name.lower().rstrip(":/")
+        if scheme not in _PROXIED:
+            raise ValueError(f"are by scheme, {', '.join(_PROXIED)}; {_told(name)} is none")
+        if "://" in proxy and not proxy.lower().startswith(("http://", "https://")):
+            raise ValueError(f"must be http:// or https:// addresses; the one for {scheme} is not")
+    return value
 
 
 def _profile_name(value: str) -> str:
@@ -137,7 +166,7 @@ class Profile(Document):
     prices: dict[Text, ModelPrice] = Field(default_factory=dict)
     context: Context | dict[Text, Context] | None = None
     timeouts: Timeouts = Field(default_factory=Timeouts)
-    proxies: dict[Text, Text] | None = Field(default=None, exclude=True)
+    proxies: Annotated[dict[Text, Text], AfterValidator(_proxies)] | None = Field(default=None, exclude=True)
     options: JsonObject = Field(default_factory=dict, exclude=True)
 
     @field_validator("models", mode="before")

@@ -193,6 +193,16 @@ def catalog(tmp_path: Any) -> Any:
     return Catalog.load(Settings.load())
 
 
+WRONG = (
+    "http://h/v1?key=hunter2",
+    "http://h/v1#hunter2",
+    "http://h:99999/v1",
+    "http:///v1",
+    "http://h/ v1",
+    " http://h/v1",
+)
+
+
 class TestCatalog:
     def test_without_configuration_the_echo_answers(self) -> None:
         catalog = Catalog.load(Settings.load())
@@ -202,6 +212,16 @@ class TestCatalog:
         profile = catalog.profile("openai")
         assert (profile.base_url, profile.limits.concurrent) == ("https://api.openai.com/v1", 200)
         assert catalog.profile("local").resume == "restart"
+
+    def test_an_address_ends_without_a_slash_and_proxies_are_by_scheme(self) -> None:
+        told = {
+            "kind": "openai",
+            "base_url": "http://u:p@[::1]:8/v1/?",
+            "proxies": {"HTTP://": "proxy:3128", "all": ""},
+        }
+        profile = Catalog.of({"p": told}).profile("p")
+        assert profile.base_url == "http://u:p@[::1]:8/v1"
+        assert profile.proxies == told["proxies"]
 
     def test_resolving(self, catalog: Any) -> None:
         both = [ModelRef("openai", "gpt-4o-mini"), ModelRef("local", "llama3")]
@@ -257,6 +277,18 @@ class TestCatalog:
             ("[providers]\nx = 5", "providers.x"),
             ("[providers.x]\nbase_url = 'http://a'", "providers.x.kind"),
             ("[providers.x]\nkind = 'openai'\nbase_url = 'hunter2'", "providers.x.base_url"),
+            *(
+                (f"[providers.x]\nkind = 'openai'\nbase_url = '{url}'", "providers.x.base_url")
+                for url in WRONG
+            ),
+            ("[providers.x]\nkind = 'openai'\nproxies = { htp = 'http://hunter2' }", "'htp' is none"),
+            (
+                "[providers.x]\nkind = 'openai'\nproxies = { all = 'socks5://hunter2' }",
+                "the one for all is not",
+            ),
+            ("[provider.x]\nkind = 'openai'", "there is no table [provider]; is it [providers]?"),
+            ("[model]\na = 'x/y'", "is it [models]?"),
+            ("[x]", "there are: mcp, models, providers, pusher"),
             ("[providers.x]\nkind = 'openai'\nlimits = { concurrent = 0 }", "providers.x.limits.concurrent"),
             ("[providers.x]\nkind = 'openai'\ntypo = 1", "providers.x.typo"),
             ("[providers.x]\nkind = 'openai'\nresume = 'maybe'", "providers.x.resume"),
