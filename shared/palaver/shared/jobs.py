@@ -37,6 +37,7 @@ from palaver.shared.tools import FunctionTool, ToolChoice
 MAX_DOCUMENT_BYTES: Final = 4 * 1024 * 1024
 MAX_DEADLINE: Final = 7 * 24 * 3600.0
 DEFAULT_DEADLINE: Final = 3600.0
+DEFAULT_TIMEOUT: Final = 60.0
 MAX_FILES: Final = 100
 # The year 2100: above it, somebody wrote milliseconds.
 _LATEST_RUN: Final = 4_102_444_800.0
@@ -87,13 +88,27 @@ Retries = Annotated[Integer, Field(ge=0, le=100)]
 
 
 class Timeouts(Document):
-    """Bounds in seconds: `connect`, `read` (between two bytes, not for a whole answer), `total` (None: the
-    deadline).
+    """Bounds in seconds: `connect`, `read` (between two bytes, not for a whole answer), `total`. What a job
+    does not name is its profile's; what neither does is 60, and for `total` the deadline.
     """
 
     total: Seconds | None = optional()
-    connect: Seconds = 60.0
-    read: Seconds = 60.0
+    connect: Seconds | None = optional()
+    read: Seconds | None = optional()
+
+    @property
+    def connect_seconds(self) -> float:
+        """`connect`, or its default."""
+        return DEFAULT_TIMEOUT if self.connect is None else self.connect
+
+    @property
+    def read_seconds(self) -> float:
+        """`read`, or its default."""
+        return DEFAULT_TIMEOUT if self.read is None else self.read
+
+    def over(self, others: Self) -> Self:
+        """These, and of the others what is not named here."""
+        return self.model_copy(update={name: value for name, value in others if getattr(self, name) is None})
 
 
 class PromptName(Document):

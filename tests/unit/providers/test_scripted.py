@@ -173,6 +173,16 @@ async def test_failures(model: str, error: type[PalaverError], said: str) -> Non
     assert text_of(found) == said
 
 
+async def test_what_a_request_does_not_say_of_timeouts_its_profile_says() -> None:
+    profile = Profile(name="s", kind="scripted", timeouts=Timeouts(read=0.01, connect=2), options={"rate": 0})
+    provider = create(profile, HttpClient())
+    assert provider.timeouts(None) == profile.timeouts
+    assert provider.timeouts(Timeouts(read=60)) == Timeouts(read=60, connect=2)
+    with pytest.raises(TimeoutError, match=r"nothing came for 0\.01 s"):
+        await play("a", model="idle", provider=provider, timeouts=Timeouts(connect=5, total=9))
+    assert (Timeouts().read_seconds, Timeouts().connect_seconds) == (60, 60)
+
+
 async def test_failures_can_end() -> None:
     provider = scripted()
     script = {"n": 2, "fail": {"status": 503, "times": 2, "retry_after": 3}}

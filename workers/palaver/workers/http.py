@@ -130,7 +130,7 @@ class HttpResponse:
 
         What `take` raises comes out here. Another call goes on where the last one stopped.
         """
-        pour = _Pour(self._body, self._wire, take, self._source.timeouts.read)
+        pour = _Pour(self._body, self._wire, take, self._source.timeouts.read_seconds)
         try:
             pour.begin()
             async with asyncio.timeout_at(self._deadline):
@@ -320,7 +320,9 @@ class HttpClient:
             allow_redirects=False,
             # `connect` is for the whole of waiting, resolving and connecting.
             timeout=aiohttp.ClientTimeout(
-                connect=timeouts.connect, sock_connect=timeouts.connect, sock_read=timeouts.read
+                connect=timeouts.connect_seconds,
+                sock_connect=timeouts.connect_seconds,
+                sock_read=timeouts.read_seconds,
             ),
         )
         _ON_KEPT.set(False)
@@ -391,9 +393,9 @@ def _shown(url: str) -> str:
 
 def _reason(error: BaseException, timeouts: Timeouts) -> str:
     if isinstance(error, aiohttp.SocketTimeoutError):
-        return f"nothing came for {timeouts.read:g} s"
+        return f"nothing came for {timeouts.read_seconds:g} s"
     if isinstance(error, aiohttp.ServerTimeoutError):
-        return f"no connection within {timeouts.connect:g} s"
+        return f"no connection within {timeouts.connect_seconds:g} s"
     if isinstance(error, builtins.TimeoutError):
         return f"the answer took longer than {timeouts.total or 0:g} s"
     if isinstance(error, OSError) and error.strerror:

@@ -79,7 +79,6 @@ def request_for(
         tool_choice=_tool_choice(work, journal, may_call),
         parallel_tool_calls=job.parallel_tool_calls,
         reasoning=job.reasoning,
-        # The defaults stand for "not said": then the profile's own are meant.
         timeouts=None if job.timeouts == Timeouts() else job.timeouts,
         prefix=beginning.said if beginning.prompt is None and beginning.said else None,
         # Several answers come in one body only, and so does what `return_raw` is to keep.

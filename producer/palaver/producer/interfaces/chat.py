@@ -20,7 +20,7 @@ from palaver.producer.interfaces.endpoint import Endpoint
 from palaver.producer.interfaces.streaming import AsyncStreamingIterator, StreamingIterator
 from palaver.shared.accumulator import Accumulator
 from palaver.shared.errors import PalaverError
-from palaver.shared.jobs import Timeouts
+from palaver.shared.jobs import DEFAULT_TIMEOUT, Timeouts
 from palaver.shared.messages import MessagesLike
 from palaver.shared.responses import ChatResult, StreamChunk
 
@@ -41,7 +41,7 @@ class Chat:
         base_url: str | None = None,
         api_key: str | None = None,
         model: str | None = None,
-        timeout_s: float = 60.0,
+        timeout_s: float = DEFAULT_TIMEOUT,
         connect_timeout_s: float | None = None,
         read_timeout_s: float | None = None,
         max_retries: int = 0,
@@ -57,17 +57,14 @@ class Chat:
         self._defaults = CallDefaults(
             profile=self._clients.profile(endpoint),
             model=model,
-            timeouts=Timeouts(
-                connect=timeout_s if connect_timeout_s is None else connect_timeout_s,
-                read=timeout_s if read_timeout_s is None else read_timeout_s,
-            ),
+            timeouts=_timeouts(timeout_s, connect=connect_timeout_s, read=read_timeout_s),
             max_retries=max_retries,
         )
 
     @property
     def timeout_s(self) -> float:
         """The read timeout, in seconds."""
-        return self._defaults.timeouts.read
+        return self._defaults.timeouts.read_seconds
 
     def __call__(
         self, messages: MessagesLike, *, history: HistoryLike | None = None, **options: Unpack[ChatOptions]
@@ -205,6 +202,12 @@ class Chat:
                 handle = await self._asubmit(answer)
         yield answer.last_chunk()
         answer.check()
+
+
+def _timeouts(both: float, *, connect: float | None, read: float | None) -> Timeouts:
+    """As the caller named them; who names none leaves a configured profile its own."""
+    named = None if both == DEFAULT_TIMEOUT else both
+    return Timeouts(connect=named if connect is None else connect, read=named if read is None else read)
 
 
 def _thinks(options: Mapping[str, object]) -> bool:

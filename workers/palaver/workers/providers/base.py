@@ -64,7 +64,7 @@ class GenerationRequest:
     tool_choice: ToolChoice | None = None
     parallel_tool_calls: bool | None = None
     reasoning: ReasoningOptions | None = None  # before params.reasoning
-    timeouts: Timeouts | None = None  # None: the profile's
+    timeouts: Timeouts | None = None  # before the profile's, each
     prefix: str | None = None  # text of the answer that exists already; the provider shall go on after it
     stream: bool = True  # False: one whole body; the only way to get more than one choice
     cache: Caching | None = None  # None: the provider is to be asked
@@ -260,6 +260,10 @@ class Provider:
             ok=error is None, latency_ms=(time.perf_counter() - started) * 1000, error=error
         )
 
+    def timeouts(self, asked: Timeouts | None) -> Timeouts:
+        """Those of a request; the profile's, where it names none."""
+        return self.profile.timeouts if asked is None else asked.over(self.profile.timeouts)
+
     async def aclose(self) -> None:
         """Release what this provider alone holds; the HTTP client is shared and stays open."""
         return
@@ -347,7 +351,7 @@ class HttpProvider(Provider):
             url=self.dialect.base_url + asked.path,
             headers=self.dialect.headers(),
             json=asked.body,
-            timeouts=timeouts or self.profile.timeouts,
+            timeouts=self.timeouts(timeouts),
             proxies=self.profile.proxies,
         )
 

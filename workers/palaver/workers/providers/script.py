@@ -62,7 +62,7 @@ class Failure(Document):
         if self.kind in ("status", "error"):
             return error_for_status(self.status, self.message, retry_after=self.retry_after)
         if self.kind == "idle":
-            return TimeoutError(self.message or f"scripted: nothing came for {timeouts.read:g} s")
+            return TimeoutError(self.message or f"scripted: nothing came for {timeouts.read_seconds:g} s")
         return _FAILURES[self.kind](self.message)
 
 
@@ -173,7 +173,7 @@ def play(
         said += 1
         at += period
     if fail is not None:
-        yield Step(at + (timeouts.read if fail.kind == "idle" else 0.0), fail.error(timeouts))
+        yield Step(at + (timeouts.read_seconds if fail.kind == "idle" else 0.0), fail.error(timeouts))
         return
     yield Step(at, _ending(script, request, said, cut=limit is not None and said >= limit))
 

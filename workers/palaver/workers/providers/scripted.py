@@ -46,7 +46,7 @@ class ScriptedProvider(Provider):
         started = loop.time()
         try:
             script = self._paced(self.script_of(request))
-            timeouts = request.timeouts or self.profile.timeouts
+            timeouts = self.timeouts(request.timeouts)
             for at, outcome in play(
                 script, request, timeouts=timeouts, fails=self._fails(script, request.model)
             ):
