@@ -99,14 +99,26 @@ def test_every_server_of_tools_is_asked_for_them(shell: Shell, processes: Proces
     assert one.stdout.splitlines()[1].endswith(f" ms: {', '.join(tools)}")
 
 
+UNWELL = """
+from palaver.workers.providers import Provider
+
+class Unwell(Provider):
+    async def models(self):
+        raise RuntimeError("canary")
+"""
+
+
 def test_each_problem_is_told(shell: Shell, model_server: ModelServer, silent: str) -> None:
     cloud = {"kind": "openai", "base_url": model_server.openai_url}
+    (shell.folder / "own.py").write_text(UNWELL)
     configure(
         shell,
         'fast = ["cloud/no-such-model"]',
         cloud=cloud,
         keyless={**cloud, "api_key_env": "NOT_THERE"},
         unknown={"kind": "nope"},
+        own={"kind": "own:Unwell"},
+        options={**cloud, "options": {"flavour": ["vllm"]}},
         away={"kind": "openai", "base_url": "http://user:canary@127.0.0.1:9/v1"},
         silent={"kind": "ollama", "base_url": silent},
     )
@@ -116,6 +128,8 @@ def test_each_problem_is_told(shell: Shell, model_server: ModelServer, silent: s
     assert problems["cloud"] == "it does not list no-such-model"
     assert "NOT_THERE is not set" in problems["keyless"]
     assert "no kind 'nope'" in problems["unknown"]
+    assert problems["own"] == "own:Unwell raised RuntimeError"
+    assert "flavour" in problems["options"]
     assert "cannot be reached" in problems["away"]
     assert problems["silent"] == "no answer within 8 seconds"
     assert "canary" not in done.stdout

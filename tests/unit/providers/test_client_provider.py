@@ -60,6 +60,10 @@ class Own(ChatClient):
         self.asked = ("chat", prompt, system_prompt, kwargs)
         if self.fail == "refused":
             return ChatResponse.failed(AuthenticationError("who are you? key-12345678"))
+        if self.fail == "bug":
+            raise KeyError(prompt)
+        if self.fail == "no response":
+            return "12345678"  # type: ignore[return-value]
         if self.fail == "untold":
             return ChatResponse(success=False, error="no")
         call = {"id": "c", "name": "f", "arguments": {"x": 1}}
@@ -83,6 +87,10 @@ class Own(ChatClient):
                 raise ChatClientError("gone")
             if self.fail == "refused":
                 raise ConnectionRefusedError("key-12345678 is refused")
+            if self.fail == "bug":
+                raise KeyError(prompt)
+            if self.fail == "no text":
+                yield b"12345678"
             if self.fail == "silent":
                 await asyncio.Event().wait()
         finally:
@@ -174,6 +182,10 @@ async def test_a_whole_answer_has_more_than_text(http: HttpClient) -> None:
         ("silent", {"timeouts": Timeouts(read=0.05)}, TimeoutError),
         ("refused", {"stream": False}, AuthenticationError),
         ("untold", {"stream": False}, ChatClientError),
+        ("bug", {}, ChatClientError),
+        ("bug", {"stream": False}, ChatClientError),
+        ("no text", {}, ChatClientError),
+        ("no response", {"stream": False}, ChatClientError),
     ],
 )
 async def test_failures(http: HttpClient, fail: str, fields: dict[str, Any], error: type[Exception]) -> None:
@@ -182,6 +194,36 @@ async def test_failures(http: HttpClient, fail: str, fields: dict[str, Any], err
         await parts_of(provider, **fields)
     assert getattr(raised.value, "provider", None) == "o"
     assert "12345678" not in str(raised.value)
+
+
+@pytest.mark.parametrize("kind", ["Awaited", "Plain"])
+async def test_a_stream_is_an_async_generator(http: HttpClient, kind: str) -> None:
+    provider = create(Profile(name="o", kind=f"{__name__}:{kind}"), http)
+    with pytest.raises(ChatClientError, match=f"{kind} is no async generator"):
+        await parts_of(provider)
+
+
+async def test_a_bug_is_told_in_the_log_without_its_text(
+    http: HttpClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    provider, _ = own(http, options={"fail": "bug"})
+    with pytest.raises(ChatClientError, match=r"stream_chat of .*:Own raised KeyError; .* log"):
+        await parts_of(provider, "canary")
+    assert "client.failed profile=o error=KeyError" in caplog.text
+    assert "in stream_chat" in caplog.text
+    assert "canary" not in caplog.text
+
+
+async def test_what_fails_at_the_end_is_only_told(http: HttpClient, caplog: pytest.LogCaptureFixture) -> None:
+    await create(Profile(name="o", kind=f"{__name__}:Stuck"), http).aclose()
+    assert "client.failed" in caplog.text
+
+
+async def test_a_health_check_that_is_wrong_is_no_good_health(http: HttpClient) -> None:
+    for kind, told in (("Stuck", "raised RuntimeError"), ("Sure", "no ChatResponse")):
+        health = await create(Profile(name="o", kind=f"{__name__}:{kind}"), http).health()
+        assert isinstance(health.error, ChatClientError)
+        assert told in health.error.message
 
 
 async def test_leaving_a_stream_ends_the_clients(http: HttpClient) -> None:
@@ -222,12 +264,55 @@ async def test_how_it_is_made(http: HttpClient) -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "problem"), [("Strict", "unexpected keyword argument 'tone'"), ("Half", "chat")]
+    ("kind", "problem"),
+    [
+        ("Strict", "unexpected keyword argument 'tone'"),
+        ("Half", "chat"),
+        ("Unmade", "Unmade cannot be made: ValueError$"),
+    ],
 )
 async def test_one_that_cannot_be_made(http: HttpClient, kind: str, problem: str) -> None:
     with pytest.raises(ConfigurationError, match=problem) as raised:
         create(Profile(name="o", kind=f"{__name__}:{kind}", options={"tone": 1}), http)
     assert raised.value.provider == "o"
+
+
+class Awaited(Own):
+    """Gives a generator, but only when it is awaited."""
+
+    async def stream_chat(self, prompt: str, system_prompt: str | None = None, **kwargs: Any) -> Any:
+        return super().stream_chat(prompt)
+
+
+class Plain(Own):
+    """Gives a list."""
+
+    def stream_chat(self, prompt: str, system_prompt: str | None = None, **kwargs: Any) -> Any:
+        return ["one"]
+
+
+class Stuck(Own):
+    """Cannot say how it is, and cannot end."""
+
+    async def health_check(self) -> ChatResponse:
+        raise RuntimeError("key-12345678")
+
+    async def aclose(self) -> None:
+        raise RuntimeError("key-12345678")
+
+
+class Sure(Own):
+    """Says that it is well in words of its own."""
+
+    async def health_check(self) -> ChatResponse:
+        return True  # type: ignore[return-value]
+
+
+class Unmade(Own):
+    """Does not like what it is told."""
+
+    def __init__(self, **given: Any) -> None:
+        raise ValueError("key-12345678")
 
 
 class Strict(Own):

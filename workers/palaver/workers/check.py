@@ -87,6 +87,8 @@ async def _check(profile: Profile, wanted: Sequence[str], http: HttpClient) -> C
         return known(problem=f"no answer within {ANSWER_SECONDS:g} seconds")
     except PalaverError as error:
         return known(problem=error.message)
+    except Exception as error:  # noqa: BLE001 - a class of somebody's own must not hide the other providers
+        return known(problem=f"{profile.kind} raised {type(error).__name__}")
     finally:
         await provider.aclose()
     if health.error is not None:

@@ -2,15 +2,19 @@
 
 import asyncio
 import builtins
-from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import aclosing
+import inspect
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from contextlib import aclosing, contextmanager, suppress
 from typing import Any
 
 from palaver.shared.chat_client import ChatClient
 from palaver.shared.errors import ChatClientError, ConnectionError, PalaverError, TimeoutError
 from palaver.shared.messages import Role
+from palaver.shared.plain import shape
 from palaver.shared.profiles import Profile
 from palaver.shared.responses import ChatResponse
+from palaver.workers.event_log import event_logger
+from palaver.workers.frames import frames
 from palaver.workers.http import HttpClient
 from palaver.workers.providers.base import GenerationRequest, Provider, ProviderHealth
 from palaver.workers.providers.parts import (
@@ -22,6 +26,8 @@ from palaver.workers.providers.parts import (
     ToolCallPart,
     UsagePart,
 )
+
+logger = event_logger("palaver.workers.providers")
 
 _NO_PARAMETERS = frozenset(("extra", "include_usage", "return_raw", "return_raw_events"))
 
@@ -40,42 +46,74 @@ class ClientProvider(Provider):
     async def stream(self, request: GenerationRequest) -> AsyncGenerator[list[Part], None]:
         """See `Provider.stream`."""
         prompt, system, more = _asked(request)
-        whole = bool(request.tools) or not request.stream
-        try:
-            if whole:
-                yield _parts(await self.client.chat(prompt, system, **more), request.model)
-                return
-            timeouts = request.timeouts or self.profile.timeouts
-            async with aclosing(self.client.stream_chat(prompt, system, **more)) as pieces:
-                async for piece in _patiently(pieces, timeouts.read):
+        if request.tools or not request.stream:
+            with self._guarded("chat"):
+                answer = await self.client.chat(prompt, system, **more)
+                yield _parts(self._checked(answer, "chat"), request.model)
+            return
+        silence = self.timeouts(request.timeouts).read_seconds
+        with self._guarded("stream_chat"):
+            async with aclosing(self._pieces(self.client.stream_chat(prompt, system, **more))) as pieces:
+                async for piece in _patiently(pieces, silence):
+                    if not isinstance(piece, str):
+                        raise ChatClientError(
+                            f"stream_chat of {self.profile.kind} gave {shape(piece)}, no text"
+                        )
                     if piece:
                         yield [TextDelta(piece)]
-            yield [FinishPart("stop", request.model)]
+        yield [FinishPart("stop", request.model)]
+
+    async def health(self) -> ProviderHealth:
+        """See `Provider.health`."""
+        try:
+            with self._guarded("health_check"):
+                answer = self._checked(await self.client.health_check(), "health_check")
+                if answer.is_error:
+                    raise _error(answer)
+        except PalaverError as error:
+            return ProviderHealth(ok=False, latency_ms=0.0, error=error)
+        latency = answer.metadata.get("latency_ms")
+        return ProviderHealth(ok=True, latency_ms=latency if isinstance(latency, int | float) else 0.0)
+
+    async def aclose(self) -> None:
+        """Close the client. What it raises is told in the log alone: its last answer is given."""
+        with suppress(PalaverError), self._guarded("aclose"):
+            await self.client.aclose()
+
+    @contextmanager
+    def _guarded(self, method: str) -> Iterator[None]:
+        """The client's code runs within. Raises ChatClientError for what it should not raise; the log has the
+        lines of code that the exception has passed.
+        """
+        try:
+            yield
+            return
         except PalaverError as error:
             self.label(error)
             raise
         except OSError as error:
             # Its text may tell a key or a prompt; its class says enough.
             kind = TimeoutError if isinstance(error, builtins.TimeoutError) else ConnectionError
-            failure = kind(f"{type(error).__name__} in the client", provider=self.profile.name)
-        else:
-            return
+            failure: PalaverError = kind(f"{type(error).__name__} in the client")
+        except Exception as error:  # noqa: BLE001 - it is not our code
+            name = type(error).__name__
+            logger.warning(f"client.failed\n{frames(error)}", profile=self.profile.name, error=name)
+            told = f"{method} of {self.profile.kind} raised {name}; the worker's log says where"
+            failure = ChatClientError(told)
+        failure.provider = self.profile.name
         raise failure
 
-    async def health(self) -> ProviderHealth:
-        """See `Provider.health`."""
-        answer = await self.client.health_check()
-        latency = answer.metadata.get("latency_ms")
-        error = _error(answer) if answer.is_error else None
-        if error is not None:
-            self.label(error)
-        return ProviderHealth(
-            ok=error is None, latency_ms=latency if isinstance(latency, int | float) else 0.0, error=error
-        )
+    def _checked(self, answer: Any, method: str) -> ChatResponse:
+        if not isinstance(answer, ChatResponse):
+            raise ChatClientError(f"{method} of {self.profile.kind} gave {shape(answer)}, no ChatResponse")
+        return answer
 
-    async def aclose(self) -> None:
-        """Close the client."""
-        await self.client.aclose()
+    def _pieces(self, stream: Any) -> AsyncGenerator[str, None]:
+        if isinstance(stream, AsyncGenerator):
+            return stream
+        if inspect.iscoroutine(stream):
+            stream.close()
+        raise ChatClientError(f"stream_chat of {self.profile.kind} is no async generator")
 
 
 def _asked(request: GenerationRequest) -> tuple[str, str | None, dict[str, Any]]:

@@ -6,7 +6,7 @@ import importlib
 from typing import Final
 
 from palaver.shared.chat_client import ChatClient
-from palaver.shared.errors import ConfigurationError
+from palaver.shared.errors import ConfigurationError, PalaverError
 from palaver.shared.profiles import Profile
 from palaver.workers.http import HttpClient
 from palaver.workers.imports import importing
@@ -30,13 +30,17 @@ def create(profile: Profile, http: HttpClient) -> Provider:
     class refuses.
     """
     found = class_of(profile)
-    if issubclass(found, Provider):
-        return found(profile, http)
     try:
-        client = found.from_profile(profile)
-    except TypeError as error:  # an option that it does not take, or an abstract method that it has not
-        raise _wrong(profile, f"{profile.kind} cannot be made: {error}") from error
-    return ClientProvider(profile, http, client)
+        if issubclass(found, Provider):
+            return found(profile, http)
+        return ClientProvider(profile, http, found.from_profile(profile))
+    except PalaverError:
+        raise
+    except Exception as error:
+        # A TypeError says of an option that is not taken, or an abstract method that is not there; any other
+        # text may tell a key, of which the class was told.
+        told = error if isinstance(error, TypeError) else type(error).__name__
+        raise _wrong(profile, f"{profile.kind} cannot be made: {told}") from error
 
 
 def class_of(profile: Profile) -> type[Provider] | type[ChatClient]:
