@@ -10,18 +10,15 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 from datetime import date
 from functools import cached_property, partial
-from typing import Any, Literal, Self, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, Unpack, overload
 
 from pydantic import BaseModel
 
-from palaver.producer.batches import AsyncBatchHandle, BatchFields, BatchSource, Intake
-from palaver.producer.batches.retrying import fields_again, unanswered
-from palaver.producer.batches.storing import discard, store, take_all
+from palaver.producer import batches as batching
 from palaver.producer.broker import Broker
 from palaver.producer.client import CHUNK, send_stored, split
 from palaver.producer.files import AsyncFiles
 from palaver.producer.handles import AsyncJobHandle, AsyncModelHandle
-from palaver.producer.hub import Hub
 from palaver.producer.prepare import (
     Admission,
     Announced,
@@ -39,20 +36,24 @@ from palaver.producer.prepare import (
     prepare_many,
 )
 from palaver.producer.probing import PROBE_SECONDS, health_of, no_worker, probe_message
-from palaver.producer.reading import Reading
 from palaver.producer.sealed import SealedProfiles, check_kept, sealed_for
-from palaver.shared.batches import BatchJob
+from palaver.shared import stores
 from palaver.shared.errors import BatchNotFoundError
-from palaver.shared.events import AnyEvent
 from palaver.shared.health import Health
 from palaver.shared.ids import check_job_id, check_session_id
 from palaver.shared.jobs import ChatJob
-from palaver.shared.ledger import AsyncLedger, DeadLetter, Dispatch, JobView, Submitted
+from palaver.shared.ledger import DeadLetter, Dispatch, JobView, Submitted
 from palaver.shared.messages import MessagesLike
 from palaver.shared.responses import ChatResponse, ModelResponse
 from palaver.shared.settings import Settings
 from palaver.shared.spending import DailyUsage
-from palaver.shared.stores.batch_files import BatchFiles
+
+if TYPE_CHECKING:  # as in `client`
+    from palaver.producer.hub import Hub
+    from palaver.producer.reading import Reading
+    from palaver.shared.batches import BatchJob
+    from palaver.shared.events import AnyEvent
+    from palaver.shared.ledger import AsyncLedger
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -81,6 +82,8 @@ class AsyncClient:
     @property
     def reading(self) -> Reading:
         """The readers of the running loop."""
+        from palaver.producer.reading import Reading
+
         return Reading(self._hub, self.send)
 
     @overload
@@ -152,32 +155,36 @@ class AsyncClient:
         return handles
 
     async def batch(
-        self, jobs: BatchSource, *, skip_invalid: bool = False, **fields: Unpack[BatchFields]
-    ) -> AsyncBatchHandle:
+        self,
+        jobs: batching.BatchSource,
+        *,
+        skip_invalid: bool = False,
+        **fields: Unpack[batching.BatchFields],
+    ) -> batching.AsyncBatchHandle:
         """Store many jobs as one batch; see `Client.batch`. A file is read in a thread."""
         with await self._intake(fields, skip_invalid=skip_invalid) as intake:
-            await take_all(intake, jobs, self.settings.max_document_bytes)
+            await batching.take_all(intake, jobs, self.settings.max_document_bytes)
             return await self._open_batch(intake)
 
-    async def batches(self, batch_id: str) -> AsyncBatchHandle:
+    async def batches(self, batch_id: str) -> batching.AsyncBatchHandle:
         """The handle of a batch that anybody opened. Raises BatchNotFoundError."""
         check_session_id(batch_id, param="batch_id")
         await self.ledger.batch(batch_id)
-        return AsyncBatchHandle(self, batch_id)
+        return batching.AsyncBatchHandle(self, batch_id)
 
-    async def retry_batch(self, batch_id: str) -> AsyncBatchHandle:
+    async def retry_batch(self, batch_id: str) -> batching.AsyncBatchHandle:
         """Do what has no answer again; see `BatchHandle.retry_failed`."""
         view = await self.ledger.batch(batch_id)
-        with await self._intake(fields_again(view)) as intake:
-            async with aclosing(unanswered(self.ledger, self.batch_files, view.batch)) as slices:
+        with await self._intake(batching.fields_again(view)) as intake:
+            async with aclosing(batching.unanswered(self.ledger, self.batch_files, view.batch)) as slices:
                 async for lines in slices:
                     intake.take(lines)
             return await self._open_batch(intake)
 
     @cached_property
-    def batch_files(self) -> BatchFiles:
+    def batch_files(self) -> stores.BatchFiles:
         """Where the lines and the results of batches are. Raises ConfigurationError."""
-        return BatchFiles.of(self.settings)
+        return stores.BatchFiles.of(self.settings)
 
     async def job(self, job_id: str) -> AsyncJobHandle:
         """The handle of a job that anybody submitted. Raises JobNotFoundError."""
@@ -284,6 +291,8 @@ class AsyncClient:
         loop = asyncio.get_running_loop()
         hub = self._hubs.get(loop)
         if hub is None:
+            from palaver.producer.hub import Hub
+
             hub = self._hubs[loop] = Hub.acquire(self.settings)
         return hub
 
@@ -306,17 +315,17 @@ class AsyncClient:
             kept = await self.ledger.run_many(self._sealed.keeping(self.ledger.keys, lives))
             check_kept(lives, kept)
 
-    async def _intake(self, fields: Mapping[str, Any], *, skip_invalid: bool = False) -> Intake:
-        intake = Intake(self.settings, fields, self._admission.check, skip_invalid=skip_invalid)
+    async def _intake(self, fields: Mapping[str, Any], *, skip_invalid: bool = False) -> batching.Intake:
+        intake = batching.Intake(self.settings, fields, self._admission.check, skip_invalid=skip_invalid)
         self.batch_files  # noqa: B018 -- a batch without a store is refused before its input is read
         self._admission.update(await self.served())
         return intake
 
-    async def _open_batch(self, intake: Intake) -> AsyncBatchHandle:
+    async def _open_batch(self, intake: batching.Intake) -> batching.AsyncBatchHandle:
         batch = intake.batch()
         if not await self._is_open(batch):
             await self._store_batch(batch, intake)
-        return AsyncBatchHandle(self, (await self.ledger.open_batch(batch)).batch_id)
+        return batching.AsyncBatchHandle(self, (await self.ledger.open_batch(batch)).batch_id)
 
     async def _is_open(self, batch: BatchJob) -> bool:
         """Whether there is a batch of its key: then its lines are stored, or it conflicts."""
@@ -325,14 +334,14 @@ class AsyncClient:
         except BatchNotFoundError:
             return False
 
-    async def _store_batch(self, batch: BatchJob, intake: Intake) -> None:
+    async def _store_batch(self, batch: BatchJob, intake: batching.Intake) -> None:
         for sample in intake.samples():
             await self.files.check([sample])
             await self._keep(self._sealed.needed_by([sample]))
         try:
-            await store(self.batch_files, batch, intake)
+            await batching.store(self.batch_files, batch, intake)
         except BaseException:
-            await discard(self.batch_files, batch)
+            await batching.discard(self.batch_files, batch)
             raise
 
     async def _submit(self, job: ChatJob) -> AsyncJobHandle:

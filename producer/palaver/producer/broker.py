@@ -22,7 +22,6 @@ from typing import TYPE_CHECKING, Any, Final, Self
 from palaver.producer.broker_errors import broker_error
 from palaver.producer.local_link import LocalLink
 from palaver.producer.task_message import TaskMessage
-from palaver.shared import redis_commands
 from palaver.shared.errors import ConfigurationError
 from palaver.shared.in_process import SCHEME
 from palaver.shared.ledger import Dispatch
@@ -242,15 +241,15 @@ class _Link:
 
     def _push(self, channel: Any, messages: list[TaskMessage]) -> None:
         """To Redis: one command for all the messages of a queue. Kombu's own way costs more than the job."""
+        from palaver.shared.redis_commands import Words, run
+
         queues: dict[str, list[bytes]] = {}
         for message in messages:
             queue = self._queue(message)
             queues.setdefault(queue, []).append(message.entry(queue, self._origin))
-        commands: list[redis_commands.Words] = [
-            ("LPUSH", queue, *entries) for queue, entries in queues.items()
-        ]
+        commands: list[Words] = [("LPUSH", queue, *entries) for queue, entries in queues.items()]
         with channel.conn_or_acquire() as client:
-            for reply in redis_commands.run(client, commands):
+            for reply in run(client, commands):
                 if isinstance(reply, Exception):
                     raise reply
 

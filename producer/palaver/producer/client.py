@@ -7,14 +7,12 @@ import weakref
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from datetime import date
 from functools import cached_property
-from typing import Any, Final, Literal, Self, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeVar, Unpack, overload
 
 from pydantic import BaseModel
 
+from palaver.producer import batches as batching
 from palaver.producer.background import background
-from palaver.producer.batches import BatchFields, BatchHandle, BatchSource, Intake, entries
-from palaver.producer.batches.retrying import fields_again, unanswered
-from palaver.producer.batches.storing import discard, store
 from palaver.producer.broker import Broker
 from palaver.producer.files import Files
 from palaver.producer.handles import JobHandle, ModelHandle
@@ -35,20 +33,23 @@ from palaver.producer.prepare import (
     prepare_many,
 )
 from palaver.producer.probing import PROBE_SECONDS, health_of, no_worker, probe_message
-from palaver.producer.reading import BlockingReading, SendNow
 from palaver.producer.sealed import SealedProfiles, check_kept, sealed_for
-from palaver.shared.batches import BatchJob
+from palaver.shared import stores
 from palaver.shared.errors import BatchNotFoundError, BrokerFullError, BrokerUnavailableError, PalaverError
-from palaver.shared.events import AnyEvent
 from palaver.shared.health import Health
 from palaver.shared.ids import check_job_id, check_session_id
 from palaver.shared.jobs import ChatJob
-from palaver.shared.ledger import DeadLetter, Dispatch, JobView, Submitted, SyncLedger
+from palaver.shared.ledger import DeadLetter, Dispatch, JobView, Submitted
 from palaver.shared.messages import MessagesLike
 from palaver.shared.responses import ChatResponse, ModelResponse
 from palaver.shared.settings import Settings
 from palaver.shared.spending import DailyUsage
-from palaver.shared.stores.batch_files import BatchFiles
+
+if TYPE_CHECKING:  # loaded by who makes a client, with the library for Redis: not by all who import it
+    from palaver.producer.reading import SendNow
+    from palaver.shared.batches import BatchJob
+    from palaver.shared.events import AnyEvent
+    from palaver.shared.ledger import SyncLedger
 
 log = logging.getLogger("palaver.producer")
 
@@ -68,6 +69,9 @@ class Client:
     """
 
     def __init__(self, settings: Settings | None = None, **values: Any) -> None:
+        from palaver.producer.reading import BlockingReading
+        from palaver.shared.ledger import SyncLedger
+
         self.settings = settings or Settings.load(**values)
         self.ledger = SyncLedger(self.settings)
         self.broker = Broker.of(self.settings)
@@ -163,8 +167,12 @@ class Client:
         return handles
 
     def batch(
-        self, jobs: BatchSource, *, skip_invalid: bool = False, **fields: Unpack[BatchFields]
-    ) -> BatchHandle:
+        self,
+        jobs: batching.BatchSource,
+        *,
+        skip_invalid: bool = False,
+        **fields: Unpack[batching.BatchFields],
+    ) -> batching.BatchHandle:
         """Store many jobs as one batch, in constant memory; the workers run its lines as they find room.
 
         `jobs` is the path of a file of JSON lines, such a file open for bytes, or any iterable of jobs. An
@@ -179,29 +187,29 @@ class Client:
         `idempotency_key` that was used for another batch.
         """
         with self._intake(fields, skip_invalid=skip_invalid) as intake:
-            intake.take(entries(jobs, self.settings.max_document_bytes))
+            intake.take(batching.entries(jobs, self.settings.max_document_bytes))
             return self._open_batch(intake)
 
-    def batches(self, batch_id: str) -> BatchHandle:
+    def batches(self, batch_id: str) -> batching.BatchHandle:
         """The handle of a batch that anybody opened. Raises BatchNotFoundError."""
         check_session_id(batch_id, param="batch_id")
         self.ledger.batch(batch_id)
-        return BatchHandle(self, batch_id)
+        return batching.BatchHandle(self, batch_id)
 
-    def retry_batch(self, batch_id: str) -> BatchHandle:
+    def retry_batch(self, batch_id: str) -> batching.BatchHandle:
         """Do what has no answer again; see `BatchHandle.retry_failed`."""
         view = self.ledger.batch(batch_id)
-        with self._intake(fields_again(view)) as intake:
+        with self._intake(batching.fields_again(view)) as intake:
             loop = background()
             ledger = loop.run(self.reading.on(loop)).hub.ledger
-            for lines in loop.drain(unanswered(ledger, self.batch_files, view.batch)):
+            for lines in loop.drain(batching.unanswered(ledger, self.batch_files, view.batch)):
                 intake.take(lines)
             return self._open_batch(intake)
 
     @cached_property
-    def batch_files(self) -> BatchFiles:
+    def batch_files(self) -> stores.BatchFiles:
         """Where the lines and the results of batches are. Raises ConfigurationError."""
-        return BatchFiles.of(self.settings)
+        return stores.BatchFiles.of(self.settings)
 
     def job(self, job_id: str) -> JobHandle:
         """The handle of a job that anybody submitted. Raises JobNotFoundError."""
@@ -336,17 +344,17 @@ class Client:
             kept = self.ledger.run_many(self._sealed.keeping(self.ledger.keys, lives))
             check_kept(lives, kept)
 
-    def _intake(self, fields: Mapping[str, Any], *, skip_invalid: bool = False) -> Intake:
-        intake = Intake(self.settings, fields, self._admission.check, skip_invalid=skip_invalid)
+    def _intake(self, fields: Mapping[str, Any], *, skip_invalid: bool = False) -> batching.Intake:
+        intake = batching.Intake(self.settings, fields, self._admission.check, skip_invalid=skip_invalid)
         self.batch_files  # noqa: B018 -- a batch without a store is refused before its input is read
         self._admission.update(self.served())
         return intake
 
-    def _open_batch(self, intake: Intake) -> BatchHandle:
+    def _open_batch(self, intake: batching.Intake) -> batching.BatchHandle:
         batch = intake.batch()
         if not self._is_open(batch):
             self._store_batch(batch, intake)
-        return BatchHandle(self, self.ledger.open_batch(batch).batch_id)
+        return batching.BatchHandle(self, self.ledger.open_batch(batch).batch_id)
 
     def _is_open(self, batch: BatchJob) -> bool:
         """Whether there is a batch of its key: then its lines are stored, or it conflicts."""
@@ -355,14 +363,14 @@ class Client:
         except BatchNotFoundError:
             return False
 
-    def _store_batch(self, batch: BatchJob, intake: Intake) -> None:
+    def _store_batch(self, batch: BatchJob, intake: batching.Intake) -> None:
         for sample in intake.samples():
             self.files.check([sample])
             self._keep(self._sealed.needed_by([sample]))
         try:
-            background().run(store(self.batch_files, batch, intake))
+            background().run(batching.store(self.batch_files, batch, intake))
         except BaseException:
-            background().run(discard(self.batch_files, batch))
+            background().run(batching.discard(self.batch_files, batch))
             raise
 
     def _submit(self, job: ChatJob) -> JobHandle:

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 from palaver.producer.background import background
+from palaver.shared import stores
 from palaver.shared.errors import ValidationError
 from palaver.shared.jobs import ChatJob
 from palaver.shared.owner import Owner
 from palaver.shared.plain import refuse, shape
 from palaver.shared.settings import Settings
-from palaver.shared.stores import FileRef, FileStore
 
 PIECE: Final = 1024 * 1024
 """Bytes that are read at a time."""
@@ -35,7 +35,7 @@ class AsyncFiles:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._opened: FileStore | None = None
+        self._opened: stores.FileStore | None = None
 
     async def upload(
         self,
@@ -44,7 +44,7 @@ class AsyncFiles:
         filename: str | None = None,
         user: object = None,
         tenant: str | None = None,
-    ) -> FileRef:
+    ) -> stores.FileRef:
         """Store a file, read piece by piece as it is sent.
 
         `filename` is what it is shown as; by default the source's own name. Raises, with nothing stored:
@@ -63,7 +63,7 @@ class AsyncFiles:
             return await put(source)
         return await put(_pieces(source))
 
-    async def get(self, file_id: str, *, user: object = None, tenant: str | None = None) -> FileRef:
+    async def get(self, file_id: str, *, user: object = None, tenant: str | None = None) -> stores.FileRef:
         """What is known of a file."""
         return await self._store.stat(file_id, _owner(tenant, user))
 
@@ -75,7 +75,7 @@ class AsyncFiles:
         """Remove a file, and the text that was extracted from it."""
         await self._store.delete(file_id, _owner(tenant, user))
 
-    async def list(self, *, user: object = None, tenant: str | None = None) -> list[FileRef]:
+    async def list(self, *, user: object = None, tenant: str | None = None) -> list[stores.FileRef]:
         """All files of a user, the oldest first."""
         return await self._store.list(_owner(tenant, user))
 
@@ -93,9 +93,9 @@ class AsyncFiles:
         return bool(self._settings.files_url)
 
     @property
-    def _store(self) -> FileStore:
+    def _store(self) -> stores.FileStore:
         if self._opened is None:
-            self._opened = FileStore.of(self._settings)
+            self._opened = stores.FileStore.of(self._settings)
         return self._opened
 
 
@@ -112,11 +112,11 @@ class Files:
         filename: str | None = None,
         user: object = None,
         tenant: str | None = None,
-    ) -> FileRef:
+    ) -> stores.FileRef:
         """Store a file; see `AsyncFiles.upload`."""
         return background().run(self._files.upload(source, filename=filename, user=user, tenant=tenant))
 
-    def get(self, file_id: str, *, user: object = None, tenant: str | None = None) -> FileRef:
+    def get(self, file_id: str, *, user: object = None, tenant: str | None = None) -> stores.FileRef:
         """What is known of a file."""
         return background().run(self._files.get(file_id, user=user, tenant=tenant))
 
@@ -128,7 +128,7 @@ class Files:
         """Remove a file, and the text that was extracted from it."""
         background().run(self._files.delete(file_id, user=user, tenant=tenant))
 
-    def list(self, *, user: object = None, tenant: str | None = None) -> list[FileRef]:
+    def list(self, *, user: object = None, tenant: str | None = None) -> list[stores.FileRef]:
         """All files of a user, the oldest first."""
         return background().run(self._files.list(user=user, tenant=tenant))
 

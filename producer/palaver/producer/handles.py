@@ -8,10 +8,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 from pydantic import BaseModel
 
 from palaver.producer.prepare import check_after, check_timeout
-from palaver.producer.reading import achunks_of, chunks_of
-from palaver.shared.accumulator import Accumulator
 from palaver.shared.errors import JobGoneError, JobNotFoundError
-from palaver.shared.events import AnyEvent
 from palaver.shared.jobs import Status
 from palaver.shared.ledger import JobView
 from palaver.shared.responses import ChatResponse, ModelResponse, StreamChunk
@@ -19,6 +16,8 @@ from palaver.shared.responses import ChatResponse, ModelResponse, StreamChunk
 if TYPE_CHECKING:
     from palaver.producer.async_client import AsyncClient
     from palaver.producer.client import Client
+    from palaver.shared.accumulator import Accumulator
+    from palaver.shared.events import AnyEvent
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -71,7 +70,7 @@ class JobHandle(_Handle):
 
         What they add up to can be read from `state` meanwhile, a new one of this job.
         """
-        return chunks_of(state or Accumulator(self.job_id), self.events())
+        return self._client.reading.chunks(self.job_id, self.events(), state)
 
     def __iter__(self) -> Iterator[StreamChunk]:
         return self.chunks()
@@ -134,7 +133,7 @@ class AsyncJobHandle(_Handle):
 
     def chunks(self, state: Accumulator | None = None) -> AsyncGenerator[StreamChunk, None]:
         """The chunks of the answer; see `JobHandle.chunks`."""
-        return achunks_of(state or Accumulator(self.job_id), self.events())
+        return self._client.reading.chunks(self.job_id, self.events(), state)
 
     def __aiter__(self) -> AsyncGenerator[StreamChunk, None]:
         return self.chunks()

@@ -46,6 +46,20 @@ class Reading:
                 for event in batch:
                     yield event
 
+    async def chunks(
+        self, job_id: str, events: AsyncGenerator[AnyEvent, None], state: Accumulator | None
+    ) -> AsyncGenerator[StreamChunk, None]:
+        """A job's events as the chunks of its answer; raises the job's error after the last one.
+
+        `state` is what they add up to.
+        """
+        state = state or Accumulator(job_id)
+        async with aclosing(events):
+            async for event in events:
+                for chunk in state.feed(event):
+                    yield chunk
+        raise_error(state)
+
     async def view(self, job_id: str, session_id: str | None = None, *, document: bool = False) -> JobView:
         """The job as it is now, see `Client.view`."""
         seen = await self.hub.ledger.inspect(job_id, session_id, document=document)
@@ -113,6 +127,16 @@ class BlockingReading:
             finally:
                 loop.spawn(feed.aclose())
 
+    def chunks(
+        self, job_id: str, events: Generator[AnyEvent, None, None], state: Accumulator | None
+    ) -> Generator[StreamChunk, None, None]:
+        """A job's events as the chunks of its answer; see `JobHandle.chunks`."""
+        state = state or Accumulator(job_id)
+        with closing(events):
+            for event in events:
+                yield from state.feed(event)
+        raise_error(state)
+
     def result(self, session_id: str, job_id: str, cursor: int, timeout: float | None) -> ChatResponse:
         """Wait for a job's end; see `JobHandle.result`."""
         loop = background()
@@ -167,30 +191,6 @@ class _Feed:
         async with self._busy:
             if self._reader is not None:
                 await self._reader.aclose()
-
-
-def chunks_of(
-    state: Accumulator, events: Generator[AnyEvent, None, None]
-) -> Generator[StreamChunk, None, None]:
-    """A job's events as the chunks of its answer; raises the job's error after the last one.
-
-    `state` is what they add up to.
-    """
-    with closing(events):
-        for event in events:
-            yield from state.feed(event)
-    raise_error(state)
-
-
-async def achunks_of(
-    state: Accumulator, events: AsyncGenerator[AnyEvent, None]
-) -> AsyncGenerator[StreamChunk, None]:
-    """As `chunks_of`."""
-    async with aclosing(events):
-        async for event in events:
-            for chunk in state.feed(event):
-                yield chunk
-    raise_error(state)
 
 
 def raise_error(state: Accumulator) -> None:

@@ -28,6 +28,7 @@ class Document(BaseModel):
     """An immutable value of the contract. However it is made, wrong input raises our `ValidationError`."""
 
     model_config = ConfigDict(
+        defer_build=True,  # its validator is made at first use: no process uses all documents
         extra="forbid",
         frozen=True,
         hide_input_in_errors=True,

@@ -9,9 +9,8 @@ import os
 import socket
 import ssl
 from collections.abc import Iterator
+from functools import cache
 from typing import Final, NamedTuple
-
-import redis.exceptions as redis
 
 FULL: Final = "it is out of memory"
 SILENT: Final = "it did not answer in time"
@@ -25,46 +24,52 @@ class Problem(NamedTuple):
     text: str = ""
 
 
-PROBLEMS: Final = (
-    Problem(redis.OutOfMemoryError, FULL),
-    # a script of Redis 6 loses the word that tells the class
-    Problem(redis.ResponseError, FULL, "command not allowed when used memory"),
-    Problem(redis.ResponseError, "it has no database of this number", "DB index"),
-    Problem(redis.ConnectionError, "it takes no more connections", "max number of clients"),
-    Problem(redis.ConnectionError, "no connection was free in time", "No connection available"),
-    Problem(redis.ConnectionError, "it closed the connection", "closed by server"),
-    Problem(redis.AuthenticationError, "it refused the user or password"),
-    Problem(redis.AuthenticationWrongNumberOfArgsError, "it refused the user or password"),
-    Problem(redis.ExternalAuthProviderError, "it refused the user or password"),
-    Problem(redis.AuthorizationError, "it does not allow this user what is needed"),
-    Problem(redis.NoPermissionError, "it does not allow this user what is needed"),
-    Problem(redis.BusyLoadingError, "it is still loading its data"),
-    Problem(redis.ReadOnlyError, "it is a replica, which takes no writes"),
-    Problem(redis.MasterDownError, "it is a replica that has lost its master"),
-    Problem(redis.AskError, "it is one node of a Redis Cluster"),
-    Problem(redis.ClusterError, "it is one node of a Redis Cluster"),
-    Problem(redis.ClusterCrossSlotError, "it is one node of a Redis Cluster"),
-    Problem(redis.TryAgainError, "it is one node of a Redis Cluster"),
-    Problem(redis.InvalidResponse, "what answers there is no Redis"),
-    Problem(redis.MaxConnectionsError, "no connection was free in time"),
-    Problem(redis.TimeoutError, SILENT),
-    Problem(TimeoutError, SILENT),
-    Problem(socket.gaierror, "there is no host of this name"),
-    Problem(ssl.SSLCertVerificationError, "its certificate cannot be verified"),
-    Problem(ssl.SSLError, "no TLS could be agreed on"),
-    Problem(ConnectionRefusedError, "connection refused"),
-    # asyncio's error of several addresses
-    Problem(OSError, "connection refused", f"[Errno {errno.ECONNREFUSED}]"),
-    Problem(ConnectionError, "it closed the connection"),
-    Problem(FileNotFoundError, "there is no such socket"),
-    Problem(PermissionError, "its socket may not be opened by this user"),
-)
+@cache
+def problems() -> tuple[Problem, ...]:
+    """What an error means: the first row that fits."""
+    # The names of the errors bring the whole client; who made one fail has it.
+    import redis.exceptions as redis
+
+    return (
+        Problem(redis.OutOfMemoryError, FULL),
+        # a script of Redis 6 loses the word that tells the class
+        Problem(redis.ResponseError, FULL, "command not allowed when used memory"),
+        Problem(redis.ResponseError, "it has no database of this number", "DB index"),
+        Problem(redis.ConnectionError, "it takes no more connections", "max number of clients"),
+        Problem(redis.ConnectionError, "no connection was free in time", "No connection available"),
+        Problem(redis.ConnectionError, "it closed the connection", "closed by server"),
+        Problem(redis.AuthenticationError, "it refused the user or password"),
+        Problem(redis.AuthenticationWrongNumberOfArgsError, "it refused the user or password"),
+        Problem(redis.ExternalAuthProviderError, "it refused the user or password"),
+        Problem(redis.AuthorizationError, "it does not allow this user what is needed"),
+        Problem(redis.NoPermissionError, "it does not allow this user what is needed"),
+        Problem(redis.BusyLoadingError, "it is still loading its data"),
+        Problem(redis.ReadOnlyError, "it is a replica, which takes no writes"),
+        Problem(redis.MasterDownError, "it is a replica that has lost its master"),
+        Problem(redis.AskError, "it is one node of a Redis Cluster"),
+        Problem(redis.ClusterError, "it is one node of a Redis Cluster"),
+        Problem(redis.ClusterCrossSlotError, "it is one node of a Redis Cluster"),
+        Problem(redis.TryAgainError, "it is one node of a Redis Cluster"),
+        Problem(redis.InvalidResponse, "what answers there is no Redis"),
+        Problem(redis.MaxConnectionsError, "no connection was free in time"),
+        Problem(redis.TimeoutError, SILENT),
+        Problem(TimeoutError, SILENT),
+        Problem(socket.gaierror, "there is no host of this name"),
+        Problem(ssl.SSLCertVerificationError, "its certificate cannot be verified"),
+        Problem(ssl.SSLError, "no TLS could be agreed on"),
+        Problem(ConnectionRefusedError, "connection refused"),
+        # asyncio's error of several addresses
+        Problem(OSError, "connection refused", f"[Errno {errno.ECONNREFUSED}]"),
+        Problem(ConnectionError, "it closed the connection"),
+        Problem(FileNotFoundError, "there is no such socket"),
+        Problem(PermissionError, "its socket may not be opened by this user"),
+    )
 
 
 def reason(error: BaseException) -> str:
     """Why a server cannot be used: the first row that fits the error or one of its causes."""
     for cause in causes(error):
-        for row in PROBLEMS:
+        for row in problems():
             if isinstance(cause, row.error) and row.text in str(cause):
                 return row.words
         if isinstance(cause, OSError) and cause.errno:

@@ -3,6 +3,7 @@ seconds.
 """
 
 import difflib
+import os
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -10,8 +11,7 @@ from typing import Annotated, Any, Final, Literal, Self
 
 import orjson
 import pydantic
-from pydantic import AfterValidator, Field, SecretStr, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, model_validator
 
 from palaver.shared.document import validation_error
 from palaver.shared.error_tree import ConfigurationError
@@ -117,20 +117,13 @@ Period = Annotated[float, Field(ge=0, le=_MOST, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1, le=_MOST)]
 
 
-class Settings(BaseSettings):
+class Settings(BaseModel):
     """Everything that a process reads from its environment. The line under a field is what users are told.
 
     Wrong values raise ConfigurationError naming the variable.
     """
 
-    model_config = SettingsConfigDict(
-        env_prefix="PALAVER_",
-        extra="ignore",
-        frozen=True,
-        hide_input_in_errors=True,
-        env_ignore_empty=True,
-        use_attribute_docstrings=True,
-    )
+    model_config = ConfigDict(defer_build=True, extra="ignore", frozen=True, hide_input_in_errors=True)
 
     redis_url: Annotated[str, AfterValidator(_redis_url)] = DEFAULT_REDIS_URL
     """The ledger: sessions, jobs and their events."""
@@ -239,14 +232,10 @@ class Settings(BaseSettings):
     def __init__(self, **values: Any) -> None:
         problem = None
         try:
-            super().__init__(**values)
+            super().__init__(**{**_environment(), **values})
         except pydantic.ValidationError as error:
             told = validation_error(error, tell=_told)
             problem = _variable(told.param or "") + told.message.removeprefix(told.param or "")
-        except SettingsError as error:
-            # its text names the field, its cause has the content
-            field = re.search(r'field "(\w+)"', str(error))
-            problem = f"{_variable(field[1] if field else '')}: must be valid JSON"
         if problem is not None:
             raise ConfigurationError(problem)
 
@@ -303,6 +292,23 @@ def unknown_variables(environment: Mapping[str, str]) -> str:
             near = difflib.get_close_matches(upper, known, 1, 0.8)
             told.append(f"{name} (is it {near[0]}?)" if near else name)
     return f"ignored, no settings of Palaver: {', '.join(told)}" if told else ""
+
+
+def _environment() -> dict[str, Any]:
+    """The settings that variables name, in letters of any case; an empty variable says nothing."""
+    variables = {name.upper(): text for name, text in os.environ.items() if text}
+    named = {name: variables.get(_variable(name)) for name in Settings.model_fields}
+    return {name: _parsed(name, text) for name, text in named.items() if text is not None}
+
+
+def _parsed(name: str, text: str) -> Any:
+    if Settings.model_fields[name].default_factory is not dict:
+        return text
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError:
+        problem = ConfigurationError(f"{_variable(name)}: must be valid JSON")
+    raise problem  # out here: the cause has the content
 
 
 def _variable(param: str) -> str:

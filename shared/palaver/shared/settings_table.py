@@ -1,6 +1,9 @@
 """The settings as a page for people, generated from the fields: `python -m palaver.shared.settings_table`."""
 
+import ast
+import inspect
 import sys
+from itertools import pairwise
 from typing import Any, Final
 
 from palaver.shared.settings import Settings
@@ -34,15 +37,27 @@ _ENDLESS: Final = 10**9
 def settings_table() -> str:
     """The page, in Markdown."""
     fields = Settings.model_json_schema()["properties"]
-    return HEAD + "".join(_row(name, field) for name, field in fields.items())
+    told = descriptions()
+    return HEAD + "".join(_row(name, field, told[name]) for name, field in fields.items())
 
 
-def _row(name: str, field: dict[str, Any]) -> str:
+def descriptions() -> dict[str, str]:
+    """The line under each field, from the source: pydantic would read that in every process that starts."""
+    (settings,) = ast.parse(inspect.getsource(Settings)).body
+    return {
+        field.target.id: str(line.value.value)
+        for field, line in pairwise(settings.body)  # type: ignore[attr-defined] # it is a class
+        if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name)
+        if isinstance(line, ast.Expr) and isinstance(line.value, ast.Constant)
+    }
+
+
+def _row(name: str, field: dict[str, Any], told: str) -> str:
     default = field.get("default")
     if isinstance(default, float):
         default = f"{default:.10g}"
     shown = "" if default in (None, "") else f"`{default}`"
-    return f"| `PALAVER_{name.upper()}` | {_value(field)} | {shown} | {field['description']} |\n"
+    return f"| `PALAVER_{name.upper()}` | {_value(field)} | {shown} | {told} |\n"
 
 
 def _value(field: dict[str, Any]) -> str:

@@ -196,11 +196,3 @@ def test_after_a_fork_parent_and_child_both_read_on_and_submit(
     running.drained()
     assert sorted(running.lines) == ["child ab ab", "child reads", "parent ab ab", "parent reads"]
     assert [client.job(who).status for who in ("parent", "child")] == ["queued", "queued"]
-
-
-def test_importing_the_producer_costs_no_client_library(processes: Processes) -> None:
-    program = "import sys, palaver.producer; print(sorted({'redis', 'kombu', 'pydantic'} & set(sys.modules)))"
-    running = processes.python("-c", program)
-    assert running.wait() == 0
-    running.drained()
-    assert running.lines == ["[]"]

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from palaver.shared.settings import Settings
-from palaver.shared.settings_table import settings_table
+from palaver.shared.settings_table import descriptions, settings_table
 
 PAGE = Path(__file__).parents[3] / "deploy/SETTINGS.md"
 
@@ -13,8 +13,9 @@ def test_the_page_in_the_house_is_the_one_that_the_fields_make() -> None:
 
 
 def test_every_setting_has_a_line_that_says_what_it_is() -> None:
-    for name, field in Settings.model_fields.items():
-        assert field.description, name
+    told = descriptions()
+    for name in Settings.model_fields:
+        assert told.get(name), name
         assert f"| `PALAVER_{name.upper()}` |" in settings_table()
 
 

@@ -1,47 +1,76 @@
-"""The session ledger in Redis:
+"""The session ledger in Redis: the truth about every job. The README beside this file has keys and rules.
 
-the truth about every job. The README beside this file has the keys and rules.
+Names are loaded at first use: the shells bring the client of Redis, each operation what it stores.
 """
 
-from palaver.shared.ledger import operations
-from palaver.shared.ledger.async_ledger import AsyncLedger
-from palaver.shared.ledger.batch_replies import (
-    BatchPage,
-    BatchStop,
-    ClaimedLines,
-    Gathered,
-    LineResult,
-    NotedResults,
-    OpenedBatch,
-)
-from palaver.shared.ledger.keys import Keys
-from palaver.shared.ledger.operation import Command, Operation, Query, Retention, reply_error
-from palaver.shared.ledger.replies import (
-    AgentSession,
-    Appended,
-    Cancelled,
-    Claimed,
-    Dispatch,
-    Expired,
-    Finished,
-    Follow,
-    HandedOut,
-    Hit,
-    Inspected,
-    Lead,
-    NotClaimed,
-    Refused,
-    Released,
-    Renewed,
-    Stored,
-    Submitted,
-    Swept,
-    Visited,
-)
-from palaver.shared.ledger.scripts import Script, load, script_names, sources
-from palaver.shared.ledger.subscriptions import Inbox, Notice, Signal, Subscriptions
-from palaver.shared.ledger.sync_ledger import SyncLedger
-from palaver.shared.ledger.views import Announcement, DeadLetter, Gate, JobView, LogBounds, Prospect, Snapshot
+from typing import TYPE_CHECKING, Final
+
+from palaver.shared.door import lazily as _lazily
+
+if TYPE_CHECKING:
+    from palaver.shared.ledger import operations
+    from palaver.shared.ledger.async_ledger import AsyncLedger
+    from palaver.shared.ledger.batch_replies import (
+        BatchPage,
+        BatchStop,
+        ClaimedLines,
+        Gathered,
+        LineResult,
+        NotedResults,
+        OpenedBatch,
+    )
+    from palaver.shared.ledger.keys import Keys
+    from palaver.shared.ledger.operation import Command, Operation, Query, Retention, reply_error
+    from palaver.shared.ledger.replies import (
+        AgentSession,
+        Appended,
+        Cancelled,
+        Claimed,
+        Dispatch,
+        Expired,
+        Finished,
+        Follow,
+        HandedOut,
+        Hit,
+        Inspected,
+        Lead,
+        NotClaimed,
+        Refused,
+        Released,
+        Renewed,
+        Stored,
+        Submitted,
+        Swept,
+        Visited,
+    )
+    from palaver.shared.ledger.scripts import Script, load, script_names, sources
+    from palaver.shared.ledger.subscriptions import Inbox, Notice, Signal, Subscriptions
+    from palaver.shared.ledger.sync_ledger import SyncLedger
+    from palaver.shared.ledger.views import (
+        Announcement,
+        DeadLetter,
+        Gate,
+        JobView,
+        LogBounds,
+        Prospect,
+        Snapshot,
+    )
+
+_HOMES: Final = {
+    "async_ledger": "AsyncLedger",
+    "batch_replies": "BatchPage BatchStop ClaimedLines Gathered LineResult NotedResults OpenedBatch",
+    "keys": "Keys",
+    "operation": "Command Operation Query Retention reply_error",
+    "replies": (
+        "AgentSession Appended Cancelled Claimed Dispatch Expired Finished Follow HandedOut Hit Inspected "
+        "Lead NotClaimed Refused Released Renewed Stored Submitted Swept Visited"
+    ),
+    "scripts": "Script load script_names sources",
+    "subscriptions": "Inbox Notice Signal Subscriptions",
+    "sync_ledger": "SyncLedger",
+    "views": "Announcement DeadLetter Gate JobView LogBounds Prospect Snapshot",
+}
+_HOME_OF: Final = {name: home for home, names in _HOMES.items() for name in names.split()}
 
 __all__ = [
     "AgentSession",
@@ -96,3 +125,5 @@ __all__ = [
     "script_names",
     "sources",
 ]
+
+__getattr__, __dir__ = _lazily(__name__, _HOME_OF)

@@ -1,83 +1,114 @@
-"""Every transition of the ledger as a pure function from keys and arguments to an Operation."""
+"""Every transition of the ledger as a pure function from keys and arguments to an Operation.
 
-from palaver.shared.ledger.operations.agents import keep_context
-from palaver.shared.ledger.operations.batch_driving import (
-    batch_parts,
-    claim_lines,
-    end_batch,
-    flush_results,
-    gather_results,
-    leave_batch,
-    note_results,
-    renew_driver,
-)
-from palaver.shared.ledger.operations.batches import batch, batch_results, cancel_batch, open_batch
-from palaver.shared.ledger.operations.caching import (
-    ALONE,
-    FAILED,
-    STORED,
-    enter_cache,
-    keep_answer,
-    leave_cache,
-    look_in_cache,
-)
-from palaver.shared.ledger.operations.conversing import (
-    archived,
-    drop_stored,
-    is_in_database,
-    list_session,
-    listed,
-    open_session,
-    prolong,
-    put_off,
-    session,
-    sessions,
-    set_status,
-    store_messages,
-    stored_messages,
-    take_archivers_turn,
-    unarchived_among,
-    unarchived_jobs,
-    unarchived_sessions,
-    unlist,
-)
-from palaver.shared.ledger.operations.ending import cancel, expire
-from palaver.shared.ledger.operations.gating import (
-    close_gate,
-    enter_gate,
-    keep_places,
-    leave_gate,
-    pump_gate,
-    where_at_gate,
-)
-from palaver.shared.ledger.operations.probing import answer_probe, probe_answer
-from palaver.shared.ledger.operations.reading import (
-    announce,
-    announced,
-    events,
-    find,
-    log_bounds,
-    messages,
-    seq,
-    snapshot,
-    time,
-    unended,
-    withdraw,
-)
-from palaver.shared.ledger.operations.sealing import keep_profile, sealed_profile
-from palaver.shared.ledger.operations.submitting import new_messages, refuse, session_of, submit
-from palaver.shared.ledger.operations.sweeping import POISONED_AFTER, due, look, settle, take_turn
-from palaver.shared.ledger.operations.working import (
-    APPEND_CONSTANT,
-    APPEND_FIXED,
-    append,
-    claim,
-    finish,
-    note_failures,
-    release,
-    renew,
-    save_entry,
-)
+Names are loaded at first use.
+"""
+
+from typing import TYPE_CHECKING, Final
+
+from palaver.shared.door import lazily as _lazily
+
+if TYPE_CHECKING:
+    from palaver.shared.ledger.operations.agents import keep_context
+    from palaver.shared.ledger.operations.batch_driving import (
+        batch_parts,
+        claim_lines,
+        end_batch,
+        flush_results,
+        gather_results,
+        leave_batch,
+        note_results,
+        renew_driver,
+    )
+    from palaver.shared.ledger.operations.batches import batch, batch_results, cancel_batch, open_batch
+    from palaver.shared.ledger.operations.caching import (
+        ALONE,
+        FAILED,
+        STORED,
+        enter_cache,
+        keep_answer,
+        leave_cache,
+        look_in_cache,
+    )
+    from palaver.shared.ledger.operations.conversing import (
+        archived,
+        drop_stored,
+        is_in_database,
+        list_session,
+        listed,
+        open_session,
+        prolong,
+        put_off,
+        session,
+        sessions,
+        set_status,
+        store_messages,
+        stored_messages,
+        take_archivers_turn,
+        unarchived_among,
+        unarchived_jobs,
+        unarchived_sessions,
+        unlist,
+    )
+    from palaver.shared.ledger.operations.ending import cancel, expire
+    from palaver.shared.ledger.operations.gating import (
+        close_gate,
+        enter_gate,
+        keep_places,
+        leave_gate,
+        pump_gate,
+        where_at_gate,
+    )
+    from palaver.shared.ledger.operations.probing import answer_probe, probe_answer
+    from palaver.shared.ledger.operations.reading import (
+        announce,
+        announced,
+        events,
+        find,
+        log_bounds,
+        messages,
+        seq,
+        snapshot,
+        time,
+        unended,
+        withdraw,
+    )
+    from palaver.shared.ledger.operations.sealing import keep_profile, sealed_profile
+    from palaver.shared.ledger.operations.submitting import new_messages, refuse, session_of, submit
+    from palaver.shared.ledger.operations.sweeping import POISONED_AFTER, due, look, settle, take_turn
+    from palaver.shared.ledger.operations.working import (
+        APPEND_CONSTANT,
+        APPEND_FIXED,
+        append,
+        claim,
+        finish,
+        note_failures,
+        release,
+        renew,
+        save_entry,
+    )
+
+_HOMES: Final = {
+    "agents": "keep_context",
+    "batch_driving": (
+        "batch_parts claim_lines end_batch flush_results gather_results leave_batch note_results renew_driver"
+    ),
+    "batches": "batch batch_results cancel_batch open_batch",
+    "caching": "ALONE FAILED STORED enter_cache keep_answer leave_cache look_in_cache",
+    "conversing": (
+        "archived drop_stored is_in_database list_session listed open_session prolong put_off session "
+        "sessions set_status store_messages stored_messages take_archivers_turn unarchived_among "
+        "unarchived_jobs unarchived_sessions unlist"
+    ),
+    "ending": "cancel expire",
+    "gating": "close_gate enter_gate keep_places leave_gate pump_gate where_at_gate",
+    "probing": "answer_probe probe_answer",
+    "reading": "announce announced events find log_bounds messages seq snapshot time unended withdraw",
+    "sealing": "keep_profile sealed_profile",
+    "submitting": "new_messages refuse session_of submit",
+    "sweeping": "POISONED_AFTER due look settle take_turn",
+    "working": "APPEND_CONSTANT APPEND_FIXED append claim finish note_failures release renew save_entry",
+}
+_HOME_OF: Final = {name: home for home, names in _HOMES.items() for name in names.split()}
 
 __all__ = [
     "ALONE",
@@ -160,3 +191,5 @@ __all__ = [
     "where_at_gate",
     "withdraw",
 ]
+
+__getattr__, __dir__ = _lazily(__name__, _HOME_OF)
