@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator, Iterator
 from tempfile import SpooledTemporaryFile
 from typing import Final, Literal
 
+from palaver.producer.batches.watching import LONGEST_PAUSE, SHORTEST_PAUSE, Patience
 from palaver.shared.batches import BatchResult
 from palaver.shared.ledger import AsyncLedger
 from palaver.shared.plain import refuse, shape
@@ -19,8 +20,6 @@ Order = Literal["input", "completion"]
 PAGE: Final = 500
 """Results that are read in one round trip."""
 
-_SHORTEST_PAUSE: Final = 0.05  # seconds between two looks when there was nothing new
-_LONGEST_PAUSE: Final = 0.5
 _IN_MEMORY: Final = 4 * 1024 * 1024
 
 
@@ -49,22 +48,22 @@ async def follow(
 async def _completed(
     ledger: AsyncLedger, files: BatchFiles, batch_id: str
 ) -> AsyncGenerator[list[BatchResult], None]:
-    known, pause = 0, _SHORTEST_PAUSE
+    known, pause, patience = 0, SHORTEST_PAUSE, Patience()
     while True:
-        page = await ledger.batch_results(batch_id, after=known, count=PAGE)
+        page = await patience.ask(ledger.batch_results, batch_id, after=known, count=PAGE)
         lines = page.lines
         if page.part is not None:
             first, last = page.part
-            lines = (await files.part(batch_id, first, last))[known + 1 - first :]
+            lines = (await patience.ask(files.part, batch_id, first, last))[known + 1 - first :]
         if lines:
             known += len(lines)
-            pause = _SHORTEST_PAUSE
+            pause = SHORTEST_PAUSE
             yield [BatchResult.model_validate_json(line) for line in lines]
         elif page.status.ended:
             return
         else:
             await asyncio.sleep(pause)
-            pause = min(2 * pause, _LONGEST_PAUSE)
+            pause = min(2 * pause, LONGEST_PAUSE)
 
 
 class _InOrder:

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 
 from palaver.producer.background import background
 from palaver.producer.batches.following import Order, check_order, follow
-from palaver.producer.batches.watching import ended, events_until_end
+from palaver.producer.batches.watching import ended, events_until_end, views
 from palaver.producer.prepare import check_after, check_timeout
 from palaver.shared.batches import BatchResult, BatchStatus, BatchView
 from palaver.shared.events import AnyEvent
+from palaver.shared.ledger import AsyncLedger
 
 if TYPE_CHECKING:
     from palaver.producer.async_client import AsyncClient
@@ -52,17 +53,22 @@ class BatchHandle:
         Memory stays the same however many there are. Raises FileStoreUnavailableError too.
         """
         check_order(order)
-        loop = background()
-        ledger = loop.run(self._client.reading.on(loop)).hub.ledger
+        loop, ledger = background(), self._background_ledger()
         for page in loop.drain(follow(ledger, self._client.batch_files, self.batch_id, order)):
             yield from page
+
+    def left_out(self) -> Generator[bytes, None, None]:
+        """What is told of the lines that `skip_invalid` left out: lines in OpenAI's format, in pieces."""
+        yield from background().drain(self._client.batch_files.invalid(self.progress.batch))
+
+    def watch(self) -> Generator[BatchView, None, None]:
+        """The batch as it goes on, at least twice a second, until it has ended."""
+        yield from background().drain(views(self._background_ledger(), self.batch_id))
 
     def wait(self, timeout: float | None = None) -> BatchView:
         """Wait for the end, at most `timeout` seconds; how it ended. Raises WaitTimeoutError: it goes on."""
         check_timeout(timeout)
-        loop = background()
-        ledger = loop.run(self._client.reading.on(loop)).hub.ledger
-        return loop.run(ended(ledger, self.batch_id, timeout))
+        return background().run(ended(self._background_ledger(), self.batch_id, timeout))
 
     def cancel(self) -> BatchStatus:
         """Have no line begin any more, and those that run end; what is done is kept. An ended batch stays
@@ -78,6 +84,10 @@ class BatchHandle:
         `Client.batch` raises.
         """
         return self._client.retry_batch(self.batch_id)
+
+    def _background_ledger(self) -> AsyncLedger:
+        loop = background()
+        return loop.run(self._client.reading.on(loop)).hub.ledger
 
 
 class AsyncBatchHandle:
@@ -111,6 +121,15 @@ class AsyncBatchHandle:
             async for page in pages:
                 for result in page:
                     yield result
+
+    async def left_out(self) -> AsyncGenerator[bytes, None]:
+        """What is told of the lines that were left out; see `BatchHandle.left_out`."""
+        async for piece in self._client.batch_files.invalid((await self.progress()).batch):
+            yield piece
+
+    def watch(self) -> AsyncGenerator[BatchView, None]:
+        """The batch as it goes on, until it has ended; see `BatchHandle.watch`."""
+        return views(self._client.ledger, self.batch_id)
 
     async def wait(self, timeout: float | None = None) -> BatchView:  # noqa: ASYNC109 -- as BatchHandle's
         """Wait for the end; see `BatchHandle.wait`."""

@@ -1,38 +1,71 @@
-"""Waiting for a batch's end, and its events until then."""
+"""Looking at a batch until its end."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
-from typing import Final
+from typing import Final, ParamSpec, TypeVar
 
+from palaver.producer.reader import OUTAGE_SECONDS
 from palaver.producer.reading import Reading
 from palaver.shared.batches import BatchView
-from palaver.shared.errors import WaitTimeoutError
+from palaver.shared.errors import ServiceUnavailableError, WaitTimeoutError
 from palaver.shared.events import AnyEvent, parse_event
 from palaver.shared.ledger import AsyncLedger
 
-_SHORTEST_PAUSE: Final = 0.05  # seconds between two looks
-_LONGEST_PAUSE: Final = 0.5
+P = ParamSpec("P")
+T = TypeVar("T")
+
+SHORTEST_PAUSE: Final = 0.05  # seconds between two looks, when there was nothing new
+LONGEST_PAUSE: Final = 0.5
+
+
+class Patience:
+    """Asks for something again while its service is away: whoever reached it once waits so long for it."""
+
+    def __init__(self) -> None:
+        self._reached: float | None = None
+
+    async def ask(self, call: Callable[P, Awaitable[T]], *args: P.args, **options: P.kwargs) -> T:
+        """What the call returns. Raises ServiceUnavailableError, the first time at once."""
+        while True:
+            try:
+                answer = await call(*args, **options)
+            except ServiceUnavailableError:
+                if self._reached is None or time.monotonic() - self._reached > OUTAGE_SECONDS:
+                    raise
+                await asyncio.sleep(LONGEST_PAUSE)
+            else:
+                self._reached = time.monotonic()
+                return answer
+
+
+async def views(ledger: AsyncLedger, batch_id: str) -> AsyncGenerator[BatchView, None]:
+    """The batch as it is, again and again, until it has ended."""
+    patience, pause = Patience(), SHORTEST_PAUSE
+    while True:
+        view = await patience.ask(ledger.batch, batch_id)
+        yield view
+        if view.status.ended:
+            return
+        await asyncio.sleep(pause)
+        pause = min(2 * pause, LONGEST_PAUSE)
 
 
 async def ended(ledger: AsyncLedger, batch_id: str, timeout: float | None) -> BatchView:  # noqa: ASYNC109
     """The batch once it has ended. Raises WaitTimeoutError."""
     try:
-        async with asyncio.timeout(timeout):
-            return await _ended(ledger, batch_id)
+        async with asyncio.timeout(timeout), aclosing(views(ledger, batch_id)) as looks:
+            async for view in looks:
+                if view.status.ended:
+                    return view
     except TimeoutError:
-        problem = f"batch {batch_id} has not ended within {timeout:g} seconds; it goes on"
-    raise WaitTimeoutError(problem, job_id=batch_id)
-
-
-async def _ended(ledger: AsyncLedger, batch_id: str) -> BatchView:
-    pause = _SHORTEST_PAUSE
-    while not (view := await ledger.batch(batch_id)).status.ended:
-        await asyncio.sleep(pause)
-        pause = min(2 * pause, _LONGEST_PAUSE)
-    return view
+        pass
+    raise WaitTimeoutError(
+        f"batch {batch_id} has not ended within {timeout:g} seconds; it goes on", job_id=batch_id
+    )
 
 
 async def events_until_end(reading: Reading, batch_id: str, after: int) -> AsyncGenerator[AnyEvent, None]:

@@ -16,6 +16,8 @@ job = typer.Typer(help="Look at a job, cancel it, or do it again.", rich_markup_
 app.add_typer(job, name="job")
 dead = typer.Typer(help="Dead letters: jobs that failed or expired.", rich_markup_mode=None)
 app.add_typer(dead, name="dead")
+batch = typer.Typer(help="Many jobs from one file: constant memory, each line once.", rich_markup_mode=None)
+app.add_typer(batch, name="batch")
 archive = typer.Typer(help="The database of conversations, PALAVER_ARCHIVE_URL.", rich_markup_mode=None)
 app.add_typer(archive, name="archive")
 
@@ -34,6 +36,8 @@ PortOfFlower = Annotated[
     int | None, typer.Option(min=0, max=65535, show_default="5555 if it is free", help="0: any free one.")
 ]
 JobId = Annotated[str, typer.Argument(metavar="JOB", help="The job's id.")]
+BatchId = Annotated[str, typer.Argument(metavar="BATCH", help="The batch's id.")]
+Detach = Annotated[bool, typer.Option("--detach", "-d", help="Do not follow it.")]
 JobIds = Annotated[list[str] | None, typer.Argument(metavar="JOB…", help="Ids of jobs.", show_default=False)]
 All = Annotated[bool, typer.Option("--all", help="All dead letters.")]
 
@@ -164,6 +168,93 @@ def drop_dead(job_ids: JobIds = None, *, everything: All = False, as_json: Json 
     from palaver.producer.cli.dead import drop
 
     return drop(job_ids or [], everything=everything, as_json=as_json)
+
+
+@batch.command("submit")
+def submit_batch(
+    file: Annotated[
+        str, typer.Argument(help="JSON lines: OpenAI's batch format, or jobs; - reads them from stdin.")
+    ],
+    *,
+    model: Annotated[
+        str | None, typer.Option("--model", "-m", help="Of lines that name none: profile/model, or an alias.")
+    ] = None,
+    window: Annotated[int | None, typer.Option(min=1, help="So many lines at once, in all.")] = None,
+    hours: Annotated[float, typer.Option(help="What is not done by then expires.")] = 24,
+    fail_fast: Annotated[bool, typer.Option("--fail-fast", help="The first failure ends it.")] = False,
+    dedupe: Annotated[bool, typer.Option("--dedupe", help="Ask equal lines once.")] = False,
+    skip_invalid: Annotated[
+        bool, typer.Option("--skip-invalid", help="Leave wrong lines out, and tell them in the errors.")
+    ] = False,
+    key: Annotated[str | None, typer.Option(help="Given again, it opens no second batch.")] = None,
+    detach: Detach = False,
+    as_json: Json = False,
+) -> int:
+    """Open a batch of a file's lines, print its id and follow it.
+
+    Every line is checked first, and nothing is stored while one is wrong. Ctrl-C ends the following, not the
+    batch. Exit code 0: every line was answered.
+    """
+    from palaver.producer.cli.batches import submit
+
+    return submit(
+        file,
+        skip_invalid=skip_invalid,
+        detach=detach,
+        as_json=as_json,
+        model=model,
+        window=window,
+        completion_window=hours * 3600,
+        fail_fast=fail_fast,
+        dedupe=dedupe,
+        idempotency_key=key,
+    )
+
+
+@batch.command("status")
+def show_batch(
+    batch_id: BatchId,
+    *,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Until its end.")] = False,
+    as_json: Json = False,
+) -> int:
+    """How far it is: done, failed, tokens, cost."""
+    from palaver.producer.cli.batches import status
+
+    return status(batch_id, wait=follow, as_json=as_json)
+
+
+@batch.command("results")
+def batch_results(
+    batch_id: BatchId,
+    *,
+    completion: Annotated[
+        bool, typer.Option("--completion", help="As they are done, not in the order of the lines.")
+    ] = False,
+    errors: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Write the lines that failed there instead.")
+    ] = None,
+) -> int:
+    """The results in OpenAI's format, live, until its end."""
+    from palaver.producer.cli.batches import results
+
+    return results(batch_id, order="completion" if completion else "input", errors=errors)
+
+
+@batch.command("cancel")
+def cancel_batch(batch_id: BatchId, *, as_json: Json = False) -> int:
+    """Begin no line any more, end those that run; what is done is kept."""
+    from palaver.producer.cli.batches import cancel
+
+    return cancel(batch_id, as_json=as_json)
+
+
+@batch.command("retry")
+def retry_batch(batch_id: BatchId, *, detach: Detach = False, as_json: Json = False) -> int:
+    """Do the lines without an answer again, as a new batch, and follow it."""
+    from palaver.producer.cli.batches import retry
+
+    return retry(batch_id, detach=detach, as_json=as_json)
 
 
 @archive.command("upgrade")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, AsyncIterable, Iterable
 from typing import TYPE_CHECKING, Self
 
 from palaver.shared.batches import (
@@ -34,7 +34,7 @@ class BatchFiles:
         if not settings.files_url:
             raise ConfigurationError(
                 "A batch keeps its lines and results in the store of files: set PALAVER_FILES_URL, to"
-                " file:///var/lib/palaver/files or s3://bucket/prefix say."
+                " file:///var/lib/palaver/files or s3://bucket/prefix say (palaver dev has one)."
             )
         from palaver.shared.stores.objects import Objects  # whose client not everybody has installed
 
@@ -60,7 +60,7 @@ class BatchFiles:
         """Store the errors of the lines that were left out."""
         await self._objects.put(batch.invalid_name, content)
 
-    def invalid(self, batch: BatchJob) -> AsyncIterator[bytes]:
+    def invalid(self, batch: BatchJob) -> AsyncGenerator[bytes, None]:
         """The errors of the lines that were left out, piece by piece; nothing if none was."""
         return self._stream(batch.invalid_name) if batch.invalid else _nothing()
 
@@ -72,11 +72,11 @@ class BatchFiles:
         """Store errors.jsonl."""
         await self._objects.put(errors_name(batch_id), content)
 
-    def output(self, batch_id: str) -> AsyncIterator[bytes]:
+    def output(self, batch_id: str) -> AsyncGenerator[bytes, None]:
         """output.jsonl, piece by piece."""
         return self._stream(output_name(batch_id))
 
-    def errors(self, batch_id: str) -> AsyncIterator[bytes]:
+    def errors(self, batch_id: str) -> AsyncGenerator[bytes, None]:
         """errors.jsonl, piece by piece."""
         return self._stream(errors_name(batch_id))
 
@@ -90,7 +90,7 @@ class BatchFiles:
             raise _missing(name)
         return found.splitlines()
 
-    async def _stream(self, name: str) -> AsyncIterator[bytes]:
+    async def _stream(self, name: str) -> AsyncGenerator[bytes, None]:
         try:
             async for piece in self._objects.stream(name):
                 yield piece
@@ -106,6 +106,6 @@ def _missing(name: str) -> FileMissingError:
     return FileMissingError(f"The store of files has no {name}: it was removed, or this is another store.")
 
 
-async def _nothing() -> AsyncIterator[bytes]:
+async def _nothing() -> AsyncGenerator[bytes, None]:
     for _ in ():
         yield b""
