@@ -280,7 +280,9 @@ async def test_one_that_cannot_be_made(http: HttpClient, kind: str, problem: str
 class Awaited(Own):
     """Gives a generator, but only when it is awaited."""
 
-    async def stream_chat(self, prompt: str, system_prompt: str | None = None, **kwargs: Any) -> Any:
+    async def stream_chat(  # type: ignore[override]
+        self, prompt: str, system_prompt: str | None = None, **kwargs: Any
+    ) -> Any:
         return super().stream_chat(prompt)
 
 
