@@ -140,8 +140,8 @@ class Client:
         `parsed`.
 
         Raises, before anything is stored: ValidationError with `param`, and the errors of a server that
-        cannot be reached. Raises from the ledger: ConflictError, SessionBusyError, SessionClosedError,
-        LedgerFullError. If the broker fails only after the job was stored, the job is safe and this returns
+        cannot be reached. Raises from the ledger: ConflictError, SessionBusyError, QueueFullError,
+        SessionClosedError, LedgerFullError. If the broker fails only after the job was stored, the job is safe and this returns
         as usual, with a warning in the log: a worker's sweep sends the message again.
         """
         check_timeout(timeout)

@@ -36,7 +36,7 @@ DEFAULT_FILE_TYPES: Final = (
 
 _USER: Final = re.compile(r"[^:/?#@]*")
 _PORT: Final = re.compile(r"(\[[^]]*\]|[^:/?#]*)(:(?!\d*(?:[/?#]|$)))?")
-_SECRET_QUERY: Final = ("password", "token", "api_key", "secret")
+_SECRET_QUERY: Final = ("password", "token", "key", "secret", "auth", "sig")
 _URLS: Final = ("redis_url", "broker_url")
 
 
@@ -159,6 +159,8 @@ class Settings(BaseModel):
     """A session's log keeps so many events."""
     session_retention: Positive = 30 * 24 * 3600.0
     """A session's history is kept so long after its last job."""
+    session_jobs: Count = 1000
+    """So many jobs of a session may wait or run; a further one is refused."""
     usage_retention: Positive = 400 * 24 * 3600.0
     """A day's sums of usage and cost are kept so long."""
 

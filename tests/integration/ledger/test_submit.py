@@ -5,6 +5,7 @@ import pytest
 from palaver.shared.errors import (
     ConflictError,
     ErrorInfo,
+    QueueFullError,
     SessionBusyError,
     SessionClosedError,
     ValidationError,
@@ -14,6 +15,7 @@ from palaver.shared.jobs import ChatJob, Status
 from palaver.shared.ledger import Dispatch
 from palaver.shared.messages import Message
 from tests.integration.ledger.world import LEASE, World
+from tests.servers import RedisServer
 
 
 def test_the_first_job_of_a_session_has_the_turn(world: World) -> None:
@@ -38,6 +40,29 @@ def test_later_jobs_wait_and_are_told_how_many_are_ahead(world: World) -> None:
     assert finished.dispatch == Dispatch("s1", second.job_id, "palaver.resume")
     assert world.positions(second) == [1, 0]
     assert world.positions(third) == [2, 1]
+
+
+def test_a_session_takes_so_many_jobs_and_more_when_one_has_ended(any_redis: RedisServer) -> None:
+    world = World(any_redis, session_jobs=3)
+    first, _, last = (
+        world.submit(),
+        world.submit(on_busy="parallel"),
+        world.submit(run_at=world.time() + 60),
+    )
+    before = world.dump()
+    for more in ({}, {"on_busy": "parallel"}, {"on_busy": "interrupt"}, {"run_at": world.time() + 60}):
+        with pytest.raises(QueueFullError, match="has 3 jobs that have not ended") as refused:
+            world.submit(**more)
+        assert (refused.value.retryable, refused.value.param) == (True, "session_id")
+    assert world.dump() == before
+    again = ChatJob(messages="Hi", session_id="s1", job_id=last.job_id, run_at=world.time() + 60)
+    with pytest.raises(ConflictError):
+        world.ledger.submit(again)
+    assert world.submit("s2").created
+    world.claim(first)
+    world.finish(first)
+    assert world.submit().created
+    world.close()
 
 
 def test_a_retry_returns_the_first_reply_and_changes_nothing(world: World) -> None:

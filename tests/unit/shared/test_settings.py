@@ -156,6 +156,7 @@ def test_no_secret_in_a_repr() -> None:
         ("redis://u:p@w@h:1/0", "redis://u:***@h:1/0"),
         ("amqp://u:pw@h//?password=x&heartbeat=5", "amqp://u:***@h//?password=***&heartbeat=5"),
         ("unix:///tmp/r.sock?password=x", "unix:///tmp/r.sock?password=***"),
+        ("https://h/mcp?key=x&apikey=y&sig=z&v=1", "https://h/mcp?key=***&apikey=***&sig=***&v=1"),
         ("redis://:p/w@h:1/0", "redis://:***@h:1/0"),
         ("amqp://u:pw@a//;amqp://u:pw@b//", "amqp://u:***@a//;amqp://u:***@b//"),
         ("redis://:p?w#x@h:1/0", "redis://:***@h:1/0"),

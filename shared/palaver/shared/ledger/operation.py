@@ -65,7 +65,7 @@ class Query(Generic[R]):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Retention:
     """How much is kept and for how long (seconds): ended jobs, logs after their last event, sessions, and of
-    each day what was spent.
+    each day what was spent; and how many jobs of a session may not have ended.
     """
 
     job: float = 24 * 3600
@@ -74,6 +74,7 @@ class Retention:
     usage: float = 400 * 24 * 3600
     log_entries: int = 10_000
     history: int = 1_000
+    session_jobs: int = 1_000
 
     @classmethod
     def of(cls, settings: Settings) -> "Retention":
@@ -84,6 +85,7 @@ class Retention:
             session=settings.session_retention,
             usage=settings.usage_retention,
             log_entries=settings.log_maxlen,
+            session_jobs=settings.session_jobs,
         )
 
     def args(self) -> tuple[int, ...]:

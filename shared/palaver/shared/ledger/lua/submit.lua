@@ -5,12 +5,14 @@
 --      11 queue · 12 run_at, ms of Unix time (0: now) · 13 deadline in ms from submit or run_at
 --      14 '1': the session's history is read at claim · 15 model · 16 document
 --      17 messages that the session's history gets, one JSON a line · 18 error for a job that this one interrupts
+--      19 how many of the session's jobs may not have ended
 -- reply ok, job id, cursor, created (1, 0), status, position, job to send ('' for none), its queue, ms of Redis time
---       | conflict, job id | busy, active job | closed, status
+--       | conflict, job id | busy, active job | closed, status | full, jobs that have not ended
 local base, sid, jid = KEYS[1], ARGV[1], ARGV[2]
 local fingerprint, idempotency_key, on_busy, queue = ARGV[8], ARGV[9], ARGV[10], ARGV[11]
 local run_at, deadline_after, reads_history = math.max(tonumber(ARGV[12]), 0), tonumber(ARGV[13]), ARGV[14] == '1'
 local model, document, user_messages, interrupted = ARGV[15], ARGV[16], ARGV[17], ARGV[18]
+local most_unended = tonumber(ARGV[19])
 local job = base .. ':job:' .. jid
 -- include clock
 -- include retention
@@ -70,6 +72,8 @@ if on_busy == 'reject' and run_at <= now then
   local ahead = active and is_live(active) and active or first_waiting()
   if ahead then return instead({'busy', ahead}) end
 end
+local unended = redis.call('ZCOUNT', jobs, '+inf', '+inf')
+if unended >= most_unended then return instead({'full', unended}) end
 
 -- Nothing was written so far: a full Redis refuses the next line, and with it the whole job.
 local deadline = math.max(run_at, now) + deadline_after

@@ -7,6 +7,7 @@ from palaver.shared.errors import (
     ConflictError,
     ErrorInfo,
     JobCancelledError,
+    QueueFullError,
     SessionBusyError,
     SessionClosedError,
 )
@@ -72,8 +73,8 @@ def submit(keys: Keys, job: ChatJob, *, fingerprint: str, retention: Retention) 
     """Store the job, its place in its session's line and its first event.
 
     Nothing is stored when it raises: ConflictError (the idempotency key or the job id was used with another
-    body), SessionBusyError, SessionClosedError, LedgerFullError. Whether the id is that of a job in another
-    session, `reserve` tells.
+    body), SessionBusyError, QueueFullError, SessionClosedError, LedgerFullError. Whether the id is that of a
+    job in another session, `reserve` tells.
     """
     session_id = session_of(job)
 
@@ -126,6 +127,11 @@ def accepted_job(raw: Any, job_id: str) -> Any:
             raise ConflictError(job_id=text(raw[1]), param="idempotency_key")
         case "busy":
             raise SessionBusyError(job_id=text(raw[1]), param="on_busy")
+        case "full":
+            raise QueueFullError(
+                f"The session has {int(raw[1])} jobs that have not ended, and takes no more before one has.",
+                param="session_id",
+            )
         case "closed":
             raise SessionClosedError(
                 f"The session is {text(raw[1])} and takes no more messages.", param="session_id"
@@ -148,7 +154,7 @@ def _submit_args(
         ),
         *(milliseconds(job.run_at) if job.run_at else 0, milliseconds(job.deadline)),
         *("1" if job.history == "session" else "", ",".join(job.models)),
-        *(document.to_json(), b"\n".join(new_messages(job)), _INTERRUPTED),
+        *(document.to_json(), b"\n".join(new_messages(job)), _INTERRUPTED, retention.session_jobs),
     )
     return args
 
