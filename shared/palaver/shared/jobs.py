@@ -32,7 +32,7 @@ from palaver.shared.plain import (
 )
 from palaver.shared.response_schema import ResponseSchema
 from palaver.shared.stores.file_ref import FileRef
-from palaver.shared.tools import FunctionTool, ToolChoice
+from palaver.shared.tools import FunctionTool, ToolChoice, check_tools
 
 MAX_DOCUMENT_BYTES: Final = 4 * 1024 * 1024
 MAX_DEADLINE: Final = 7 * 24 * 3600.0
@@ -161,7 +161,16 @@ class Completion(Document):
         return value
 
 
-Steps = Annotated[list[Annotated[Text, Field(min_length=1)]], Field(min_length=1, max_length=50)]
+def _not_blank(value: str) -> str:
+    if not value.strip():
+        raise ValueError("must not be blank")
+    return value
+
+
+Steps = Annotated[
+    list[Annotated[Text, Field(min_length=1), AfterValidator(_not_blank)]],
+    Field(min_length=1, max_length=50),
+]
 
 
 class Chain(Document):
@@ -326,6 +335,11 @@ class ChatJob(Document):
     def _one_format(self) -> Self:
         if self.response_schema is not None and self.params.response_format is not None:
             refuse("response_schema", "and params.response_format exclude each other")
+        return self
+
+    @model_validator(mode="after")
+    def _callable_tools(self) -> Self:
+        check_tools(self.tools or (), self.tool_choice)
         return self
 
     @classmethod

@@ -1,13 +1,13 @@
 """Tools that a model may call, as definitions: they ride in the job as JSON."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
 from palaver.shared.document import Document
-from palaver.shared.plain import Flag, JsonObject, Text, optional, shape
+from palaver.shared.plain import Flag, JsonObject, Text, optional, refuse, shape
 
 ALL: Final = "__*"
 """The end of a name that means all tools of a server of tools."""
@@ -112,8 +112,27 @@ class ToolChoice(Document):
             raise ValueError("a name belongs to the mode function, and to no other")
         return self
 
+    @property
+    def demands(self) -> bool:
+        """Whether the model has to call a tool."""
+        return self.mode in ("required", "function")
+
     def to_dict(self) -> str | dict[str, Any]:
         """The form of chat/completions: the mode, or the object that names the function."""
         if self.name is None:
             return self.mode
         return {"type": "function", "function": {"name": self.name}}
+
+
+def check_tools(tools: Sequence[FunctionTool], choice: ToolChoice | None) -> None:
+    """Raises ValidationError for two tools of one name, and for a demand of a call that cannot be made."""
+    names = [tool.name for tool in tools]
+    for position, name in enumerate(names):
+        if name in names[:position]:
+            refuse(f"tools[{position}].name", f"is that of another tool too: {name}")
+    if choice is None or not choice.demands:
+        return
+    if not names:
+        refuse("tool_choice", "demands the call of a tool, and the job has none")
+    if choice.name is not None and not any(is_named(name, choice.name) for name in names):
+        refuse("tool_choice", f"names {choice.name!r}, which is none of the job's tools")

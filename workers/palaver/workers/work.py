@@ -119,8 +119,7 @@ def _tool_choice(work: Work, journal: Journal, may_call: bool) -> ToolChoice | N
     if work.kit.definitions and not may_call:
         return ToolChoice(mode="none")
     choice = work.kit.choice(work.job.tool_choice)
-    demands = choice is not None and choice.mode in ("required", "function")
-    return None if demands and journal.tool_rounds else choice
+    return None if choice is not None and choice.demands and journal.tool_rounds else choice
 
 
 def _params(job: ChatJob, *, thinks: bool) -> ChatParams:
