@@ -141,8 +141,8 @@ class Client:
 
         Raises, before anything is stored: ValidationError with `param`, and the errors of a server that
         cannot be reached. Raises from the ledger: ConflictError, SessionBusyError, QueueFullError,
-        SessionClosedError, LedgerFullError. If the broker fails only after the job was stored, the job is safe and this returns
-        as usual, with a warning in the log: a worker's sweep sends the message again.
+        SessionClosedError, LedgerFullError. If the broker fails only after the job was stored, the job is
+        safe and this returns as usual, with a warning in the log: a worker's sweep sends the message again.
         """
         check_timeout(timeout)
         job = prepare(messages, self.settings, fields, response_model)
