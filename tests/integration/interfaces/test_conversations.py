@@ -128,6 +128,8 @@ def test_bad_input_is_refused(conversations: Conversations, fields: dict[str, An
         (lambda it, _: it.create_session(5), "agent_path"),
         (lambda it, _: it.sessions(user="u", limt=3), "limt"),
         (lambda it, _: it.sessions(user="u", limit=0), "limit"),
+        (lambda it, _: it.sessions(user="u", after="the second"), "after"),
+        (lambda it, of: it.messages(of.id, after="2"), "after"),
         (lambda it, of: it.session(of.id, usr="u"), "usr"),
         (lambda it, of: it.messages(of.id, limt=3), "limt"),
         (lambda it, of: it.messages(of.id, after=5), "after"),

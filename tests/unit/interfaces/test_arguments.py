@@ -14,6 +14,8 @@ from palaver.producer.interfaces import (
     Clients,
     managed_chat_session,
     process_message_batch,
+    process_stream,
+    safe_chat_operation,
 )
 from palaver.shared import ChatHistory, ChatResponse, MemoryModel, Message
 from palaver.shared.errors import ValidationError
@@ -86,6 +88,19 @@ async def test_one_text_is_no_batch() -> None:
             await batch
     with pytest.raises(ValidationError, match="on_settled"):
         await client.batch_process(["a"], on_settled=NUMBER)
+
+
+@pytest.mark.parametrize(
+    ("param", "call"),
+    [
+        ("operation", lambda: safe_chat_operation(NUMBER)),
+        ("stream", lambda: process_stream(LIST, print)),
+        ("handler", lambda: process_stream(ChatManager(clients=CLIENTS).send_message("x"), NUMBER)),
+    ],
+)
+async def test_what_is_to_be_called_is_a_function(param: str, call: Callable[[], Any]) -> None:
+    with pytest.raises(ValidationError, match=f"^{param}: must be"):
+        await call()
 
 
 async def test_a_timeout_is_a_number() -> None:

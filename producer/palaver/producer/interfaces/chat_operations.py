@@ -12,7 +12,7 @@ from palaver.producer.interfaces.options import job_fields
 from palaver.producer.interfaces.settled import OnSettled, result_or_cancel, settle_all
 from palaver.shared.errors import ChatError
 from palaver.shared.messages import MessageLike
-from palaver.shared.plain import refuse, shape
+from palaver.shared.plain import refuse, require, shape
 from palaver.shared.responses import ChatResponse
 
 log = logging.getLogger("palaver.producer")
@@ -25,7 +25,12 @@ RETRY_SECONDS: Final = 1.0
 
 
 async def process_stream(stream: AsyncIterable[C], handler: Callable[[C], T]) -> list[T]:
-    """What the handler makes of each chunk, in order. An error of the handler's closes the stream."""
+    """What the handler makes of each chunk, in order. An error of the handler's closes the stream.
+
+    Raises ValidationError for what is no stream, and no function.
+    """
+    require("stream", stream, AsyncIterable, "an async iterable")
+    require("handler", handler, Callable, "a function")
     chunks = aiter(stream)
     try:
         return [handler(chunk) async for chunk in chunks]
@@ -40,6 +45,7 @@ async def safe_chat_operation(operation: Callable[[], Awaitable[R]], max_retries
     Only a ChatError is worth another attempt; the last one is raised. Raises ValidationError for a
     `max_retries` below 1.
     """
+    require("operation", operation, Callable, "a function")
     if isinstance(max_retries, bool) or not isinstance(max_retries, int) or max_retries < 1:
         refuse("max_retries", f"must be a number of attempts, 1 or more, not {shape(max_retries)}")
     for attempt in range(1, max_retries):

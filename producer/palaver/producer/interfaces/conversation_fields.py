@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Final, Literal, TypedDict
 
-from pydantic import BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from palaver.shared.conversations import MessageType
 from palaver.shared.document import Document
 from palaver.shared.jobs import OnBusy
 from palaver.shared.owner import Owner
-from palaver.shared.plain import Integer, JsonObject, Key, Text, measure, optional, refuse
+from palaver.shared.plain import Integer, JsonObject, Key, Text, measure, optional, refuse, shape
 from palaver.shared.sessions import SessionStatus
 from palaver.shared.stores.archives import LARGEST_PAGE
 
 DEFAULT_PAGE: Final = 100
+
+_ORDER: Final = re.compile(r"\d{17}/")
+"""How the cursors of all lists begin: with a time, in microseconds."""
 
 
 class Whose(TypedDict, total=False):
@@ -77,10 +81,16 @@ class WaitOptions(SendOptions, total=False):
     timeout: float | None
 
 
+def _cursor(value: str) -> str:
+    if not _ORDER.match(value):
+        refuse("", f"must be the `after` of a page, not {shape(value)}")
+    return value
+
+
 class Listing(Owner):
     """`Paging`, checked."""
 
-    after: Text | None = optional()
+    after: Annotated[Text, AfterValidator(_cursor)] | None = optional()
     limit: Annotated[Integer, Field(ge=1, le=LARGEST_PAGE)] = DEFAULT_PAGE
 
     @property
