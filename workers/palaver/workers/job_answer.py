@@ -22,6 +22,7 @@ from palaver.shared.jobs import FinishReason, Status
 from palaver.shared.messages import Message, ToolCall
 from palaver.shared.profiles import ModelRef
 from palaver.shared.responses import ChatResponse, ShownWidget, Usage
+from palaver.workers.answer_writer import AnswerWriter
 from palaver.workers.generation import Abstract, Called, Continued, Entry, Journal, Reply, Stepped
 from palaver.workers.metering import Bill, Meter
 from palaver.workers.providers.parts import (
@@ -36,7 +37,7 @@ from palaver.workers.providers.parts import (
     UsagePart,
     WarningPart,
 )
-from palaver.workers.publisher import Writer, inner_event
+from palaver.workers.publisher import inner_event
 
 __all__ = ["JobAnswer"]
 
@@ -48,7 +49,7 @@ class JobAnswer:
     with.
     """
 
-    def __init__(self, writer: Writer) -> None:
+    def __init__(self, writer: AnswerWriter) -> None:
         self.writer = writer
         self.journal = Journal()
         self.bill = Bill()

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from palaver.shared.errors import LeaseError, PalaverError
 from palaver.shared.ledger import Claimed, Keys, Operation, Renewed, operations
@@ -22,29 +22,58 @@ from palaver.workers.link import Link
 from palaver.workers.publisher import Writer
 from palaver.workers.stop import Stop, asked_to_end
 
-__all__ = ["LeaseKeeper"]
+__all__ = ["JobLease", "Lease", "LeaseKeeper"]
 
 logger = event_logger("palaver.workers.lease")
 
 
+class Lease(Protocol):
+    """A right to write that ends unless it is renewed."""
+
+    def renewal(self, seconds: float) -> Operation[Any]:
+        """Has it last for so long from now."""
+        ...
+
+    def settle(self, answer: Any, until: float) -> None:
+        """Take the ledger's answer, which may be a verdict; a lease that is renewed holds until then, a time
+        of `time.monotonic`.
+        """
+
+    def give_up(self, reason: PalaverError) -> None:
+        """The worker goes, and lets the lease run out."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
-class _Lease:
+class JobLease:
     """One job's right to write, and whom to tell when it is gone."""
 
+    keys: Keys
     claimed: Claimed
     writer: Writer
     stop: Stop
 
+    def renewal(self, seconds: float) -> Operation[Renewed]:
+        """See `Lease.renewal`."""
+        claimed = self.claimed
+        return operations.renew(
+            self.keys, claimed.session_id, claimed.job_id, fence=claimed.fence, lease=seconds
+        )
+
     def settle(self, answer: Renewed | PalaverError, until: float) -> None:
+        """See `Lease.settle`."""
         if isinstance(answer, LeaseError):
-            self.writer.fail(answer)
-            self.stop(answer)
+            self.give_up(answer)
         elif isinstance(answer, PalaverError):
             logger.warning("lease.unconfirmed", job_id=self.claimed.job_id, error=answer.type)
         else:
             self.writer.confirm(until)
             if answer.cancelled:
                 self.stop(asked_to_end(answer.cancelled, self.claimed.job_id))
+
+    def give_up(self, reason: PalaverError) -> None:
+        """See `Lease.give_up`."""
+        self.writer.fail(reason)
+        self.stop(reason)
 
 
 class LeaseKeeper:
@@ -55,7 +84,6 @@ class LeaseKeeper:
     def __init__(
         self,
         link: Link,
-        keys: Keys,
         *,
         lease_seconds: float,
         renew_seconds: float,
@@ -63,39 +91,33 @@ class LeaseKeeper:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._link = link
-        self._keys = keys
         self._lease_seconds = lease_seconds
         self._renew_seconds = renew_seconds
         self._beside = beside
         self._clock = clock
-        self._leases: dict[str, _Lease] = {}  # by job id
+        self._leases: set[Lease] = set()
         self._due = asyncio.Event()
 
     def __len__(self) -> int:
         return len(self._leases)
 
     @contextmanager
-    def hold(self, claimed: Claimed, writer: Writer, stop: Stop) -> Iterator[None]:
-        """Renew a claimed job's lease until the block is left."""
-        lease = self._leases[claimed.job_id] = _Lease(claimed, writer, stop)
+    def hold(self, lease: Lease) -> Iterator[None]:
+        """Renew a lease until the block is left."""
+        self._leases.add(lease)
         try:
             yield
         finally:
-            # A job that this process lost and claimed anew has a newer lease under the same id.
-            if self._leases.get(claimed.job_id) is lease:
-                del self._leases[claimed.job_id]
+            self._leases.discard(lease)
 
     def renew_now(self) -> None:
         """Ask now, not at the next turn: a notice may have been missed, and replies have the cancel flag."""
         self._due.set()
 
     def give_up(self, reason: PalaverError) -> None:
-        """Stop the work of every job for this reason: the worker goes, and the leases run out by
-        themselves.
-        """
-        for lease in list(self._leases.values()):
-            lease.writer.fail(reason)
-            lease.stop(reason)
+        """Stop all work for this reason: the worker goes, and the leases run out by themselves."""
+        for lease in list(self._leases):
+            lease.give_up(reason)
 
     async def run(self) -> None:
         """Renew until cancelled."""
@@ -111,20 +133,11 @@ class LeaseKeeper:
 
     async def renew(self) -> None:
         """Renew every lease once, in one write."""
-        leases = list(self._leases.values())
+        leases = list(self._leases)
         if not leases:
             return
         asked = self._clock()
-        renewals: list[Operation[Any]] = [self._renewal(lease.claimed) for lease in leases]
+        renewals = [lease.renewal(self._lease_seconds) for lease in leases]
         answers = await self._link.run_all([*renewals, *self._beside()])
         for lease, answer in zip(leases, answers, strict=False):
             lease.settle(answer, asked + self._lease_seconds)
-
-    def _renewal(self, claimed: Claimed) -> Operation[Renewed]:
-        return operations.renew(
-            self._keys,
-            claimed.session_id,
-            claimed.job_id,
-            fence=claimed.fence,
-            lease=self._lease_seconds,
-        )

@@ -8,7 +8,6 @@ from dataclasses import replace
 
 from palaver.shared.errors import ConfigurationError, PalaverError, ProviderError, ValidationError
 from palaver.shared.jobs import ChatJob
-from palaver.shared.ledger import Keys, operations
 from palaver.shared.messages import Part, ToolCall
 from palaver.workers.attempts import Attempts
 from palaver.workers.files.attachments import Attachments
@@ -28,10 +27,8 @@ from palaver.workers.generation import (
     continue_delay,
     next_step,
 )
-from palaver.workers.link import Link
 from palaver.workers.requests import Requests
 from palaver.workers.run import Run, pause
-from palaver.workers.stop import asked_to_end
 from palaver.workers.work import Work
 
 __all__ = ["Models"]
@@ -43,21 +40,15 @@ class Models:
     def __init__(
         self,
         *,
-        link: Link,
-        keys: Keys,
         requests: Requests,
         toolbox: Toolbox,
         prompts: Prompts,
         attachments: Attachments,
-        log_entries: int,
     ) -> None:
-        self._link = link
-        self._keys = keys
         self._requests = requests
         self._toolbox = toolbox
         self._prompts = prompts
         self._attachments = attachments
-        self._log_entries = log_entries
 
     async def answer(self, run: Run, work: Work) -> None:
         """Ask, and do what each answer asks for, until one asks for nothing more; raises what ends the job
@@ -123,27 +114,17 @@ class Models:
         prompt = await self._prompts.text(step, work.job, run.answer.text)
         most = step.complete.max_continues
         await self._keep(run, Continued(reply=step.reply, prompt=prompt, count=step.count, most=most))
-        await pause(work.job, continue_delay(step.complete, step.count))
+        await pause(work, continue_delay(step.complete, step.count))
 
     async def _keep(self, run: Run, entry: Entry) -> None:
         """Store what is finished, and tell it, before anything follows from it."""
         await run.answer.writer.flush()
         events = run.answer.keep(entry)
-        operation = operations.save_entry(
-            self._keys,
-            run.claimed.session_id,
-            run.claimed.job_id,
-            fence=run.claimed.fence,
-            number=len(run.answer.journal),
-            content=entry.to_json(),
-            events=events,
-            spent=run.answer.spent(),
-            log_entries=self._log_entries,
-        )
+        number, spent = len(run.answer.journal), run.answer.spent()
         try:
-            stored = await self._link.run(operation)
+            told_to_end = await run.notes.entry(number, entry.to_json(), events, spent)
         except PalaverError:
             run.answer.take_back()
             raise
-        if stored.cancelled:
-            raise asked_to_end(stored.cancelled, run.claimed.job_id)
+        if told_to_end is not None:
+            raise told_to_end

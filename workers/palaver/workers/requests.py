@@ -9,12 +9,10 @@ from functools import partial
 
 from palaver.shared.errors import PalaverError, StreamInterruptedError
 from palaver.shared.jobs import ChatJob
-from palaver.shared.ledger import Keys, operations
 from palaver.shared.profiles import ModelRef
 from palaver.workers.attempts import Attempts
 from palaver.workers.event_log import event_logger
 from palaver.workers.generation import Reply
-from palaver.workers.link import Link
 from palaver.workers.metering import Meter
 from palaver.workers.policies import Ask, Beginning, begin
 from palaver.workers.prices import Prices
@@ -33,9 +31,7 @@ logger = event_logger("palaver.workers.runner")
 class Requests:
     """Makes requests. One per process."""
 
-    def __init__(self, *, link: Link, keys: Keys, served: Served, ask: Ask, prices: Prices) -> None:
-        self._link = link
-        self._keys = keys
+    def __init__(self, *, served: Served, ask: Ask, prices: Prices) -> None:
         self._served = served
         self._ask = ask
         self._prices = prices
@@ -76,7 +72,7 @@ class Requests:
                 left = run.ends_at - time.monotonic()
                 delay = attempts.after(error, begun=run.answer.begun, seconds_left=left)
                 await self._tell_retry(run, error, delay, attempts)
-            await pause(work.job, delay)
+            await pause(work, delay)
 
     async def _stream(
         self, run: Run, work: Work, ref: ModelRef, provider: Provider, *, may_call: bool, thinks: bool
@@ -114,14 +110,4 @@ class Requests:
     async def _tell_retry(self, run: Run, error: PalaverError, delay: float, attempts: Attempts) -> None:
         logger.info("job.retry", **run.told(error=error.type, delay=delay))
         run.answer.retry(error, delay, attempts.ref)
-        await self._link.run(
-            operations.note_failures(
-                self._keys,
-                run.claimed.session_id,
-                run.claimed.job_id,
-                fence=run.claimed.fence,
-                failures=attempts.retries,
-                tries=attempts.note(),
-                spent=run.answer.spent(),
-            )
-        )
+        await run.notes.failures(attempts.retries, attempts.note(), run.answer.spent())

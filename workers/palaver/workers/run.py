@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import math
+import time
+from collections.abc import Awaitable
 from dataclasses import dataclass
 from typing import Any
 
+from palaver.shared.errors import InternalError, JobExpiredError, PalaverError, TimeoutError
 from palaver.shared.jobs import ChatJob
 from palaver.shared.ledger import Claimed
 from palaver.shared.profiles import ModelRef
+from palaver.workers.frames import report
 from palaver.workers.job_answer import JobAnswer
+from palaver.workers.notes import Notes
 from palaver.workers.stop import Park, Stop
+from palaver.workers.work import Work
 
-__all__ = ["Run", "pause"]
+__all__ = ["Run", "failure_of", "pause"]
 
 MOMENT_SECONDS = 3.0  # a job that is to wait longer waits in the ledger, and holds no slot
 
@@ -23,8 +30,9 @@ class Run:
 
     claimed: Claimed  # since it was read: without the document, the history and what was said before
     answer: JobAnswer
+    notes: Notes
     stop: Stop
-    ends_at: float  # deadline, on the monotonic clock
+    ends_at: float = math.inf  # deadline, on the monotonic clock
     job: ChatJob | None = None  # None until it was read; one that cannot be leaves no history
     ref: ModelRef | None = None  # the model that was asked last
 
@@ -34,9 +42,33 @@ class Run:
         known = {"session_id": claimed.session_id, "job_id": claimed.job_id, "attempt": claimed.attempt}
         return {**known, "model": str(self.ref) if self.ref else None, **more}
 
+    def end_within(self, deadline: float, total: float | None) -> None:
+        """Set the clocks that may end the work: so many seconds from now, and `timeouts.total`."""
+        job_id = self.claimed.job_id
+        self.stop.after(deadline, JobExpiredError(job_id=job_id))
+        self.ends_at = time.monotonic() + deadline
+        if total is not None:
+            late = f"the answer took longer than timeouts.total, {total:g} seconds"
+            self.stop.after(total, TimeoutError(late, job_id=job_id))
+            self.ends_at = min(self.ends_at, time.monotonic() + total)
 
-async def pause(job: ChatJob, seconds: float) -> None:
-    """Wait, in the ledger if it is for long; but `timeouts.total` is kept by the worker that has the job."""
-    if seconds > MOMENT_SECONDS and job.timeouts.total is None:
+
+async def failure_of(work: Awaitable[None], job_id: str) -> PalaverError | None:
+    """The error that has ended a job's work, or None. The outermost boundary: a bug of ours must end the job,
+    and not its readers.
+    """
+    try:
+        await work
+    except PalaverError as error:
+        return error
+    except Exception as bug:  # noqa: BLE001 - see above
+        report(bug, f"job {job_id}")
+        return InternalError(f"{type(bug).__name__} in the worker; its log has the traceback", job_id=job_id)
+    return None
+
+
+async def pause(work: Work, seconds: float) -> None:
+    """Wait, in the ledger if it is for long."""
+    if seconds > MOMENT_SECONDS and work.may_park:
         raise Park(seconds)
     await asyncio.sleep(seconds)

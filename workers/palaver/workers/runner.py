@@ -6,26 +6,20 @@ import asyncio
 import time
 from dataclasses import replace
 
-from palaver.shared.errors import (
-    InternalError,
-    JobCancelledError,
-    JobExpiredError,
-    PalaverError,
-    TimeoutError,
-)
+from palaver.shared.errors import JobCancelledError, PalaverError
 from palaver.shared.ids import new_token
 from palaver.shared.ledger import Claimed, Keys, NotClaimed, operations
 from palaver.workers.agents.source import Agents
 from palaver.workers.ending import Ending, Outcome
-from palaver.workers.frames import report
 from palaver.workers.generation import Journal
 from palaver.workers.job_answer import JobAnswer
-from palaver.workers.lease import LeaseKeeper
+from palaver.workers.lease import JobLease, LeaseKeeper
 from palaver.workers.link import Link
 from palaver.workers.metering import Bill
 from palaver.workers.models import Models
-from palaver.workers.publisher import Publisher
-from palaver.workers.run import Run
+from palaver.workers.notes import LedgerNotes
+from palaver.workers.publisher import Publisher, Writer
+from palaver.workers.run import Run, failure_of
 from palaver.workers.sinks import Sinks
 from palaver.workers.stop import Stop, asked_to_end, uninterrupted
 from palaver.workers.work import UNSERVED, Work, read_job
@@ -50,6 +44,7 @@ class Runner:
         worker: str,
         lease_seconds: float,
         max_document_bytes: int,
+        log_entries: int,
     ) -> None:
         self._link = link
         self._keys = keys
@@ -62,6 +57,7 @@ class Runner:
         self._worker = worker
         self._lease_seconds = lease_seconds
         self._max_document_bytes = max_document_bytes
+        self._log_entries = log_entries
 
     async def run(self, session_id: str, job_id: str, stop: Stop, *, queue: str = "") -> Outcome:
         """Claim the job, carry it to its end and say what became of it. A job that is not ours is left alone.
@@ -76,9 +72,9 @@ class Runner:
         if isinstance(claimed, NotClaimed):
             reason, gate = claimed.reason, claimed.gate
             return Outcome(session_id=session_id, job_id=job_id, status=None, reason=reason, gate=gate)
-        run = self._open(claimed, stop, asked)
+        run, writer = self._open(claimed, stop, asked)
         del claimed  # its document may be megabytes, and the stream may last for hours
-        with self._leases.hold(_brief(run.claimed), run.answer.writer, stop):
+        with self._leases.hold(JobLease(self._keys, _brief(run.claimed), writer, stop)):
             async with self._sinks.told_of(session_id, job_id):
                 error = await self._work(run)
                 return await uninterrupted(self._ending.end(run, error))
@@ -87,20 +83,15 @@ class Runner:
         """Read it and have it answered; the error that ended it, or None for a whole answer."""
         job_id = run.claimed.job_id
         try:
-            async with run.stop:
-                work = self._read(run)
-                source = self._models if work.job.agent is None else self._agents
-                await source.answer(run, work)
-        except PalaverError as error:
-            return error
+            return await failure_of(self._answered(run), job_id)
         except asyncio.CancelledError:
             return _told_to_end(job_id)
-        except Exception as bug:  # noqa: BLE001 - the outermost boundary: a bug of ours must end the job, not the reader
-            report(bug, f"job {job_id}")
-            return InternalError(
-                f"{type(bug).__name__} in the worker; its log has the traceback", job_id=job_id
-            )
-        return None
+
+    async def _answered(self, run: Run) -> None:
+        async with run.stop:
+            work = self._read(run)
+            source = self._models if work.job.agent is None else self._agents
+            await source.answer(run, work)
 
     def _read(self, run: Run) -> Work:
         """Check the document again, and set the clocks that may end the work."""
@@ -111,12 +102,7 @@ class Runner:
         run.answer.bill = Bill.restored(claimed.spent, work.job.tenant)
         if claimed.cancelled:  # only now: the session remembers what an earlier attempt has said
             raise asked_to_end(claimed.cancelled, claimed.job_id)
-        run.stop.after(claimed.deadline, JobExpiredError(job_id=claimed.job_id))
-        total = work.job.timeouts.total
-        if total is not None:
-            late = f"the answer took longer than timeouts.total, {total:g} seconds"
-            run.stop.after(total, TimeoutError(late, job_id=claimed.job_id))
-            run.ends_at = min(run.ends_at, time.monotonic() + total)
+        run.end_within(claimed.deadline, work.job.timeouts.total)
         for name in UNSERVED:
             if getattr(work.job, name):
                 run.answer.warn("not_supported", f"this worker does not serve {name!r}; it is left out", name)
@@ -135,11 +121,11 @@ class Runner:
             )
         )
 
-    def _open(self, claimed: Claimed, stop: Stop, asked: float) -> Run:
+    def _open(self, claimed: Claimed, stop: Stop, asked: float) -> tuple[Run, Writer]:
         writer = self._publisher.open(claimed, confirmed_until=asked + self._lease_seconds)
         writer.on_stop(stop)
-        ends_at = time.monotonic() + claimed.deadline
-        return Run(claimed, JobAnswer(writer), stop, ends_at)
+        notes = LedgerNotes(self._link, self._keys, _brief(claimed), log_entries=self._log_entries)
+        return Run(claimed, JobAnswer(writer), notes, stop), writer
 
 
 def _brief(claimed: Claimed) -> Claimed:

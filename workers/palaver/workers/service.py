@@ -10,8 +10,8 @@ import asyncio
 import os
 import platform
 import time
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
 
 import orjson
 
@@ -29,10 +29,12 @@ from palaver.shared.names import Queue
 from palaver.shared.profiles import Catalog
 from palaver.shared.settings import Settings
 from palaver.shared.stores.archives import open_archive
+from palaver.shared.stores.batch_files import BatchFiles
 from palaver.workers.agents.requests import AgentRequests
 from palaver.workers.agents.routes import Routes
 from palaver.workers.agents.source import Agents
 from palaver.workers.archiver import Archiver
+from palaver.workers.batches import Drivers, Lines, Parts
 from palaver.workers.cache import Cache, Flights
 from palaver.workers.ending import Ending, Outcome
 from palaver.workers.event_log import event_logger
@@ -66,6 +68,7 @@ logger = event_logger("palaver.workers.service")
 
 HEARTBEAT = 0.25  # of a lease: a sweep takes a worker for dead that missed two
 ANNOUNCED = 1.5  # of a lease: a worker that is silent for so long is not there
+SLOTS_A_DRIVER = 4  # of a worker's slots every fourth may have a driver of a batch
 HAND_OVER_SECONDS = 5.0  # for the jobs that are handed over to be written off
 REST_AFTER_BUG_SECONDS = 1.0
 RENEWAL_SECONDS = 1.0  # between two looks at the files of the configuration
@@ -99,7 +102,6 @@ class WorkerService:
         self._gates = Gates(self._link, self.ledger.keys, self._subscriptions, lease=settings.lease_seconds)
         self._leases = LeaseKeeper(
             self._link,
-            self.ledger.keys,
             lease_seconds=settings.lease_seconds,
             renew_seconds=settings.renew_seconds,
             beside=self._gates.renewals,
@@ -116,7 +118,9 @@ class WorkerService:
         self._ask = wrapped([self._make_cache(), Breakers(), self._gates])
         self._prices = Prices()
         self._agents = self._make_agents()
+        self._models = self._make_models()
         self._runner = self._make_runner()
+        self._drivers = self._make_drivers()
         self._running: dict[Stop, str] = {}  # to the job's id
         self._idle = asyncio.Event()
         self._idle.set()
@@ -172,18 +176,20 @@ class WorkerService:
             return Outcome(
                 session_id=session_id, job_id=job_id, status=None, reason="draining", dispatch=again
             )
-        stop = Stop()
-        self._running[stop] = job_id
-        self._idle.clear()
-        try:
+        with self._work(job_id) as stop:
             outcome = await self._runner.run(session_id, job_id, stop, queue=queue)
             if outcome.gate:
                 self._gates.ended(outcome.gate, session_id, job_id)
             return outcome
-        finally:
-            del self._running[stop]
-            if not self._running:
-                self._idle.set()
+
+    async def drive(self, batch_id: str) -> str:
+        """Work on a batch, until nothing of it is left to do here; what became of it, or why it is not
+        driven. What a worker leaves undone a sweep gives to another one.
+        """
+        if self._draining:
+            return "draining"
+        with self._work(batch_id) as stop:
+            return await self._drivers.drive(batch_id, stop)
 
     async def probe(self, probe_id: str, profile: str, model: str | None) -> Health:
         """Find out how a provider is, and tell it in the ledger to whoever waits under this id."""
@@ -243,6 +249,19 @@ class WorkerService:
         except ArchiveUnavailableError as error:
             logger.warning("worker.archive_unavailable", worker=self.name, reason=error.message)
 
+    @contextmanager
+    def _work(self, job_id: str) -> Iterator[Stop]:
+        """Something that runs here, and how it is ended from outside."""
+        stop = Stop()
+        self._running[stop] = job_id
+        self._idle.clear()
+        try:
+            yield stop
+        finally:
+            del self._running[stop]
+            if not self._running:
+                self._idle.set()
+
     def _begin(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
         self._tasks.append(asyncio.create_task(_for_ever(name, work), name=f"palaver-{name}"))
 
@@ -274,9 +293,7 @@ class WorkerService:
             link=link,
             keys=keys,
             code=self._agent_code,
-            requests=AgentRequests(
-                link=link, keys=keys, served=self._served, ask=self._ask, prices=self._prices
-            ),
+            requests=AgentRequests(served=self._served, ask=self._ask, prices=self._prices),
             files=self._files,
             seconds=settings.agent_seconds,
             most=settings.max_document_bytes,
@@ -284,15 +301,12 @@ class WorkerService:
         )
 
     def _make_models(self) -> Models:
-        link, keys, settings = self._link, self.ledger.keys, self.settings
+        settings = self.settings
         return Models(
-            link=link,
-            keys=keys,
-            requests=Requests(link=link, keys=keys, served=self._served, ask=self._ask, prices=self._prices),
+            requests=Requests(served=self._served, ask=self._ask, prices=self._prices),
             toolbox=self._toolbox,
             prompts=Prompts(self._registry.prompts, self._code, seconds=settings.tool_seconds),
             attachments=Attachments(self._files, characters=settings.files_prompt_characters),
-            log_entries=settings.log_maxlen,
         )
 
     def _make_runner(self) -> Runner:
@@ -304,7 +318,7 @@ class WorkerService:
                 link, keys, log_entries=settings.log_maxlen, answer_bytes=settings.max_answer_bytes
             ),
             leases=self._leases,
-            models=self._make_models(),
+            models=self._models,
             agents=self._agents,
             sinks=self._sinks,
             ending=Ending(
@@ -313,7 +327,24 @@ class WorkerService:
             worker=self.alias,
             lease_seconds=settings.lease_seconds,
             max_document_bytes=settings.max_document_bytes,
+            log_entries=settings.log_maxlen,
         )
+
+    def _make_drivers(self) -> Drivers:
+        settings = self.settings
+        parts = None
+        if settings.files_url:
+            parts = Parts(
+                link=self._link,
+                ledger=self.ledger,
+                leases=self._leases,
+                files=BatchFiles.of(settings),
+                lines=Lines(self._models, self._served, answer_bytes=settings.max_answer_bytes),
+                worker=self.alias,
+                lease_seconds=settings.lease_seconds,
+            )
+        most = max(1, self.slots // SLOTS_A_DRIVER)
+        return Drivers(parts, most=most, draining=lambda: self._draining)
 
     def _hand_over(self) -> None:
         for stop in list(self._running):
@@ -340,6 +371,8 @@ class WorkerService:
             said = orjson.loads(notice)
             if said["type"] == "cancel":
                 self.end(said["job_id"], asked_to_end(said["mode"], said["job_id"]))
+            elif said["type"] == "batch":
+                self._leases.renew_now()
             elif said["type"] == "closed":
                 self._gates.heed(said["profile"], said["seconds"])
         except (orjson.JSONDecodeError, KeyError, TypeError):

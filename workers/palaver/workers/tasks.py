@@ -23,7 +23,7 @@ from palaver.shared.errors import (
 )
 from palaver.shared.ids import valid_job_id, valid_session_id
 from palaver.shared.jobs import Status
-from palaver.shared.names import TASK_CHAT, TASK_PROBE, TASK_SUBMIT
+from palaver.shared.names import TASK_BATCH, TASK_CHAT, TASK_PROBE, TASK_SUBMIT
 from palaver.workers.ending import Outcome
 from palaver.workers.event_log import event_logger
 from palaver.workers.frames import report
@@ -32,7 +32,17 @@ from palaver.workers.pool.post import Post
 from palaver.workers.service import WorkerService
 from palaver.workers.submission import accept, document_of
 
-__all__ = ["DiscreetRequest", "Door", "JobFailed", "JobRequest", "SubmitRequest", "chat", "probe", "submit"]
+__all__ = [
+    "DiscreetRequest",
+    "Door",
+    "JobFailed",
+    "JobRequest",
+    "SubmitRequest",
+    "batch",
+    "chat",
+    "probe",
+    "submit",
+]
 
 logger = event_logger("palaver.workers.tasks")
 
@@ -84,8 +94,24 @@ class DiscreetRequest(Request):
         return super().info(safe=True)
 
 
-class JobRequest(DiscreetRequest):
-    """The request of a job. A worker that goes hands its jobs over, and cancels none."""
+class ResidentRequest(DiscreetRequest):
+    """The request of what a worker that goes hands over, and does not cancel."""
+
+    def cancel(self, pool: Any, signal: Any = None, emit_retry: bool = True) -> None:
+        """Celery's cold shutdown; the pool's residents hand over right after it."""
+
+
+class BatchRequest(ResidentRequest):
+    """The request of a driver of a batch."""
+
+    def told(self, args: Any, kwargs: Any) -> str:
+        """The batch, if it is named as it should be."""
+        batch_id = _batch(args, kwargs)
+        return super().told(args, kwargs) if batch_id is None else repr((batch_id,))
+
+
+class JobRequest(ResidentRequest):
+    """The request of a job."""
 
     _message: Any
 
@@ -106,9 +132,6 @@ class JobRequest(DiscreetRequest):
         """The session and the job, if they are named as they should be."""
         address = _address(args, kwargs)
         return super().told(args, kwargs) if address is None else repr(address)
-
-    def cancel(self, pool: Any, signal: Any = None, emit_retry: bool = True) -> None:
-        """Celery's cold shutdown; the pool's residents hand the jobs over right after it."""
 
 
 class SubmitRequest(DiscreetRequest):
@@ -169,6 +192,14 @@ class JobDoor(Door):
     direct = True
 
 
+class BatchDoor(Door):
+    """Base of `palaver.batch`."""
+
+    abstract = True
+    Request = "palaver.workers.tasks:BatchRequest"
+    resident = True
+
+
 class SubmitDoor(Door):
     """Base of `palaver.submit`."""
 
@@ -188,6 +219,16 @@ async def chat(self: JobDoor, *args: Any, **kwargs: Any) -> dict[str, Any]:
     if outcome.dispatch is not None:
         await self.post.send([outcome.dispatch])
     return _told(outcome)
+
+
+@shared_task(name=TASK_BATCH, base=BatchDoor, bind=True)
+async def batch(self: BatchDoor, *args: Any, **kwargs: Any) -> dict[str, Any]:
+    """Work on the batch `(batch_id)`. A message too many does nothing."""
+    batch_id = _batch(args, kwargs)
+    if batch_id is None:
+        logger.warning("batch.discarded", task_id=self.request.id, reason="it names no batch")
+        raise JobFailed(ValidationError.code)
+    return {"batch_id": batch_id, "became": await _guarded(self.service.drive(batch_id))}
 
 
 @shared_task(name=TASK_SUBMIT, base=SubmitDoor, bind=True)
@@ -266,6 +307,14 @@ def _probed(args: Any, kwargs: Any) -> tuple[str, str, str | None] | tuple[()] |
             return ()
         case (str(probe_id), str(profile), str() | None as model) if not kwargs:
             return (probe_id, profile, model) if valid_job_id(probe_id) else None
+    return None
+
+
+def _batch(args: Any, kwargs: Any) -> str | None:
+    """The batch that a message names, if that is all it holds."""
+    match args:
+        case (batch_id,) | [batch_id] if not kwargs and valid_session_id(batch_id):
+            return str(batch_id)
     return None
 
 

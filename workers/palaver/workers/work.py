@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
+from palaver.shared.errors import ValidationError
 from palaver.shared.jobs import ChatJob, Timeouts
 from palaver.shared.ledger import Claimed
 from palaver.shared.messages import Message, Part, Role, TextPart
@@ -17,7 +18,7 @@ from palaver.workers.generation import Abstract, Journal, Kit, answered, opening
 from palaver.workers.policies import Beginning, fitted, room_for, tokens_of
 from palaver.workers.providers import Asker, Caching, GenerationRequest
 
-__all__ = ["UNSERVED", "asker", "fit", "read_job", "request_for"]
+__all__ = ["UNSERVED", "asker", "fit", "line_work", "read_job", "request_for"]
 
 _SYSTEM = (Role.SYSTEM, Role.DEVELOPER)
 
@@ -36,6 +37,14 @@ class Work:
     abstract: Abstract | None = None  # of what was said before the history
     attached: list[Part] = field(default_factory=list)  # what its files have become
     schema: AnswerSchema | None = None  # its `response_schema`, ready to check an answer
+    is_line: bool = False  # of a batch
+
+    @property
+    def may_park(self) -> bool:
+        """Whether it may wait in the ledger. `timeouts.total` is kept by the worker that has the job; and a
+        batch waits there as a whole.
+        """
+        return self.job.timeouts.total is None and not self.is_line
 
 
 def read_job(claimed: Claimed, *, max_bytes: int) -> Work:
@@ -44,12 +53,25 @@ def read_job(claimed: Claimed, *, max_bytes: int) -> Work:
     Raises ValidationError naming the field.
     """
     job = ChatJob.parse(claimed.job, max_bytes=max_bytes)
-    schema = None if job.response_schema is None else AnswerSchema(job.response_schema.json_schema)
+    schema = _schema(job)
     if isinstance(job.history, list):
         return Work(job, job.history, claimed.session_id, schema=schema)
     abstract, history = recalled([Message.model_validate_json(message) for message in claimed.history])
     history = answered(history, job.messages)
     return Work(job, history, claimed.session_id, abstract=abstract, schema=schema)
+
+
+def line_work(job: ChatJob, batch_id: str) -> Work:
+    """A line of a batch. Raises ValidationError for one that no line can be."""
+    if job.history == "session" or job.agent is not None:
+        param = "agent" if job.agent is not None else "history"
+        raise ValidationError("a line of a batch has no session, and no agent to answer it", param=param)
+    history = job.history if isinstance(job.history, list) else []
+    return Work(job, history, batch_id, schema=_schema(job), is_line=True)
+
+
+def _schema(job: ChatJob) -> AnswerSchema | None:
+    return None if job.response_schema is None else AnswerSchema(job.response_schema.json_schema)
 
 
 def request_for(
@@ -89,10 +111,12 @@ def request_for(
 
 
 def asker(work: Work) -> Asker:
-    """For whom the work's requests are made. `timeouts.total` is kept by the worker that has the job."""
+    """For whom the work's requests are made. Batches wait in lines of their own: a gate lets their tenant's
+    other jobs in by turns with them.
+    """
     job = work.job
-    may_park = job.timeouts.total is None
-    return Asker(session_id=work.session_id, job_id=job.job_id, tenant=job.tenant or "", may_park=may_park)
+    tenant = f"{job.tenant or ''} batch" if work.is_line else job.tenant or ""
+    return Asker(session_id=work.session_id, job_id=job.job_id, tenant=tenant, may_park=work.may_park)
 
 
 def fit(work: Work, journal: Journal, context: int | None, *, part: float = 1.0) -> Work:

@@ -9,7 +9,6 @@ import time
 
 from palaver.shared.errors import ProviderError, StreamInterruptedError
 from palaver.shared.jobs import ChatJob, Timeouts
-from palaver.shared.ledger import Keys, operations
 from palaver.shared.messages import Message, Role
 from palaver.shared.profiles import ModelRef
 from palaver.shared.responses import ChatResponse
@@ -17,7 +16,6 @@ from palaver.workers.agents.answer import AgentAnswer
 from palaver.workers.agents.model_request import ModelRequest
 from palaver.workers.attempts import Attempts
 from palaver.workers.heard import Heard
-from palaver.workers.link import Link
 from palaver.workers.metering import Meter
 from palaver.workers.policies import Ask
 from palaver.workers.prices import Prices
@@ -31,9 +29,7 @@ __all__ = ["AgentRequests"]
 class AgentRequests:
     """Makes them. One per process."""
 
-    def __init__(self, *, link: Link, keys: Keys, served: Served, ask: Ask, prices: Prices) -> None:
-        self._link = link
-        self._keys = keys
+    def __init__(self, *, served: Served, ask: Ask, prices: Prices) -> None:
         self._served = served
         self._ask = ask
         self._prices = prices
@@ -81,11 +77,9 @@ class AgentRequests:
 
     async def _note(self, run: Run) -> None:
         """What was spent is known to whoever takes the job over."""
-        claimed, spent = run.claimed, run.answer.spent()
+        spent = run.answer.spent()
         if spent:
-            address = (self._keys, claimed.session_id, claimed.job_id)
-            noted = operations.note_failures(*address, fence=claimed.fence, failures=0, spent=spent)
-            await self._link.run(noted)
+            await run.notes.failures(0, b"", spent)
 
 
 class _Spoken(Heard):

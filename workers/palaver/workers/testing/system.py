@@ -14,7 +14,7 @@ from palaver.shared.errors import ConfigurationError, WaitTimeoutError
 from palaver.shared.ids import new_token
 from palaver.shared.in_process import SCHEME, receiving
 from palaver.shared.ledger import Dispatch
-from palaver.shared.names import QUEUES, TASK_CHAT, TASK_PROBE
+from palaver.shared.names import QUEUES, TASK_BATCH, TASK_CHAT, TASK_PROBE
 from palaver.shared.profiles import SCRIPTED, Catalog, Profile
 from palaver.shared.settings import Settings
 from palaver.workers.loop import LoopThread
@@ -123,13 +123,15 @@ class _Worker:
         """Do what a message asks for."""
         if task == TASK_CHAT:
             self._begin(self._run(*args))
+        elif task == TASK_BATCH:
+            self._begin(self._service.drive(*args))
         elif task == TASK_PROBE:
             self._begin(self._service.probe(*args))
 
     def put(self, dispatches: Sequence[Dispatch]) -> None:
         """See `Post.put`."""
         for dispatch in dispatches:
-            self.take(TASK_CHAT, (dispatch.session_id, dispatch.job_id))
+            self.take(dispatch.task, dispatch.args)
 
     async def empty_queues(self) -> Collection[str]:
         """All of them, always."""

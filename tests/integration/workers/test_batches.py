@@ -1,0 +1,244 @@
+"""Batches through engines, without Celery: a real Redis, a folder, and providers as each test wants them."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from palaver.shared.batches import BatchJob, BatchLine, BatchResult, BatchStatus, BatchView, new_batch_id
+from palaver.shared.jobs import ChatJob, Status
+from palaver.shared.ledger import operations
+from palaver.shared.stores.batch_files import BatchFiles
+from palaver.workers.batches import driver as driving
+from tests.integration.workers.conftest import Engine, MakeEngine
+from tests.model_server import ModelServer
+
+pytestmark = pytest.mark.redis
+
+Open = Callable[..., Awaitable[BatchJob]]
+
+HASTE = {"lease_seconds": 60, "renew_seconds": 0.2}
+
+
+@pytest.fixture
+def files_url(tmp_path: Path) -> str:
+    return f"file://{tmp_path}/files"
+
+
+@pytest.fixture
+async def engine(make_engine: MakeEngine, files_url: str) -> Engine:
+    return await make_engine(files_url=files_url, **HASTE)
+
+
+def open_batch_on(engine: Engine) -> Open:
+    """Store a batch of these scripts."""
+
+    async def make(
+        scripts: Sequence[dict[str, Any]], *, model: str = "scripted/echo", **fields: Any
+    ) -> BatchJob:
+        batch = BatchJob(batch_id=new_batch_id(None, None), input="0" * 64, total=len(scripts), **fields)
+        jobs = [ChatJob(messages=orjson.dumps(script).decode(), model=model) for script in scripts]
+        lines = [
+            BatchLine(index=index, custom_id=f"line-{index}", job=job).to_line()
+            for index, job in enumerate(jobs)
+        ]
+        await BatchFiles.of(engine.service.settings).put_slice(batch, 0, lines)
+        await engine.ledger.open_batch(batch)
+        return batch
+
+    return make
+
+
+@pytest.fixture
+def open_batch(engine: Engine) -> Open:
+    return open_batch_on(engine)
+
+
+async def drive(engine: Engine, batch: BatchJob) -> str:
+    async with asyncio.timeout(30):
+        return await engine.service.drive(batch.batch_id)
+
+
+async def results(engine: Engine, batch: BatchJob) -> dict[int, BatchResult]:
+    """All results, from the ledger and the parts."""
+    files, found = BatchFiles.of(engine.service.settings), list[bytes]()
+    while True:
+        page = await engine.ledger.batch_results(batch.batch_id, after=len(found))
+        if page.part is None and not page.lines:
+            break
+        found += page.lines
+        if page.part is not None:
+            first, _ = page.part
+            found += (await files.part(batch.batch_id, *page.part))[len(found) + 1 - first :]
+    parsed = [BatchResult.model_validate_json(line) for line in found]
+    assert len({result.index for result in parsed}) == len(parsed), "a line has two results"
+    return {result.index: result for result in parsed}
+
+
+async def until(engine: Engine, batch: BatchJob, condition: Callable[[BatchView], object]) -> None:
+    async with asyncio.timeout(20):
+        while not condition(await engine.ledger.batch(batch.batch_id)):  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+
+
+async def test_a_batch_is_answered_stored_and_ended(engine: Engine, open_batch: Open) -> None:
+    batch = await open_batch([{"text": f"answer {n}"} for n in range(20)] + [{"fail": {"status": 400}}])
+    assert await drive(engine, batch) == "completed"
+    found = await results(engine, batch)
+    assert [found[n].response.content for n in range(20)] == [f"answer {n}" for n in range(20)]
+    assert not found[20].response.success
+    view = await engine.ledger.batch(batch.batch_id)
+    assert (view.status, view.counts.completed, view.counts.failed) == (BatchStatus.COMPLETED, 20, 1)
+    assert (view.tokens > 0, view.stored, view.flushed) == (True, True, 21)
+    files = BatchFiles.of(engine.service.settings)
+    output = b"".join([piece async for piece in files.output(batch.batch_id)]).splitlines()
+    assert {orjson.loads(line)["custom_id"] for line in output} == {f"line-{n}" for n in range(20)}
+    errors = b"".join([piece async for piece in files.errors(batch.batch_id)]).splitlines()
+    assert [orjson.loads(line)["custom_id"] for line in errors] == ["line-20"]
+    events = await engine.ledger.events(batch.batch_id)
+    kinds = [orjson.loads(event)["type"] for event in events]
+    assert set(kinds) == {"progress", "stream_end"}, "no event of a line"
+    assert await drive(engine, batch) == "job_ended"
+
+
+async def test_no_more_lines_run_at_once_than_the_window_says(
+    make_engine: MakeEngine, server: ModelServer, files_url: str
+) -> None:
+    profile = {"kind": "openai", "base_url": server.openai_url}
+    engine = await make_engine(files_url=files_url, profiles={"http": profile}, **HASTE)
+    batch = await open_batch_on(engine)([{"n": 5, "rate": 100}] * 30, model="http/m", window=4)
+    assert await drive(engine, batch) == "completed"
+    assert server.stats()["max_open"] == 4
+
+
+async def test_equal_lines_are_asked_once_when_that_is_wanted(
+    make_engine: MakeEngine, server: ModelServer, files_url: str
+) -> None:
+    profile = {"kind": "openai", "base_url": server.openai_url}
+    engine = await make_engine(files_url=files_url, profiles={"http": profile}, **HASTE)
+    batch = await open_batch_on(engine)([{"n": 5}] * 30 + [{"n": 6}], model="http/m", dedupe=True)
+    assert await drive(engine, batch) == "completed"
+    assert server.stats()["requests"] == 2
+    assert (await engine.ledger.batch(batch.batch_id)).counts.completed == 31
+
+
+async def test_a_cancel_ends_what_runs_and_keeps_what_is_done(engine: Engine, open_batch: Open) -> None:
+    batch = await open_batch([{"text": "done"}] * 3 + [{"endless": True, "rate": 100}] * 17, window=10)
+    driver = asyncio.create_task(drive(engine, batch))
+    await until(engine, batch, lambda view: view.counts.done == 3 and view.running == 10)
+    assert await engine.ledger.cancel_batch(batch.batch_id) is BatchStatus.CANCELLING
+    assert await driver == "left"
+    assert await drive(engine, batch) == "cancelled"
+    assert set(await results(engine, batch)) == {0, 1, 2}
+
+
+async def test_lines_that_are_left_when_the_window_closes_expire(engine: Engine, open_batch: Open) -> None:
+    batch = await open_batch([{"text": "done"}] * 3 + [{"endless": True, "rate": 100}] * 17, window=10)
+    driver = asyncio.create_task(drive(engine, batch))
+    await until(engine, batch, lambda view: view.counts.done == 3 and view.running == 10)
+    engine.client.hset(f"{engine.ledger.keys.base(batch.batch_id)}:batch", "expires", 1)
+    assert await driver == "expired"
+    found = await results(engine, batch)
+    infos = [found[n].response.error_info for n in range(20)]
+    assert [info and info.code for info in infos] == [None] * 3 + ["job_expired"] * 17
+
+
+async def test_the_first_failure_ends_a_batch_that_is_to_fail_fast(engine: Engine, open_batch: Open) -> None:
+    scripts = [{"fail": {"status": 400}}, *[{"endless": True, "rate": 100}] * 9]
+    batch = await open_batch(scripts, fail_fast=True)
+    assert await drive(engine, batch) == "left"
+    assert await drive(engine, batch) == "cancelled"
+    assert set(await results(engine, batch)) == {0}
+
+
+async def test_a_worker_that_hands_over_gives_its_lines_back_at_once(
+    make_engine: MakeEngine, engine: Engine, open_batch: Open, files_url: str
+) -> None:
+    batch = await open_batch([{"n": 20, "rate": 50}] * 10, window=10)
+    driver = asyncio.create_task(drive(engine, batch))
+    await until(engine, batch, lambda view: view.running == 10)
+    await engine.service.drain(0)
+    assert await driver == "released"
+    assert (await engine.ledger.batch(batch.batch_id)).running == 0
+    assert await drive(engine, batch) == "draining"
+    other = await make_engine(files_url=files_url, **HASTE)
+    assert await drive(other, batch) == "completed"
+    assert len(await results(other, batch)) == 10
+
+
+async def test_a_job_of_a_chat_begins_in_the_middle_of_a_batch(engine: Engine, open_batch: Open) -> None:
+    batch = await open_batch([{"endless": True, "rate": 100}] * 20)
+    driver = asyncio.create_task(drive(engine, batch))
+    await until(engine, batch, lambda view: view.running == 20)
+    job = await engine.submit({"text": "Hello"})
+    assert (await engine.run(job)).status is Status.COMPLETED
+    await engine.ledger.cancel_batch(batch.batch_id)
+    assert await driver == "left"
+
+
+async def test_a_gate_lets_a_chat_in_by_turns_with_a_batch(make_engine: MakeEngine, files_url: str) -> None:
+    """Many lines wait at the gate before the job comes; half of the places are its all the same."""
+    profile = {"kind": "scripted", "options": {"rate": 0}, "limits": {"concurrent": 1}}
+    engine = await make_engine(files_url=files_url, profiles={"one": profile}, **HASTE)
+    batch = await open_batch_on(engine)([{"n": 20, "rate": 100}] * 50, model="one/echo", window=50)
+    driver = asyncio.create_task(drive(engine, batch))
+    await until(engine, batch, lambda view: view.counts.done == 1)
+    job = await engine.submit({"text": "Hello"}, model="one/echo")
+    assert (await engine.run(job)).status is Status.COMPLETED
+    assert (await engine.ledger.batch(batch.batch_id)).counts.done < 5
+    await engine.ledger.cancel_batch(batch.batch_id)
+    await driver
+
+
+async def test_a_line_that_killed_its_workers_is_given_up(engine: Engine, open_batch: Open) -> None:
+    batch = await open_batch([{"text": "deadly"}, {"text": "harmless"}])
+    deaths = f"{engine.ledger.keys.base(batch.batch_id)}:batch:deaths"
+    engine.client.hset(deaths, "0", operations.POISONED_AFTER)
+    engine.client.expire(deaths, 60)
+    assert await drive(engine, batch) == "completed"
+    found = await results(engine, batch)
+    assert found[0].response.error_info is not None
+    assert found[0].response.error_info.code == "job_poisoned"
+    assert found[1].response.success
+
+
+async def test_a_line_that_nobody_stored_fails_alone(engine: Engine, open_batch: Open) -> None:
+    batch = await open_batch([{"text": "there"}])
+    more = batch.model_copy(update={"batch_id": new_batch_id(None, None), "total": 3})
+    await BatchFiles.of(engine.service.settings).put_slice(
+        more, 0, await BatchFiles.of(engine.service.settings).slice(batch, 0)
+    )
+    await engine.ledger.open_batch(more)
+    assert await drive(engine, more) == "completed"
+    found = await results(engine, more)
+    assert [found[n].response.success for n in range(3)] == [True, False, False]
+
+
+async def test_results_leave_the_ledger_while_the_batch_runs(
+    engine: Engine, open_batch: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(driving, "PART_LINES", 10)
+    batch = await open_batch([{"text": f"answer {n}"} for n in range(100)] + [{"endless": True, "rate": 100}])
+    driver = asyncio.create_task(drive(engine, batch))
+    await until(engine, batch, lambda view: view.counts.done == 100 and view.flushed > 90)
+    assert len(await results(engine, batch)) == 100
+    await engine.ledger.cancel_batch(batch.batch_id)
+    await driver
+
+
+async def test_a_second_message_for_a_batch_does_nothing(engine: Engine, open_batch: Open) -> None:
+    batch = await open_batch([{"endless": True, "rate": 100}])
+    driver = asyncio.create_task(drive(engine, batch))
+    await until(engine, batch, lambda view: view.drivers == 1)
+    assert await drive(engine, batch) == "busy"
+    await engine.ledger.cancel_batch(batch.batch_id)
+    await driver
+
+
+async def test_a_worker_without_a_store_drives_nothing(make_engine: MakeEngine, open_batch: Open) -> None:
+    batch = await open_batch([{"text": "x"}])
+    other = await make_engine()
+    assert await drive(other, batch) == "no_files"

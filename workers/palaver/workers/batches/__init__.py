@@ -1,0 +1,7 @@
+"""Batches: lines that are claimed from the ledger, and answered as jobs are. See README.md."""
+
+from palaver.workers.batches.driver import Parts
+from palaver.workers.batches.drivers import Drivers
+from palaver.workers.batches.lines import Lines
+
+__all__ = ["Drivers", "Lines", "Parts"]

@@ -1,0 +1,274 @@
+"""One driver of a batch: claims its lines, has them answered, tells and stores the results.
+
+Its cycle makes one round trip at a time: the results that have come since the last one leave, and lines for
+the places that they made free come back with the reply. An idle one asks again every moment.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Collection
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, Final
+
+from palaver.shared.batches import BatchJob, BatchStatus
+from palaver.shared.errors import (
+    FileMissingError,
+    JobExpiredError,
+    LeaseError,
+    LedgerFullError,
+    PalaverError,
+    ValidationError,
+)
+from palaver.shared.ids import new_token
+from palaver.shared.ledger import (
+    AsyncLedger,
+    BatchStop,
+    ClaimedLines,
+    LineResult,
+    NotedResults,
+    Operation,
+    operations,
+)
+from palaver.shared.responses import ChatResponse
+from palaver.shared.stores.batch_files import BatchFiles
+from palaver.workers.batches.lines import Lines, line_result
+from palaver.workers.batches.slices import Slices
+from palaver.workers.batches.storing import PART_BYTES, PART_LINES, Storing
+from palaver.workers.event_log import event_logger
+from palaver.workers.lease import LeaseKeeper
+from palaver.workers.link import Link
+from palaver.workers.stop import HandOver, Stop, uninterrupted
+
+__all__ = ["Driver", "Parts"]
+
+logger = event_logger("palaver.workers.batches")
+
+POLL_SECONDS: Final = 0.2
+"""Until an idle driver asks again: lines may have come back, or places have become free."""
+FLUSH_SECONDS: Final = 10.0
+"""Results are read from the ledger meanwhile; many small parts are for nobody's good."""
+MOST_LINES: Final = 1000
+"""Of one driver at once, whatever the window."""
+GROUP: Final = 500
+"""Results that are told in one script."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """What the drivers of a process share."""
+
+    link: Link
+    ledger: AsyncLedger
+    leases: LeaseKeeper
+    files: BatchFiles
+    lines: Lines
+    worker: str
+    lease_seconds: float
+
+
+class Driver:
+    """Drives one batch; `run` once. `draining` says whether it is to begin no more lines."""
+
+    def __init__(self, batch_id: str, parts: Parts, *, draining: Callable[[], bool]) -> None:
+        self._batch_id = batch_id
+        self._parts = parts
+        self._draining = draining
+        self._token = new_token()
+        self._ticket = 0
+        self._window = 1
+        self._running: dict[asyncio.Task[None], Stop] = {}
+        self._ready: list[LineResult] = []
+        self._woken = asyncio.Event()
+        self._verdict: PalaverError | None = None  # why it drives no more
+        self._storing = Storing(
+            link=parts.link, ledger=parts.ledger, files=parts.files, batch_id=batch_id, token=self._token
+        )
+        self._flushing: set[asyncio.Task[None]] = set()  # one at most
+        self._flushed_at = time.monotonic()
+        self._batch: BatchJob
+        self._slices: Slices
+
+    async def run(self, stop: Stop) -> str:
+        """Drive until nothing is left to do; what became of the batch, or of the driver. `stop` ends it."""
+        batch = (await self._parts.ledger.batch(self._batch_id)).batch
+        self._batch, self._slices = batch, Slices(self._parts.files, batch, window=MOST_LINES)
+        try:
+            async with stop:
+                self._window = await self._window_of(batch)
+                await self._take()
+                with self._parts.leases.hold(self):
+                    return await self._drive()
+        except (LeaseError, HandOver) as verdict:
+            return verdict.code if isinstance(verdict, LeaseError) else "released"
+        finally:
+            await uninterrupted(self._leave())
+
+    # The lease
+
+    def renewal(self, seconds: float) -> Operation[Any]:
+        """See `Lease.renewal`."""
+        return operations.renew_driver(
+            self._parts.ledger.keys, self._batch_id, token=self._token, lease=seconds
+        )
+
+    def settle(self, answer: Any, until: float) -> None:
+        """See `Lease.settle`."""
+        if isinstance(answer, LeaseError):
+            self.give_up(answer)
+        elif isinstance(answer, PalaverError):
+            logger.warning("lease.unconfirmed", job_id=self._batch_id, error=answer.type)
+        else:
+            self._heed(answer)
+
+    def give_up(self, reason: PalaverError) -> None:
+        """See `Lease.give_up`."""
+        self._verdict = reason
+        self._drop_lines()
+        self._woken.set()
+
+    # The cycle
+
+    async def _drive(self) -> str:
+        while True:
+            state = await self._turn()
+            if self._verdict is not None:
+                raise self._verdict
+            if not (self._running or self._ready):
+                if state == "over" and (status := await self._finish()):
+                    return str(status)
+                if state != "more" or self._draining():
+                    return "left"
+            if not self._ready:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(POLL_SECONDS):
+                        await self._woken.wait()
+
+    async def _turn(self) -> str:
+        """Tell results, and take lines; whether there are `more`, `none`, or all are `over`."""
+        self._woken.clear()
+        if self._ready:
+            await self._tell()
+        if self._ready or len(self._running) >= min(self._window, MOST_LINES):
+            return "more"
+        if self._draining():
+            return "none"
+        return await self._take()
+
+    async def _tell(self) -> None:
+        results, self._ready = self._ready[:GROUP], self._ready[GROUP:]
+        ledger = self._parts.ledger
+        noting = operations.note_results(
+            ledger.keys, self._batch_id, token=self._token, results=results, retention=ledger.retention
+        )
+        noted = await self._parts.link.run(noting)
+        self._heed(noted.stop)
+        self._flush_if_due(noted)
+
+    async def _take(self) -> str:
+        """Claim lines for the free places, and begin them."""
+        room = min(self._window, MOST_LINES) - len(self._running)
+        self._ticket += 1
+        claiming = operations.claim_lines(
+            self._parts.ledger.keys,
+            self._batch_id,
+            token=self._token,
+            ticket=self._ticket,
+            worker=self._parts.worker,
+            lease=self._parts.lease_seconds,
+            room=room,
+            window=self._window,
+        )
+        try:
+            claimed = await self._parts.link.run(claiming)
+        except LedgerFullError:
+            self._ticket -= 1
+            return "more"
+        self._begin(claimed)
+        return claimed.state if not claimed.lines else "more"
+
+    def _begin(self, claimed: ClaimedLines) -> None:
+        for index, deaths in claimed.lines.items():
+            stop = Stop()
+            line = asyncio.create_task(self._answer(index, deaths, stop), name=f"{self._batch_id}.{index}")
+            self._running[line] = stop
+            line.add_done_callback(self._done)
+        self._heed(claimed.stop)
+
+    def _done(self, line: asyncio.Task[None]) -> None:
+        del self._running[line]
+        self._woken.set()
+
+    async def _answer(self, index: int, deaths: int, stop: Stop) -> None:
+        try:
+            line = await self._slices.line(index)
+        except (FileMissingError, ValidationError) as error:
+            result: LineResult | None = line_result(index, str(index), ChatResponse.failed(error))
+        else:
+            result = await self._parts.lines.result(self._batch, line, deaths, stop)
+        if result is not None:
+            self._ready.append(result)
+
+    def _heed(self, stop: BatchStop) -> None:
+        """The batch goes on, or why not: lines that run are ended, those that expire with a result."""
+        if stop == "expired":
+            for running in self._running.values():
+                running(JobExpiredError())
+        elif stop:
+            self._drop_lines()
+
+    def _drop_lines(self) -> None:
+        for line in self._running:
+            line.cancel()
+
+    async def _window_of(self, batch: BatchJob) -> int:
+        try:
+            first = await self._slices.line(0)
+        except (FileMissingError, ValidationError):
+            return 1
+        return await self._parts.lines.window(batch, first)
+
+    # The results
+
+    def _flush_if_due(self, noted: NotedResults) -> None:
+        now = time.monotonic()
+        due = noted.waiting >= PART_LINES / 2 or noted.waiting_bytes >= PART_BYTES / 2
+        due = due or now - self._flushed_at >= FLUSH_SECONDS
+        if due and not self._flushing:
+            self._flushed_at = now
+            flushing = asyncio.create_task(self._flush(), name=f"{self._batch_id}-flush")
+            self._flushing.add(flushing)
+            flushing.add_done_callback(self._flushing.discard)
+
+    async def _finish(self) -> BatchStatus | None:
+        await asyncio.gather(*self._flushing)
+        return await self._storing.finish()
+
+    async def _flush(self) -> None:
+        try:
+            await self._storing.flush()
+        except PalaverError as error:
+            logger.info("batch.not_stored", batch_id=self._batch_id, error=error.type)
+
+    async def _leave(self) -> None:
+        """End what runs, and give back what has no result."""
+        self._slices.close()
+        await _ended({*self._running, *self._flushing})
+        if self._verdict is not None:
+            return
+        with suppress(PalaverError):
+            if self._ready:
+                await self._tell()
+            leaving = operations.leave_batch(self._parts.ledger.keys, self._batch_id, token=self._token)
+            await self._parts.link.run(leaving)
+
+
+async def _ended(tasks: Collection[asyncio.Task[None]]) -> None:
+    """Cancel them, and return when they have ended."""
+    while tasks := [task for task in tasks if not task.done()]:
+        # Again and again: library code may swallow a cancellation that meets another event in one turn.
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks, timeout=1.0)

@@ -1,0 +1,43 @@
+"""The drivers of this process: at most one of a batch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from palaver.workers.batches.driver import Driver, Parts
+from palaver.workers.event_log import event_logger
+from palaver.workers.stop import Stop
+
+__all__ = ["Drivers"]
+
+logger = event_logger("palaver.workers.batches")
+
+
+class Drivers:
+    """Drives batches; `parts` is None in a worker without a store of files, which drives none. At most `most`
+    at once: they must leave slots for jobs.
+    """
+
+    def __init__(self, parts: Parts | None, *, most: int, draining: Callable[[], bool]) -> None:
+        self._parts = parts
+        self._most = most
+        self._draining = draining
+        self._driven: set[str] = set()
+
+    async def drive(self, batch_id: str, stop: Stop) -> str:
+        """Work on a batch until nothing of it is left to do here; what became of it, or why it is not driven.
+
+        `stop` ends that, with a HandOver.
+        """
+        if self._parts is None:
+            logger.warning("batch.refused", batch_id=batch_id, reason="no PALAVER_FILES_URL in this worker")
+            return "no_files"
+        if batch_id in self._driven or len(self._driven) >= self._most:
+            return "busy"
+        self._driven.add(batch_id)
+        try:
+            became = await Driver(batch_id, self._parts, draining=self._draining).run(stop)
+        finally:
+            self._driven.discard(batch_id)
+        logger.info("batch.left", batch_id=batch_id, became=became)
+        return became

@@ -1,0 +1,108 @@
+"""One line of a batch: what its job is asked, and what became of it."""
+
+from __future__ import annotations
+
+import asyncio
+
+from palaver.shared.batches import BatchJob, BatchLine, BatchResult
+from palaver.shared.errors import JobPoisonedError, PalaverError
+from palaver.shared.jobs import CachePolicy, ChatJob
+from palaver.shared.ledger import Claimed, LineResult
+from palaver.shared.ledger.operations import POISONED_AFTER
+from palaver.shared.responses import ChatResponse
+from palaver.workers.answer_writer import UnheardWriter
+from palaver.workers.job_answer import JobAnswer
+from palaver.workers.metering import Bill
+from palaver.workers.models import Models
+from palaver.workers.notes import NoNotes
+from palaver.workers.run import Run, failure_of
+from palaver.workers.served import Served
+from palaver.workers.stop import HandOver, Stop
+from palaver.workers.work import line_work
+
+__all__ = ["Lines", "line_result"]
+
+WINDOW_FACTOR = 4
+USUAL_CONCURRENCY = 16
+"""Of a profile that has no limit of its own."""
+
+
+class Lines:
+    """Has models answer lines, of `answer_bytes` at most. One per process."""
+
+    def __init__(self, models: Models, served: Served, *, answer_bytes: int) -> None:
+        self._models = models
+        self._served = served
+        self._answer_bytes = answer_bytes
+
+    async def window(self, batch: BatchJob, first: BatchLine) -> int:
+        """So many lines of the batch may run at once, over all workers."""
+        if batch.window is not None:
+            return batch.window
+        try:
+            refs = await self._served.resolve(first.job.models)
+            async with self._served.lend(refs[0].profile) as provider:
+                return WINDOW_FACTOR * (provider.profile.limits.concurrent or USUAL_CONCURRENCY)
+        except PalaverError:  # the line will say it
+            return WINDOW_FACTOR * USUAL_CONCURRENCY
+
+    async def result(self, batch: BatchJob, line: BatchLine, deaths: int, stop: Stop) -> LineResult | None:
+        """Have the line answered; None if it was stopped to be handed over."""
+        job = line.job
+        if deaths >= POISONED_AFTER:
+            poisoned = JobPoisonedError(job_id=job.job_id)
+            return line_result(line.index, line.custom_id, ChatResponse.failed(poisoned))
+        if batch.dedupe and job.cache is None:
+            job = job.model_copy(update={"cache": CachePolicy()})
+        run = Run(
+            _claimed(batch.batch_id, job),
+            JobAnswer(UnheardWriter(most=self._answer_bytes)),
+            NoNotes(),
+            stop,
+        )
+        run.answer.bill = Bill.restored(b"", job.tenant)
+        error = await failure_of(self._answered(run, job), job.job_id)
+        if isinstance(error, HandOver):
+            return None
+        if error is not None:
+            error.job_id = job.job_id
+        response, _ = run.answer.result(error)
+        return line_result(line.index, line.custom_id, response)
+
+    async def _answered(self, run: Run, job: ChatJob) -> None:
+        async with run.stop:
+            work = line_work(job, run.claimed.session_id)
+            run.job = job
+            run.end_within(job.deadline, job.timeouts.total)
+            await asyncio.sleep(0)  # other streams have their turns between two lines
+            await self._models.answer(run, work)
+
+
+def line_result(index: int, custom_id: str, response: ChatResponse) -> LineResult:
+    """What a line has come to, as the ledger takes it."""
+    usage, failure = response.usage, response.error_info
+    return LineResult(
+        index=index,
+        line=BatchResult(index=index, custom_id=custom_id, response=response).to_line(),
+        error=b"" if response.success or failure is None else failure.to_json(),
+        tokens=(usage.total_tokens or 0) if usage is not None else 0,
+        cost=usage.cost if usage is not None else 0.0,
+    )
+
+
+def _claimed(batch_id: str, job: ChatJob) -> Claimed:
+    return Claimed(
+        session_id=batch_id,
+        job_id=job.job_id,
+        attempt=1,
+        fence="",
+        job=b"",
+        text="",
+        reasoning="",
+        journal=[],
+        history=[],
+        failures=0,
+        tries=b"",
+        cancelled="",
+        deadline=job.deadline,
+    )
