@@ -142,7 +142,7 @@ async def test_a_result_that_is_no_json_is_told() -> None:
     def give() -> Any:
         return threading.Lock()
 
-    with pytest.raises(ToolError, match="returned a lock, which is no JSON"):
+    with pytest.raises(ToolError, match="returned no JSON: lock"):
         await run(give, {})
 
 

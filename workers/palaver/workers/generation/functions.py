@@ -191,4 +191,4 @@ def _text(result: Any) -> str:
         return to_json(result).decode()
     except ValueError:
         pass
-    raise ToolError(f"the tool returned a {type(result).__name__}, which is no JSON")
+    raise ToolError(f"the tool returned no JSON: {type(result).__name__}")
