@@ -202,6 +202,27 @@ OPENAI: dict[str, Recording] = {
         error=MalformedStreamError,
         options=(("think_tags", True),),
     ),
+    "think tags of which the prompt has the first": Recording(
+        sse(*map(chunk, ("\nh", "m</thi", "nk>", "Hel", "lo </think>")), STOP),
+        "Hello </think>",
+        "\nhm",
+        options=(("think_tags", True), ("think_open", True)),
+    ),
+    "think tags of which the prompt may have the first": Recording(
+        sse(*map(chunk, ("\n<th", "ink>h", "m</think>Hello")), STOP),
+        "Hello",
+        "hm",
+        options=(("think_tags", True), ("think_open", True)),
+    ),
+    "a think tag that nobody closes": Recording(
+        sse(*map(chunk, (" ", "h", "m")), STOP),
+        "",
+        " hm",
+        options=(("think_tags", True), ("think_open", True)),
+    ),
+    "nothing but white space where a think tag is open": Recording(
+        sse(chunk(" "), STOP), "", " ", options=(("think_tags", True), ("think_open", True))
+    ),
     "think tags not asked for": Recording(sse(chunk("<think>hm</think>"), STOP), "<think>hm</think>"),
     # tool calls
     "tool call in fragments": Recording(

@@ -49,6 +49,10 @@ def said(*messages: Any) -> Any:
     return ask(list(messages)).body["messages"]
 
 
+def test_an_address_may_have_the_version() -> None:
+    assert dialect(base_url="https://api.anthropic.com/v1/").base_url == "https://api.anthropic.com"
+
+
 def test_a_plain_request() -> None:
     request = ask()
     assert request.path == "/v1/messages"

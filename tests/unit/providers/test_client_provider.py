@@ -34,6 +34,7 @@ from palaver.workers.providers import (
     TextDelta,
     ToolCallPart,
     UsagePart,
+    WarningPart,
     create,
 )
 from tests.processes import ROOT
@@ -153,6 +154,15 @@ async def test_what_it_is_asked(http: HttpClient) -> None:
     assert [message["role"] for message in more.pop("messages")] == ["system", "user", "assistant", "user"]
     assert more.pop("reasoning")["enabled"] is True
     assert more == {"model": "m", "temperature": 0.5, "style": "loud"}
+
+
+async def test_it_has_no_words_of_a_provider_to_be_kept(http: HttpClient) -> None:
+    provider, client = own(http)
+    parts = await parts_of(provider, params=ChatParams(return_raw_events=True))
+    assert [part.param for part in parts if isinstance(part, WarningPart)] == ["return_raw_events"]
+    parts = await parts_of(provider, params=ChatParams(return_raw=True), stream=False)
+    assert [part.param for part in parts if isinstance(part, WarningPart)] == ["return_raw"]
+    assert client.asked[3] == {"model": "m"}
 
 
 async def test_a_prefix_is_the_last_message(http: HttpClient) -> None:

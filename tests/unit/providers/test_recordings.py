@@ -206,6 +206,20 @@ def test_what_is_not_carried_is_told_once() -> None:
     assert decode(recording, [recording.data]).warnings == ["content_left_out", "content_left_out"]
 
 
+def test_a_body_that_was_asked_for_and_did_not_come_is_told() -> None:
+    asked = (("raw_body", True),)
+    body = b'{"choices":[{"index":0,"message":{"content":"hi"},"finish_reason":"stop"}]}'
+    for data, kind, told in (
+        (sse(chunk("hi"), STOP, DONE), "openai", ["raw_left_out"]),
+        (body, "openai", []),
+        (b'{"content":[{"type":"text","text":"hi"}],"stop_reason":"end_turn"}', "anthropic", []),
+        (said("hi") + LAST, "ollama", ["raw_left_out"]),
+        (LAST, "ollama", []),
+    ):
+        recording = Recording(data, kind=kind, options=asked)
+        assert decode(recording, [recording.data]).warnings == told
+
+
 @given(st.text("\n a", max_size=6), st.text("\n a", max_size=6), st.integers(1, 3))
 def test_white_space_that_could_not_be_sent_is_not_said_twice(end: str, goes_on: str, size: int) -> None:
     after = end[len(end.rstrip()) :]

@@ -1,5 +1,6 @@
 """What the dialects send."""
 
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -14,7 +15,7 @@ from palaver.workers.providers import GenerationRequest, detect_provider
 from palaver.workers.providers.flavours import flavour_of, reasoning_fields
 from palaver.workers.providers.ollama import OllamaDialect
 from palaver.workers.providers.openai import OpenAIDialect
-from palaver.workers.providers.parts import WarningPart
+from palaver.workers.providers.parts import ReasoningDelta, TextDelta, WarningPart
 
 TOOL = FunctionTool(name="f", description="does", parameters={"type": "object"})
 ALL = ChatParams(
@@ -260,6 +261,21 @@ def test_keys_and_headers(make: Callable[..., Any]) -> None:
 
 
 @pytest.mark.parametrize("make", [openai, ollama])
+def test_only_an_answer_from_its_beginning_begins_in_thought(make: Callable[..., Any]) -> None:
+    def kinds(request: GenerationRequest) -> list[type]:
+        decoder = make(options={"think_tags": "open"}).decoder(request)
+        line = {"message": {"content": "x"}, "choices": [{"index": 0, "delta": {"content": "x"}}]}
+        data = json.dumps(line).encode()
+        return [
+            type(part)
+            for part in decoder.feed(b"data: " + data + b"\n\n" if make is openai else data + b"\n")
+        ]
+
+    assert kinds(asked()) == [ReasoningDelta]
+    assert kinds(asked(prefix="so far")) == [TextDelta]
+
+
+@pytest.mark.parametrize("make", [openai, ollama])
 def test_wrong_options_are_named(make: Callable[..., Any]) -> None:
     with pytest.raises(ConfigurationError, match="max_event_bytes"):
         make(options={"max_event_bytes": "many"})
@@ -355,6 +371,10 @@ def test_what_a_server_has_no_field_for_is_told(url: str, options: dict[str, Any
     warnings: list[WarningPart] = []
     reasoning_fields(flavour_of(url).reasoning, ReasoningOptions(**options), warnings)
     assert [warning.param for warning in warnings] == told
+
+
+def test_an_address_of_ollama_may_have_the_path() -> None:
+    assert ollama(base_url="http://x:11434/api/").base_url == "http://x:11434"
 
 
 @pytest.mark.parametrize(

@@ -61,7 +61,8 @@ class AnthropicDialect:
 
     def __init__(self, profile: Profile) -> None:
         wire.check_options(profile, "max_tokens")
-        self.base_url = profile.base_url or BASE_URL
+        # Paths begin with the version, which many write behind the address, as for other dialects.
+        self.base_url = (profile.base_url or BASE_URL).removesuffix("/v1")
         self._headers = wire.headers(profile, "x-api-key")
         if not any(name.lower() == "anthropic-version" for name in self._headers):
             self._headers["anthropic-version"] = VERSION
@@ -105,7 +106,7 @@ class AnthropicDialect:
 
     def decoder(self, request: GenerationRequest) -> AnthropicDecoder:
         """A decoder for a streamed or a whole answer; it sees by itself which one comes."""
-        options = self._decoder_options.asked(request.params)
+        options = self._decoder_options.asked(request)
         return AnthropicDecoder(replace(options, after=_unsent(request.prefix)))
 
     def error(self, status: int, headers: Mapping[str, str], body: bytes) -> PalaverError:

@@ -26,10 +26,12 @@ from palaver.workers.providers.parts import (
     ToolCallPart,
     UsagePart,
 )
+from palaver.workers.providers.wire import unsupported
 
 logger = event_logger("palaver.workers.providers")
 
-_NO_PARAMETERS = frozenset(("extra", "include_usage", "return_raw", "return_raw_events"))
+_RAW = ("return_raw", "return_raw_events")
+_NO_PARAMETERS = frozenset(("extra", "include_usage", *_RAW))
 
 
 class ClientProvider(Provider):
@@ -46,6 +48,8 @@ class ClientProvider(Provider):
     async def stream(self, request: GenerationRequest) -> AsyncGenerator[list[Part], None]:
         """See `Provider.stream`."""
         prompt, system, more = _asked(request)
+        if warnings := [unsupported(name) for name in _RAW if getattr(request.params, name)]:
+            yield [*warnings]
         if request.tools or not request.stream:
             with self._guarded("chat"):
                 answer = await self.client.chat(prompt, system, **more)

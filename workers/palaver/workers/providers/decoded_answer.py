@@ -29,7 +29,7 @@ class DecodedAnswer:
     """The state of one answer. Its methods add parts to the list of the read in which they came."""
 
     def __init__(self, options: DecoderOptions) -> None:
-        self.text = DeltaText(think_tags=options.think_tags, after=options.after)
+        self.text = DeltaText(options.splitter(), after=options.after)
         self.reasoning = DeltaText()
         self.tools = ToolCallMerger()
         self.begun = False  # something of the answer came
@@ -43,6 +43,7 @@ class DecodedAnswer:
         self._raw_body = options.raw_body
         self._limit = options.max_event_bytes
         self._held = 0  # characters that are kept until the answer ends, beside the calls
+        self._has_body = False  # it came as one
         self._not_kept: set[str] = set()  # what could not be passed on although it was asked for
 
     def settle(self) -> None:
@@ -105,6 +106,7 @@ class DecodedAnswer:
 
     def add_body(self, body: bytes, parts: list[Part]) -> None:
         """The provider's own words, where the whole answer came as one body and they were asked for."""
+        self._has_body = True
         if self._raw_body and self._kept("return_raw", body, parts):
             parts.append(RawPart(body))
 
@@ -120,6 +122,9 @@ class DecodedAnswer:
         if self._bad_text:
             told = "What the provider sent is not all UTF-8; what is not came out as U+FFFD."
             parts.append(WarningPart("invalid_utf8", told))
+        if self._raw_body and not self._has_body:
+            told = "The provider answered with a stream; there is no body to be returned."
+            parts.append(WarningPart("raw_left_out", told, "return_raw"))
         reason = self._finish_reason(reasons, parts)
         # Several servers end with stop although they ask for tools.
         reason = "tool_calls" if reason == "stop" and self.tools else reason

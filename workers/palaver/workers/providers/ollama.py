@@ -53,7 +53,7 @@ class OllamaDialect:
 
     def __init__(self, profile: Profile) -> None:
         wire.check_options(profile, "keep_alive", "options")
-        self.base_url = profile.base_url or BASE_URL
+        self.base_url = (profile.base_url or BASE_URL).removesuffix("/api")
         self._headers = wire.headers(profile)
         self._decoder_options = DecoderOptions.of(profile)
         self._keep_alive = profile.options.get("keep_alive")
@@ -89,7 +89,7 @@ class OllamaDialect:
 
     def decoder(self, request: GenerationRequest) -> OllamaDecoder:
         """A decoder for a streamed or a whole answer."""
-        return OllamaDecoder(self._decoder_options.asked(request.params))
+        return OllamaDecoder(self._decoder_options.asked(request))
 
     def error(self, status: int, headers: Mapping[str, str], body: bytes) -> PalaverError:
         """See `Dialect.error`."""

@@ -85,7 +85,7 @@ class OpenAIDialect:
 
     def decoder(self, request: GenerationRequest) -> OpenAIDecoder:
         """A decoder for a streamed or a whole answer; it sees by itself which one comes."""
-        return OpenAIDecoder(self._decoder_options.asked(request.params))
+        return OpenAIDecoder(self._decoder_options.asked(request))
 
     def error(self, status: int, headers: Mapping[str, str], body: bytes) -> PalaverError:
         """See `Dialect.error`."""

@@ -1,5 +1,7 @@
 """Repairs of text that arrives in deltas: halves of characters, and thinking hidden between tags."""
 
+from __future__ import annotations
+
 import itertools
 from collections.abc import Iterator
 
@@ -44,10 +46,10 @@ def repaired(text: str) -> str:
 class DeltaText:
     """One kind of text of one answer: half characters joined, thinking between tags told apart if asked."""
 
-    def __init__(self, *, think_tags: bool = False, after: str = "") -> None:
+    def __init__(self, splitter: ThinkSplitter | None = None, *, after: str = "") -> None:
         """`after`: the end of the text that exists already, which the answer may begin with once more."""
         self._joiner = SurrogateJoiner()
-        self._splitter = ThinkSplitter() if think_tags else None
+        self._splitter = splitter
         self._after = after
 
     @property
@@ -82,13 +84,14 @@ class ThinkSplitter:
     tags.
 
     Only leading whitespace may stand before the opening tag: a tag that the answer itself talks about
-    stays text.
+    stays text. With `opened` the prompt has it already, and the answer begins behind it.
     """
 
     OPEN = "<think>"
     CLOSE = "</think>"
 
-    def __init__(self) -> None:
+    def __init__(self, *, opened: bool = False) -> None:
+        self._untold = "thinking" if opened else "answer"  # what it is where no opening tag comes
         self._state = "before"
         self._held = ""
 
@@ -110,7 +113,7 @@ class ThinkSplitter:
                 self._held = text
                 return
             else:
-                self._state = "answer"
+                self._state = self._untold
         if self._state == "thinking":
             thought, closed, text = text.partition(self.CLOSE)
             if closed:
@@ -125,7 +128,8 @@ class ThinkSplitter:
     def finish(self) -> Iterator[tuple[bool, str]]:
         """What was held back because it could have become a tag."""
         if self._held:
-            yield self._state == "thinking", self._held
+            state = self._untold if self._state == "before" else self._state
+            yield state == "thinking", self._held
         self._held = ""
 
     def _without_partial_close(self, thought: str) -> str:
