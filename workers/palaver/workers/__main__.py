@@ -25,7 +25,7 @@ def main(arguments: Sequence[str]) -> int:
     except PalaverError as error:
         print(f"palaver worker: {error}", file=sys.stderr)  # noqa: T201 - a command's answer
         return 3 if isinstance(error, ServiceUnavailableError) else 2
-    return run(["worker", "--loglevel", "INFO", *_own_name(arguments), *arguments])
+    return run(["--loglevel", "INFO", *_own_name(arguments), *arguments])
 
 
 def _own_name(arguments: Sequence[str]) -> list[str]:

@@ -17,7 +17,6 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from celery import Celery, bootsteps, signals
-from celery.bin.celery import celery as command
 from celery.exceptions import ImproperlyConfigured, WorkerShutdown
 from click import ClickException, UsageError, get_current_context
 from kombu import Connection, Exchange
@@ -190,11 +189,16 @@ def check_broker(settings: Settings) -> None:
         raise BrokerUnavailableError(f"The broker at {url} cannot be reached: {reason(error)}.") from None
 
 
-def run(arguments: Sequence[str]) -> int:
-    """What `celery -A palaver.workers ARGUMENTS` does, and its exit code."""
-    options = ["-A", "palaver.workers", *arguments]
+def run(options: Sequence[str]) -> int:
+    """What `celery -A palaver.workers worker OPTIONS` does, and its exit code."""
+    # Without the command above it: that loads all plugins, Flower too, which is a sixth of a start.
+    from celery.bin.base import CLIContext
+    from celery.bin.worker import worker
+
+    context = CLIContext(app=app, no_color=bool(os.environ.get("NO_COLOR")), workdir=None)
     try:
-        return int(command.main(args=options, prog_name="palaver", standalone_mode=False) or 0)
+        main = partial(worker.main, prog_name="palaver worker", standalone_mode=False, obj=context)
+        return int(main(args=list(options)) or 0)
     except ClickException as error:
         error.show()
         return WRONG_USAGE

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import takewhile
 from typing import Annotated, Any, ClassVar, Literal, TypeAlias
 
-from pydantic import Field, TypeAdapter
+from pydantic import ConfigDict, Field, TypeAdapter
 
 from palaver.shared.document import Document
 from palaver.shared.errors import InternalError
@@ -147,7 +147,7 @@ class Stepped(_Answered):
 
 Entry: TypeAlias = Annotated[Called | Result | Continued | Rejected | Stepped, Field(discriminator="kind")]
 
-_entry: TypeAdapter[Entry] = TypeAdapter(Entry)
+_entry: TypeAdapter[Entry] = TypeAdapter(Entry, config=ConfigDict(defer_build=True))
 
 
 class Journal:
