@@ -90,6 +90,12 @@ def test_the_document_s_examples_work_in_a_project(
     assert told["message"][2:] == ["ConversationMessage", "active"]
     assert told["messages"] == ["x", "here None guest_123 data", "Hello"]
     assert "there is no agent at 'nowhere/'; there are: support/, sales/" in told["nowhere"]
+    assert told["wrong"] == [
+        "agent_path: must be a path, not null",
+        "agent_path: must be a path, not 5",
+        "files: must be files or their ids, not 5",
+        "files: must be files or their ids, not a string of 36 characters",
+    ]
 
 
 @pytest.mark.parametrize("name", ["", "no.such.module"])

@@ -80,4 +80,16 @@ try:
     ConversationService.create_session(agent_path="nowhere/", user=user)
 except ValueError as error:
     told["nowhere"] = str(error)
+wrong = [
+    lambda: ConversationService.create_session(agent_path=None),
+    lambda: ConversationSession.objects.create(agent_path=5),
+    lambda: ConversationMessage.objects.create(session=session, message_type="user", files=5),
+    lambda: ConversationMessage.objects.create(session=session, message_type="user", files=file.id),
+]
+told["wrong"] = []
+for call in wrong:
+    try:
+        call()
+    except ValueError as error:
+        told["wrong"].append(str(error))
 json.dump(told, sys.stdout)

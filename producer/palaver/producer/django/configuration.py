@@ -9,7 +9,7 @@ from django.conf import settings
 
 from palaver.shared.agent_paths import resolved
 from palaver.shared.errors import ConfigurationError
-from palaver.shared.plain import refuse, shape
+from palaver.shared.plain import refuse, require, shape
 
 URLS: Final = "DJANGO_AI_CHAT_URLS"
 
@@ -33,6 +33,7 @@ def chat_urlpatterns() -> Sequence[Any]:
 
 def check_path(agent_path: str) -> None:
     """Raises ValidationError for a path that leads to none of them."""
+    require("agent_path", agent_path, str, "a path")
     patterns = chat_urlpatterns()
     if not resolved(patterns, agent_path):
         known = ", ".join(str(getattr(pattern, "pattern", pattern)) for pattern in patterns)

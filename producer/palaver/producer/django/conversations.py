@@ -12,6 +12,7 @@ from palaver.producer.interfaces.conversations import SessionLike
 from palaver.shared import conversations as shared
 from palaver.shared.conversations import MessageType
 from palaver.shared.owner import user_id
+from palaver.shared.plain import refuse, shape
 from palaver.shared.sessions import SessionStatus
 
 __all__ = ["ConversationMessage", "ConversationService", "ConversationSession"]
@@ -86,6 +87,8 @@ class _Messages:
         files: Iterable[object] = (),
     ) -> ConversationMessage:
         """Store a message; `files` are files or their ids. No agent is told of it."""
+        if isinstance(files, str | bytes) or not isinstance(files, Iterable):
+            refuse("files", f"must be files or their ids, not {shape(files)}")
         made = Conversations.of_process().add_message(
             session,
             message_type,
