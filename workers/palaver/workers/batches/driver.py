@@ -28,7 +28,6 @@ from palaver.shared.ledger import (
     BatchStop,
     ClaimedLines,
     LineResult,
-    NotedResults,
     Operation,
     operations,
 )
@@ -88,6 +87,7 @@ class Driver:
         )
         self._flushing: set[asyncio.Task[None]] = set()  # one at most
         self._flushed_at = time.monotonic()
+        self._waiting = self._waiting_bytes = 0  # of the results in the ledger, as it said last
         self._batch: BatchJob
         self._slices: Slices
 
@@ -151,6 +151,7 @@ class Driver:
         self._woken.clear()
         if self._ready:
             await self._tell()
+        self._flush_if_due()
         if self._ready or len(self._running) >= min(self._window, MOST_LINES):
             return "more"
         if self._draining():
@@ -164,8 +165,8 @@ class Driver:
             ledger.keys, self._batch_id, token=self._token, results=results, retention=ledger.retention
         )
         noted = await self._parts.link.run(noting)
+        self._waiting, self._waiting_bytes = noted.waiting, noted.waiting_bytes
         self._heed(noted.stop)
-        self._flush_if_due(noted)
 
     async def _take(self) -> str:
         """Claim lines for the free places, and begin them."""
@@ -232,12 +233,12 @@ class Driver:
 
     # The results
 
-    def _flush_if_due(self, noted: NotedResults) -> None:
-        now = time.monotonic()
-        due = noted.waiting >= PART_LINES / 2 or noted.waiting_bytes >= PART_BYTES / 2
-        due = due or now - self._flushed_at >= FLUSH_SECONDS
-        if due and not self._flushing:
-            self._flushed_at = now
+    def _flush_if_due(self) -> None:
+        if self._flushing or not self._waiting:
+            return
+        many = self._waiting >= PART_LINES / 2 or self._waiting_bytes >= PART_BYTES / 2
+        if many or time.monotonic() - self._flushed_at >= FLUSH_SECONDS:
+            self._flushed_at = time.monotonic()
             flushing = asyncio.create_task(self._flush(), name=f"{self._batch_id}-flush")
             self._flushing.add(flushing)
             flushing.add_done_callback(self._flushing.discard)
@@ -248,9 +249,13 @@ class Driver:
 
     async def _flush(self) -> None:
         try:
-            await self._storing.flush()
+            gathered = await self._storing.flush()
         except PalaverError as error:
             logger.info("batch.not_stored", batch_id=self._batch_id, error=error.type)
+        else:
+            # Of another driver nothing is known until the next reply.
+            self._waiting = 0 if gathered is None else max(0, self._waiting - len(gathered.results))
+            self._waiting_bytes = 0
 
     async def _leave(self) -> None:
         """End what runs, and give back what has no result."""
