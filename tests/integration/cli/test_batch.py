@@ -1,12 +1,13 @@
 """`palaver batch` against a running `palaver dev`."""
 
 import json
+import signal
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.integration.cli.shell import Dev
+from tests.integration.cli.shell import Dev, Screen
 
 pytestmark = [pytest.mark.redis, pytest.mark.worker, pytest.mark.xdist_group("palaver-dev")]
 
@@ -53,3 +54,50 @@ def test_what_cannot_be_done_is_one_line(dev: Dev, words: tuple[str, ...], code:
     done = dev.shell.run("batch", *words)
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (code, "", 1)
     assert told in done.stderr
+
+
+def test_a_file_becomes_answers_and_errors(dev: Dev, tmp_path: Path) -> None:
+    failing = json.dumps({"fail": {"status": 400}})
+    path = lines(tmp_path / "in.jsonl", openai("a", "one"), "{", openai("c", failing), '"four"')
+    done = dev.shell.run("batch", "submit", path, "--skip-invalid", "--model", "scripted/echo")
+    assert done.returncode == 1, done.stderr
+    assert "completed · 2 of 3 answered, 1 failed, 1 left out" in done.stderr
+    batch_id = done.stdout.strip()
+    errors = tmp_path / "errors.jsonl"
+    shown = dev.shell.run("batch", "results", batch_id, "--errors", str(errors))
+    answers = [json.loads(line) for line in shown.stdout.splitlines()]
+    assert [line["custom_id"] for line in answers] == ["a", "line-4"]
+    assert answers[0]["response"]["body"]["choices"][0]["message"]["content"] == "one"
+    told = [json.loads(line) for line in errors.read_text().splitlines()]
+    assert [(line["custom_id"], line["response"] is None) for line in told] == [(None, True), ("c", False)]
+    stored = dev.shell.folder / ".palaver/files/batches" / batch_id
+    for name, ours in (("output", answers), ("errors", told)):
+        theirs = [json.loads(line) for line in (stored / f"{name}.jsonl").read_text().splitlines()]
+        assert sorted(theirs, key=lambda line: line["id"]) == sorted(ours, key=lambda line: line["id"])
+
+    again = dev.shell.run("batch", "retry", batch_id, "--json")
+    first, last = (json.loads(line) for line in again.stdout.splitlines())
+    assert again.returncode == 1
+    assert first["batch"]["retry_of"] == batch_id
+    assert (last["status"], last["counts"]) == ("completed", {"total": 1, "completed": 0, "failed": 1})
+
+
+def test_a_batch_goes_on_when_its_follower_leaves_and_is_cancelled_on_demand(
+    dev: Dev, tmp_path: Path
+) -> None:
+    slow = json.dumps({"n": 10_000})
+    path = lines(tmp_path / "in.jsonl", openai("quick", "one"), *(openai(str(n), slow) for n in range(20)))
+    screen = Screen(dev, "batch", "submit", path, "--window", "4")
+    screen.until("1/21")
+    screen.process.send_signal(signal.SIGINT)
+    assert screen.end() == 1
+    batch_id = screen.shown.split()[0]
+    assert f"the batch goes on: palaver batch status --follow {batch_id}" in screen.shown
+    seen = json.loads(dev.shell.run("batch", "status", batch_id, "--json").stdout)
+    assert seen["status"] == "in_progress"
+    assert 1 <= seen["running"] <= 4
+    done = dev.shell.run("batch", "cancel", batch_id)
+    assert (done.returncode, done.stdout) == (0, "cancelled\n")
+    kept = dev.shell.run("batch", "results", batch_id)
+    assert [json.loads(line)["custom_id"] for line in kept.stdout.splitlines()] == ["quick"]
+    assert "20 not done" in dev.shell.run("batch", "status", batch_id).stdout

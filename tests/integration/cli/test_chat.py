@@ -1,8 +1,6 @@
 """`palaver chat`, `tail` and `job` against a running `palaver dev`."""
 
 import json
-import os
-import pty
 import re
 import signal
 import subprocess
@@ -10,40 +8,11 @@ from typing import Any
 
 import pytest
 
-from tests.integration.cli.shell import Dev
+from tests.integration.cli.shell import Dev, Screen
 
 pytestmark = [pytest.mark.redis, pytest.mark.worker, pytest.mark.xdist_group("palaver-dev")]
 
 ESCAPE = re.compile(r"\x1b\[[02]m")  # faint, and back
-
-
-class Screen:
-    """A command in a pseudo terminal."""
-
-    def __init__(self, dev: Dev, *words: str) -> None:
-        self._mine, theirs = pty.openpty()
-        self.process = dev.shell.start(*words, stdin=theirs, stdout=theirs, stderr=theirs)
-        os.close(theirs)
-        self.shown = ""
-
-    def until(self, text: str = "") -> str:
-        """Read until `text` was shown; without it to the end."""
-        while not text or text not in self.shown:
-            try:
-                data = os.read(self._mine, 65536)
-            except OSError:  # Linux: nobody holds the other end any more
-                data = b""
-            if not data:
-                assert not text, f"{text!r} was never shown in {self.shown!r}"
-                break
-            self.shown += data.decode().replace("\r\n", "\n")
-        return self.shown
-
-    def end(self) -> int:
-        """Read the rest; the exit code."""
-        self.until()
-        os.close(self._mine)
-        return self.process.wait(30)
 
 
 def script(**fields: Any) -> str:

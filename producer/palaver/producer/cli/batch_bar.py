@@ -2,6 +2,7 @@
 
 import sys
 import time
+from typing import Final
 
 from rich.console import Console
 from rich.progress import (
@@ -9,15 +10,17 @@ from rich.progress import (
     Progress,
     ProgressColumn,
     Task,
-    TaskProgressColumn,
     TextColumn,
     TimeRemainingColumn,
 )
+from rich.table import Column
 from rich.text import Text
 
 from palaver.producer import BatchHandle
 from palaver.producer.cli.terminal import seconds
 from palaver.shared.batches import BatchView
+
+_ONE_LINE: Final = Column(no_wrap=True)
 
 
 def follow(handle: BatchHandle) -> BatchView:
@@ -47,17 +50,24 @@ def _progress() -> Progress:
     console = Console(stderr=True)
     return Progress(
         TextColumn("{task.fields[view].status}", style="dim"),
-        BarColumn(),
-        TaskProgressColumn(),
-        _Counts(),
-        _Rate(),
+        BarColumn(bar_width=None),
+        _Counts(_ONE_LINE),
+        _Rate(_ONE_LINE),
         TimeRemainingColumn(compact=True),
         console=console,
         # A pipe gets no bar, not even its last state: there is a line about that anyway.
         disable=not sys.stderr.isatty(),
+        expand=True,
         transient=True,
         refresh_per_second=4,
     )
+
+
+def _short(count: int) -> str:
+    """42, 4.2k or 4.2M: what fits beside a bar."""
+    if count < 1000:
+        return str(count)
+    return f"{count / 1000:.1f}k" if count < 1_000_000 else f"{count / 1_000_000:.1f}M"
 
 
 class _Counts(ProgressColumn):
@@ -65,8 +75,9 @@ class _Counts(ProgressColumn):
 
     def render(self, task: Task) -> Text:
         view: BatchView = task.fields["view"]
-        parts = [f"{view.counts.done}/{view.counts.total}", f"{view.counts.failed} failed"]
-        parts += [f"{view.tokens} tokens"] if view.tokens else []
+        parts = [f"{view.counts.done}/{view.counts.total}"]
+        parts += [f"{view.counts.failed} failed"] if view.counts.failed else []
+        parts += [f"{_short(view.tokens)} tokens"] if view.tokens else []
         parts += [f"${view.cost:.4f}"] if view.cost else []
         return Text(" · ".join(parts))
 
