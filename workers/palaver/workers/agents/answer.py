@@ -28,6 +28,7 @@ class AgentAnswer:
         self._writer = answer.writer
         self.ref = answer.ref = ModelRef(AGENT, path)
         self._said: list[str] = []
+        self._characters = 0  # of it all
         self._told: list[Told] = []
         self._metadata: Mapping[str, Any] = {}  # of the `stream_start` that was written last
         self._streaming = False  # a ResponseStream has that one
@@ -38,6 +39,7 @@ class AgentAnswer:
             case str():
                 self._begin()
                 self._said.append(piece)
+                self._characters += len(piece)
                 self._writer.text(piece)
             case Start(metadata):
                 self._stream(metadata)
@@ -82,8 +84,8 @@ class AgentAnswer:
             self._begin(metadata)
         elif metadata or self._streaming:
             self._metadata = metadata
-            if written := self.written:
-                self._start(len(written))
+            if self._characters:
+                self._start(self._characters)
             else:
                 self._begin_anew()
         self._streaming = True
