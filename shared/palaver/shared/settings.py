@@ -222,6 +222,8 @@ class Settings(BaseModel):
     """So many files are read at once by a worker."""
     archive_url: Annotated[str, AfterValidator(_archive_url)] = ""
     """Where conversations are kept: `postgresql://…`, `sqlite:///FILE`; in the ledger's Redis unless set."""
+    answer_seconds: Positive = 300.0
+    """How long `send_message` of a conversation waits, unless the call says it."""
     sinks: str = ""
     """Classes of sinks, which are told the events of jobs too, separated by commas."""
     pusher: dict[str, Any] = Field(default_factory=dict)

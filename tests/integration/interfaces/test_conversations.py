@@ -205,6 +205,15 @@ def test_whoever_waits_for_an_answer_does_so_for_a_while(conversations: Conversa
     conversations.delete_session(session.id, user=user)
 
 
+def test_how_long_is_a_setting(system: Settings) -> None:
+    with Clients(system.model_copy(update={"answer_seconds": 0.1})) as clients:
+        conversations = Conversations(clients)
+        session = conversations.create_session(None)
+        with pytest.raises(WaitTimeoutError):
+            conversations.send_message(session.id, script(text="late", start=600))
+        conversations.delete_session(session.id)
+
+
 def test_without_a_worker_nobody_waits_for_long(
     redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -159,7 +159,7 @@ class ConversationService:
     def send_message(session_id: SessionLike, message: str, user: object = None) -> dict[str, str]:
         """The agent's answer: `{"status": "success", "response": …, "session_id": …}`, or with the status
         `error` and an `error`. Raises SessionNotFoundError, for a session of somebody else too, and
-        WaitTimeoutError when no answer came in five minutes, or no worker lives.
+        WaitTimeoutError when no answer came in PALAVER_ANSWER_SECONDS, or no worker lives.
         """
         return Conversations.of_process().send_message(session_id, message, user)
 

@@ -44,11 +44,8 @@ from palaver.shared.responses import ChatResponse
 from palaver.shared.sessions import SessionStatus
 from palaver.shared.stores.archives import Archive, archive_session, open_archive
 
-ANSWER_SECONDS: Final = 300.0
-"""How long whoever sends a message waits for its answer, unless he says otherwise."""
-
 UNSERVED_SECONDS: Final = 10.0
-"""How long he waits while no worker lives: what starts or restarts one takes less."""
+"""How long whoever sends a message waits while no worker lives: what starts or restarts one takes less."""
 
 SessionLike = UUID | str
 """The id of a session."""
@@ -145,10 +142,11 @@ class AsyncConversations:
 
         If the job ends otherwise than completed: `{"status": "error", "error": …, "session_id": …}`. Raises
         what `submit_message` raises, and WaitTimeoutError when the answer does not come within `timeout`
-        seconds (300; None: however long it takes), or sooner, while no worker lives; the job then goes on.
+        seconds (PALAVER_ANSWER_SECONDS, 300; None: however long it takes), or sooner, while no worker lives;
+        the job then goes on.
         """
         job: dict[str, Any] = {**options}
-        timeout = job.pop("timeout", ANSWER_SECONDS)
+        timeout = job.pop("timeout", self._clients.settings.answer_seconds)
         check_timeout(timeout)
         handle = await self.submit_message(session_id, message, user, **job)
         try:
