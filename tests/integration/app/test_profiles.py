@@ -15,6 +15,7 @@ from tests.servers import eventually
 pytestmark = [pytest.mark.redis, pytest.mark.worker]
 
 NO_KEY = {"kind": "openai", "api_key_env": "PALAVER_TEST_NO_SUCH_KEY"}
+MISSPELT = {"kind": "openai", "base_url": "http://127.0.0.1:9/v1", "options": {"flavour": "vlm"}}
 
 
 def wait_until_served(settings: Settings, profile: str) -> None:
@@ -45,19 +46,20 @@ def test_a_profile_that_can_never_answer_is_wrong_usage(
     assert f"provider wrong: {told}" in line or f"provider wrong: the environment variable {told}" in line
 
 
-def test_a_profile_without_its_key_leaves_the_others_served(
+def test_a_profile_that_cannot_answer_leaves_the_others_served(
     worker: Callable[..., Running], processes: Processes, palaver_env: dict[str, str]
 ) -> None:
-    tables = providers(good={"kind": "scripted"}, keyless=NO_KEY)
+    tables = providers(good={"kind": "scripted"}, keyless=NO_KEY, misspelt=MISSPELT)
     running = worker(
         env={**tables, "PALAVER_MODELS": json.dumps({"all": ["keyless/x"], "some": "good/echo"})}
     )
     running.wait_for(r"profile\.unserved profile=keyless reason=.*PALAVER_TEST_NO_SUCH_KEY is not set")
+    running.wait_for(r"profile\.unserved profile=misspelt reason=.*The flavour 'vlm' is not known")
     settings = Settings(redis_url=palaver_env["PALAVER_REDIS_URL"])
     wait_until_served(settings, "good")
     with Client(settings) as client:
         assert client.submit("hello", model="some").result(timeout=30).content == "hello"
-        for model in ("keyless/x", "all"):
+        for model in ("keyless/x", "misspelt/x", "all"):
             with pytest.raises(ValidationError, match="model"):
                 client.submit("hello", model=model)
     status = processes.start(("palaver", "status"), env=palaver_env)

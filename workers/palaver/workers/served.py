@@ -48,7 +48,7 @@ class Served:
 
     @property
     def unserved(self) -> Mapping[str, str]:
-        """The profiles without a key, and why."""
+        """The profiles that cannot be served, and why."""
         return self._serving.unserved
 
     @property

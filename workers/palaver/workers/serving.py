@@ -5,9 +5,11 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from palaver.shared.errors import ConfigurationError
-from palaver.shared.profiles import Catalog
+from palaver.shared.profiles import Catalog, Profile
 from palaver.workers.event_log import event_logger
-from palaver.workers.providers import Provider, class_of
+from palaver.workers.http import HttpClient
+from palaver.workers.providers import Provider, class_of, create
+from palaver.workers.providers.registry import KINDS
 
 __all__ = ["Serving"]
 
@@ -19,7 +21,7 @@ class Serving:
     """What a worker tells everybody of its profiles and aliases."""
 
     announcements: Mapping[str, dict[str, Any]]  # by name; aliases have the kind `alias`
-    unserved: Mapping[str, str]  # profiles without a key, and why
+    unserved: Mapping[str, str]  # profiles without a key, or with options that are none, and why
 
     @classmethod
     def of(cls, catalog: Catalog) -> Self:
@@ -28,7 +30,11 @@ class Serving:
         Raises ConfigurationError for a kind that no class serves, and when no profile at all can be served.
         """
         kinds = {name: class_of(profile) for name, profile in catalog.profiles.items()}
-        unserved = {name: why for name, profile in catalog.profiles.items() if (why := profile.missing_key())}
+        unserved = {
+            name: why
+            for name, profile in catalog.profiles.items()
+            if (why := profile.missing_key() or _problem(profile))
+        }
         if len(unserved) == len(catalog.profiles):
             raise ConfigurationError("; ".join(unserved.values()))
         announcements: dict[str, dict[str, Any]] = {}
@@ -48,3 +54,16 @@ class Serving:
         """Log what somebody who wrote the configuration would not expect."""
         for name, why in self.unserved.items():
             logger.warning("profile.unserved", profile=name, reason=why)
+
+
+def _problem(profile: Profile) -> str | None:
+    """Why no provider can be made of a profile; a class of one's own is left to its first job, as it may
+    begin things when it is made.
+    """
+    if profile.kind not in KINDS:
+        return None
+    try:
+        create(profile, HttpClient())  # which opens with its first request
+    except ConfigurationError as error:
+        return error.message
+    return None
