@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
-from tests.benchmarks import clients, jobs, streams
+from tests.benchmarks import batches, clients, jobs, streams
 from tests.benchmarks.contenders import CONTENDERS, RIVAL_WORKERS
 from tests.benchmarks.stage import Load
 
@@ -27,6 +27,7 @@ SUBMIT = "submit"
 READER = "reader, 1,000 sessions"
 SESSION = "a long session"
 IMPORT = "import"
+BATCH = "a batch, two workers"
 PROVIDER = "the provider alone, 100 streams, unpaced"
 
 
@@ -54,6 +55,7 @@ def _full() -> Iterator[Row]:
     yield from _latency(Load(streams=100, chunks=160, rate=20, stamped=True), ALL)
     for name, count in (("palaver", 3000), *((rival, 1500) for rival in RIVALS)):
         yield Row(SHORT, name, partial(jobs.short, CONTENDERS[name], count))
+    yield Row(BATCH, "palaver", partial(batches.batch, 100_000))
     yield from _ours(probes=200, jobs_in_session=10_000, cost_jobs=100, submits=(3000, 20_000), events=200)
 
 
@@ -62,6 +64,7 @@ def _quick() -> Iterator[Row]:
     yield from _unpaced(ours=2000, rivals=100, whom=(*OURS, "arq"))
     yield from _latency(Load(streams=100, chunks=100, rate=20, stamped=True), ("palaver",))
     yield Row(SHORT, "palaver", partial(jobs.short, CONTENDERS["palaver"], 600))
+    yield Row(BATCH, "palaver", partial(batches.batch, 5000))
     yield from _ours(probes=50, jobs_in_session=500, cost_jobs=30, submits=(1000, 4000), events=50)
 
 

@@ -81,6 +81,13 @@ def _targets(results: Results) -> Iterator[Target]:
     growth = results.ratio("cpu_us", (plan.MANY, PALAVER), (plan.FEW, PALAVER))
     yield Target("CPU per chunk at 2,000 streams, times that at 200", 1.2, growth)
     yield single("a job behind 10,000 in its session, times the first's CPU", 1.1, plan.SESSION, "ratio", "")
+    yield single(
+        "lines of a batch a second, two workers", 1000, plan.BATCH, "lines_a_second", "/s", least=True
+    )
+    yield single("… its last tenth, times the first", 0.9, plan.BATCH, "last_tenth_to_first", "", least=True)
+    yield single("… memory of the larger worker", 300, plan.BATCH, "worker_mb", "MB")
+    yield single("… the ledger at its end, per line", 10, plan.BATCH, "ledger_bytes_a_line", "B")
+    yield single("… first chunk of a chat in its middle", 1000, plan.BATCH, "chat_ms", "ms")
     yield single("`from palaver.producer import Client`", 150, plan.IMPORT, "wall_ms", "ms")
     yield single("heavy modules that it loads", 0, plan.IMPORT, "heavy", "")
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -215,6 +216,20 @@ async def test_a_line_that_nobody_stored_fails_alone(engine: Engine, open_batch:
     assert await drive(engine, more) == "completed"
     found = await results(engine, more)
     assert [found[n].response.success for n in range(3)] == [True, False, False]
+
+
+async def test_what_the_lines_have_spent_is_counted_once(engine: Engine, open_batch: Open) -> None:
+    batch = await open_batch([{"text": "one two"}] * 5 + [{"fail": {"status": 400}}], tenant="acme")
+    assert await drive(engine, batch) == "completed"
+    for _ in range(2):
+        turn = await engine.ledger.sweep_turn(period=0)
+        assert turn is not None
+        await engine.ledger.sweep(turn)
+        await engine.ledger.open_batch(batch)  # has the next sweep look again
+    today = datetime.now(UTC).date()
+    (row,) = await engine.ledger.usage(since=today - timedelta(days=1), until=today, tenant="acme")
+    assert (row.model, row.jobs, row.requests) == ("scripted/echo", 5, 5)
+    assert row.input_tokens + row.output_tokens == (await engine.ledger.batch(batch.batch_id)).tokens
 
 
 async def test_results_leave_the_ledger_while_the_batch_runs(

@@ -85,6 +85,11 @@ class Bill:
             total = spent.cached.plus(total) if spent.cached is not None else total
         return total
 
+    @property
+    def models(self) -> list[Spent]:
+        """What each model was asked."""
+        return list(self._models.values())
+
     def add(self, ref: ModelRef, usage: Usage) -> None:
         """One more request."""
         if usage.from_cache and not usage.total_tokens:
@@ -101,7 +106,7 @@ class Bill:
         """For the ledger; empty while there is nothing to note."""
         if not self._models:
             return b""
-        return Spending(tenant=self._tenant, said=self.said, models=list(self._models.values())).to_json()
+        return Spending(tenant=self._tenant, said=self.said, models=self.models).to_json()
 
 
 def _counted(usage: Usage) -> bool:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 from palaver.shared.batches import BatchStatus
+from palaver.shared.spending import Spent
 
 BatchStop: TypeAlias = Literal["", "cancel", "fail_fast", "expired"]
 """Why no line of a batch is asked any more; empty: they are."""
@@ -43,6 +44,7 @@ class LineResult:
     error: bytes = field(default=b"", repr=False)
     tokens: int = 0
     cost: float | None = 0.0
+    spent: Sequence[Spent] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

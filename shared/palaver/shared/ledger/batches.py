@@ -3,12 +3,13 @@
 from palaver.shared.ledger import exchange
 from palaver.shared.ledger.exchange import Exchange
 from palaver.shared.ledger.keys import Keys
+from palaver.shared.ledger.operation import Retention
 from palaver.shared.ledger.operations import batch_driving, reading
 from palaver.shared.ledger.replies import Dispatch, SweepTurn
 
 
 def sweep(
-    keys: Keys, turn: SweepTurn, *, grace: float, silence: float, limit: int
+    keys: Keys, turn: SweepTurn, *, retention: Retention, grace: float, silence: float, limit: int
 ) -> Exchange[list[Dispatch]]:
     """Look at batches that are due. Returns the messages to send: one for each live worker that does not
     drive a batch yet. A worker that was silent for `silence` seconds is dead.
@@ -23,7 +24,9 @@ def sweep(
         if turn.time - worker.time <= silence and not worker.data.get("draining")
     ]
     looks = [
-        batch_driving.sweep_batch(keys, batch_id, turn=turn, grace=grace, workers=workers, noted=noted)
+        batch_driving.sweep_batch(
+            keys, batch_id, turn=turn, grace=grace, workers=workers, noted=noted, retention=retention
+        )
         for batch_id, noted in due.items()
     ]
     found = dict(zip(due, (yield from exchange.run_many(looks)), strict=True))

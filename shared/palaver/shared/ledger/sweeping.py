@@ -58,7 +58,9 @@ def sweep(
     dispatches = [looked.dispatch for looked in found.values() if looked.dispatch is not None]
     dispatches += yield from pumping.pump(keys, time=turn.time, limit=limit)
     grace, silence = renew + _RECONNECT_SECONDS, lease * _SILENCE
-    drivers = yield from batches.sweep(keys, turn, grace=grace, silence=silence, limit=limit)
+    drivers = yield from batches.sweep(
+        keys, turn, retention=retention, grace=grace, silence=silence, limit=limit
+    )
     return Swept(
         dispatches=[*dict.fromkeys(dispatches), *drivers],
         looked=len(found),

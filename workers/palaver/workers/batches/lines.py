@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 
 from palaver.shared.batches import BatchJob, BatchLine, BatchResult
 from palaver.shared.errors import JobPoisonedError, PalaverError
@@ -10,6 +11,7 @@ from palaver.shared.jobs import CachePolicy, ChatJob
 from palaver.shared.ledger import Claimed, LineResult
 from palaver.shared.ledger.operations import POISONED_AFTER
 from palaver.shared.responses import ChatResponse
+from palaver.shared.spending import Spent
 from palaver.workers.answer_writer import UnheardWriter
 from palaver.workers.job_answer import JobAnswer
 from palaver.workers.metering import Bill
@@ -67,7 +69,7 @@ class Lines:
         if error is not None:
             error.job_id = job.job_id
         response, _ = run.answer.result(error)
-        return line_result(line.index, line.custom_id, response)
+        return line_result(line.index, line.custom_id, response, run.answer.bill.models)
 
     async def _answered(self, run: Run, job: ChatJob) -> None:
         async with run.stop:
@@ -78,7 +80,9 @@ class Lines:
             await self._models.answer(run, work)
 
 
-def line_result(index: int, custom_id: str, response: ChatResponse) -> LineResult:
+def line_result(
+    index: int, custom_id: str, response: ChatResponse, spent: Sequence[Spent] = ()
+) -> LineResult:
     """What a line has come to, as the ledger takes it."""
     usage, failure = response.usage, response.error_info
     return LineResult(
@@ -87,6 +91,7 @@ def line_result(index: int, custom_id: str, response: ChatResponse) -> LineResul
         error=b"" if response.success or failure is None else failure.to_json(),
         tokens=(usage.total_tokens or 0) if usage is not None else 0,
         cost=usage.cost if usage is not None else 0.0,
+        spent=spent,
     )
 
 

@@ -7,6 +7,7 @@ local returned, deaths, results, parts = batch .. ':returned', batch .. ':deaths
 local status, stop, total, next_index, running, expires, kept = unpack(
   redis.call('HMGET', batch, 'status', 'stop', 'total', 'next', 'running', 'expires', 'kept'))
 stop, total, next_index, running = stop or '', tonumber(total), tonumber(next_index), tonumber(running or 0)
+local spent = batch .. ':spent'
 local ended = status == 'completed' or status == 'cancelled' or status == 'expired'
 
 local function held_by(token)

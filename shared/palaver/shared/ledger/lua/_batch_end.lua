@@ -17,7 +17,7 @@ local function end_batch(final)
   emit(sid, 0, '"type":"stream_end","data":{"status":"' .. final .. '"' .. (failure and ',"error":' .. failure or '') .. '}')
   status, kept = final, int(now + tonumber(keep_job))
   redis.call('HSET', batch, 'status', final, 'ended', int(now), 'kept', kept)
-  for _, key in ipairs({batch, parts, results, returned, deaths, leases, drivers}) do keep(key) end
+  for _, key in ipairs({batch, parts, results, returned, deaths, leases, drivers, spent}) do keep(key) end
   raise(session, keep_session)
   redis.call('PEXPIRE', events, keep_log)
 end

@@ -3,11 +3,12 @@
 -- KEYS 1 palaver:{BID}
 -- keys used  {BID}:batch and what begins with it · {BID}:session hash · {BID}:events stream
 -- ARGV 1 batch id · 2 token of the driver · 3-7 retention
---      8… index, error as JSON ('' for an answer), tokens, billionths of a dollar ('' if not known), result; …
+--      8… index, error as JSON ('' for an answer), tokens, billionths of a dollar ('' if not known), result, what it has
+--      spent (FIELD newline HOW MUCH newline …); …
 -- reply ok, why the batch was stopped ('' if not), results that wait to be stored, their bytes | gone | ended, status
 --       | fenced
 local base, sid, token = KEYS[1], ARGV[1], ARGV[2]
-local FIRST, FIELDS, PERIOD = 8, 5, 1000
+local FIRST, FIELDS, PERIOD = 8, 6, 1000
 -- include clock
 -- include retention
 -- include ttl
@@ -20,14 +21,16 @@ if refused then return refused end
 redis.call('HDEL', batch, '_')
 local held = held_by(token)
 local completed, failed, tokens, nanos, bytes, first_error = 0, 0, 0, 0, 0, nil
+local sums = {}
 for i = FIRST, #ARGV, FIELDS do
-  local index, failure, used, cost, result = unpack(ARGV, i, i + FIELDS - 1)
+  local index, failure, used, cost, result, spending = unpack(ARGV, i, i + FIELDS - 1)
   if redis.call('ZREM', held, index) == 1 then
     redis.call('RPUSH', results, result)
     redis.call('HDEL', deaths, index)
     if failure == '' then completed = completed + 1 else failed, first_error = failed + 1, first_error or failure end
     tokens, bytes = tokens + tonumber(used), bytes + #result
     if cost == '' then redis.call('HSET', batch, 'unpriced', 1) else nanos = nanos + tonumber(cost) end
+    for field, more in string.gmatch(spending, '([^\n]+)\n(%d+)\n') do sums[field] = (sums[field] or 0) + tonumber(more) end
   end
 end
 local done = completed + failed
@@ -35,7 +38,9 @@ if done > 0 then
   for field, more in pairs({completed = completed, failed = failed, tokens = tokens, nanos = nanos, bytes = bytes, n = done}) do
     redis.call('HINCRBY', batch, field, int(more))
   end
+  for field, more in pairs(sums) do redis.call('HINCRBY', spent, field, int(more)) end
   run_by(-done)
+  keep(spent)
   keep(results)
 end
 local fail_fast, told = unpack(redis.call('HMGET', batch, 'fail_fast', 'told'))

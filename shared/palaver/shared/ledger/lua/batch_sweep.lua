@@ -5,14 +5,18 @@
 -- ARGV 1 batch id · 2 when the sweep began, ms of Redis time
 --      3 and 4: a lease that ran out after the one is left alone until the other, as nobody could renew it
 --      5… live workers
--- reply ok, ms of Redis time of the next look, drivers to send for | ended | gone
+-- reply ok, ms of Redis time of the next look, drivers to send for | gone
+--       | ended, ms of its end, tenant, what it has spent: field, how much, …
 local base = KEYS[1]
 local began, stopped, spared_until = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
 local FIRST_WORKER, SOON, PATIENCE, LONGEST, SLOW = 5, 1000, 3000, 60000, 3000
 -- include clock
 -- include batch
 if not status then return {'gone'} end
-if ended then return {'ended'} end
+if ended then
+  local at, tenant = unpack(redis.call('HMGET', batch, 'ended', 'tenant'))
+  return {'ended', tonumber(at), tenant, unpack(redis.call('HGETALL', spent))}
+end
 redis.call('HDEL', batch, '_')
 local live, workers = {}, 0
 for i = FIRST_WORKER, #ARGV do

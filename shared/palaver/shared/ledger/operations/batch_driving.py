@@ -22,7 +22,7 @@ from palaver.shared.ledger.operation import (
     text,
 )
 from palaver.shared.ledger.operations.batches import AT_ONCE, look_at_batch
-from palaver.shared.ledger.operations.spending import NANO
+from palaver.shared.ledger.operations.spending import NANO, count_batch, fields_of
 from palaver.shared.ledger.operations.verdicts import accepted
 from palaver.shared.ledger.replies import SweepTurn
 from palaver.shared.ledger.scripts import load
@@ -152,10 +152,18 @@ def batches_due(keys: Keys, *, time: float, limit: int) -> Query[dict[str, int]]
 
 
 def sweep_batch(
-    keys: Keys, batch_id: str, *, turn: SweepTurn, grace: float, workers: Sequence[str], noted: int
+    keys: Keys,
+    batch_id: str,
+    *,
+    turn: SweepTurn,
+    grace: float,
+    workers: Sequence[str],
+    noted: int,
+    retention: Retention,
 ) -> Operation[tuple[int | None, int]]:
     """Look at one batch, see `batch_sweep.lua`. Returns the ms at which to look again, None: never; and for
-    how many drivers to send. `noted` is the ms for which this look was noted.
+    how many drivers to send. `noted` is the ms for which this look was noted. What a batch has spent is
+    counted when it has ended.
     """
 
     def decode(raw: Any) -> tuple[int | None, int]:
@@ -168,11 +176,21 @@ def sweep_batch(
                 return milliseconds(turn.time) + _ORPHAN_MS, 0
         return None, 0
 
+    def after(raw: Any) -> tuple[Command, ...]:
+        if text(raw[0]) != "ended":
+            return ()
+        _, ended, tenant, *words = raw
+        return count_batch(
+            keys, batch_id, tenant=text(tenant), words=words, ended=int(ended), retention=retention
+        )
+
     args: tuple[Argument, ...] = (
         *(batch_id, milliseconds(turn.time), milliseconds(turn.stopped), milliseconds(turn.resumed + grace)),
         *workers,
     )
-    return Operation(script=load("batch_sweep"), keys=(keys.base(batch_id),), args=args, decode=decode)
+    return Operation(
+        script=load("batch_sweep"), keys=(keys.base(batch_id),), args=args, decode=decode, after=after
+    )
 
 
 def settle_batches(keys: Keys, changes: Mapping[str, tuple[int, int | None]]) -> Operation[None]:
@@ -190,7 +208,8 @@ def settle_batches(keys: Keys, changes: Mapping[str, tuple[int, int | None]]) ->
 
 def _words(result: LineResult) -> tuple[Argument, ...]:
     cost = "" if result.cost is None else round(result.cost * NANO)
-    return result.index, result.error, result.tokens, cost, result.line
+    spent = "".join(f"{field}\n{much}\n" for each in result.spent for field, much in fields_of(each))
+    return result.index, result.error, result.tokens, cost, result.line, spent
 
 
 def _stop(word: bytes | str) -> BatchStop:

@@ -49,6 +49,7 @@ def open_batch(keys: Keys, batch: BatchJob, *, retention: Retention) -> Operatio
         batch.total,
         milliseconds(batch.completion_window),
         int(batch.fail_fast),
+        batch.tenant or "",
     )
     return Operation(
         script=load("batch_open"),

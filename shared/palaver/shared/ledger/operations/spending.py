@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from palaver.shared.errors import ValidationError
 from palaver.shared.ledger.keys import Keys
-from palaver.shared.ledger.operation import Command, Query, Retention, milliseconds
+from palaver.shared.ledger.operation import Argument, Command, Query, Retention, milliseconds
 from palaver.shared.ledger.scripts import load
 from palaver.shared.spending import DailyUsage, Spending, Spent
 
@@ -25,15 +25,29 @@ def count(
     spending = _spending(spent)
     if spending is None or not spending.models:
         return ()
-    day, tenant = datetime.fromtimestamp(ended / 1000, UTC).date(), spending.tenant or ""
-    kept, kept_day = milliseconds(retention.job), milliseconds(retention.usage)
-    words = (word for each in spending.models for field in _fields(each) for word in field)
-    key = keys.usage(day, tenant)
+    words = [word for each in spending.models for field in fields_of(each) for word in field]
     return (
-        Command.call(load("count"), key, job_id, ended, kept, kept_day, *words),
+        *_count(keys, job_id, spending.tenant or "", words, ended=ended, retention=retention),
+        Command("HDEL", keys.job(session_id, job_id), "spent"),  # it was a sixth of what an ended job costs
+    )
+
+
+def count_batch(
+    keys: Keys, batch_id: str, *, tenant: str, words: Sequence[Argument], ended: int, retention: Retention
+) -> tuple[Command, ...]:
+    """The same of a batch, with its sums as the ledger has them: field, how much, …"""
+    return _count(keys, batch_id, tenant, words, ended=ended, retention=retention) if words else ()
+
+
+def _count(
+    keys: Keys, job_id: str, tenant: str, words: Sequence[Argument], *, ended: int, retention: Retention
+) -> tuple[Command, ...]:
+    day = datetime.fromtimestamp(ended / 1000, UTC).date()
+    kept, kept_day = milliseconds(retention.job), milliseconds(retention.usage)
+    return (
+        Command.call(load("count"), keys.usage(day, tenant), job_id, ended, kept, kept_day, *words),
         Command("SADD", keys.usage_tenants(day), tenant),
         Command("PEXPIRE", keys.usage_tenants(day), kept_day),
-        Command("HDEL", keys.job(session_id, job_id), "spent"),  # it was a sixth of what an ended job costs
     )
 
 
@@ -66,7 +80,8 @@ def _spending(spent: bytes) -> Spending | None:
         return None  # of another version: nobody's end fails by it
 
 
-def _fields(spent: Spent) -> Iterator[tuple[str, int]]:
+def fields_of(spent: Spent) -> Iterator[tuple[str, int]]:
+    """What one model's part adds to the fields of a day."""
     usage = spent.usage
     counts = {
         "jobs": 1,
