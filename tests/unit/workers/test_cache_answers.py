@@ -166,6 +166,8 @@ def test_all_else_is_kept_too_and_the_usage_is_marked() -> None:
         [TextDelta("hidden"), FinishPart("content_filter")],
         [TextDelta("let me see"), ToolCallPart("c", "look", {}), FinishPart("tool_calls")],
         [TextDelta("let me see"), ToolCallPart("c", "look", {}), FinishPart("stop")],
+        [TextDelta("cut?"), WarningPart("missing_finish_reason", "may be cut off"), FinishPart("stop")],
+        [TextDelta("cut?"), WarningPart("unknown_finish_reason", "taken as stop"), FinishPart("stop")],
         [FinishPart("stop")],
         [TextDelta("x" * LIMIT), FinishPart("stop")],
         [TextDelta("é" * (LIMIT * 2 // 3)), FinishPart("stop")],

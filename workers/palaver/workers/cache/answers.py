@@ -24,7 +24,9 @@ from palaver.workers.providers import (
     TextDelta,
     ToolCallPart,
     UsagePart,
+    WarningPart,
 )
+from palaver.workers.providers.decoded_answer import GUESSED
 
 __all__ = ["Recording", "digest_of", "parts_of"]
 
@@ -76,13 +78,16 @@ class Recording:
 
     def answer(self) -> bytes | None:
         """The answer as the cache keeps it; None for one that it does not keep: not whole, ended for another
-        reason than that all was said, without a text, with calls of tools, or too large.
+        reason than that all was said, or for one that was guessed, without a text, with calls of tools, or
+        too large.
         """
         kinds = {type(part) for part in self._parts}
         if TextDelta not in kinds or ToolCallPart in kinds or self._size > self._limit:
             return None
         last = self._parts[-1]
         if not isinstance(last, FinishPart) or last.reason != FinishReason.STOP:
+            return None
+        if any(isinstance(part, WarningPart) and part.code in GUESSED for part in self._parts):
             return None
         encoded = _encoder.encode(list(_pieces(self._parts)))
         return encoded if len(encoded) <= self._limit else None

@@ -15,6 +15,9 @@ from palaver.workers.providers.tool_calls import ToolCallMerger
 _MAX_RAW_BYTES: Final = 64 * 1024
 """A provider's own event or body above this is not passed on, even if asked for."""
 
+GUESSED: Final = frozenset(("missing_finish_reason", "unknown_finish_reason"))
+"""Codes of the warnings that an answer may not be whole, although nothing else says so."""
+
 
 def _is_json(data: bytes) -> bool:
     """Whether every reader can parse this; the decoders here are more lenient than that."""
