@@ -213,6 +213,13 @@ async def test_a_context_that_does_not_fit_is_told_by_its_fields(engine: Engine)
     assert "user_id (int_parsing)" in bad_user
 
 
+async def test_a_context_that_does_not_fit_is_not_kept(engine: Engine) -> None:
+    assert "tier (string_type)" in end_of(await ask(engine, "learning"))["error"]["message"]
+    assert text_of(await ask(engine, "learning")) == "gold 1"
+    assert text_of(await ask(engine, "learning")) == "gold 1"
+    assert len(user_agents.contexts) == 2
+
+
 # What goes wrong
 
 

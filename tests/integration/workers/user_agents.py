@@ -248,6 +248,14 @@ class Careless(Agent):
         return f"{self.context.tier} {self.context.seats}"
 
 
+class Learning(Careless):
+    """Makes a context that does not fit, and then one that does."""
+
+    def create_context(self) -> Any:
+        contexts.append("made")
+        return {"tier": "gold" if len(contexts) > 1 else 5}
+
+
 class Meeting(Agent):
     """Answers when two are there."""
 
@@ -309,6 +317,7 @@ chat_urlpatterns = [
     path("asking/blocking/", asking_blocking),
     path("reader/", Reader),
     path("careless/", Careless),
+    path("learning/", Learning),
     path("meeting/", Meeting),
     path("returning/", returning),
     path("ended/", ended),

@@ -181,6 +181,7 @@ class Agents:
             )
             document = await code.call("the JSON of Context", context_to_json, made)
             self._check_size(code.path, "context", len(document))
+            await code.call("Context", context_from_json, kind, document)  # one that does not fit is not kept
             kept = (await self._kept(run, code.path, document)).own
         return await code.call("Context", context_from_json, kind, kept)
 
