@@ -11,7 +11,7 @@ from typing import Any
 from palaver.producer import AsyncClient, Client
 from palaver.shared.errors import PalaverError
 from palaver.shared.ids import new_token
-from palaver.shared.jobs import ChatJob, Status, fingerprint
+from palaver.shared.jobs import ChatJob, Status
 from palaver.shared.ledger import Operation, SyncLedger, operations
 from palaver.shared.settings import Settings
 from tests.benchmarks.contenders import Enter, Palaver
@@ -120,7 +120,7 @@ def _fill(settings: Settings, session: str, jobs: int) -> None:
 
         def life(job: ChatJob) -> Iterator[Operation[Any]]:
             place, token = (keys, session, job.job_id), new_token()
-            yield operations.submit(keys, job, fingerprint=fingerprint(job), retention=retention)
+            yield operations.submit(keys, job, retention=retention)
             yield operations.claim(*place, token=token, worker="filler", lease=60.0)
             yield operations.finish(
                 *place,

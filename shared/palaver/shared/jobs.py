@@ -368,7 +368,12 @@ def fingerprint(job: ChatJob) -> str:
 
     Defaults count as given, and the order of keys does not matter.
     """
-    body = job.model_dump(mode="json", exclude=set(GENERATED))
+    return fingerprint_of(orjson.loads(job.to_json()))
+
+
+def fingerprint_of(document: Mapping[str, Any]) -> str:
+    """The `fingerprint` of a job from its JSON document, decoded."""
+    body = {name: value for name, value in document.items() if name not in GENERATED}
     return hashlib.sha256(orjson.dumps(body, option=orjson.OPT_SORT_KEYS)).hexdigest()
 
 

@@ -8,7 +8,7 @@ import pytest
 import redis
 
 from palaver.shared.errors import JobGoneError, LedgerFullError, LedgerUnavailableError
-from palaver.shared.jobs import ChatJob, fingerprint
+from palaver.shared.jobs import ChatJob
 from palaver.shared.ledger import Claimed, Keys, Operation, Retention, Submitted, operations
 from palaver.workers.link import Link
 from tests.servers import RedisServer, free_port
@@ -25,7 +25,7 @@ async def link(redis_url: str) -> AsyncIterator[Link]:
 
 
 def submit(keys: Keys, job: ChatJob) -> Operation[Submitted]:
-    return operations.submit(keys, job, fingerprint=fingerprint(job), retention=Retention())
+    return operations.submit(keys, job, retention=Retention())
 
 
 async def test_nobody_there_is_said_at_once_and_without_the_password() -> None:

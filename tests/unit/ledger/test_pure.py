@@ -126,7 +126,7 @@ def test_many_get_their_verdicts_and_send_an_unknown_script_whole_once() -> None
 
 def test_what_follows_an_unknown_script_is_sent_again_behind_it() -> None:
     job = ChatJob(messages="Hi", session_id="s")
-    conversation = exchange.run(operations.submit(KEYS, job, fingerprint="f" * 64, retention=Retention()))
+    conversation = exchange.run(operations.submit(KEYS, job, retention=Retention()))
     _, watch, submit = next(conversation)
     again = conversation.send([b"OK", RuntimeError("NOSCRIPT No matching script."), [b"conflict", b"j"]])
     assert [words[0] for words in again] == ["EVAL", "EVALSHA"]
@@ -149,7 +149,7 @@ def test_only_an_id_that_came_from_elsewhere_costs_a_submit_a_round_trip() -> No
 
 def test_a_refused_command_before_a_script_is_the_result() -> None:
     job = ChatJob(messages="Hi", session_id="s")
-    conversation = exchange.run(operations.submit(KEYS, job, fingerprint="f" * 64, retention=Retention()))
+    conversation = exchange.run(operations.submit(KEYS, job, retention=Retention()))
     sent = next(conversation)
     assert [words[0] for words in sent] == ["SET", "EVALSHA", "EVALSHA"]
     full = RuntimeError("OOM command not allowed when used memory > 'maxmemory'.")
@@ -164,5 +164,5 @@ def test_replies_and_operations_show_no_content() -> None:
     )
     assert "secret" not in repr(claimed)
     job = ChatJob(messages="secret", session_id="s")
-    operation = operations.submit(KEYS, job, fingerprint="f", retention=Retention())
+    operation = operations.submit(KEYS, job, retention=Retention())
     assert "secret" not in repr(operation)

@@ -8,11 +8,11 @@ a slot of its own: so it is reserved there first, and refused if it is another s
 from collections.abc import Sequence
 
 from palaver.shared.errors import ConflictError, PalaverError
-from palaver.shared.jobs import ChatJob, fingerprint
+from palaver.shared.jobs import ChatJob
 from palaver.shared.ledger import exchange
 from palaver.shared.ledger.exchange import Exchange
 from palaver.shared.ledger.keys import Keys
-from palaver.shared.ledger.operation import Operation, Retention
+from palaver.shared.ledger.operation import Retention
 from palaver.shared.ledger.operations import submitting
 from palaver.shared.ledger.replies import Submitted
 
@@ -21,7 +21,7 @@ def submit(keys: Keys, job: ChatJob, *, retention: Retention) -> Exchange[Submit
     """Store a job; raises what `operations.submit` does."""
     for conflict in (yield from _conflicts(keys, [job])).values():
         raise conflict
-    return (yield from exchange.run(_operation(keys, job, retention)))
+    return (yield from exchange.run(submitting.submit(keys, job, retention=retention)))
 
 
 def submit_many(
@@ -29,13 +29,13 @@ def submit_many(
 ) -> Exchange[list[Submitted | PalaverError]]:
     """Store many jobs in few round trips; an error is that job's result."""
     refused: dict[int, PalaverError] = dict((yield from _conflicts(keys, jobs)))
-    others = [_operation(keys, job, retention) for place, job in enumerate(jobs) if place not in refused]
+    others = [
+        submitting.submit(keys, job, retention=retention)
+        for place, job in enumerate(jobs)
+        if place not in refused
+    ]
     results = iter((yield from exchange.run_many(others)))
     return [refused[place] if place in refused else next(results) for place in range(len(jobs))]
-
-
-def _operation(keys: Keys, job: ChatJob, retention: Retention) -> Operation[Submitted]:
-    return submitting.submit(keys, job, fingerprint=fingerprint(job), retention=retention)
 
 
 def _conflicts(keys: Keys, jobs: Sequence[ChatJob]) -> Exchange[dict[int, ConflictError]]:

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
+import orjson
+
 from palaver.shared.errors import (
     ConflictError,
     ErrorInfo,
@@ -12,7 +14,7 @@ from palaver.shared.errors import (
     SessionClosedError,
 )
 from palaver.shared.ids import session_for
-from palaver.shared.jobs import ChatJob, Status
+from palaver.shared.jobs import ChatJob, Status, fingerprint_of
 from palaver.shared.ledger.keys import Keys, due_member
 from palaver.shared.ledger.operation import (
     Argument,
@@ -69,7 +71,7 @@ def reserve(keys: Keys, jobs: Sequence[ChatJob]) -> Query[list[bool]]:
     return Query(commands=tuple(commands), decode=decode)
 
 
-def submit(keys: Keys, job: ChatJob, *, fingerprint: str, retention: Retention) -> Operation[Submitted]:
+def submit(keys: Keys, job: ChatJob, *, retention: Retention) -> Operation[Submitted]:
     """Store the job, its place in its session's line and its first event.
 
     Nothing is stored when it raises: ConflictError (the idempotency key or the job id was used with another
@@ -93,7 +95,7 @@ def submit(keys: Keys, job: ChatJob, *, fingerprint: str, retention: Retention) 
     return Operation(
         script=load("submit"),
         keys=(keys.base(session_id),),
-        args=_submit_args(session_id, job, fingerprint, retention),
+        args=_submit_args(session_id, job, retention),
         before=_before_submit(keys, session_id, job, retention),
         decode=decode,
         after=lambda raw: _after_submit(keys, session_id, job.job_id, raw),
@@ -139,22 +141,23 @@ def accepted_job(raw: Any, job_id: str) -> Any:
     return accepted(raw, job_id)
 
 
-def _submit_args(
-    session_id: str, job: ChatJob, fingerprint: str, retention: Retention
-) -> tuple[Argument, ...]:
-    document = job.model_copy(update={"session_id": session_id}) if job.session_id is None else job
+def _submit_args(session_id: str, job: ChatJob, retention: Retention) -> tuple[Argument, ...]:
+    content = job.to_json()
+    document = orjson.loads(content)
+    if job.session_id is None:
+        content = orjson.dumps({**document, "session_id": session_id})
     args: tuple[Argument, ...] = (
         *(session_id, job.job_id),
         *retention.args(),
         *(
-            fingerprint[:_FINGERPRINT],
+            fingerprint_of(document)[:_FINGERPRINT],
             job.idempotency_key or "",
             job.on_busy.value,
             queue_for(job.priority).value,
         ),
         *(milliseconds(job.run_at) if job.run_at else 0, milliseconds(job.deadline)),
         *("1" if job.history == "session" else "", ",".join(job.models)),
-        *(document.to_json(), b"\n".join(new_messages(job)), _INTERRUPTED, retention.session_jobs),
+        *(content, b"\n".join(new_messages(job)), _INTERRUPTED, retention.session_jobs),
     )
     return args
 
@@ -175,15 +178,15 @@ def _after_submit(keys: Keys, session_id: str, job_id: str, raw: Any) -> tuple[C
     """A refused job leaves nothing behind; a turn that was repaired is watched."""
     if isinstance(raw, Exception):
         return ()
-    forget = (
-        Command("DEL", keys.index(job_id)),
-        Command("ZREM", keys.due, due_member(session_id, job_id)),
-    )
-    if not is_ok(raw):
-        # A conflict about its own id means that the job is there, with another body.
-        return () if text(raw[0]) == "conflict" and text(raw[1]) == job_id else forget
-    commands = forget if text(raw[1]) != job_id else ()
-    if raw[6] and text(raw[6]) != job_id:
+    # Stored, or in conflict about its own id: then the job is there, with another body.
+    is_there = (is_ok(raw) or text(raw[0]) == "conflict") and text(raw[1]) == job_id
+    commands: tuple[Command, ...] = ()
+    if not is_there:
+        commands = (
+            Command("DEL", keys.index(job_id)),
+            Command("ZREM", keys.due, due_member(session_id, job_id)),
+        )
+    if is_ok(raw) and raw[6] and text(raw[6]) != job_id:
         commands = (*commands, *look_at(keys, session_id, text(raw[6]), int(raw[8]) + RESEND_AFTER_MS))
     return commands
 
