@@ -311,7 +311,10 @@ class Model:
             self._free(job, 0 if job.cancel else resume_at)
         elif job is None or job.status.ended or job.attempt != _attempt(fence) or job.resume is None:
             return verdict or JobGoneError()
-        return Released(dispatch=None if job.resume > self.now else self._dispatch(job))  # type: ignore[operator]
+        if job.resume > self.now:  # type: ignore[operator] # it was released
+            return Released(dispatch=None)
+        # where it was sent then, wherever a sweep has sent it since
+        return Released(dispatch=replace(self._dispatch(job), queue=RESUME))
 
     def finish(
         self, job_id: str, *, fence: str, end: dict[str, Any], history: list[dict[str, Any]]
