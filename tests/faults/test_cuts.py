@@ -51,6 +51,8 @@ CONVERSING = {"open_session", "set_status", "store_messages", "prolong", "keep_c
 """Of what a conversation, its agent and a sealed profile need in the ledger."""
 AT_GATES = {"gate_enter", "gate_leave", "gate_keep", "gate_pump", "gate_close", "gate_where"}
 """Of what requests to a provider with limits need; made twice at random in `test_gate.py`."""
+TELLING = {"take", "note_webhook"}
+"""Of what webhooks need."""
 BATCHING = {
     *(
         "batch_open",
@@ -107,6 +109,7 @@ def test_no_script_is_left_out() -> None:
         *SELDOM,
         *CONVERSING,
         *AT_GATES,
+        *TELLING,
         *BATCHING,
         "cancel",
     }
@@ -276,6 +279,21 @@ def test_what_a_gate_needs_when_nobody_hears_a_reply(stand: Stand, proxy: Proxy,
     assert 50 < ledger.gates()[0].closed_for <= 60
     assert names == AT_GATES
     world.close()
+
+
+def test_what_webhooks_need_when_nobody_hears_a_reply(stand: Stand, proxy: Proxy, ledger: SyncLedger) -> None:
+    names, keys = set[str](), ledger.keys
+    cut = cutting(proxy, names)
+    (job,) = stand.submit(1, webhook="https://example.org/hook")
+    assert ledger.run(operations.take_webhooks(keys, seconds=60, limit=9)) == []
+    stand.client.job(job.id).cancel()
+    # it is there again when the time of who took it and did not hear of it is over
+    assert cut("take", lambda: ledger.run(operations.take_webhooks(keys, seconds=0.2, limit=9))) == []
+    until(lambda: ledger.run(operations.take_webhooks(keys, seconds=60, limit=9)), "it is lost")
+    stands = operations.webhook_stands(keys, job.session, job.id, "delivered")
+    cut("note_webhook", lambda: ledger.run(stands))
+    assert ledger.job(job.id).webhook == "delivered"
+    assert names == TELLING
 
 
 def test_what_a_batch_needs_when_nobody_hears_a_reply(stand: Stand, proxy: Proxy, ledger: SyncLedger) -> None:

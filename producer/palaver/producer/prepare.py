@@ -26,6 +26,7 @@ from palaver.shared.sealing import is_sealed
 from palaver.shared.settings import DEFAULT_CONFIG, Settings
 from palaver.shared.stores import FileRef
 from palaver.shared.tools import FunctionTool, ToolChoice
+from palaver.shared.webhooks import check_webhook, networks
 
 ALIAS: Final = "alias"
 """The `kind` under which workers announce a model alias."""
@@ -97,7 +98,10 @@ def prepare(
     document.setdefault("deadline", settings.deadline)
     if document.get("session_id") is not None:
         document.setdefault("history", "session")
-    return ChatJob.parse(document, max_bytes=settings.max_document_bytes)
+    job = ChatJob.parse(document, max_bytes=settings.max_document_bytes)
+    if job.webhook is not None:
+        check_webhook(job.webhook, networks(settings.webhook_networks))
+    return job
 
 
 def prepare_again(view: JobView, settings: Settings) -> ChatJob:

@@ -13,6 +13,7 @@ import orjson
 import pydantic
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, model_validator
 
+from palaver.shared import webhooks
 from palaver.shared.document import validation_error
 from palaver.shared.error_tree import ConfigurationError
 from palaver.shared.jobs import DEFAULT_DEADLINE, MAX_DEADLINE, MAX_DOCUMENT_BYTES
@@ -99,6 +100,19 @@ def _namespace(value: str) -> str:
 def _long_secret(value: SecretStr) -> SecretStr:
     if len(value.get_secret_value()) < SECRET_LENGTH:
         raise ValueError(f"must have at least {SECRET_LENGTH} characters: openssl rand -hex 32 makes one")
+    return value
+
+
+def _webhook_secret(value: SecretStr) -> SecretStr:
+    try:
+        webhooks.secrets(value.get_secret_value())
+    except ValueError:
+        raise ValueError("must be 24 to 64 bytes as base64: openssl rand -base64 32 makes one") from None
+    return value
+
+
+def _networks(value: str) -> str:
+    webhooks.networks(value)
     return value
 
 
@@ -228,6 +242,12 @@ class Settings(BaseModel):
     """Classes of sinks, which are told the events of jobs too, separated by commas."""
     pusher: dict[str, Any] = Field(default_factory=dict)
     """An application at Pusher: `app_id`, `key`, `secret` (or `secret_env`), `cluster`, as JSON."""
+    webhook_secret: Annotated[SecretStr, AfterValidator(_webhook_secret)] | None = None
+    """Signs webhooks, `whsec_` and 24 to 64 bytes as base64; while it is changed two, the new one first."""
+    webhook_networks: Annotated[str, AfterValidator(_networks)] = ""
+    """Of one's own that webhooks may call: `10.0.0.0/8, ::1`; with any, `http://` is accepted too."""
+    webhook_seconds: Positive = 15.0
+    """For the receiver of a webhook to answer."""
     lease_seconds: Positive = 10.0
     """The jobs of a worker that was silent for so long are another's."""
     renew_seconds: Positive = 3.0

@@ -22,9 +22,11 @@ from palaver.workers.publisher import Publisher, Writer
 from palaver.workers.run import Run, failure_of
 from palaver.workers.sinks import Sinks
 from palaver.workers.stop import Stop, asked_to_end, uninterrupted
-from palaver.workers.work import UNSERVED, Work, read_job
+from palaver.workers.work import Work, read_job
 
 __all__ = ["Runner"]
+
+UNSIGNED = "this worker has no PALAVER_WEBHOOK_SECRET: nobody is told, unless another worker has one"
 
 
 class Runner:
@@ -45,6 +47,7 @@ class Runner:
         lease_seconds: float,
         max_document_bytes: int,
         log_entries: int,
+        tells_webhooks: bool,
     ) -> None:
         self._link = link
         self._keys = keys
@@ -58,6 +61,7 @@ class Runner:
         self._lease_seconds = lease_seconds
         self._max_document_bytes = max_document_bytes
         self._log_entries = log_entries
+        self._tells_webhooks = tells_webhooks
 
     async def run(self, session_id: str, job_id: str, stop: Stop, *, queue: str = "") -> Outcome:
         """Claim the job, carry it to its end and say what became of it. A job that is not ours is left alone.
@@ -103,9 +107,8 @@ class Runner:
         if claimed.cancelled:  # only now: the session remembers what an earlier attempt has said
             raise asked_to_end(claimed.cancelled, claimed.job_id)
         run.end_within(claimed.deadline, work.job.timeouts.total)
-        for name in UNSERVED:
-            if getattr(work.job, name):
-                run.answer.warn("not_supported", f"this worker does not serve {name!r}; it is left out", name)
+        if work.job.webhook and not self._tells_webhooks:
+            run.answer.warn("not_supported", UNSIGNED, "webhook")
         return work
 
     async def _claim(self, session_id: str, job_id: str, queue: str) -> Claimed | NotClaimed:

@@ -30,6 +30,7 @@ from palaver.shared.profiles import Catalog
 from palaver.shared.settings import Settings
 from palaver.shared.stores.archives import open_archive
 from palaver.shared.stores.batch_files import BatchFiles
+from palaver.shared.webhooks import networks, secrets
 from palaver.workers.agents.requests import AgentRequests
 from palaver.workers.agents.routes import Routes
 from palaver.workers.agents.source import Agents
@@ -61,6 +62,7 @@ from palaver.workers.sinks import Sinks, load_sinks
 from palaver.workers.stop import HandOver, Stop, asked_to_end
 from palaver.workers.sweeper import Post, Sweeper
 from palaver.workers.tool_servers import ToolServers
+from palaver.workers.webhooks import Calls, Deliverer
 
 __all__ = ["WorkerService"]
 
@@ -115,6 +117,7 @@ class WorkerService:
         self._files = JobFiles.of(settings)
         self._sinks = Sinks(load_sinks(settings, self._code), self.ledger, self._subscriptions)
         self._agent_code = UserCode(settings.agent_threads, "agent")
+        self._calls = Calls(allowed=networks(settings.webhook_networks), seconds=settings.webhook_seconds)
         self._ask = wrapped([self._make_cache(), Breakers(), self._gates])
         self._prices = Prices()
         self._agents = self._make_agents()
@@ -164,6 +167,7 @@ class WorkerService:
             self._gates.send = post.put
             self._begin("sweeps", Sweeper(self.ledger, post).run)
             self._begin("archive", Archiver(self.ledger, self._archive).run)
+            self._begin_webhooks()
 
     async def run(self, session_id: str, job_id: str, *, queue: str = "") -> Outcome:
         """Run a job that a message of this queue named. What it returns may hold a message to send,
@@ -230,6 +234,7 @@ class WorkerService:
             await asyncio.wait(self._tasks, timeout=1.0)
             self._tasks = [task for task in self._tasks if not task.done()]
         await self._sinks.aclose()
+        await self._calls.aclose()
         await self._subscriptions.aclose()
         await self._withdraw()
         self._leases.give_up(LedgerUnavailableError("The worker stopped before Redis could be told."))
@@ -264,6 +269,12 @@ class WorkerService:
 
     def _begin(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
         self._tasks.append(asyncio.create_task(_for_ever(name, work), name=f"palaver-{name}"))
+
+    def _begin_webhooks(self) -> None:
+        secret = self.settings.webhook_secret
+        if secret is not None:
+            deliverer = Deliverer(self.ledger, self._calls, secrets=secrets(secret.get_secret_value()))
+            self._begin("webhooks", deliverer.run)
 
     def _make_toolbox(self) -> Toolbox:
         settings = self.settings
@@ -328,6 +339,7 @@ class WorkerService:
             lease_seconds=settings.lease_seconds,
             max_document_bytes=settings.max_document_bytes,
             log_entries=settings.log_maxlen,
+            tells_webhooks=settings.webhook_secret is not None,
         )
 
     def _make_drivers(self) -> Drivers:

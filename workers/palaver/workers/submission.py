@@ -21,6 +21,7 @@ from palaver.shared.errors import (
 from palaver.shared.jobs import ChatJob
 from palaver.shared.ledger import AsyncLedger, Submitted, operations
 from palaver.shared.settings import Settings
+from palaver.shared.webhooks import check_webhook, networks
 from palaver.workers.event_log import event_logger
 
 __all__ = ["accept", "document_of"]
@@ -79,7 +80,10 @@ def _read(document: Any, settings: Settings, key: str | None) -> ChatJob:
     fields = _named(document)
     if fields is not None:
         document = {"deadline": settings.deadline, **_keyed(fields, key)}
-    return ChatJob.parse(document, max_bytes=settings.max_document_bytes)
+    job = ChatJob.parse(document, max_bytes=settings.max_document_bytes)
+    if job.webhook is not None:
+        check_webhook(job.webhook, networks(settings.webhook_networks))
+    return job
 
 
 def _keyed(document: Mapping[str, Any], key: str | None) -> Mapping[str, Any]:

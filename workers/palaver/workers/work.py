@@ -18,12 +18,9 @@ from palaver.workers.generation import Abstract, Journal, Kit, answered, opening
 from palaver.workers.policies import Beginning, fitted, room_for, tokens_of
 from palaver.workers.providers import Asker, Caching, GenerationRequest
 
-__all__ = ["UNSERVED", "asker", "fit", "line_work", "read_job", "request_for"]
+__all__ = ["asker", "fit", "line_work", "read_job", "request_for"]
 
 _SYSTEM = (Role.SYSTEM, Role.DEVELOPER)
-
-UNSERVED = ("webhook",)
-"""Fields that this worker leaves out, with a warning to the readers of the job that has them."""
 
 
 @dataclass(frozen=True, slots=True)

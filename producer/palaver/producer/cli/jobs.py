@@ -91,6 +91,7 @@ def _document(view: JobView) -> dict[str, Any]:
         "time_left": view.time_left,
         "cursor": view.cursor,
         "worker": view.worker,
+        "webhook": view.webhook,
         "text": view.text,
         "response": response.model_dump(mode="json", exclude_none=True) if response else None,
         "error": error.model_dump(mode="json", exclude_none=True) if error else None,
@@ -105,6 +106,7 @@ def _print(view: JobView) -> None:
         ("model", one_line(_model(view))),
         ("attempt", str(view.attempt) + (f" ({view.failures} provider errors)" if view.failures else "")),
         ("worker", one_line(view.worker or "")),
+        ("webhook", _webhook(view.webhook)),
         ("created", time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(view.created))),
         ("took", seconds(view.ended - view.started) if view.started and view.ended else ""),
         ("tokens", describe_usage(view.response.usage) if view.response else ""),
@@ -129,6 +131,10 @@ def _waits(gate: str, prospect: Prospect | None) -> str:
     if prospect is None:
         return waits
     return f"{waits}, {prospect.position} ahead, about {seconds(prospect.seconds)}"
+
+
+def _webhook(standing: str | None) -> str:
+    return f"failed {standing} times" if standing and standing.isdigit() else standing or ""
 
 
 def _model(view: JobView) -> str:

@@ -155,6 +155,11 @@ class Keys:
         return f"{self.namespace}:batches"
 
     @property
+    def webhooks(self) -> str:
+        """When somebody should next see to the webhook of each job that has one to deliver."""
+        return f"{self.namespace}:webhooks"
+
+    @property
     def due(self) -> str:
         """When a sweeper should next look at each unended job."""
         return f"{self.namespace}:due"

@@ -71,7 +71,7 @@ def sweep(
 
 def _set_back(keys: Keys, seconds: float) -> Exchange[None]:
     """After a failover, say, it is another machine's: nothing is to wait until the old time comes again."""
-    for registry in (keys.due, keys.gates, keys.batches, *map(keys.sent, QUEUES)):
+    for registry in (keys.due, keys.gates, keys.batches, keys.webhooks, *map(keys.sent, QUEUES)):
         yield from exchange.run(sweeping.shift(registry, seconds))
     yield from exchange.query(sweeping.shifted(keys))
 

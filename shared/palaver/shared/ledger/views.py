@@ -51,6 +51,7 @@ class JobView:
     due: float | None  # when a parked job goes on; one at a gate perhaps earlier
     gate: str | None  # the profile at whose gate a parked job waits for its turn
     prospect: Prospect | None  # what it has to expect there
+    webhook: str | None  # of an ended job: `delivered`, `given up`, or how often it failed
     held: bool  # a worker has a live lease
     worker: str | None
     text: str = field(repr=False)
@@ -203,6 +204,7 @@ def _view(session_id: str, raw: Sequence[Any], now: int, active: str | None, lin
         due=due / 1000 if due else None,
         gate=fields[b"gate"].decode() if b"gate" in fields and not status.ended else None,
         prospect=None,
+        webhook=fields[b"hook"].decode() if b"hook" in fields else None,
         held=number(b"lease") > now,
         worker=fields[b"worker"].decode() if b"worker" in fields else None,
         text=fields.get(b"text", b"").decode(),

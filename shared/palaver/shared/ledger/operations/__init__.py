@@ -75,6 +75,12 @@ if TYPE_CHECKING:
     from palaver.shared.ledger.operations.sealing import keep_profile, sealed_profile
     from palaver.shared.ledger.operations.submitting import new_messages, refuse, session_of, submit
     from palaver.shared.ledger.operations.sweeping import POISONED_AFTER, due, look, settle, take_turn
+    from palaver.shared.ledger.operations.webhooks import (
+        forget_webhook,
+        put_off_webhook,
+        take_webhooks,
+        webhook_stands,
+    )
     from palaver.shared.ledger.operations.working import (
         APPEND_CONSTANT,
         APPEND_FIXED,
@@ -106,6 +112,7 @@ _HOMES: Final = {
     "sealing": "keep_profile sealed_profile",
     "submitting": "new_messages refuse session_of submit",
     "sweeping": "POISONED_AFTER due look settle take_turn",
+    "webhooks": "forget_webhook put_off_webhook take_webhooks webhook_stands",
     "working": "APPEND_CONSTANT APPEND_FIXED append claim finish note_failures release renew save_entry",
 }
 _HOME_OF: Final = {name: home for home, names in _HOMES.items() for name in names.split()}
@@ -140,6 +147,7 @@ __all__ = [
     "find",
     "finish",
     "flush_results",
+    "forget_webhook",
     "gather_results",
     "is_in_database",
     "keep_answer",
@@ -164,6 +172,7 @@ __all__ = [
     "prolong",
     "pump_gate",
     "put_off",
+    "put_off_webhook",
     "refuse",
     "release",
     "renew",
@@ -182,12 +191,14 @@ __all__ = [
     "submit",
     "take_archivers_turn",
     "take_turn",
+    "take_webhooks",
     "time",
     "unarchived_among",
     "unarchived_jobs",
     "unarchived_sessions",
     "unended",
     "unlist",
+    "webhook_stands",
     "where_at_gate",
     "withdraw",
 ]

@@ -29,6 +29,7 @@ from palaver.shared.ledger.operation import (
 from palaver.shared.ledger.operations.conversing import note_unarchived
 from palaver.shared.ledger.operations.ending import error_json
 from palaver.shared.ledger.operations.verdicts import RESEND_AFTER_MS, accepted, dispatch_in, is_ok, look_at
+from palaver.shared.ledger.operations.webhooks import note_webhook
 from palaver.shared.ledger.replies import Refused, Submitted
 from palaver.shared.ledger.scripts import load
 from palaver.shared.names import queue_for
@@ -113,6 +114,7 @@ def _before_submit(keys: Keys, session_id: str, job: ChatJob, retention: Retenti
         else Command("SET", index, session_id, "PX", kept),
         Command.call(load("watch"), keys.due, member, run_at, RESEND_AFTER_MS),
         *(note_unarchived(keys, session_id, job.job_id, run_at) if job.archive else ()),
+        *(note_webhook(keys, session_id, job.job_id, run_at) if job.webhook else ()),
     )
 
 

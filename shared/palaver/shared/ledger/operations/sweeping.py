@@ -20,6 +20,7 @@ from palaver.shared.ledger.operations.dead import bury
 from palaver.shared.ledger.operations.ending import error_json
 from palaver.shared.ledger.operations.spending import count
 from palaver.shared.ledger.operations.verdicts import RESEND_AFTER_MS, dispatch_in, look_at
+from palaver.shared.ledger.operations.webhooks import hurry_webhook
 from palaver.shared.ledger.replies import Due, Looked, Passed, Place, SweepTurn
 from palaver.shared.ledger.scripts import load
 from palaver.shared.names import QUEUES
@@ -159,7 +160,9 @@ def look(
     def after(raw: Any) -> tuple[Command, ...]:
         now, send = int(raw[1]), text(raw[3])
         status = text(raw[5]) if text(raw[0]) == "ended" else ""
+        hurry = (hurry_webhook(keys, session_id, job_id, int(raw[6])),) if status else ()
         return (
+            *hurry,
             *(look_at(keys, session_id, send, now + RESEND_AFTER_MS) if send not in ("", job_id) else ()),
             *bury(keys, session_id, job_id, status=status, ended=int(raw[6]), retention=retention),
             *count(keys, session_id, job_id, spent=raw[7], ended=int(raw[6]), retention=retention),

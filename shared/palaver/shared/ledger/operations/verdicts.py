@@ -13,6 +13,7 @@ from palaver.shared.errors import (
 )
 from palaver.shared.ledger.keys import Keys, due_member
 from palaver.shared.ledger.operation import Command, Retention, milliseconds, reply_error, text
+from palaver.shared.ledger.operations.webhooks import hurry_webhook
 from palaver.shared.ledger.replies import Dispatch
 
 RESEND_AFTER_MS = 5_000
@@ -93,6 +94,7 @@ def due_after_end(
     successor = look_at(keys, session_id, text(next_job), int(now) + RESEND_AFTER_MS) if next_job else ()
     return (
         *successor,
+        hurry_webhook(keys, session_id, job_id, int(now)),
         Command("ZREM", keys.due, due_member(session_id, job_id)),
         Command("PEXPIRE", keys.index(job_id), milliseconds(retention.job)),
     )

@@ -1,0 +1,78 @@
+"""What settings say of webhooks: the keys that sign them, and where they may go."""
+
+import base64
+import ipaddress
+from typing import Final
+from urllib.parse import urlsplit
+
+from palaver.shared.plain import refuse
+
+__all__ = ["Address", "Network", "check_webhook", "may_be_called", "networks", "secrets"]
+
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+_TRANSLATED: Final = ipaddress.IPv6Network("64:ff9b::/96")
+"""IPv4 addresses as a NAT64 gateway sees them (RFC 6052)."""
+
+
+def secrets(words: str) -> tuple[bytes, ...]:
+    """The keys of a setting, `whsec_BASE64 whsec_BASE64`. Raises ValueError."""
+    keys = tuple(base64.b64decode(word.removeprefix("whsec_"), validate=True) for word in words.split())
+    if not keys or not all(24 <= len(key) <= 64 for key in keys):
+        raise ValueError("a key must have 24 to 64 bytes")
+    return keys
+
+
+def networks(words: str) -> tuple[Network, ...]:
+    """The networks of a setting, `10.0.0.0/8, ::1`. Raises ValueError."""
+    return tuple(ipaddress.ip_network(word.strip()) for word in words.split(",") if word.strip())
+
+
+def may_be_called(address: Address, allowed: tuple[Network, ...]) -> bool:
+    """Whether it is an address of the public internet, or in a network that is allowed.
+
+    What a tunnel or gateway makes an IPv4 address of is judged by that.
+    """
+    inner = _inner(address)
+    if any(each in network for each in (address, inner) for network in allowed):
+        return True
+    return all(each.is_global and not each.is_multicast for each in (_unmapped(address), inner))
+
+
+def check_webhook(url: str, allowed: tuple[Network, ...] = ()) -> None:
+    """Raises ValidationError with `param="webhook"` for an address that no worker would call: one without
+    TLS, or by itself of a network that is not allowed. What a name stands for is seen when it is called.
+    """
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        host = None
+    if not host:
+        refuse("webhook", "must be an address with a host and, if any, a port from 1 to 65535")
+    if parts.username is not None or parts.password is not None:
+        refuse("webhook", "must not hold a user or a password: its requests are signed")
+    if parts.scheme != "https" and not allowed:
+        refuse("webhook", "must begin with https:// (http:// needs PALAVER_WEBHOOK_NETWORKS)")
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return
+    if not may_be_called(address, allowed):
+        refuse("webhook", f"must not be at {address}: PALAVER_WEBHOOK_NETWORKS does not allow it")
+
+
+def _inner(address: Address) -> Address:
+    """The IPv4 address inside an IPv6 one."""
+    if isinstance(address, ipaddress.IPv4Address):
+        return address
+    if address in _TRANSLATED:
+        return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+    teredo = address.teredo
+    return address.ipv4_mapped or address.sixtofour or (teredo[1] if teredo else None) or address
+
+
+def _unmapped(address: Address) -> Address:
+    """`::ffff:1.2.3.4` is not global by its own prefix, whatever it stands for."""
+    return address.ipv4_mapped or address if isinstance(address, ipaddress.IPv6Address) else address

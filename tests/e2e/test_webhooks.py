@@ -1,0 +1,60 @@
+"""A webhook whose job ended while no worker could tell: another worker tells it."""
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from queue import Queue
+from threading import Thread
+
+from standardwebhooks import Webhook
+
+from palaver.producer import Client
+from palaver.shared.events import WarningEvent
+from palaver.shared.settings import Settings
+from tests.processes import Running
+
+SECRET = "whsec_c2VjcmV0IG9mIGEgc3lzdGVtIHVuZGVyIHRlc3Q="
+
+
+@contextmanager
+def receiver() -> Iterator[tuple[str, Queue[bytes]]]:
+    """Its address, and what it was told and believes."""
+    told: Queue[bytes] = Queue()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["content-length"]))
+            Webhook(SECRET).verify(body, dict(self.headers))
+            told.put(body)
+            self.send_response(204)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            """Says nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}/hook?token=hush", told
+        server.shutdown()
+        thread.join()
+
+
+def test_another_worker_tells_what_the_first_could_not(
+    worker: Callable[..., Running], palaver_env: dict[str, str]
+) -> None:
+    settings = Settings(redis_url=palaver_env["PALAVER_REDIS_URL"], webhook_networks="127.0.0.0/8")
+    with receiver() as (url, told), Client(settings) as client:
+        first = worker()
+        handle = client.submit("hello", webhook=url)
+        warned = [event.data.param for event in handle.events() if isinstance(event, WarningEvent)]
+        assert warned == ["webhook"]
+        first.process.kill()
+        first.process.wait()
+        keys = {"PALAVER_WEBHOOK_SECRET": SECRET, "PALAVER_WEBHOOK_NETWORKS": "127.0.0.0/8"}
+        second = worker(env=keys)
+        event = json.loads(told.get(timeout=30))
+        assert event["data"]["response"]["content"] == "hello"
+        second.wait_for("webhook.delivered .*host=127.0.0.1")
+        assert "hush" not in second.output

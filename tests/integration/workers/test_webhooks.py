@@ -1,0 +1,327 @@
+"""Webhooks against a receiver over HTTP, which believes only what is signed."""
+
+import asyncio
+import base64
+import json
+import socket
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import pytest
+from aiohttp import web
+from aiohttp.abc import AbstractResolver, ResolveResult
+from standardwebhooks import Webhook
+
+from palaver.shared.jobs import ChatJob, Status
+from palaver.shared.ledger import JobView
+from palaver.shared.webhooks import networks, secrets
+from palaver.workers.webhooks import Calls, Deliverer
+from palaver.workers.webhooks.calls import Answer
+from tests.integration.workers.conftest import Engine
+
+pytestmark = pytest.mark.redis
+
+SECRET = "whsec_" + base64.b64encode(b"hush " * 6).decode()
+HERE = networks("127.0.0.0/8")
+
+
+class Receiver:
+    """Takes what is posted; answers as `answers` say, in their order, then with 204."""
+
+    def __init__(self) -> None:
+        self.told: list[dict[str, Any]] = []
+        self.ids: list[str] = []
+        self.answers: list[web.Response] = []
+        self.held = asyncio.Event()
+        self.held.set()
+        self.url = ""
+        self._news = asyncio.Condition()
+
+    async def take(self, request: web.Request) -> web.Response:
+        body = await request.text()
+        Webhook(SECRET).verify(body, dict(request.headers))
+        async with self._news:
+            self.told.append(json.loads(body))
+            self.ids.append(request.headers["webhook-id"])
+            self._news.notify_all()
+        await self.held.wait()
+        return self.answers.pop(0) if self.answers else web.Response(status=204)
+
+    async def has(self, count: int) -> None:
+        """Return when it was told so often."""
+        async with asyncio.timeout(20), self._news:
+            await self._news.wait_for(lambda: len(self.told) >= count)
+
+
+@pytest.fixture
+async def receiver() -> AsyncIterator[Receiver]:
+    receiver = Receiver()
+    app = web.Application()
+    app.router.add_post("/{name}", receiver.take)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    receiver.url = f"http://127.0.0.1:{runner.addresses[0][1]}/hook"
+    yield receiver
+    receiver.held.set()
+    await runner.cleanup()
+
+
+Deliver = Callable[..., Awaitable["asyncio.Task[None]"]]
+
+
+@pytest.fixture
+async def deliver(engine: Engine) -> AsyncIterator[Deliver]:
+    """Start a deliverer; the pauses between its tries may be given."""
+    calls, tasks = Calls(allowed=HERE, seconds=10), []
+
+    async def start(*, pauses: tuple[float, ...] = (0.02,) * 3) -> "asyncio.Task[None]":
+        deliverer = Deliverer(engine.ledger, calls, secrets=secrets(SECRET), pauses=pauses, period=0.01)
+        tasks.append(asyncio.create_task(deliverer.run()))
+        return tasks[-1]
+
+    yield start
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    await calls.aclose()
+
+
+async def until(condition: Callable[[], Awaitable[bool]]) -> None:
+    async with asyncio.timeout(20):
+        while not await condition():  # noqa: ASYNC110 - nothing announces it
+            await asyncio.sleep(0.01)
+
+
+async def stands(engine: Engine, job: ChatJob, standing: str) -> JobView:
+    """The job, once its webhook stands so and, unless it is tried again, nobody sees to any."""
+
+    async def is_so() -> bool:
+        view = await engine.ledger.job(job.job_id)
+        return view.webhook == standing and (standing.isdigit() or not waiting(engine))
+
+    await until(is_so)
+    return await engine.ledger.job(job.job_id)
+
+
+def waiting(engine: Engine) -> int:
+    return engine.client.zcard(engine.ledger.keys.webhooks)
+
+
+async def test_an_answer_is_told(engine: Engine, receiver: Receiver, deliver: Deliver) -> None:
+    await deliver()
+    job = await engine.submit("hello", webhook=receiver.url, metadata={"order": 7})
+    await engine.run(job)
+    view = await stands(engine, job, "delivered")
+    (told,) = receiver.told
+    assert receiver.ids == [job.job_id]
+    assert told["type"] == "job.completed"
+    assert told["timestamp"].endswith("+00:00")
+    data = told["data"]
+    assert data["response"] == json.loads(view.response_json or b"")
+    assert data["response"]["content"] == "hello"
+    assert (data["job_id"], data["session_id"], data["status"]) == (job.job_id, "s1", "completed")
+    assert (data["metadata"], data["error"], data["text"]) == ({"order": 7}, None, None)
+
+
+async def test_every_other_end_is_told_too(engine: Engine, receiver: Receiver, deliver: Deliver) -> None:
+    failed = await engine.submit({"fail": {"status": 400}}, webhook=receiver.url, session_id="a")
+    await engine.run(failed)
+    cancelled = await engine.submit("never run", webhook=receiver.url, session_id="b")
+    await engine.ledger.cancel("b", cancelled.job_id)
+    expired = await engine.submit("never run", webhook=receiver.url, session_id="c", deadline=1)
+
+    async def has_expired() -> bool:
+        return (await engine.ledger.inspect(expired.job_id)).view.status is Status.EXPIRED
+
+    await until(has_expired)
+    await deliver()
+    await receiver.has(3)
+    by_job = {told["data"]["job_id"]: told for told in receiver.told}
+    for job, status in ((failed, "failed"), (cancelled, "cancelled"), (expired, "expired")):
+        told = by_job[job.job_id]
+        assert told["type"] == f"job.{status}"
+        assert told["data"]["error"]["type"]
+        await stands(engine, job, "delivered")
+
+
+async def test_a_receiver_that_fails_is_told_again_under_the_same_id(
+    engine: Engine, receiver: Receiver, deliver: Deliver
+) -> None:
+    receiver.answers = [web.Response(status=500), web.Response(status=302, headers={"location": "/other"})]
+    job = await engine.submit("hello", webhook=receiver.url)
+    await engine.run(job)
+    await deliver()
+    await stands(engine, job, "delivered")
+    assert receiver.ids == [job.job_id] * 3
+    assert receiver.told[0] == receiver.told[2]
+
+
+@pytest.mark.parametrize(("status", "tries"), [(410, 1), (503, 4)])
+async def test_at_some_time_it_is_given_up(
+    engine: Engine, receiver: Receiver, deliver: Deliver, status: int, tries: int
+) -> None:
+    receiver.answers = [web.Response(status=status) for _ in range(9)]
+    job = await engine.submit("hello", webhook=receiver.url)
+    await engine.run(job)
+    await deliver()
+    await stands(engine, job, "given up")
+    assert len(receiver.told) == tries
+
+
+async def test_a_receiver_says_when_it_is_tried_again(
+    engine: Engine, receiver: Receiver, deliver: Deliver
+) -> None:
+    receiver.answers = [web.Response(status=503, headers={"retry-after": "900"})]
+    job = await engine.submit("hello", webhook=receiver.url)
+    await engine.run(job)
+    await deliver(pauses=(0.02, 3600.0))
+    await stands(engine, job, "1")
+
+    async def is_put_off() -> bool:
+        at = engine.client.zscore(engine.ledger.keys.webhooks, f"s1/{job.job_id}")
+        now, _ = engine.client.time()
+        return at is not None and 850 < at / 1000 - int(now) <= 901
+
+    await until(is_put_off)
+
+
+async def test_two_workers_tell_everything_once(engine: Engine, receiver: Receiver, deliver: Deliver) -> None:
+    jobs = [await engine.submit("hello", webhook=receiver.url, session_id=f"s{n}") for n in range(40)]
+    for job in jobs:
+        await engine.run(job)
+    await deliver()
+    await deliver()
+    for job in jobs:
+        await stands(engine, job, "delivered")
+    assert Counter(receiver.ids) == {job.job_id: 1 for job in jobs}
+
+
+async def test_who_dies_before_it_could_be_noted_is_followed(
+    engine: Engine, receiver: Receiver, deliver: Deliver
+) -> None:
+    receiver.held.clear()
+    job = await engine.submit("hello", webhook=receiver.url)
+    await engine.run(job)
+    first = await deliver()
+    await receiver.has(1)
+    first.cancel()
+    await asyncio.wait([first])
+    receiver.held.set()
+    engine.client.zadd(engine.ledger.keys.webhooks, {f"s1/{job.job_id}": 1})  # its time is over
+    await deliver()
+    await stands(engine, job, "delivered")
+    assert receiver.ids == [job.job_id] * 2
+
+
+async def test_a_submit_that_is_repeated_tells_nothing_twice(
+    engine: Engine, receiver: Receiver, deliver: Deliver
+) -> None:
+    await deliver()
+    job = await engine.submit("hello", webhook=receiver.url, idempotency_key="k")
+    await engine.run(job)
+    await stands(engine, job, "delivered")
+    await engine.ledger.submit(job)
+    engine.client.zadd(engine.ledger.keys.webhooks, {f"s1/{job.job_id}": 1})
+    other = await engine.submit("hello", webhook=receiver.url, session_id="s2")
+    await engine.run(other)
+    await stands(engine, other, "delivered")
+    assert receiver.ids == [job.job_id, other.job_id]
+
+
+async def test_jobs_that_go_on_or_are_gone_are_left_alone(
+    engine: Engine, receiver: Receiver, deliver: Deliver
+) -> None:
+    keys = engine.ledger.keys
+    job = await engine.submit("hello", webhook=receiver.url)
+    engine.client.zadd(keys.webhooks, {f"s1/{job.job_id}": 1, "s1/gone": 1})
+    await deliver()
+
+    async def were_looked_at() -> bool:
+        return not engine.client.zcount(keys.webhooks, 0, 2) and waiting(engine) == 1
+
+    await until(were_looked_at)
+    assert receiver.told == []
+    assert engine.client.pttl(keys.webhooks) > 0
+    await engine.run(job)
+    await stands(engine, job, "delivered")
+
+
+class Names(AbstractResolver):
+    """Each name stands for one address after the other."""
+
+    def __init__(self, *addresses: str) -> None:
+        self.addresses = list(addresses)
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[ResolveResult]:
+        address = self.addresses.pop(0) if len(self.addresses) > 1 else self.addresses[0]
+        return [
+            ResolveResult(
+                hostname=host, host=address, port=port, family=family, proto=0, flags=socket.AI_NUMERICHOST
+            )
+        ]
+
+    async def close(self) -> None:
+        """Nothing is open."""
+
+
+async def post(url: str, *addresses: str, allowed: str = "") -> Answer:
+    resolver = Names(*addresses) if addresses else None
+    calls = Calls(allowed=networks(allowed), seconds=5, resolver=resolver)
+    try:
+        return await calls.post(url, b"{}", {"webhook-id": "x"})
+    finally:
+        await calls.aclose()
+
+
+@pytest.mark.parametrize(
+    "host", ["127.0.0.1", "localhost", "2130706433", "0x7f000001", "127.1", "[::ffff:127.0.0.1]", "0.0.0.0"]
+)
+async def test_no_spelling_of_ones_own_address_is_called(receiver: Receiver, host: str) -> None:
+    answer = await post(receiver.url.replace("127.0.0.1", host))
+    assert answer.status is None
+    assert receiver.told == []
+
+
+async def test_a_name_that_changes_its_address_is_not_called(receiver: Receiver) -> None:
+    url = receiver.url.replace("127.0.0.1", "rebinding.example")
+    assert str(await post(url, "127.0.0.1")) == "the address may not be called"
+    calls = Calls(allowed=networks(""), seconds=0.3, resolver=(names := Names("192.0.2.1", "127.0.0.1")))
+    for _ in range(3):
+        assert (await calls.post(url, b"{}", {})).status is None
+    await calls.aclose()
+    assert names.addresses == ["127.0.0.1"]
+    assert receiver.told == []
+
+
+async def test_a_network_that_is_allowed_is_called(receiver: Receiver, engine: Engine) -> None:
+    url = receiver.url.replace("127.0.0.1", "inside.example")
+    answer = await post(url, "127.0.0.1", allowed="127.0.0.0/8")
+    assert answer.status == 500, "it is not signed"
+
+
+@pytest.mark.parametrize(
+    "says",
+    [
+        pytest.param(b"", id="nothing"),
+        pytest.param(b"no HTTP\r\n\r\n", id="no HTTP"),
+        pytest.param(b"HTTP/1.1 200 OK\r\nx: " + b"a" * 100_000, id="an endless head"),
+        pytest.param(b"HTTP/1.1 2", id="half a line"),
+    ],
+)
+async def test_what_is_no_answer_is_a_problem(says: bytes) -> None:
+    async def answer(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(says)
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    async with server:
+        port = server.sockets[0].getsockname()[1]
+        answer_ = await post(f"http://127.0.0.1:{port}/", allowed="127.0.0.0/8")
+    assert answer_.status is None
+    assert answer_.problem

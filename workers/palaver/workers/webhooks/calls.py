@@ -1,0 +1,138 @@
+"""The requests of webhooks: to addresses that users of our users name, so never into one's own network.
+
+Every address that a name stands for is looked at when the connection is made, and the connection is made to
+that very address: a name cannot mean another one a moment later. Redirects are not followed, and of the
+answer nothing is read but its head.
+"""
+
+import ipaddress
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+from urllib.parse import urlsplit
+
+import aiohttp
+from aiohttp.abc import AbstractResolver, ResolveResult
+from aiohttp.resolver import ThreadedResolver
+
+from palaver.shared.webhooks import Network, may_be_called
+from palaver.workers.providers.errors import retry_after
+
+__all__ = ["Answer", "Calls", "Guard"]
+
+_AT_ONCE: Final = 100
+_AT_ONE_HOST: Final = 10
+_LONGEST_HEAD: Final = 8190
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What became of a request: a `status`, or `problem`, why there is none."""
+
+    status: int | None = None
+    retry_after: float = 0.0  # seconds
+    problem: str = ""
+
+    @property
+    def taken(self) -> bool:
+        """Whether the receiver has got it."""
+        return self.status is not None and 200 <= self.status < 300
+
+    @property
+    def unwanted(self) -> bool:
+        """Whether the receiver wants no more of them."""
+        return self.status == 410
+
+    def __str__(self) -> str:
+        return self.problem or f"HTTP {self.status}"
+
+
+class Guard(AbstractResolver):
+    """Resolves names to addresses that may be called; OSError for a name that has none."""
+
+    def __init__(self, allowed: tuple[Network, ...], resolver: AbstractResolver | None = None) -> None:
+        self._allowed = allowed
+        self._resolver = resolver or ThreadedResolver()
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
+    ) -> list[ResolveResult]:
+        """See `AbstractResolver`; a name with one forbidden address is not called at all."""
+        found = await self._resolver.resolve(host, port, family)
+        if not all(may_be_called(_address(each["host"]), self._allowed) for each in found):
+            raise _ForbiddenError
+        return found
+
+    async def close(self) -> None:
+        """See `AbstractResolver`."""
+        await self._resolver.close()
+
+
+class _ForbiddenError(OSError):
+    """The name stands for an address in a network that may not be called."""
+
+
+class Calls:
+    """Makes requests on one event loop, with at most so many `seconds` for each."""
+
+    def __init__(
+        self, *, allowed: tuple[Network, ...], seconds: float, resolver: AbstractResolver | None = None
+    ) -> None:
+        self._allowed = allowed
+        self._seconds = seconds
+        self._resolver = resolver
+        self._session: aiohttp.ClientSession | None = None
+
+    async def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> Answer:
+        """One request; it does not raise for what a receiver or the network does."""
+        if not self._literal_may_be_called(url):
+            return Answer(problem="the address may not be called")
+        try:
+            async with self._opened().post(
+                url, data=body, headers=headers, allow_redirects=False
+            ) as response:
+                response.close()  # whatever else it says
+                return Answer(response.status, retry_after(response.headers) or 0.0)
+        except _ForbiddenError:
+            return Answer(problem="the address may not be called")
+        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
+            forbidden = isinstance(error.__cause__, _ForbiddenError)
+            return Answer(problem="the address may not be called" if forbidden else type(error).__name__)
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        if self._session is not None:
+            await self._session.close()
+
+    def _opened(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            connector = aiohttp.TCPConnector(
+                resolver=Guard(self._allowed, self._resolver),
+                use_dns_cache=False,
+                limit=_AT_ONCE,
+                limit_per_host=_AT_ONE_HOST,
+                force_close=True,
+            )
+            self._session = aiohttp.ClientSession(
+                connector=connector,
+                timeout=aiohttp.ClientTimeout(total=self._seconds),
+                cookie_jar=aiohttp.DummyCookieJar(),
+                auto_decompress=False,
+                trust_env=False,  # a proxy would resolve the name by itself
+                max_line_size=_LONGEST_HEAD,
+                max_field_size=_LONGEST_HEAD,
+            )
+        return self._session
+
+    def _literal_may_be_called(self, url: str) -> bool:
+        """An address that stands in the URL itself is not resolved."""
+        try:
+            address = _address(urlsplit(url).hostname or "")
+        except ValueError:
+            return True  # a name
+        return may_be_called(address, self._allowed)
+
+
+def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    return ipaddress.ip_address(host.partition("%")[0])

@@ -1,0 +1,147 @@
+"""A worker's turns at webhooks: how jobs ended is told to whoever wants to know, whoever ended them.
+
+It keeps nothing between two looks: what is to be told, and when it is tried again, is in the ledger. Any
+worker may die at any step; a receiver may then be told twice, under the same id.
+"""
+
+import asyncio
+import random
+from collections.abc import Sequence
+from typing import Final
+from urllib.parse import urlsplit
+
+from palaver.shared.errors import JobNotFoundError, PalaverError
+from palaver.shared.ledger import AsyncLedger, JobView, operations
+from palaver.workers.event_log import event_logger
+from palaver.workers.webhooks.calls import Answer, Calls
+from palaver.workers.webhooks.notice import body_of, headers_for
+
+__all__ = ["Deliverer"]
+
+logger = event_logger("palaver.workers.webhooks")
+
+PERIOD_SECONDS: Final = 0.5
+AT_ONCE: Final = 100
+TAKEN_SECONDS: Final = 60.0
+"""Nobody else is given a webhook that somebody has taken; longer than a request may last."""
+UNENDED_SECONDS: Final = (60.0, 600.0)
+"""A job that goes on is looked at again when it is twice as old, but within these; its end hurries that."""
+PAUSES: Final = (5.0, 30.0, 120.0, 600.0, 1800.0, 3600.0, 7200.0, 14400.0, 28800.0)
+"""Before each further try, in seconds; three quarters to all of it. Sixteen hours together."""
+DELIVERED, GIVEN_UP = "delivered", "given up"
+
+
+class Deliverer:
+    """Delivers the webhooks of `ledger` by `calls`, signed with each of the `secrets`."""
+
+    def __init__(
+        self,
+        ledger: AsyncLedger,
+        calls: Calls,
+        *,
+        secrets: Sequence[bytes],
+        pauses: Sequence[float] = PAUSES,
+        period: float = PERIOD_SECONDS,
+    ) -> None:
+        self._ledger = ledger
+        self._calls = calls
+        self._secrets = secrets
+        self._pauses = pauses
+        self._period = period
+        self._failed = ""  # how the last look did
+
+    async def run(self) -> None:
+        """Deliver until cancelled. An outage of the ledger is waited out."""
+        free = asyncio.Semaphore(AT_ONCE)
+        async with asyncio.TaskGroup() as deliveries:
+            while True:
+                await free.acquire()
+                free.release()
+                for session_id, job_id in await self._due(limit=AT_ONCE):
+                    await free.acquire()
+                    delivery = deliveries.create_task(self._see_to(session_id, job_id))
+                    delivery.add_done_callback(lambda _: free.release())
+                await asyncio.sleep(self._period)
+
+    async def _due(self, *, limit: int) -> list[tuple[str, str]]:
+        taking = operations.take_webhooks(self._ledger.keys, seconds=TAKEN_SECONDS, limit=limit)
+        try:
+            due = await self._ledger.run(taking)
+        except PalaverError as error:
+            self._tell(error)
+            return []
+        self._failed = ""
+        return due
+
+    async def _see_to(self, session_id: str, job_id: str) -> None:
+        """One look at one job; what fails of it comes up again when the time of taking it is over."""
+        try:
+            await self._look(session_id, job_id)
+        except PalaverError as error:
+            self._tell(error)
+
+    async def _look(self, session_id: str, job_id: str) -> None:
+        try:
+            view = await self._ledger.job(job_id, session_id, document=True)
+        except JobNotFoundError:
+            await self._forget(session_id, job_id)
+            return
+        if not view.status.ended:
+            now = await self._ledger.query(operations.time())
+            shortest, longest = UNENDED_SECONDS
+            await self._put_off(view, now + min(max(now - view.created, shortest), longest))
+        elif view.webhook in (DELIVERED, GIVEN_UP):
+            await self._forget(session_id, job_id)
+        else:
+            await self._tell_end(view)
+
+    async def _tell_end(self, view: JobView) -> None:
+        job, tries = view.document, int(view.webhook or 0) + 1
+        if job is None or job.webhook is None:
+            await self._forget(view.session_id, view.job_id)
+            return
+        now = await self._ledger.query(operations.time())
+        body = body_of(view, job.metadata)
+        headers = headers_for(view.job_id, body, secrets=self._secrets, now=now)
+        answer = await self._calls.post(job.webhook, body, headers)
+        facts = {"job_id": view.job_id, "host": urlsplit(job.webhook).hostname, "tries": tries}
+        if answer.taken:
+            logger.info("webhook.delivered", **facts)
+            await self._close(view, DELIVERED)
+            return
+        again = self._next_try(view, answer, tries, now)
+        if again is None:
+            logger.error("webhook.given_up", **facts, reason=str(answer))
+            await self._close(view, GIVEN_UP)
+            return
+        logger.warning("webhook.failed", **facts, reason=str(answer), again=round(again - now, 1))
+        await self._stands(view, str(tries))
+        await self._put_off(view, again)
+
+    def _next_try(self, view: JobView, answer: Answer, tries: int, now: float) -> float | None:
+        """When to try again, Unix time; None for never: then the job is gone, or nobody wants to know."""
+        if answer.unwanted or tries > len(self._pauses):
+            return None
+        pause = self._pauses[tries - 1] * random.uniform(0.75, 1.0)
+        again = now + max(pause, min(answer.retry_after, self._pauses[-1]))
+        return again if again < (view.ended or now) + self._ledger.retention.job else None
+
+    async def _close(self, view: JobView, standing: str) -> None:
+        await self._stands(view, standing)
+        await self._forget(view.session_id, view.job_id)
+
+    async def _stands(self, view: JobView, standing: str) -> None:
+        keys = self._ledger.keys
+        await self._ledger.run(operations.webhook_stands(keys, view.session_id, view.job_id, standing))
+
+    async def _put_off(self, view: JobView, at: float) -> None:
+        keys = self._ledger.keys
+        await self._ledger.query(operations.put_off_webhook(keys, view.session_id, view.job_id, at))
+
+    async def _forget(self, session_id: str, job_id: str) -> None:
+        await self._ledger.query(operations.forget_webhook(self._ledger.keys, session_id, job_id))
+
+    def _tell(self, error: PalaverError) -> None:
+        if self._failed != error.type:  # once, however long it lasts
+            logger.warning("webhooks.failed", error=error.type)
+        self._failed = error.type
