@@ -3,6 +3,6 @@
 -- keys used  {SID}:job:JID hash
 -- ARGV 1 job id · 2 'delivered', 'given up', or how often it failed
 -- reply ok
-local job = KEYS[1] .. ':job:' .. ARGV[1]
-if redis.call('EXISTS', job) == 1 then redis.call('HSET', job, 'hook', ARGV[2]) end
+local job, standing = KEYS[1] .. ':job:' .. ARGV[1], ARGV[2]
+if redis.call('EXISTS', job) == 1 then redis.call('HSET', job, 'hook', standing) end
 return {'ok'}
