@@ -90,6 +90,16 @@ def test_a_hit_costs_nothing() -> None:
     assert counts(read(hit, 400)) == (7, 3, False, 0.0)
 
 
+def test_a_hit_of_an_answer_that_nobody_counted_is_a_hit_all_the_same() -> None:
+    hit = read(Usage(from_cache=True), 40)
+    assert counts(hit) == (ASKED, 10, True, 0.0)
+    assert hit is not None
+    assert hit.from_cache
+    bill = Bill()
+    bill.add(HERE, hit)
+    assert [spent.hits for spent in Spending.model_validate_json(bill.note()).models] == [1]
+
+
 def test_a_bill_goes_from_worker_to_worker() -> None:
     bill = Bill.restored(b"", "acme")
     assert (bill.note(), bill.usage) == (b"", None)

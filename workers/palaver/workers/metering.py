@@ -36,7 +36,8 @@ class Meter:
         What the provider tells of an answer that is not `whole` may be the beginning only.
         """
         if told is not None and told.from_cache:
-            return told.model_copy(update={"cost": 0.0})
+            usage = told if _counted(told) else self._estimated(told, said)
+            return usage.model_copy(update={"from_cache": True, "cost": 0.0})
         if told is None and not said and not whole:
             return None  # refused, or nobody knows whether it was taken
         told = told or Usage()
