@@ -51,6 +51,7 @@ def batch(lines: int) -> Figures:
                 "opened_a_second": lines / opening,
                 "lines_a_second": lines / course.seconds,
                 "last_tenth_to_first": course.last_tenth_to_first(lines),
+                "last_tenth_cpu_to_first": course.last_tenth_cpu_to_first(lines),
                 "worker_mb": course.memory_kb / 1024,
                 "producer_mb": _peak_mb(),
                 "ledger_bytes_a_line": left / lines,
@@ -67,6 +68,7 @@ class _Course:
         self._handle = handle
         self._workers = workers
         self._done: list[tuple[float, int]] = []  # when how many lines were done
+        self._cpu: list[tuple[float, int]] = []  # and by how many seconds of the workers' CPU
         self.memory_kb = 0
         self.chat_ms = 0.0
         self.seconds = 0.0
@@ -76,6 +78,7 @@ class _Course:
         while True:
             view = self._handle.progress
             self._done.append((time.time(), view.counts.done))
+            self._cpu.append((sum(cpu_seconds(worker.pid) for worker in self._workers), view.counts.done))
             self.memory_kb = max(self.memory_kb, *(memory_kb(worker.pid) for worker in self._workers))
             if view.ended_at is not None:
                 self.seconds = view.ended_at - view.created_at
@@ -86,24 +89,32 @@ class _Course:
 
     def last_tenth_to_first(self, lines: int) -> float:
         """The rate of the last tenth of the lines, as a part of that of the first."""
-        first = self._when(lines / 10) - self._when(1)
-        last = self._when(lines) - self._when(lines * 0.9)
-        return first / last
+        return _tenth(self._done, 0, lines) / _tenth(self._done, 9, lines)
 
-    def _when(self, count: float) -> float:
-        """When so many lines were done, between two looks in proportion."""
-        before = (self._done[0][0], 0)
-        for at, done in self._done:
-            if done >= count:
-                part = (count - before[1]) / max(1, done - before[1])
-                return before[0] + part * (at - before[0])
-            before = (at, done)
-        raise ValueError(f"{count} lines were never done")
+    def last_tenth_cpu_to_first(self, lines: int) -> float:
+        """The CPU that a line of the last tenth takes, times that of the first: it bears company."""
+        return _tenth(self._cpu, 9, lines) / _tenth(self._cpu, 0, lines)
 
     def _chat(self) -> float:
         began = time.monotonic()
         next(iter(self._client.submit("Hello there", model="scripted/echo")))
         return (time.monotonic() - began) * 1000
+
+
+def _tenth(course: list[tuple[float, int]], number: int, lines: int) -> float:
+    """What the tenth of this number took, of time or of CPU."""
+    return _at(course, max(1, lines * (number + 1) / 10)) - _at(course, max(1, lines * number / 10))
+
+
+def _at(course: list[tuple[float, int]], count: float) -> float:
+    """Where so many lines were done, between two looks in proportion."""
+    before = (course[0][0], 0)
+    for at, done in course:
+        if done >= count:
+            part = (count - before[1]) / max(1, done - before[1])
+            return before[0] + part * (at - before[0])
+        before = (at, done)
+    raise ValueError(f"{count} lines were never done")
 
 
 def _lines(count: int) -> Iterator[dict[str, Any]]:

@@ -11,7 +11,7 @@ import pytest
 
 from palaver.shared.batches import BatchJob, BatchLine, BatchResult, BatchStatus, BatchView, new_batch_id
 from palaver.shared.jobs import ChatJob, Status
-from palaver.shared.ledger import operations
+from palaver.shared.ledger import Command, Query, operations
 from palaver.shared.stores.batch_files import BatchFiles
 from palaver.workers.batches import driver as driving
 from tests.integration.workers.conftest import Engine, MakeEngine
@@ -83,6 +83,13 @@ async def until(engine: Engine, batch: BatchJob, condition: Callable[[BatchView]
     async with asyncio.timeout(20):
         while not condition(await engine.ledger.batch(batch.batch_id)):  # noqa: ASYNC110
             await asyncio.sleep(0.01)
+
+
+def members(key: str) -> Query[list[str]]:
+    return Query(
+        commands=(Command("ZRANGE", key, 0, -1),),
+        decode=lambda replies: [member.decode() for member in replies[0]],
+    )
 
 
 async def test_a_batch_is_answered_stored_and_ended(engine: Engine, open_batch: Open) -> None:
@@ -242,6 +249,52 @@ async def test_results_leave_the_ledger_while_the_batch_runs(
     assert len(await results(engine, batch)) == 100
     await engine.ledger.cancel_batch(batch.batch_id)
     await driver
+
+
+async def test_lines_that_cannot_be_read_fail_alone(engine: Engine) -> None:
+    batch = BatchJob(batch_id=new_batch_id(None, None), input="0" * 64, total=3)
+    line = BatchLine(index=1, custom_id="good", job=ChatJob(messages="Hi", model="scripted/echo"))
+    content = [b"garbage\n", line.to_line(), b'{"index":2}\n']
+    await BatchFiles.of(engine.service.settings).put_slice(batch, 0, content)
+    await engine.ledger.open_batch(batch)
+    assert await drive(engine, batch) == "completed"
+    found = await results(engine, batch)
+    assert [found[n].response.success for n in range(3)] == [False, True, False]
+
+
+async def test_a_worker_that_has_not_the_input_leaves_it_to_others(
+    make_engine: MakeEngine, engine: Engine, open_batch: Open, tmp_path: Path
+) -> None:
+    batch = await open_batch([{"text": "x"}])
+    other = await make_engine(files_url=f"file://{tmp_path}/other")
+    assert await drive(other, batch) == "no_input"
+    assert await drive(engine, batch) == "completed"
+
+
+async def test_an_output_that_was_not_finished_is_written_again(
+    make_engine: MakeEngine, engine: Engine, open_batch: Open, files_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first driver dies between its two files: it has stored all results, and its lease runs out."""
+    batch = await open_batch([{"text": f"answer {n}"} for n in range(5)])
+    hangs = asyncio.Event()
+
+    async def hang(*_: object) -> None:
+        hangs.set()
+        await asyncio.Event().wait()
+
+    with monkeypatch.context() as broken:
+        broken.setattr(BatchFiles, "put_errors", hang)
+        driver = asyncio.create_task(drive(engine, batch))
+        await hangs.wait()
+    leases = f"{engine.ledger.keys.base(batch.batch_id)}:batch:leases"
+    (token,) = await engine.ledger.query(members(leases))
+    await engine.ledger.run(operations.leave_batch(engine.ledger.keys, batch.batch_id, token=token))
+    other = await make_engine(files_url=files_url, **HASTE)
+    assert await drive(other, batch) == "completed"
+    assert await driver in ("fenced", "job_ended")
+    files = BatchFiles.of(engine.service.settings)
+    output = b"".join([piece async for piece in files.output(batch.batch_id)]).splitlines()
+    assert len(output) == 5
 
 
 async def test_a_second_message_for_a_batch_does_nothing(engine: Engine, open_batch: Open) -> None:

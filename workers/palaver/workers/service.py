@@ -70,7 +70,7 @@ logger = event_logger("palaver.workers.service")
 
 HEARTBEAT = 0.25  # of a lease: a sweep takes a worker for dead that missed two
 ANNOUNCED = 1.5  # of a lease: a worker that is silent for so long is not there
-SLOTS_A_DRIVER = 4  # of a worker's slots every fourth may have a driver of a batch
+SLOTS_A_DRIVER = 4  # of a worker's slots every fourth may have a driver of a batch, but not the only one
 HAND_OVER_SECONDS = 5.0  # for the jobs that are handed over to be written off
 REST_AFTER_BUG_SECONDS = 1.0
 RENEWAL_SECONDS = 1.0  # between two looks at the files of the configuration
@@ -355,7 +355,7 @@ class WorkerService:
                 worker=self.alias,
                 lease_seconds=settings.lease_seconds,
             )
-        most = max(1, self.slots // SLOTS_A_DRIVER)
+        most = min(self.slots - 1, max(1, self.slots // SLOTS_A_DRIVER))
         return Drivers(parts, most=most, draining=lambda: self._draining)
 
     def _hand_over(self) -> None:

@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
-from palaver.shared.batches import BatchJob, BatchStatus
+from palaver.shared.batches import BatchJob, BatchStatus, BatchView, line_id
 from palaver.shared.errors import (
     FileMissingError,
     JobExpiredError,
@@ -39,6 +39,7 @@ from palaver.workers.batches.storing import PART_BYTES, PART_LINES, Storing
 from palaver.workers.event_log import event_logger
 from palaver.workers.lease import LeaseKeeper
 from palaver.workers.link import Link
+from palaver.workers.run import failure_of
 from palaver.workers.stop import HandOver, Stop, uninterrupted
 
 __all__ = ["Driver", "Parts"]
@@ -69,11 +70,12 @@ class Parts:
 
 
 class Driver:
-    """Drives one batch; `run` once. `draining` says whether it is to begin no more lines."""
+    """Drives one batch; `run` once. `stop` ends it; `draining` says whether it is to begin no more lines."""
 
-    def __init__(self, batch_id: str, parts: Parts, *, draining: Callable[[], bool]) -> None:
+    def __init__(self, batch_id: str, parts: Parts, stop: Stop, *, draining: Callable[[], bool]) -> None:
         self._batch_id = batch_id
         self._parts = parts
+        self._stop = stop
         self._draining = draining
         self._token = new_token()
         self._ticket = 0
@@ -91,13 +93,15 @@ class Driver:
         self._batch: BatchJob
         self._slices: Slices
 
-    async def run(self, stop: Stop) -> str:
-        """Drive until nothing is left to do; what became of the batch, or of the driver. `stop` ends it."""
-        batch = (await self._parts.ledger.batch(self._batch_id)).batch
-        self._batch, self._slices = batch, Slices(self._parts.files, batch, window=MOST_LINES)
+    async def run(self) -> str:
+        """Drive until nothing is left to do; what became of the batch, or of the driver."""
+        view = await self._parts.ledger.batch(self._batch_id)
+        self._batch = view.batch
+        self._slices = Slices(self._parts.files, view.batch, window=MOST_LINES)
         try:
-            async with stop:
-                self._window = await self._window_of(batch)
+            async with self._stop:
+                if not await self._has_input(view):
+                    return "no_input"
                 await self._take()
                 with self._parts.leases.hold(self):
                     return await self._drive()
@@ -126,16 +130,27 @@ class Driver:
     def give_up(self, reason: PalaverError) -> None:
         """See `Lease.give_up`."""
         self._verdict = reason
-        self._drop_lines()
-        self._woken.set()
+        self._stop(reason)
+
+    async def _has_input(self, view: BatchView) -> bool:
+        """Whether the first line is in the store; it says how many may run at once. Another worker's may have
+        what this one's has not: that is no reason to have all lines fail, until they expire.
+        """
+        try:
+            first = await self._slices.line(0)
+        except FileMissingError as error:
+            logger.warning("batch.no_input", batch_id=self._batch_id, reason=error.message)
+            return time.time() >= view.expires_at
+        except ValidationError:
+            return True  # the line will tell it
+        self._window = await self._parts.lines.window(view.batch, first)
+        return True
 
     # The cycle
 
     async def _drive(self) -> str:
         while True:
             state = await self._turn()
-            if self._verdict is not None:
-                raise self._verdict
             if not (self._running or self._ready):
                 if state == "over" and (status := await self._finish()):
                     return str(status)
@@ -203,12 +218,15 @@ class Driver:
         self._woken.set()
 
     async def _answer(self, index: int, deaths: int, stop: Stop) -> None:
-        try:
-            line = await self._slices.line(index)
-        except (FileMissingError, ValidationError) as error:
-            result: LineResult | None = line_result(index, str(index), ChatResponse.failed(error))
-        else:
-            result = await self._parts.lines.result(self._batch, line, deaths, stop)
+        """Whatever happens, the line has a result: one without would come again and again."""
+        name = line_id(self._batch_id, index)
+        problem = await failure_of(self._answered(index, deaths, stop), name)
+        if problem is not None:
+            self._ready.append(line_result(index, name, ChatResponse.failed(problem)))
+
+    async def _answered(self, index: int, deaths: int, stop: Stop) -> None:
+        line = await self._slices.line(index)
+        result = await self._parts.lines.result(self._batch, line, deaths, stop)
         if result is not None:
             self._ready.append(result)
 
@@ -223,13 +241,6 @@ class Driver:
     def _drop_lines(self) -> None:
         for line in self._running:
             line.cancel()
-
-    async def _window_of(self, batch: BatchJob) -> int:
-        try:
-            first = await self._slices.line(0)
-        except (FileMissingError, ValidationError):
-            return 1
-        return await self._parts.lines.window(batch, first)
 
     # The results
 
@@ -264,7 +275,7 @@ class Driver:
         if self._verdict is not None:
             return
         with suppress(PalaverError):
-            if self._ready:
+            while self._ready:
                 await self._tell()
             leaving = operations.leave_batch(self._parts.ledger.keys, self._batch_id, token=self._token)
             await self._parts.link.run(leaving)

@@ -32,11 +32,14 @@ class Drivers:
         if self._parts is None:
             logger.warning("batch.refused", batch_id=batch_id, reason="no PALAVER_FILES_URL in this worker")
             return "no_files"
+        if not self._most:
+            logger.warning("batch.refused", batch_id=batch_id, reason="this worker's one slot is for jobs")
+            return "no_slot"
         if batch_id in self._driven or len(self._driven) >= self._most:
             return "busy"
         self._driven.add(batch_id)
         try:
-            became = await Driver(batch_id, self._parts, draining=self._draining).run(stop)
+            became = await Driver(batch_id, self._parts, stop, draining=self._draining).run()
         finally:
             self._driven.discard(batch_id)
         logger.info("batch.left", batch_id=batch_id, became=became)

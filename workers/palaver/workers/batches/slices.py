@@ -6,8 +6,10 @@ import asyncio
 from collections import OrderedDict
 from typing import Final
 
+import orjson
+
 from palaver.shared.batches import SLICE, BatchJob, BatchLine
-from palaver.shared.errors import FileMissingError
+from palaver.shared.errors import FileMissingError, ValidationError
 from palaver.shared.stores.batch_files import BatchFiles
 from palaver.workers.batches.patience import patiently
 
@@ -37,7 +39,10 @@ class Slices:
         place = index - first
         if place >= len(lines):
             raise FileMissingError(f"The stored input of the batch has no line {index}.")
-        return BatchLine.parse(lines[place], self._batch)
+        try:
+            return BatchLine.parse(lines[place], self._batch)
+        except (orjson.JSONDecodeError, KeyError, TypeError):
+            raise ValidationError(f"The stored line {index} of the batch is none.") from None
 
     def close(self) -> None:
         """Read no more."""
