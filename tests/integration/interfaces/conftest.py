@@ -67,11 +67,11 @@ def running_system(folder: Path, **variables: str) -> Iterator[Settings]:
         config.write_text(PALAVER_TOML.replace("{origin}", start_model_server(processes).origin))
         redis = start_redis(processes, binary)
         env = {"PALAVER_REDIS_URL": redis.url, "PALAVER_CONFIG": str(config), **KEYS}
-        env["PALAVER_SECRET"] = SECRET
+        env |= {"PALAVER_SECRET": SECRET, "PALAVER_FILES_URL": f"file://{folder}/files"}
         more = {"PYTHONPATH": str(ROOT), "PALAVER_TOOLS": "tests.integration.workers.user_tools"}
         words = ("palaver", "worker", "--without-mingle", "--concurrency", "100")
         processes.start(words, name="worker", env=env | more | variables).wait_for(r"\bready\b", seconds=60)
-        yield Settings(redis_url=redis.url, config=str(config))
+        yield Settings(redis_url=redis.url, config=str(config), files_url=env["PALAVER_FILES_URL"])
 
 
 @pytest.fixture
@@ -92,6 +92,14 @@ def clients(system: Settings, keys: None) -> Iterator[Clients]:
 async def aclients(system: Settings, keys: None) -> AsyncIterator[Clients]:
     """The same for tests that await."""
     async with Clients(system) as clients:
+        yield clients
+
+
+@pytest.fixture(params=["batch", "jobs"])
+async def many(request: pytest.FixtureRequest, system: Settings, keys: None) -> AsyncIterator[Clients]:
+    """The same, with a store of files, where many requests are a batch, and without, where they are jobs."""
+    settings = system if request.param == "batch" else system.model_copy(update={"files_url": ""})
+    async with Clients(settings) as clients:
         yield clients
 
 

@@ -107,7 +107,8 @@ class TestRequests:
             assert (await client.chat("Hello")).model == "m"
         assert asked()["model"] == "m"
 
-    async def test_a_batch_keeps_the_order_and_each_its_own_error(self, client: AIMLClient) -> None:
+    async def test_a_batch_keeps_the_order_and_each_its_own_error(self, many: Clients) -> None:
+        client = AIMLClient(clients=many)
         prompts = [script(n=1), script(fail={"status": 401}), "", script(n=2)]
         responses = await client.batch_process(prompts, batch_size=2)
         assert [response.content for response in responses] == [" w0", "", "", " w0 w1"]

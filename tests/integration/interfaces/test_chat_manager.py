@@ -4,6 +4,7 @@ import asyncio
 import json
 import sys
 from collections.abc import AsyncGenerator, Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -267,27 +268,33 @@ class TestProcessing:
             await process_stream(stream(), handler)
         assert closed
 
-    async def test_one_that_fails_fails_no_other(self, aclients: Clients) -> None:
+    async def test_one_that_fails_fails_no_other(self, many: Clients) -> None:
         messages = ["one", script(fail={"status": 401}), "  ", "two"]
         counts: list[tuple[int, int]] = []
         responses = await process_message_batch(
-            messages, 2, clients=aclients, on_settled=lambda *count: counts.append(count)
+            messages, 2, clients=many, on_settled=lambda *count: counts.append(count)
         )
         assert [response.is_error for response in responses] == [False, True, True, False]
         assert [response.content for response in responses][::3] == ["one", "two"]
         assert counts == [(1, 4), (2, 4), (3, 4), (4, 4)]
-        assert await process_message_batch([], clients=aclients) == []
+        assert await process_message_batch([], clients=many) == []
 
-    async def test_or_the_first_error_is_raised_when_all_are_settled(self, aclients: Clients) -> None:
+    async def test_or_the_first_error_is_raised_when_all_are_settled(self, many: Clients) -> None:
         counts: list[int] = []
         with pytest.raises(ValidationError):
             await process_message_batch(
                 ["one", "  ", "two"],
                 raise_on_error=True,
-                clients=aclients,
+                clients=many,
                 on_settled=lambda done, _: counts.append(done),
             )
         assert counts == [1, 2, 3]
+
+    async def test_what_nobody_can_be_asked_is_an_error_each(self, many: Clients) -> None:
+        for messages, model in ((["  ", ""], None), (["x"] * 2, "?")):
+            responses = await process_message_batch(messages, clients=many, model=model)
+            kinds = [response.error_info.type for response in responses if response.error_info]
+            assert kinds == ["ValidationError"] * 2
 
     @pytest.mark.parametrize("size", [0, -1, True, "ten"])
     async def test_a_wrong_batch_size(self, aclients: Clients, size: Any) -> None:
@@ -324,6 +331,27 @@ class TestProcessing:
                 break
         assert ended == ["cancelled", "cancelled"]
         assert len(started) == 2
+
+    async def test_a_batch_ends_with_whoever_waits_for_it(self, aclients: Clients) -> None:
+        stored = Path(aclients.settings.files_url.removeprefix("file://")) / "batches"
+        before = set(stored.glob("*"))
+        counts: asyncio.Queue[int] = asyncio.Queue()
+        prompts = ["quick", *[script(endless=True, rate=20)] * 5]
+        many = asyncio.ensure_future(
+            process_message_batch(
+                prompts,
+                batch_size=2,
+                clients=aclients,
+                on_settled=lambda done, _: counts.put_nowait(done),
+            )
+        )
+        assert await counts.get() == 1
+        (opened,) = set(stored.glob("*")) - before
+        many.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await many
+        view = await (await aclients.awaited.batches(opened.name)).wait(timeout=30)
+        assert (view.status, view.counts.completed, view.batch.window) == ("cancelled", 1, 2)
 
 
 def test_the_page_s_example_answers(system: Settings, processes: Processes) -> None:

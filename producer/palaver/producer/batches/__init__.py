@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from palaver.producer.batches.fields import BatchFields
     from palaver.producer.batches.handles import AsyncBatchHandle, BatchHandle
     from palaver.producer.batches.intake import Intake
+    from palaver.producer.batches.lines import fits_a_line
     from palaver.producer.batches.retrying import fields_again, unanswered
     from palaver.producer.batches.source import BatchSource, entries
     from palaver.producer.batches.storing import discard, store, take_all
@@ -24,6 +25,7 @@ _HOMES: Final = {
     "discard": "storing",
     "entries": "source",
     "fields_again": "retrying",
+    "fits_a_line": "lines",
     "store": "storing",
     "take_all": "storing",
     "unanswered": "retrying",
@@ -38,6 +40,7 @@ __all__ = [
     "discard",
     "entries",
     "fields_again",
+    "fits_a_line",
     "store",
     "take_all",
     "unanswered",

@@ -111,3 +111,8 @@ def custom_id_of(entry: Mapping[str, Any] | ChatJob | BatchLine) -> object:
     if isinstance(entry, BatchLine):
         return entry.custom_id
     return entry.get("custom_id") if isinstance(entry, Mapping) else None
+
+
+def fits_a_line(fields: Mapping[str, Any]) -> bool:
+    """Whether jobs with these fields can be lines of a batch."""
+    return not fields.keys() & _NOT_OF_A_LINE and fields.get("history") != "session"

@@ -8,11 +8,13 @@ from contextlib import aclosing
 from typing import Any, ClassVar, Final, Self
 
 from palaver.producer.handles import AsyncJobHandle
+from palaver.producer.interfaces.batched import answer_all
 from palaver.producer.interfaces.clients import Clients
 from palaver.producer.interfaces.directory import Directory
 from palaver.producer.interfaces.endpoint import Endpoint
 from palaver.producer.interfaces.options import job_fields
-from palaver.producer.interfaces.settled import OnSettled, failed, result_or_cancel, settle_all, settled
+from palaver.producer.interfaces.settled import OnSettled, check_many, failed, result_or_cancel, settled
+from palaver.producer.prepare import JobFields
 from palaver.shared.accumulator import Accumulator
 from palaver.shared.chat_client import ChatClient
 from palaver.shared.errors import ChatClientError, PalaverError
@@ -94,14 +96,22 @@ class AIMLClient(ChatClient):
         on_settled: OnSettled | None = None,
         **kwargs: Any,
     ) -> list[ChatResponse]:
-        """The answers to all prompts, in their order; at most `batch_size` are asked for at once.
+        """The answers to all prompts, in their order; at most `batch_size` are asked for at once. They are
+        one batch where there is a store of files, else jobs.
 
         Cancelled, it cancels what it has asked for. Raises ValidationError for a wrong `batch_size`
         and for one text.
         """
-        return await settle_all(
+        waiting = check_many(prompts, name="prompts", batch_size=batch_size, on_settled=on_settled)
+        try:
+            fields = await self._fields(None, kwargs)
+        except PalaverError as error:
+            return [failed(error) for _ in waiting]
+        return await answer_all(
+            self._clients.awaited,
+            waiting,
+            fields,
             lambda prompt: self._ask(prompt, None, kwargs, keep=False),
-            prompts,
             name="prompts",
             batch_size=batch_size,
             on_settled=on_settled,
@@ -132,10 +142,14 @@ class AIMLClient(ChatClient):
     async def _submit(
         self, prompt: str, system_prompt: str | None, options: dict[str, Any]
     ) -> AsyncJobHandle:
+        fields = await self._fields(system_prompt, options)
+        return await self._clients.awaited.submit(prompt, **fields)
+
+    async def _fields(self, system_prompt: str | None, options: dict[str, Any]) -> JobFields:
         fields = job_fields({**options, "system": system_prompt})
         profile = await self._served_by()
         fields["model"] = f"{profile}/{options.get('model') or self._model or self._first_of(profile)}"
-        return await self._clients.awaited.submit(prompt, **fields)
+        return fields
 
     async def _analyze(self, text: str, analysis_type: str, options: dict[str, Any]) -> ChatResponse:
         for name, value in (("text", text), ("analysis_type", analysis_type)):

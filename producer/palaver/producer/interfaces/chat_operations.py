@@ -7,9 +7,10 @@ import logging
 from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Iterable
 from typing import Any, Final, TypeVar
 
+from palaver.producer.interfaces.batched import answer_all
 from palaver.producer.interfaces.clients import Clients
 from palaver.producer.interfaces.options import job_fields
-from palaver.producer.interfaces.settled import OnSettled, result_or_cancel, settle_all
+from palaver.producer.interfaces.settled import OnSettled, result_or_cancel
 from palaver.shared.errors import ChatError
 from palaver.shared.messages import MessageLike
 from palaver.shared.plain import refuse, require, shape
@@ -66,10 +67,11 @@ async def process_message_batch(
     clients: Clients | None = None,
     **options: Any,
 ) -> list[ChatResponse]:
-    """The answers to all messages, each a job of its own, in their order; at most `batch_size` run at once.
+    """The answers to all messages, in their order; at most `batch_size` run at once. They are one batch where
+    there is a store of files, else jobs.
 
     One that fails is an error response, or, with `raise_on_error`, its error is raised once all are settled.
-    Options are parameters or fields of the jobs. Cancelled, it cancels the jobs that run. Raises
+    Options are parameters or fields of the jobs. Cancelled, it cancels what runs. Raises
     ValidationError for a `batch_size` below 1.
     """
     client = (clients or Clients.of_process()).awaited
@@ -78,7 +80,9 @@ async def process_message_batch(
     async def ask(message: MessageLike) -> ChatResponse:
         return await result_or_cancel(client.submit(message, **fields))
 
-    responses = await settle_all(ask, messages, name="messages", batch_size=batch_size, on_settled=on_settled)
+    responses = await answer_all(
+        client, messages, fields, ask, name="messages", batch_size=batch_size, on_settled=on_settled
+    )
     if raise_on_error:
         for info in (response.error_info for response in responses):
             if info is not None:

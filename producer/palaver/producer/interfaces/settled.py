@@ -32,6 +32,16 @@ def failed(error: PalaverError) -> ChatResponse:
     return known if known is not None and known.is_error else ChatResponse.failed(error)
 
 
+def check_many(items: Iterable[T], *, name: str, batch_size: int, on_settled: OnSettled | None) -> list[T]:
+    """The items, as `settle_all` takes them; its ValidationErrors."""
+    if isinstance(items, str | bytes | Mapping) or not isinstance(items, Iterable):
+        refuse(name, f"must be a list, not {shape(items)}")
+    require("on_settled", on_settled, Callable | None, "a function")
+    if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
+        refuse("batch_size", f"must be a number of requests, 1 or more, not {shape(batch_size)}")
+    return list(items)
+
+
 async def settle_all(
     ask: Callable[[T], Awaitable[ChatResponse]],
     items: Iterable[T],
@@ -45,12 +55,7 @@ async def settle_all(
     Cancelled, it asks for no more. Raises ValidationError for a `batch_size` below 1, and for items, which
     the caller knows by this name, that are one text.
     """
-    if isinstance(items, str | bytes | Mapping) or not isinstance(items, Iterable):
-        refuse(name, f"must be a list, not {shape(items)}")
-    require("on_settled", on_settled, Callable | None, "a function")
-    if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
-        refuse("batch_size", f"must be a number of requests, 1 or more, not {shape(batch_size)}")
-    waiting = list(items)
+    waiting = check_many(items, name=name, batch_size=batch_size, on_settled=on_settled)
     responses: dict[int, ChatResponse] = {}
     places = iter(range(len(waiting)))
 
