@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import weakref
+from collections.abc import AsyncGenerator
+from contextlib import suppress
 
 from palaver.producer.background import Background
 from palaver.shared.ledger import AsyncLedger, Subscriptions
@@ -23,6 +25,9 @@ class Hub:
         self.ledger = AsyncLedger(settings)
         self.subscriptions = Subscriptions(settings)
         self.users = 0
+        self._open = _open_until_the_loop_ends(self)
+        with suppress(StopIteration):  # it comes to its first `yield`, and waits for nothing before it
+            anext(self._open).__await__().send(None)
 
     @staticmethod
     def acquire(settings: Settings) -> Hub:
@@ -50,8 +55,18 @@ class Hub:
         self.users -= 1
         if self.users > 0:
             return
+        await self._open.aclose()
+
+
+async def _open_until_the_loop_ends(hub: Hub) -> AsyncGenerator[None, None]:
+    """Closes a hub's connections at its end: a loop that ends brings about that of its generators, also where
+    nobody closes a client, as with `asyncio.run(…)` around faces of the process.
+    """
+    try:
+        yield
+    finally:
         hubs = _hubs.get(asyncio.get_running_loop(), {})
-        for key in [key for key, hub in hubs.items() if hub is self]:
+        for key in [key for key, known in hubs.items() if known is hub]:
             del hubs[key]
-        await self.subscriptions.aclose()
-        await self.ledger.aclose()
+        await hub.subscriptions.aclose()
+        await hub.ledger.aclose()

@@ -1,5 +1,6 @@
 """A client in programs as they are: that fork, that are interrupted, that end in the middle of an answer."""
 
+import asyncio
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -7,7 +8,7 @@ from textwrap import dedent
 
 import pytest
 
-from palaver.producer import Client, JobHandle
+from palaver.producer import AsyncClient, Client, JobHandle
 from palaver.shared.ledger import Keys
 from palaver.shared.settings import Settings
 from tests.integration.producer.stand_in import StandIn
@@ -63,6 +64,21 @@ def test_a_reading_that_nobody_holds_gives_up_its_subscription(
         assert redis.pubsub_channels() == [channel]
         del reading
         assert eventually(lambda: redis.pubsub_channels() == [])
+
+
+def test_a_loop_that_ends_closes_the_connections_of_a_client_that_nobody_closes(
+    settings: Settings, redis_server: RedisServer
+) -> None:
+    client = AsyncClient(settings)
+    with redis_server.client() as redis:
+
+        async def ask() -> int:
+            assert await client.agents() == []
+            return len(redis.client_list())
+
+        before = len(redis.client_list())
+        assert asyncio.run(ask()) == asyncio.run(ask()) == before + 1
+        assert eventually(lambda: len(redis.client_list()) == before)
 
 
 def test_ctrl_c_ends_a_wait(client: Client, run: Run, redis_server: RedisServer) -> None:
