@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, Unpack, overload
 from pydantic import BaseModel
 
 from palaver.producer import batches as batching
+from palaver.producer import collector
 from palaver.producer.broker import Broker
 from palaver.producer.client import CHUNK, send_stored, split
 from palaver.producer.files import AsyncFiles
@@ -147,12 +148,13 @@ class AsyncClient:
 
     async def submit_many(self, jobs: Iterable[JobLike]) -> list[AsyncJobHandle]:
         """Store many jobs, many times faster than one by one; see `Client.submit_many`."""
-        prepared = prepare_many(jobs, self.settings)
-        await self._admit(prepared)
-        handles: list[AsyncJobHandle] = []
-        for start in range(0, len(prepared), CHUNK):
-            handles += await self._submit_chunk(prepared[start : start + CHUNK])
-        return handles
+        with collector.paused():
+            prepared = prepare_many(jobs, self.settings)
+            await self._admit(prepared)
+            handles: list[AsyncJobHandle] = []
+            for start in range(0, len(prepared), CHUNK):
+                handles += await self._submit_chunk(prepared[start : start + CHUNK])
+            return handles
 
     async def batch(
         self,

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeVar, Unpack, ov
 from pydantic import BaseModel
 
 from palaver.producer import batches as batching
+from palaver.producer import collector
 from palaver.producer.background import background
 from palaver.producer.broker import Broker
 from palaver.producer.files import Files
@@ -159,12 +160,13 @@ class Client:
         `submit`), its error is raised after the jobs that were sent with it are stored; give jobs an
         `idempotency_key`, and the call can be repeated.
         """
-        prepared = prepare_many(jobs, self.settings)
-        self._admit(prepared)
-        handles: list[JobHandle] = []
-        for start in range(0, len(prepared), CHUNK):
-            handles += self._submit_chunk(prepared[start : start + CHUNK])
-        return handles
+        with collector.paused():
+            prepared = prepare_many(jobs, self.settings)
+            self._admit(prepared)
+            handles: list[JobHandle] = []
+            for start in range(0, len(prepared), CHUNK):
+                handles += self._submit_chunk(prepared[start : start + CHUNK])
+            return handles
 
     def batch(
         self,
