@@ -2,6 +2,8 @@
 
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from typing import Final
 
 from rich.console import Console
@@ -17,19 +19,35 @@ from rich.table import Column
 from rich.text import Text
 
 from palaver.producer import BatchHandle
-from palaver.producer.cli.terminal import seconds
+from palaver.producer.cli.terminal import note, seconds
 from palaver.shared.batches import BatchView
 
+PATIENCE: Final = 5.0
+"""Seconds without a sign of a worker, before the user is told."""
+
 _ONE_LINE: Final = Column(no_wrap=True)
+
+
+@contextmanager
+def checking() -> Iterator[None]:
+    """Say on a terminal that the input is being read."""
+    with Console(stderr=True).status("checking the lines") if sys.stderr.isatty() else nullcontext():
+        yield
 
 
 def follow(handle: BatchHandle) -> BatchView:
     """Show the batch on stderr until its end; what it came to."""
     with _progress() as progress:
         view = handle.progress
+        patience = time.monotonic() + PATIENCE
         task = progress.add_task("", total=view.batch.total, view=view)
         for view in handle.watch():
             progress.update(task, completed=view.counts.done, view=view)
+            if view.drivers or view.results:
+                patience = float("inf")
+            elif time.monotonic() > patience:
+                patience = float("inf")
+                note("no worker has taken it yet: palaver status")
     return view
 
 

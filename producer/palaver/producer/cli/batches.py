@@ -9,7 +9,7 @@ from typing import Any, BinaryIO, Unpack
 from palaver.producer import BatchHandle, Client
 from palaver.producer.batches import BatchFields
 from palaver.producer.batches.following import Order
-from palaver.producer.cli.batch_bar import describe, follow
+from palaver.producer.cli.batch_bar import checking, describe, follow
 from palaver.producer.cli.failures import complain, exit_code
 from palaver.producer.cli.terminal import columns, dim, note, one_line, write, write_json
 from palaver.producer.cli.transcript import describe_error
@@ -27,7 +27,8 @@ def submit(
     source: str | BinaryIO = sys.stdin.buffer if path == "-" else path
     with Client() as client:
         try:
-            handle = client.batch(source, skip_invalid=skip_invalid, **fields)
+            with checking():
+                handle = client.batch(source, skip_invalid=skip_invalid, **fields)
         except BatchInputError as error:
             if as_json:
                 raise
