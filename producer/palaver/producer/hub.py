@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import weakref
-from collections.abc import AsyncGenerator
-from contextlib import suppress
 
 from palaver.producer.background import Background
+from palaver.producer.loop_end import until_loop_ends
 from palaver.shared.ledger import AsyncLedger, Subscriptions
 from palaver.shared.settings import Settings
 
@@ -25,9 +24,7 @@ class Hub:
         self.ledger = AsyncLedger(settings)
         self.subscriptions = Subscriptions(settings)
         self.users = 0
-        self._open = _open_until_the_loop_ends(self)
-        with suppress(StopIteration):  # it comes to its first `yield`, and waits for nothing before it
-            anext(self._open).__await__().send(None)
+        self._open = until_loop_ends(self._close)
 
     @staticmethod
     def acquire(settings: Settings) -> Hub:
@@ -57,16 +54,9 @@ class Hub:
             return
         await self._open.aclose()
 
-
-async def _open_until_the_loop_ends(hub: Hub) -> AsyncGenerator[None, None]:
-    """Closes a hub's connections at its end: a loop that ends brings about that of its generators, also where
-    nobody closes a client, as with `asyncio.run(…)` around faces of the process.
-    """
-    try:
-        yield
-    finally:
+    async def _close(self) -> None:
         hubs = _hubs.get(asyncio.get_running_loop(), {})
-        for key in [key for key, known in hubs.items() if known is hub]:
+        for key in [key for key, hub in hubs.items() if hub is self]:
             del hubs[key]
-        await hub.subscriptions.aclose()
-        await hub.ledger.aclose()
+        await self.subscriptions.aclose()
+        await self.ledger.aclose()

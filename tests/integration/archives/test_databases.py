@@ -8,6 +8,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import Connection
 
+from palaver.producer.interfaces import AsyncConversations, Clients
 from palaver.shared.conversations import ConversationMessage, ConversationSession
 from palaver.shared.errors import ArchiveUnavailableError, ConfigurationError
 from palaver.shared.owner import Owner
@@ -16,6 +17,7 @@ from palaver.shared.stores.archives.database import VERSIONS, Database
 from palaver.shared.stores.archives.sql_archive import SqlArchive
 from palaver.shared.stores.archives.tables import metadata
 from tests.integration.archives.conftest import upgrade
+from tests.servers import eventually
 
 pytestmark = pytest.mark.xdist_group("postgres")
 
@@ -77,6 +79,28 @@ async def test_a_restarted_server_costs_nobody_a_call(postgres_url: str) -> None
         )
     assert (await archive.sessions(Owner(user="u"), limit=1)).items == []
     await archive.aclose()
+
+
+@pytest.mark.redis
+def test_a_loop_that_ends_closes_the_connections_of_conversations_that_nobody_closes(
+    postgres_url: str, redis_url: str, namespace: str
+) -> None:
+    asyncio.run(upgrade(postgres_url))
+    settings = Settings(redis_url=redis_url, namespace=namespace, archive_url=postgres_url)
+    conversations = AsyncConversations(Clients(settings))
+    with psycopg.connect(postgres_url, autocommit=True) as other:
+
+        def connections() -> int:
+            asked = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+            return int(other.execute(asked).fetchone()[0])  # type: ignore[index] # a count has a row
+
+        async def ask() -> int:
+            assert (await conversations.sessions(user="u")).items == []
+            return await asyncio.to_thread(connections)
+
+        before = connections()
+        assert asyncio.run(ask()) > before
+        assert eventually(lambda: connections() == before)
 
 
 async def test_no_content_is_in_an_error(database_url: str) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import time
 import weakref
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any, Final, Literal, Unpack
 from uuid import UUID
 
@@ -26,6 +27,7 @@ from palaver.producer.interfaces.conversation_fields import (
     check_sizes,
     one_owner,
 )
+from palaver.producer.loop_end import until_loop_ends
 from palaver.producer.prepare import check_timeout
 from palaver.shared.agent_paths import check_agent
 from palaver.shared.conversations import (
@@ -61,7 +63,7 @@ class AsyncConversations:
 
     def __init__(self, clients: Clients | None = None) -> None:
         self._clients = clients or Clients.of_process()
-        self._archives: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Archive] = (
+        self._archives: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _Opened] = (
             weakref.WeakKeyDictionary()
         )
 
@@ -225,9 +227,9 @@ class AsyncConversations:
 
     async def aclose(self) -> None:
         """Close what is open on the running loop."""
-        archive = self._archives.pop(asyncio.get_running_loop(), None)
-        if archive is not None:
-            await archive.aclose()
+        opened = self._archives.pop(asyncio.get_running_loop(), None)
+        if opened is not None:
+            await opened.closing.aclose()
         await self._clients.awaited.leave()
 
     async def _session(self, session_id: SessionLike, owner: Owner) -> ConversationSession:
@@ -268,8 +270,17 @@ class AsyncConversations:
     def _archive(self) -> Archive:
         loop = asyncio.get_running_loop()
         if loop not in self._archives:
-            self._archives[loop] = open_archive(self._ledger)
-        return self._archives[loop]
+            archive = open_archive(self._ledger)
+            self._archives[loop] = _Opened(archive, until_loop_ends(archive.aclose))
+        return self._archives[loop].archive
+
+
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    """An archive on a loop, and what closes it."""
+
+    archive: Archive
+    closing: AsyncGenerator[None, None]
 
 
 async def _answer(
