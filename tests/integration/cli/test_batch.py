@@ -1,6 +1,7 @@
 """`palaver batch` against a running `palaver dev`."""
 
 import json
+import re
 import signal
 from pathlib import Path
 from typing import Any
@@ -91,8 +92,9 @@ def test_a_batch_goes_on_when_its_follower_leaves_and_is_cancelled_on_demand(
     screen.until("1/21")
     screen.process.send_signal(signal.SIGINT)
     assert screen.end() == 1
-    batch_id = screen.shown.split()[0]
-    assert f"the batch goes on: palaver batch status --follow {batch_id}" in screen.shown
+    told = re.search(r"the batch goes on: palaver batch status --follow ([0-9a-f-]+)", screen.shown)
+    assert told, screen.shown
+    batch_id = told[1]
     seen = json.loads(dev.shell.run("batch", "status", batch_id, "--json").stdout)
     assert seen["status"] == "in_progress"
     assert 1 <= seen["running"] <= 4
