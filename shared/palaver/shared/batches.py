@@ -17,7 +17,7 @@ from pydantic import Field
 from palaver.shared.document import Document
 from palaver.shared.errors import ErrorInfo
 from palaver.shared.ids import JobId, new_session_id, session_for
-from palaver.shared.jobs import MAX_DEADLINE, ChatJob
+from palaver.shared.jobs import MAX_DEADLINE, ChatJob, WebAddress
 from palaver.shared.plain import Flag, Integer, JsonObject, Key, Name, Real, Text, mark, optional
 from palaver.shared.responses import ChatResponse, Count
 
@@ -70,6 +70,7 @@ class BatchJob(Document):
     `input` is the SHA-256 of the stored lines, in order. `window`: so many lines run at once in all (None: as
     the workers' profiles allow). `completion_window` counts seconds from the start; lines that are not done
     by then expire. With `fail_fast` the first line that fails ends the batch. `invalid` lines were left out.
+    Its end is told to `webhook`, as a job's is.
     """
 
     batch_id: Annotated[Text, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9-]{0,127}$")]
@@ -84,6 +85,7 @@ class BatchJob(Document):
     tenant: Key | None = optional()
     idempotency_key: Key | None = optional()
     metadata: JsonObject = Field(default_factory=dict)
+    webhook: WebAddress | None = optional()
     retry_of: JobId | None = optional()
 
     def slice_name(self, index: int) -> str:
@@ -160,6 +162,8 @@ class BatchView(Document):
     finalizing_at: Real | None = optional()
     ended_at: Real | None = optional()
     error: ErrorInfo | None = optional()
+    webhook: Text | None = optional()
+    """How it stands once the batch has ended: `delivered`, `given up`, or how often it failed."""
     stored: Flag = mark()
     """Whether output.jsonl and errors.jsonl are written."""
 

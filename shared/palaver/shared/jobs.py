@@ -209,6 +209,10 @@ def _web_address(value: str) -> str:
     return value
 
 
+WebAddress = Annotated[Text, Field(max_length=2048), AfterValidator(_web_address)]
+"""Where the end of a job is told."""
+
+
 def _switched(value: Any) -> Any:
     """`True` asks for the defaults of an optional feature, `False` for none of it."""
     if isinstance(value, bool):
@@ -277,7 +281,7 @@ class ChatJob(Document):
     agent: Key | None = optional()
     archive: Flag = False
     files: Annotated[list[FileId], Field(max_length=MAX_FILES)] = Field(default_factory=list)
-    webhook: Annotated[Text, Field(max_length=2048), AfterValidator(_web_address)] | None = optional()
+    webhook: WebAddress | None = optional()
     metadata: JsonObject = Field(default_factory=dict)
     retry_of: JobId | None = optional()
 

@@ -6,6 +6,7 @@ import json
 import socket
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,12 +14,14 @@ from aiohttp import web
 from aiohttp.abc import AbstractResolver, ResolveResult
 from standardwebhooks import Webhook
 
+from palaver.shared.batches import errors_name
 from palaver.shared.jobs import ChatJob, Status
 from palaver.shared.ledger import JobView
 from palaver.shared.webhooks import networks, secrets
 from palaver.workers.webhooks import Calls, Deliverer
 from palaver.workers.webhooks.calls import Answer
-from tests.integration.workers.conftest import Engine
+from tests.integration.workers.conftest import Engine, MakeEngine
+from tests.integration.workers.test_batches import open_batch_on
 
 pytestmark = pytest.mark.redis
 
@@ -124,6 +127,32 @@ async def test_an_answer_is_told(engine: Engine, receiver: Receiver, deliver: De
     assert data["response"]["content"] == "hello"
     assert (data["job_id"], data["session_id"], data["status"]) == (job.job_id, "s1", "completed")
     assert (data["metadata"], data["error"], data["text"]) == ({"order": 7}, None, None)
+
+
+async def test_the_end_of_a_batch_is_told(
+    make_engine: MakeEngine, receiver: Receiver, deliver: Deliver, tmp_path: Path
+) -> None:
+    driver = await make_engine(files_url=f"file://{tmp_path}/files")
+    open_batch = open_batch_on(driver)
+    batch = await open_batch([{"text": "yes"}, {"fail": {"status": 400}}], webhook=receiver.url, user="ann")
+    unbegun = await open_batch([{"text": "no"}], webhook=receiver.url)
+    await deliver()
+    assert await driver.service.drive(batch.batch_id) == "completed"
+    await receiver.has(1)
+    await driver.ledger.cancel_batch(unbegun.batch_id)
+    await receiver.has(2)
+    told, other = receiver.told
+    assert receiver.ids == [batch.batch_id, unbegun.batch_id]
+    assert (told["type"], other["type"]) == ("batch.completed", "batch.cancelled")
+    assert told["data"]["counts"] == {"total": 2, "completed": 1, "failed": 1}
+    assert told["data"]["files"]["errors"] == errors_name(batch.batch_id)
+    assert (told["data"]["batch"]["user"], other["data"]["files"]) == ("ann", {})
+    assert receiver.url not in json.dumps(receiver.told)
+
+    async def is_noted() -> bool:
+        return (await driver.ledger.batch(batch.batch_id)).webhook == "delivered"
+
+    await until(is_noted)
 
 
 async def test_every_other_end_is_told_too(engine: Engine, receiver: Receiver, deliver: Deliver) -> None:

@@ -1,4 +1,5 @@
-"""A worker's turns at webhooks: how jobs ended is told to whoever wants to know, whoever ended them.
+"""A worker's turns at webhooks: how jobs and batches ended is told to whoever wants to know, whoever ended
+them.
 
 It keeps nothing between two looks: what is to be told, and when it is tried again, is in the ledger. Any
 worker may die at any step; a receiver may then be told twice, under the same id.
@@ -11,10 +12,11 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from palaver.shared.errors import JobNotFoundError, PalaverError
-from palaver.shared.ledger import AsyncLedger, JobView, operations
+from palaver.shared.ledger import AsyncLedger, operations
 from palaver.workers.event_log import event_logger
 from palaver.workers.webhooks.calls import Answer, Calls
-from palaver.workers.webhooks.notice import body_of, headers_for
+from palaver.workers.webhooks.ends import End, end_of
+from palaver.workers.webhooks.notice import headers_for
 
 __all__ = ["Deliverer"]
 
@@ -82,61 +84,58 @@ class Deliverer:
 
     async def _look(self, session_id: str, job_id: str) -> None:
         try:
-            view = await self._ledger.job(job_id, session_id, document=True)
+            end = await end_of(self._ledger, session_id, job_id)
         except JobNotFoundError:
             await self._forget(session_id, job_id)
             return
-        if not view.status.ended:
+        if end.ended is None:
             now = await self._ledger.query(operations.time())
             shortest, longest = UNENDED_SECONDS
-            await self._put_off(view, now + min(max(now - view.created, shortest), longest))
-        elif view.webhook in (DELIVERED, GIVEN_UP):
+            await self._put_off(end, now + min(max(now - end.created, shortest), longest))
+        elif end.url is None or end.standing in (DELIVERED, GIVEN_UP):
             await self._forget(session_id, job_id)
         else:
-            await self._tell_end(view)
+            await self._tell_end(end, end.url, end.ended)
 
-    async def _tell_end(self, view: JobView) -> None:
-        job, tries = view.document, int(view.webhook or 0) + 1
-        if job is None or job.webhook is None:
-            await self._forget(view.session_id, view.job_id)
-            return
+    async def _tell_end(self, end: End, url: str, ended: float) -> None:
+        tries = int(end.standing or 0) + 1
         now = await self._ledger.query(operations.time())
-        body = body_of(view, job.metadata)
-        headers = headers_for(view.job_id, body, secrets=self._secrets, now=now)
-        answer = await self._calls.post(job.webhook, body, headers)
-        facts = {"job_id": view.job_id, "host": urlsplit(job.webhook).hostname, "tries": tries}
+        body = end.body()
+        headers = headers_for(end.job_id, body, secrets=self._secrets, now=now)
+        answer = await self._calls.post(url, body, headers)
+        facts = {"job_id": end.job_id, "host": urlsplit(url).hostname, "tries": tries}
         if answer.taken:
             logger.info("webhook.delivered", **facts)
-            await self._close(view, DELIVERED)
+            await self._close(end, DELIVERED)
             return
-        again = self._next_try(view, answer, tries, now)
+        again = self._next_try(ended, answer, tries, now)
         if again is None:
             logger.error("webhook.given_up", **facts, reason=str(answer))
-            await self._close(view, GIVEN_UP)
+            await self._close(end, GIVEN_UP)
             return
         logger.warning("webhook.failed", **facts, reason=str(answer), again=round(again - now, 1))
-        await self._stands(view, str(tries))
-        await self._put_off(view, again)
+        await self._stands(end, str(tries))
+        await self._put_off(end, again)
 
-    def _next_try(self, view: JobView, answer: Answer, tries: int, now: float) -> float | None:
+    def _next_try(self, ended: float, answer: Answer, tries: int, now: float) -> float | None:
         """When to try again, Unix time; None for never: then the job is gone, or nobody wants to know."""
         if answer.unwanted or tries > len(self._pauses):
             return None
         pause = self._pauses[tries - 1] * random.uniform(0.75, 1.0)
         again = now + max(pause, min(answer.retry_after, self._pauses[-1]))
-        return again if again < (view.ended or now) + self._ledger.retention.job else None
+        return again if again < (ended or now) + self._ledger.retention.job else None
 
-    async def _close(self, view: JobView, standing: str) -> None:
-        await self._stands(view, standing)
-        await self._forget(view.session_id, view.job_id)
+    async def _close(self, end: End, standing: str) -> None:
+        await self._stands(end, standing)
+        await self._forget(end.session_id, end.job_id)
 
-    async def _stands(self, view: JobView, standing: str) -> None:
+    async def _stands(self, end: End, standing: str) -> None:
         keys = self._ledger.keys
-        await self._ledger.run(operations.webhook_stands(keys, view.session_id, view.job_id, standing))
+        await self._ledger.run(operations.webhook_stands(keys, end.session_id, end.job_id, standing))
 
-    async def _put_off(self, view: JobView, at: float) -> None:
+    async def _put_off(self, end: End, at: float) -> None:
         keys = self._ledger.keys
-        await self._ledger.query(operations.put_off_webhook(keys, view.session_id, view.job_id, at))
+        await self._ledger.query(operations.put_off_webhook(keys, end.session_id, end.job_id, at))
 
     async def _forget(self, session_id: str, job_id: str) -> None:
         await self._ledger.query(operations.forget_webhook(self._ledger.keys, session_id, job_id))

@@ -7,9 +7,10 @@ from datetime import UTC, datetime
 
 import orjson
 
+from palaver.shared.batches import BatchView, errors_name, output_name
 from palaver.shared.ledger import JobView
 
-__all__ = ["body_of", "headers_for"]
+__all__ = ["body_of", "body_of_batch", "headers_for"]
 
 
 def body_of(view: JobView, metadata: object) -> bytes:
@@ -35,6 +36,23 @@ def body_of(view: JobView, metadata: object) -> bytes:
                 "text": view.text or None,
                 "metadata": metadata,
             },
+        }
+    )
+
+
+def body_of_batch(view: BatchView) -> bytes:
+    """The body for an ended batch: type `batch.STATUS`, when it ended, and how far it came: `data` is a
+    BatchView, with the names of the objects in the file store that hold what came of the lines.
+    """
+    ended = datetime.fromtimestamp(view.ended_at or 0, UTC)
+    batch_id = view.batch.batch_id
+    told = view.model_dump(mode="json", exclude={"webhook": True, "batch": {"webhook", "idempotency_key"}})
+    files = {"output": output_name(batch_id), "errors": errors_name(batch_id)} if view.stored else {}
+    return orjson.dumps(
+        {
+            "type": f"batch.{view.status}",
+            "timestamp": ended.isoformat(timespec="milliseconds"),
+            "data": {"batch_id": batch_id, **told, "files": files},
         }
     )
 

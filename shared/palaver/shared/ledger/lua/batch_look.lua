@@ -9,7 +9,7 @@ local base = KEYS[1]
 if not status then return {'gone'} end
 local reply = {'ok', redis.call('HGET', batch, 'doc'), redis.call('ZCARD', leases)}
 for _, field in ipairs({'status', 'completed', 'failed', 'tokens', 'nanos', 'unpriced', 'n', 'flushed', 'running', 'first',
-  'created', 'expires', 'started', 'cancelling', 'finalizing', 'ended', 'error', 'stored'}) do
+  'created', 'expires', 'started', 'cancelling', 'finalizing', 'ended', 'error', 'hook', 'stored'}) do
   local value = redis.call('HGET', batch, field)
   if value then
     reply[#reply + 1] = field

@@ -1,8 +1,9 @@
--- note_webhook: how the webhook of an ended job stands; a job that is gone meanwhile stays gone.
+-- note_webhook: how the webhook of an ended job or batch stands; what is gone meanwhile stays gone.
 -- KEYS 1 palaver:{SID}
--- keys used  {SID}:job:JID hash
--- ARGV 1 job id · 2 'delivered', 'given up', or how often it failed
+-- keys used  {SID}:job:JID hash, or {SID}:batch of the batch that has the session's id
+-- ARGV 1 job or batch id · 2 'delivered', 'given up', or how often it failed
 -- reply ok
-local job, standing = KEYS[1] .. ':job:' .. ARGV[1], ARGV[2]
-if redis.call('EXISTS', job) == 1 then redis.call('HSET', job, 'hook', standing) end
+local job, batch, standing = KEYS[1] .. ':job:' .. ARGV[1], KEYS[1] .. ':batch', ARGV[2]
+local told = redis.call('EXISTS', job) == 1 and job or batch
+if redis.call('EXISTS', told) == 1 then redis.call('HSET', told, 'hook', standing) end
 return {'ok'}

@@ -5,6 +5,7 @@ A driver's operations raise LeaseError: FencedError for one that was given up, J
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 from palaver.shared.batches import BatchStatus
@@ -21,9 +22,9 @@ from palaver.shared.ledger.operation import (
     reply_error,
     text,
 )
-from palaver.shared.ledger.operations.batches import AT_ONCE, look_at_batch
+from palaver.shared.ledger.operations.batches import AT_ONCE, after_end, look_at_batch
 from palaver.shared.ledger.operations.spending import NANO, count_batch, fields_of
-from palaver.shared.ledger.operations.verdicts import accepted
+from palaver.shared.ledger.operations.verdicts import accepted, is_ok
 from palaver.shared.ledger.replies import SweepTurn
 from palaver.shared.ledger.scripts import load
 
@@ -86,8 +87,8 @@ def leave_batch(keys: Keys, batch_id: str, *, token: str) -> Operation[None]:
     def decode(raw: Any) -> None:
         accepted(raw, batch_id)
 
-    operation = _operation(keys, batch_id, "batch_leave", token, (), decode)
-    return _with_look(operation, look_at_batch(keys, batch_id, AT_ONCE))
+    look = look_at_batch(keys, batch_id, AT_ONCE)
+    return replace(_operation(keys, batch_id, "batch_leave", token, (), decode), after=lambda _raw: look)
 
 
 def gather_results(
@@ -137,7 +138,10 @@ def end_batch(
         reply = accepted(raw, batch_id, "busy")
         return None if text(reply[0]) == "busy" else BatchStatus(text(reply[1]))
 
-    return _operation(keys, batch_id, "batch_end", token, retention.args(), decode)
+    def after(raw: Any) -> tuple[Command, ...]:
+        return after_end(keys, batch_id, raw) if is_ok(raw) else ()
+
+    return replace(_operation(keys, batch_id, "batch_end", token, retention.args(), decode), after=after)
 
 
 def batches_due(keys: Keys, *, time: float, limit: int) -> Query[dict[str, int]]:
@@ -221,14 +225,4 @@ def _operation(
 ) -> Operation[Any]:
     return Operation(
         script=load(script), keys=(keys.base(batch_id),), args=(batch_id, token, *args), decode=decode
-    )
-
-
-def _with_look(operation: Operation[None], look: tuple[Command, ...]) -> Operation[None]:
-    return Operation(
-        script=operation.script,
-        keys=operation.keys,
-        args=operation.args,
-        decode=operation.decode,
-        after=lambda _raw: look,
     )

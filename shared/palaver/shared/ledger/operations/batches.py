@@ -19,6 +19,7 @@ from palaver.shared.ledger.operation import (
 )
 from palaver.shared.ledger.operations.spending import NANO
 from palaver.shared.ledger.operations.verdicts import DUE_SECONDS
+from palaver.shared.ledger.operations.webhooks import hurry_webhook, note_webhook
 from palaver.shared.ledger.scripts import load
 
 AT_ONCE: Final = 1
@@ -56,7 +57,10 @@ def open_batch(keys: Keys, batch: BatchJob, *, retention: Retention) -> Operatio
         keys=(keys.base(batch.batch_id),),
         args=args,
         decode=decode,
-        before=_sweep_soon(keys, batch.batch_id),
+        before=(
+            *_sweep_soon(keys, batch.batch_id),
+            *(note_webhook(keys, batch.batch_id, batch.batch_id, 0) if batch.webhook else ()),
+        ),
         # A sweep that came between has put it off.
         after=lambda _raw: look_at_batch(keys, batch.batch_id, AT_ONCE),
     )
@@ -82,7 +86,9 @@ def cancel_batch(keys: Keys, batch_id: str, *, retention: Retention) -> Operatio
         return BatchStatus(text(_found(raw, batch_id)[1]))
 
     def after(raw: Any) -> tuple[Command, ...]:
-        return look_at_batch(keys, batch_id, int(raw[2])) if text(raw[0]) == "ok" else ()
+        if text(raw[0]) != "ok":
+            return ()
+        return (*look_at_batch(keys, batch_id, int(raw[2])), *after_end(keys, batch_id, raw))
 
     args: tuple[Argument, ...] = (batch_id, "", *retention.args())
     return Operation(
@@ -105,6 +111,13 @@ def batch_results(keys: Keys, batch_id: str, *, after: int, count: int) -> Opera
 
     args = (after, count, PAGE_BYTES)
     return Operation(script=load("batch_results"), keys=(keys.base(batch_id),), args=args, decode=decode)
+
+
+def after_end(keys: Keys, batch_id: str, raw: Sequence[Any]) -> tuple[Command, ...]:
+    """After a reply `ok`, status, ms: the webhook of a batch that has ended is due."""
+    if not BatchStatus(text(raw[1])).ended:
+        return ()
+    return (hurry_webhook(keys, batch_id, batch_id, int(raw[2])),)
 
 
 def look_at_batch(keys: Keys, batch_id: str, time_ms: int) -> tuple[Command, ...]:
@@ -161,5 +174,6 @@ def _view(job: BatchJob, drivers: int, fields: dict[str, Any]) -> BatchView:
         finalizing_at=time("finalizing"),
         ended_at=time("ended"),
         error=None if failure is None else ErrorInfo.model_validate_json(failure),
+        webhook=text(fields["hook"]) if "hook" in fields else None,
         stored="stored" in fields,
     )
