@@ -1,7 +1,7 @@
 """The whole input of a batch, checked in one pass and kept aside until it may be stored.
 
-Memory stays the same however many lines there are, but for a digest of 16 bytes for each custom id: accepted
-lines wait in a temporary file.
+Memory stays the same however many lines there are, but for a digest of each custom id, some 100 bytes as
+Python has it: accepted lines wait in a temporary file.
 """
 
 from __future__ import annotations
