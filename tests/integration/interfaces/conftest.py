@@ -36,6 +36,8 @@ api_key_env = "AIML_KEY"
 [providers.failing]
 kind = "tests.integration.workers.doubles:Answering"
 options = { answers = ["one", { status = 401 }] }
+[providers.unwell]
+kind = "tests.integration.interfaces.doubles:Unwell"
 [providers.nowhere]
 kind = "ollama"
 base_url = "http://127.0.0.1:9"

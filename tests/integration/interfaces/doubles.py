@@ -20,3 +20,10 @@ class Mirror(Provider):
             "timeouts": request.timeouts and request.timeouts.model_dump(mode="json"),
         }
         yield [TextDelta(orjson.dumps(asked).decode()), FinishPart("stop", request.model)]
+
+
+class Unwell(Mirror):
+    """Has a bug where it is asked how it is."""
+
+    async def models(self) -> list[str] | None:
+        raise KeyError("a key of somebody's")

@@ -37,6 +37,14 @@ async def test_a_provider_that_is_not_there_is_told(aclients: Clients) -> None:
     assert health.error.provider == "nowhere"
 
 
+async def test_a_bug_of_the_provider_is_told(aclients: Clients) -> None:
+    health = await aclients.awaited.probe("unwell")
+    assert health.error is not None
+    assert (health.error.type, health.error.provider) == ("InternalError", None)
+    assert "KeyError" in health.error.message
+    assert "somebody" not in health.error.message
+
+
 async def test_an_unknown_profile_is_told(aclients: Clients) -> None:
     health = await aclients.awaited.probe("unheard-of")
     assert health.error is not None

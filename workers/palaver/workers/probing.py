@@ -6,6 +6,7 @@ from typing import Final
 
 from palaver.shared.errors import ErrorInfo, PalaverError, TimeoutError
 from palaver.shared.health import Health
+from palaver.workers.frames import report
 from palaver.workers.served import Served
 
 __all__ = ["examine"]
@@ -32,6 +33,9 @@ async def examine(served: Served, profile: str, model: str | None, *, worker: st
         problem: PalaverError = error
     except builtins.TimeoutError:
         problem = TimeoutError(f"no answer within {ANSWER_SECONDS:g} seconds", provider=profile)
+    except Exception as bug:  # noqa: BLE001 - whoever asks is to hear of it, and not that nobody answers
+        report(bug, f"a probe of the profile {profile}")
+        return Health(worker=worker, latency_ms=latency, error=ErrorInfo.of(bug))
     else:
         return Health(worker=worker, latency_ms=latency)
     return Health(worker=worker, latency_ms=latency, error=ErrorInfo.of(problem))
