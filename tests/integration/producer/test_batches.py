@@ -26,6 +26,8 @@ from tests.integration.producer.driver import Driver, fail
 
 pytestmark = pytest.mark.redis
 
+HOOK = "https://example.org/hook"
+
 
 @pytest.fixture
 def settings(settings: Settings, tmp_path: Path) -> Settings:
@@ -164,7 +166,9 @@ def test_a_model_that_nobody_serves_is_a_wrong_line(client: Client, tmp_path: Pa
 
 
 def test_what_failed_is_done_again_under_its_name(client: Client) -> None:
-    handle = client.batch([{"messages": name, "custom_id": name} for name in "abcde"], user="ann")
+    handle = client.batch(
+        [{"messages": name, "custom_id": name} for name in "abcde"], user="ann", webhook=HOOK
+    )
     with pytest.raises(JobNotFinishedError):
         handle.retry_failed()
     driver = Driver(client, handle)
@@ -177,7 +181,8 @@ def test_what_failed_is_done_again_under_its_name(client: Client) -> None:
     assert [result.custom_id for result in handle.results()] == ["a", "b"]
     again = handle.retry_failed()
     assert handle.retry_failed().batch_id == again.batch_id != handle.batch_id
-    assert (again.progress.batch.retry_of, again.progress.batch.user) == (handle.batch_id, "ann")
+    new = again.progress.batch
+    assert (new.retry_of, new.user, new.webhook) == (handle.batch_id, "ann", HOOK)
     Driver(client, again).do_all()
     assert [result.custom_id for result in again.results()] == list("bcde")
     with pytest.raises(WrongStateError, match="nothing to retry"):

@@ -217,6 +217,8 @@ def test_what_is_no_input_is_refused(source: Any, tmp_path: Path, monkeypatch: p
         {"model": ""},
         {"params": {"temperature": 3}},
         {"idempotency_key": ""},
+        {"webhook": "http://example.org/"},
+        {"webhook": "https://127.0.0.1/"},
     ],
 )
 def test_a_wrong_argument_is_named_before_the_input_is_read(fields: dict[str, Any]) -> None:

@@ -23,6 +23,7 @@ class BatchFields(TypedDict, total=False):
     user: str | None
     tenant: str | None
     idempotency_key: str | None
+    webhook: str | None
     metadata: Mapping[str, Any]
 
 

@@ -21,6 +21,7 @@ from palaver.shared.errors import BatchInputError, ValidationError
 from palaver.shared.jobs import MAX_FILES, ChatJob
 from palaver.shared.plain import refuse
 from palaver.shared.settings import Settings
+from palaver.shared.webhooks import check_webhook, networks
 
 TOLD: Final = 100
 """Problems that an error lists; it counts all."""
@@ -47,6 +48,8 @@ class Intake:
         skip_invalid: bool = False,
     ) -> None:
         self._draft = draft_of(fields)
+        if self._draft.webhook is not None:
+            check_webhook(self._draft.webhook, networks(settings.webhook_networks))
         defaults = defaults_of(fields)
         limit = settings.max_document_bytes
         self._reader = LineReader(self._draft, defaults, deadline=settings.deadline, max_bytes=limit)

@@ -21,7 +21,7 @@ def fields_again(view: BatchView) -> dict[str, Any]:
     if not view.status.ended:
         told = f"batch {old.batch_id} is {view.status}; only an ended batch can be retried"
         raise JobNotFinishedError(told, job_id=old.batch_id)
-    kept = ("window", "completion_window", "fail_fast", "dedupe", "user", "tenant", "metadata")
+    kept = ("window", "completion_window", "fail_fast", "dedupe", "user", "tenant", "metadata", "webhook")
     again = {"retry_of": old.batch_id, "idempotency_key": f"retry:{old.batch_id}"}
     return {**{name: getattr(old, name) for name in kept}, **again}
 

@@ -186,6 +186,7 @@ def submit_batch(
     skip_invalid: Annotated[
         bool, typer.Option("--skip-invalid", help="Leave wrong lines out, and tell them in the errors.")
     ] = False,
+    webhook: Annotated[str | None, typer.Option(metavar="URL", help="Is told the end.")] = None,
     key: Annotated[str | None, typer.Option(help="Given again, it opens no second batch.")] = None,
     detach: Detach = False,
     as_json: Json = False,
@@ -208,6 +209,7 @@ def submit_batch(
         fail_fast=fail_fast,
         dedupe=dedupe,
         idempotency_key=key,
+        webhook=webhook,
     )
 
 
