@@ -255,7 +255,7 @@ async def test_an_agent_that_fails_ends_its_job_and_quotes_nothing(
             "agent: there is none at 'nobody'; there are: support/, support/, streaming/<returns>/",
         ),
         ("docs/many/x", "x", "agent: there is none at"),
-        ("streaming/number", "x", "returned a int; it must return text, or None"),
+        ("streaming/number", "x", "must return text, or None; it returned: int"),
         ("showing", "set", "raised TypeError"),
         ("ended", "x", "Cannot write to ended stream"),
         ("fixed/slots", "x", "copy of the agent 'fixed/slots' raised AttributeError"),

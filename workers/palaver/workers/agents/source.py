@@ -126,7 +126,7 @@ class Agents:
         text = answer.written if returned is None else returned
         if not isinstance(text, str):
             kind = type(text).__name__
-            raise AgentError(f"the agent {code.path!r} returned a {kind}; it must return text, or None")
+            raise AgentError(f"the agent {code.path!r} must return text, or None; it returned: {kind}")
         if self._routes.hooks is not None:
             text = str(await code.call("a hook", self._routes.hooks.after, text))
         self._check_size(code.path, "answer", len(text.encode(errors="replace")))
