@@ -2,9 +2,9 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Generic, Self, TypeVar
+from typing import Any, Final, Generic, Self, TypeVar
 
-from palaver.shared.errors import InternalError, LedgerFullError, PalaverError
+from palaver.shared.errors import ConfigurationError, InternalError, LedgerFullError, PalaverError
 from palaver.shared.ledger.scripts import Script
 from palaver.shared.settings import Settings
 
@@ -102,6 +102,10 @@ def milliseconds(seconds: float) -> int:
     return max(1, round(seconds * 1000))
 
 
+_NO_PERMISSION: Final = ("NOPERM", "no permissions to", "can't run this command", "No permissions to")
+"""As Redis says it, of a command, a key or a channel, and of each of them in a script."""
+
+
 def reply_error(error: Exception) -> PalaverError:
     """What an error reply of Redis to a script or command means.
 
@@ -110,6 +114,12 @@ def reply_error(error: Exception) -> PalaverError:
     # Redis 6 wraps the message of a command that a script was refused, and redis-py cuts off its first word.
     if "command not allowed when used memory" in str(error):
         return LedgerFullError()
+    if any(words in str(error) for words in _NO_PERMISSION):
+        return ConfigurationError(
+            "The Redis user of PALAVER_REDIS_URL may not do all that the ledger needs: "
+            "deploy/redis/users.acl has the rights of each role.",
+            param="redis_url",
+        )
     return InternalError(f"Redis refused a command of the ledger ({str(error).partition(' ')[0]})")
 
 
