@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from palaver.producer import AsyncClient, BatchHandle, Client
+from palaver.producer.batches import watching
 from palaver.shared.batches import BatchStatus, new_batch_id
 from palaver.shared.errors import (
     BatchInputError,
@@ -15,6 +16,7 @@ from palaver.shared.errors import (
     ConflictError,
     FileMissingError,
     FileStoreUnavailableError,
+    JobExpiredError,
     JobNotFinishedError,
     LedgerUnavailableError,
     ValidationError,
@@ -187,6 +189,19 @@ def test_what_failed_is_done_again_under_its_name(client: Client) -> None:
     assert [result.custom_id for result in again.results()] == list("bcde")
     with pytest.raises(WrongStateError, match="nothing to retry"):
         again.retry_failed()
+
+
+def test_nobody_waits_for_ever_without_a_worker(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    handle = client.batch(prompts(2), completion_window=1)
+    monkeypatch.setattr(watching, "OVERDUE_SECONDS", 0)
+    for waiting in (lambda: list(handle.results()), handle.wait):
+        with pytest.raises(JobExpiredError, match="no worker lives"):
+            waiting()
+    driver = Driver(client, handle)
+    driver.claim()
+    assert handle.progress.drivers == 1
+    with pytest.raises(WaitTimeoutError):
+        handle.wait(timeout=0.2)
 
 
 def test_an_unknown_batch_is_not_found(client: Client) -> None:

@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, Iterator
 from tempfile import SpooledTemporaryFile
 from typing import Final, Literal
 
-from palaver.producer.batches.watching import LONGEST_PAUSE, SHORTEST_PAUSE, Patience
+from palaver.producer.batches.watching import LONGEST_PAUSE, SHORTEST_PAUSE, Patience, check_overdue
 from palaver.shared.batches import BatchResult
 from palaver.shared.ledger import AsyncLedger
 from palaver.shared.plain import refuse, shape
@@ -62,6 +62,7 @@ async def _completed(
         elif page.status.ended:
             return
         else:
+            check_overdue(await patience.ask(ledger.batch, batch_id))
             await asyncio.sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE)
 

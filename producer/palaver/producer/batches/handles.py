@@ -50,7 +50,8 @@ class BatchHandle:
         """What became of each line, live, until the batch has ended; in the order of the lines, or, with
         `order="completion"`, as they are done. Lines that a cancel kept from running have no result.
 
-        Memory stays the same however many there are. Raises FileStoreUnavailableError too.
+        Memory stays the same however many there are. Raises FileStoreUnavailableError too, and
+        JobExpiredError for a batch whose time is long over and that no worker is there to end.
         """
         check_order(order)
         loop, ledger = background(), self._background_ledger()
@@ -66,7 +67,9 @@ class BatchHandle:
         yield from background().drain(views(self._background_ledger(), self.batch_id))
 
     def wait(self, timeout: float | None = None) -> BatchView:
-        """Wait for the end, at most `timeout` seconds; how it ended. Raises WaitTimeoutError: it goes on."""
+        """Wait for the end, at most `timeout` seconds; how it ended. Raises WaitTimeoutError: it goes on;
+        and JobExpiredError as `results`.
+        """
         check_timeout(timeout)
         return background().run(ended(self._background_ledger(), self.batch_id, timeout))
 

@@ -11,7 +11,7 @@ from typing import Final, ParamSpec, TypeVar
 from palaver.producer.reader import OUTAGE_SECONDS
 from palaver.producer.reading import Reading
 from palaver.shared.batches import BatchView
-from palaver.shared.errors import ServiceUnavailableError, WaitTimeoutError
+from palaver.shared.errors import JobExpiredError, ServiceUnavailableError, WaitTimeoutError
 from palaver.shared.events import AnyEvent, parse_event
 from palaver.shared.ledger import AsyncLedger
 
@@ -20,6 +20,9 @@ T = TypeVar("T")
 
 SHORTEST_PAUSE: Final = 0.05  # seconds between two looks, when there was nothing new
 LONGEST_PAUSE: Final = 0.5
+
+OVERDUE_SECONDS: Final = 60.0
+"""A batch may end so long after its time, for its last results and for clocks that differ."""
 
 
 class Patience:
@@ -42,6 +45,19 @@ class Patience:
                 return answer
 
 
+def check_overdue(view: BatchView) -> None:
+    """Raises JobExpiredError for a batch whose time is long over and that no worker ends: nobody shall wait
+    for ever.
+    """
+    late = time.time() - view.expires_at
+    if late > OVERDUE_SECONDS and not view.drivers and not view.status.ended:
+        batch_id = view.batch.batch_id
+        told = (
+            f"the time of batch {batch_id} is over, and no worker lives to end it; it ends with the next one"
+        )
+        raise JobExpiredError(told, job_id=batch_id)
+
+
 async def views(ledger: AsyncLedger, batch_id: str) -> AsyncGenerator[BatchView, None]:
     """The batch as it is, again and again, until it has ended."""
     patience, pause = Patience(), SHORTEST_PAUSE
@@ -50,6 +66,7 @@ async def views(ledger: AsyncLedger, batch_id: str) -> AsyncGenerator[BatchView,
         yield view
         if view.status.ended:
             return
+        check_overdue(view)
         await asyncio.sleep(pause)
         pause = min(2 * pause, LONGEST_PAUSE)
 
