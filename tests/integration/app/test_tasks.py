@@ -259,6 +259,12 @@ def test_unknown_and_malformed_jobs_are_one_line(outsider: Outsider) -> None:
         outsider.celery.send_task("palaver.chat", args=args, queue="palaver.normal")
     outsider.celery.send_task("palaver.chat", kwargs={SECRET: SECRET}, queue="palaver.normal")
     assert eventually(lambda: outsider.said.count("chat.discarded") == 5)
+    outsider.celery.send_task("palaver.batch", args=(f"{SECRET} {SECRET}",), queue="palaver.batch")
+    outsider.celery.send_task("palaver.batch", args=(session, job), queue="palaver.batch")
+    outsider.celery.send_task("palaver.batch", kwargs={SECRET: SECRET}, queue="palaver.batch")
+    assert eventually(lambda: outsider.said.count("batch.discarded") == 3)
+    outsider.celery.send_task("palaver.batch", args=("nobody",), queue="palaver.batch")
+    outsider.worker.wait_for(r"palaver\.batch\[\S+\] (raised|succeeded)[^\n]*")
     outsider.still_works()
     assert SECRET not in outsider.said
 

@@ -38,10 +38,11 @@ def open_batch_on(engine: Engine) -> Open:
     """Store a batch of these scripts."""
 
     async def make(
-        scripts: Sequence[dict[str, Any]], *, model: str = "scripted/echo", **fields: Any
+        scripts: Sequence[dict[str, Any]], *, model: str = "scripted/echo", each: Any = None, **fields: Any
     ) -> BatchJob:
         batch = BatchJob(batch_id=new_batch_id(None, None), input="0" * 64, total=len(scripts), **fields)
-        jobs = [ChatJob(messages=orjson.dumps(script).decode(), model=model) for script in scripts]
+        texts = [orjson.dumps(script).decode() for script in scripts]
+        jobs = [ChatJob(messages=text, model=model, **(each or {})) for text in texts]
         lines = [
             BatchLine(index=index, custom_id=f"line-{index}", job=job).to_line()
             for index, job in enumerate(jobs)
@@ -120,6 +121,14 @@ async def test_no_more_lines_run_at_once_than_the_window_says(
     batch = await open_batch_on(engine)([{"n": 5, "rate": 100}] * 30, model="http/m", window=4)
     assert await drive(engine, batch) == "completed"
     assert server.stats()["max_open"] == 4
+
+
+async def test_a_line_of_several_requests_is_whole(engine: Engine, open_batch: Open) -> None:
+    rounds = [{"text": "one ", "finish_reason": "length"}, {"text": "two"}]
+    batch = await open_batch([{"rounds": rounds}] * 3, each={"complete": True})
+    assert await drive(engine, batch) == "completed"
+    found = await results(engine, batch)
+    assert [found[n].response.content for n in range(3)] == ["one two"] * 3
 
 
 async def test_equal_lines_are_asked_once_when_that_is_wanted(

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any, Final
 
 from palaver.shared.batches import BatchJob, BatchStatus, BatchView, line_id
@@ -52,8 +53,9 @@ FLUSH_SECONDS: Final = 10.0
 """Results are read from the ledger meanwhile; many small parts are for nobody's good."""
 MOST_LINES: Final = 1000
 """Of one driver at once, whatever the window."""
-GROUP: Final = 500
-"""Results that are told in one script."""
+GROUP: Final = MOST_LINES
+GROUP_BYTES: Final = 1024 * 1024
+"""Results that are told in one script: Redis does nothing else meanwhile."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -174,7 +176,9 @@ class Driver:
         return await self._take()
 
     async def _tell(self) -> None:
-        results, self._ready = self._ready[:GROUP], self._ready[GROUP:]
+        sizes = accumulate(len(result.line) for result in self._ready)
+        count = next((place for place, size in enumerate(sizes, 1) if size >= GROUP_BYTES), GROUP)
+        results, self._ready = self._ready[:count], self._ready[count:]
         ledger = self._parts.ledger
         noting = operations.note_results(
             ledger.keys, self._batch_id, token=self._token, results=results, retention=ledger.retention
