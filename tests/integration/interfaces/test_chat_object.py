@@ -279,6 +279,10 @@ class TestWhatIsSent:
         plain = await sent(new(aclients, preset=MIRROR))
         assert (plain["params"], plain["timeouts"]) == ({}, None)
 
+    async def test_tools_that_there_are_not_cannot_be_required(self, aclients: Clients) -> None:
+        with pytest.raises(ValidationError, match=r"config\.llm\.require_tools: cannot be kept"):
+            new(aclients, config={"llm": {"require_tools": True}})
+
     async def test_minimal_context(self, aclients: Clients) -> None:
         context = MemoryModel(messages=[{"role": "user", "content": "One?"}])
         config = {"function_config": {"use_minimal_context": True}}

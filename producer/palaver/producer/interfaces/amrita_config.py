@@ -47,9 +47,12 @@ class AmritaConfig(Document):
 def job_fields(config: AmritaConfig, preset: ModelPreset | None, clients: Clients) -> JobFields:
     """The fields of a turn's job, with a copy of the configuration in its metadata. A preset's defaults win.
 
-    Raises ConfigurationError for a preset that no profile is like, and that cannot be sealed.
+    Raises ConfigurationError for a preset that no profile is like, and that cannot be sealed; ValidationError
+    for tools that are required.
     """
     llm = config.llm
+    if llm.require_tools:
+        refuse("config.llm.require_tools", "cannot be kept: the turns of a ChatObject have no tools")
     params = ChatParams() if llm.max_tokens is None else ChatParams(max_tokens=llm.max_tokens)
     said = config.model_dump(mode="json", exclude_defaults=True)
     fields: JobFields = {"metadata": {"config": said} if said else {}, "params": params}
@@ -57,8 +60,6 @@ def job_fields(config: AmritaConfig, preset: ModelPreset | None, clients: Client
         fields["timeouts"] = {"connect": llm.llm_timeout, "read": llm.llm_timeout}
     if llm.max_retries is not None:
         fields["max_retries"] = llm.max_retries
-    if llm.require_tools:
-        fields["tool_choice"] = "required"
     if preset is not None:
         fields["model"] = named(clients.profile(_endpoint(preset)), preset.model)
         fields["params"] = params.merged(preset.config.params()).merged({"extra": preset.extra})
