@@ -229,9 +229,9 @@ def test_without_a_worker_nobody_waits_for_long(
 def test_where_a_worker_lives_he_waits_for_an_answer_that_takes_its_time(
     conversations: Conversations, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("palaver.producer.interfaces.conversations.UNSERVED_SECONDS", 0.05)
+    monkeypatch.setattr("palaver.producer.interfaces.conversations.UNSERVED_SECONDS", 0.5)
     session = conversations.create_session(None)
-    assert conversations.send_message(session.id, script(text="late", start=0.3))["response"] == "late"
+    assert conversations.send_message(session.id, script(text="late", start=0.6))["response"] == "late"
 
 
 @pytest.mark.parametrize(

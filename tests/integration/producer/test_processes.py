@@ -77,8 +77,9 @@ def test_a_loop_that_ends_closes_the_connections_of_a_client_that_nobody_closes(
             return len(redis.client_list())
 
         before = len(redis.client_list())
-        assert asyncio.run(ask()) == asyncio.run(ask()) == before + 1
-        assert eventually(lambda: len(redis.client_list()) == before)
+        for _ in range(2):
+            assert asyncio.run(ask()) > before
+            assert eventually(lambda: len(redis.client_list()) == before)
 
 
 def test_ctrl_c_ends_a_wait(client: Client, run: Run, redis_server: RedisServer) -> None:
