@@ -15,7 +15,7 @@ from palaver.shared.jobs import Status
 from palaver.shared.settings import Settings
 from tests.outsider import follow, text_of
 from tests.processes import ROOT, Processes
-from tests.servers import RedisServer, redis_binary, start_redis
+from tests.servers import RedisServer, missing, redis_binary, start_redis
 
 pytestmark = [pytest.mark.redis, pytest.mark.worker]
 
@@ -27,7 +27,7 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
     """A Redis with the roles."""
     binary = redis_binary("redis-7") or redis_binary("redis-6.2")
     if binary is None:
-        pytest.skip("no Redis server on this machine")
+        missing("no Redis server on this machine")
     folder = tmp_path_factory.mktemp("acl")
     users = folder / "users.acl"
     users.touch()
