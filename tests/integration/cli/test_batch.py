@@ -3,12 +3,15 @@
 import json
 import re
 import signal
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.integration.cli.shell import Dev, Screen
+from tests.pages import program
+from tests.processes import ROOT
 
 pytestmark = [pytest.mark.redis, pytest.mark.worker, pytest.mark.xdist_group("palaver-dev")]
 
@@ -103,3 +106,14 @@ def test_a_batch_goes_on_when_its_follower_leaves_and_is_cancelled_on_demand(
     kept = dev.shell.run("batch", "results", batch_id)
     assert [json.loads(line)["custom_id"] for line in kept.stdout.splitlines()] == ["quick"]
     assert "20 not done" in dev.shell.run("batch", "status", batch_id).stdout
+
+
+def test_the_page_s_program_answers(dev: Dev) -> None:
+    page = ROOT / "producer/palaver/producer/batches/README.md"
+    command = (sys.executable, "-c", program(page, "client.batch"))
+    with dev.shell.start(command=command) as running:
+        said, complaints = running.communicate(timeout=60)
+    assert (running.returncode, complaints) == (0, "")
+    *answers, counts = said.splitlines()
+    assert answers == ["line-1 What is tea?", "line-2 What is cake?"]
+    assert "completed=2" in counts

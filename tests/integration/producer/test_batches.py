@@ -8,7 +8,7 @@ import pytest
 
 from palaver.producer import AsyncClient, BatchHandle, Client
 from palaver.producer.batches import watching
-from palaver.shared.batches import BatchStatus, new_batch_id
+from palaver.shared.batches import SLICE, BatchJob, BatchStatus, new_batch_id
 from palaver.shared.errors import (
     BatchInputError,
     BatchNotFoundError,
@@ -24,6 +24,7 @@ from palaver.shared.errors import (
     WrongStateError,
 )
 from palaver.shared.settings import Settings
+from palaver.shared.stores.batch_files import BatchFiles
 from tests.integration.producer.driver import Driver, fail
 
 pytestmark = pytest.mark.redis
@@ -132,6 +133,23 @@ def test_what_cannot_be_stored_is_not_opened(client: Client, tmp_path: Path) -> 
         client.batch(["hi"], idempotency_key="k")
     with pytest.raises(BatchNotFoundError):
         client.batches(new_batch_id(None, "k"))
+
+
+def test_what_was_stored_is_removed_when_the_rest_cannot_be(
+    client: Client, stored: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put = BatchFiles.put_slice
+
+    async def put_some(files: BatchFiles, batch: BatchJob, index: int, lines: Any) -> None:
+        if index == 8 * SLICE:
+            assert stored()
+            raise FileStoreUnavailableError
+        await put(files, batch, index, lines)
+
+    monkeypatch.setattr(BatchFiles, "put_slice", put_some)
+    with pytest.raises(FileStoreUnavailableError):
+        client.batch(prompts(9 * SLICE))
+    assert stored() == []
 
 
 def test_a_file_that_a_line_names_has_to_be_there(client: Client, stored: Any) -> None:

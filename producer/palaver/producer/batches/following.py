@@ -38,7 +38,7 @@ async def follow(
         async for page in pages:
             yield page
         return
-    with _InOrder() as sorting:
+    with InOrder() as sorting:
         async for page in pages:
             yield [ready for result in page for ready in sorting.take(result)]
         for result in sorting.rest():
@@ -67,7 +67,7 @@ async def _completed(
             pause = min(2 * pause, LONGEST_PAUSE)
 
 
-class _InOrder:
+class InOrder:
     """Puts results in the order of their lines. Those that came too early wait in a temporary file; memory
     holds 8 bytes for each.
     """
@@ -78,7 +78,7 @@ class _InOrder:
         self._early = SpooledTemporaryFile[bytes](_IN_MEMORY)
         self._end = 0
 
-    def __enter__(self) -> _InOrder:
+    def __enter__(self) -> InOrder:
         return self
 
     def __exit__(self, *_: object) -> None:
