@@ -39,7 +39,7 @@ def test_as_json_with_content(worker: Callable[..., Running], palaver_env: dict[
     assert said["chat_message"][0]["content"] == PROMPT
     assert said["chat_response"]["content"] == PROMPT
     assert said["chat_metadata"] == {"tag": "t1"}
-    assert any(event["logger"] == "celery.worker.strategy" for event in events(running)), "Celery's own lines"
+    assert any(event["logger"] == "celery.apps.worker" for event in events(running)), "Celery's own lines"
 
 
 def test_content_as_text_is_cut(worker: Callable[..., Running], palaver_env: dict[str, str]) -> None:

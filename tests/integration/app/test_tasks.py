@@ -229,7 +229,7 @@ def test_headers_that_describe_arguments_are_not_believed(outsider: Outsider) ->
     outsider.submit(document, **words)
     words |= {"queue": "palaver.normal", "task_id": another}
     outsider.celery.send_task("palaver.chat", args=(outsider.session, another), **words)
-    outsider.worker.wait_for(rf"palaver\.chat\[{outsider.job}\] received")
+    assert eventually(lambda: any(event["type"] == "stream_start" for event in outsider.events()))
     inspect = outsider.celery.control.inspect(timeout=10, limit=1)
     shown = json.dumps([inspect.active(), inspect.query_task(outsider.job), inspect.reserved()])
     assert str((outsider.session, outsider.job)) in shown

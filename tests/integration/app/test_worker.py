@@ -51,17 +51,24 @@ def shares(workers: list[LocalWorker]) -> list[int]:
     return [len(re.findall(r"job\.ended ", worker.running.output)) for worker in workers]
 
 
-def test_no_worker_holds_more_than_its_slots_and_a_new_one_takes_the_rest(
-    celery_setup: CeleryTestSetup, start_worker: StartWorker, client: Client
-) -> None:
-    workers = [celery_setup.worker.container, start_worker()]
-    handles = client.submit_many([{"messages": json.dumps({"endless": True, "rate": 1})} for _ in range(60)])
-    assert eventually(lambda: received(workers) == [20, 20])
-    workers.append(start_worker())
-    assert eventually(lambda: received(workers) == [20, 20, 20])
-    for handle in handles:
-        assert handle.cancel() in (Status.CANCELLED, Status.RUNNING)
-    assert eventually(lambda: shares(workers) == [20, 20, 20])
+class TestSlots:
+    @pytest.fixture
+    def worker_options(self, worker_options: tuple[str, ...]) -> tuple[str, ...]:
+        return (*worker_options, "--loglevel", "DEBUG")  # which tells of each job that is taken
+
+    def test_no_worker_holds_more_than_its_slots_and_a_new_one_takes_the_rest(
+        self, celery_setup: CeleryTestSetup, start_worker: StartWorker, client: Client
+    ) -> None:
+        workers = [celery_setup.worker.container, start_worker()]
+        handles = client.submit_many(
+            [{"messages": json.dumps({"endless": True, "rate": 1})} for _ in range(60)]
+        )
+        assert eventually(lambda: received(workers) == [20, 20])
+        workers.append(start_worker())
+        assert eventually(lambda: received(workers) == [20, 20, 20])
+        for handle in handles:
+            assert handle.cancel() in (Status.CANCELLED, Status.RUNNING)
+        assert eventually(lambda: shares(workers) == [20, 20, 20])
 
 
 def test_two_workers_run_a_fair_share_each(
