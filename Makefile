@@ -42,7 +42,7 @@ check: .venv/.test ## style, types, the walls between the rooms, stale schemas a
 	$(BIN)/palaver schema --check
 	$(BIN)/python requirements/lock.py --check
 
-bench: .venv/.test .venv/.rivals ## speed beside that of others, 50 minutes, into tests/benchmarks/RESULTS.md; QUICK=1: three minutes, into .palaver/bench
+bench: .venv/.test .venv/.rivals ## speed beside that of others, 40 minutes, into tests/benchmarks/RESULTS.md; QUICK=1: three minutes, into .palaver/bench
 	@$(BIN)/python -m tests.benchmarks --rounds $(ROUNDS) $(if $(QUICK),--quick)
 
 schema: .venv/.ready ## write shared/schemas and deploy/SETTINGS.md from the models

@@ -63,7 +63,7 @@ def _measured(options: argparse.Namespace, kept: Path) -> Results:
     results.machine = described()
     for round_ in range(1 if options.quick else options.rounds):
         results.idle.append(idle())
-        for place, row in enumerate(rows):
+        for place, row in enumerate(row for row in rows if not (row.once and round_)):
             print(
                 f"round {round_ + 1}, {place + 1}/{len(rows)}: {row.scenario}, {row.contender} …",
                 end=" ",

@@ -19,7 +19,7 @@ from tests.benchmarks.stage import (
 )
 
 SETTLING_SECONDS = 2.0  # the rush of the starts: as long again is left out at the end
-WINDOW_SECONDS = 12.0  # of the steady state; CPU times come in ticks of 10 ms, which are a thousandth of it
+WINDOW_SECONDS = 8.0  # of the steady state; CPU times come in ticks of 10 ms, at most a hundredth of it
 BUSY = 0.9  # of a core: who wants more of the one that a Python process has may be behind
 
 Figures = dict[str, float]
