@@ -28,6 +28,31 @@ def test_the_first_context_of_an_agent_counts(world: World) -> None:
     assert keep(world, other, path="docs/42").own == b""
 
 
+def test_one_job_at_a_time_makes_the_context(world: World) -> None:
+    job, other = world.submit(), world.submit(on_busy="parallel")
+    for each in (job, other):
+        world.claim(each)
+    assert not keep(world, other).makes, "it has not asked to"
+    assert [keep(world, each, make=True).makes for each in (job, other, job)] == [True, False, True]
+    assert keep(world, other, path="docs/42", make=True).makes
+    keep(world, job, context=b'{"n":1}')
+    assert not keep(world, other, make=True).makes
+    assert keep(world, other, make=True).own == b'{"n":1}'
+    assert not world.raw.hexists(world.keys.session("s1"), "maker:support")
+
+
+def test_who_ended_or_died_without_a_context_leaves_it_to_another(world: World) -> None:
+    dead, failed, other = world.submit(), world.submit(on_busy="parallel"), world.submit(on_busy="parallel")
+    world.claim(dead, lease=EXPIRED)
+    for each in (failed, other):
+        world.claim(each)
+    assert keep(world, dead, make=True).makes
+    assert keep(world, failed, make=True).makes
+    assert not keep(world, other, make=True).makes
+    world.finish(failed)
+    assert keep(world, other, make=True).makes
+
+
 def test_an_agent_is_told_whose_its_session_is(world: World) -> None:
     session = ConversationSession(user="u1", anonymous_id="guest", context={"a": "b"})
     world.ledger.run(operations.open_session(world.keys, session, retention=world.ledger.retention))

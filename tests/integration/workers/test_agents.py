@@ -172,6 +172,18 @@ async def test_a_context_is_made_once_for_a_session_and_injected(engine: Engine)
     assert user_agents.made == ["support"]
 
 
+async def test_first_messages_side_by_side_make_one_context(make_engine: MakeEngine) -> None:
+    engines = [await make_engine(agents=AGENTS) for _ in range(2)]
+    jobs = [
+        await engines[0].submit("whose", agent="support", model=None, user="7", on_busy="parallel")
+        for _ in range(8)
+    ]
+    await asyncio.gather(*(engines[n % 2].run(job) for n, job in enumerate(jobs)))
+    for job in jobs:
+        assert end_of(await engines[0].events(job))["status"] == "completed"
+    assert len(user_agents.contexts) == 1
+
+
 async def test_another_worker_finds_the_context(make_engine: MakeEngine) -> None:
     old, new = await make_engine(agents=AGENTS), await make_engine(agents=AGENTS)
     await ask(old, "support", user="7")

@@ -120,7 +120,7 @@ class Stored:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AgentSession:
     """What a session has for an agent. Contexts are JSON: what the session was made with, and the agent's
-    own (empty: none).
+    own (empty: none). `makes`: this job is to make the agent's own.
     """
 
     cancelled: str
@@ -128,6 +128,7 @@ class AgentSession:
     anonymous_id: str | None
     context: bytes = field(repr=False)
     own: bytes = field(repr=False)
+    makes: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

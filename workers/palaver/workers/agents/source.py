@@ -44,6 +44,9 @@ __all__ = ["Agents"]
 _FOR_MODELS: Final = ("tools", "complete", "response_schema", "chain")
 """Fields of a job that say how models are asked, and nothing to an agent."""
 
+MAKING_SECONDS: Final = 0.1
+"""Until a job asks again for a context that another one makes."""
+
 _GIVING: Final = "giving user, files and context to a copy"
 """What an agent whose attributes cannot be set, as with `__slots__`, raises in."""
 
@@ -172,6 +175,10 @@ class Agents:
         kind, create = getattr(agent, "Context", None), getattr(agent, "create_context", None)
         if kind is None and create is None:
             return None
+        while not (session.own or session.makes):
+            session = await self._kept(run, code.path, make=True)
+            if not (session.own or session.makes):  # another job of the session is at it
+                await asyncio.sleep(MAKING_SECONDS)
         kept = session.own
         if not kept:
             made = await (
@@ -189,11 +196,11 @@ class Agents:
         if size > self._most:
             raise AgentError(f"the {what} of the agent {path!r} is larger than {self._most} bytes")
 
-    async def _kept(self, run: Run, path: str, context: bytes = b"") -> AgentSession:
+    async def _kept(self, run: Run, path: str, context: bytes = b"", *, make: bool = False) -> AgentSession:
         claimed = run.claimed
         address = (self._keys, claimed.session_id, claimed.job_id)
         return await self._link.run(
-            operations.keep_context(*address, fence=claimed.fence, path=path, context=context)
+            operations.keep_context(*address, fence=claimed.fence, path=path, context=context, make=make)
         )
 
 
