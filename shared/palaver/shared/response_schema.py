@@ -10,6 +10,7 @@ from pydantic.errors import PydanticUserError
 from palaver.shared.document import Document
 from palaver.shared.error_tree import ValidationError
 from palaver.shared.plain import Flag, Integer, JsonObject, Text, optional, plain, refuse, shape
+from palaver.shared.strict_schema import is_strict, with_root
 
 __all__ = ["AnswerSchema", "Problem", "ResponseSchema", "schema_of"]
 
@@ -44,7 +45,7 @@ class ResponseSchema(Document):
 
     def response_format(self) -> dict[str, Any]:
         """The form of chat/completions."""
-        strict = is_closed(self.json_schema) if self.strict is None else self.strict
+        strict = is_strict(self.json_schema) if self.strict is None else self.strict
         told = {"name": self.name, "schema": self.json_schema, **({"strict": True} if strict else {})}
         return {"type": "json_schema", "json_schema": told}
 
@@ -116,24 +117,11 @@ def schema_of(model: Any) -> ResponseSchema:
         refuse("response_model", f"must be a pydantic model, a class, not {shape(model)}")
     name = "".join(c if c.isascii() and c.isalnum() else "_" for c in model.__name__).lstrip("0123456789")
     try:
-        schema = model.model_json_schema()
+        schema = with_root(model.model_json_schema())
     except PydanticUserError as error:
         problem = str(error.code).replace("-", " ")
         raise ValidationError(f"response_model: {problem}", param="response_model") from None
     return ResponseSchema(json_schema=schema, name=name[:64] or "answer")
-
-
-def is_closed(schema: Any) -> bool:
-    """Whether every object in a schema has all its properties and no others, as strict decoding wants it."""
-    if isinstance(schema, list):
-        return all(map(is_closed, schema))
-    if not isinstance(schema, dict):
-        return True
-    if schema.get("type") == "object" or "properties" in schema:
-        every = set(schema.get("properties", {})) == set(schema.get("required", []))
-        if not every or schema.get("additionalProperties") is not False:
-            return False
-    return all(map(is_closed, schema.values()))
 
 
 def _unfenced(text: str) -> str:

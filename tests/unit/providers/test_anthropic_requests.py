@@ -4,11 +4,13 @@ import json
 from typing import Any
 
 import pytest
+from pydantic import BaseModel
 
 from palaver.shared.errors import ConfigurationError, MalformedStreamError
 from palaver.shared.messages import parse_history
 from palaver.shared.params import ChatParams, ReasoningOptions
 from palaver.shared.profiles import Profile
+from palaver.shared.response_schema import schema_of
 from palaver.shared.tools import FunctionTool, ToolChoice
 from palaver.workers.providers import DialectRequest, GenerationRequest, wire
 from palaver.workers.providers.anthropic import PARAMETERS, AnthropicDialect
@@ -27,6 +29,19 @@ OLD, NEW = "claude-sonnet-4-5", "claude-opus-5"
 TOOL = FunctionTool(name="f", description="does", parameters={"type": "object"}, strict=True)
 CALL = {"id": "c", "name": "f", "arguments": {"x": 1}}
 BLOCKS = [{"type": "thinking", "thinking": "hm", "signature": "c2ln"}]
+
+
+class Person(BaseModel):
+    name: str
+
+
+class Family(BaseModel):
+    members: list[Person]
+    pet: str = ""
+
+
+class Node(BaseModel):
+    children: list["Node"]
 
 
 def dialect(**fields: Any) -> AnthropicDialect:
@@ -124,7 +139,7 @@ class TestParameters:
     @pytest.mark.parametrize(
         ("model", "wanted", "format_", "left_out"),
         [
-            (OLD, {"type": "json_schema", "json_schema": {"name": "x", "schema": {"type": "object"}}}, 1, []),
+            (OLD, {"type": "json_schema", "json_schema": {"name": "x", "schema": {"type": "string"}}}, 1, []),
             (OLD, {"type": "json_object"}, None, ["response_format"]),
             (OLD, {"type": "text"}, None, []),
             ("claude-3-opus-latest", {"type": "json_schema", "json_schema": {}}, None, ["response_format"]),
@@ -132,8 +147,33 @@ class TestParameters:
     )
     def test_response_format(self, model: str, wanted: Any, format_: Any, left_out: list[str]) -> None:
         request = ask(model=model, params={"response_format": wanted})
-        sent = {"format": {"type": "json_schema", "schema": {"type": "object"}}} if format_ else None
+        sent = {"format": {"type": "json_schema", "schema": {"type": "string"}}} if format_ else None
         assert (request.body.get("output_config"), told(request)) == (sent, left_out)
+
+    def test_a_model_s_schema_is_closed_for_it(self) -> None:
+        schema = schema_of(Family)
+        request = ask(params={"response_format": schema.response_format()})
+        sent = request.body["output_config"]["format"]["schema"]
+        assert sent["additionalProperties"] is False
+        assert sent["$defs"]["Person"]["additionalProperties"] is False
+        assert sent["required"] == ["members"]
+        assert "additionalProperties" not in schema.json_schema  # the job's own stays as it is
+
+    @pytest.mark.parametrize(
+        "schema",
+        [
+            {"type": "object"},  # any object
+            {"type": "object", "additionalProperties": {"type": "string"}},
+            {"type": "integer", "minimum": 1},
+            {"oneOf": [{"type": "string"}, {"type": "null"}]},
+            {"type": "array", "items": {"$ref": "#"}},
+            schema_of(Node).json_schema,
+        ],
+    )
+    def test_a_schema_that_it_would_refuse_is_left_out(self, schema: dict[str, Any]) -> None:
+        wanted = {"type": "json_schema", "json_schema": {"name": "x", "schema": schema}}
+        request = ask(params={"response_format": wanted})
+        assert (request.body.get("output_config"), told(request)) == (None, ["response_format"])
 
 
 class TestThinking:

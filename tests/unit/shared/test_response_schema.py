@@ -3,12 +3,13 @@
 from typing import Any, Literal
 
 import pytest
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, RootModel, field_validator
 
 from palaver.shared.errors import StructuredOutputError, ValidationError
 from palaver.shared.jobs import ChatJob
-from palaver.shared.response_schema import AnswerSchema, ResponseSchema, is_closed, schema_of
+from palaver.shared.response_schema import AnswerSchema, ResponseSchema, schema_of
 from palaver.shared.responses import ChatResponse, ModelResponse
+from palaver.shared.strict_schema import is_strict
 
 SCHEMA = {
     "type": "object",
@@ -26,6 +27,31 @@ class Person(BaseModel):
 
     name: str
     age: int = Field(ge=0)
+
+
+class Either(Person):
+    pet: Person | None
+
+
+class Cat(Person):
+    kind: Literal["cat"]
+
+
+class Dog(Person):
+    kind: Literal["dog"]
+
+
+class Tagged(Person):
+    pet: Cat | Dog = Field(discriminator="kind")
+
+
+class Node(Person):
+    children: list["Node"]
+
+
+def closed(*names: str) -> dict[str, Any]:
+    properties = {name: {"type": "string"} for name in names}
+    return {"type": "object", "properties": properties, "required": [*names], "additionalProperties": False}
 
 
 class Family(BaseModel):
@@ -122,11 +148,16 @@ def test_the_name_is_one_that_providers_take(name: str) -> None:
         (Person.model_json_schema(), True),
         (Family.model_json_schema(), False),  # has a default, and takes more
         ({"type": "array", "items": {"type": "object"}}, False),
-        ({"type": "string"}, True),
+        ({"type": "string"}, False),  # the root has to be an object
+        (Either.model_json_schema(), True),
+        (Tagged.model_json_schema(), False),  # oneOf
+        (RootModel[Person | Either].model_json_schema(), False),  # anyOf in the root
+        ({**Person.model_json_schema(), "not": {"required": ["x"]}}, False),
+        (closed("oneOf", "properties"), True),  # names, not keywords
     ],
 )
 def test_strict_decoding_is_asked_for_where_the_schema_allows_it(schema: Any, closed: bool) -> None:
-    assert is_closed(schema) is closed
+    assert is_strict(schema) is closed
     told = ResponseSchema(json_schema=schema).response_format()["json_schema"]
     assert told.get("strict", False) is closed
     own = ResponseSchema(json_schema=schema, strict=not closed).response_format()["json_schema"]
@@ -136,6 +167,15 @@ def test_strict_decoding_is_asked_for_where_the_schema_allows_it(schema: Any, cl
 def test_a_model_has_a_schema() -> None:
     schema = schema_of(Family)
     assert (schema.name, schema.json_schema) == ("Family", Family.model_json_schema())
+
+
+def test_the_root_of_a_model_that_holds_itself_is_an_object() -> None:
+    schema = schema_of(Node)
+    assert (schema.json_schema["type"], "$ref" in schema.json_schema) == ("object", False)
+    assert schema.response_format()["json_schema"]["strict"]
+    leaf = '{"name": "b", "age": 1, "children": [%s]}'
+    assert AnswerSchema(schema.json_schema).read(leaf % (leaf % ""))[1] == []
+    assert AnswerSchema(schema.json_schema).read(leaf % "{}")[1]
 
 
 @pytest.mark.parametrize("model", [7, "Person", dict, list[int], Person(name="a", age=1)])

@@ -17,7 +17,7 @@ from palaver.shared.params import ReasoningOptions
 from palaver.shared.profiles import Profile, Resume
 from palaver.shared.tools import FunctionTool
 from palaver.workers.http import HttpClient
-from palaver.workers.providers import anthropic_messages, wire
+from palaver.workers.providers import anthropic_messages, anthropic_schema, wire
 from palaver.workers.providers.anthropic_decoder import AnthropicDecoder
 from palaver.workers.providers.base import (
     DialectRequest,
@@ -236,9 +236,10 @@ def _output(
     if options is not None and options.effort is not None and generation.adaptive:
         config["effort"] = generation.efforts.get(options.effort, options.effort)
     wanted = request.params.response_format or {}
-    schema = wanted.get("json_schema")
-    if generation.schema and isinstance(schema, dict) and isinstance(schema.get("schema"), dict):
-        config["format"] = {"type": "json_schema", "schema": schema["schema"]}
+    told = wanted.get("json_schema")
+    schema = anthropic_schema.closed(told.get("schema")) if isinstance(told, dict) else None
+    if generation.schema and isinstance(schema, dict) and anthropic_schema.takes(schema):
+        config["format"] = {"type": "json_schema", "schema": schema}
     elif wanted.get("type", "text") != "text":
         warnings.append(wire.unsupported("response_format"))
     return {"output_config": config} if config else {}
