@@ -47,7 +47,7 @@ BROAD_EXCEPTS: dict[str, str] = {
     "workers/palaver/workers/pool/tracer.py:wait_for": "hands exceptions on to the coroutine",
     "workers/palaver/workers/ending.py:_finish": "what cannot be written must end the job",
     "workers/palaver/workers/probing.py:examine": "user code; whoever asks is told its class",
-    "workers/palaver/workers/providers/client_provider.py:_guarded": "user code; told by its class",
+    "workers/palaver/workers/providers/guard.py:guarded": "user code; told by its class",
     "workers/palaver/workers/run.py:failure_of": "a bug must end the job, not its readers",
     "workers/palaver/workers/sinks/following.py:tell": "whatever a sink raises, no job may know",
     "workers/palaver/workers/service.py:_for_ever": "leases must outlive a bug",

@@ -105,6 +105,9 @@ from palaver.workers.providers import Provider
 class Unwell(Provider):
     async def models(self):
         raise RuntimeError("canary")
+
+    async def aclose(self):
+        raise KeyError("canary")
 """
 
 

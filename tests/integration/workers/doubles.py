@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import sys
 from collections.abc import AsyncGenerator
 from functools import cached_property
 
@@ -29,6 +30,17 @@ class Buggy(Provider):
     async def stream(self, request: GenerationRequest) -> AsyncGenerator[list[Part], None]:
         yield [TextDelta("two words")]
         raise KeyError(f"a secret: {request.messages[-1].text}")
+
+
+class Leaving(Provider):
+    """Wants to end the program that asks it, also when it is closed."""
+
+    async def stream(self, request: GenerationRequest) -> AsyncGenerator[list[Part], None]:
+        sys.exit(request.messages[-1].text)
+        yield []
+
+    async def aclose(self) -> None:
+        sys.exit()
 
 
 class Unfit(Provider):

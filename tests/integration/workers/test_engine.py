@@ -222,10 +222,24 @@ async def test_a_bug_ends_the_job_without_telling_its_content(
     with caplog.at_level(logging.DEBUG):
         events = await engine.answer("my prompt", model="buggy/m")
     end = end_of(events)
-    assert (end["status"], end["error"]["type"], end["text"]) == ("failed", "InternalError", "two words")
+    assert (end["status"], end["error"]["type"], end["text"]) == ("failed", "ChatClientError", "two words")
     assert "doubles.py" in caplog.text
     assert "my prompt" not in caplog.text + orjson.dumps(end).decode()
     assert "two words" not in caplog.text
+
+
+async def test_a_bug_in_a_provider_costs_its_model_alone(
+    engine: Engine, caplog: pytest.LogCaptureFixture
+) -> None:
+    events = await engine.answer("my prompt", model=["leaving/m", "scripted/echo"])
+    (retry,) = [event["data"] for event in events if event["type"] == "retry"]
+    told = retry["error"]
+    assert (told["type"], told["provider"], retry["model"]) == ("ChatClientError", "leaving", "scripted/echo")
+    assert (end_of(events)["status"], text_of(events)) == ("completed", "my prompt")
+    await engine.service._served._lending.retire("leaving")
+    assert "answer of" in told["message"]
+    assert caplog.text.count("client.failed profile=leaving error=SystemExit") == 2
+    assert "my prompt" not in caplog.text + told["message"]
 
 
 async def test_a_result_that_cannot_be_written_ends_the_job_with_its_text(engine: Engine) -> None:

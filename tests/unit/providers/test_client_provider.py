@@ -35,6 +35,7 @@ from palaver.workers.providers import (
     ToolCallPart,
     UsagePart,
     WarningPart,
+    close,
     create,
 )
 from tests.processes import ROOT
@@ -225,7 +226,7 @@ async def test_a_bug_is_told_in_the_log_without_its_text(
 
 
 async def test_what_fails_at_the_end_is_only_told(http: HttpClient, caplog: pytest.LogCaptureFixture) -> None:
-    await create(Profile(name="o", kind=f"{__name__}:Stuck"), http).aclose()
+    await close(create(Profile(name="o", kind=f"{__name__}:Stuck"), http))
     assert "client.failed" in caplog.text
 
 

@@ -22,7 +22,7 @@ from palaver.shared.profiles import Catalog, Profile
 from palaver.shared.settings import Settings, redacted_url
 from palaver.shared.tool_servers import ToolServer, load_tool_servers
 from palaver.workers.http import HttpClient
-from palaver.workers.providers import create
+from palaver.workers.providers import close, create
 from palaver.workers.tool_servers import require_mcp
 
 __all__ = ["Checked", "check"]
@@ -90,7 +90,7 @@ async def _check(profile: Profile, wanted: Sequence[str], http: HttpClient) -> C
     except Exception as error:  # noqa: BLE001 - a class of somebody's own must not hide the other providers
         return known(problem=f"{profile.kind} raised {type(error).__name__}")
     finally:
-        await provider.aclose()
+        await close(provider)
     if health.error is not None:
         return known(problem=health.error.message)
     unlisted = [model for model in wanted if listed is not None and model not in listed]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from palaver.shared.profiles import Profile
 from palaver.workers.http import HttpClient
-from palaver.workers.providers import Provider, create
+from palaver.workers.providers import Provider, close, create
 
 __all__ = ["Lending", "Make"]
 
@@ -57,7 +57,7 @@ class Lending:
     async def aclose(self) -> None:
         """Close every provider, then the connections that they share."""
         for made in [*self._made.values(), *self._retired]:
-            await made.provider.aclose()
+            await close(made.provider)
         self._made, self._retired = {}, []
         await self._http.aclose()
 
@@ -69,4 +69,4 @@ class Lending:
     async def _close_unused(self, made: _Made) -> None:
         if made.retired and not made.requests and made in self._retired:
             self._retired.remove(made)
-            await made.provider.aclose()
+            await close(made.provider)

@@ -22,6 +22,7 @@ from palaver.workers.providers import (
     Sink,
     TextDelta,
     ToolCallPart,
+    guarded,
 )
 
 __all__ = ["Ask", "Breakers", "Policy", "verdict_on", "wrapped"]
@@ -47,8 +48,9 @@ def wrapped(policies: Sequence[Policy]) -> Ask:
     return reduce(lambda ask, policy: partial(policy, ask), reversed(policies), _ask)
 
 
-def _ask(provider: Provider, request: GenerationRequest, sink: Sink) -> Awaitable[None]:
-    return provider.answer(request, sink)
+async def _ask(provider: Provider, request: GenerationRequest, sink: Sink) -> None:
+    with guarded(provider, "answer"):
+        await provider.answer(request, sink)
 
 
 class Breakers:

@@ -15,6 +15,7 @@ from palaver.workers.providers.base import (
     Sink,
 )
 from palaver.workers.providers.flavours import detect_provider
+from palaver.workers.providers.guard import close, guarded
 from palaver.workers.providers.parts import (
     FinishPart,
     MessagePart,
@@ -53,6 +54,8 @@ __all__ = [
     "UsagePart",
     "WarningPart",
     "class_of",
+    "close",
     "create",
     "detect_provider",
+    "guarded",
 ]

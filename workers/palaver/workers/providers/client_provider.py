@@ -3,20 +3,19 @@
 import asyncio
 import builtins
 import inspect
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
-from contextlib import aclosing, contextmanager, suppress
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
 from typing import Any
 
 from palaver.shared.chat_client import ChatClient
-from palaver.shared.errors import ChatClientError, ConnectionError, PalaverError, TimeoutError
+from palaver.shared.errors import ChatClientError, PalaverError, TimeoutError
 from palaver.shared.messages import Role
 from palaver.shared.plain import shape
 from palaver.shared.profiles import Profile
 from palaver.shared.responses import ChatResponse
-from palaver.workers.event_log import event_logger
-from palaver.workers.frames import frames
 from palaver.workers.http import HttpClient
 from palaver.workers.providers.base import GenerationRequest, Provider, ProviderHealth
+from palaver.workers.providers.guard import guarded
 from palaver.workers.providers.parts import (
     FinishPart,
     MetadataPart,
@@ -27,8 +26,6 @@ from palaver.workers.providers.parts import (
     UsagePart,
 )
 from palaver.workers.providers.wire import unsupported
-
-logger = event_logger("palaver.workers.providers")
 
 _RAW = ("return_raw", "return_raw_events")
 _NO_PARAMETERS = frozenset(("extra", "include_usage", *_RAW))
@@ -51,12 +48,12 @@ class ClientProvider(Provider):
         if warnings := [unsupported(name) for name in _RAW if getattr(request.params, name)]:
             yield [*warnings]
         if request.tools or not request.stream:
-            with self._guarded("chat"):
+            with guarded(self, "chat"):
                 answer = await self.client.chat(prompt, system, **more)
                 yield _parts(self._checked(answer, "chat"), request.model)
             return
         silence = self.timeouts(request.timeouts).read_seconds
-        with self._guarded("stream_chat"):
+        with guarded(self, "stream_chat"):
             async with aclosing(self._pieces(self.client.stream_chat(prompt, system, **more))) as pieces:
                 async for piece in _patiently(pieces, silence):
                     if not isinstance(piece, str):
@@ -70,7 +67,7 @@ class ClientProvider(Provider):
     async def health(self) -> ProviderHealth:
         """See `Provider.health`."""
         try:
-            with self._guarded("health_check"):
+            with guarded(self, "health_check"):
                 answer = self._checked(await self.client.health_check(), "health_check")
                 if answer.is_error:
                     raise _error(answer)
@@ -80,32 +77,8 @@ class ClientProvider(Provider):
         return ProviderHealth(ok=True, latency_ms=latency if isinstance(latency, int | float) else 0.0)
 
     async def aclose(self) -> None:
-        """Close the client. What it raises is told in the log alone: its last answer is given."""
-        with suppress(PalaverError), self._guarded("aclose"):
-            await self.client.aclose()
-
-    @contextmanager
-    def _guarded(self, method: str) -> Iterator[None]:
-        """The client's code runs within. Raises ChatClientError for what it should not raise; the log has the
-        lines of code that the exception has passed.
-        """
-        try:
-            yield
-            return
-        except PalaverError as error:
-            self.label(error)
-            raise
-        except OSError as error:
-            # Its text may tell a key or a prompt; its class says enough.
-            kind = TimeoutError if isinstance(error, builtins.TimeoutError) else ConnectionError
-            failure: PalaverError = kind(f"{type(error).__name__} in the client")
-        except Exception as error:  # noqa: BLE001 - it is not our code
-            name = type(error).__name__
-            logger.warning(f"client.failed\n{frames(error)}", profile=self.profile.name, error=name)
-            told = f"{method} of {self.profile.kind} raised {name}; the worker's log says where"
-            failure = ChatClientError(told)
-        failure.provider = self.profile.name
-        raise failure
+        """Close the client."""
+        await self.client.aclose()
 
     def _checked(self, answer: Any, method: str) -> ChatResponse:
         if not isinstance(answer, ChatResponse):
