@@ -1,6 +1,7 @@
 """The documents of a batch: the batch itself, its lines, their results, and how far it is.
 
-    batches/ID/input/DIGEST/FIRST.jsonl      its lines as `BatchLine`, SLICE of them, from the index FIRST on
+    batches/ID/input/DIGEST/FIRST.jsonl      its lines as `BatchLine`, a slice from the index FIRST on
+    batches/ID/input/DIGEST/slices.json      which slices there are: `SliceIndex`
     batches/ID/input/DIGEST/invalid.jsonl    what was left out of the input, as lines of errors.jsonl
     batches/ID/parts/FIRST-LAST.jsonl        results FIRST to LAST in order of completion, as `BatchResult`
     batches/ID/output.jsonl, …/errors.jsonl  at the end, in the format of OpenAI's batches
@@ -8,6 +9,8 @@
 That is where they are in the file store. A batch is a session without turns whose id is the batch's.
 """
 
+from bisect import bisect_right
+from collections.abc import Sequence
 from enum import StrEnum
 from typing import Annotated, Final, Self
 
@@ -22,7 +25,8 @@ from palaver.shared.plain import Flag, Integer, JsonObject, Key, Name, Real, Tex
 from palaver.shared.responses import ChatResponse, Count
 
 SLICE: Final = 256
-"""Lines in one object of the store."""
+SLICE_BYTES: Final = 1024 * 1024
+"""One object of the store has so many lines at most, and ends with the line that makes it so large."""
 
 MAX_LINES: Final = 10_000_000
 MAX_WINDOW: Final = 10_000
@@ -88,14 +92,48 @@ class BatchJob(Document):
     webhook: WebAddress | None = optional()
     retry_of: JobId | None = optional()
 
-    def slice_name(self, index: int) -> str:
-        """The object that holds the line of this index."""
-        return f"{batch_folder(self.batch_id)}/input/{self.input}/{index - index % SLICE:08d}.jsonl"
+    def slice_name(self, first: int) -> str:
+        """The object that holds the slice that begins with this index."""
+        return f"{self._input}/{first:08d}.jsonl"
+
+    @property
+    def slices_name(self) -> str:
+        """The object that says which slices there are."""
+        return f"{self._input}/slices.json"
 
     @property
     def invalid_name(self) -> str:
         """The object that holds the errors of the lines that were left out."""
-        return f"{batch_folder(self.batch_id)}/input/{self.input}/invalid.jsonl"
+        return f"{self._input}/invalid.jsonl"
+
+    @property
+    def _input(self) -> str:
+        return f"{batch_folder(self.batch_id)}/input/{self.input}"
+
+
+class SliceIndex:
+    """Which slices a batch's lines are in: the first index of each, in order, and its bytes."""
+
+    def __init__(self, slices: Sequence[tuple[int, int]], total: int) -> None:
+        self.firsts = [first for first, _ in slices]
+        self._sizes = [size for _, size in slices]
+        self._total = total
+
+    def place(self, index: int) -> tuple[int, int]:
+        """The first index of the slice that has this line, and the bytes of a line of it, on average."""
+        place = bisect_right(self.firsts, index) - 1
+        first, *following = self.firsts[place : place + 2]
+        lines = (following[0] if following else self._total) - first
+        return first, self._sizes[place] // max(1, lines)
+
+    @classmethod
+    def parse(cls, content: bytes, batch: BatchJob) -> Self:
+        """What `to_json` gave."""
+        return cls(orjson.loads(content), batch.total)
+
+    def to_json(self) -> bytes:
+        """As it is stored: [[first index, bytes], …]."""
+        return orjson.dumps(list(zip(self.firsts, self._sizes, strict=True)))
 
 
 class BatchLine(Document):

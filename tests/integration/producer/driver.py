@@ -84,7 +84,8 @@ class Driver:
         self.end()
 
     def _line(self, index: int) -> BatchLine:
-        lines = background().run(self._files.slice(self._batch, index))
+        slices = background().run(self._files.slices(self._batch))
+        lines = background().run(self._files.slice(self._batch, slices.place(index)[0]))
         return next(
             line for line in (BatchLine.parse(line, self._batch) for line in lines) if line.index == index
         )

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from palaver.shared.batches import SLICE, BatchJob
+from palaver.shared.batches import SLICE, BatchJob, SliceIndex
 from palaver.shared.errors import ConfigurationError, FileMissingError
 from palaver.shared.settings import Settings
 from palaver.shared.stores.batch_files import BatchFiles
@@ -25,8 +25,10 @@ async def pieces(*content: bytes) -> AsyncIterator[bytes]:
 async def test_lines_and_results_come_back_as_they_were_stored(files: BatchFiles) -> None:
     await files.put_slice(BATCH, 0, [b"%d\n" % index for index in range(SLICE)])
     await files.put_slice(BATCH, SLICE, [b"256", b"257"])
-    assert (await files.slice(BATCH, 255))[255] == b"255"
-    assert await files.slice(BATCH, 257) == [b"256", b"257"]
+    assert (await files.slice(BATCH, 0))[255] == b"255"
+    assert await files.slice(BATCH, SLICE) == [b"256", b"257"]
+    await files.put_slices(BATCH, SliceIndex([(0, 900), (SLICE, 8)], BATCH.total))
+    assert (await files.slices(BATCH)).firsts == [0, SLICE]
     await files.put_part("b1", 1, 2, ["one\u2028".encode(), b"two\n"])
     assert await files.part("b1", 1, 2) == ["one\u2028".encode(), b"two"]
 
@@ -44,7 +46,7 @@ async def test_what_is_written_at_the_end_is_a_stream(files: BatchFiles) -> None
 
 async def test_what_is_missing_is_named(files: BatchFiles) -> None:
     with pytest.raises(FileMissingError, match=r"batches/b1/input/a+/00000000\.jsonl"):
-        await files.slice(BATCH, 5)
+        await files.slice(BATCH, 0)
     with pytest.raises(FileMissingError, match=r"batches/b1/output\.jsonl"):
         _ = [piece async for piece in files.output("b1")]
 

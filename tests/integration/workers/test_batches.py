@@ -9,10 +9,21 @@ from typing import Any
 import orjson
 import pytest
 
-from palaver.shared.batches import BatchJob, BatchLine, BatchResult, BatchStatus, BatchView, new_batch_id
+from palaver.shared.batches import (
+    SLICE,
+    BatchJob,
+    BatchLine,
+    BatchResult,
+    BatchStatus,
+    BatchView,
+    SliceIndex,
+    new_batch_id,
+)
 from palaver.shared.jobs import ChatJob, Status
 from palaver.shared.ledger import Command, Query, operations
+from palaver.shared.messages import Message, Role
 from palaver.shared.stores.batch_files import BatchFiles
+from palaver.workers import service
 from palaver.workers.batches import driver as driving
 from tests.integration.workers.conftest import Engine, MakeEngine
 from tests.model_server import ModelServer
@@ -47,11 +58,21 @@ def open_batch_on(engine: Engine) -> Open:
             BatchLine(index=index, custom_id=f"line-{index}", job=job).to_line()
             for index, job in enumerate(jobs)
         ]
-        await BatchFiles.of(engine.service.settings).put_slice(batch, 0, lines)
+        await put_lines(engine, batch, lines)
         await engine.ledger.open_batch(batch)
         return batch
 
     return make
+
+
+async def put_lines(engine: Engine, batch: BatchJob, lines: Sequence[bytes], *, each: int = SLICE) -> None:
+    """Store these lines, so many in a slice."""
+    files = BatchFiles.of(engine.service.settings)
+    slices = [
+        (first, await files.put_slice(batch, first, lines[first : first + each]))
+        for first in range(0, len(lines), each)
+    ]
+    await files.put_slices(batch, SliceIndex(slices, batch.total))
 
 
 @pytest.fixture
@@ -225,9 +246,7 @@ async def test_a_line_that_killed_its_workers_is_given_up(engine: Engine, open_b
 async def test_a_line_that_nobody_stored_fails_alone(engine: Engine, open_batch: Open) -> None:
     batch = await open_batch([{"text": "there"}])
     more = batch.model_copy(update={"batch_id": new_batch_id(None, None), "total": 3})
-    await BatchFiles.of(engine.service.settings).put_slice(
-        more, 0, await BatchFiles.of(engine.service.settings).slice(batch, 0)
-    )
+    await put_lines(engine, more, await BatchFiles.of(engine.service.settings).slice(batch, 0))
     await engine.ledger.open_batch(more)
     assert await drive(engine, more) == "completed"
     found = await results(engine, more)
@@ -264,11 +283,30 @@ async def test_lines_that_cannot_be_read_fail_alone(engine: Engine) -> None:
     batch = BatchJob(batch_id=new_batch_id(None, None), input="0" * 64, total=3)
     line = BatchLine(index=1, custom_id="good", job=ChatJob(messages="Hi", model="scripted/echo"))
     content = [b"garbage\n", line.to_line(), b'{"index":2}\n']
-    await BatchFiles.of(engine.service.settings).put_slice(batch, 0, content)
+    await put_lines(engine, batch, content)
     await engine.ledger.open_batch(batch)
     assert await drive(engine, batch) == "completed"
     found = await results(engine, batch)
     assert [found[n].response.success for n in range(3)] == [False, True, False]
+
+
+async def test_large_lines_run_as_memory_has_room_for_them(
+    make_engine: MakeEngine, server: ModelServer, files_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of eight, two at a time; each is in a slice of its own."""
+    monkeypatch.setattr(service, "LINE_BYTES", 250_000)
+    profile = {"kind": "openai", "base_url": server.openai_url}
+    engine = await make_engine(files_url=files_url, profiles={"http": profile}, **HASTE)
+    batch = BatchJob(batch_id=new_batch_id(None, None), input="0" * 64, total=8)
+    large = Message(role=Role.USER, content="x" * 100_000)
+    script = Message(role=Role.USER, content='{"n": 5, "rate": 50}')
+    job = ChatJob(messages=[large, script], model="http/m")
+    lines = [BatchLine(index=index, custom_id=f"line-{index}", job=job).to_line() for index in range(8)]
+    await put_lines(engine, batch, lines, each=1)
+    await engine.ledger.open_batch(batch)
+    assert await drive(engine, batch) == "completed"
+    assert server.stats()["max_open"] == 2
+    assert (await engine.ledger.batch(batch.batch_id)).counts.completed == 8
 
 
 async def test_a_worker_that_has_not_the_input_leaves_it_to_others(

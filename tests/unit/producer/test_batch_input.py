@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from palaver.producer.batches import Intake, entries
-from palaver.shared.batches import SLICE, BatchJob, BatchLine
+from palaver.shared.batches import SLICE, SLICE_BYTES, BatchJob, BatchLine
 from palaver.shared.errors import BatchInputError, ValidationError
 from palaver.shared.jobs import ChatJob
 from palaver.shared.messages import UserMessage
@@ -260,6 +260,15 @@ def test_many_lines_are_stored_in_slices_under_their_digest() -> None:
     assert [(first, len(lines)) for first, lines in slices] == [(0, SLICE), (SLICE, SLICE), (2 * SLICE, 1)]
     whole = b"".join(line for _, lines in slices for line in lines)
     assert hashlib.sha256(whole).hexdigest() == batch.input
+
+
+def test_large_lines_are_stored_in_smaller_slices() -> None:
+    """A store's client, and a worker, have whole slices in memory."""
+    large = "x" * (SLICE_BYTES // 4)
+    settings = Settings(max_document_bytes=SLICE_BYTES)
+    with Intake(settings, {}, only_known) as intake:
+        intake.take(entries([large] * 9 + ["small"] * 3, SLICE_BYTES))
+        assert [(first, len(lines)) for first, lines in intake.slices()] == [(0, 4), (4, 4), (8, 4)]
 
 
 def test_equal_input_of_one_key_is_an_equal_batch() -> None:

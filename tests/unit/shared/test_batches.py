@@ -4,7 +4,7 @@ import orjson
 import pytest
 
 from palaver.shared.batch_output import invalid_line, output_line
-from palaver.shared.batches import SLICE, BatchJob, BatchLine, BatchResult, BatchStatus, new_batch_id
+from palaver.shared.batches import BatchJob, BatchLine, BatchResult, BatchStatus, SliceIndex, new_batch_id
 from palaver.shared.errors import JobExpiredError, RateLimitError, ValidationError
 from palaver.shared.jobs import ChatJob
 from palaver.shared.messages import ToolCall, UserMessage
@@ -38,8 +38,12 @@ def test_a_line_comes_back_from_the_store_as_a_job_of_the_batch() -> None:
 
 
 def test_a_line_is_in_the_slice_that_begins_below_it() -> None:
-    assert BATCH.slice_name(0) == BATCH.slice_name(SLICE - 1)
-    assert BATCH.slice_name(SLICE).endswith(f"/{SLICE:08d}.jsonl")
+    slices = SliceIndex([(0, 1000), (10, 50), (11, 8)], total=15)
+    for index in (slices, SliceIndex.parse(slices.to_json(), BATCH.model_copy(update={"total": 15}))):
+        assert [index.place(line) for line in (0, 9, 10, 11, 14)] == [(0, 100)] * 2 + [(10, 50)] + [
+            (11, 2)
+        ] * 2
+    assert BATCH.slice_name(10).endswith("/00000010.jsonl")
 
 
 @pytest.mark.parametrize("batch_id", ["..", "a/b", "", ".x", "a\n", "x" * 129])

@@ -35,7 +35,7 @@ from palaver.workers.agents.requests import AgentRequests
 from palaver.workers.agents.routes import Routes
 from palaver.workers.agents.source import Agents
 from palaver.workers.archiver import Archiver
-from palaver.workers.batches import Drivers, Lines, Parts
+from palaver.workers.batches import Drivers, Lines, Parts, Room
 from palaver.workers.cache import Cache, Flights
 from palaver.workers.ending import Ending, Outcome
 from palaver.workers.event_log import event_logger
@@ -70,6 +70,9 @@ logger = event_logger("palaver.workers.service")
 
 HEARTBEAT = 0.25  # of a lease: a sweep takes a worker for dead that missed two
 ANNOUNCED = 1.5  # of a lease: a worker that is silent for so long is not there
+LINE_BYTES = (
+    16 * 1024 * 1024
+)  # of stored lines of batches that run at once; each costs several times its bytes
 SLOTS_A_DRIVER = 4  # of a worker's slots every fourth may have a driver of a batch, but not the only one
 HAND_OVER_SECONDS = 5.0  # for the jobs that are handed over to be written off
 REST_AFTER_BUG_SECONDS = 1.0
@@ -352,6 +355,7 @@ class WorkerService:
                 leases=self._leases,
                 files=BatchFiles.of(settings),
                 lines=Lines(self._models, self._served, answer_bytes=settings.max_answer_bytes),
+                room=Room(LINE_BYTES),
                 worker=self.alias,
                 lease_seconds=settings.lease_seconds,
             )

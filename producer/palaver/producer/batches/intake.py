@@ -16,7 +16,7 @@ from palaver.producer.batches.fields import defaults_of, draft_of
 from palaver.producer.batches.lines import LineReader, custom_id_of
 from palaver.producer.batches.source import Entry
 from palaver.shared.batch_output import invalid_line
-from palaver.shared.batches import SLICE, BatchJob, BatchLine
+from palaver.shared.batches import SLICE, SLICE_BYTES, BatchJob, BatchLine
 from palaver.shared.errors import BatchInputError, ValidationError
 from palaver.shared.jobs import MAX_FILES, ChatJob
 from palaver.shared.plain import refuse
@@ -106,10 +106,15 @@ class Intake:
     def slices(self) -> Iterator[tuple[int, list[bytes]]]:
         """The accepted lines as they are stored, each slice with its first index."""
         self._lines.seek(0)
-        first = 0
-        while lines := list(islice(self._lines, SLICE)):
+        first, lines, size = 0, list[bytes](), 0
+        for line in self._lines:
+            lines.append(line)
+            size += len(line)
+            if len(lines) == SLICE or size >= SLICE_BYTES:
+                yield first, lines
+                first, lines, size = first + len(lines), [], 0
+        if lines:
             yield first, lines
-            first += len(lines)
 
     def left_out(self) -> Iterator[bytes]:
         """What is told of the entries that were left out."""

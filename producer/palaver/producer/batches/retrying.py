@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from itertools import pairwise
 from typing import Any
 
 from palaver.producer.batches.following import follow
-from palaver.shared.batches import SLICE, BatchJob, BatchLine, BatchView
+from palaver.shared.batches import BatchJob, BatchLine, BatchView
 from palaver.shared.errors import JobNotFinishedError, WrongStateError
 from palaver.shared.ledger import AsyncLedger
 from palaver.shared.stores.batch_files import BatchFiles
@@ -35,8 +36,9 @@ async def unanswered(
         raise WrongStateError(
             f"every line of batch {batch.batch_id} has an answer; there is nothing to retry"
         )
-    for first in range(0, batch.total, SLICE):
-        if all(answered[first : first + SLICE]):
+    firsts = (await files.slices(batch)).firsts
+    for first, end in pairwise([*firsts, batch.total]):
+        if all(answered[first:end]):
             continue
         lines = await files.slice(batch, first)
         found = [(index + 1, line) for index, line in enumerate(lines, first) if not answered[index]]

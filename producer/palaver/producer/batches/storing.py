@@ -11,7 +11,7 @@ from typing import Final
 
 from palaver.producer.batches.intake import Intake
 from palaver.producer.batches.source import BatchSource, entries
-from palaver.shared.batches import SLICE, BatchJob
+from palaver.shared.batches import SLICE, BatchJob, SliceIndex
 from palaver.shared.errors import PalaverError, ServiceUnavailableError
 from palaver.shared.stores.batch_files import BatchFiles
 
@@ -36,15 +36,16 @@ async def take_all(intake: Intake, jobs: BatchSource, longest: int) -> None:
 
 async def store(files: BatchFiles, batch: BatchJob, intake: Intake) -> None:
     """Store what was taken in. Raises FileStoreUnavailableError and ConfigurationError."""
-    slices = intake.slices()
+    slices, stored = intake.slices(), list[tuple[int, int]]()
     try:
         async with asyncio.TaskGroup() as group:
             for _ in range(AT_ONCE):
-                group.create_task(_send(files, batch, slices))
+                group.create_task(_send(files, batch, slices, stored))
     except* PalaverError as problems:
         raise problems.exceptions[0] from None
     if batch.invalid:
         await files.put_invalid(batch, _pieces(intake.left_out()))
+    await files.put_slices(batch, SliceIndex(sorted(stored), batch.total))
 
 
 async def discard(files: BatchFiles, batch: BatchJob) -> None:
@@ -57,9 +58,14 @@ async def discard(files: BatchFiles, batch: BatchJob) -> None:
             await files.delete(batch.batch_id)
 
 
-async def _send(files: BatchFiles, batch: BatchJob, slices: Iterator[tuple[int, list[bytes]]]) -> None:
+async def _send(
+    files: BatchFiles,
+    batch: BatchJob,
+    slices: Iterator[tuple[int, list[bytes]]],
+    stored: list[tuple[int, int]],
+) -> None:
     for first, lines in slices:
-        await files.put_slice(batch, first, lines)
+        stored.append((first, await files.put_slice(batch, first, lines)))
 
 
 async def _pieces(lines: Iterable[bytes]) -> AsyncIterator[bytes]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Self
 
 from palaver.shared.batches import (
     BatchJob,
+    SliceIndex,
     batch_folder,
     errors_name,
     output_name,
@@ -40,13 +41,23 @@ class BatchFiles:
 
         return cls(Objects(settings.files_url))
 
-    async def put_slice(self, batch: BatchJob, index: int, lines: Iterable[bytes]) -> None:
-        """Store the slice that begins with this index."""
-        await self._objects.put(batch.slice_name(index), _joined(lines))
+    async def put_slice(self, batch: BatchJob, first: int, lines: Iterable[bytes]) -> int:
+        """Store the slice that begins with this index; how many bytes it has."""
+        content = _joined(lines)
+        await self._objects.put(batch.slice_name(first), content)
+        return len(content)
 
-    async def slice(self, batch: BatchJob, index: int) -> list[bytes]:
-        """The slice that has the line of this index; its place in it is `index % SLICE`."""
-        return await self._lines(batch.slice_name(index))
+    async def slice(self, batch: BatchJob, first: int) -> list[bytes]:
+        """The slice that begins with this index."""
+        return await self._lines(batch.slice_name(first))
+
+    async def put_slices(self, batch: BatchJob, index: SliceIndex) -> None:
+        """Store which slices there are: the last of the input, which is whole then."""
+        await self._objects.put(batch.slices_name, index.to_json())
+
+    async def slices(self, batch: BatchJob) -> SliceIndex:
+        """Which slices there are."""
+        return SliceIndex.parse(await self._whole(batch.slices_name), batch)
 
     async def put_part(self, batch_id: str, first: int, last: int, lines: Iterable[bytes]) -> None:
         """Store results, counted from 1 in order of completion."""
@@ -85,10 +96,13 @@ class BatchFiles:
         await self._objects.delete(*await self._objects.names(batch_folder(batch_id)))
 
     async def _lines(self, name: str) -> list[bytes]:
+        return (await self._whole(name)).splitlines()
+
+    async def _whole(self, name: str) -> bytes:
         found = await self._objects.get(name)
         if found is None:
             raise _missing(name)
-        return found.splitlines()
+        return found
 
     async def _stream(self, name: str) -> AsyncGenerator[bytes, None]:
         try:

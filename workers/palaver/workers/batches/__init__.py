@@ -3,5 +3,6 @@
 from palaver.workers.batches.driver import Parts
 from palaver.workers.batches.drivers import Drivers
 from palaver.workers.batches.lines import Lines
+from palaver.workers.batches.room import Room
 
-__all__ = ["Drivers", "Lines", "Parts"]
+__all__ = ["Drivers", "Lines", "Parts", "Room"]

@@ -35,6 +35,7 @@ from palaver.shared.ledger import (
 from palaver.shared.responses import ChatResponse
 from palaver.shared.stores.batch_files import BatchFiles
 from palaver.workers.batches.lines import Lines, line_result
+from palaver.workers.batches.room import Room
 from palaver.workers.batches.slices import Slices
 from palaver.workers.batches.storing import PART_BYTES, PART_LINES, Storing
 from palaver.workers.event_log import event_logger
@@ -67,6 +68,7 @@ class Parts:
     leases: LeaseKeeper
     files: BatchFiles
     lines: Lines
+    room: Room
     worker: str
     lease_seconds: float
 
@@ -99,7 +101,7 @@ class Driver:
         """Drive until nothing is left to do; what became of the batch, or of the driver."""
         view = await self._parts.ledger.batch(self._batch_id)
         self._batch = view.batch
-        self._slices = Slices(self._parts.files, view.batch, window=MOST_LINES)
+        self._slices = Slices(self._parts.files, view.batch, window=MOST_LINES, room=self._parts.room)
         try:
             async with self._stop:
                 if not await self._has_input(view):
@@ -139,13 +141,13 @@ class Driver:
         what this one's has not: that is no reason to have all lines fail, until they expire.
         """
         try:
-            first = await self._slices.line(0)
+            async with self._slices.line(0) as first:
+                self._window = await self._parts.lines.window(view.batch, first)
         except FileMissingError as error:
             logger.warning("batch.no_input", batch_id=self._batch_id, reason=error.message)
             return time.time() >= view.expires_at
         except ValidationError:
-            return True  # the line will tell it
-        self._window = await self._parts.lines.window(view.batch, first)
+            pass  # the line will tell it
         return True
 
     # The cycle
@@ -229,8 +231,8 @@ class Driver:
             self._ready.append(line_result(index, name, ChatResponse.failed(problem)))
 
     async def _answered(self, index: int, deaths: int, stop: Stop) -> None:
-        line = await self._slices.line(index)
-        result = await self._parts.lines.result(self._batch, line, deaths, stop)
+        async with self._slices.line(index) as line:
+            result = await self._parts.lines.result(self._batch, line, deaths, stop)
         if result is not None:
             self._ready.append(result)
 

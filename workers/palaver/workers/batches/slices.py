@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from typing import Final
 
 import orjson
 
-from palaver.shared.batches import SLICE, BatchJob, BatchLine
+from palaver.shared.batches import SLICE, BatchJob, BatchLine, SliceIndex
 from palaver.shared.errors import FileMissingError, ValidationError
 from palaver.shared.stores.batch_files import BatchFiles
 from palaver.workers.batches.patience import patiently
+from palaver.workers.batches.room import Room
 
 __all__ = ["Slices"]
 
@@ -20,23 +23,43 @@ SPARE: Final = 3
 
 
 class Slices:
-    """Reads a slice once for all its lines that run together, of which there are `window`."""
+    """Reads a slice once for all its lines that run together, of which there are `window`, and of the lines
+    only those that have `room` in memory.
+    """
 
-    def __init__(self, files: BatchFiles, batch: BatchJob, *, window: int) -> None:
+    def __init__(self, files: BatchFiles, batch: BatchJob, *, window: int, room: Room) -> None:
         self._files = files
         self._batch = batch
+        self._room = room
         self._most = window // SLICE + SPARE
+        self._index: asyncio.Task[SliceIndex] | None = None
         self._slices: OrderedDict[int, asyncio.Task[list[bytes]]] = OrderedDict()
 
-    async def line(self, index: int) -> BatchLine:
-        """The line of this index. Raises FileMissingError, and ValidationError for what no line can be."""
-        first = index - index % SLICE
+    @asynccontextmanager
+    async def line(self, index: int) -> AsyncGenerator[BatchLine, None]:
+        """The line of this index, which has its room meanwhile. Raises FileMissingError, and ValidationError
+        for what no line can be.
+        """
+        if self._index is None:
+            self._index = asyncio.create_task(self._read_index())
+        first, size = (await asyncio.shield(self._index)).place(index)
+        async with self._room.take(size):
+            yield self._parsed(await self._slice(first), index - first, index)
+
+    def close(self) -> None:
+        """Read no more."""
+        for reading in (self._index, *self._slices.values()):
+            if reading is not None:
+                reading.cancel()
+
+    async def _slice(self, first: int) -> list[bytes]:
         if first not in self._slices:
             self._slices[first] = asyncio.create_task(self._read(first))
             self._drop_oldest()
         self._slices.move_to_end(first)
-        lines = await asyncio.shield(self._slices[first])
-        place = index - first
+        return await asyncio.shield(self._slices[first])
+
+    def _parsed(self, lines: list[bytes], place: int, index: int) -> BatchLine:
         if place >= len(lines):
             raise FileMissingError(f"The stored input of the batch has no line {index}.")
         try:
@@ -44,15 +67,13 @@ class Slices:
         except (orjson.JSONDecodeError, KeyError, TypeError):
             raise ValidationError(f"The stored line {index} of the batch is none.") from None
 
-    def close(self) -> None:
-        """Read no more."""
-        for reading in self._slices.values():
-            reading.cancel()
-
     def _drop_oldest(self) -> None:
         for first in list(self._slices)[: max(0, len(self._slices) - self._most)]:
             if self._slices[first].done():
                 del self._slices[first]
+
+    async def _read_index(self) -> SliceIndex:
+        return await patiently(self._batch.batch_id, lambda: self._files.slices(self._batch))
 
     async def _read(self, first: int) -> list[bytes]:
         return await patiently(self._batch.batch_id, lambda: self._files.slice(self._batch, first))
