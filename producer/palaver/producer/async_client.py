@@ -340,6 +340,7 @@ class AsyncClient:
         for sample in intake.samples():
             await self.files.check([sample])
             await self._keep(self._sealed.needed_by([sample]))
+        await self.ledger.note_batch(batch)
         try:
             await batching.store(self.batch_files, batch, intake)
         except BaseException:

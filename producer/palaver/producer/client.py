@@ -369,6 +369,7 @@ class Client:
         for sample in intake.samples():
             self.files.check([sample])
             self._keep(self._sealed.needed_by([sample]))
+        self.ledger.note_batch(batch)
         try:
             background().run(batching.store(self.batch_files, batch, intake))
         except BaseException:

@@ -167,6 +167,8 @@ class Settings(BaseModel):
 
     retention: Positive = 24 * 3600.0
     """An ended job is kept so long."""
+    batch_retention: Positive = 30 * 24 * 3600.0
+    """A batch is kept so long after its end, with its lines and results in the store of files."""
     log_retention: Positive = 3600.0
     """A session's log is kept so long after its last event."""
     log_maxlen: Count = 10_000

@@ -12,7 +12,12 @@ import pytest
 import redis
 
 from palaver.producer.interfaces import Clients, Conversations
-from palaver.shared.errors import SessionNotFoundError, ValidationError
+from palaver.shared.errors import (
+    BatchNotFoundError,
+    ConfigurationError,
+    SessionNotFoundError,
+    ValidationError,
+)
 from palaver.shared.settings import Settings
 from palaver.shared.stores import FileStore
 from palaver.shared.stores.archives.database import Database
@@ -145,6 +150,73 @@ def test_a_user_s_files_are_exported_and_erased(system: Settings, tmp_path: Path
         assert files.list() == [kept[1]], "guests have no files, and nobody's are not theirs"
     left = [path.read_bytes() for path in (tmp_path / "files").rglob("*") if path.is_file()]
     assert sum(word.encode() in content for content in left) == 3, "two contents and a text of others"
+
+
+def test_a_user_s_batches_are_exported_and_erased(system: Settings) -> None:
+    user, word = somebody("u"), somebody("secret")
+    endless = {"endless": True, "rate": 100, "text": word}
+    with Clients(system) as clients:
+        conversations, batch = Conversations(clients), clients.blocking.batch
+        ended = batch([word, script(text=word, fail={"status": 400})], model="scripted/echo", user=user)
+        ended.wait(30)
+        running = batch([word, script(**endless)], model="scripted/echo", user=user)
+        kept = [batch(["kept"], model="scripted/echo", user=user, tenant=tenant) for tenant in ("A", "B")]
+        first = next(running.results(order="completion"))
+        assert first.response.content == word
+        documents = {
+            document["batch"]["batch"]["batch_id"]: document for document in conversations.export(user=user)
+        }
+        assert documents.keys() == {ended.batch_id, running.batch_id}
+        told = documents[ended.batch_id]
+        assert told["batch"]["counts"] == {"total": 2, "completed": 1, "failed": 1}
+        assert told["objects"] == [f"batches/{ended.batch_id}/{name}.jsonl" for name in ("output", "errors")]
+        assert documents[running.batch_id]["objects"] == []
+        assert word.encode() in in_store(system)
+        for _ in range(2):
+            conversations.erase(user=user)
+            assert list(conversations.export(user=user)) == []
+        with redis.Redis.from_url(system.redis_url) as client:
+            assert word.encode() not in everything(client) + in_store(system)
+            for batch_id in (ended.batch_id, running.batch_id):
+                assert list(client.scan_iter(f"*{batch_id}*")) == []
+                assert batch_id.encode() not in in_store(system)
+        for handle, tenant in zip(kept, ("A", "B"), strict=True):
+            assert handle.wait(30).counts.completed == 1
+            (document,) = conversations.export(user=user, tenant=tenant)
+            assert document["batch"]["batch"]["batch_id"] == handle.batch_id
+
+
+def test_a_batch_is_only_its_owner_s(system: Settings) -> None:
+    """Two users of a tenant take the same idempotency key, at the same time."""
+    user, other, key = somebody("u"), somebody("u"), somebody("key")
+    with Clients(system) as clients:
+        conversations, client = Conversations(clients), clients.blocking
+        handle = client.batch(["Hi"], model="scripted/echo", user=user, idempotency_key=key)
+        client.ledger.note_batch(handle.progress.batch.model_copy(update={"user": other}))
+        assert list(conversations.export(user=other)) == []
+        conversations.erase(user=other)
+        assert handle.wait(30).counts.completed == 1
+        assert [result.response.content for result in handle.results()] == ["Hi"]
+
+
+def test_batches_are_not_left_in_a_store_that_is_not_configured(system: Settings) -> None:
+    user = somebody("u")
+    with Clients(system) as clients, Clients(system.model_copy(update={"files_url": ""})) as without:
+        handle = clients.blocking.batch(["Hi"], model="scripted/echo", user=user)
+        handle.wait(30)
+        assert len(list(Conversations(without).export(user=user))) == 1
+        with pytest.raises(ConfigurationError, match="PALAVER_FILES_URL"):
+            Conversations(without).erase(user=user)
+        assert len(list(handle.results())) == 1
+        Conversations(clients).erase(user=user)
+        with pytest.raises(BatchNotFoundError):
+            clients.blocking.batches(handle.batch_id)
+
+
+def in_store(system: Settings) -> bytes:
+    """The names and contents of all objects in the store of files."""
+    paths = [path for path in Path(system.files_url.removeprefix("file://")).rglob("*") if path.is_file()]
+    return b"".join(str(path).encode() + path.read_bytes() for path in paths)
 
 
 def test_a_session_is_deleted_by_whom_it_belongs_to(conversations: Conversations) -> None:

@@ -12,7 +12,7 @@ from typing import Any, Final, Literal, Unpack
 from uuid import UUID
 
 from palaver.producer.handles import AsyncJobHandle
-from palaver.producer.interfaces import personal_data
+from palaver.producer.interfaces import personal_batches, personal_data
 from palaver.producer.interfaces.clients import Clients
 from palaver.producer.interfaces.conversation_fields import (
     Listing,
@@ -196,11 +196,14 @@ class AsyncConversations:
         return await self._archive.search(owner, text, after=asked.after, limit=asked.limit)
 
     async def export(self, **whose: Unpack[Whose]) -> AsyncIterator[dict[str, Any]]:
-        """All that is kept of somebody: one JSON object a session, with `session`, `messages` and `jobs`, and
-        one a file, with `file`; what is in the file, `client.files` gives.
+        """All that is kept of somebody: one JSON object a session, with `session`, `messages` and `jobs`; one
+        a batch, with `batch` (its counts are in it) and `objects`, which hold its output in the store of
+        files; and one a file, with `file`. What is in them, `client.batches` and `client.files` give.
         """
         owner = one_owner(Owner.validated(whose))
         async for document in personal_data.export(self._ledger, self._archive, owner):
+            yield document
+        async for document in personal_batches.export(self._clients.awaited, owner):
             yield document
         async for document in personal_data.export_files(self._clients.awaited.files, owner):
             yield document
@@ -216,12 +219,14 @@ class AsyncConversations:
 
     async def erase(self, **whose: Unpack[Whose]) -> int:
         """Remove all of somebody's sessions for good, as `delete_session`; how many there were. And a user's
-        files, with the texts that were extracted from them, where PALAVER_FILES_URL is set in this process.
+        batches, with their lines and results; and his files, with the texts that were extracted from them,
+        where PALAVER_FILES_URL is set in this process: without it, batches raise ConfigurationError.
         """
         owner = one_owner(Owner.validated(whose))
         sessions = await personal_data.sessions_of(self._archive, owner)
         await personal_data.erase(self._ledger, self._archive, sessions)
-        # After the jobs, which may still read them.
+        await personal_batches.erase(self._clients.awaited, owner)
+        # After jobs and batches, which may still read them.
         await personal_data.erase_files(self._clients.awaited.files, owner)
         return len(sessions)
 

@@ -18,6 +18,7 @@ from palaver.shared.ledger import (
     erasing,
     exchange,
     incoming,
+    keeping,
     overdue,
     pumping,
     sweeping,
@@ -134,6 +135,10 @@ class AsyncLedger:
     async def expire_all(self) -> list[Dispatch]:
         """End what is past its deadline and seen to by no worker. The caller sends the dispatches."""
         return await self._drive(overdue.expire_all(self.keys, retention=self.retention))
+
+    async def note_batch(self, batch: BatchJob) -> None:
+        """Before the lines of a batch are stored: they are found for their owner. Raises LedgerFullError."""
+        await self._drive(keeping.note_batch(self.keys, batch, retention=self.retention))
 
     async def open_batch(self, batch: BatchJob) -> OpenedBatch:
         """Store a batch, whose lines are in the file store; the workers see it by themselves.

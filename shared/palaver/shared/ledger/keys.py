@@ -126,6 +126,10 @@ class Keys:
         """Somebody's conversations. By a digest: an id may hold anything, and need not show in a key."""
         return f"{self.namespace}:owner:{{{hashlib.sha256(owner.to_json()).hexdigest()[:32]}}}"
 
+    def owner_batches(self, owner: Owner) -> str:
+        """Somebody's batches, by when their time is over at the latest."""
+        return f"{self.owner(owner)}:batches"
+
     @property
     def unarchived(self) -> str:
         """The conversations of which something is not stored yet, by when an archiver should look."""

@@ -64,11 +64,12 @@ class Query(Generic[R]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Retention:
-    """How much is kept and for how long (seconds): ended jobs, logs after their last event, sessions, and of
-    each day what was spent; and how many jobs of a session may not have ended.
+    """How much is kept and for how long (seconds): ended jobs, ended batches, logs after their last event,
+    sessions, and of each day what was spent; and how many jobs of a session may not have ended.
     """
 
     job: float = 24 * 3600
+    batch: float = 30 * 24 * 3600
     log: float = 3600
     session: float = 30 * 24 * 3600
     usage: float = 400 * 24 * 3600
@@ -81,6 +82,7 @@ class Retention:
         """As the settings say."""
         return cls(
             job=settings.retention,
+            batch=settings.batch_retention,
             log=settings.log_retention,
             session=settings.session_retention,
             usage=settings.usage_retention,
@@ -89,10 +91,17 @@ class Retention:
         )
 
     def args(self) -> tuple[int, ...]:
-        """ARGV 3 to 7 of the scripts that take a retention."""
+        """ARGV 3 to 7 of the scripts on jobs that take a retention."""
+        return self._args(self.job)
+
+    def batch_args(self) -> tuple[int, ...]:
+        """The same for scripts on batches."""
+        return self._args(self.batch)
+
+    def _args(self, ended: float) -> tuple[int, ...]:
         return (
             self.log_entries,
-            *(milliseconds(s) for s in (self.job, self.log, self.session)),
+            *(milliseconds(s) for s in (ended, self.log, self.session)),
             self.history,
         )
 

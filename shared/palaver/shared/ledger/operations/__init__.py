@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         note_results,
         renew_driver,
     )
+    from palaver.shared.ledger.operations.batch_keeping import batches_of, forget_batch, unlist_batch
     from palaver.shared.ledger.operations.batches import batch, batch_results, cancel_batch, open_batch
     from palaver.shared.ledger.operations.caching import (
         ALONE,
@@ -98,6 +99,7 @@ _HOMES: Final = {
     "batch_driving": (
         "batch_parts claim_lines end_batch flush_results gather_results leave_batch note_results renew_driver"
     ),
+    "batch_keeping": "batches_of forget_batch unlist_batch",
     "batches": "batch batch_results cancel_batch open_batch",
     "caching": "ALONE FAILED STORED enter_cache keep_answer leave_cache look_in_cache",
     "conversing": (
@@ -132,6 +134,7 @@ __all__ = [
     "batch",
     "batch_parts",
     "batch_results",
+    "batches_of",
     "cancel",
     "cancel_batch",
     "claim",
@@ -147,6 +150,7 @@ __all__ = [
     "find",
     "finish",
     "flush_results",
+    "forget_batch",
     "forget_webhook",
     "gather_results",
     "is_in_database",
@@ -198,6 +202,7 @@ __all__ = [
     "unarchived_sessions",
     "unended",
     "unlist",
+    "unlist_batch",
     "webhook_stands",
     "where_at_gate",
     "withdraw",

@@ -69,7 +69,7 @@ def note_results(
         return NotedResults(stop=_stop(stop), waiting=int(waiting), waiting_bytes=int(waiting_bytes))
 
     words = (word for result in results for word in _words(result))
-    return _operation(keys, batch_id, "batch_done", token, (*retention.args(), *words), decode)
+    return _operation(keys, batch_id, "batch_done", token, (*retention.batch_args(), *words), decode)
 
 
 def renew_driver(keys: Keys, batch_id: str, *, token: str, lease: float) -> Operation[BatchStop]:
@@ -141,7 +141,9 @@ def end_batch(
     def after(raw: Any) -> tuple[Command, ...]:
         return after_end(keys, batch_id, raw) if is_ok(raw) else ()
 
-    return replace(_operation(keys, batch_id, "batch_end", token, retention.args(), decode), after=after)
+    return replace(
+        _operation(keys, batch_id, "batch_end", token, retention.batch_args(), decode), after=after
+    )
 
 
 def batches_due(keys: Keys, *, time: float, limit: int) -> Query[dict[str, int]]:

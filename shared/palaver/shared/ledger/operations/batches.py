@@ -45,7 +45,7 @@ def open_batch(keys: Keys, batch: BatchJob, *, retention: Retention) -> Operatio
     args: tuple[Argument, ...] = (
         batch.batch_id,
         document,
-        *retention.args(),
+        *retention.batch_args(),
         hashlib.sha256(document).hexdigest()[:32],
         batch.total,
         milliseconds(batch.completion_window),
@@ -90,7 +90,7 @@ def cancel_batch(keys: Keys, batch_id: str, *, retention: Retention) -> Operatio
             return ()
         return (*look_at_batch(keys, batch_id, int(raw[2])), *after_end(keys, batch_id, raw))
 
-    args: tuple[Argument, ...] = (batch_id, "", *retention.args())
+    args: tuple[Argument, ...] = (batch_id, "", *retention.batch_args())
     return Operation(
         script=load("batch_cancel"), keys=(keys.base(batch_id),), args=args, decode=decode, after=after
     )
