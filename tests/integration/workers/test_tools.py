@@ -179,20 +179,23 @@ async def test_a_result_is_cut_at_its_bound(make_engine: MakeEngine) -> None:
 
 # What goes wrong
 
+WRONG = ("broken", "leaving", "picky", "slow")
+
 
 @pytest.mark.parametrize(
     ("name", "told"),
     [
         ("broken", "Error executing broken: RuntimeError"),
+        ("leaving", "Error executing leaving: SystemExit"),
         ("picky", "Error executing picky: it is closed on Mondays"),
         ("slow", "Error executing slow: no result within 0.2 seconds"),
-        ("made_up", "Error executing made_up: there is no such function; there are: broken, picky, slow"),
+        ("made_up", f"Error executing made_up: there is no such function; there are: {', '.join(WRONG)}"),
     ],
 )
 async def test_what_goes_wrong_is_told_to_the_model(
     engine: Engine, caplog: pytest.LogCaptureFixture, name: str, told: str
 ) -> None:
-    tools = [{"name": tool} for tool in ("broken", "picky", "slow")]
+    tools = [{"name": tool} for tool in WRONG]
     with caplog.at_level(logging.DEBUG):
         events = await engine.answer(rounds(calling(name), {"text": "I see."}), tools=tools)
     result = of(events, "tool_result")[0]

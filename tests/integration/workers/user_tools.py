@@ -52,6 +52,12 @@ def broken() -> str:
 
 
 @tool
+def leaving() -> str:
+    """Wants to end the program."""
+    raise SystemExit(PASSWORD)
+
+
+@tool
 async def picky() -> str:
     """Fail for a reason that the model may know."""
     raise ToolError("it is closed on Mondays")

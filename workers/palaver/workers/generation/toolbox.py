@@ -19,6 +19,7 @@ from palaver.workers.frames import frames
 from palaver.workers.generation.journal import Result
 from palaver.workers.generation.kit import Kit
 from palaver.workers.generation.source import ToolContext, ToolError, ToolSource
+from palaver.workers.generation.user_code import Escaped
 
 __all__ = ["Toolbox"]
 
@@ -128,7 +129,8 @@ class Toolbox:
             raise
         except Exception as error:  # noqa: BLE001 - what a tool raises is news for the model, and no failure of the job
             late = isinstance(error, TimeoutError) and limit.expired()
-            what = f"no result within {seconds:g} seconds" if late else type(error).__name__
+            name = error.kind if isinstance(error, Escaped) else type(error).__name__
+            what = f"no result within {seconds:g} seconds" if late else name
             known = {"job_id": context.job_id, "tool": call.name, "error": what}
             logger.warning(f"tool.failed\n{frames(error)}", **known)
         raise ToolError(what)
