@@ -42,20 +42,24 @@ def _line(name: str, custom_id: str | None, response: Any, error: Any) -> bytes:
 
 
 def _completion(name: str, created: int, response: ChatResponse) -> dict[str, Any]:
-    choice = {
-        "index": 0,
-        "message": _message(response),
-        "logprobs": None,
-        "finish_reason": response.finish_reason or FinishReason.STOP,
-    }
+    others = [ChatResponse.validated(other) for other in response.metadata.get("choices") or ()]
     body = {
         "id": f"chatcmpl-{name}",
         "object": "chat.completion",
         "created": created,
         "model": response.model,
-        "choices": [choice],
+        "choices": [_choice(index, choice) for index, choice in enumerate([response, *others])],
     }
     return body if response.usage is None else {**body, "usage": _usage(response.usage)}
+
+
+def _choice(index: int, answer: ChatResponse) -> dict[str, Any]:
+    return {
+        "index": index,
+        "message": _message(answer),
+        "logprobs": None,
+        "finish_reason": answer.finish_reason or FinishReason.STOP,
+    }
 
 
 def _message(response: ChatResponse) -> dict[str, Any]:

@@ -145,14 +145,17 @@ class BatchLine(Document):
 
     @classmethod
     def parse(cls, line: bytes, batch: BatchJob) -> Self:
-        """A stored line; its job belongs to the batch's owner and has the id `line_id`."""
+        """A stored line; its job belongs to the batch's owner and has the id `line_id`. It was measured when
+        it was taken in, by the settings of who did that.
+        """
         fields = orjson.loads(line)
         owned = {
             "job_id": line_id(batch.batch_id, fields["index"]),
             "user": batch.user,
             "tenant": batch.tenant,
         }
-        return cls.validated({**fields, "job": {**fields["job"], **owned}})
+        job = ChatJob.model_validate({**fields["job"], **owned}, context={"max_bytes": None})
+        return cls.validated({**fields, "job": job})
 
     def to_line(self) -> bytes:
         """The line as it is stored, without what says nothing; ends with a newline."""

@@ -19,12 +19,14 @@ from palaver.shared.batches import (
     SliceIndex,
     new_batch_id,
 )
+from palaver.shared.errors import ConfigurationError, FileStoreUnavailableError, PalaverError
 from palaver.shared.jobs import ChatJob, Status
 from palaver.shared.ledger import Command, Query, operations
 from palaver.shared.messages import Message, Role
 from palaver.shared.stores.batch_files import BatchFiles
 from palaver.workers import service
 from palaver.workers.batches import driver as driving
+from palaver.workers.batches import patience
 from tests.integration.workers.conftest import Engine, MakeEngine
 from tests.model_server import ModelServer
 
@@ -161,6 +163,9 @@ async def test_equal_lines_are_asked_once_when_that_is_wanted(
     assert await drive(engine, batch) == "completed"
     assert server.stats()["requests"] == 2
     assert (await engine.ledger.batch(batch.batch_id)).counts.completed == 31
+    kept = [engine.client.ttl(key) for key in engine.client.scan_iter(engine.ledger.keys.answer("*"))]
+    assert len(kept) == 2
+    assert min(kept) > 23 * 3600, "the last of equal lines may run when the batch is to end"
 
 
 async def test_a_cancel_ends_what_runs_and_keeps_what_is_done(engine: Engine, open_batch: Open) -> None:
@@ -316,6 +321,48 @@ async def test_a_worker_that_has_not_the_input_leaves_it_to_others(
     other = await make_engine(files_url=f"file://{tmp_path}/other")
     assert await drive(other, batch) == "no_input"
     assert await drive(engine, batch) == "completed"
+
+
+@pytest.mark.parametrize("problem", [FileStoreUnavailableError, ConfigurationError])
+async def test_no_line_fails_for_a_store_that_cannot_be_used(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch, problem: type[PalaverError]
+) -> None:
+    """A driver that does not reach it leaves the lines to others, those that it has begun as well."""
+    batch = BatchJob(batch_id=new_batch_id(None, None), input="0" * 64, total=2)
+    job = ChatJob(messages='{"text": "there"}', model="scripted/echo")
+    lines = [BatchLine(index=index, custom_id=f"line-{index}", job=job).to_line() for index in range(2)]
+    await put_lines(engine, batch, lines, each=1)
+    await engine.ledger.open_batch(batch)
+    read = BatchFiles.slice
+
+    async def read_the_first(files: BatchFiles, batch: BatchJob, first: int) -> list[bytes]:
+        if first:
+            raise problem
+        return await read(files, batch, first)
+
+    monkeypatch.setattr(patience, "PATIENCE", 0.0)
+    with monkeypatch.context() as broken:
+        broken.setattr(BatchFiles, "slice", read_the_first)
+        assert await drive(engine, batch) == "released"
+    assert (await engine.ledger.batch(batch.batch_id)).running == 0
+    assert await drive(engine, batch) == "completed"
+    assert (await engine.ledger.batch(batch.batch_id)).counts.completed == 2
+
+
+async def test_a_driver_leaves_a_batch_whose_output_cannot_be_stored(
+    engine: Engine, open_batch: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batch = await open_batch([{"text": "x"}])
+
+    async def refuse(*_: object) -> None:
+        raise FileStoreUnavailableError
+
+    monkeypatch.setattr(patience, "PATIENCE", 0.0)
+    with monkeypatch.context() as broken:
+        broken.setattr(BatchFiles, "put_part", refuse)
+        assert await drive(engine, batch) == "no_store"
+    assert await drive(engine, batch) == "completed"
+    assert set(await results(engine, batch)) == {0}
 
 
 async def test_an_output_that_was_not_finished_is_written_again(

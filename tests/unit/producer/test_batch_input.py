@@ -92,12 +92,6 @@ def test_lines_belong_to_the_batchs_owner() -> None:
     assert refused({"messages": "hi", "user": "bob"}, user="ann")["param"] == "user"
 
 
-def test_equal_lines_share_an_answer_if_the_batch_asks_for_that() -> None:
-    assert one("hi").cache is None
-    assert one("hi", dedupe=True).cache is not None
-    assert one({"messages": "hi", "cache": {"ttl": 5}}, dedupe=True).cache.ttl == 5  # type: ignore[union-attr]
-
-
 def test_openais_body_becomes_a_job() -> None:
     tool = {"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}
     job = one(
@@ -131,6 +125,7 @@ def test_openais_body_becomes_a_job() -> None:
         (openai(messages=[{"role": "robot", "content": "x"}]), "body.messages[0].role"),
         (openai(messages=[]), "body.messages"),
         (openai(stream=True), "body.stream"),
+        (openai(logprobs=True), "body.logprobs"),
         ({**openai(), "url": "/v1/embeddings"}, "url"),
         ({**openai(), "method": "GET"}, "method"),
         ({**openai(), "body": "x"}, "body"),

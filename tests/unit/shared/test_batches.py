@@ -6,7 +6,7 @@ import pytest
 from palaver.shared.batch_output import invalid_line, output_line
 from palaver.shared.batches import BatchJob, BatchLine, BatchResult, BatchStatus, SliceIndex, new_batch_id
 from palaver.shared.errors import JobExpiredError, RateLimitError, ValidationError
-from palaver.shared.jobs import ChatJob
+from palaver.shared.jobs import MAX_DOCUMENT_BYTES, ChatJob
 from palaver.shared.messages import ToolCall, UserMessage
 from palaver.shared.responses import ChatResponse
 
@@ -102,6 +102,29 @@ def test_calls_of_tools_are_openais() -> None:
         {"name": "f", "arguments": '{"a":1}'},
         {"name": "g", "arguments": "{half"},
     ]
+
+
+def test_all_choices_of_an_answer_are_told() -> None:
+    call = {"id": "1", "name": "f", "arguments": {"a": 1}}
+    others = [
+        {"index": 1, "content": "second", "finish_reason": "length"},
+        {"index": 2, "content": "", "finish_reason": "tool_calls", "tool_calls": [call]},
+    ]
+    line = told(ChatResponse(content="first", model="m", metadata={"choices": others}))
+    choices = line["response"]["body"]["choices"]  # type: ignore[index]
+    assert [choice["index"] for choice in choices] == [0, 1, 2]
+    assert [choice["message"]["content"] for choice in choices] == ["first", "second", None]
+    assert [choice["finish_reason"] for choice in choices] == ["stop", "length", "tool_calls"]
+    assert choices[2]["message"]["tool_calls"][0]["function"]["name"] == "f"
+
+
+def test_a_line_was_measured_when_it_was_taken_in() -> None:
+    """A worker takes what a client with a larger PALAVER_MAX_DOCUMENT_BYTES has stored."""
+    large = ChatJob.parse(
+        {"messages": "x" * MAX_DOCUMENT_BYTES, "model": "m"}, max_bytes=2 * MAX_DOCUMENT_BYTES
+    )
+    line = BatchLine(index=0, custom_id="c", job=large).to_line()
+    assert BatchLine.parse(line, BATCH).job.messages == large.messages
 
 
 def test_a_failure_has_its_status() -> None:

@@ -10,7 +10,7 @@ import orjson
 from palaver.producer.batches import openai_line
 from palaver.shared.batches import BatchJob, BatchLine
 from palaver.shared.errors import ValidationError
-from palaver.shared.jobs import CachePolicy, ChatJob
+from palaver.shared.jobs import ChatJob
 from palaver.shared.plain import refuse, shape
 
 _NOT_OF_A_LINE: Final = frozenset(
@@ -91,8 +91,6 @@ class LineReader:
         update: dict[str, Any] = {"params": self._defaults.params.merged(job.params)}
         if job.model is None:
             update["model"] = self._defaults.model
-        if self._batch.dedupe and job.cache is None:
-            update["cache"] = CachePolicy()
         return job.model_copy(update=update)
 
     def _check(self, job: ChatJob, ignored: frozenset[str]) -> None:

@@ -34,12 +34,14 @@ def is_openai(entry: Mapping[str, Any]) -> bool:
 def job_fields(entry: Mapping[str, Any]) -> dict[str, Any]:
     """The fields of the job; what OpenAI may have named anew is sent to the provider as it is.
 
-    Raises ValidationError for another endpoint, an unknown key and a stream.
+    Raises ValidationError for another endpoint, an unknown key, a stream, and what answers would not have.
     """
     _check_envelope(entry)
     body = {_RENAMED.get(name, name): value for name, value in entry["body"].items() if value is not None}
     if body.get("stream"):
         refuse("body.stream", "must not be true: the lines of a batch are no streams")
+    if body.get("logprobs"):
+        refuse("body.logprobs", "must not be true: an answer's probabilities are not kept")
     fields = {name: body.pop(name) for name in _OF_THE_JOB if name in body}
     if "model" not in fields:
         fields["model"] = None

@@ -35,6 +35,7 @@ from palaver.shared.ledger import (
 from palaver.shared.responses import ChatResponse
 from palaver.shared.stores.batch_files import BatchFiles
 from palaver.workers.batches.lines import Lines, line_result
+from palaver.workers.batches.patience import NO_STORE
 from palaver.workers.batches.room import Room
 from palaver.workers.batches.slices import Slices
 from palaver.workers.batches.storing import PART_BYTES, PART_LINES, Storing
@@ -111,6 +112,8 @@ class Driver:
                     return await self._drive()
         except (LeaseError, HandOver) as verdict:
             return verdict.code if isinstance(verdict, LeaseError) else "released"
+        except NO_STORE:
+            return "no_store"
         finally:
             await uninterrupted(self._leave())
 
@@ -231,8 +234,12 @@ class Driver:
             self._ready.append(line_result(index, name, ChatResponse.failed(problem)))
 
     async def _answered(self, index: int, deaths: int, stop: Stop) -> None:
-        async with self._slices.line(index) as line:
-            result = await self._parts.lines.result(self._batch, line, deaths, stop)
+        try:
+            async with self._slices.line(index) as line:
+                result = await self._parts.lines.result(self._batch, line, deaths, stop)
+        except NO_STORE as problem:
+            self._stop(HandOver(f"The lines of the batch cannot be read: {problem.message}"))
+            return
         if result is not None:
             self._ready.append(result)
 

@@ -55,7 +55,8 @@ class Lines:
             poisoned = JobPoisonedError(job_id=job.job_id)
             return line_result(line.index, line.custom_id, ChatResponse.failed(poisoned))
         if batch.dedupe and job.cache is None:
-            job = job.model_copy(update={"cache": CachePolicy()})
+            # Of two equal lines one may begin when the other was done hours ago.
+            job = job.model_copy(update={"cache": CachePolicy(ttl=batch.completion_window)})
         run = Run(
             _claimed(batch.batch_id, job),
             JobAnswer(UnheardWriter(most=self._answer_bytes)),
