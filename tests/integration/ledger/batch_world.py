@@ -18,6 +18,7 @@ class BatchWorld:
         self.id = self.job.batch_id
         self.held: dict[str, list[int]] = {}
         self._tickets: dict[str, int] = {}
+        world.ledger.note_batch(self.job)
         self.opened: OpenedBatch = world.ledger.open_batch(self.job)
 
     def try_claim(self, driver: str = "d1", room: int = 3, *, window: int = 100, lease: float = LEASE) -> Any:

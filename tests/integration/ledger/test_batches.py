@@ -13,6 +13,7 @@ from palaver.shared.errors import (
 )
 from palaver.shared.ledger import operations
 from palaver.shared.ledger.operations import batch_driving
+from palaver.shared.owner import Owner
 from tests.integration.ledger.batch_world import BatchWorld
 from tests.integration.ledger.world import World
 
@@ -312,3 +313,43 @@ def test_any_interleaving_gives_each_line_one_result(world: World, seed: int) ->
         drivers.store("last")
     assert sorted(drivers.stored) == sorted(b"result %d\n" % index for index in range(40))
     assert batch.end("last") is BatchStatus.COMPLETED
+
+
+def test_the_objects_of_a_batch_stay_as_long_as_the_ledger_knows_it(world: World) -> None:
+    batch = BatchWorld(world, total=1)
+
+    def seconds_left() -> float:
+        at = world.raw.zscore(world.keys.stored_batches, batch.id)
+        assert isinstance(at, float)
+        return at / 1000 - world.time()
+
+    kept = world.ledger.retention.batch
+    assert seconds_left() == pytest.approx(kept + batch.job.completion_window, abs=60)
+    batch.claim()
+    batch.note("d1", 0)
+    finish(batch)
+    batch.sweep()
+    key = f"{world.keys.base(batch.id)}:batch"
+    assert [seconds_left(), world.seconds_to_live(key)] == pytest.approx([kept, kept], abs=60)
+    assert seconds_left() == pytest.approx(world.seconds_to_live(key), abs=0.05)
+    world.ledger.note_batch(batch.job)
+    assert seconds_left() > kept + 60, "its lines are stored again: they are not to go before that"
+    world.ledger.note_batch(batch.job.model_copy(update={"completion_window": 1}))
+    assert seconds_left() > kept + 60
+
+
+def test_a_user_s_list_of_batches_forgets_with_the_ledger(world: World) -> None:
+    owner = Owner(user="u", tenant="t")
+    batches = [BatchWorld(world, user="u", tenant="t") for _ in range(2)]
+    for user, tenant in (("u", None), (None, "t"), ("u", "T")):
+        BatchWorld(world, user=user, tenant=tenant)
+
+    def listed() -> set[str]:
+        found = world.ledger.query(operations.batches_of(world.keys, owner))
+        return set(found)
+
+    assert listed() == {batch.id for batch in batches}
+    world.raw.zadd(world.keys.owner_batches(owner), {batches[0].id: 1})
+    third = BatchWorld(world, user="u", tenant="t")
+    assert listed() == {batches[1].id, third.id}
+    assert world.seconds_to_live(world.keys.owner_batches(owner)) > world.ledger.retention.batch

@@ -60,6 +60,7 @@ def open_batch_on(engine: Engine) -> Open:
             BatchLine(index=index, custom_id=f"line-{index}", job=job).to_line()
             for index, job in enumerate(jobs)
         ]
+        await engine.ledger.note_batch(batch)
         await put_lines(engine, batch, lines)
         await engine.ledger.open_batch(batch)
         return batch

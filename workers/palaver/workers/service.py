@@ -35,7 +35,7 @@ from palaver.workers.agents.requests import AgentRequests
 from palaver.workers.agents.routes import Routes
 from palaver.workers.agents.source import Agents
 from palaver.workers.archiver import Archiver
-from palaver.workers.batches import Drivers, Lines, Parts, Room
+from palaver.workers.batches import Drivers, Lines, Parts, Removing, Room
 from palaver.workers.cache import Cache, Flights
 from palaver.workers.ending import Ending, Outcome
 from palaver.workers.event_log import event_logger
@@ -161,7 +161,7 @@ class WorkerService:
 
     async def serve(self, post: Post | None = None) -> None:
         """Announce the worker, once it consumes. With a `post` it also takes its turns at sweeping: what died
-        with another worker, or was never sent, goes on; and at archiving.
+        with another worker, or was never sent, goes on; at archiving, and at removing old batches.
         """
         await self._announce()
         self._begin("heartbeat", self._beat)
@@ -171,6 +171,8 @@ class WorkerService:
             self._begin("sweeps", Sweeper(self.ledger, post).run)
             self._begin("archive", Archiver(self.ledger, self._archive).run)
             self._begin_webhooks()
+            if self.settings.files_url:
+                self._begin("removal", Removing(self.ledger, BatchFiles.of(self.settings)).run)
 
     async def run(self, session_id: str, job_id: str, *, queue: str = "") -> Outcome:
         """Run a job that a message of this queue named. What it returns may hold a message to send,

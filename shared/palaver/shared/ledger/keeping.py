@@ -9,8 +9,6 @@ from palaver.shared.ledger.operations import batch_keeping, reading
 
 
 def note_batch(keys: Keys, batch: BatchJob, *, retention: Retention) -> Exchange[None]:
-    """Note whose the batch is."""
+    """Note whose the batch is, and when it is to go."""
     time = yield from exchange.query(reading.time())
-    noting = batch_keeping.note_batch(keys, batch, time=time, retention=retention)
-    if noting.commands:
-        yield from exchange.query(noting)
+    yield from exchange.query(batch_keeping.note_batch(keys, batch, time=time, retention=retention))

@@ -159,6 +159,11 @@ class Keys:
         return f"{self.namespace}:batches"
 
     @property
+    def stored_batches(self) -> str:
+        """When somebody should next see whether the objects of each batch are to go."""
+        return f"{self.namespace}:batches:stored"
+
+    @property
     def webhooks(self) -> str:
         """When somebody should next see to the webhook of each job that has one to deliver."""
         return f"{self.namespace}:webhooks"

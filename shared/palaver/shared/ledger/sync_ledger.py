@@ -132,7 +132,10 @@ class SyncLedger:
         return self._drive(overdue.expire_all(self.keys, retention=self.retention))
 
     def note_batch(self, batch: BatchJob) -> None:
-        """Before the lines of a batch are stored: they are found for their owner. Raises LedgerFullError."""
+        """Before its lines are stored: they are found by it, for their owner, and to be removed some day.
+
+        Raises LedgerFullError.
+        """
         self._drive(keeping.note_batch(self.keys, batch, retention=self.retention))
 
     def open_batch(self, batch: BatchJob) -> OpenedBatch:

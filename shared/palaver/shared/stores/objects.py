@@ -151,7 +151,7 @@ def _folder(host: str, path: str, _: Mapping[str, str]) -> store.ObjectStore:
         Path(path).mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         raise ConfigurationError(f"PALAVER_FILES_URL: {path} cannot be used: {error.strerror}") from error
-    return store.LocalStore(path)
+    return store.LocalStore(path, automatic_cleanup=True)  # no empty folders stay behind
 
 
 def _s3(bucket: str, path: str, query: Mapping[str, str]) -> store.ObjectStore:

@@ -19,7 +19,13 @@ if TYPE_CHECKING:
         note_results,
         renew_driver,
     )
-    from palaver.shared.ledger.operations.batch_keeping import batches_of, forget_batch, unlist_batch
+    from palaver.shared.ledger.operations.batch_keeping import (
+        batch_removed,
+        batches_of,
+        forget_batch,
+        take_stored_batches,
+        unlist_batch,
+    )
     from palaver.shared.ledger.operations.batches import batch, batch_results, cancel_batch, open_batch
     from palaver.shared.ledger.operations.caching import (
         ALONE,
@@ -99,7 +105,7 @@ _HOMES: Final = {
     "batch_driving": (
         "batch_parts claim_lines end_batch flush_results gather_results leave_batch note_results renew_driver"
     ),
-    "batch_keeping": "batches_of forget_batch unlist_batch",
+    "batch_keeping": "batch_removed batches_of forget_batch take_stored_batches unlist_batch",
     "batches": "batch batch_results cancel_batch open_batch",
     "caching": "ALONE FAILED STORED enter_cache keep_answer leave_cache look_in_cache",
     "conversing": (
@@ -133,6 +139,7 @@ __all__ = [
     "archived",
     "batch",
     "batch_parts",
+    "batch_removed",
     "batch_results",
     "batches_of",
     "cancel",
@@ -194,6 +201,7 @@ __all__ = [
     "stored_messages",
     "submit",
     "take_archivers_turn",
+    "take_stored_batches",
     "take_turn",
     "take_webhooks",
     "time",

@@ -22,6 +22,7 @@ from palaver.shared.ledger.operation import (
     reply_error,
     text,
 )
+from palaver.shared.ledger.operations.batch_keeping import after_retention
 from palaver.shared.ledger.operations.batches import AT_ONCE, after_end, look_at_batch
 from palaver.shared.ledger.operations.spending import NANO, count_batch, fields_of
 from palaver.shared.ledger.operations.verdicts import accepted, is_ok
@@ -169,7 +170,7 @@ def sweep_batch(
 ) -> Operation[tuple[int | None, int]]:
     """Look at one batch, see `batch_sweep.lua`. Returns the ms at which to look again, None: never; and for
     how many drivers to send. `noted` is the ms for which this look was noted. What a batch has spent is
-    counted when it has ended.
+    counted when it has ended, and it is noted when its objects are to go.
     """
 
     def decode(raw: Any) -> tuple[int | None, int]:
@@ -186,8 +187,11 @@ def sweep_batch(
         if text(raw[0]) != "ended":
             return ()
         _, ended, tenant, *words = raw
-        return count_batch(
-            keys, batch_id, tenant=text(tenant), words=words, ended=int(ended), retention=retention
+        return (
+            after_retention(keys, batch_id, int(ended), retention),
+            *count_batch(
+                keys, batch_id, tenant=text(tenant), words=words, ended=int(ended), retention=retention
+            ),
         )
 
     args: tuple[Argument, ...] = (
