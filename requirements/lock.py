@@ -31,7 +31,8 @@ def locks(project: dict[str, Any]) -> dict[str, list[str]]:
     return {
         "test": ["--extra", "all", "--group", "test"],
         "base": [],
-        "service": ["--extra", "worker", "--extra", "prices", "--extra", "flower"],  # the container image
+        # The container image.
+        "service": ["--extra", "worker", "--extra", "files", "--extra", "prices", "--extra", "flower"],
         **{extra: ["--extra", extra] for extra in extras},
         "peers": ["--python-version", project["project"]["requires-python"].removeprefix(">=")],
     }

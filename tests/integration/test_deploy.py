@@ -16,6 +16,7 @@ from tests.processes import ROOT, Processes, clean_environment
 from tests.servers import any_redis_binary, eventually, free_port, missing
 
 DEPLOY = ROOT / "deploy"
+VOLUME = "/var/lib/palaver/files"
 COMPOSE: dict[str, Any] = yaml.safe_load((DEPLOY / "compose.yaml").read_text(encoding="utf-8"))
 
 
@@ -53,6 +54,17 @@ def test_a_worker_is_given_the_time_that_it_needs_to_drain() -> None:
     assert int(worker["stop_grace_period"].rstrip("s")) > int(worker["environment"]["PALAVER_DRAIN_SECONDS"])
 
 
+def test_workers_share_a_volume_that_they_can_write_to() -> None:
+    assert "files" in COMPOSE["volumes"]
+    assert f"files:{VOLUME}" in COMPOSE["services"]["worker"]["volumes"]
+    dockerfile = (DEPLOY / "Dockerfile").read_text(encoding="utf-8")
+    lock = (ROOT / "requirements/service.txt").read_text(encoding="utf-8")
+    assert re.search(r"^obstore==", lock, re.MULTILINE), "the image has no client of stores"
+    assert re.search(rf"install -d .*-o palaver .*{VOLUME}$", dockerfile, re.MULTILINE), (
+        "a volume has root's rights"
+    )
+
+
 class Composed:
     """The services of compose.yaml as processes, with addresses and paths of this machine."""
 
@@ -63,6 +75,7 @@ class Composed:
         self._pairs = {
             "redis://redis:6379/0": self.redis_url,
             "/etc/palaver": str(DEPLOY),
+            VOLUME: str(processes.folder / "files"),
             "0.0.0.0": "127.0.0.1",
             "5555": str(free_port()),
         }
@@ -105,6 +118,12 @@ def test_the_services_of_compose_work_together(processes: Processes) -> None:
         assert not composed.healthy(service), f"{service} is healthy before it runs"
         composed.start(service)
         assert eventually(partial(composed.healthy, service), seconds=60, every=0.5), service
-    settings = Settings(redis_url=composed.redis_url, config=str(DEPLOY / "palaver.toml"))
+    files_url = composed.environment("worker")["PALAVER_FILES_URL"]
+    settings = Settings(
+        redis_url=composed.redis_url, config=str(DEPLOY / "palaver.toml"), files_url=files_url
+    )
     with Client(settings) as client:
         assert client.submit("as in a container").result(timeout=30).content == "as in a container"
+        batch = client.batch(["one", "two"])
+        batch.wait(timeout=30)
+        assert [result.response.content for result in batch.results()] == ["one", "two"]
