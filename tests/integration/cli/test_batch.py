@@ -101,6 +101,8 @@ def test_a_batch_goes_on_when_its_follower_leaves_and_is_cancelled_on_demand(
     seen = json.loads(dev.shell.run("batch", "status", batch_id, "--json").stdout)
     assert seen["status"] == "in_progress"
     assert 1 <= seen["running"] <= 4
+    (open_batch,) = json.loads(dev.shell.run("status", "--quick", "--json").stdout)["batches"]
+    assert open_batch == {"batch_id": batch_id, "status": "in_progress", "done": 1, "failed": 0, "total": 21}
     done = dev.shell.run("batch", "cancel", batch_id)
     assert (done.returncode, done.stdout) == (0, "cancelled\n")
     kept = dev.shell.run("batch", "results", batch_id)

@@ -1,5 +1,6 @@
 """Batches by the client: what is stored, what comes back and when, cancelling, retrying."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ import pytest
 
 from palaver.producer import AsyncClient, BatchHandle, Client
 from palaver.producer.batches import watching
+from palaver.producer.cli import status
 from palaver.shared.batches import SLICE, BatchJob, BatchStatus, new_batch_id
 from palaver.shared.errors import (
     BatchInputError,
@@ -265,3 +267,28 @@ async def test_the_async_client_does_the_same(client: Client, settings: Settings
         assert await again.cancel() in (BatchStatus.CANCELLING, BatchStatus.CANCELLED)
         assert (await (await asynchronous.batches(again.batch_id)).progress()).counts.total == 1
         assert (await asynchronous.batch(prompts(600))).batch_id != handle.batch_id
+
+
+def test_the_status_of_all_shows_batches_that_go_on(
+    client: Client, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    handles = [client.batch(prompts(3)) for _ in range(3)]
+    driver, ending = Driver(client, handles[0]), Driver(client, handles[2])
+    first, second, _ = driver.claim()
+    driver.answer(first)
+    driver.answer(second, by=fail)
+    ending.answer(*ending.claim())
+    ending.end()
+    looked = status.look(client.settings)
+    assert [(batch.batch_id, batch.done, batch.failed, batch.total) for batch in looked.batches] == [
+        (handles[0].batch_id, 2, 1, 3),
+        (handles[1].batch_id, 0, 0, 3),
+    ]
+    monkeypatch.setattr(status, "MOST_BATCHES", 1)
+    monkeypatch.setenv("PALAVER_REDIS_URL", client.settings.redis_url)
+    monkeypatch.setenv("PALAVER_NAMESPACE", client.settings.namespace)
+    assert status.run(as_json=False, quick=True) == 1, "no worker lives"
+    shown = capsys.readouterr().out
+    assert re.search(rf"^{handles[0].batch_id} +in_progress +2 of 3 +1$", shown, re.MULTILINE)
+    assert handles[1].batch_id not in shown
+    assert "and 1 more" in shown

@@ -10,6 +10,7 @@ from palaver.producer.async_client import AsyncClient
 from palaver.producer.broker import Broker
 from palaver.producer.cli.terminal import bold, columns, dim, one_line, seconds, write, write_json
 from palaver.producer.client import send_stored
+from palaver.shared.batches import BatchView
 from palaver.shared.errors import BrokerUnavailableError, LedgerUnavailableError, ServiceUnavailableError
 from palaver.shared.ledger import Announcement, Gate, SyncLedger
 from palaver.shared.settings import Settings, redacted_url
@@ -19,6 +20,9 @@ ANSWER_SECONDS: Final = 7.5
 command, whatever has failed is told within 10 seconds.
 """
 
+MOST_BATCHES: Final = 20
+"""Rows for a screen; the JSON has all."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Service:
@@ -26,6 +30,17 @@ class Service:
 
     url: str
     answered_in: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenBatch:
+    """A batch that has not ended: of its `total` lines so many are `done`, some of them have `failed`."""
+
+    batch_id: str
+    status: str
+    done: int
+    failed: int
+    total: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +56,7 @@ class Status:
     workers: list[dict[str, Any]]
     profiles: list[dict[str, Any]]  # with `health`, if the provider was asked
     gates: list[Gate]  # of profiles: closed, or with somebody who waits
+    batches: list[OpenBatch]  # the oldest first
 
 
 def run(*, as_json: bool, quick: bool = False) -> int:
@@ -81,6 +97,7 @@ def look(settings: Settings) -> Status:
             workers=[_announced(worker) for worker in workers],
             profiles=[_announced(profile) for profile in ledger.announced_profiles()],  # and aliases
             gates=ledger.gates(),
+            batches=[_batch(view) for view in ledger.open_batches()],
         )
 
 
@@ -126,6 +143,17 @@ def _announced(announcement: Announcement) -> dict[str, Any]:
     return {"name": announcement.name, "heartbeat": announcement.time, **announcement.data}
 
 
+def _batch(view: BatchView) -> OpenBatch:
+    counts = view.counts
+    return OpenBatch(
+        batch_id=view.batch.batch_id,
+        status=view.status.value,
+        done=counts.done,
+        failed=counts.failed,
+        total=counts.total,
+    )
+
+
 def _print(status: Status) -> None:
     queues = (f"{name.rpartition('.')[2]} {length}" for name, length in status.queues.items())
     rows = [
@@ -148,11 +176,24 @@ def _print(status: Status) -> None:
     if status.gates:
         gates = [(one_line(gate.profile), *_gate(gate)) for gate in status.gates]
         write("\n" + columns([("PROFILE", "REQUESTS", "WAITING", "CLOSED"), *gates], indent=""))
+    _print_batches(status.batches)
     for worker in status.workers:
         for why in worker.get("unserved", {}).values():
             write(f"\n{one_line(worker['name'])} does not serve {one_line(why)}")
     if not asked and not status.healthy:
         write(f"\n{bold('No worker consumes.')} Start one: palaver worker\n")
+
+
+def _print_batches(batches: list[OpenBatch]) -> None:
+    if not batches:
+        return
+    shown = [
+        (batch.batch_id, batch.status, f"{batch.done} of {batch.total}", str(batch.failed))
+        for batch in batches[:MOST_BATCHES]
+    ]
+    write("\n" + columns([("BATCH", "STATUS", "DONE", "FAILED"), *shown], indent=""))
+    if len(batches) > len(shown):
+        write(dim(f"and {len(batches) - len(shown)} more that have not ended\n"))
 
 
 def _answer(health: dict[str, Any]) -> str:

@@ -150,6 +150,10 @@ class AsyncLedger:
         """
         return await self.run(batches.open_batch(self.keys, batch, retention=self.retention))
 
+    async def open_batches(self) -> list[BatchView]:
+        """The batches that have not ended, the oldest first."""
+        return await self._drive(keeping.listing(self.keys))
+
     async def batch(self, batch_id: str) -> BatchView:
         """The batch as it is. Raises BatchNotFoundError."""
         return await self.run(batches.batch(self.keys, batch_id))

@@ -145,6 +145,10 @@ class SyncLedger:
         """
         return self.run(batches.open_batch(self.keys, batch, retention=self.retention))
 
+    def open_batches(self) -> list[BatchView]:
+        """The batches that have not ended, the oldest first."""
+        return self._drive(keeping.listing(self.keys))
+
     def batch(self, batch_id: str) -> BatchView:
         """The batch as it is. Raises BatchNotFoundError."""
         return self.run(batches.batch(self.keys, batch_id))

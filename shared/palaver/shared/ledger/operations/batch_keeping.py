@@ -67,6 +67,14 @@ def batches_of(keys: Keys, owner: Owner) -> Query[list[str]]:
     return Query(commands=(Command("ZRANGE", keys.owner_batches(owner), 0, -1),), decode=decode)
 
 
+def open_batches(keys: Keys) -> Query[list[str]]:
+    """Batches that may go on."""
+    return Query(
+        commands=(Command("ZRANGE", keys.batches, 0, -1),),
+        decode=lambda replies: [text(entry) for entry in replies[0]],
+    )
+
+
 def forget_batch(keys: Keys, batch_id: str) -> Query[None]:
     """Take a batch that was erased off the lists of what is to be done."""
     commands = (
