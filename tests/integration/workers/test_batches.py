@@ -24,7 +24,7 @@ from palaver.shared.jobs import ChatJob, Status
 from palaver.shared.ledger import Command, Query, operations
 from palaver.shared.messages import Message, Role
 from palaver.shared.stores.batch_files import BatchFiles
-from palaver.workers import service
+from palaver.workers import requests, service
 from palaver.workers.batches import driver as driving
 from palaver.workers.batches import patience
 from tests.integration.workers.conftest import Engine, MakeEngine
@@ -364,6 +364,20 @@ async def test_a_driver_leaves_a_batch_whose_output_cannot_be_stored(
         assert await drive(engine, batch) == "no_store"
     assert await drive(engine, batch) == "completed"
     assert set(await results(engine, batch)) == {0}
+
+
+async def test_a_line_waits_longer_than_a_job_for_a_provider_that_is_away(
+    make_engine: MakeEngine, server: ModelServer, files_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its breaker opens with the first failure; a job would not wait at all."""
+    monkeypatch.setattr(requests, "PATIENCE", 0.0)
+    breaker = {"failures": 1, "pause": 0.5}
+    profile = {"kind": "openai", "base_url": server.openai_url, "breaker": breaker}
+    engine = await make_engine(files_url=files_url, profiles={"http": profile}, **HASTE)
+    script = {"n": 3, "key": "waits", "fail": {"status": 500, "times": 1}}
+    batch = await open_batch_on(engine)([script], model="http/m")
+    assert await drive(engine, batch) == "completed"
+    assert (await results(engine, batch))[0].response.success
 
 
 async def test_an_output_that_was_not_finished_is_written_again(

@@ -1,5 +1,8 @@
 """What follows a failed request to a provider."""
 
+import math
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -118,6 +121,8 @@ def test_a_job_without_retries_or_time_does_not_wait_for_a_breaker() -> None:
     assert after_failure(Tries(), failure(opened, max_retries=0)) == GiveUp()
     assert after_failure(Tries(), failure(opened, left=4)) == GiveUp()
     assert after_failure(Tries(waited=PATIENCE - 1), failure(opened)) == GiveUp()
+    patient = replace(failure(opened), patience=math.inf)
+    assert isinstance(after_failure(Tries(waited=PATIENCE), patient), Again), "a line of a batch"
 
 
 def test_a_breaker_gives_no_request_away() -> None:

@@ -15,7 +15,7 @@ import orjson
 from palaver.shared.errors import CircuitOpenError, PalaverError
 from palaver.shared.ledger import Claimed
 from palaver.shared.profiles import ModelRef
-from palaver.workers.policies import Failure, GiveUp, Tries, after_failure
+from palaver.workers.policies import PATIENCE, Failure, GiveUp, Tries, after_failure
 
 __all__ = ["Attempts"]
 
@@ -29,11 +29,13 @@ class Attempts:
         claimed: Claimed,
         *,
         max_retries: int,
+        patience: float = PATIENCE,
         clock: Callable[[], float] = time.time,
         chance: Callable[[], float] = random.random,
     ) -> None:
         self._models = models
         self._max_retries = max_retries
+        self._patience = patience
         self._clock = clock
         self._chance = chance
         self._told: PalaverError | None = None  # the last error that a provider gave
@@ -63,6 +65,7 @@ class Attempts:
             max_retries=self._max_retries,
             seconds_left=seconds_left,
             now=self._clock(),
+            patience=self._patience,
         )
         decision = after_failure(self._tries, failure, self._chance)
         if isinstance(decision, GiveUp):

@@ -57,7 +57,7 @@ class Models:
         self._prompts.check(work.job)
         work = await self._equip(run, work)
         job, kit, journal = work.job, work.kit, run.answer.journal
-        attempts = await self._requests.attempts(run, job)
+        attempts = await self._requests.attempts(run, work)
         work = await self._requests.shortened(run, work, attempts)
         step = next_step(job, kit, journal)
         while not isinstance(step, Done):

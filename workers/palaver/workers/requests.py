@@ -4,6 +4,7 @@ the job's writer.
 
 from __future__ import annotations
 
+import math
 import time
 from functools import partial
 
@@ -14,7 +15,7 @@ from palaver.workers.attempts import Attempts
 from palaver.workers.event_log import event_logger
 from palaver.workers.generation import Reply
 from palaver.workers.metering import Meter
-from palaver.workers.policies import Ask, Beginning, begin
+from palaver.workers.policies import PATIENCE, Ask, Beginning, begin
 from palaver.workers.prices import Prices
 from palaver.workers.providers import Provider
 from palaver.workers.run import Run, pause
@@ -37,9 +38,11 @@ class Requests:
         self._prices = prices
         self._summaries = Summaries(ask, prices)
 
-    async def attempts(self, run: Run, job: ChatJob) -> Attempts:
+    async def attempts(self, run: Run, work: Work) -> Attempts:
         """The job's models, and what has been spent on them. Raises ValidationError for unknown ones."""
-        return Attempts(await self._served.resolve(job.models), run.claimed, max_retries=job.max_retries)
+        models = await self._served.resolve(work.job.models)
+        patience = math.inf if work.is_line else PATIENCE
+        return Attempts(models, run.claimed, max_retries=work.job.max_retries, patience=patience)
 
     async def show_images(self, job: ChatJob) -> bool:
         """Whether every model of the job is shown images. Raises as `attempts`."""

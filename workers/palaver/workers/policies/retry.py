@@ -11,8 +11,8 @@ below the runner retries.
 - An error that is not retryable takes its model out of the list.
 - A request that has written something of the answer is followed by one to its own model only.
 - A model that a circuit breaker refuses was not asked: the next one is tried at once, and no retry is spent.
-  When every model is closed, a job that may be retried waits for the first of them, up to `PATIENCE` in all;
-  a job with `max_retries` 0 fails at once.
+  When every model is closed, a job that may be retried waits for the first of them, up to `PATIENCE` in all
+  (a line of a batch, which has hours, until its deadline); a job with `max_retries` 0 fails at once.
 - Nobody waits beyond the job's deadline.
 """
 
@@ -55,6 +55,7 @@ class Failure:
     max_retries: int
     seconds_left: float  # until the job's deadline
     now: float = 0.0  # seconds of any clock
+    patience: float = PATIENCE
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +137,6 @@ def _wait(tries: Tries, failure: Failure, chance: Callable[[], float]) -> Again 
     delay = closed + FIRST_PAUSE * chance() if closed else 0.0
     # Each move counts, be the wait ever so short: a job does not knock without end.
     waited = tries.waited + max(delay, FIRST_PAUSE)
-    if waited > PATIENCE or delay >= failure.seconds_left or (closed and failure.max_retries == 0):
+    if waited > failure.patience or delay >= failure.seconds_left or (closed and failure.max_retries == 0):
         return GiveUp()
     return Again(delay, replace(tries, waited=waited))
