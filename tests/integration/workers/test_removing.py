@@ -11,7 +11,7 @@ from palaver.shared.errors import FileStoreUnavailableError
 from palaver.shared.stores.batch_files import BatchFiles
 from palaver.workers.batches import Removing
 from tests.integration.workers.conftest import Engine, MakeEngine
-from tests.integration.workers.test_batches import HASTE, drive, members, open_batch_on
+from tests.integration.workers.test_batches import HASTE, drive, open_batch_on
 from tests.integration.workers.test_engine import KeptPost
 
 pytestmark = pytest.mark.redis
@@ -41,19 +41,23 @@ async def until(condition: Callable[[], object]) -> None:
 async def test_a_batch_is_removed_from_the_store_when_the_ledger_has_forgotten_it(
     make_engine: MakeEngine, files_url: str
 ) -> None:
-    keeping = {"files_url": files_url, "batch_retention": 0.5, **HASTE}
-    engine = await make_engine(**keeping)
-    keys, open_batch = engine.ledger.keys, open_batch_on(engine)
+    engine = await make_engine(files_url=files_url, **HASTE)
+    client, keys, open_batch = engine.client, engine.ledger.keys, open_batch_on(engine)
     batch, going_on = await open_batch([{"text": "x"}]), await open_batch([{"text": "y"}])
-    engine.client.zadd(keys.stored_batches, {going_on.batch_id: 1})
     assert await drive(engine, batch) == "completed"
     await engine.service.serve(KeptPost())  # which sweeps
-    await until(lambda: engine.client.zscore(keys.batches, batch.batch_id) is None)
-    await until(lambda: not engine.client.exists(f"{keys.base(batch.batch_id)}:batch"))
+    await until(lambda: client.zscore(keys.batches, batch.batch_id) is None)
+    ended = (await engine.ledger.batch(batch.batch_id)).ended_at
+    assert ended is not None
+    kept_until = client.zscore(keys.stored_batches, batch.batch_id)
+    assert kept_until == pytest.approx((ended + engine.ledger.retention.batch) * 1000, abs=2)
+
     assert stored(files_url) == {batch.batch_id, going_on.batch_id}
-    await (await make_engine(**keeping)).service.serve(KeptPost())
-    await until(lambda: stored(files_url) == {going_on.batch_id})
-    assert await engine.ledger.query(members(keys.stored_batches)) == [going_on.batch_id]
+    client.unlink(*client.scan_iter(f"{keys.base(batch.batch_id)}:*"))  # thirty days pass
+    client.zadd(keys.stored_batches, {batch.batch_id: 1, going_on.batch_id: 1})
+    await (await make_engine(files_url=files_url, **HASTE)).service.serve(KeptPost())
+    await until(lambda: not client.zscore(keys.stored_batches, batch.batch_id))
+    assert stored(files_url) == {going_on.batch_id}
     assert await drive(engine, going_on) == "completed"
 
 
