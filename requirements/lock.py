@@ -22,6 +22,8 @@ FOLDER = Path(__file__).resolve().parent
 PYPROJECT = FOLDER.parent / "pyproject.toml"
 PEERS = FOLDER / "peers.in"
 ADDRESS = re.compile(r"https?://|file:|--(extra-)?index-url|--find-links|--trusted-host")
+IMAGE = ("worker", "files", "sql", "sealed", "mcp", "prices", "flower")
+"""Extras of the container image: all that a setting may ask for, but extraction, which is large."""
 PINNED = re.compile(r"^[a-z0-9][a-z0-9._-]*==\S+")
 
 
@@ -31,8 +33,7 @@ def locks(project: dict[str, Any]) -> dict[str, list[str]]:
     return {
         "test": ["--extra", "all", "--group", "test"],
         "base": [],
-        # The container image.
-        "service": ["--extra", "worker", "--extra", "files", "--extra", "prices", "--extra", "flower"],
+        "service": [word for extra in IMAGE for word in ("--extra", extra)],
         **{extra: ["--extra", extra] for extra in extras},
         "peers": ["--python-version", project["project"]["requires-python"].removeprefix(">=")],
     }

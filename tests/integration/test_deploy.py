@@ -54,12 +54,13 @@ def test_a_worker_is_given_the_time_that_it_needs_to_drain() -> None:
     assert int(worker["stop_grace_period"].rstrip("s")) > int(worker["environment"]["PALAVER_DRAIN_SECONDS"])
 
 
-def test_workers_share_a_volume_that_they_can_write_to() -> None:
+def test_workers_have_what_settings_ask_for_and_a_volume_that_they_can_write_to() -> None:
     assert "files" in COMPOSE["volumes"]
     assert f"files:{VOLUME}" in COMPOSE["services"]["worker"]["volumes"]
     dockerfile = (DEPLOY / "Dockerfile").read_text(encoding="utf-8")
     lock = (ROOT / "requirements/service.txt").read_text(encoding="utf-8")
-    assert re.search(r"^obstore==", lock, re.MULTILINE), "the image has no client of stores"
+    for package in ("obstore", "sqlalchemy", "cryptography", "mcp"):  # what settings may ask for
+        assert re.search(rf"^{package}==", lock, re.MULTILINE), f"the image has no {package}"
     assert re.search(rf"install -d .*-o palaver .*{VOLUME}$", dockerfile, re.MULTILINE), (
         "a volume has root's rights"
     )
