@@ -181,7 +181,8 @@ class Client:
         entry is a line of OpenAI's batch format or what `submit_many` takes, with a `custom_id` if it has
         one. `model` and `params` are for lines that say nothing themselves. `window` bounds how many run at
         once, `completion_window` the seconds for all; with `fail_fast` the first failure ends the batch, with
-        `dedupe` equal lines are asked once; `webhook` is told the end.
+        `dedupe` equal lines are asked once, but for answers above PALAVER_CACHE_ANSWER_BYTES, which are not
+        kept; `webhook` is told the end.
 
         Every entry is checked before one is stored. Raises BatchInputError, which tells all that are wrong
         by their lines; with `skip_invalid` those are left out and told in the batch's errors. Raises

@@ -15,10 +15,10 @@ from enum import StrEnum
 from typing import Annotated, Final, Self
 
 import orjson
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from palaver.shared.document import Document
-from palaver.shared.errors import ErrorInfo
+from palaver.shared.errors import ErrorInfo, ValidationError
 from palaver.shared.ids import JobId, new_session_id, session_for
 from palaver.shared.jobs import MAX_DEADLINE, ChatJob, WebAddress
 from palaver.shared.plain import Flag, Integer, JsonObject, Key, Name, Real, Text, mark, optional
@@ -136,6 +136,14 @@ class SliceIndex:
         return orjson.dumps(list(zip(self.firsts, self._sizes, strict=True)))
 
 
+class _Named(Document):
+    """What a stored line is called, whatever else it says."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    custom_id: Name
+
+
 class BatchLine(Document):
     """One request of a batch. `index` counts the accepted lines from 0."""
 
@@ -146,16 +154,28 @@ class BatchLine(Document):
     @classmethod
     def parse(cls, line: bytes, batch: BatchJob) -> Self:
         """A stored line; its job belongs to the batch's owner and has the id `line_id`. It was measured when
-        it was taken in, by the settings of who did that.
+        it was taken in, by the settings of who did that. Raises ValidationError for what is no such line.
         """
-        fields = orjson.loads(line)
-        owned = {
-            "job_id": line_id(batch.batch_id, fields["index"]),
-            "user": batch.user,
-            "tenant": batch.tenant,
-        }
-        job = ChatJob.model_validate({**fields["job"], **owned}, context={"max_bytes": None})
-        return cls.validated({**fields, "job": job})
+        try:
+            fields = orjson.loads(line)
+            owned = {
+                "job_id": line_id(batch.batch_id, fields["index"]),
+                "user": batch.user,
+                "tenant": batch.tenant,
+            }
+            job = {**fields["job"], **owned}
+        except (orjson.JSONDecodeError, KeyError, TypeError):
+            raise ValidationError("what is stored of a line of the batch is none") from None
+        asked = ChatJob.model_validate(job, context={"max_bytes": None})
+        return cls.validated({**fields, "job": asked})
+
+    @staticmethod
+    def name_of(line: bytes, default: str) -> str:
+        """The custom id of a stored line that may be unusable otherwise; `default` where it says none."""
+        try:
+            return _Named.model_validate_json(line).custom_id
+        except ValidationError:
+            return default
 
     def to_line(self) -> bytes:
         """The line as it is stored, without what says nothing; ends with a newline."""

@@ -211,7 +211,7 @@ class Settings(BaseModel):
     cache_entries: Count = 1000
     """The cache keeps so many answers."""
     cache_answer_bytes: Count = 256 * 1024
-    """A longer answer is not kept in the cache; bytes of JSON."""
+    """A longer answer is not kept in the cache, nor for the equal lines of a batch; bytes of JSON."""
     files_url: str = ""
     """Where files are stored: `file:///folder` or `s3://bucket/prefix?endpoint=…`; there are none without."""
     files_max_bytes: Count = 25 * 1024 * 1024

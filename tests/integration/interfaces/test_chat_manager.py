@@ -353,6 +353,20 @@ class TestProcessing:
         view = await (await aclients.awaited.batches(opened.name)).wait(timeout=30)
         assert (view.status, view.counts.completed, view.batch.window) == ("cancelled", 1, 2)
 
+    async def test_a_batch_ends_with_a_callback_that_raises(self, aclients: Clients) -> None:
+        stored = Path(aclients.settings.files_url.removeprefix("file://")) / "batches"
+        before = set(stored.glob("*"))
+
+        def fail(done: int, total: int) -> None:
+            raise ZeroDivisionError
+
+        with pytest.raises(ZeroDivisionError):
+            await process_message_batch(
+                ["quick", *[script(endless=True, rate=20)] * 2], clients=aclients, on_settled=fail
+            )
+        (opened,) = set(stored.glob("*")) - before
+        assert (await (await aclients.awaited.batches(opened.name)).wait(timeout=30)).status == "cancelled"
+
 
 def test_the_page_s_example_answers(system: Settings, processes: Processes) -> None:
     env = {"PALAVER_REDIS_URL": system.redis_url, "PYTHONWARNINGS": "error"}

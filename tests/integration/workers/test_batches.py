@@ -17,6 +17,7 @@ from palaver.shared.batches import (
     BatchStatus,
     BatchView,
     SliceIndex,
+    line_id,
     new_batch_id,
 )
 from palaver.shared.errors import ConfigurationError, FileStoreUnavailableError, PalaverError
@@ -286,14 +287,18 @@ async def test_results_leave_the_ledger_while_the_batch_runs(
 
 
 async def test_lines_that_cannot_be_read_fail_alone(engine: Engine) -> None:
-    batch = BatchJob(batch_id=new_batch_id(None, None), input="0" * 64, total=3)
+    batch = BatchJob(batch_id=new_batch_id(None, None), input="0" * 64, total=4)
     line = BatchLine(index=1, custom_id="good", job=ChatJob(messages="Hi", model="scripted/echo"))
-    content = [b"garbage\n", line.to_line(), b'{"index":2}\n']
-    await put_lines(engine, batch, content)
+    newer = b'{"index":3,"custom_id":"newer","job":{"messages":"Hi","unheard_of":1}}\n'
+    await put_lines(engine, batch, [b"garbage\n", line.to_line(), b'{"index":2}\n', newer])
     await engine.ledger.open_batch(batch)
     assert await drive(engine, batch) == "completed"
     found = await results(engine, batch)
-    assert [found[n].response.success for n in range(3)] == [False, True, False]
+    assert [found[n].response.success for n in range(4)] == [False, True, False, False]
+    ids = [line_id(batch.batch_id, index) for index in range(4)]
+    assert [found[n].custom_id for n in range(4)] == [ids[0], "good", ids[2], "newer"]
+    assert found[3].response.error_info is not None
+    assert found[3].response.error_info.param == "unheard_of"
 
 
 async def test_large_lines_run_as_memory_has_room_for_them(

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 from array import array
 from collections.abc import AsyncGenerator, Iterator
-from tempfile import SpooledTemporaryFile
 from typing import Final, Literal
 
+from palaver.producer.batches.scratch import Scratch
 from palaver.producer.batches.watching import LONGEST_PAUSE, SHORTEST_PAUSE, Patience, check_overdue
 from palaver.shared.batches import BatchResult
 from palaver.shared.ledger import AsyncLedger
@@ -19,8 +19,6 @@ Order = Literal["input", "completion"]
 
 PAGE: Final = 500
 """Results that are read in one round trip."""
-
-_IN_MEMORY: Final = 4 * 1024 * 1024
 
 
 def check_order(order: object) -> None:
@@ -75,8 +73,7 @@ class InOrder:
     def __init__(self) -> None:
         self._next = 0
         self._places: array[int] = array("q")
-        self._early = SpooledTemporaryFile[bytes](_IN_MEMORY)
-        self._end = 0
+        self._early = Scratch()
 
     def __enter__(self) -> InOrder:
         return self
@@ -105,12 +102,9 @@ class InOrder:
         missing = result.index + 1 - len(self._places)
         if missing > 0:
             self._places.extend([-1] * missing)
-        self._places[result.index] = self._end
-        self._early.seek(self._end)
-        self._end += self._early.write(result.to_line())
+        self._places[result.index] = self._early.append(result.to_line())
 
     def _take(self, index: int) -> BatchResult | None:
         if index >= len(self._places) or self._places[index] < 0:
             return None
-        self._early.seek(self._places[index])
-        return BatchResult.model_validate_json(self._early.readline())
+        return BatchResult.model_validate_json(self._early.at(self._places[index]))

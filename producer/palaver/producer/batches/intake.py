@@ -9,11 +9,11 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
-from tempfile import SpooledTemporaryFile
 from typing import Any, Final, Self
 
 from palaver.producer.batches.fields import defaults_of, draft_of
 from palaver.producer.batches.lines import LineReader, custom_id_of
+from palaver.producer.batches.scratch import Scratch
 from palaver.producer.batches.source import Entry
 from palaver.shared.batch_output import invalid_line
 from palaver.shared.batches import SLICE, SLICE_BYTES, BatchJob, BatchLine
@@ -27,7 +27,6 @@ TOLD: Final = 100
 """Problems that an error lists; it counts all."""
 
 _SPELLED_OUT: Final = 3
-_IN_MEMORY: Final = 4 * 1024 * 1024  # bytes of lines, before they go to the disk
 
 CheckModels = Callable[[Sequence[str]], None]
 """Raises ValidationError for models that nobody serves."""
@@ -36,7 +35,8 @@ CheckModels = Callable[[Sequence[str]], None]
 class Intake:
     """Takes entries one by one; afterwards it has the batch and its lines, or says all that is wrong.
 
-    With `skip_invalid` wrong entries are left out and told in the batch's errors. To be closed.
+    With `skip_invalid` wrong entries are left out and told in the batch's errors. To be closed. Raises
+    ConfigurationError where there is no room for temporary files.
     """
 
     def __init__(
@@ -58,8 +58,8 @@ class Intake:
         self._custom_ids: set[bytes] = set()
         self._files: set[str] = set()
         self._digest = hashlib.sha256()
-        self._lines = SpooledTemporaryFile[bytes](_IN_MEMORY)
-        self._left_out = SpooledTemporaryFile[bytes](_IN_MEMORY)
+        self._lines = Scratch()
+        self._left_out = Scratch()
         self._total = self._wrong = 0
         self._problems: list[dict[str, Any]] = []
 
@@ -105,7 +105,6 @@ class Intake:
 
     def slices(self) -> Iterator[tuple[int, list[bytes]]]:
         """The accepted lines as they are stored, each slice with its first index."""
-        self._lines.seek(0)
         first, lines, size = 0, list[bytes](), 0
         for line in self._lines:
             lines.append(line)
@@ -118,7 +117,6 @@ class Intake:
 
     def left_out(self) -> Iterator[bytes]:
         """What is told of the entries that were left out."""
-        self._left_out.seek(0)
         yield from self._left_out
 
     def samples(self) -> Iterator[ChatJob]:
@@ -137,7 +135,7 @@ class Intake:
         if self._skip_invalid or not self._wrong:
             stored = line.to_line()
             self._digest.update(stored)
-            self._lines.write(stored)
+            self._lines.append(stored)
 
     def _leave_out(self, number: int, custom_id: str | None, error: ValidationError) -> None:
         self._wrong += 1
@@ -145,7 +143,7 @@ class Intake:
             told = {"code": error.code, "param": error.param, "message": error.message}
             self._problems.append({"line": number, "custom_id": custom_id, **told})
         if self._skip_invalid:
-            self._left_out.write(invalid_line(number, custom_id, error))
+            self._left_out.append(invalid_line(number, custom_id, error))
 
     def _check_unique(self, custom_id: str) -> None:
         digest = hashlib.blake2b(custom_id.encode(), digest_size=16).digest()

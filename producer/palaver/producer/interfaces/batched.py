@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from typing import Any, Final, TypeVar
 
 import orjson
@@ -81,12 +81,12 @@ class _Batched:
             for problem in map(orjson.loads, told.splitlines()):
                 error = problem["error"]
                 self._settle(error["line"], ChatResponse.failed(_refusal(error)))
-            async for result in handle.results(order="completion"):
-                self._settle(int(result.custom_id.removeprefix("line-")), result.response)
-        except asyncio.CancelledError:
+            async with aclosing(handle.results(order="completion")) as results:
+                async for result in results:
+                    self._settle(int(result.custom_id.removeprefix("line-")), result.response)
+        finally:
             with suppress(PalaverError):
-                await handle.cancel()
-            raise
+                await handle.cancel()  # of lines that go on nobody would hear; an ended batch stays as it is
 
     def _settle(self, number: int, response: ChatResponse) -> None:
         self._settled[number] = response

@@ -71,8 +71,8 @@ async def process_message_batch(
     there is a store of files, else jobs.
 
     One that fails is an error response, or, with `raise_on_error`, its error is raised once all are settled.
-    Options are parameters or fields of the jobs. Cancelled, it cancels what runs. Raises
-    ValidationError for a `batch_size` below 1.
+    Options are parameters or fields of the jobs. Cancelled, or left by an error of `on_settled`, it cancels
+    what runs. Raises ValidationError for a `batch_size` below 1.
     """
     client = (clients or Clients.of_process()).awaited
     fields = job_fields(options)

@@ -21,7 +21,6 @@ from palaver.shared.errors import (
     LeaseError,
     LedgerFullError,
     PalaverError,
-    ValidationError,
 )
 from palaver.shared.ids import new_token
 from palaver.shared.ledger import (
@@ -149,8 +148,6 @@ class Driver:
         except FileMissingError as error:
             logger.warning("batch.no_input", batch_id=self._batch_id, reason=error.message)
             return time.time() >= view.expires_at
-        except ValidationError:
-            pass  # the line will tell it
         return True
 
     # The cycle
@@ -235,8 +232,8 @@ class Driver:
 
     async def _answered(self, index: int, deaths: int, stop: Stop) -> None:
         try:
-            async with self._slices.line(index) as line:
-                result = await self._parts.lines.result(self._batch, line, deaths, stop)
+            async with self._slices.line(index) as stored:
+                result = await self._parts.lines.result(self._batch, index, stored, deaths, stop)
         except NO_STORE as problem:
             self._stop(HandOver(f"The lines of the batch cannot be read: {problem.message}"))
             return

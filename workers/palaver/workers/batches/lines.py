@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
-from palaver.shared.batches import BatchJob, BatchLine, BatchResult
-from palaver.shared.errors import JobPoisonedError, PalaverError
+from palaver.shared.batches import BatchJob, BatchLine, BatchResult, line_id
+from palaver.shared.errors import JobPoisonedError, PalaverError, ValidationError
 from palaver.shared.jobs import CachePolicy, ChatJob
 from palaver.shared.ledger import Claimed, LineResult
 from palaver.shared.ledger.operations import POISONED_AFTER
@@ -37,19 +37,29 @@ class Lines:
         self._served = served
         self._answer_bytes = answer_bytes
 
-    async def window(self, batch: BatchJob, first: BatchLine) -> int:
-        """So many lines of the batch may run at once, over all workers."""
+    async def window(self, batch: BatchJob, first: bytes) -> int:
+        """So many lines of the batch may run at once, over all workers; `first` is its first stored line."""
         if batch.window is not None:
             return batch.window
         try:
-            refs = await self._served.resolve(first.job.models)
+            refs = await self._served.resolve(BatchLine.parse(first, batch).job.models)
             async with self._served.lend(refs[0].profile) as provider:
                 return WINDOW_FACTOR * (provider.profile.limits.concurrent or USUAL_CONCURRENCY)
         except PalaverError:  # the line will say it
             return WINDOW_FACTOR * USUAL_CONCURRENCY
 
-    async def result(self, batch: BatchJob, line: BatchLine, deaths: int, stop: Stop) -> LineResult | None:
-        """Have the line answered; None if it was stopped to be handed over."""
+    async def result(
+        self, batch: BatchJob, index: int, stored: bytes, deaths: int, stop: Stop
+    ) -> LineResult | None:
+        """Have a stored line answered; None if it was stopped to be handed over."""
+        try:
+            line = BatchLine.parse(stored, batch)
+        except ValidationError as problem:
+            custom_id = BatchLine.name_of(stored, default=line_id(batch.batch_id, index))
+            return line_result(index, custom_id, ChatResponse.failed(problem))
+        return await self._result(batch, line, deaths, stop)
+
+    async def _result(self, batch: BatchJob, line: BatchLine, deaths: int, stop: Stop) -> LineResult | None:
         job = line.job
         if deaths >= POISONED_AFTER:
             poisoned = JobPoisonedError(job_id=job.job_id)

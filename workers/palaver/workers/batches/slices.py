@@ -8,10 +8,8 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Final
 
-import orjson
-
-from palaver.shared.batches import SLICE, BatchJob, BatchLine, SliceIndex
-from palaver.shared.errors import FileMissingError, ValidationError
+from palaver.shared.batches import SLICE, BatchJob, SliceIndex
+from palaver.shared.errors import FileMissingError
 from palaver.shared.stores.batch_files import BatchFiles
 from palaver.workers.batches.patience import patiently
 from palaver.workers.batches.room import Room
@@ -36,15 +34,13 @@ class Slices:
         self._slices: OrderedDict[int, asyncio.Task[list[bytes]]] = OrderedDict()
 
     @asynccontextmanager
-    async def line(self, index: int) -> AsyncGenerator[BatchLine, None]:
-        """The line of this index, which has its room meanwhile. Raises FileMissingError, and ValidationError
-        for what no line can be.
-        """
+    async def line(self, index: int) -> AsyncGenerator[bytes, None]:
+        """What is stored of the line of this index, which has its room meanwhile. Raises FileMissingError."""
         if self._index is None:
             self._index = asyncio.create_task(self._read_index())
         first, size = (await asyncio.shield(self._index)).place(index)
         async with self._room.take(size):
-            yield self._parsed(await self._slice(first), index - first, index)
+            yield _line(await self._slice(first), index - first, index)
 
     def close(self) -> None:
         """Read no more."""
@@ -59,14 +55,6 @@ class Slices:
         self._slices.move_to_end(first)
         return await asyncio.shield(self._slices[first])
 
-    def _parsed(self, lines: list[bytes], place: int, index: int) -> BatchLine:
-        if place >= len(lines):
-            raise FileMissingError(f"The stored input of the batch has no line {index}.")
-        try:
-            return BatchLine.parse(lines[place], self._batch)
-        except (orjson.JSONDecodeError, KeyError, TypeError):
-            raise ValidationError(f"The stored line {index} of the batch is none.") from None
-
     def _drop_oldest(self) -> None:
         for first in list(self._slices)[: max(0, len(self._slices) - self._most)]:
             if self._slices[first].done():
@@ -77,3 +65,9 @@ class Slices:
 
     async def _read(self, first: int) -> list[bytes]:
         return await patiently(self._batch.batch_id, lambda: self._files.slice(self._batch, first))
+
+
+def _line(lines: list[bytes], place: int, index: int) -> bytes:
+    if place >= len(lines):
+        raise FileMissingError(f"The stored input of the batch has no line {index}.")
+    return lines[place]
