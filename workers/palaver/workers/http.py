@@ -8,8 +8,8 @@ A body is poured, not pulled: what arrives is handed on in the turn of the loop 
 waking a task, which would cost a stream more than all that is done with its bytes. For the same reason
 nothing stands in front of aiohttp: httpx with aiohttp below it doubles what a request costs.
 
-A request that met a kept connection which its server had closed is sent once more: this is no retry, as it
-says nothing about the provider, and must not cost a job one.
+A request that met a kept connection which its server had closed is sent once more, over a new one: this is
+no retry, as it says nothing about the provider, and must not cost a job one.
 """
 
 from __future__ import annotations
@@ -76,6 +76,8 @@ _CLOSED: Final = (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError)
 """What aiohttp says, before any byte of the response, of a connection that the server has closed."""
 _ON_KEPT: Final = ContextVar("on_kept", default=False)
 """Whether the request that a task has sent last went over a connection that had served another one."""
+_ON_NEW: Final = ContextVar("on_new", default=False)
+"""Whether the next request of a task is to go over a connection that has served none."""
 _WORDS: Final[dict[type[PalaverError], str]] = {
     ConnectionError: "cannot be reached",
     TimeoutError: "did not answer in time",
@@ -194,6 +196,9 @@ class _Connector(aiohttp.TCPConnector):
 
     async def connect(self, *request: Any, **options: Any) -> Connection:
         connection = await super().connect(*request, **options)
+        while _ON_NEW.get() and cast("_Wire", connection.protocol).kept:
+            connection.close()  # where one was closed by its server, the others most likely are
+            connection = await super().connect(*request, **options)
         wire = cast("_Wire", connection.protocol)
         _ON_KEPT.set(wire.kept)
         wire.kept = True
@@ -326,11 +331,13 @@ class HttpClient:
             ),
         )
         _ON_KEPT.set(False)
+        _ON_NEW.set(False)
         try:
             return await send()
         except _CLOSED:
             if not _ON_KEPT.get():
                 raise
+        _ON_NEW.set(True)
         return await send()
 
     def _log(self, request: HttpRequest, asked: float, status: int | str) -> None:
