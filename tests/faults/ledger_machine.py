@@ -447,7 +447,8 @@ class LedgerMachine(RuleBasedStateMachine):
         if self.failed:
             return
         ends = [job.deadline for job in self.model.jobs.values()]
-        last = max([*ends, self.model.now]) + self.watch.set_back
+        looks = self.watch.state.content.get(KEYS.due, {}).values()  # at jobs that were forgotten too
+        last = max([*ends, *map(int, looks), self.model.now]) + self.watch.set_back
         self._pause(last - self.model.now + 61_000)
         for pause in (2_900, 2_900, 2_900, 61_000, 0):
             self._sweep((), ALL_QUEUES)
