@@ -52,7 +52,9 @@ STARTS_ONE = """
 import signal, sys
 from pathlib import Path
 from tests.processes import Processes
-print("started", Processes(Path(sys.argv[1])).start(("sleep", "60")).pid)
+child = Processes(Path(sys.argv[1])).start(("sh", "-c", "echo tied; exec sleep 60"))
+child.wait_for("tied")  # before that its leash may not be on yet
+print("started", child.pid)
 signal.pause()
 """
 
