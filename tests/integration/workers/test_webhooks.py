@@ -20,6 +20,8 @@ from palaver.shared.ledger import JobView
 from palaver.shared.webhooks import networks, secrets
 from palaver.workers.webhooks import Calls, Deliverer
 from palaver.workers.webhooks.calls import Answer
+from palaver.workers.webhooks.deliverer import ROWS
+from palaver.workers.webhooks.places import AT_ONE_HOST
 from tests.integration.workers.conftest import Engine, MakeEngine
 from tests.integration.workers.test_batches import open_batch_on
 
@@ -27,6 +29,7 @@ pytestmark = pytest.mark.redis
 
 SECRET = "whsec_" + base64.b64encode(b"hush " * 6).decode()
 HERE = networks("127.0.0.0/8")
+MOST = (ROWS + 1) * AT_ONE_HOST  # that may be waited for at one host
 
 
 class Receiver:
@@ -64,7 +67,7 @@ async def receiver() -> AsyncIterator[Receiver]:
     app.router.add_post("/{name}", receiver.take)
     runner = web.AppRunner(app)
     await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
+    site = web.TCPSite(runner, "0.0.0.0", 0)
     await site.start()
     receiver.url = f"http://127.0.0.1:{runner.addresses[0][1]}/hook"
     yield receiver
@@ -77,10 +80,11 @@ Deliver = Callable[..., Awaitable["asyncio.Task[None]"]]
 
 @pytest.fixture
 async def deliver(engine: Engine) -> AsyncIterator[Deliver]:
-    """Start a deliverer; the pauses between its tries may be given."""
-    calls, tasks = Calls(allowed=HERE, seconds=10), []
+    """Start a deliverer; the pauses between its tries, and how long one takes, may be given."""
+    opened, tasks = [], []
 
-    async def start(*, pauses: tuple[float, ...] = (0.02,) * 3) -> "asyncio.Task[None]":
+    async def start(*, pauses: tuple[float, ...] = (0.02,) * 3, seconds: float = 10) -> "asyncio.Task[None]":
+        opened.append(calls := Calls(allowed=HERE, seconds=seconds))
         deliverer = Deliverer(engine.ledger, calls, secrets=secrets(SECRET), pauses=pauses, period=0.01)
         tasks.append(asyncio.create_task(deliverer.run()))
         return tasks[-1]
@@ -89,7 +93,8 @@ async def deliver(engine: Engine) -> AsyncIterator[Deliver]:
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
-    await calls.aclose()
+    for calls in opened:
+        await calls.aclose()
 
 
 async def until(condition: Callable[[], Awaitable[bool]]) -> None:
@@ -226,6 +231,42 @@ async def test_two_workers_tell_everything_once(engine: Engine, receiver: Receiv
     for job in jobs:
         await stands(engine, job, "delivered")
     assert Counter(receiver.ids) == {job.job_id: 1 for job in jobs}
+
+
+async def test_a_wait_for_a_place_at_a_host_is_no_try(
+    engine: Engine, receiver: Receiver, deliver: Deliver
+) -> None:
+    """There are more than may wait there, and none of them holds up another host."""
+    jobs = [await engine.submit("hello", webhook=receiver.url, session_id=f"s{n}") for n in range(MOST + 5)]
+    url = receiver.url.replace("127.0.0.1", "127.0.0.2")
+    elsewhere = await engine.submit("hello", webhook=url, session_id="other")
+    for job in (*jobs, elsewhere):
+        await engine.run(job)
+    receiver.held.clear()
+    await deliver(seconds=1)
+    await receiver.has(AT_ONE_HOST + 1)
+    assert elsewhere.job_id in receiver.ids
+    await stands(engine, jobs[0], "1")  # it was sent, in vain
+    unsent = [job for job in jobs if job.job_id not in receiver.ids]
+    assert len(unsent) >= MOST + 5 - 2 * AT_ONE_HOST
+    assert [(await engine.ledger.job(job.job_id)).webhook for job in unsent] == [None] * len(unsent)
+    receiver.held.set()
+    for job in (*jobs, elsewhere):
+        await stands(engine, job, "delivered")
+
+
+async def test_what_is_told_is_not_given_to_another_worker(
+    engine: Engine, receiver: Receiver, deliver: Deliver
+) -> None:
+    receiver.held.clear()
+    job = await engine.submit("hello", webhook=receiver.url)
+    await engine.run(job)
+    await deliver(seconds=300)
+    await receiver.has(1)
+    at = engine.client.zscore(engine.ledger.keys.webhooks, f"s1/{job.job_id}")
+    assert (at or 0) / 1000 > engine.client.time()[0] + 3 * 300
+    receiver.held.set()
+    await stands(engine, job, "delivered")
 
 
 async def test_who_dies_before_it_could_be_noted_is_followed(

@@ -1,6 +1,6 @@
 """A worker's turns at archiving: what the jobs of conversations have said is stored, whoever ended them.
 
-It keeps nothing between two rounds, and what is stored twice is stored once: any worker may die at any step.
+What is stored twice is stored once: any worker may die at any step.
 """
 
 import asyncio
@@ -9,11 +9,9 @@ from typing import Final
 from palaver.shared.errors import PalaverError
 from palaver.shared.ledger import AsyncLedger, operations
 from palaver.shared.stores.archives import Archive, archive_session
-from palaver.workers.event_log import event_logger
+from palaver.workers.rounds import Rounds
 
 __all__ = ["Archiver"]
-
-logger = event_logger("palaver.workers.archiver")
 
 PERIOD_SECONDS: Final = 1.0
 """From one round of all workers to the next."""
@@ -31,21 +29,10 @@ class Archiver:
         self._ledger = ledger
         self._archive = archive
         self._period = period
-        self._failed = ""  # how the last round did
 
     async def run(self) -> None:
         """Archive until cancelled. An outage of the archive or the ledger is waited out."""
-        while True:
-            try:
-                full = await self._round()
-                self._failed = ""
-            except PalaverError as error:
-                full = False
-                if self._failed != error.type:  # once, however long it lasts
-                    logger.warning("archive.failed", error=error.type, reason=error.message)
-                self._failed = error.type
-            if not full:
-                await asyncio.sleep(self._period)
+        await Rounds("palaver.workers.archiver", "archive.failed", period=self._period).run(self._round)
 
     async def _round(self) -> bool:
         """Look at what is due; whether there is more. Raises the first failure, once all were looked at."""

@@ -2,17 +2,15 @@
 here, and sent on its way.
 
 Every worker tries twice a second, and the ledger gives one of them the turn. Which jobs are due, and what is
-to be done about each, is the ledger's to say (`look.lua`); a sweeper asks, and sends the messages. It keeps
-nothing between two sweeps, so any worker may die in the middle of one.
+to be done about each, is the ledger's to say (`look.lua`); a sweeper asks, and sends the messages.
 """
 
-import asyncio
 from collections.abc import Collection, Sequence
 from typing import Final, Protocol
 
-from palaver.shared.errors import PalaverError
 from palaver.shared.ledger import AsyncLedger, Dispatch
 from palaver.workers.event_log import event_logger
+from palaver.workers.rounds import Rounds
 
 __all__ = ["Post", "Sweeper"]
 
@@ -39,33 +37,24 @@ class Sweeper:
         self._ledger = ledger
         self._post = post
         self._period = period
-        self._failed = ""  # how the last sweep did
+        self._more = False  # the last sweep found more than it could look at
 
     async def run(self) -> None:
         """Sweep until cancelled. An outage of the ledger is waited out."""
-        more = False
-        while True:
-            more = await self._sweep(more)
-            if not more:
-                await asyncio.sleep(self._period)
+        await Rounds("palaver.workers.sweeper", "sweep.failed", period=self._period).run(self._sweep)
 
-    async def _sweep(self, more: bool) -> bool:
-        """One sweep, or the next part of one that found more than it could look at."""
-        try:
-            turn = await self._ledger.sweep_turn(period=self._period, again=more)
-            if turn is None:
-                return False
-            empty = () if more else await self._post.empty_queues()
-            swept = await self._ledger.sweep(turn, empty_queues=empty)
-        except PalaverError as error:
-            if self._failed != error.type:  # once, however long it lasts
-                logger.warning("sweep.failed", error=error.type)
-            self._failed = error.type
+    async def _sweep(self) -> bool:
+        """One sweep, or the next part of one that found more; whether there is more."""
+        more, self._more = self._more, False
+        turn = await self._ledger.sweep_turn(period=self._period, again=more)
+        if turn is None:
             return False
-        self._failed = ""
+        empty = () if more else await self._post.empty_queues()
+        swept = await self._ledger.sweep(turn, empty_queues=empty)
         if swept.looked:
             counts = {"looked": swept.looked, "sent": len(swept.dispatches), "ended": swept.ended}
             logger.debug("sweep.done", **counts)
         # Not waited for: a sweeper that a slow broker holds up looks like a Redis that stood still.
         self._post.put(swept.dispatches)
+        self._more = swept.full
         return swept.full

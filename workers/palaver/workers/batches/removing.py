@@ -1,17 +1,17 @@
 """A worker's turns at removing the objects of batches that the ledger no longer knows, and of those that were
 stored and never opened.
 
-Which there are is noted in the ledger before anything of a batch is stored, so the store is never listed. It
-keeps nothing between two looks: any worker may die in the middle of a removal, and another one goes on.
+Which there are is noted in the ledger before anything of a batch is stored, so the store is never listed. Any
+worker may die in the middle of a removal, and another one goes on.
 """
 
-import asyncio
 from typing import Final
 
 from palaver.shared.errors import BatchNotFoundError, PalaverError
 from palaver.shared.ledger import AsyncLedger, operations
 from palaver.shared.stores.batch_files import BatchFiles
 from palaver.workers.event_log import event_logger
+from palaver.workers.rounds import Rounds
 
 __all__ = ["Removing"]
 
@@ -38,30 +38,23 @@ class Removing:
         self._files = files
         self._period = period
         self._taken = taken
-        self._failed = ""  # how the last look did
 
     async def run(self) -> None:
         """Remove until cancelled. An outage of the ledger or the store is waited out."""
-        while True:
-            if not await self._look():
-                await asyncio.sleep(self._period)
+        await Rounds("palaver.workers.batches", "batches.not_removed", period=self._period).run(self._look)
 
     async def _look(self) -> bool:
-        """One look; whether there may be more to remove already."""
+        """One look; whether there may be more to remove already. Raises the first failure, at its end."""
         keys = self._ledger.keys
-        taking = operations.take_stored_batches(keys, seconds=self._taken, limit=AT_ONCE)
-        try:
-            due = await self._ledger.run(taking)
-        except PalaverError as error:
-            self._tell(error)
-            return False
+        due = await self._ledger.run(operations.take_stored_batches(keys, seconds=self._taken, limit=AT_ONCE))
+        failures = []
         for batch_id in due:
             try:
                 await self._see_to(batch_id)
             except PalaverError as error:  # the others are not to wait for this one
-                self._tell(error)
-            else:
-                self._failed = ""
+                failures.append(error)
+        if failures:
+            raise failures[0]
         return len(due) == AT_ONCE
 
     async def _see_to(self, batch_id: str) -> None:
@@ -72,8 +65,3 @@ class Removing:
             await self._files.delete(batch_id)
             await self._ledger.query(operations.batch_removed(self._ledger.keys, batch_id))
             logger.info("batch.removed", batch_id=batch_id)
-
-    def _tell(self, error: PalaverError) -> None:
-        if self._failed != error.type:  # once, however long it lasts
-            logger.warning("batches.not_removed", error=error.type)
-        self._failed = error.type

@@ -21,8 +21,6 @@ from palaver.workers.providers.errors import retry_after
 
 __all__ = ["Answer", "Calls", "Guard"]
 
-_AT_ONCE: Final = 100
-_AT_ONE_HOST: Final = 10
 _LONGEST_HEAD: Final = 8190
 
 
@@ -80,7 +78,7 @@ class Calls:
         self, *, allowed: tuple[Network, ...], seconds: float, resolver: AbstractResolver | None = None
     ) -> None:
         self._allowed = allowed
-        self._seconds = seconds
+        self.seconds = seconds
         self._resolver = resolver
         self._session: aiohttp.ClientSession | None = None
 
@@ -110,13 +108,12 @@ class Calls:
             connector = aiohttp.TCPConnector(
                 resolver=Guard(self._allowed, self._resolver),
                 use_dns_cache=False,
-                limit=_AT_ONCE,
-                limit_per_host=_AT_ONE_HOST,
+                limit=0,  # a wait for a place would be part of the try's time
                 force_close=True,
             )
             self._session = aiohttp.ClientSession(
                 connector=connector,
-                timeout=aiohttp.ClientTimeout(total=self._seconds),
+                timeout=aiohttp.ClientTimeout(total=self.seconds),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 auto_decompress=False,
                 trust_env=False,  # a proxy would resolve the name by itself

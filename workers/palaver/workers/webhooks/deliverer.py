@@ -1,8 +1,8 @@
 """A worker's turns at webhooks: how jobs and batches ended is told to whoever wants to know, whoever ended
 them.
 
-It keeps nothing between two looks: what is to be told, and when it is tried again, is in the ledger. Any
-worker may die at any step; a receiver may then be told twice, under the same id.
+What is to be told, and when it is tried again, is in the ledger. Any worker may die at any step; a receiver
+may then be told twice, under the same id.
 """
 
 import asyncio
@@ -14,9 +14,11 @@ from urllib.parse import urlsplit
 from palaver.shared.errors import JobNotFoundError, PalaverError
 from palaver.shared.ledger import AsyncLedger, operations
 from palaver.workers.event_log import event_logger
+from palaver.workers.rounds import Rounds
 from palaver.workers.webhooks.calls import Answer, Calls
 from palaver.workers.webhooks.ends import End, end_of
 from palaver.workers.webhooks.notice import headers_for
+from palaver.workers.webhooks.places import Places
 
 __all__ = ["Deliverer"]
 
@@ -24,8 +26,12 @@ logger = event_logger("palaver.workers.webhooks")
 
 PERIOD_SECONDS: Final = 0.5
 AT_ONCE: Final = 100
-TAKEN_SECONDS: Final = 60.0
-"""Nobody else is given a webhook that somebody has taken; longer than a request may last."""
+ROWS: Final = 2
+"""So many requests, one after the other, may be waited for at a host; who would wait longer comes back."""
+FULL_SECONDS: Final = 1.0
+"""After so long, which is no try."""
+SLACK_SECONDS: Final = 15.0
+"""Beside the requests, for what is read and noted in the ledger."""
 UNENDED_SECONDS: Final = (60.0, 600.0)
 """A job that goes on is looked at again when it is twice as old, but within these; its end hurries that."""
 PAUSES: Final = (5.0, 30.0, 120.0, 600.0, 1800.0, 3600.0, 7200.0, 14400.0, 28800.0)
@@ -49,38 +55,36 @@ class Deliverer:
         self._calls = calls
         self._secrets = secrets
         self._pauses = pauses
-        self._period = period
-        self._failed = ""  # how the last look did
+        # Nobody else is given a webhook that somebody has taken, while its requests may last.
+        self._taken = (ROWS + 1) * calls.seconds + SLACK_SECONDS
+        self._places = Places(rows=ROWS)
+        self._running: set[asyncio.Task[None]] = set()
+        self._rounds = Rounds("palaver.workers.webhooks", "webhooks.failed", period=period)
 
     async def run(self) -> None:
         """Deliver until cancelled. An outage of the ledger is waited out."""
-        free = asyncio.Semaphore(AT_ONCE)
         async with asyncio.TaskGroup() as deliveries:
-            while True:
-                await free.acquire()
-                free.release()
-                for session_id, job_id in await self._due(limit=AT_ONCE):
-                    await free.acquire()
-                    delivery = deliveries.create_task(self._see_to(session_id, job_id))
-                    delivery.add_done_callback(lambda _: free.release())
-                await asyncio.sleep(self._period)
+            await self._rounds.run(lambda: self._round(deliveries))
 
-    async def _due(self, *, limit: int) -> list[tuple[str, str]]:
-        taking = operations.take_webhooks(self._ledger.keys, seconds=TAKEN_SECONDS, limit=limit)
-        try:
-            due = await self._ledger.run(taking)
-        except PalaverError as error:
-            self._tell(error)
-            return []
-        self._failed = ""
-        return due
+    async def _round(self, deliveries: asyncio.TaskGroup) -> bool:
+        """Take as many of what is due as there is room for; whether there may be more."""
+        running = self._running
+        if len(running) == AT_ONCE:
+            await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+        limit = AT_ONCE - len(running)
+        taking = operations.take_webhooks(self._ledger.keys, seconds=self._taken, limit=limit)
+        for session_id, job_id in await self._ledger.run(taking):
+            delivery = deliveries.create_task(self._see_to(session_id, job_id))
+            running.add(delivery)
+            delivery.add_done_callback(running.discard)
+        return len(running) == AT_ONCE
 
     async def _see_to(self, session_id: str, job_id: str) -> None:
         """One look at one job; what fails of it comes up again when the time of taking it is over."""
         try:
             await self._look(session_id, job_id)
         except PalaverError as error:
-            self._tell(error)
+            self._rounds.tell(error)
 
     async def _look(self, session_id: str, job_id: str) -> None:
         try:
@@ -98,6 +102,15 @@ class Deliverer:
             await self._tell_end(end, end.url, end.ended)
 
     async def _tell_end(self, end: End, url: str, ended: float) -> None:
+        host = urlsplit(url).hostname or ""
+        if self._places.full(host):
+            now = await self._ledger.query(operations.time())
+            await self._put_off(end, now + FULL_SECONDS)
+            return
+        async with self._places.at(host):
+            await self._try(end, url, ended)
+
+    async def _try(self, end: End, url: str, ended: float) -> None:
         tries = int(end.standing or 0) + 1
         now = await self._ledger.query(operations.time())
         body = end.body()
@@ -139,8 +152,3 @@ class Deliverer:
 
     async def _forget(self, session_id: str, job_id: str) -> None:
         await self._ledger.query(operations.forget_webhook(self._ledger.keys, session_id, job_id))
-
-    def _tell(self, error: PalaverError) -> None:
-        if self._failed != error.type:  # once, however long it lasts
-            logger.warning("webhooks.failed", error=error.type)
-        self._failed = error.type

@@ -1,0 +1,43 @@
+"""What a worker does beside its jobs, in rounds: look at what is due, until nothing is; rest; look again.
+
+What is due is in the ledger and nowhere else, so any worker may die at any step.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import NoReturn
+
+from palaver.shared.errors import PalaverError
+from palaver.workers.event_log import event_logger
+
+__all__ = ["Rounds"]
+
+
+class Rounds:
+    """Rounds with a rest of `period` seconds; a failure is told as `event` in the log of this name."""
+
+    def __init__(self, log: str, event: str, *, period: float) -> None:
+        self._logger = event_logger(log)
+        self._event = event
+        self._period = period
+        self._failed = ""  # how the last round did
+
+    async def run(self, look: Callable[[], Awaitable[bool]]) -> NoReturn:
+        """Have `look` called until cancelled; it returns whether there is more already, which is not rested
+        before. What it raises of our errors is told, and waited out.
+        """
+        while True:
+            try:
+                more = await look()
+                self._failed = ""
+            except PalaverError as error:
+                more = False
+                self.tell(error)
+            if not more:
+                await asyncio.sleep(self._period)
+
+    def tell(self, error: PalaverError) -> None:
+        """Tell a failure: once, however many rounds it lasts."""
+        if self._failed != error.type:
+            self._logger.warning(self._event, error=error.type, reason=error.message)
+        self._failed = error.type
