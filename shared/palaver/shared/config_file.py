@@ -10,7 +10,7 @@ from palaver.shared.error_tree import ConfigurationError
 from palaver.shared.plain import shape
 from palaver.shared.settings import DEFAULT_CONFIG
 
-TABLES: Final = ("mcp", "models", "providers", "pusher")
+TABLES: Final = ("mcp", "models", "providers", "pusher", "tenants")
 
 
 def read_config(path: str) -> dict[str, Any]:

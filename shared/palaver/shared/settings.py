@@ -153,6 +153,8 @@ class Settings(BaseModel):
     """Aliases of models, as JSON; they win over those of the file."""
     mcp: dict[str, Any] = Field(default_factory=dict)
     """Servers of tools, as JSON; they win over those of the file."""
+    tenants: dict[str, Any] = Field(default_factory=dict)
+    """What each tenant may have, as JSON; they win over those of the file."""
     secret: Annotated[SecretStr, AfterValidator(_long_secret)] | None = None
     """Seals providers a program names in code; 32 characters or more, the same at workers and producers."""
 
@@ -299,7 +301,7 @@ class Settings(BaseModel):
         for name, value in super().__repr_args__():
             if name in (*_URLS, "files_url", "archive_url") and value:
                 value = redacted_url(str(value))
-            elif name in ("providers", "models", "mcp", "pusher"):
+            elif name in ("providers", "models", "mcp", "tenants", "pusher"):
                 value = sorted(value)
             yield name, value
 

@@ -289,7 +289,7 @@ class TestCatalog:
             ),
             ("[provider.x]\nkind = 'openai'", "there is no table [provider]; is it [providers]?"),
             ("[model]\na = 'x/y'", "is it [models]?"),
-            ("[x]", "there are: mcp, models, providers, pusher"),
+            ("[x]", "there are: mcp, models, providers, pusher, tenants"),
             ("[providers.x]\nkind = 'openai'\nlimits = { concurrent = 0 }", "providers.x.limits.concurrent"),
             ("[providers.x]\nkind = 'openai'\ntypo = 1", "providers.x.typo"),
             ("[providers.x]\nkind = 'openai'\nresume = 'maybe'", "providers.x.resume"),

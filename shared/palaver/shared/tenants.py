@@ -1,0 +1,96 @@
+"""What each tenant may have: how much of the workers, and how much it may ask for; `[tenants.NAME]` of
+`palaver.toml`.
+
+`[tenants."*"]` is for all that have no table of their own, and for what such a table leaves out. Jobs that
+name no tenant are one tenant's, named `""`.
+"""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Final, Self
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from palaver.shared.config_file import read_config, table_of
+from palaver.shared.document import Document
+from palaver.shared.error_tree import ConfigurationError, ValidationError
+from palaver.shared.plain import Integer, Real, refuse, shape
+from palaver.shared.settings import Settings
+
+__all__ = ["ANY_TENANT", "Tenant", "Tenants"]
+
+ANY_TENANT: Final = "*"
+"""The table of all tenants that have none."""
+
+HEAVIEST: Final = 1000
+
+
+def _false_is_none(value: Any) -> Any:
+    """`false` says in a table that there is no limit, whatever the table of all others says."""
+    return None if value is False else value
+
+
+Bound = Annotated[Annotated[Integer, Field(ge=1, le=10**9)] | None, BeforeValidator(_false_is_none)]
+Dollars = Annotated[Annotated[Real, Field(ge=0)] | None, BeforeValidator(_false_is_none)]
+
+
+class Tenant(Document):
+    """One tenant's part; None is no limit.
+
+    `running` of its jobs run at once, and `user_running` of each of its users; with a `weight` of 3 it has
+    three turns where others have one. `queued` of its jobs may not have ended. `spend_soft` and `spend_hard`
+    are dollars of a calendar month, UTC.
+    """
+
+    running: Bound = None
+    user_running: Bound = None
+    weight: Annotated[Integer, Field(ge=1, le=HEAVIEST)] = 1
+    queued: Bound = None
+    spend_soft: Dollars = None
+    spend_hard: Dollars = None
+
+    @model_validator(mode="after")
+    def _soft_comes_first(self) -> Self:
+        if self.spend_soft is not None and self.spend_hard is not None and self.spend_soft > self.spend_hard:
+            refuse("spend_soft", f"must be at most spend_hard, {self.spend_hard:g}, not {self.spend_soft:g}")
+        return self
+
+
+class Tenants:
+    """The tables of all tenants, by name."""
+
+    def __init__(self, tables: Mapping[str, Mapping[str, Any]]) -> None:
+        """Raises ValidationError, whose `param` is `tenants.NAME.FIELD`."""
+        common = tables.get(ANY_TENANT, {})
+        self._named = {
+            name: Tenant.validated({**common, **table}, at=f"tenants.{name}")
+            for name, table in tables.items()
+        }
+        self._others = self._named.get(ANY_TENANT) or Tenant()
+
+    @classmethod
+    def load(cls, settings: Settings) -> Self:
+        """Those of `palaver.toml` and of the environment (which wins), `PALAVER_TENANTS`.
+
+        Raises ConfigurationError naming the file and the key.
+        """
+        tables = {**table_of(read_config(settings.config), "tenants", settings.config), **settings.tenants}
+        try:
+            return cls({name: _table(name, table) for name, table in tables.items()})
+        except ValidationError as error:
+            problem = f"{settings.config}: {error.message}"
+        raise ConfigurationError(problem)
+
+    def of(self, tenant: str | None) -> Tenant:
+        """The part of the tenant that a job names, or of those that name none."""
+        return self._named.get(tenant or "", self._others)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Tenants) and self._named == other._named
+
+    __hash__ = None  # type: ignore[assignment] # it is compared, and never a key
+
+
+def _table(name: str, table: Any) -> Mapping[str, Any]:
+    if not isinstance(table, Mapping):
+        refuse(f"tenants.{name}", f"must be a table, not {shape(table)}")
+    return table
