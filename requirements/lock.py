@@ -22,7 +22,7 @@ FOLDER = Path(__file__).resolve().parent
 PYPROJECT = FOLDER.parent / "pyproject.toml"
 PEERS = FOLDER / "peers.in"
 ADDRESS = re.compile(r"https?://|file:|--(extra-)?index-url|--find-links|--trusted-host")
-IMAGE = ("worker", "files", "sql", "sealed", "mcp", "prices", "flower")
+IMAGE = ("worker", "gateway", "files", "sql", "sealed", "mcp", "prices", "flower")
 """Extras of the container image: all that a setting may ask for, but extraction, which is large."""
 PINNED = re.compile(r"^[a-z0-9][a-z0-9._-]*==\S+")
 

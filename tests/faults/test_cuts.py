@@ -49,6 +49,8 @@ CLIENTS_OWN = ("announced", "watch", "submit", "snapshot")
 COMMANDS = ("SET", "GET", "LPUSH", "SUBSCRIBE", "XRANGE")
 CONVERSING = {"open_session", "set_status", "store_messages", "prolong", "keep_context", "keep_profile"}
 """Of what a conversation, its agent and a sealed profile need in the ledger."""
+THROTTLING = {"throttle"}
+"""Of what the gateway needs."""
 AT_GATES = {"gate_enter", "gate_leave", "gate_keep", "gate_pump", "gate_close", "gate_where"}
 """Of what requests to a provider with limits need; made twice at random in `test_gate.py`."""
 TELLING = {"take", "note_webhook"}
@@ -108,6 +110,7 @@ def test_no_script_is_left_out() -> None:
         "index",
         *SELDOM,
         *CONVERSING,
+        *THROTTLING,
         *AT_GATES,
         *TELLING,
         *BATCHING,
@@ -249,6 +252,18 @@ def test_what_conversations_need_and_hears_no_reply(stand: Stand, proxy: Proxy, 
     assert isinstance(first, AgentSession)
     assert first.own == b"{}"
     assert names == CONVERSING
+
+
+def test_a_request_that_hears_no_reply_is_counted_once(
+    stand: Stand, proxy: Proxy, ledger: SyncLedger
+) -> None:
+    names, keys = set[str](), ledger.keys
+    cut = cutting(proxy, names)
+    first = operations.throttle(keys, "k1", per_minute=20, token="t1")
+    assert cut("throttle", lambda: ledger.run(first)) == 0
+    assert ledger.run(operations.throttle(keys, "k1", per_minute=20, token="t2")) == 0
+    assert 2 < ledger.run(operations.throttle(keys, "k1", per_minute=20, token="t3")) <= 3
+    assert names == THROTTLING
 
 
 def test_what_a_gate_needs_when_nobody_hears_a_reply(stand: Stand, proxy: Proxy, ledger: SyncLedger) -> None:

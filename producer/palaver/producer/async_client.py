@@ -45,6 +45,7 @@ from palaver.shared.ids import check_job_id, check_session_id
 from palaver.shared.jobs import ChatJob
 from palaver.shared.ledger import DeadLetter, Dispatch, JobView, Submitted
 from palaver.shared.messages import MessagesLike
+from palaver.shared.reader_tokens import DEFAULT_SECONDS, make_reader_token
 from palaver.shared.responses import ChatResponse, ModelResponse
 from palaver.shared.settings import Settings
 from palaver.shared.spending import DailyUsage
@@ -221,6 +222,10 @@ class AsyncClient:
     def seal(self, table: Mapping[str, Any]) -> str:
         """The name of a profile that no `palaver.toml` has; see `Client.seal`."""
         return self._sealed.add(table)
+
+    def reader_token(self, session_id: str, *, seconds: float = DEFAULT_SECONDS) -> str:
+        """A token for a browser, to read one session; see `Client.reader_token`."""
+        return make_reader_token(self.settings, session_id, seconds=seconds, now=time.time())
 
     async def expire_all(self) -> None:
         """End the jobs past their deadline that no worker sees to; see `Client.expire_all`."""

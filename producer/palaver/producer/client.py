@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 import weakref
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from datetime import date
@@ -42,6 +43,7 @@ from palaver.shared.ids import check_job_id, check_session_id
 from palaver.shared.jobs import ChatJob
 from palaver.shared.ledger import DeadLetter, Dispatch, JobView, Submitted
 from palaver.shared.messages import MessagesLike
+from palaver.shared.reader_tokens import DEFAULT_SECONDS, make_reader_token
 from palaver.shared.responses import ChatResponse, ModelResponse
 from palaver.shared.settings import Settings
 from palaver.shared.spending import DailyUsage
@@ -274,6 +276,14 @@ class Client:
         that job may need it. Raises ConfigurationError without a secret, ValidationError for a wrong table.
         """
         return self._sealed.add(table)
+
+    def reader_token(self, session_id: str, *, seconds: float = DEFAULT_SECONDS) -> str:
+        """Who holds it may read this session for so many seconds, through a gateway, and do nothing else.
+
+        For a browser. Needs `PALAVER_SECRET`, the same as the gateway's (ConfigurationError). Raises
+        ValidationError.
+        """
+        return make_reader_token(self.settings, session_id, seconds=seconds, now=time.time())
 
     def expire_all(self) -> None:
         """End the jobs past their deadline that no worker sees to: what looks at all jobs begins with it."""

@@ -77,10 +77,10 @@ class LogCursor:
     """Where one consumer stands in a session's log.
 
     `after` is the `seq` of the last event that the consumer has. With `job_id` only that job's events are
-    handed out, and `done` is set after its `stream_end`.
+    handed out, and `done` is set after its `stream_end`. `open_jobs` are unended ones that began before.
     """
 
-    def __init__(self, after: int = 0, *, job_id: str | None = None) -> None:
+    def __init__(self, after: int = 0, *, job_id: str | None = None, open_jobs: Iterable[str] = ()) -> None:
         self.seq = after
         self.done = False
         self.need: Need | None = None
@@ -89,7 +89,7 @@ class LogCursor:
         self._anchor: Entry | None = None  # the event at the cursor, as delivered
         self._verify = False
         self._settled = False  # the job was seen to be ended: its stream_end is in the log now or never
-        self._open: dict[str, None] = {job_id: None} if job_id else {}
+        self._open: dict[str, None] = dict.fromkeys([job_id] if job_id else open_jobs)
         self._out: list[Entry] = []
 
     @property

@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import AsyncExitStack
 from typing import Final
 
-from palaver.producer.cursor import PAGE, Entry, LogCursor, Look, Need, Read, Snapshot
+from palaver.producer.cursor import PAGE, Entry, LogCursor, Look, Need, Read, Snapshot, decode
 from palaver.producer.resync import end_of_lost, events_of, lost, numbered, warning_of_forgotten
 from palaver.shared.errors import JobGoneError, LedgerUnavailableError
 from palaver.shared.events import AnyEvent, parse_event
@@ -38,9 +38,10 @@ class Reader:
     """One consumer of a session's events after `after`; with `job_id`, of that job's alone, until its end.
 
     Used by one task at a time. `room` is how many live messages wait here, and how many entries of the log
-    are read at a time. `send` sends the messages of jobs that got their turn when this reader ended
-    another one. Raises: LedgerUnavailableError at once if Redis cannot be reached at the start, later after
-    `OUTAGE_SECONDS`; JobLostError for a job that the ledger no longer knows.
+    are read at a time. `open_jobs` are unended jobs of the session that began before `after`. `send` sends
+    the messages of jobs that got their turn when this reader ended another one. Raises:
+    LedgerUnavailableError at once if Redis cannot be reached at the start, later after `OUTAGE_SECONDS`;
+    JobLostError for a job that the ledger no longer knows.
     """
 
     def __init__(
@@ -53,6 +54,7 @@ class Reader:
         job_id: str | None = None,
         send: Send,
         room: int | None = None,
+        open_jobs: Iterable[str] = (),
     ) -> None:
         self._ledger = ledger
         self._subscriptions = subscriptions
@@ -61,7 +63,7 @@ class Reader:
         self._room = room
         self._page = PAGE if room is None else min(PAGE, room)
         self._send = send
-        self._cursor = LogCursor(after, job_id=job_id)
+        self._cursor = LogCursor(after, job_id=job_id, open_jobs=open_jobs)
         self._cursor.confirmed()  # reads the log before there is a subscription, and again when there is one
         self._made: list[AnyEvent] = []  # what is in no log: resyncs, and what belongs to them
         self._stack = AsyncExitStack()
@@ -76,6 +78,23 @@ class Reader:
         if items is None:
             return None
         return [parse_event(item.fields) if isinstance(item, Entry) else item for item in items]
+
+    async def entries(self) -> list[Entry] | None:
+        """As `batch`, for who passes events on: their JSON, as it stands in the log."""
+        items = await self._next()
+        if items is None:
+            return None
+        return [item if isinstance(item, Entry) else decode(item.to_json()) for item in items]
+
+    @property
+    def seq(self) -> int:
+        """The seq up to which the consumer has what there is for it."""
+        return self._cursor.seq
+
+    @property
+    def caught_up(self) -> bool:
+        """Whether nothing more is known to exist, so that the next events are live ones."""
+        return self._inbox is not None and self._cursor.need is None and not self._made
 
     async def end(self) -> None:
         """Wait for the job's end without looking at its events."""

@@ -6,6 +6,7 @@ import asyncio
 import os
 from collections.abc import AsyncGenerator, Callable, Generator, Iterable
 from contextlib import aclosing, closing, suppress
+from typing import Any
 
 from palaver.producer.background import Background, background
 from palaver.producer.hub import Hub
@@ -32,10 +33,16 @@ class Reading:
         self, session_id: str, after: int, job_id: str | None = None, *, room: int | None = None
     ) -> Reader:
         """A new consumer; to be closed."""
+        return self._reader(session_id, after, job_id=job_id, room=room)
+
+    async def live_reader(self, session_id: str) -> Reader:
+        """A new consumer of what comes from now on, also of the jobs that have begun; to be closed."""
+        now = await self.hub.ledger.snapshot(session_id, after=0)
+        return self._reader(session_id, now.seq, open_jobs=now.jobs)
+
+    def _reader(self, session_id: str, after: int, **options: Any) -> Reader:
         hub = self.hub
-        return Reader(
-            hub.ledger, hub.subscriptions, session_id, after, job_id=job_id, send=self._send, room=room
-        )
+        return Reader(hub.ledger, hub.subscriptions, session_id, after, send=self._send, **options)
 
     async def events(
         self, session_id: str, after: int, job_id: str | None = None, *, room: int | None = None

@@ -252,6 +252,16 @@ class Settings(BaseModel):
     """Of one's own that webhooks may call: `10.0.0.0/8, ::1`; with any, `http://` is accepted too."""
     webhook_seconds: Positive = 15.0
     """For the receiver of a webhook to answer."""
+    gateway_auth: Literal["auto", "keys"] = "auto"
+    """`keys`: the gateway serves nobody without an API key; `auto`: while there are none, the loopback."""
+    gateway_body_bytes: Count = 8 * 1024 * 1024
+    """A longer request to the gateway is refused; files have a bound of their own."""
+    gateway_connections: Count = 10_000
+    """So many connections a process of the gateway has at once; further requests are refused."""
+    gateway_stall_seconds: Positive = 60.0
+    """A client of the gateway that takes or sends nothing for so long, while it should, is cut off."""
+    gateway_origins: str = ""
+    """Origins whose pages may call the gateway (CORS), separated by commas: `https://app.example`."""
     lease_seconds: Positive = 10.0
     """The jobs of a worker that was silent for so long are another's."""
     renew_seconds: Positive = 3.0

@@ -154,6 +154,15 @@ class Keys:
         return f"{self.namespace}:gates"
 
     @property
+    def api_keys(self) -> str:
+        """The gateway's API keys, by id."""
+        return f"{self.namespace}:keys"
+
+    def throttle(self, name: str) -> str:
+        """How many of a minute's requests of this name are left."""
+        return f"{self.namespace}:throttle:{name}"
+
+    @property
     def batches(self) -> str:
         """When a sweeper should next look at each batch that has not ended."""
         return f"{self.namespace}:batches"

@@ -8,6 +8,14 @@ from typing import TYPE_CHECKING, Final
 from palaver.shared.door import lazily as _lazily
 
 if TYPE_CHECKING:
+    from palaver.shared.ledger.operations.access import (
+        SessionOwner,
+        api_keys,
+        drop_api_key,
+        keep_api_key,
+        session_owner,
+        throttle,
+    )
     from palaver.shared.ledger.operations.agents import keep_context
     from palaver.shared.ledger.operations.batch_driving import (
         batch_parts,
@@ -101,6 +109,7 @@ if TYPE_CHECKING:
     )
 
 _HOMES: Final = {
+    "access": "SessionOwner api_keys drop_api_key keep_api_key session_owner throttle",
     "agents": "keep_context",
     "batch_driving": (
         "batch_parts claim_lines end_batch flush_results gather_results leave_batch note_results renew_driver"
@@ -132,9 +141,11 @@ __all__ = [
     "FAILED",
     "POISONED_AFTER",
     "STORED",
+    "SessionOwner",
     "announce",
     "announced",
     "answer_probe",
+    "api_keys",
     "append",
     "archived",
     "batch",
@@ -147,6 +158,7 @@ __all__ = [
     "claim",
     "claim_lines",
     "close_gate",
+    "drop_api_key",
     "drop_stored",
     "due",
     "end_batch",
@@ -162,6 +174,7 @@ __all__ = [
     "gather_results",
     "is_in_database",
     "keep_answer",
+    "keep_api_key",
     "keep_context",
     "keep_places",
     "keep_profile",
@@ -193,6 +206,7 @@ __all__ = [
     "seq",
     "session",
     "session_of",
+    "session_owner",
     "sessions",
     "set_status",
     "settle",
@@ -204,6 +218,7 @@ __all__ = [
     "take_stored_batches",
     "take_turn",
     "take_webhooks",
+    "throttle",
     "time",
     "unarchived_among",
     "unarchived_jobs",

@@ -12,6 +12,7 @@ from palaver.shared.errors import (
     QueueFullError,
     SessionBusyError,
     SessionClosedError,
+    SessionNotFoundError,
 )
 from palaver.shared.ids import session_for
 from palaver.shared.jobs import ChatJob, Status, fingerprint_of
@@ -76,7 +77,8 @@ def submit(keys: Keys, job: ChatJob, *, retention: Retention) -> Operation[Submi
     """Store the job, its place in its session's line and its first event.
 
     Nothing is stored when it raises: ConflictError (the idempotency key or the job id was used with another
-    body), SessionBusyError, QueueFullError, SessionClosedError, LedgerFullError. Whether the id is that of a
+    body), SessionBusyError, QueueFullError, SessionClosedError, SessionNotFoundError (it is another
+    tenant's), LedgerFullError. Whether the id is that of a
     job in another session, `reserve` tells.
     """
     session_id = session_of(job)
@@ -136,6 +138,8 @@ def accepted_job(raw: Any, job_id: str) -> Any:
                 f"The session has {int(raw[1])} jobs that have not ended, and takes no more before one has.",
                 param="session_id",
             )
+        case "foreign":
+            raise SessionNotFoundError("There is no such session.", param="session_id")
         case "closed":
             raise SessionClosedError(
                 f"The session is {text(raw[1])} and takes no more messages.", param="session_id"
@@ -159,7 +163,7 @@ def _submit_args(session_id: str, job: ChatJob, retention: Retention) -> tuple[A
         ),
         *(milliseconds(job.run_at) if job.run_at else 0, milliseconds(job.deadline)),
         *("1" if job.history == "session" else "", ",".join(job.models)),
-        *(content, b"\n".join(new_messages(job)), _INTERRUPTED, retention.session_jobs),
+        *(content, b"\n".join(new_messages(job)), _INTERRUPTED, retention.session_jobs, job.tenant or ""),
     )
     return args
 

@@ -1,0 +1,70 @@
+"""Reader tokens: who holds one may read one session for a while, and do nothing else; for browsers.
+
+A token is `plr_PAYLOAD.MAC`, both base64url; the payload is JSON, `[SESSION, EXPIRES]`. It is signed with a
+key derived from `PALAVER_SECRET`, so that whoever has that can make one without asking anybody.
+"""
+
+import hashlib
+import hmac
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from dataclasses import dataclass
+from typing import Final
+
+import orjson
+
+from palaver.shared.error_tree import ConfigurationError
+from palaver.shared.ids import check_session_id, valid_session_id
+from palaver.shared.plain import refuse, shape
+from palaver.shared.settings import Settings
+
+PREFIX: Final = "plr_"
+DEFAULT_SECONDS: Final = 3600.0
+MOST_SECONDS: Final = 7 * 24 * 3600.0
+_PURPOSE: Final = b"palaver reader token"
+
+
+@dataclass(frozen=True, slots=True)
+class ReaderToken:
+    """What a token allows; `expires` is Unix time in seconds."""
+
+    session_id: str
+    expires: float
+
+
+def make_reader_token(settings: Settings, session_id: str, *, seconds: float, now: float) -> str:
+    """A token for this session. Raises ValidationError, and ConfigurationError without `PALAVER_SECRET`."""
+    check_session_id(session_id)
+    number = isinstance(seconds, int | float) and not isinstance(seconds, bool)
+    if not (number and 0 < seconds <= MOST_SECONDS):
+        refuse("seconds", f"must be above 0 and at most {MOST_SECONDS:g}, not {shape(seconds)}")
+    payload = orjson.dumps([session_id, round(now + seconds, 3)])
+    return f"{PREFIX}{_text(payload)}.{_text(_mac(settings, payload))}"
+
+
+def read_reader_token(settings: Settings, token: str, *, now: float) -> ReaderToken | None:
+    """What the token allows now; None if it is none of ours, was changed, or is over."""
+    if settings.secret is None or not token.startswith(PREFIX):
+        return None
+    words = token.removeprefix(PREFIX).split(".")
+    try:
+        payload, mac = (urlsafe_b64decode(word + "=" * (-len(word) % 4)) for word in words)
+    except ValueError:
+        return None
+    if not hmac.compare_digest(mac, _mac(settings, payload)):
+        return None
+    session_id, expires = orjson.loads(payload)
+    return ReaderToken(session_id, expires) if valid_session_id(session_id) and now < expires else None
+
+
+def _mac(settings: Settings, payload: bytes) -> bytes:
+    if settings.secret is None:
+        raise ConfigurationError(
+            "Reader tokens need PALAVER_SECRET, the same at whoever makes and whoever takes them.",
+            param="secret",
+        )
+    key = hmac.digest(settings.secret.get_secret_value().encode(), _PURPOSE, hashlib.sha256)
+    return hmac.digest(key, payload, hashlib.sha256)
+
+
+def _text(value: bytes) -> str:
+    return urlsafe_b64encode(value).rstrip(b"=").decode()
