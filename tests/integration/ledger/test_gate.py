@@ -196,6 +196,31 @@ def test_a_closed_gate_lets_nobody_in(world: World) -> None:
 CLOSED = b'{"type":"closed","profile":"openai","seconds":0.4}'
 
 
+def test_a_paused_gate_lets_nobody_in_until_it_is_resumed(world: World) -> None:
+    gate, keys, ledger = Gate(world, Limits()), world.keys, world.ledger
+    ledger.query(operations.pause_profile(keys, P, by="ann@desk"))
+    assert gate.has_place("a1") == [False]
+    assert gate.park("a1", "b1") == [False, False]
+    assert gate.pump() == []
+    (known,) = ledger.gates()
+    assert known.paused is not None
+    assert (known.waiting, known.closed_for, known.paused.by) == (2, 0, "ann@desk")
+    assert 29 * 86_400 < known.paused.seconds <= 30 * 86_400
+    assert ledger.query(operations.pauses(keys, [P, "other"])).keys() == {P}
+    assert ledger.query(operations.resume_profile(keys, P, by="ann@desk"))
+    swept = world.sweep()
+    assert {dispatch.job_id for dispatch in swept.dispatches} == {"a1", "b1"}
+    assert not ledger.query(operations.resume_profile(keys, P, by="ann@desk"))
+    assert ledger.gates() == []
+
+
+def test_a_pause_ends_by_itself(world: World) -> None:
+    gate = Gate(world, Limits())
+    world.ledger.query(operations.pause_profile(world.keys, P, by="ann@desk", seconds=0.2))
+    assert gate.park("a1") == [False]
+    assert eventually(lambda: gate.pump() == ["a1"])
+
+
 def test_nobody_waits_for_a_time_that_a_clock_set_back_has_left(world: World) -> None:
     gate, hour = Gate(world, Limits(concurrent=2, requests_per_minute=2)), 3_600_000
     gate.has_place("a1", "a2")

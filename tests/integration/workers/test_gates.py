@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from palaver.shared.jobs import ChatJob, Status
-from palaver.shared.ledger import Dispatch
+from palaver.shared.ledger import Dispatch, operations
 from palaver.workers.ending import Outcome
 from tests.integration.workers.conftest import Engine, MakeEngine, text_of
 from tests.model_server import ModelServer
@@ -188,7 +188,7 @@ async def test_a_429_closes_the_profile_for_all_workers(
     assert end["error"]["type"] == "RateLimitError"
     told = asyncio.get_running_loop().time()
     async with asyncio.timeout(20):
-        while not other.engine.service._gates._was_closed("http"):  # noqa: ASYNC110
+        while not other.engine.service._gates._is_guarded("http"):  # noqa: ASYNC110
             await asyncio.sleep(0.01)
     asked = server.stats()["requests"]
     second = await submit(other, session_id="s2")
@@ -211,3 +211,40 @@ async def test_tokens_are_settled_by_what_was_used(make_workers: MakeWorkers) ->
     one, _ = await make_workers({"tokens_per_minute": 1000})
     jobs = [await submit(one, {"n": 5}, session_id=f"s{n}", params={"max_tokens": 800}) for n in range(3)]
     assert [end["status"] for end in await ended(one, *jobs)] == ["completed"] * 3
+
+
+async def test_a_paused_provider_is_asked_by_nobody_and_goes_on_when_it_is_resumed(
+    make_engine: MakeEngine, server: ModelServer
+) -> None:
+    profile = {"kind": "openai", "base_url": server.openai_url}
+    engines = [await make_engine(profiles={"http": profile, "spare": profile}) for _ in range(2)]
+    one, other = desks = [Desk(engine) for engine in engines]
+    for desk in desks:
+        await desk.engine.service.serve(desk)
+    ledger = one.engine.ledger
+    running = await submit(one, HOLD, session_id="s0")
+    await one.engine.said(running)
+    await ledger.query(operations.pause_profile(ledger.keys, "http", by="ann@desk"))
+    async with asyncio.timeout(20):
+        while not all("http" in desk.engine.service._pauses for desk in desks):  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    asked = server.stats()["requests"]
+    waiting = await submit(other, session_id="s1")
+    await parked(other, waiting)
+    assert server.stats()["requests"] == asked
+    spared = await submit(other, session_id="s2", model=["http/m", "spare/m"])
+    assert [end["response"]["provider"] for end in await ended(other, spared)] == ["spare"]
+    assert (await ledger.job(running.job_id)).status is Status.RUNNING
+    await ledger.query(operations.resume_profile(ledger.keys, "http", by="ann@desk"))
+    assert [end["status"] for end in await ended(one, waiting)] == ["completed"]
+    await ledger.cancel("s0", running.job_id)
+    await ended(one, running)
+
+
+async def test_a_worker_that_starts_later_knows_of_a_pause(make_engine: MakeEngine) -> None:
+    first = await make_engine()
+    await first.ledger.query(operations.pause_profile(first.ledger.keys, "scripted", by="ann@desk"))
+    later = await make_engine()
+    job = await later.submit("hello", model="scripted/echo")
+    assert (await later.run(job)).status is None
+    assert (await later.ledger.job(job.job_id)).gate == "scripted"

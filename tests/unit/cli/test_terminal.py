@@ -29,6 +29,15 @@ def test_columns_are_aligned_without_trailing_blanks() -> None:
     assert columns([("a", "long", ""), ("bcd", "e", "f")]) == "  a     long\n  bcd   e      f\n"
 
 
-@pytest.mark.parametrize(("value", "words"), [(0.123, "0.12 s"), (4.06, "4.1 s"), (200, "3 min 20 s")])
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        (0.123, "0.12 s"),
+        (4.06, "4.1 s"),
+        (200, "3 min 20 s"),
+        (7200, "2 h 0 min"),
+        (30 * 86_400 - 1, "29 d 23 h"),
+    ],
+)
 def test_seconds(value: float, words: str) -> None:
     assert seconds(value) == words

@@ -1,5 +1,6 @@
 """The list of models over all runs of a job."""
 
+from collections.abc import Container
 from dataclasses import replace
 
 import pytest
@@ -11,11 +12,19 @@ from palaver.workers.attempts import Attempts
 from tests.unit.workers.ledgers import claimed
 
 A, B, C = (ModelRef("p", name) for name in "abc")
+UP, DOWN, DOWN_TOO = ModelRef("up", "m"), ModelRef("down", "m"), ModelRef("down", "other")
 
 
-def attempts(*models: ModelRef, of: Claimed | None = None, max_retries: int = 2) -> Attempts:
+def attempts(
+    *models: ModelRef,
+    of: Claimed | None = None,
+    max_retries: int = 2,
+    paused: Container[str] = frozenset({"down"}),
+) -> Attempts:
     job = of or claimed("j")
-    return Attempts(models, job, max_retries=max_retries, clock=lambda: 1000.0, chance=lambda: 1.0)
+    return Attempts(
+        models, job, max_retries=max_retries, clock=lambda: 1000.0, chance=lambda: 1.0, paused=paused
+    )
 
 
 def fail(run: Attempts, error: PalaverError, *, begun: bool = False, left: float = 3600) -> float:
@@ -73,3 +82,37 @@ def test_a_job_that_never_asked_ends_with_the_breakers_word() -> None:
     with pytest.raises(CircuitOpenError) as caught:
         fail(attempts(A, max_retries=0), CircuitOpenError(retry_after=50))
     assert (caught.value.retryable, caught.value.retry_after) == (True, 50)
+
+
+def test_a_paused_model_makes_way_and_nothing_is_spent() -> None:
+    run = attempts(DOWN, DOWN_TOO, UP)
+    run.pass_over()
+    assert (run.ref, run.retries) == (UP, 0)
+
+
+def test_with_all_models_paused_the_job_stays_where_it_is() -> None:
+    run = attempts(DOWN, DOWN_TOO)
+    run.pass_over()
+    assert run.ref == DOWN
+
+
+def test_a_model_that_goes_on_costs_its_retries_before_a_paused_one_is_waited_for() -> None:
+    run = attempts(DOWN, UP)
+    run.pass_over()
+    asked = []
+    for _ in range(3):
+        fail(run, ServerError())
+        run.pass_over()
+        asked.append(run.ref)
+    assert asked == [UP, UP, DOWN]
+    assert run.retries == 2
+
+
+def test_a_fallback_that_is_paused_is_come_to_once_for_free() -> None:
+    paused = {"down"}
+    run = attempts(UP, DOWN, max_retries=0, paused=paused)
+    fail(run, AuthenticationError())
+    assert run.ref == DOWN
+    paused.clear()
+    with pytest.raises(ServerError):
+        fail(run, ServerError())

@@ -227,6 +227,7 @@ class ServiceStep(bootsteps.StartStopStep):
             unreachable = isinstance(error, ServiceUnavailableError)
             raise WorkerShutdown(UNREACHABLE if unreachable else WRONG_USAGE) from None
         pool.on_resize = lambda slots: setattr(service, "slots", slots)
+        service.leave = pool.leave
         parent.app.palaver_service = service
 
     def stop(self, parent: Any) -> None:
@@ -250,6 +251,9 @@ class _Residence:
             except PalaverError as error:
                 logger.warning("worker.not_announced", error=error.type)
             await asyncio.sleep(RETRY_SECONDS)
+
+    def leaving(self) -> None:
+        self._service.begin_drain()
 
     async def hand_over(self) -> None:
         await self._service.drain(0)

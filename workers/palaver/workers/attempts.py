@@ -6,7 +6,7 @@ What must not be forgotten when a worker dies, hands over or parks the job is in
 
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -15,7 +15,7 @@ import orjson
 from palaver.shared.errors import CircuitOpenError, PalaverError
 from palaver.shared.ledger import Claimed
 from palaver.shared.profiles import ModelRef
-from palaver.workers.policies import PATIENCE, Failure, GiveUp, Tries, after_failure
+from palaver.workers.policies import PATIENCE, Failure, GiveUp, Tries, after_failure, pass_over
 
 __all__ = ["Attempts"]
 
@@ -30,12 +30,14 @@ class Attempts:
         *,
         max_retries: int,
         patience: float = PATIENCE,
+        paused: Container[str] = frozenset(),
         clock: Callable[[], float] = time.time,
         chance: Callable[[], float] = random.random,
     ) -> None:
         self._models = models
         self._max_retries = max_retries
         self._patience = patience
+        self._paused = paused  # profiles that an operator has paused
         self._clock = clock
         self._chance = chance
         self._told: PalaverError | None = None  # the last error that a provider gave
@@ -52,6 +54,10 @@ class Attempts:
         """What is spent of `max_retries`: moves to a model that was not asked yet are free."""
         return self._tries.retries
 
+    def pass_over(self) -> None:
+        """Have a model whose profile is paused make way for one whose is not, if there is one."""
+        self._tries = pass_over(self._tries, self._paused_models(), self._clock())
+
     def after(self, error: PalaverError, *, begun: bool, seconds_left: float) -> float:
         """How many seconds from now `ref`, another model perhaps, is asked again.
 
@@ -66,12 +72,16 @@ class Attempts:
             seconds_left=seconds_left,
             now=self._clock(),
             patience=self._patience,
+            paused=self._paused_models(),
         )
         decision = after_failure(self._tries, failure, self._chance)
         if isinstance(decision, GiveUp):
             raise self._told or error
         self._tries = decision.tries
         return decision.delay
+
+    def _paused_models(self) -> frozenset[int]:
+        return frozenset(place for place, model in enumerate(self._models) if model.profile in self._paused)
 
     def note(self) -> bytes:
         """The place in the list, for the next run; by name, as another worker's list may differ."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -74,11 +74,20 @@ class Gates:
     after it was renewed last.
     """
 
-    def __init__(self, link: Link, keys: Keys, subscriptions: Subscriptions, *, lease: float) -> None:
+    def __init__(
+        self,
+        link: Link,
+        keys: Keys,
+        subscriptions: Subscriptions,
+        *,
+        lease: float,
+        paused: Container[str] = frozenset(),
+    ) -> None:
         self._link = link
         self._keys = keys
         self._subscriptions = subscriptions
         self._lease = lease
+        self._paused = paused  # profiles that an operator has paused: all are asked in turn, and have to wait
         self._held: defaultdict[str, dict[tuple[str, str], str]] = defaultdict(dict)
         self._closed: dict[str, float] = {}  # profiles that were closed lately, until a monotonic time
         self.send: Callable[[Sequence[Dispatch]], object] = len
@@ -88,7 +97,7 @@ class Gates:
         """See `Policy`. Raises Park for a job that is to wait for longer than a moment."""
         profile, asker = provider.profile, request.asker
         try:
-            if asker is None or (profile.limits.none and not self._was_closed(profile.name)):
+            if asker is None or (profile.limits.none and not self._is_guarded(profile.name)):
                 await ask(provider, request, sink)
             else:
                 await self._ask_in_turn(ask, provider, request, asker, sink)
@@ -109,6 +118,11 @@ class Gates:
         """The profile was closed, by any worker."""
         until = time.monotonic() + seconds + LINGER_SECONDS
         self._closed[profile] = max(until, self._closed.get(profile, until))
+
+    def resumed(self, profile: str) -> None:
+        """The profile's pause is over: who waits for it goes on."""
+        self.heed(profile, 0)
+        self._link.post(operations.pump_gate(self._keys, profile), self._handed_out)
 
     def ended(self, profile: str, session_id: str, job_id: str) -> None:
         """A job for which there is a place has ended while it waited: the place is the next one's."""
@@ -196,11 +210,12 @@ class Gates:
         self.heed(profile, seconds)
         self._link.post(operations.close_gate(self._keys, profile, seconds))
 
-    def _was_closed(self, profile: str) -> bool:
+    def _is_guarded(self, profile: str) -> bool:
+        """Whether a profile without limits is asked in turn all the same."""
         until = self._closed.get(profile)
         if until is not None and until <= time.monotonic():
             del self._closed[profile]
-        return profile in self._closed
+        return profile in self._closed or profile in self._paused
 
 
 class AtGate(Park):

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Container
 from functools import partial
 
 from palaver.shared.errors import PalaverError, StreamInterruptedError
@@ -32,17 +33,26 @@ logger = event_logger("palaver.workers.runner")
 class Requests:
     """Makes requests. One per process."""
 
-    def __init__(self, *, served: Served, ask: Ask, prices: Prices) -> None:
+    def __init__(self, *, served: Served, ask: Ask, prices: Prices, paused: Container[str]) -> None:
         self._served = served
         self._ask = ask
         self._prices = prices
+        self._paused = paused
         self._summaries = Summaries(ask, prices)
 
     async def attempts(self, run: Run, work: Work) -> Attempts:
         """The job's models, and what has been spent on them. Raises ValidationError for unknown ones."""
         models = await self._served.resolve(work.job.models)
         patience = math.inf if work.is_line else PATIENCE
-        return Attempts(models, run.claimed, max_retries=work.job.max_retries, patience=patience)
+        attempts = Attempts(
+            models,
+            run.claimed,
+            max_retries=work.job.max_retries,
+            patience=patience,
+            paused=self._paused,
+        )
+        attempts.pass_over()
+        return attempts
 
     async def show_images(self, job: ChatJob) -> bool:
         """Whether every model of the job is shown images. Raises as `attempts`."""
@@ -65,6 +75,8 @@ class Requests:
     ) -> Reply:
         """Ask until a model has answered; raises the error after which none is asked again."""
         while True:
+            if run.answer.finished or not run.answer.begun:
+                attempts.pass_over()
             try:
                 run.ref = attempts.ref
                 async with self._served.lend(run.ref.profile) as provider:

@@ -49,6 +49,7 @@ from palaver.workers.lease import LeaseKeeper
 from palaver.workers.lending import Lending, Make
 from palaver.workers.link import Link
 from palaver.workers.models import Models
+from palaver.workers.pauses import Pauses
 from palaver.workers.policies import Breakers, wrapped
 from palaver.workers.prices import Prices
 from palaver.workers.probing import examine
@@ -104,7 +105,15 @@ class WorkerService:
         self._archive = open_archive(self.ledger)
         self._link = Link(settings.redis_url, connect_seconds=settings.connect_seconds)
         self._subscriptions = Subscriptions(settings)
-        self._gates = Gates(self._link, self.ledger.keys, self._subscriptions, lease=settings.lease_seconds)
+        self._pauses = Pauses(self.ledger, lambda: self.profiles, seconds=settings.lease_seconds * HEARTBEAT)
+        self._gates = Gates(
+            self._link,
+            self.ledger.keys,
+            self._subscriptions,
+            lease=settings.lease_seconds,
+            paused=self._pauses,
+        )
+        self._pauses.resumed = self._gates.resumed
         self._leases = LeaseKeeper(
             self._link,
             lease_seconds=settings.lease_seconds,
@@ -131,6 +140,9 @@ class WorkerService:
         self._idle = asyncio.Event()
         self._idle.set()
         self._draining = False
+        self._last_words: asyncio.Task[None] | None = None
+        self.leave: Callable[[], object] = self.begin_drain
+        """Has this process end as SIGTERM does; an operator wants it."""
         self._started = time.time()
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -154,8 +166,10 @@ class WorkerService:
         await self._link.start()
         await self._check_archive()
         await self._toolbox.start()
+        await self._pauses.refresh()
         self._begin("leases", self._leases.run)
         self._begin("control", self._listen)
+        self._begin("pauses", self._pauses.run)
         if announce:
             await self.serve()
 
@@ -216,6 +230,12 @@ class WorkerService:
         for stop in stops:
             stop(reason or JobCancelledError(job_id=job_id))
         return bool(stops)
+
+    def begin_drain(self) -> None:
+        """Take no more jobs from now on, and tell everybody. What runs goes on."""
+        if not self._draining:
+            self._draining = True
+            self._last_words = asyncio.create_task(self._announce())
 
     async def drain(self, seconds: float | None = None) -> None:
         """Take no more jobs, let streams finish for so long (default: the settings'), then hand the rest
@@ -309,7 +329,9 @@ class WorkerService:
             link=link,
             keys=keys,
             code=self._agent_code,
-            requests=AgentRequests(served=self._served, ask=self._ask, prices=self._prices),
+            requests=AgentRequests(
+                served=self._served, ask=self._ask, prices=self._prices, paused=self._pauses
+            ),
             files=self._files,
             seconds=settings.agent_seconds,
             most=settings.max_document_bytes,
@@ -319,7 +341,7 @@ class WorkerService:
     def _make_models(self) -> Models:
         settings = self.settings
         return Models(
-            requests=Requests(served=self._served, ask=self._ask, prices=self._prices),
+            requests=Requests(served=self._served, ask=self._ask, prices=self._prices, paused=self._pauses),
             toolbox=self._toolbox,
             prompts=Prompts(self._registry.prompts, self._code, seconds=settings.tool_seconds),
             attachments=Attachments(self._files, characters=settings.files_prompt_characters),
@@ -381,6 +403,7 @@ class WorkerService:
                 for notice in await inbox.receive():
                     if isinstance(notice, Signal):
                         self._leases.renew_now()
+                        self._pauses.look_again()
                     else:
                         self._heed(notice)
 
@@ -393,8 +416,18 @@ class WorkerService:
                 self._leases.renew_now()
             elif said["type"] == "closed":
                 self._gates.heed(said["profile"], said["seconds"])
+            elif said["type"] in ("paused", "resumed"):
+                self._pauses.look_again()
+            elif said["type"] == "drain" and said["worker"] in (self.name, self.alias):
+                self._heed_drain(said["by"])
         except (orjson.JSONDecodeError, KeyError, TypeError):
             logger.warning("worker.notice_ignored", worker=self.name, bytes=len(notice))
+
+    def _heed_drain(self, by: str) -> None:
+        if not self._draining:  # asked again, it hands over no sooner
+            logger.warning("worker.drain_asked", worker=self.name, by=by, jobs=self.running)
+            self.begin_drain()
+            self.leave()
 
     async def _beat(self) -> None:
         while True:

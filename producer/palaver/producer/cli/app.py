@@ -18,6 +18,8 @@ dead = typer.Typer(help="Dead letters: jobs that failed or expired.", rich_marku
 app.add_typer(dead, name="dead")
 batch = typer.Typer(help="Many jobs from one file: constant memory, each line once.", rich_markup_mode=None)
 app.add_typer(batch, name="batch")
+provider = typer.Typer(help="Have a provider asked by nobody for a while.", rich_markup_mode=None)
+app.add_typer(provider, name="provider")
 archive = typer.Typer(help="The database of conversations, PALAVER_ARCHIVE_URL.", rich_markup_mode=None)
 app.add_typer(archive, name="archive")
 
@@ -273,6 +275,50 @@ def check_archive(*, as_json: Json = False) -> int:
     from palaver.producer.cli.archive import check
 
     return check(as_json=as_json)
+
+
+@provider.command("pause")
+def pause_provider(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The profile in palaver.toml.")],
+    *,
+    hours: Annotated[float, typer.Option(help="It ends by itself then.", min=0.0001, max=720)] = 720,
+    as_json: Json = False,
+) -> int:
+    """No worker begins a request to it; what runs goes on to its end.
+
+    Jobs go to the next model of their list, or wait in the ledger until it is resumed or their time is over.
+    """
+    from palaver.producer.cli.provider import pause
+
+    return pause(name, seconds=hours * 3600, as_json=as_json)
+
+
+@provider.command("resume")
+def resume_provider(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The profile in palaver.toml.")],
+    *,
+    as_json: Json = False,
+) -> int:
+    """Workers ask it again, at once; those who waited go first."""
+    from palaver.producer.cli.provider import resume
+
+    return resume(name, as_json=as_json)
+
+
+@app.command()
+def drain(
+    name: Annotated[str, typer.Argument(metavar="WORKER", help="Its name in palaver status.")],
+    *,
+    wait: Annotated[bool, typer.Option("--wait", help="Until it is gone.")] = False,
+    as_json: Json = False,
+) -> int:
+    """Have a worker take no more jobs, let streams end for PALAVER_DRAIN_SECONDS, hand over the rest, leave.
+
+    Exit code 0: it has said that it drains (with --wait: it is gone); 1: it does not answer.
+    """
+    from palaver.producer.cli.drain import run
+
+    return run(name, wait=wait, as_json=as_json)
 
 
 @app.command()

@@ -55,7 +55,7 @@ class Status:
     queues: dict[str, int]
     workers: list[dict[str, Any]]
     profiles: list[dict[str, Any]]  # with `health`, if the provider was asked
-    gates: list[Gate]  # of profiles: closed, or with somebody who waits
+    gates: list[Gate]  # of profiles: closed, paused, or with somebody who waits
     batches: list[OpenBatch]  # the oldest first
 
 
@@ -204,6 +204,8 @@ def _answer(health: dict[str, Any]) -> str:
 
 def _gate(gate: Gate) -> tuple[str, str, str]:
     closed = f"for {seconds(gate.closed_for)}" if gate.closed_for else ""
+    if gate.paused is not None:
+        closed = f"paused by {one_line(gate.paused.by, 60)}, for {seconds(gate.paused.seconds)}"
     return str(gate.running), str(gate.waiting), closed
 
 

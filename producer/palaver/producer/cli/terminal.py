@@ -65,7 +65,10 @@ def columns(rows: Iterable[Sequence[str]], *, indent: str = "  ") -> str:
 
 
 def seconds(value: float) -> str:
-    """A duration for people: 0.12 s, 4.1 s, 3 min 20 s."""
+    """A duration for people: 0.12 s, 4.1 s, 3 min 20 s, 29 d 23 h."""
+    if value >= 7200:
+        hours = int(value // 3600)
+        return f"{hours // 24} d {hours % 24} h" if hours >= 48 else f"{hours} h {int(value // 60 % 60)} min"
     if value < 1:
         return f"{value:.2f} s"
     return f"{value:.1f} s" if value < 60 else f"{int(value // 60)} min {int(value % 60)} s"

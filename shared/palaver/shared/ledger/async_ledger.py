@@ -220,7 +220,7 @@ class AsyncLedger:
         return await self._drive(usage.listing(self.keys, since=since, until=until, tenant=tenant))
 
     async def gates(self) -> list[Gate]:
-        """The profiles' gates that are closed, or at which somebody waits."""
+        """The profiles' gates that are closed or paused, or at which somebody waits."""
         return await self._drive(pumping.listing(self.keys))
 
     async def drop_dead(self, entries: Sequence[tuple[str, str]]) -> int:

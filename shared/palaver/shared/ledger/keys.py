@@ -144,6 +144,10 @@ class Keys:
         """KEYS[1] of every script on a profile's gate, and a hash."""
         return f"{self.namespace}:gate:{{{profile}}}"
 
+    def pause(self, profile: str) -> str:
+        """There while an operator has paused the profile: who did."""
+        return f"{self.gate(profile)}:paused"
+
     def gate_channel(self, profile: str, session_id: str, job_id: str) -> str:
         """Where a worker that waits with a job at a gate hears that it was given a place."""
         return f"{self.gate(profile)}:{due_member(session_id, job_id)}"

@@ -3,7 +3,7 @@
 from palaver.shared.ledger import exchange
 from palaver.shared.ledger.exchange import Exchange
 from palaver.shared.ledger.keys import Keys
-from palaver.shared.ledger.operations import gating
+from palaver.shared.ledger.operations import gating, reading
 from palaver.shared.ledger.replies import Dispatch, HandedOut
 from palaver.shared.ledger.views import Gate
 
@@ -24,11 +24,12 @@ def pump(keys: Keys, *, time: float, limit: int) -> Exchange[list[Dispatch]]:
 
 
 def listing(keys: Keys) -> Exchange[list[Gate]]:
-    """The gates that are closed, or at which somebody waits, by name."""
-    profiles = yield from exchange.query(gating.gates(keys))
+    """The gates that are closed or paused, or at which somebody waits, by name."""
+    noted = yield from exchange.query(gating.gates(keys))
+    served = yield from exchange.run(reading.announced(keys.profiles))
     gates = []
-    for profile in sorted(profiles):
+    for profile in sorted({*noted, *(announcement.name for announcement in served)}):
         gate = yield from exchange.query(gating.gate(keys, profile))
-        if gate.closed_for or gate.waiting:
+        if gate.closed_for or gate.paused or gate.waiting:
             gates.append(gate)
     return gates

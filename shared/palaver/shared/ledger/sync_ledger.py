@@ -213,7 +213,7 @@ class SyncLedger:
         return self._drive(usage.listing(self.keys, since=since, until=until, tenant=tenant))
 
     def gates(self) -> list[Gate]:
-        """The profiles' gates that are closed, or at which somebody waits."""
+        """The profiles' gates that are closed or paused, or at which somebody waits."""
         return self._drive(pumping.listing(self.keys))
 
     def drop_dead(self, entries: Sequence[tuple[str, str]]) -> int:

@@ -20,11 +20,20 @@ class Prospect:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Pause:
+    """An operator's: the provider is not asked."""
+
+    by: str  # user@host
+    seconds: float  # left of it, unless the provider is resumed before
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Gate:
     """A profile's gate: what holds its requests to its limits."""
 
     profile: str
-    closed_for: float  # seconds; 0: it is open
+    closed_for: float  # seconds that the provider has asked for; 0: it is open
+    paused: Pause | None  # by an operator
     waiting: int  # requests
     running: int  # requests that have a place
 

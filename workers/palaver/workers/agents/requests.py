@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Container
 
 from palaver.shared.errors import ProviderError, StreamInterruptedError
 from palaver.shared.jobs import ChatJob, Timeouts
@@ -29,18 +30,20 @@ __all__ = ["AgentRequests"]
 class AgentRequests:
     """Makes them. One per process."""
 
-    def __init__(self, *, served: Served, ask: Ask, prices: Prices) -> None:
+    def __init__(self, *, served: Served, ask: Ask, prices: Prices, paused: Container[str]) -> None:
         self._served = served
         self._ask = ask
         self._prices = prices
+        self._paused = paused
 
     async def answer(self, run: Run, job: ChatJob, answer: AgentAnswer, asked: ModelRequest) -> ChatResponse:
         """Ask until a model has answered. Raises the error after which none is asked again: at once, when
         readers have had words of an answer that broke off.
         """
         models = await self._served.resolve(asked.models or job.models)
-        attempts = Attempts(models, run.claimed, max_retries=job.max_retries)
+        attempts = Attempts(models, run.claimed, max_retries=job.max_retries, paused=self._paused)
         while True:
+            attempts.pass_over()
             heard = _Spoken(answer) if asked.stream else Heard()
             try:
                 return await self._asked(run, job, attempts.ref, asked, heard)

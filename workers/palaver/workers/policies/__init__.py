@@ -7,7 +7,15 @@ from palaver.workers.policies.asking import Ask, Breakers, Policy, wrapped
 from palaver.workers.policies.fitting import BYTES_A_TOKEN, Room, fitted, room_for, tokens_of
 from palaver.workers.policies.history import additions
 from palaver.workers.policies.resume import Beginning, begin
-from palaver.workers.policies.retry import PATIENCE, Again, Failure, GiveUp, Tries, after_failure
+from palaver.workers.policies.retry import (
+    PATIENCE,
+    Again,
+    Failure,
+    GiveUp,
+    Tries,
+    after_failure,
+    pass_over,
+)
 
 __all__ = [
     "BYTES_A_TOKEN",
@@ -25,6 +33,7 @@ __all__ = [
     "after_failure",
     "begin",
     "fitted",
+    "pass_over",
     "room_for",
     "tokens_of",
     "wrapped",

@@ -13,6 +13,8 @@ below the runner retries.
 - A model that a circuit breaker refuses was not asked: the next one is tried at once, and no retry is spent.
   When every model is closed, a job that may be retried waits for the first of them, up to `PATIENCE` in all
   (a line of a batch, which has hours, until its deadline); a job with `max_retries` 0 fails at once.
+- A model whose profile an operator has paused is left out as long as another one may be asked; if there is
+  none it is waited for, which costs nothing.
 - Nobody waits beyond the job's deadline.
 """
 
@@ -23,7 +25,7 @@ from typing import Final
 
 from palaver.shared.errors import CircuitOpenError, PalaverError
 
-__all__ = ["PATIENCE", "Again", "Failure", "GiveUp", "Tries", "after_failure"]
+__all__ = ["PATIENCE", "Again", "Failure", "GiveUp", "Tries", "after_failure", "pass_over"]
 
 FIRST_PAUSE: Final = 0.1  # seconds; the bound of the first pause, doubled with each retry
 LONGEST_PAUSE: Final = 30.0
@@ -56,6 +58,7 @@ class Failure:
     seconds_left: float  # until the job's deadline
     now: float = 0.0  # seconds of any clock
     patience: float = PATIENCE
+    paused: frozenset[int] = frozenset()  # models that are not to be asked now
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,10 +89,25 @@ def after_failure(
         return _retry(tries, failure, chance) if error.retryable else GiveUp()
     if not error.retryable:
         tries = replace(tries, refused=tries.refused | {tries.current})
-    fresh = [model for model in range(tries.models) if model not in tries.tried]
+    fresh = [model for model in range(tries.models) if model not in tries.tried | failure.paused]
     if fresh:
-        return Again(0.0, replace(tries, current=fresh[0], tried=tries.tried | {fresh[0]}))
+        return Again(0.0, _come_to(tries, fresh[0]))
     return _move(tries, failure, chance)
+
+
+def pass_over(tries: Tries, paused: frozenset[int], now: float) -> Tries:
+    """Before a request: from a paused model to one that is not, and may be asked without spending a retry, if
+    there is such a one.
+    """
+    if tries.current not in paused:
+        return tries
+    left_out = tries.refused | paused | (frozenset() if tries.credit else tries.asked)
+    free = [model for model in range(tries.models) if model not in left_out]
+    return _come_to(tries, _next(tries, free, now)) if free else tries
+
+
+def _come_to(tries: Tries, model: int) -> Tries:
+    return replace(tries, current=model, tried=tries.tried | {model})
 
 
 def _move(tries: Tries, failure: Failure, chance: Callable[[], float]) -> Again | GiveUp:
@@ -102,7 +120,8 @@ def _move(tries: Tries, failure: Failure, chance: Callable[[], float]) -> Again 
     ]
     if not hopeful:
         return GiveUp()
-    following = replace(tries, current=_next(tries, hopeful, failure.now))
+    open_now = [model for model in hopeful if model not in failure.paused]
+    following = _come_to(tries, _next(tries, open_now or hopeful, failure.now))
     if following.current in tries.asked and not tries.credit:
         return _retry(following, failure, chance)
     return _wait(following, failure, chance)

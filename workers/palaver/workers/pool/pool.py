@@ -74,7 +74,7 @@ class AsyncPool(BasePool):
         self._loop = LoopThread(self._loop_lost)
         self._residents = Residents(self._loop)
         # the hub may sleep for a second yet; only the loop's thread may wake it from inside a signal handler
-        self._leaving = Leaving(conf.get("palaver_drain_seconds"), self._loop.call, self._mailbox.wake)
+        self._leaving = Leaving(conf.get("palaver_drain_seconds"), self._loop.call, self._told_to_leave)
         self._executor = ThreadPoolExecutor(MAX_THREADS, thread_name_prefix="palaver-task")
         self._async: dict[str, bool] = {}
         self._stopped = False
@@ -107,6 +107,15 @@ class AsyncPool(BasePool):
     def run(self, coroutine: Coroutine[Any, Any, T], timeout: float | None = None) -> T:
         """Run a coroutine on the pool's loop and wait for it. From another thread."""
         return self._loop.run(coroutine, timeout)
+
+    def leave(self) -> None:
+        """Have the worker leave, as SIGTERM does. On the loop."""
+        state.should_stop = EX_OK  # type: ignore[assignment]
+        self._leaving.told()
+
+    def _told_to_leave(self) -> None:
+        self._residents.leaving()
+        self._mailbox.wake()
 
     def on_close(self) -> None:
         self.flush()

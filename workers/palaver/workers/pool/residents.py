@@ -22,6 +22,9 @@ class Resident(Protocol):
     async def serve(self) -> None:
         """Once the worker consumes messages."""
 
+    def leaving(self) -> None:
+        """On the loop: the worker was told to leave, what runs has its time to end. May be called again."""
+
     async def hand_over(self) -> None:
         """Give what still runs to other workers: the time to drain is over. Its tasks then end by
         themselves.
@@ -46,6 +49,11 @@ class Residents:
     def serve(self) -> None:
         for resident in self._residents:
             self._loop.begin(resident.serve())
+
+    def leaving(self) -> None:
+        """On the loop."""
+        for resident in self._residents:
+            resident.leaving()
 
     def hand_over(self) -> None:
         """In Celery's thread, as `stop`."""

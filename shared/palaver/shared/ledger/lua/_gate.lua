@@ -8,6 +8,8 @@ local function number(name)
 end
 local requests, tokens, concurrent, window = number('requests'), number('tokens'), number('concurrent'), number('window')
 local closed = number('closed')
+-- An operator's pause; its end is its key's.
+local paused = now + math.max(0, redis.call('PTTL', gate .. ':paused'))
 -- A window is counted in slices: each counts until its last moment has left the window.
 local slice_length = math.max(1, math.ceil(window / SLICES))
 
@@ -69,7 +71,7 @@ end
 -- When the next request, of this size, may begin; not after now: now.
 local function opens_for(size)
   if tokens > 0 then size = math.min(size, tokens) end
-  local opening = math.max(closed, opens('requests', requests, 1), opens('tokens', tokens, size))
+  local opening = math.max(closed, paused, opens('requests', requests, 1), opens('tokens', tokens, size))
   if concurrent > 0 and redis.call('ZCARD', places) + redis.call('ZCARD', given) >= concurrent then
     -- Whoever gives a place back hands it on; a dead worker's ends by itself.
     local first = redis.call('ZRANGE', places, 0, 0, 'WITHSCORES')

@@ -89,7 +89,7 @@ local function prospect(entry, record)
   local waiting = redis.call('HLEN', records) - busy
   ahead = ahead * redis.call('ZCARD', tenants) + (redis.call('ZRANK', tenants, record.tenant) or 0)
   ahead = math.max(0, math.min(ahead, waiting - 1))
-  local opening = math.max(closed, opens('requests', requests, ahead + 1), opens('tokens', tokens, (ahead + 1) * record.size))
+  local opening = math.max(closed, paused, opens('requests', requests, ahead + 1), opens('tokens', tokens, (ahead + 1) * record.size))
   local seconds = opening - now
   if concurrent > 0 and busy + ahead >= concurrent then
     seconds = math.max(seconds, number('lasted') * (busy + ahead + 1 - concurrent) / concurrent)

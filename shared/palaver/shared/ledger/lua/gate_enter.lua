@@ -3,7 +3,7 @@
 -- time: another token is that of a later request, whose worker goes on with what the one before has waited.
 -- KEYS 1 palaver:gate:{PROFILE}
 -- keys used  …:places zset (request → end of its hold) · …:given zset (→ when another one gets it) · …:records hash ·
---       …:used hash · …:tenants zset · …:line:TENANT zset · …:SID/JID channel: it was given a place
+--       …:paused string (an operator's pause) · …:used hash · …:tenants zset · …:line:TENANT zset · …:SID/JID channel: it was given a place
 -- ARGV 1 SID/JID · 2 token of the request · 3 tenant · 4 ms that it holds a place unless it renews
 --      5 '1': the job is parked, and takes no place now; who has one to give sends its message
 --      6 tokens of the prompt · 7 most tokens of the answer ('' if it is not bounded)

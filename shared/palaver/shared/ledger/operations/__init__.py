@@ -73,6 +73,12 @@ if TYPE_CHECKING:
         pump_gate,
         where_at_gate,
     )
+    from palaver.shared.ledger.operations.pausing import (
+        drain_notice,
+        pause_profile,
+        pauses,
+        resume_profile,
+    )
     from palaver.shared.ledger.operations.probing import answer_probe, probe_answer
     from palaver.shared.ledger.operations.reading import (
         announce,
@@ -124,6 +130,7 @@ _HOMES: Final = {
     ),
     "ending": "cancel expire",
     "gating": "close_gate enter_gate keep_places leave_gate pump_gate where_at_gate",
+    "pausing": "drain_notice pause_profile pauses resume_profile",
     "probing": "answer_probe probe_answer",
     "reading": "announce announced events find log_bounds messages seq snapshot time unended withdraw",
     "sealing": "keep_profile sealed_profile",
@@ -158,6 +165,7 @@ __all__ = [
     "claim",
     "claim_lines",
     "close_gate",
+    "drain_notice",
     "drop_api_key",
     "drop_stored",
     "due",
@@ -192,6 +200,8 @@ __all__ = [
     "note_results",
     "open_batch",
     "open_session",
+    "pause_profile",
+    "pauses",
     "probe_answer",
     "prolong",
     "pump_gate",
@@ -201,6 +211,7 @@ __all__ = [
     "release",
     "renew",
     "renew_driver",
+    "resume_profile",
     "save_entry",
     "sealed_profile",
     "seq",

@@ -18,7 +18,7 @@ from palaver.shared.ledger.operation import (
 )
 from palaver.shared.ledger.replies import Dispatch, HandedOut, Place, Visited
 from palaver.shared.ledger.scripts import load
-from palaver.shared.ledger.views import Gate, Prospect
+from palaver.shared.ledger.views import Gate, Pause, Prospect
 from palaver.shared.names import Queue
 from palaver.shared.profiles import Limits
 
@@ -164,12 +164,13 @@ def gate(keys: Keys, profile: str) -> Query[Gate]:
     base = keys.gate(profile)
 
     def decode(replies: Sequence[Any]) -> Gate:
-        (seconds, microseconds), closed, known, held, given = replies
+        (seconds, microseconds), closed, by, left, known, held, given = replies
         now = int(seconds) + int(microseconds) / 1e6
         busy = int(held) + int(given)
         return Gate(
             profile=profile,
             closed_for=max(0.0, int(closed or 0) / 1000 - now),
+            paused=None if by is None else Pause(by=text(by), seconds=max(0, int(left)) / 1000),
             waiting=max(0, int(known) - busy),
             running=busy,
         )
@@ -177,6 +178,7 @@ def gate(keys: Keys, profile: str) -> Query[Gate]:
     commands = (
         Command("TIME"),
         Command("HGET", base, "closed"),
+        *(Command(word, keys.pause(profile)) for word in ("GET", "PTTL")),
         Command("HLEN", f"{base}:records"),
         *(Command("ZCARD", f"{base}:{zset}") for zset in ("places", "given")),
     )

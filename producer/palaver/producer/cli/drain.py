@@ -1,0 +1,84 @@
+"""`palaver drain WORKER`: a worker leaves, and no stream with it."""
+
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Final
+
+from palaver.producer.cli.failures import complain
+from palaver.producer.cli.operator import operator
+from palaver.producer.cli.terminal import one_line, write, write_json
+from palaver.shared.errors import ValidationError
+from palaver.shared.ledger import Announcement, SyncLedger, operations
+from palaver.shared.settings import Settings
+
+ANSWER_SECONDS: Final = 10.0
+AGAIN_SECONDS: Final = 1.0  # a notice reaches only those who listen at that moment
+LOOK_SECONDS: Final = 0.1
+
+
+def run(name: str, *, wait: bool, as_json: bool) -> int:
+    """Tell it, and wait until it says so, or is gone. Raises ValidationError for one that does not live."""
+    with SyncLedger(Settings.load()) as ledger:
+        workers = _named(name, ledger.workers())
+        for worker in workers:
+            if not _told(ledger, worker):
+                late = f"{name} does not answer; after {ANSWER_SECONDS:g} seconds it still takes jobs"
+                complain(late, code="no_answer", as_json=as_json)
+                return 1
+            _report(worker, gone=False, as_json=as_json)
+        for worker in workers if wait else ():
+            _until(partial(_is_gone, ledger, worker.name))
+            _report(worker, gone=True, as_json=as_json)
+    return 0
+
+
+def _named(name: str, workers: list[Announcement]) -> list[Announcement]:
+    """Those of this name: one, unless it was started anew a moment ago."""
+    found = [worker for worker in workers if name in (worker.name, worker.data["name"])]
+    if not found:
+        living = ", ".join(sorted({str(worker.data["name"]) for worker in workers})) or "none"
+        raise ValidationError(f"no worker is called {one_line(name)!r}; there are: {one_line(living, 400)}")
+    return found
+
+
+def _told(ledger: SyncLedger, worker: Announcement) -> bool:
+    """Whether it drains, or is gone, in time."""
+    notice = operations.drain_notice(ledger.keys, worker.name, by=operator())
+    gives_up = time.monotonic() + ANSWER_SECONDS
+    while time.monotonic() < gives_up:
+        ledger.query(notice)
+        if _until(lambda: _drains(_state(ledger, worker.name)), AGAIN_SECONDS):
+            return True
+    return False
+
+
+def _is_gone(ledger: SyncLedger, alias: str) -> bool:
+    return _state(ledger, alias) is None
+
+
+def _drains(state: dict[str, Any] | None) -> bool:
+    return state is None or bool(state["draining"])
+
+
+def _state(ledger: SyncLedger, alias: str) -> dict[str, Any] | None:
+    """What it says of itself; None: it is gone."""
+    return next((worker.data for worker in ledger.workers() if worker.name == alias), None)
+
+
+def _until(holds: Callable[[], bool], seconds: float = float("inf")) -> bool:
+    gives_up = time.monotonic() + seconds
+    while not holds():
+        if time.monotonic() >= gives_up:
+            return False
+        time.sleep(LOOK_SECONDS)
+    return True
+
+
+def _report(worker: Announcement, *, gone: bool, as_json: bool) -> None:
+    running = worker.data.get("running", 0)
+    if as_json:
+        write_json({"worker": worker.data["name"], "state": "gone" if gone else "draining"})
+    else:
+        said = "is gone" if gone else f"takes no more jobs; {running} were running"
+        write(f"{one_line(worker.data['name'])} {said}\n")
