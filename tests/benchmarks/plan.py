@@ -18,6 +18,7 @@ ALL: Final = (*OURS, *RIVALS)
 STEADY_10 = "1,000 streams x 10/s"
 STEADY_20 = "1,000 streams x 20/s"
 SIDE_BY_SIDE = "200 streams x 20/s"
+FEW_STREAMS, MANY_STREAMS = 200, 2000
 FEW, MANY = "200 streams x 10/s", "2,000 streams x 10/s"
 UNPACED = "100 streams, unpaced"
 LATENCY = "latency, 100 streams x 20/s"
@@ -50,8 +51,8 @@ def _full() -> Iterator[Row]:
     yield from _paced(STEADY_10, Load(streams=1000, chunks=600, rate=10), OURS)
     yield from _paced(STEADY_20, Load(streams=1000, chunks=600, rate=20), OURS)
     yield from _paced(SIDE_BY_SIDE, Load(streams=200, chunks=600, rate=20), ALL)
-    yield from _paced(FEW, Load(streams=200, chunks=600, rate=10), ("palaver",))
-    yield from _paced(MANY, Load(streams=2000, chunks=600, rate=10), ("palaver",))
+    yield from _paced(FEW, Load(streams=FEW_STREAMS, chunks=600, rate=10), ("palaver",))
+    yield from _paced(MANY, Load(streams=MANY_STREAMS, chunks=600, rate=10), ("palaver",))
     yield from _unpaced(ours=10_000, rivals=300)
     yield from _latency(Load(streams=100, chunks=80, rate=20, stamped=True), ALL)
     for name, count in (("palaver", 3000), *((rival, 1000) for rival in RIVALS)):

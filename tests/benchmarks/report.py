@@ -76,7 +76,11 @@ def _targets(results: Results) -> Iterator[Target]:
     yield single("short jobs a second, one worker", 1000, plan.SHORT, "jobs_a_second", "/s", least=True)
     yield single("`submit`, one by one", 2500, plan.SUBMIT, "one_a_second", "/s", least=True)
     yield single("`submit_many`", 10_000, plan.SUBMIT, "many_a_second", "/s", least=True)
-    yield single("memory of a live stream", 40, plan.STEADY_10, "memory_kb", "KB")
+    more = results.differences("streams_kb", (plan.MANY, PALAVER), (plan.FEW, PALAVER))
+    each = median(more) / (plan.MANY_STREAMS - plan.FEW_STREAMS) if more else None
+    yield Target("memory of each stream beyond 200, up to 2,000", 40, each, unit="KB")
+    told = "memory of 1,000 streams, by their number, with what the first job loads"
+    yield single(told, 40, plan.STEADY_10, "memory_kb", "KB")
     yield single("reader, 1,000 sessions", 50_000, plan.READER, "events_a_second", "/s", least=True)
     growth = results.ratio("cpu_us", (plan.MANY, PALAVER), (plan.FEW, PALAVER))
     yield Target("CPU per chunk at 2,000 streams, times that at 200", 1.2, growth)

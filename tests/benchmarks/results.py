@@ -35,6 +35,11 @@ class Results:
         ratios = [over / under for over, under in pairs if under]
         return median(ratios) if ratios else None
 
+    def differences(self, figure: str, larger: tuple[str, str], smaller: tuple[str, str]) -> list[float]:
+        """By how much the figure differs in each round, for two (scenario, contender)."""
+        pairs = zip(self.values(*larger, figure), self.values(*smaller, figure), strict=False)
+        return [more - less for more, less in pairs]
+
     def save(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         document = vars(self)

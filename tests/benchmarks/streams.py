@@ -40,7 +40,8 @@ def paced(enter: Enter, load: Load) -> Figures:
         begun = on.until(lambda provided: provided["live"] == load.streams or provided["ended"] > 0)
         time.sleep(SETTLING_SECONDS)
         figures = _while_live(on, worker.pid, load)
-        figures["memory_kb"] = (memory_kb(worker.pid) - idle) / load.streams
+        figures["streams_kb"] = memory_kb(worker.pid) - idle
+        figures["memory_kb"] = figures["streams_kb"] / load.streams
         if begun["ended"] or figures["busy"] > BUSY:
             on.until(lambda provided: provided["ended"] == load.streams)
             figures["lag_s"] = _wait_for_end(contender)

@@ -44,7 +44,7 @@ async def server() -> AsyncIterator[Server]:
 
 
 async def ask(http: HttpClient, server: Server) -> bytes:
-    async with http.stream(HttpRequest(method="POST", url=server.url, json={})) as response:
+    async with await http.send(HttpRequest(method="POST", url=server.url, json={})) as response:
         return await response.read(100)
 
 

@@ -294,12 +294,12 @@ async def test_more_choices_than_one(talk: Talks) -> None:
 async def test_a_client_serves_one_loop_and_ends_for_good(server: ModelServer) -> None:
     client = HttpClient()
     request = HttpRequest(method="GET", url=f"{server.origin}/_stats")
-    async with client.stream(request) as response:
+    async with await client.send(request) as response:
         assert b"requests" in await response.read(10_000)
 
     def elsewhere() -> None:
         async def ask() -> None:
-            async with client.stream(request):
+            async with await client.send(request):
                 pass
 
         asyncio.run(ask())
@@ -309,5 +309,5 @@ async def test_a_client_serves_one_loop_and_ends_for_good(server: ModelServer) -
     await client.aclose()
     await client.aclose()
     with pytest.raises(InternalError):
-        async with client.stream(request):
+        async with await client.send(request):
             pass

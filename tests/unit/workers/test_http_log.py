@@ -15,7 +15,7 @@ async def test_a_request_is_told_without_what_may_be_a_key(caplog: pytest.LogCap
     request = HttpRequest(method="POST", url=url, headers={"x-api-key": "canary"}, json={"said": "canary"})
     client = HttpClient()
     with caplog.at_level(logging.DEBUG), pytest.raises(ConnectionError):
-        async with client.stream(request):
+        async with await client.send(request):
             pass
     await client.aclose()
     record = caplog.records[-1]

@@ -19,11 +19,11 @@ import builtins
 import contextlib
 import os
 import urllib.request
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Final, cast
+from typing import Any, Final, Self, cast
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -114,11 +114,14 @@ class _Source:
 
 
 class HttpResponse:
-    """An open response: `status`, `headers` (case-insensitive), and the body as it arrives."""
+    """An open response: `status`, `headers` (case-insensitive), and the body as it arrives. Leaving the block
+    that it manages closes it.
+    """
 
     def __init__(self, response: aiohttp.ClientResponse, source: _Source, deadline: float | None) -> None:
         self.status = response.status
         self.headers: Mapping[str, str] = response.headers
+        self._response = response
         self._source = source
         self._deadline = deadline
         self._body = response.content
@@ -126,6 +129,12 @@ class HttpResponse:
         self._wire = None if connection is None else cast("_Wire", connection.protocol)
         if self._wire is not None:
             self._wire.read_timeout = None  # aiohttp would set a timer at each read; a `_Pour` sets few
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        self._response.release()  # closes the connection, unless the body was read to its end
 
     async def pour(self, take: Take) -> bool:
         """Give `take` all that arrives, until the body ends (True) or `take` has enough (False).
@@ -278,9 +287,8 @@ class HttpClient:
         self._owner: tuple[int, asyncio.AbstractEventLoop] | None = None
         self._closed = False
 
-    @contextlib.asynccontextmanager
-    async def stream(self, request: HttpRequest) -> AsyncIterator[HttpResponse]:
-        """Send, and hand out the response once its headers are there. Leaving the block closes it.
+    async def send(self, request: HttpRequest) -> HttpResponse:
+        """The response, once its headers are there; for `async with`, since it has to be closed.
 
         Raises the errors of `EXCEPTIONS`; a status of 400 and above is no error here.
         """
@@ -296,12 +304,7 @@ class HttpClient:
             self._log(request, asked, failure.type)
         else:
             self._log(request, asked, response.status)
-            del request  # a prompt may be megabytes, and the stream may last for hours
-            try:
-                yield HttpResponse(response, source, deadline)
-            finally:
-                response.release()  # closes the connection, unless the body was read to its end
-            return
+            return HttpResponse(response, source, deadline)
         raise failure
 
     async def aclose(self) -> None:

@@ -73,7 +73,7 @@ class JobAnswer:
         self._reason: FinishReason | None = None
         self._raw: Any = None
         self._metadata: dict[str, Any] = {}
-        self._warned: set[tuple[str, str | None]] = set()
+        self._warned: tuple[tuple[str, str | None], ...] = ()
 
     @property
     def text(self) -> str:
@@ -165,7 +165,7 @@ class JobAnswer:
     def warn(self, code: str, message: str, param: str | None = None) -> None:
         """Tell readers, once, that something is left out."""
         if (code, param) not in self._warned:
-            self._warned.add((code, param))
+            self._warned += ((code, param),)
             data = WarningData(code=code, param=param, message=message)
             self.writer.event("warning", data.model_dump(mode="json", exclude_none=True))
 

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -76,6 +76,22 @@ class JobLease:
         self.stop(reason)
 
 
+class Held:
+    """A lease that is renewed for as long as its block goes on."""
+
+    __slots__ = ("_lease", "_leases")
+
+    def __init__(self, leases: set[Lease], lease: Lease) -> None:
+        self._leases = leases
+        self._lease = lease
+
+    def __enter__(self) -> None:
+        self._leases.add(self._lease)
+
+    def __exit__(self, *error: object) -> None:
+        self._leases.discard(self._lease)
+
+
 class LeaseKeeper:
     """Renews what `hold` holds, and in the same write what is `beside` it. `lease_seconds` and
     `renew_seconds` as in the settings.
@@ -101,14 +117,9 @@ class LeaseKeeper:
     def __len__(self) -> int:
         return len(self._leases)
 
-    @contextmanager
-    def hold(self, lease: Lease) -> Iterator[None]:
-        """Renew a lease until the block is left."""
-        self._leases.add(lease)
-        try:
-            yield
-        finally:
-            self._leases.discard(lease)
+    def hold(self, lease: Lease) -> Held:
+        """For `with`: renews a lease until the block is left."""
+        return Held(self._leases, lease)
 
     def renew_now(self) -> None:
         """Ask now, not at the next turn: a notice may have been missed, and replies have the cancel flag."""

@@ -1,14 +1,13 @@
 """Providers, each made at its first request and lent for one request at a time."""
 
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from palaver.shared.profiles import Profile
 from palaver.workers.http import HttpClient
 from palaver.workers.providers import Provider, close, create
 
-__all__ = ["Lending", "Make"]
+__all__ = ["Lending", "Loan", "Make"]
 
 Make = Callable[[Profile, HttpClient], Provider]
 """Makes the provider of a profile. Raises ConfigurationError."""
@@ -23,6 +22,24 @@ class _Made:
     retired: bool = False  # its profile has changed or is gone: closed after its last request
 
 
+class Loan:
+    """A provider for the block of one request: also one that is retired meanwhile."""
+
+    __slots__ = ("_made", "_release")
+
+    def __init__(self, made: _Made, release: Callable[[_Made], Awaitable[None]]) -> None:
+        self._made = made
+        self._release = release
+
+    async def __aenter__(self) -> Provider:
+        self._made.requests += 1
+        return self._made.provider
+
+    async def __aexit__(self, *error: object) -> None:
+        self._made.requests -= 1
+        await self._release(self._made)
+
+
 class Lending:
     """The providers of a worker by the names of their profiles, on one client's connections."""
 
@@ -32,19 +49,9 @@ class Lending:
         self._made: dict[str, _Made] = {}
         self._retired: list[_Made] = []
 
-    @asynccontextmanager
-    async def lend(self, profile: Profile) -> AsyncIterator[Provider]:
-        """The provider of this profile, for one request: also of one that is retired meanwhile.
-
-        Raises ConfigurationError.
-        """
-        made = self._make(profile)
-        made.requests += 1
-        try:
-            yield made.provider
-        finally:
-            made.requests -= 1
-            await self._close_unused(made)
+    def lend(self, profile: Profile) -> Loan:
+        """The provider of this profile. Raises ConfigurationError."""
+        return Loan(self._make(profile), self._close_unused)
 
     async def retire(self, name: str) -> None:
         """Make another provider for the next request to the profile of this name."""

@@ -22,7 +22,7 @@ async def examine(served: Served, profile: str, model: str | None, *, worker: st
     """
     latency = 0.0
     try:
-        async with asyncio.timeout(ANSWER_SECONDS), served.lend(profile) as provider:
+        async with asyncio.timeout(ANSWER_SECONDS), await served.lend(profile) as provider:
             health = await provider.health()
             latency = health.latency_ms
             if health.error is not None:

@@ -57,7 +57,7 @@ class Requests:
     async def show_images(self, job: ChatJob) -> bool:
         """Whether every model of the job is shown images. Raises as `attempts`."""
         for ref in await self._served.resolve(job.models):
-            async with self._served.lend(ref.profile) as provider:
+            async with await self._served.lend(ref.profile) as provider:
                 if not provider.shows_images:
                     return False
         return True
@@ -67,7 +67,7 @@ class Requests:
         limit = work.job.history_limit
         if limit is None or not limit.summarize or work.job.history != "session":
             return work
-        async with self._served.lend(attempts.ref.profile) as provider:
+        async with await self._served.lend(attempts.ref.profile) as provider:
             return await self._summaries.shortened(run, work, attempts.ref, provider)
 
     async def answer(
@@ -79,7 +79,7 @@ class Requests:
                 attempts.pass_over()
             try:
                 run.ref = attempts.ref
-                async with self._served.lend(run.ref.profile) as provider:
+                async with await self._served.lend(run.ref.profile) as provider:
                     return await self._stream(run, work, run.ref, provider, may_call=may_call, thinks=thinks)
             except HandOver:
                 raise

@@ -28,10 +28,11 @@ MOMENT_SECONDS = 3.0  # a job that is to wait longer waits in the ledger, and ho
 class Run:
     """See the module."""
 
-    claimed: Claimed  # since it was read: without the document, the history and what was said before
+    claimed: Claimed  # without the document, the history and what was said before
     answer: JobAnswer
     notes: Notes
     stop: Stop
+    unread: Claimed | None = None  # with all that `claimed` is without, until it was read
     ends_at: float = math.inf  # deadline, on the monotonic clock
     job: ChatJob | None = None  # None until it was read; one that cannot be leaves no history
     ref: ModelRef | None = None  # the model that was asked last

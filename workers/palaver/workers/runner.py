@@ -78,7 +78,7 @@ class Runner:
             return Outcome(session_id=session_id, job_id=job_id, status=None, reason=reason, gate=gate)
         run, writer = self._open(claimed, stop, asked)
         del claimed  # its document may be megabytes, and the stream may last for hours
-        with self._leases.hold(JobLease(self._keys, _brief(run.claimed), writer, stop)):
+        with self._leases.hold(JobLease(self._keys, run.claimed, writer, stop)):
             async with self._sinks.told_of(session_id, job_id):
                 error = await self._work(run)
                 return await uninterrupted(self._ending.end(run, error))
@@ -99,7 +99,7 @@ class Runner:
 
     def _read(self, run: Run) -> Work:
         """Check the document again, and set the clocks that may end the work."""
-        claimed, run.claimed = run.claimed, _brief(run.claimed)
+        claimed, run.unread = run.unread or run.claimed, None
         work = read_job(claimed, max_bytes=self._max_document_bytes)
         run.job = work.job
         run.answer.journal = Journal.restored(claimed.journal)
@@ -127,12 +127,9 @@ class Runner:
     def _open(self, claimed: Claimed, stop: Stop, asked: float) -> tuple[Run, Writer]:
         writer = self._publisher.open(claimed, confirmed_until=asked + self._lease_seconds)
         writer.on_stop(stop)
-        notes = LedgerNotes(self._link, self._keys, _brief(claimed), log_entries=self._log_entries)
-        return Run(claimed, JobAnswer(writer), notes, stop), writer
-
-
-def _brief(claimed: Claimed) -> Claimed:
-    return replace(claimed, job=b"", text="", reasoning="", journal=[], history=[])
+        brief = replace(claimed, job=b"", text="", reasoning="", journal=[], history=[])
+        notes = LedgerNotes(self._link, self._keys, brief, log_entries=self._log_entries)
+        return Run(brief, JobAnswer(writer), notes, stop, claimed), writer
 
 
 def _told_to_end(job_id: str) -> PalaverError:

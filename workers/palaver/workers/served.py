@@ -1,7 +1,6 @@
 """The providers that a worker serves now: `palaver.toml` and the files of keys may change while it runs."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from palaver.shared.errors import ConfigurationError
@@ -10,8 +9,7 @@ from palaver.shared.sealing import is_sealed
 from palaver.shared.settings import Settings
 from palaver.workers.event_log import event_logger
 from palaver.workers.file_stamps import Stamps, stamps_of
-from palaver.workers.lending import Lending
-from palaver.workers.providers import Provider
+from palaver.workers.lending import Lending, Loan
 from palaver.workers.sealed import SealedProfiles
 from palaver.workers.serving import Serving
 
@@ -75,14 +73,12 @@ class Served:
                 found += self._catalog.resolve(model)
         return list(dict.fromkeys(found))
 
-    @asynccontextmanager
-    async def lend(self, profile: str) -> AsyncIterator[Provider]:
+    async def lend(self, profile: str) -> Loan:
         """The provider of this profile, for one request: also of one that changes meanwhile.
 
         Raises ConfigurationError, or ValidationError for an unknown profile.
         """
-        async with self._lending.lend(await self._profile(profile)) as provider:
-            yield provider
+        return self._lending.lend(await self._profile(profile))
 
     async def renew(self) -> bool:
         """Read the catalog again, if one of its files was written; whether it is another one now.

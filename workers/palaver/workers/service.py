@@ -10,8 +10,7 @@ import asyncio
 import os
 import platform
 import time
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Awaitable, Callable
 
 import orjson
 
@@ -57,10 +56,11 @@ from palaver.workers.providers import create
 from palaver.workers.publisher import Publisher
 from palaver.workers.requests import Requests
 from palaver.workers.runner import Runner
+from palaver.workers.running import Running
 from palaver.workers.sealed import SealedProfiles
 from palaver.workers.served import Served
 from palaver.workers.sinks import Sinks, load_sinks
-from palaver.workers.stop import HandOver, Stop, asked_to_end
+from palaver.workers.stop import HandOver, asked_to_end
 from palaver.workers.sweeper import Post, Sweeper
 from palaver.workers.tool_servers import ToolServers
 from palaver.workers.webhooks import Calls, Deliverer
@@ -136,9 +136,7 @@ class WorkerService:
         self._models = self._make_models()
         self._runner = self._make_runner()
         self._drivers = self._make_drivers()
-        self._running: dict[Stop, str] = {}  # to the job's id
-        self._idle = asyncio.Event()
-        self._idle.set()
+        self._running = Running()
         self._draining = False
         self._last_words: asyncio.Task[None] | None = None
         self.leave: Callable[[], object] = self.begin_drain
@@ -199,7 +197,7 @@ class WorkerService:
             return Outcome(
                 session_id=session_id, job_id=job_id, status=None, reason="draining", dispatch=again
             )
-        with self._work(job_id) as stop:
+        with self._running.work(job_id) as stop:
             outcome = await self._runner.run(session_id, job_id, stop, queue=queue)
             if outcome.gate:
                 self._gates.ended(outcome.gate, session_id, job_id)
@@ -211,7 +209,7 @@ class WorkerService:
         """
         if self._draining:
             return "draining"
-        with self._work(batch_id) as stop:
+        with self._running.work(batch_id) as stop:
             return await self._drivers.drive(batch_id, stop)
 
     async def probe(self, probe_id: str, profile: str, model: str | None) -> Health:
@@ -226,10 +224,7 @@ class WorkerService:
 
         The class of the reason decides how: JobCancelledError, JobExpiredError, or any other for `failed`.
         """
-        stops = [stop for stop, running in self._running.items() if running == job_id]
-        for stop in stops:
-            stop(reason or JobCancelledError(job_id=job_id))
-        return bool(stops)
+        return self._running.stop(job_id, reason or JobCancelledError(job_id=job_id))
 
     def begin_drain(self) -> None:
         """Take no more jobs from now on, and tell everybody. What runs goes on."""
@@ -246,9 +241,9 @@ class WorkerService:
         self._draining = True
         patience = self.settings.drain_seconds if seconds is None else seconds
         logger.info("worker.draining", worker=self.name, jobs=self.running, seconds=patience)
-        if not await self._idle_within(patience):
-            self._hand_over()
-            await self._idle_within(HAND_OVER_SECONDS)
+        if not await self._running.idle(patience):
+            self._running.stop_all(HandOver("The worker stops; another one goes on with the job."))
+            await self._running.idle(HAND_OVER_SECONDS)
 
     async def close(self) -> None:
         """Stop everything. Jobs that still run are left to their leases: call `drain` before."""
@@ -264,7 +259,7 @@ class WorkerService:
         await self._withdraw()
         self._leases.give_up(LedgerUnavailableError("The worker stopped before Redis could be told."))
         await self._link.stop()
-        await self._idle_within(HAND_OVER_SECONDS)
+        await self._running.idle(HAND_OVER_SECONDS)
         await self._toolbox.aclose()
         await self._code.aclose()
         await self._files.aclose()
@@ -278,19 +273,6 @@ class WorkerService:
             await self._archive.check()
         except ArchiveUnavailableError as error:
             logger.warning("worker.archive_unavailable", worker=self.name, reason=error.message)
-
-    @contextmanager
-    def _work(self, job_id: str) -> Iterator[Stop]:
-        """Something that runs here, and how it is ended from outside."""
-        stop = Stop()
-        self._running[stop] = job_id
-        self._idle.clear()
-        try:
-            yield stop
-        finally:
-            del self._running[stop]
-            if not self._running:
-                self._idle.set()
 
     def _begin(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
         self._tasks.append(asyncio.create_task(_for_ever(name, work), name=f"palaver-{name}"))
@@ -385,16 +367,6 @@ class WorkerService:
             )
         most = min(self.slots - 1, max(1, self.slots // SLOTS_A_DRIVER))
         return Drivers(parts, most=most, draining=lambda: self._draining)
-
-    def _hand_over(self) -> None:
-        for stop in list(self._running):
-            stop(HandOver("The worker stops; another one goes on with the job."))
-
-    async def _idle_within(self, seconds: float) -> bool:
-        with suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self._idle.wait()
-        return self._idle.is_set()
 
     async def _listen(self) -> None:
         """Heed notices at once; what was missed while not subscribed is in the next renewal's replies."""

@@ -4,7 +4,6 @@ Messages, events, results and logs show ids, a status and a model, and never wha
 answered: `palaver.submit` is the one message with content, and its request shows none of it.
 """
 
-import sys
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
@@ -52,6 +51,11 @@ HIDDEN = "(...)"
 
 _ACCEPTED: dict[str, Any] = {"task": TASK_CHAT}
 """What is left of the headers of a job's message once the job begins."""
+
+_KEPT_HEADERS = (
+    *("id", "task", "args", "kwargs", "argsrepr", "kwargsrepr"),
+    *("reply_to", "correlation_id", "delivery_info", "properties"),
+)
 
 
 class JobFailed(Exception):  # noqa: N818 - named for what an operator reads in Flower
@@ -117,8 +121,8 @@ class JobRequest(ResidentRequest):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        # It is kept for as long as its stream lasts, beside a thousand others: all share the headers' names.
-        self._request_dict = {sys.intern(name): value for name, value in self._request_dict.items()}
+        # It is kept for as long as its stream lasts, beside a thousand others: most of its headers go.
+        self._request_dict = {name: self._request_dict.get(name) for name in _KEPT_HEADERS}
 
     def on_accepted(self, pid: Any, time_accepted: float) -> None:
         """The job begins. Its message will only be acknowledged any more: the rest of it goes."""

@@ -58,7 +58,7 @@ class AgentRequests:
     async def _asked(
         self, run: Run, job: ChatJob, ref: ModelRef, asked: ModelRequest, heard: Heard
     ) -> ChatResponse:
-        async with self._served.lend(ref.profile) as provider:
+        async with await self._served.lend(ref.profile) as provider:
             request = _request(run, job, ref, asked)
             meter = Meter(request, await self._prices.of(provider, ref.model))
             try:

@@ -43,7 +43,7 @@ class Lines:
             return batch.window
         try:
             refs = await self._served.resolve(BatchLine.parse(first, batch).job.models)
-            async with self._served.lend(refs[0].profile) as provider:
+            async with await self._served.lend(refs[0].profile) as provider:
                 return WINDOW_FACTOR * (provider.profile.limits.concurrent or USUAL_CONCURRENCY)
         except PalaverError:  # the line will say it
             return WINDOW_FACTOR * USUAL_CONCURRENCY

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 
 from palaver.shared.errors import StreamInterruptedError
 from palaver.shared.jobs import FinishReason
@@ -36,22 +36,29 @@ class Cache:
         self._ttl = ttl
         self._answer_bytes = answer_bytes
 
-    async def __call__(self, ask: Ask, provider: Provider, request: GenerationRequest, sink: Sink) -> None:
+    def __call__(
+        self, ask: Ask, provider: Provider, request: GenerationRequest, sink: Sink
+    ) -> Awaitable[None]:
         """See `Policy`."""
-        if request.cache is not None and request.cache.only:
-            await self._recall(digest_of(provider.profile, request), request, sink)
-            return
+        caching = request.cache
+        if caching is not None and caching.only:
+            return self._recall(digest_of(provider.profile, request), request, sink)
         # What goes on with a partial answer is nobody else's.
-        if request.cache is None or request.prefix is not None:
-            await ask(provider, request, sink)
-            return
+        if caching is None or request.prefix is not None:
+            return ask(provider, request, sink)
+        return self._shared(ask, provider, request, sink, caching)
+
+    async def _shared(
+        self, ask: Ask, provider: Provider, request: GenerationRequest, sink: Sink, caching: Caching
+    ) -> None:
+        """Answer with what is kept, or with what another job is being answered, else ask and keep it."""
         digest = digest_of(provider.profile, request)
         found = await self._flights.enter(digest)
         if isinstance(found, Lead):
             recording = Recording(sink, self._answer_bytes)
             with found.kept():
                 await ask(provider, request, recording)
-                self._store(digest, found, recording.answer(), request.cache)
+                self._store(digest, found, recording.answer(), caching)
             return
         parts = parts_of(found) if found is not None else None
         if parts is None:

@@ -62,7 +62,7 @@ class Tika:
 
     async def _ask(self, request: HttpRequest) -> Extracted:
         most = self._settings.extract_characters
-        async with self._http.stream(request) as response:
+        async with await self._http.send(request) as response:
             if response.status == 204:
                 return Extracted()
             if response.status != 200:

@@ -38,14 +38,17 @@ _ANSWERS = (TextDelta, ReasoningDelta, ToolCallPart, FinishPart)
 class Policy(Protocol):
     """Middleware of requests."""
 
-    async def __call__(self, ask: Ask, provider: Provider, request: GenerationRequest, sink: Sink) -> None:
+    def __call__(
+        self, ask: Ask, provider: Provider, request: GenerationRequest, sink: Sink
+    ) -> Awaitable[None]:
         """Do what is to be done about one request, and ask."""
         ...
 
 
 def wrapped(policies: Sequence[Policy]) -> Ask:
     """The policies around the providers, the first outermost."""
-    return reduce(lambda ask, policy: partial(policy, ask), reversed(policies), _ask)
+    innermost: Ask = _ask
+    return reduce(lambda ask, policy: partial(policy, ask), reversed(policies), innermost)
 
 
 async def _ask(provider: Provider, request: GenerationRequest, sink: Sink) -> None:

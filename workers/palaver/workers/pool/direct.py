@@ -11,7 +11,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Coroutine, Generator, Mapping
 from contextvars import ContextVar
-from functools import partial
 from typing import Any, Generic, TypeVar
 
 from billiard.einfo import ExceptionInfo
@@ -37,6 +36,7 @@ async def run_direct(
     if content_type:
         body = loads(body, content_type, encoding, accept={content_type})
     args, kwargs = body[:2]
+    del body  # what comes with them would be kept for as long as the task runs
     shared = {"task_id": task_id, "args": args, "kwargs": kwargs}
     current_request.set(request)
     began = time.monotonic()
@@ -68,19 +68,20 @@ class Driven(Generic[T]):
         self._translate = translate
 
     def __await__(self) -> Generator[Any, Any, T]:
-        step: Callable[[], Any] = partial(self._coroutine.send, None)
+        value, raised = None, None
         try:
             while True:
                 try:
-                    future = step()
+                    future = self._coroutine.send(value) if raised is None else self._coroutine.throw(raised)
                 except StopIteration as end:
                     result: T = end.value
                     return result
+                value, raised = None, None
                 try:
-                    step = partial(self._coroutine.send, (yield future))
+                    value = yield future
                 except GeneratorExit:
                     raise
                 except BaseException as error:  # noqa: BLE001 - thrown into the coroutine, which decides
-                    step = partial(self._coroutine.throw, self._translate(error))
+                    raised = self._translate(error)
         finally:
             self._coroutine.close()

@@ -302,7 +302,7 @@ class HttpProvider(Provider):
             decoder = self.dialect.decoder(request)
             if asked.warnings:
                 sink.take(list(asked.warnings))
-            async with self.http.stream(self._http_request(asked, request.timeouts)) as response:
+            async with await self.http.send(self._http_request(asked, request.timeouts)) as response:
                 del asked  # the prompt is sent, and the stream may last for hours
                 await self._raise_for_status(response)
                 await _decode(response, decoder, sink)
@@ -329,7 +329,7 @@ class HttpProvider(Provider):
     async def _ask(self, question: Question) -> bytes:
         """The body of the answer to a question that is no generation."""
         try:
-            async with self.http.stream(self._http_request(question, None)) as response:
+            async with await self.http.send(self._http_request(question, None)) as response:
                 await self._raise_for_status(response)
                 return await response.read(_LARGEST_LIST_BODY)
         except PalaverError as error:

@@ -47,7 +47,7 @@ class DecodedAnswer:
         self._limit = options.max_event_bytes
         self._held = 0  # characters that are kept until the answer ends, beside the calls
         self._has_body = False  # it came as one
-        self._not_kept: set[str] = set()  # what could not be passed on although it was asked for
+        self._not_kept: tuple[str, ...] = ()  # what could not be passed on although it was asked for
 
     def settle(self) -> None:
         """Find out whether a common text delta can pass as it is; to be called after anything uncommon."""
@@ -157,7 +157,7 @@ class DecodedAnswer:
         if len(raw) <= _MAX_RAW_BYTES and _is_json(raw):
             return True
         if param not in self._not_kept:
-            self._not_kept.add(param)
+            self._not_kept += (param,)
             told = f"The provider's own words are more than {_MAX_RAW_BYTES} bytes, or no JSON; left out."
             parts.append(WarningPart("raw_left_out", told, param))
         return False

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass, field
 
 from palaver.shared.errors import PalaverError
@@ -74,10 +74,13 @@ class Sinks:
         """What became of events, by the sink's name."""
         return {outlet.name: {"published": outlet.published, "lost": outlet.lost} for outlet in self._outlets}
 
-    @asynccontextmanager
-    async def told_of(self, session_id: str, job_id: str) -> AsyncIterator[None]:
+    def told_of(self, session_id: str, job_id: str) -> AbstractAsyncContextManager[None]:
         """Tell the sinks of what is logged of this job inside."""
-        followers = await self._begin(session_id) if self._outlets else []
+        return self._following(session_id, job_id) if self._outlets else nullcontext()
+
+    @asynccontextmanager
+    async def _following(self, session_id: str, job_id: str) -> AsyncIterator[None]:
+        followers = await self._begin(session_id)
         for follower in followers:
             follower.begin(job_id)
         try:

@@ -67,7 +67,7 @@ class PusherSink(Sink):
             content=body,
             timeouts=_TIMEOUTS,
         )
-        async with self._http.stream(request) as response:
+        async with await self._http.send(request) as response:
             await response.read(_ANSWER)
             if response.status >= 400:
                 raise error_for_status(response.status, "Pusher refused the events")
