@@ -45,9 +45,10 @@ check: .venv/.test ## style, types, the walls between the rooms, stale schemas a
 bench: .venv/.test .venv/.rivals ## speed beside that of others, 40 minutes, into tests/benchmarks/RESULTS.md; QUICK=1: three minutes, into .palaver/bench
 	@$(BIN)/python -m tests.benchmarks --rounds $(ROUNDS) $(if $(QUICK),--quick)
 
-schema: .venv/.ready ## write shared/schemas and deploy/SETTINGS.md from the models
+schema: .venv/.ready ## write shared/schemas, deploy/SETTINGS.md and deploy/METRICS.md from the code
 	$(BIN)/palaver schema --write
 	$(BIN)/python -m palaver.shared.settings_table > deploy/SETTINGS.md
+	$(BIN)/python -m palaver.shared.metrics.table > deploy/METRICS.md
 
 lock: .venv/.test ## resolve requirements/*.txt anew (needs uv)
 	$(BIN)/python requirements/lock.py

@@ -17,6 +17,7 @@ from palaver.shared import webhooks
 from palaver.shared.document import validation_error
 from palaver.shared.error_tree import ConfigurationError
 from palaver.shared.jobs import DEFAULT_DEADLINE, MAX_DEADLINE, MAX_DOCUMENT_BYTES
+from palaver.shared.metrics_address import MetricsAddress
 from palaver.shared.names import DEFAULT_NAMESPACE
 from palaver.shared.plain import shape
 from palaver.shared.redis_url import RedisURL, for_celery
@@ -87,6 +88,12 @@ def _archive_url(value: str) -> str:
         raise ValueError("must be postgresql://… or sqlite:///FILE, or nothing for the ledger's Redis")
     if scheme == "sqlite" and not re.fullmatch(r"sqlite:///[^?]*[^?/]", value):
         raise ValueError("must be sqlite:///FILE, relative to where the process starts, or sqlite:////FILE")
+    return value
+
+
+def _metrics_address(value: str) -> str:
+    if value:
+        MetricsAddress.parse(value)
     return value
 
 
@@ -208,6 +215,8 @@ class Settings(BaseModel):
     """Of a worker's log."""
     log_content: bool = False
     """Adds prompts and answers to a worker's log."""
+    metrics_address: Annotated[str, AfterValidator(_metrics_address)] = ""
+    """Of a worker's /metrics, /healthz, /readyz: `9464`, `0.0.0.0:9464`; if it is taken, the next port."""
     cache_ttl: Annotated[float, Field(gt=0, le=MAX_DEADLINE)] = 3600.0
     """The cache keeps an answer so long."""
     cache_entries: Count = 1000

@@ -21,6 +21,7 @@ from palaver.shared.profiles import Profile
 from palaver.shared.responses import Usage
 from palaver.workers.event_log import event_logger
 from palaver.workers.link import Link
+from palaver.workers.metrics import Counts
 from palaver.workers.policies import Ask, tokens_of
 from palaver.workers.providers import Asker, GenerationRequest, Part, Provider, Sink, UsagePart
 from palaver.workers.stop import Park
@@ -81,9 +82,11 @@ class Gates:
         subscriptions: Subscriptions,
         *,
         lease: float,
+        counts: Counts,
         paused: Container[str] = frozenset(),
     ) -> None:
         self._link = link
+        self._counts = counts
         self._keys = keys
         self._subscriptions = subscriptions
         self._lease = lease
@@ -134,11 +137,14 @@ class Gates:
     ) -> None:
         visit = _Visit.of(provider.profile, request, asker)
         held, counting = self._held[visit.profile.name], _Counting(sink)
+        came = time.monotonic()
         try:
             await self._enter(visit)
+            self._counts.passed_gate(visit.profile.name, time.monotonic() - came)
             held[visit.place] = visit.token
             await ask(provider, request, counting if provider.profile.limits.tokens_per_minute else sink)
         except AtGate:
+            self._counts.parked_at_gate(visit.profile.name)
             raise  # it stays in the line
         except BaseException:
             self._leave(visit, None)

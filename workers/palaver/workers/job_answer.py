@@ -4,6 +4,7 @@ comes out.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from itertools import chain, count
 from typing import Any, ClassVar
@@ -57,6 +58,7 @@ class JobAnswer:
         self._step: list[str] = []  # what was said of a step of a chain, which readers have as thoughts
         self.ref: ModelRef | None = None  # the model that is being asked
         self.begun = False  # the request that is going on has written something
+        self.begun_at = 0.0  # on the monotonic clock
         self.finished = False  # and its answer is whole
         self.abstract: Abstract | None = None  # of what the history had no room for, written for this job
         self.widgets: list[ShownWidget] = []  # that an agent has shown
@@ -100,6 +102,12 @@ class JobAnswer:
         self._calls, self._fields, self._model, self._reason = [], {}, None, None
         self.ref = ref
         self.begun = self.finished = False
+
+    @property
+    def counted(self) -> int | None:
+        """Tokens of the request's answer, as its provider counts them."""
+        usage = self._usage
+        return None if usage is None or usage.from_cache else usage.output_tokens
 
     def take(self, parts: list[Part]) -> bool:
         """The parts of one network read: the hot path. False when more is written than can be sent."""
@@ -274,7 +282,7 @@ class JobAnswer:
         offset would be 0, and drop them.
         """
         assert self.ref is not None  # noqa: S101 - `request` came before any part
-        self.begun = True
+        self.begun, self.begun_at = True, time.monotonic()
         offset = len(self.text)
         if self._drops or not (offset or len(self.journal)):
             self._start(self.ref, 0)

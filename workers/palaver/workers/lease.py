@@ -19,6 +19,7 @@ from palaver.shared.errors import LeaseError, PalaverError
 from palaver.shared.ledger import Claimed, Keys, Operation, Renewed, operations
 from palaver.workers.event_log import event_logger
 from palaver.workers.link import Link
+from palaver.workers.metrics import Counts
 from palaver.workers.publisher import Writer
 from palaver.workers.stop import Stop, asked_to_end
 
@@ -103,12 +104,14 @@ class LeaseKeeper:
         *,
         lease_seconds: float,
         renew_seconds: float,
+        counts: Counts,
         beside: Callable[[], Sequence[Operation[Any]]] = tuple,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._link = link
         self._lease_seconds = lease_seconds
         self._renew_seconds = renew_seconds
+        self._counts = counts
         self._beside = beside
         self._clock = clock
         self._leases: set[Lease] = set()
@@ -150,5 +153,11 @@ class LeaseKeeper:
         asked = self._clock()
         renewals = [lease.renewal(self._lease_seconds) for lease in leases]
         answers = await self._link.run_all([*renewals, *self._beside()])
+        self._count(answers[: len(leases)], late=self._clock() - asked >= self._lease_seconds)
         for lease, answer in zip(leases, answers, strict=False):
             lease.settle(answer, asked + self._lease_seconds)
+
+    def _count(self, answers: Sequence[Any], *, late: bool) -> None:
+        lost = sum(isinstance(answer, PalaverError) for answer in answers)
+        self._counts.renewed("lost", lost)
+        self._counts.renewed("late" if late else "renewed", len(answers) - lost)

@@ -14,13 +14,15 @@ from palaver.shared.responses import Usage
 from palaver.shared.spending import Spending, Spent
 from palaver.workers.providers import GenerationRequest
 
-__all__ = ["Bill", "Meter", "Price"]
+__all__ = ["Bill", "Meter", "Price", "Told"]
 
 BYTES_A_TOKEN: Final = 4
 """Of UTF-8; a rule of thumb, for texts of any language, where a provider does not count."""
 
 Price: TypeAlias = Callable[[Usage, str | None], float | None]
 """What a usage costs in US dollars, given the name under which the model answered; None: it is not known."""
+Told: TypeAlias = Callable[[ModelRef, Usage], None]
+"""Hears of each request's usage and cost."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,21 +63,25 @@ class Meter:
 
 
 class Bill:
-    """What a job has spent, over all its workers. `note` and `restored` carry it from one to the next."""
+    """What a job has spent, over all its workers. `note` and `restored` carry it from one to the next; `told`
+    hears of each request of this worker.
+    """
 
-    def __init__(self, spending: Spending | None = None) -> None:
+    def __init__(self, spending: Spending | None = None, *, told: Told | None = None) -> None:
         spending = spending or Spending()
+        self._told = told
         self.said = spending.said  # bytes of the answer that are accounted for
         self._tenant = spending.tenant
         self._models = {spent.model: spent for spent in spending.models}
 
     @classmethod
-    def restored(cls, note: bytes, tenant: str | None) -> Bill:
+    def restored(cls, note: bytes, tenant: str | None, *, told: Told | None = None) -> Bill:
         """The bill as an earlier worker has noted it; what another version wrote is none."""
         try:
-            return cls(Spending.model_validate_json(note) if note else Spending(tenant=tenant))
+            spending = Spending.model_validate_json(note) if note else Spending(tenant=tenant)
         except ValidationError:
-            return cls(Spending(tenant=tenant))
+            spending = Spending(tenant=tenant)
+        return cls(spending, told=told)
 
     @property
     def usage(self) -> Usage | None:
@@ -102,6 +108,8 @@ class Bill:
             known = spent.usage if spent.requests else None
             more = {"requests": spent.requests + 1, "usage": usage.plus(known)}
         self._models[str(ref)] = spent.model_copy(update=more)
+        if self._told is not None and not usage.from_cache:
+            self._told(ref, usage)
 
     def note(self) -> bytes:
         """For the ledger; empty while there is nothing to note."""

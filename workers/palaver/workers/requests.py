@@ -16,6 +16,7 @@ from palaver.workers.attempts import Attempts
 from palaver.workers.event_log import event_logger
 from palaver.workers.generation import Reply
 from palaver.workers.metering import Meter
+from palaver.workers.metrics import Counts
 from palaver.workers.policies import PATIENCE, Ask, Beginning, begin
 from palaver.workers.prices import Prices
 from palaver.workers.providers import Provider
@@ -33,7 +34,10 @@ logger = event_logger("palaver.workers.runner")
 class Requests:
     """Makes requests. One per process."""
 
-    def __init__(self, *, served: Served, ask: Ask, prices: Prices, paused: Container[str]) -> None:
+    def __init__(
+        self, *, served: Served, ask: Ask, prices: Prices, paused: Container[str], counts: Counts
+    ) -> None:
+        self._counts = counts
         self._served = served
         self._ask = ask
         self._prices = prices
@@ -120,9 +124,12 @@ class Requests:
         await self._ask(provider, request, answer)
         if not answer.finished:
             raise StreamInterruptedError(provider=ref.profile)
+        self._counts.answered(ref.profile, answer.counted, time.monotonic() - answer.begun_at)
         return answer.reply()
 
     async def _tell_retry(self, run: Run, error: PalaverError, delay: float, attempts: Attempts) -> None:
+        if run.ref is not None:
+            self._counts.retried(run.ref.profile)
         logger.info("job.retry", **run.told(error=error.type, delay=delay))
         run.answer.retry(error, delay, attempts.ref)
         await run.notes.failures(attempts.retries, attempts.note(), run.answer.spent())

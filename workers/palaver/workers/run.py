@@ -24,7 +24,7 @@ __all__ = ["Run", "failure_of", "pause"]
 MOMENT_SECONDS = 3.0  # a job that is to wait longer waits in the ledger, and holds no slot
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Run:
     """See the module."""
 

@@ -16,6 +16,7 @@ from palaver.workers.job_answer import JobAnswer
 from palaver.workers.lease import JobLease, LeaseKeeper
 from palaver.workers.link import Link
 from palaver.workers.metering import Bill
+from palaver.workers.metrics import Counts
 from palaver.workers.models import Models
 from palaver.workers.notes import LedgerNotes
 from palaver.workers.publisher import Publisher, Writer
@@ -43,6 +44,7 @@ class Runner:
         agents: Agents,
         sinks: Sinks,
         ending: Ending,
+        counts: Counts,
         worker: str,
         lease_seconds: float,
         max_document_bytes: int,
@@ -57,6 +59,8 @@ class Runner:
         self._agents = agents
         self._sinks = sinks
         self._ending = ending
+        self._counts = counts
+        self.runs: set[Run] = set()  # that go on
         self._worker = worker
         self._lease_seconds = lease_seconds
         self._max_document_bytes = max_document_bytes
@@ -76,12 +80,19 @@ class Runner:
         if isinstance(claimed, NotClaimed):
             reason, gate = claimed.reason, claimed.gate
             return Outcome(session_id=session_id, job_id=job_id, status=None, reason=reason, gate=gate)
+        self._counts.claimed(queue, claimed.waited)
         run, writer = self._open(claimed, stop, asked)
         del claimed  # its document may be megabytes, and the stream may last for hours
-        with self._leases.hold(JobLease(self._keys, run.claimed, writer, stop)):
-            async with self._sinks.told_of(session_id, job_id):
-                error = await self._work(run)
-                return await uninterrupted(self._ending.end(run, error))
+        self.runs.add(run)
+        try:
+            with self._leases.hold(JobLease(self._keys, run.claimed, writer, stop)):
+                async with self._sinks.told_of(session_id, job_id):
+                    error = await self._work(run)
+                    outcome = await uninterrupted(self._ending.end(run, error))
+        finally:
+            self.runs.discard(run)
+        self._counts.ended(outcome)
+        return outcome
 
     async def _work(self, run: Run) -> PalaverError | None:
         """Read it and have it answered; the error that ended it, or None for a whole answer."""
@@ -103,7 +114,7 @@ class Runner:
         work = read_job(claimed, max_bytes=self._max_document_bytes)
         run.job = work.job
         run.answer.journal = Journal.restored(claimed.journal)
-        run.answer.bill = Bill.restored(claimed.spent, work.job.tenant)
+        run.answer.bill = Bill.restored(claimed.spent, work.job.tenant, told=self._counts.spent)
         if claimed.cancelled:  # only now: the session remembers what an earlier attempt has said
             raise asked_to_end(claimed.cancelled, claimed.job_id)
         run.end_within(claimed.deadline, work.job.timeouts.total)

@@ -11,8 +11,7 @@ import os
 import platform
 import time
 from collections.abc import Awaitable, Callable
-
-import orjson
+from typing import Any
 
 from palaver.shared.errors import (
     ArchiveUnavailableError,
@@ -23,7 +22,8 @@ from palaver.shared.errors import (
 from palaver.shared.health import Health
 from palaver.shared.ids import new_token
 from palaver.shared.ledger import AsyncLedger, Dispatch, operations
-from palaver.shared.ledger.subscriptions import Signal, Subscriptions
+from palaver.shared.ledger.subscriptions import Subscriptions
+from palaver.shared.metrics import MetricsServer
 from palaver.shared.names import Queue
 from palaver.shared.profiles import Catalog
 from palaver.shared.settings import Settings
@@ -36,6 +36,7 @@ from palaver.workers.agents.source import Agents
 from palaver.workers.archiver import Archiver
 from palaver.workers.batches import Drivers, Lines, Parts, Removing, Room
 from palaver.workers.cache import Cache, Flights
+from palaver.workers.control import Control, Heeding
 from palaver.workers.ending import Ending, Outcome
 from palaver.workers.event_log import event_logger
 from palaver.workers.files import JobFiles
@@ -47,9 +48,13 @@ from palaver.workers.http import HttpClient
 from palaver.workers.lease import LeaseKeeper
 from palaver.workers.lending import Lending, Make
 from palaver.workers.link import Link
+from palaver.workers.metrics import Counts, Measured
+from palaver.workers.metrics import pages as metrics_pages
+from palaver.workers.metrics.pulse import Pulse
 from palaver.workers.models import Models
 from palaver.workers.pauses import Pauses
 from palaver.workers.policies import Breakers, wrapped
+from palaver.workers.presence import HEARTBEAT, Presence
 from palaver.workers.prices import Prices
 from palaver.workers.probing import examine
 from palaver.workers.providers import create
@@ -69,8 +74,6 @@ __all__ = ["WorkerService"]
 
 logger = event_logger("palaver.workers.service")
 
-HEARTBEAT = 0.25  # of a lease: a sweep takes a worker for dead that missed two
-ANNOUNCED = 1.5  # of a lease: a worker that is silent for so long is not there
 LINE_BYTES = (
     16 * 1024 * 1024
 )  # of stored lines of batches that run at once; each costs several times its bytes
@@ -106,20 +109,10 @@ class WorkerService:
         self._link = Link(settings.redis_url, connect_seconds=settings.connect_seconds)
         self._subscriptions = Subscriptions(settings)
         self._pauses = Pauses(self.ledger, lambda: self.profiles, seconds=settings.lease_seconds * HEARTBEAT)
-        self._gates = Gates(
-            self._link,
-            self.ledger.keys,
-            self._subscriptions,
-            lease=settings.lease_seconds,
-            paused=self._pauses,
-        )
+        self._counts = Counts()
+        self._gates = self._make_gates()
         self._pauses.resumed = self._gates.resumed
-        self._leases = LeaseKeeper(
-            self._link,
-            lease_seconds=settings.lease_seconds,
-            renew_seconds=settings.renew_seconds,
-            beside=self._gates.renewals,
-        )
+        self._leases = self._make_leases()
         sealed = SealedProfiles(settings, self.ledger)
         self._served = Served(settings, Lending(HttpClient(), make), sealed, catalog)
         self._code = UserCode(settings.tool_threads)
@@ -130,10 +123,12 @@ class WorkerService:
         self._sinks = Sinks(load_sinks(settings, self._code), self.ledger, self._subscriptions)
         self._agent_code = UserCode(settings.agent_threads, "agent")
         self._calls = Calls(allowed=networks(settings.webhook_networks), seconds=settings.webhook_seconds)
-        self._ask = wrapped([self._make_cache(), Breakers(), self._gates])
+        self._breakers = Breakers()
+        self._ask = wrapped([self._make_cache(), self._breakers, self._gates, Measured(self._counts)])
         self._prices = Prices()
         self._agents = self._make_agents()
         self._models = self._make_models()
+        self._publisher = self._make_publisher()
         self._runner = self._make_runner()
         self._drivers = self._make_drivers()
         self._running = Running()
@@ -142,6 +137,11 @@ class WorkerService:
         self.leave: Callable[[], object] = self.begin_drain
         """Has this process end as SIGTERM does; an operator wants it."""
         self._started = time.time()
+        self._presence = self._make_presence()
+        self._pulse = Pulse(
+            self._link, self._subscriptions, self.ledger.keys.canary(self.alias), self._counts.published
+        )
+        self._metrics: MetricsServer | None = None
         self._tasks: list[asyncio.Task[None]] = []
 
     @property
@@ -165,8 +165,10 @@ class WorkerService:
         await self._check_archive()
         await self._toolbox.start()
         await self._pauses.refresh()
+        self._begin("pulse", self._pulse.run)
+        self._metrics = metrics_pages.serve(self.settings.metrics_address, self._shown())
         self._begin("leases", self._leases.run)
-        self._begin("control", self._listen)
+        self._begin("control", self._make_control().run)
         self._begin("pauses", self._pauses.run)
         if announce:
             await self.serve()
@@ -175,12 +177,12 @@ class WorkerService:
         """Announce the worker, once it consumes. With a `post` it also takes its turns at sweeping: what died
         with another worker, or was never sent, goes on; at archiving, and at removing old batches.
         """
-        await self._announce()
-        self._begin("heartbeat", self._beat)
+        await self._presence.announce()
+        self._begin("heartbeat", self._presence.beat)
         self._begin("configuration", self._watch_configuration)
         if post is not None:
             self._gates.send = post.put
-            self._begin("sweeps", Sweeper(self.ledger, post).run)
+            self._begin("sweeps", Sweeper(self.ledger, post, self._counts).run)
             self._begin("archive", Archiver(self.ledger, self._archive).run)
             self._begin_webhooks()
             if self.settings.files_url:
@@ -230,7 +232,7 @@ class WorkerService:
         """Take no more jobs from now on, and tell everybody. What runs goes on."""
         if not self._draining:
             self._draining = True
-            self._last_words = asyncio.create_task(self._announce())
+            self._last_words = asyncio.create_task(self._presence.announce())
 
     async def drain(self, seconds: float | None = None) -> None:
         """Take no more jobs, let streams finish for so long (default: the settings'), then hand the rest
@@ -256,7 +258,9 @@ class WorkerService:
         await self._sinks.aclose()
         await self._calls.aclose()
         await self._subscriptions.aclose()
-        await self._withdraw()
+        await self._presence.withdraw()
+        if self._metrics is not None:
+            await asyncio.to_thread(self._metrics.close)
         self._leases.give_up(LedgerUnavailableError("The worker stopped before Redis could be told."))
         await self._link.stop()
         await self._running.idle(HAND_OVER_SECONDS)
@@ -274,6 +278,19 @@ class WorkerService:
         except ArchiveUnavailableError as error:
             logger.warning("worker.archive_unavailable", worker=self.name, reason=error.message)
 
+    def _shown(self) -> metrics_pages.Parts:
+        return metrics_pages.Parts(
+            name=self.name,
+            counts=self._counts,
+            pulse=self._pulse,
+            breakers=self._breakers,
+            leases=self._leases,
+            publisher=self._publisher,
+            runs=lambda: self._runner.runs,
+            slots=lambda: self.slots,
+            problems=list,
+        )
+
     def _begin(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
         self._tasks.append(asyncio.create_task(_for_ever(name, work), name=f"palaver-{name}"))
 
@@ -282,6 +299,35 @@ class WorkerService:
         if secret is not None:
             deliverer = Deliverer(self.ledger, self._calls, secrets=secrets(secret.get_secret_value()))
             self._begin("webhooks", deliverer.run)
+
+    def _make_gates(self) -> Gates:
+        return Gates(
+            self._link,
+            self.ledger.keys,
+            self._subscriptions,
+            lease=self.settings.lease_seconds,
+            counts=self._counts,
+            paused=self._pauses,
+        )
+
+    def _make_leases(self) -> LeaseKeeper:
+        return LeaseKeeper(
+            self._link,
+            lease_seconds=self.settings.lease_seconds,
+            renew_seconds=self.settings.renew_seconds,
+            counts=self._counts,
+            beside=self._gates.renewals,
+        )
+
+    def _make_presence(self) -> Presence:
+        return Presence(
+            self._link,
+            self.ledger,
+            self.alias,
+            worker=self._told,
+            profiles=lambda: self._served.announcements,
+            agents=lambda: self._agents.announcements,
+        )
 
     def _make_toolbox(self) -> Toolbox:
         settings = self.settings
@@ -312,7 +358,11 @@ class WorkerService:
             keys=keys,
             code=self._agent_code,
             requests=AgentRequests(
-                served=self._served, ask=self._ask, prices=self._prices, paused=self._pauses
+                served=self._served,
+                ask=self._ask,
+                prices=self._prices,
+                paused=self._pauses,
+                counts=self._counts,
             ),
             files=self._files,
             seconds=settings.agent_seconds,
@@ -323,10 +373,25 @@ class WorkerService:
     def _make_models(self) -> Models:
         settings = self.settings
         return Models(
-            requests=Requests(served=self._served, ask=self._ask, prices=self._prices, paused=self._pauses),
+            requests=Requests(
+                served=self._served,
+                ask=self._ask,
+                prices=self._prices,
+                paused=self._pauses,
+                counts=self._counts,
+            ),
             toolbox=self._toolbox,
             prompts=Prompts(self._registry.prompts, self._code, seconds=settings.tool_seconds),
             attachments=Attachments(self._files, characters=settings.files_prompt_characters),
+        )
+
+    def _make_publisher(self) -> Publisher:
+        settings = self.settings
+        return Publisher(
+            self._link,
+            self.ledger.keys,
+            log_entries=settings.log_maxlen,
+            answer_bytes=settings.max_answer_bytes,
         )
 
     def _make_runner(self) -> Runner:
@@ -334,9 +399,7 @@ class WorkerService:
         return Runner(
             link=link,
             keys=keys,
-            publisher=Publisher(
-                link, keys, log_entries=settings.log_maxlen, answer_bytes=settings.max_answer_bytes
-            ),
+            publisher=self._publisher,
             leases=self._leases,
             models=self._models,
             agents=self._agents,
@@ -344,6 +407,7 @@ class WorkerService:
             ending=Ending(
                 link=link, keys=keys, retention=self.ledger.retention, log_content=settings.log_content
             ),
+            counts=self._counts,
             worker=self.alias,
             lease_seconds=settings.lease_seconds,
             max_document_bytes=settings.max_document_bytes,
@@ -360,7 +424,12 @@ class WorkerService:
                 ledger=self.ledger,
                 leases=self._leases,
                 files=BatchFiles.of(settings),
-                lines=Lines(self._models, self._served, answer_bytes=settings.max_answer_bytes),
+                lines=Lines(
+                    self._models,
+                    self._served,
+                    answer_bytes=settings.max_answer_bytes,
+                    spent=self._counts.spent,
+                ),
                 room=Room(LINE_BYTES),
                 worker=self.alias,
                 lease_seconds=settings.lease_seconds,
@@ -368,54 +437,39 @@ class WorkerService:
         most = min(self.slots - 1, max(1, self.slots // SLOTS_A_DRIVER))
         return Drivers(parts, most=most, draining=lambda: self._draining)
 
-    async def _listen(self) -> None:
-        """Heed notices at once; what was missed while not subscribed is in the next renewal's replies."""
-        async with self._subscriptions.listen(self.ledger.keys.control) as inbox:
-            while True:
-                for notice in await inbox.receive():
-                    if isinstance(notice, Signal):
-                        self._leases.renew_now()
-                        self._pauses.look_again()
-                    else:
-                        self._heed(notice)
+    def _make_control(self) -> Control:
+        heeding: Heeding = {
+            "cancel": lambda said: self.end(said["job_id"], asked_to_end(said["mode"], said["job_id"])),
+            "batch": lambda _: self._leases.renew_now(),
+            "closed": lambda said: self._gates.heed(said["profile"], said["seconds"]),
+            "paused": lambda _: self._pauses.look_again(),
+            "resumed": lambda _: self._pauses.look_again(),
+            "drain": lambda said: self._heed_drain(said["worker"], said["by"]),
+        }
+        channel = self.ledger.keys.control
+        return Control(self._subscriptions, channel, heeding=heeding, missed=self._look_again)
 
-    def _heed(self, notice: bytes) -> None:
-        try:
-            said = orjson.loads(notice)
-            if said["type"] == "cancel":
-                self.end(said["job_id"], asked_to_end(said["mode"], said["job_id"]))
-            elif said["type"] == "batch":
-                self._leases.renew_now()
-            elif said["type"] == "closed":
-                self._gates.heed(said["profile"], said["seconds"])
-            elif said["type"] in ("paused", "resumed"):
-                self._pauses.look_again()
-            elif said["type"] == "drain" and said["worker"] in (self.name, self.alias):
-                self._heed_drain(said["by"])
-        except (orjson.JSONDecodeError, KeyError, TypeError):
-            logger.warning("worker.notice_ignored", worker=self.name, bytes=len(notice))
+    def _look_again(self) -> None:
+        """What was missed while not subscribed is in the next renewal's replies."""
+        self._leases.renew_now()
+        self._pauses.look_again()
 
-    def _heed_drain(self, by: str) -> None:
-        if not self._draining:  # asked again, it hands over no sooner
+    def _heed_drain(self, worker: str, by: str) -> None:
+        if worker in (self.name, self.alias) and not self._draining:  # asked again, it hands over no sooner
             logger.warning("worker.drain_asked", worker=self.name, by=by, jobs=self.running)
             self.begin_drain()
             self.leave()
-
-    async def _beat(self) -> None:
-        while True:
-            await asyncio.sleep(self.settings.lease_seconds * HEARTBEAT)
-            await self._announce()
 
     async def _watch_configuration(self) -> None:
         while True:
             await asyncio.sleep(RENEWAL_SECONDS)
             await self._tool_servers.renew()
             if await self._served.renew():
-                await self._announce()
+                await self._presence.announce()
 
-    async def _announce(self) -> None:
-        keys, seconds = self.ledger.keys, self.settings.lease_seconds * ANNOUNCED
-        worker = {
+    def _told(self) -> dict[str, Any]:
+        """What the worker says of itself."""
+        return {
             "name": self.name,
             "pid": os.getpid(),
             "host": platform.node(),
@@ -425,24 +479,8 @@ class WorkerService:
             "draining": self._draining,
             "unserved": dict(self._served.unserved),
             "sinks": self._sinks.counts,
+            "metrics": None if self._metrics is None else str(self._metrics.address),
         }
-        answers = await self._link.run_all(
-            [
-                operations.announce(keys.workers, {self.alias: worker}, seconds=seconds),
-                operations.announce(keys.profiles, self._served.announcements, seconds=seconds),
-                operations.announce(keys.agents, self._agents.announcements, seconds=seconds),
-            ]
-        )
-        for problem in filter(None, answers):
-            logger.warning("worker.not_announced", worker=self.name, error=problem.type)
-
-    async def _withdraw(self) -> None:
-        if not self._link.connected:
-            return
-        try:
-            await self.ledger.query(operations.withdraw(self.ledger.keys.workers, [self.alias]))
-        except PalaverError as error:
-            logger.info("worker.not_withdrawn", worker=self.name, error=error.type)
 
 
 async def _for_ever(name: str, work: Callable[[], Awaitable[None]]) -> None:

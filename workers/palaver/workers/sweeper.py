@@ -8,8 +8,10 @@ to be done about each, is the ledger's to say (`look.lua`); a sweeper asks, and 
 from collections.abc import Collection, Sequence
 from typing import Final, Protocol
 
+from palaver.shared.errors import PalaverError
 from palaver.shared.ledger import AsyncLedger, Dispatch
 from palaver.workers.event_log import event_logger
+from palaver.workers.metrics import Counts
 from palaver.workers.rounds import Rounds
 
 __all__ = ["Post", "Sweeper"]
@@ -33,8 +35,11 @@ class Post(Protocol):
 class Sweeper:
     """Sweeps `ledger` and sends what it says through `post`."""
 
-    def __init__(self, ledger: AsyncLedger, post: Post, *, period: float = PERIOD_SECONDS) -> None:
+    def __init__(
+        self, ledger: AsyncLedger, post: Post, counts: Counts, *, period: float = PERIOD_SECONDS
+    ) -> None:
         self._ledger = ledger
+        self._counts = counts
         self._post = post
         self._period = period
         self._more = False  # the last sweep found more than it could look at
@@ -45,12 +50,20 @@ class Sweeper:
 
     async def _sweep(self) -> bool:
         """One sweep, or the next part of one that found more; whether there is more."""
+        try:
+            return await self._sweep_once()
+        except PalaverError:
+            self._counts.swept(None)
+            raise
+
+    async def _sweep_once(self) -> bool:
         more, self._more = self._more, False
         turn = await self._ledger.sweep_turn(period=self._period, again=more)
         if turn is None:
             return False
         empty = () if more else await self._post.empty_queues()
         swept = await self._ledger.sweep(turn, empty_queues=empty)
+        self._counts.swept(swept)
         if swept.looked:
             counts = {"looked": swept.looked, "sent": len(swept.dispatches), "ended": swept.ended}
             logger.debug("sweep.done", **counts)

@@ -219,6 +219,10 @@ class Keys:
         """The agent paths that live workers serve."""
         return f"{self.namespace}:agents"
 
+    def canary(self, worker: str) -> str:
+        """The channel on which a worker measures how long a message is on its way."""
+        return f"{self.namespace}:canary:{worker}"
+
     @property
     def control(self) -> str:
         """The channel of notices to workers."""

@@ -84,6 +84,7 @@ class Claimed:
     cancelled: str  # the mode in which its end was asked for, '' if it was not
     deadline: float  # seconds left, negative when it has passed
     spent: bytes = field(default=b"", repr=False)  # what was stored last of it
+    waited: float | None = None  # in the queue that its message came from, if that is known
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,6 +247,7 @@ class Swept:
     dispatches: list[Dispatch]
     looked: int = 0
     ended: int = 0
+    freed: int = 0  # leases that had run out
     full: bool = False
 
 

@@ -51,7 +51,8 @@ def sweep(
     entries = list(dict.fromkeys([*due, *(yield from _watched(keys, overtaken))]))
     look = _Look(keys, retention, turn, renew + _RECONNECT_SECONDS, passed)
     found = yield from look.at(entries)
-    found |= yield from _second_looks(look, keys, found, turn, lease * _SILENCE)
+    freed = yield from _second_looks(look, keys, found, turn, lease * _SILENCE)
+    found |= freed
     yield from _enlist(keys, found)
     yield from _settle(keys, turn, found, retention)
     yield from _delist(keys, overtaken, entries, found)
@@ -65,6 +66,7 @@ def sweep(
         dispatches=[*dict.fromkeys(dispatches), *drivers],
         looked=len(found),
         ended=sum(looked.outcome == "ended" for looked in found.values()),
+        freed=sum(looked.dispatch is not None for looked in freed.values()),
         full=max(len(due), len(overtaken)) >= limit,
     )
 

@@ -18,6 +18,7 @@ from palaver.workers.agents.model_request import ModelRequest
 from palaver.workers.attempts import Attempts
 from palaver.workers.heard import Heard
 from palaver.workers.metering import Meter
+from palaver.workers.metrics import Counts
 from palaver.workers.policies import Ask
 from palaver.workers.prices import Prices
 from palaver.workers.providers import Asker, Caching, GenerationRequest, Part, ReasoningDelta, TextDelta
@@ -30,7 +31,10 @@ __all__ = ["AgentRequests"]
 class AgentRequests:
     """Makes them. One per process."""
 
-    def __init__(self, *, served: Served, ask: Ask, prices: Prices, paused: Container[str]) -> None:
+    def __init__(
+        self, *, served: Served, ask: Ask, prices: Prices, paused: Container[str], counts: Counts
+    ) -> None:
+        self._counts = counts
         self._served = served
         self._ask = ask
         self._prices = prices
@@ -44,14 +48,15 @@ class AgentRequests:
         attempts = Attempts(models, run.claimed, max_retries=job.max_retries, paused=self._paused)
         while True:
             attempts.pass_over()
-            heard = _Spoken(answer) if asked.stream else Heard()
+            heard, asked_ref = _Spoken(answer) if asked.stream else Heard(), attempts.ref
             try:
-                return await self._asked(run, job, attempts.ref, asked, heard)
+                return await self._asked(run, job, asked_ref, asked, heard)
             except ProviderError as error:
                 if asked.stream and heard.text:
                     raise
                 left = run.ends_at - time.monotonic()
                 delay = attempts.after(error, begun=False, seconds_left=left)
+                self._counts.retried(asked_ref.profile)
                 run.answer.retry(error, delay, attempts.ref)
             await asyncio.sleep(delay)
 

@@ -14,7 +14,7 @@ from palaver.shared.responses import ChatResponse
 from palaver.shared.spending import Spent
 from palaver.workers.answer_writer import UnheardWriter
 from palaver.workers.job_answer import JobAnswer
-from palaver.workers.metering import Bill
+from palaver.workers.metering import Bill, Told
 from palaver.workers.models import Models
 from palaver.workers.notes import NoNotes
 from palaver.workers.run import Run, failure_of
@@ -30,10 +30,11 @@ USUAL_CONCURRENCY = 16
 
 
 class Lines:
-    """Has models answer lines, of `answer_bytes` at most. One per process."""
+    """Has models answer lines, of `answer_bytes` at most. One per process. `spent` hears of each request."""
 
-    def __init__(self, models: Models, served: Served, *, answer_bytes: int) -> None:
+    def __init__(self, models: Models, served: Served, *, answer_bytes: int, spent: Told) -> None:
         self._models = models
+        self._spent = spent
         self._served = served
         self._answer_bytes = answer_bytes
 
@@ -73,7 +74,7 @@ class Lines:
             NoNotes(),
             stop,
         )
-        run.answer.bill = Bill.restored(b"", job.tenant)
+        run.answer.bill = Bill.restored(b"", job.tenant, told=self._spent)
         error = await failure_of(self._answered(run, job), job.job_id)
         if isinstance(error, HandOver):
             return None

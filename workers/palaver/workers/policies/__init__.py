@@ -4,6 +4,7 @@ Decisions are pure. `asking` puts those about single requests between the runner
 """
 
 from palaver.workers.policies.asking import Ask, Breakers, Policy, wrapped
+from palaver.workers.policies.breaker import State
 from palaver.workers.policies.fitting import BYTES_A_TOKEN, Room, fitted, room_for, tokens_of
 from palaver.workers.policies.history import additions
 from palaver.workers.policies.resume import Beginning, begin
@@ -28,6 +29,7 @@ __all__ = [
     "GiveUp",
     "Policy",
     "Room",
+    "State",
     "Tries",
     "additions",
     "after_failure",

@@ -63,6 +63,11 @@ class Breakers:
         self._clock = clock
         self._breakers: dict[str, Breaker] = {}
 
+    @property
+    def states(self) -> dict[str, State]:
+        """Of the profiles that were asked; any thread may look."""
+        return {name: breaker.state for name, breaker in list(self._breakers.items())}
+
     async def __call__(self, ask: Ask, provider: Provider, request: GenerationRequest, sink: Sink) -> None:
         """See `Policy`."""
         admission = self._admission(provider)

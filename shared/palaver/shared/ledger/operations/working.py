@@ -52,7 +52,7 @@ def claim(
         if text(reply[0]) == "no":
             gate = text(reply[2]) if len(reply) > 2 else ""
             return NotClaimed(text(reply[1]), gate)  # type: ignore[arg-type] # the words are the script's
-        fence = text(reply[1])
+        fence, sent = text(reply[1]), int(reply[12])
         return Claimed(
             session_id=session_id,
             job_id=job_id,
@@ -68,6 +68,7 @@ def claim(
             history=list(reply[10]),
             tries=reply[11],
             spent=reply[13],
+            waited=(int(reply[8]) - milliseconds(lease) - sent) / 1000 if sent else None,
         )
 
     def after(raw: Any) -> tuple[Command, ...]:

@@ -1,0 +1,48 @@
+"""The metrics as a page for people, made of the catalogue: `python -m palaver.shared.metrics.table`."""
+
+import sys
+from collections.abc import Iterable
+from typing import Final
+
+from palaver.shared.metrics.catalogue import EXPORTER, WORKER, Metric
+
+HEAD: Final = """\
+# Metrics
+
+What Palaver's processes tell Prometheus, beside what its client library knows of any process (`process_*`,
+`python_*`). No label holds a session, a job, a user or content. The first 100 profiles and models are told
+apart in labels, the others are `other`. `make schema` writes this page.
+
+"""
+WORKER_HEAD: Final = """\
+## A worker
+
+`PALAVER_METRICS_ADDRESS=9464` has it serve `/metrics`, `/healthz` and `/readyz`. Of several workers on one
+machine the first gets that port, each further one the next that is free; which, it announces.
+
+"""
+EXPORTER_HEAD: Final = """
+## The exporter
+
+`palaver exporter` asks the ledger and the broker when it is asked itself: it needs no worker to run. One of
+them serves a system.
+
+"""
+COLUMNS: Final = "| metric | type | labels | what it is |\n|---|---|---|---|\n"
+
+
+def metrics_table() -> str:
+    """The page, in Markdown."""
+    return HEAD + WORKER_HEAD + _rows(WORKER) + EXPORTER_HEAD + _rows(EXPORTER)
+
+
+def _rows(metrics: Iterable[Metric]) -> str:
+    return COLUMNS + "".join(
+        f"| `{metric.name}` | {metric.kind} | {', '.join(f'`{label}`' for label in metric.labels)} "
+        f"| {metric.help} |\n"
+        for metric in metrics
+    )
+
+
+if __name__ == "__main__":
+    sys.stdout.write(metrics_table())

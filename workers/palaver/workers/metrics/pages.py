@@ -1,0 +1,108 @@
+"""The pages of a worker: /metrics, /healthz and /readyz, made when somebody asks, from plain values of the
+service. They are asked for in other threads than the service's.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import version
+
+from palaver.shared.metrics import Family, MetricsAddress, MetricsServer, Page, Sample, metrics_page
+from palaver.shared.metrics import catalogue as metrics
+from palaver.workers.event_log import event_logger
+from palaver.workers.lease import LeaseKeeper
+from palaver.workers.metrics.counts import Counts
+from palaver.workers.metrics.pulse import STILL_SECONDS, Pulse
+from palaver.workers.policies import Breakers, State
+from palaver.workers.publisher import Publisher
+from palaver.workers.run import Run
+
+__all__ = ["Parts", "Problem", "serve", "worker_families"]
+
+logger = event_logger("palaver.workers.metrics")
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Why a worker does not do its work: a word for machines, and a line for people."""
+
+    reason: str
+    told: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """What the pages are made of."""
+
+    name: str
+    counts: Counts
+    pulse: Pulse
+    breakers: Breakers
+    leases: LeaseKeeper
+    publisher: Publisher
+    runs: Callable[[], Iterable[Run]]
+    slots: Callable[[], int]
+    problems: Callable[[], list[Problem]]
+
+
+def serve(address: str, parts: Parts) -> MetricsServer | None:
+    """Serve the pages at an address as the setting has it; '' is nowhere. ConfigurationError as of
+    MetricsServer and `metrics_page`.
+    """
+    if not address:
+        return None
+    pages = {
+        "/metrics": metrics_page(lambda: worker_families(parts)),
+        "/healthz": lambda: _verdict(_stillness(parts.pulse)),
+        "/readyz": lambda: _verdict([*_stillness(parts.pulse), *parts.problems()]),
+    }
+    server = MetricsServer(MetricsAddress.parse(address), pages)
+    logger.info("worker.metrics", worker=parts.name, address=str(server.address))
+    return server
+
+
+def worker_families(parts: Parts) -> Iterator[Family]:
+    """Everything of `catalogue.WORKER`."""
+    problems = [*_stillness(parts.pulse), *parts.problems()]
+    profiles = Counter({"": 0})
+    profiles.update(parts.counts.profile(run.ref.profile) if run.ref else "" for run in list(parts.runs()))
+    publisher = parts.publisher
+    yield metrics.INFO, [Sample((parts.name, _version()), 1)]
+    yield metrics.READY, [Sample((), not problems)]
+    yield metrics.NOT_READY, [Sample((problem.reason,), 1) for problem in problems]
+    yield metrics.LIVE, [Sample((name,), count) for name, count in profiles.items()]
+    yield metrics.SLOTS, [Sample((), parts.slots())]
+    yield from parts.counts.families()
+    yield metrics.BREAKER, _states(parts.breakers)
+    yield metrics.LEASES, [Sample((), len(parts.leases))]
+    yield metrics.BATCHES, [Sample((), publisher.batches)]
+    yield metrics.APPENDS, [Sample((), publisher.appends)]
+    yield metrics.LOOP_LAG, [Sample((), max(parts.pulse.lag, 0.0))]
+
+
+def _stillness(pulse: Pulse) -> list[Problem]:
+    still = pulse.still
+    if still < STILL_SECONDS:
+        return []
+    return [Problem("loop", f"the stream loop has not turned for {still:.0f} seconds")]
+
+
+def _states(breakers: Breakers) -> list[Sample]:
+    return [
+        Sample((name, str(state)), state is now) for name, now in breakers.states.items() for state in State
+    ]
+
+
+def _verdict(problems: list[Problem]) -> Page:
+    if not problems:
+        return Page(b"ok\n")
+    lines = "".join(f"{problem.reason}: {problem.told}\n" for problem in problems)
+    return Page(lines.encode(), 503)
+
+
+@cache
+def _version() -> str:
+    return version("palaver")
