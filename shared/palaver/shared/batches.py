@@ -166,7 +166,7 @@ class BatchLine(Document):
             job = {**fields["job"], **owned}
         except (orjson.JSONDecodeError, KeyError, TypeError):
             raise ValidationError("what is stored of a line of the batch is none") from None
-        asked = ChatJob.model_validate(job, context={"max_bytes": None})
+        asked = ChatJob.model_validate(job, context={"bytes": 0})
         return cls.validated({**fields, "job": asked})
 
     @staticmethod

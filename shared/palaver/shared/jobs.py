@@ -24,6 +24,7 @@ from palaver.shared.plain import (
     Name,
     Real,
     Text,
+    counted,
     mark,
     measure,
     optional,
@@ -35,10 +36,16 @@ from palaver.shared.stores.file_ref import FileRef
 from palaver.shared.tools import FunctionTool, ToolChoice, check_tools
 
 MAX_DOCUMENT_BYTES: Final = 4 * 1024 * 1024
+_VALUE_BYTES: Final = 2
+"""What a value takes at least, with what is between it and the next one."""
 MAX_DEADLINE: Final = 7 * 24 * 3600.0
 DEFAULT_DEADLINE: Final = 3600.0
 DEFAULT_TIMEOUT: Final = 60.0
+MAX_VALUES: Final = 200_000
+"""JSON values of a job, all levels together: while so many are read, a worker's other streams stand still."""
 MAX_FILES: Final = 100
+_LONGEST_MODEL: Final = 512
+MAX_TOOLS: Final = 1_000
 # The year 2100: above it, somebody wrote milliseconds.
 _LATEST_RUN: Final = 4_102_444_800.0
 GENERATED: Final = frozenset({"job_id", "session_id", "idempotency_key"})
@@ -231,6 +238,14 @@ def _models(value: Any) -> Any:
     return list(names)
 
 
+def _short(value: str | list[str] | None) -> str | list[str] | None:
+    """Names of models are told in errors and logs."""
+    longest = max(map(len, [value] if isinstance(value, str) else value or [""]))
+    if longest > _LONGEST_MODEL:
+        raise ValueError(f"must have at most {_LONGEST_MODEL} characters, not {longest}")
+    return value
+
+
 def _tools(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return list(value)
@@ -257,9 +272,11 @@ class ChatJob(Document):
     history: list[Message] | Literal["session"] | None = optional()
     history_limit: HistoryLimit | None = optional()
     system: Text | None = optional()
-    model: Annotated[Text | list[Text] | None, BeforeValidator(_models)] = optional()
+    model: Annotated[Text | list[Text] | None, BeforeValidator(_models), AfterValidator(_short)] = optional()
     params: ChatParams = Field(default_factory=ChatParams)
-    tools: Annotated[list[FunctionTool], BeforeValidator(_tools)] | None = optional()
+    tools: Annotated[list[FunctionTool], BeforeValidator(_tools), Field(max_length=MAX_TOOLS)] | None = (
+        optional()
+    )
     tool_choice: ToolChoice | None = optional()
     parallel_tool_calls: Flag | None = optional()
     reasoning: ReasoningOptions | None = optional()
@@ -288,10 +305,14 @@ class ChatJob(Document):
     @model_validator(mode="before")
     @classmethod
     def _not_too_large(cls, value: Any, info: ValidationInfo) -> Any:
-        limit = (info.context or {}).get("max_bytes", MAX_DOCUMENT_BYTES)
+        context = info.context or {}
+        limit: int = context.get("max_bytes", MAX_DOCUMENT_BYTES)
         # before anything walks into it
-        if limit is not None and measure(value, limit) > limit:
+        size: int = context["bytes"] if "bytes" in context else measure(value, limit)
+        if size > limit:
             refuse(_largest(value), f"the job is larger than {limit} bytes")
+        if size > _VALUE_BYTES * MAX_VALUES and counted(value, MAX_VALUES) > MAX_VALUES:
+            refuse(_largest(value), f"the job has more than {MAX_VALUES} values")
         return value
 
     @field_validator("messages", mode="before", json_schema_input_type=str | list[str | Message])
@@ -352,12 +373,12 @@ class ChatJob(Document):
 
         `max_bytes` bounds the document and is checked before anything else. Raises ValidationError.
         """
-        known = isinstance(document, bytes)  # whose size needs no measuring
+        size = {"bytes": len(document)} if isinstance(document, bytes) else {}  # which needs no measuring
         if isinstance(document, bytes | str):
             document = _loads(document, max_bytes)
         if not isinstance(document, Mapping):
             raise ValidationError(f"a job must be a JSON object, not {shape(document)}")
-        return cls.model_validate(dict(document), context={"max_bytes": None if known else max_bytes})
+        return cls.model_validate(dict(document), context={"max_bytes": max_bytes, **size})
 
     @property
     def models(self) -> list[str]:

@@ -127,6 +127,21 @@ def measure(value: Any, limit: int) -> int:
     return total
 
 
+def counted(value: Any, limit: int) -> int:
+    """How many values a JSON document holds, all levels together; counting stops once they are above the
+    limit.
+    """
+    total, pending = 0, [value]
+    while pending and total <= limit:
+        item = pending.pop()
+        total += 1
+        if isinstance(item, Mapping):
+            pending.extend(item.values())
+        elif isinstance(item, list | tuple):
+            pending.extend(item)
+    return total
+
+
 def _text(value: str, path: Place) -> str:
     if not value.isascii():
         try:

@@ -126,10 +126,11 @@ class ToolChoice(Document):
 
 def check_tools(tools: Sequence[FunctionTool], choice: ToolChoice | None) -> None:
     """Raises ValidationError for two tools of one name, and for a demand of a call that cannot be made."""
-    names = [tool.name for tool in tools]
-    for position, name in enumerate(names):
-        if name in names[:position]:
-            refuse(f"tools[{position}].name", f"is that of another tool too: {name}")
+    names: dict[str, None] = {}
+    for position, tool in enumerate(tools):
+        if tool.name in names:
+            refuse(f"tools[{position}].name", f"is that of another tool too: {tool.name}")
+        names[tool.name] = None
     if choice is None or not choice.demands:
         return
     if not names:

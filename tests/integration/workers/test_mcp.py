@@ -137,7 +137,7 @@ async def test_what_goes_wrong_is_told_to_the_model(
 async def test_results_are_bounded_and_what_is_no_text_is_named(make_engine: MakeEngine) -> None:
     engine = await make_engine(mcp={"shop": piped()}, tool_output_bytes=50)
     assert (await result(engine, "shop__much", size=3_000_000))["content"] == (
-        "x" * 50 + "\n[cut: 3000000 bytes are more than 50]"
+        "x" * 50 + "\n[cut: 3000000 characters are more than 50 bytes]"
     )
     assert (await result(engine, "shop__picture"))["content"] == "[image/png, 3 bytes, left out]"
 

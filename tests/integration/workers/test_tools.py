@@ -174,7 +174,7 @@ async def test_a_call_that_is_demanded_is_demanded_once(engine: Engine, choice: 
 async def test_a_result_is_cut_at_its_bound(make_engine: MakeEngine) -> None:
     engine = await make_engine(tools=TOOLS, tool_output_bytes=5)
     events = await engine.answer(rounds(calling("long", size=4), {"text": "ok"}), tools=[{"name": "long"}])
-    assert of(events, "tool_result")[0]["content"] == "éé\n[cut: 8 bytes are more than 5]"
+    assert of(events, "tool_result")[0]["content"] == "éé\n[cut: 4 characters are more than 5 bytes]"
 
 
 # What goes wrong

@@ -136,11 +136,14 @@ class Toolbox:
         raise ToolError(what)
 
     def _bounded(self, text: str) -> str:
-        encoded = text.encode(errors="replace")  # half a surrogate pair is no text
-        if len(encoded) <= self._output_bytes:
-            return encoded.decode()
-        kept = encoded[: self._output_bytes].decode(errors="ignore")
-        return f"{kept}\n[cut: {len(encoded)} bytes are more than {self._output_bytes}]"
+        most = self._output_bytes
+        # No more than may be kept is looked at: it may be a gigabyte. Half a surrogate pair is no text.
+        kept = text[: most + 1].encode(errors="replace")
+        if len(kept) <= most:
+            return kept.decode()
+        return (
+            f"{kept[:most].decode(errors='ignore')}\n[cut: {len(text)} characters are more than {most} bytes]"
+        )
 
 
 def _each(tools: Sequence[FunctionTool], offers: Mapping[str, object]) -> Iterator[FunctionTool]:

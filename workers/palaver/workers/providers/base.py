@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from palaver.shared.errors import (
+    MalformedStreamError,
     ModelNotFoundError,
     NotFoundError,
     PalaverError,
@@ -112,6 +113,11 @@ class Decoder(Protocol):
     @property
     def complete(self) -> bool:
         """The model finished; a connection that breaks now loses nothing but perhaps the usage."""
+        ...
+
+    @property
+    def most_silent(self) -> int:
+        """A stream of which more bytes in succession bring no part is malformed: it would go on for ever."""
         ...
 
     def feed(self, data: bytes) -> list[Part]:
@@ -359,8 +365,14 @@ class HttpProvider(Provider):
 async def _decode(response: HttpResponse, decoder: Decoder, sink: Sink) -> None:
     """Pour the body through the decoder into the sink, until the answer is whole, or the body ends."""
 
+    silent = 0  # bytes in which nothing was said
+
     def take(data: bytes) -> bool:
+        nonlocal silent
         parts = decoder.feed(data)
+        silent = 0 if parts else silent + len(data)
+        if silent > decoder.most_silent:
+            raise MalformedStreamError(f"The provider sent {decoder.most_silent} bytes that say nothing.")
         room = not parts or sink.take(parts)
         return room and not decoder.done
 

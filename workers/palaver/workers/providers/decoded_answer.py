@@ -12,6 +12,8 @@ from palaver.workers.providers.parts import FinishPart, Part, RawPart, Reasoning
 from palaver.workers.providers.text import DeltaText, repaired
 from palaver.workers.providers.tool_calls import ToolCallMerger
 
+_SILENT_EVENTS: Final = 4
+"""Of the largest size: fragments of a call bring no part, and are ten times what they hold."""
 _MAX_RAW_BYTES: Final = 64 * 1024
 """A provider's own event or body above this is not passed on, even if asked for."""
 
@@ -97,8 +99,8 @@ class DecodedAnswer:
         if self._held + self.tools.size > self._limit:
             self.fail(
                 MalformedStreamError(
-                    f"The provider sent calls of tools of more than {self._limit} bytes. "
-                    "Raise max_event_bytes in the profile's options if calls of this size are meant."
+                    f"The provider sent more calls of tools than {self._limit} bytes hold. "
+                    "Raise max_event_bytes in the profile's options if so many, or so large ones, are meant."
                 )
             )
 
@@ -168,6 +170,8 @@ class AnswerDecoder:
 
     def __init__(self, options: DecoderOptions) -> None:
         self._answer = DecodedAnswer(options)
+        self.most_silent = _SILENT_EVENTS * options.max_event_bytes
+        """See `Decoder.most_silent`."""
 
     @property
     def done(self) -> bool:

@@ -130,7 +130,7 @@ class SseDecoder:
 
     def _add(self, value: bytes) -> None:
         self._data.append(value)
-        self._data_size += len(value)
+        self._data_size += len(value) + 1  # its line end: an empty line costs memory too
         self._check_size(self._data_size)
 
     def _dispatch(self, out: list[ServerEvent]) -> None:

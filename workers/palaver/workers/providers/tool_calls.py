@@ -8,8 +8,8 @@ from palaver.shared.plain import plain_object
 from palaver.workers.providers.parts import ToolCallPart, WarningPart
 from palaver.workers.providers.text import repaired
 
-_COST: Final = 64
-"""What a call counts beside its characters."""
+_COST: Final = 16 * 1024
+"""What a call counts beside its characters: each is told, run and answered. The default bound: a thousand."""
 
 
 class _Call:

@@ -19,6 +19,9 @@ from palaver.workers.providers.parts import UsagePart, WarningPart
 
 AUTHORIZATION: Final = "authorization"
 
+_MOST_TOKENS: Final = 10**9
+"""Of one request: a larger count is nonsense, and would be the end of a tenant's sums and limits."""
+
 MAPPED: Final = (
     "temperature",
     "top_p",
@@ -210,5 +213,7 @@ def usage_part(counts: Any) -> UsagePart | None:
         usage = Usage.model_validate(told | ({"details": own} if own else {}))
     except ValueError:
         return None
-    known = (usage.input_tokens, usage.output_tokens, usage.total_tokens)
-    return None if known == (None, None, None) else UsagePart(usage)
+    known = [
+        count for count in (usage.input_tokens, usage.output_tokens, usage.total_tokens) if count is not None
+    ]
+    return UsagePart(usage) if known and max(known) <= _MOST_TOKENS else None
