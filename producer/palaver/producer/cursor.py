@@ -24,13 +24,17 @@ PAGE = 500
 
 
 class Entry(NamedTuple):
-    """One event as it stands in the log: its JSON and the three fields that reading needs."""
+    """One event as it stands in the log: its JSON and the three fields that reading needs.
+
+    `made`: it stands in no log, a reader made it.
+    """
 
     seq: int
     job_id: str
     type: str
     raw: bytes
     fields: dict[str, Any]
+    made: bool = False
 
 
 @dataclass(frozen=True, slots=True)

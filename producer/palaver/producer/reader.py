@@ -80,21 +80,16 @@ class Reader:
         return [parse_event(item.fields) if isinstance(item, Entry) else item for item in items]
 
     async def entries(self) -> list[Entry] | None:
-        """As `batch`, for who passes events on: their JSON, as it stands in the log."""
+        """As `batch`, for who passes events on: their JSON, decoded no further."""
         items = await self._next()
         if items is None:
             return None
-        return [item if isinstance(item, Entry) else decode(item.to_json()) for item in items]
+        return [item if isinstance(item, Entry) else _made(item) for item in items]
 
     @property
     def seq(self) -> int:
         """The seq up to which the consumer has what there is for it."""
         return self._cursor.seq
-
-    @property
-    def caught_up(self) -> bool:
-        """Whether nothing more is known to exist, so that the next events are live ones."""
-        return self._inbox is not None and self._cursor.need is None and not self._made
 
     async def end(self) -> None:
         """Wait for the job's end without looking at its events."""
@@ -212,3 +207,7 @@ class Reader:
             page = await self._ledger.snapshot(self._session_id, ended[start : start + ANSWERS])
             views |= page.jobs
         return views
+
+
+def _made(event: AnyEvent) -> Entry:
+    return decode(event.to_json())._replace(made=True)

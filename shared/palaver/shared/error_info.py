@@ -4,7 +4,7 @@ from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from palaver.shared import batch_errors, file_errors, provider_errors  # noqa: F401 - a class is found by name once it is loaded
+from palaver.shared import access_errors, batch_errors, file_errors, provider_errors  # noqa: F401 - a class is found by name once it is loaded
 from palaver.shared.document import Document
 from palaver.shared.error_tree import InternalError, PalaverError, error_class
 from palaver.shared.plain import JsonObject, optional, plain, shape

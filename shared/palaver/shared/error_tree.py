@@ -1,4 +1,5 @@
-"""The errors of Palaver. Those of providers, files and batches have modules of their own; all are drawn here.
+"""The errors of Palaver. Those of providers, files, batches and the gateway have modules of their own;
+all are drawn here.
 
 PalaverError
 ├── ValidationError (ValueError)        the input is wrong; nothing was stored
@@ -36,6 +37,12 @@ PalaverError
 │       ├── JobEndedError
 │       ├── JobGoneError
 │       └── SequenceGapError            writes before this one are missing
+├── AccessError                      the gateway does not serve a request
+│   ├── UnauthorizedError
+│   ├── ForbiddenError
+│   ├── TooManyRequestsError            retryable
+│   ├── RequestTooLargeError
+│   └── RequestTimeoutError             retryable
 ├── ChatClientError                     an abstract ChatClient's stream failed
 ├── FileError
 │   ├── FileMissingError                there is no such file

@@ -1,5 +1,13 @@
 """All errors, their wire form, and the table that maps a provider's statuses to them."""
 
+from palaver.shared.access_errors import (
+    AccessError,
+    ForbiddenError,
+    RequestTimeoutError,
+    RequestTooLargeError,
+    TooManyRequestsError,
+    UnauthorizedError,
+)
 from palaver.shared.batch_errors import BatchInputError, BatchNotFoundError
 from palaver.shared.error_info import ErrorInfo
 from palaver.shared.error_table import STATUS_ERRORS, error_for_status, extract_message
@@ -68,6 +76,7 @@ from palaver.shared.provider_errors import (
 __all__ = [
     "STATUS_ERRORS",
     "APIError",
+    "AccessError",
     "AgentError",
     "AnswerTooLargeError",
     "ArchiveUnavailableError",
@@ -92,6 +101,7 @@ __all__ = [
     "FileStoreUnavailableError",
     "FileTooLargeError",
     "FileTypeError",
+    "ForbiddenError",
     "InternalError",
     "JobCancelledError",
     "JobEndedError",
@@ -113,6 +123,8 @@ __all__ = [
     "ProviderError",
     "QueueFullError",
     "RateLimitError",
+    "RequestTimeoutError",
+    "RequestTooLargeError",
     "SequenceGapError",
     "ServerError",
     "ServiceUnavailableError",
@@ -122,6 +134,8 @@ __all__ = [
     "StreamInterruptedError",
     "StructuredOutputError",
     "TimeoutError",
+    "TooManyRequestsError",
+    "UnauthorizedError",
     "ValidationError",
     "WaitTimeoutError",
     "WrongStateError",

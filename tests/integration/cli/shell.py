@@ -48,11 +48,13 @@ class Shell:
         return subprocess.CompletedProcess(words, process.returncode, out, err)
 
     @contextmanager
-    def dev(self, *words: str) -> Iterator["Dev"]:
+    def dev(self, *words: str, gateway: bool = False) -> Iterator["Dev"]:
         """`palaver dev --json` that is ready, on any free ports; killed at the end if it still runs, and with
         it its parts.
         """
-        with self.start("dev", "--json", "--port-redis", "0", "--port-flower", "0", *words) as process:
+        ports = ("--port-redis", "0", "--port-flower", "0", "--port-gateway", "0")
+        more = () if gateway else ("--no-gateway",)
+        with self.start("dev", "--json", *ports, *more, *words) as process:
             try:
                 assert process.stdout is not None
                 line = process.stdout.readline()

@@ -55,12 +55,13 @@ def test_stops_everything_when_asked_and_its_log_holds_no_content(shell: Shell) 
     assert "secret" not in log
 
 
-def test_starts_flower_and_stops_it(shell: Shell) -> None:
-    with shell.dev() as dev:
-        host, port = dev.said["flower_url"].removeprefix("http://").split(":")
-        with socket.create_connection((host, int(port)), timeout=5):
-            pass
-        assert set(dev.parts) == {"redis", "worker", "flower"}
+def test_starts_gateway_and_flower_and_stops_them(shell: Shell) -> None:
+    with shell.dev(gateway=True) as dev:
+        for name in ("flower_url", "gateway_url"):
+            host, port = dev.said[name].removeprefix("http://").split(":")
+            with socket.create_connection((host, int(port)), timeout=5):
+                pass
+        assert set(dev.parts) == {"redis", "worker", "gateway", "flower"}
         assert dev.end(signal.SIGINT)[0] == 0
         assert gone(dev)
 

@@ -16,7 +16,9 @@ def owner(world: World, session_id: str) -> operations.SessionOwner:
 def test_a_session_is_of_the_tenant_of_its_first_job(world: World) -> None:
     assert not owner(world, "s1").exists
     world.submit("s1", tenant="acme")
-    assert owner(world, "s1") == operations.SessionOwner(exists=True, tenant="acme", is_conversation=False)
+    assert owner(world, "s1") == operations.SessionOwner(
+        exists=True, tenant="acme", user=None, is_conversation=False
+    )
     world.submit("s1", tenant="acme")
     world.submit("s1")
     before = sorted(world.raw.keys())
@@ -35,7 +37,9 @@ def test_nobody_takes_over_a_session_without_a_tenant(world: World) -> None:
 def test_a_conversation_is_its_tenants(world: World) -> None:
     session = ConversationSession(user="ann", tenant="acme", created=1.0)
     world.ledger.run(operations.open_session(world.keys, session, retention=world.ledger.retention))
-    assert owner(world, session.session_id).is_conversation
+    assert owner(world, session.session_id) == operations.SessionOwner(
+        exists=True, tenant="acme", user="ann", is_conversation=True
+    )
     world.submit(session.session_id, tenant="acme")
     with pytest.raises(SessionNotFoundError):
         world.submit(session.session_id, tenant="other")
@@ -46,6 +50,8 @@ def test_keys_are_kept_and_dropped(world: World) -> None:
     world.ledger.query(operations.keep_api_key(world.keys, key))
     found = world.ledger.query(operations.api_keys(world.keys))
     assert found == {key.id: key}
+    assert world.ledger.query(operations.api_key(world.keys, key.id)) == key
+    assert world.ledger.query(operations.api_key(world.keys, "0" * 12)) is None
     secret = text.rpartition("_")[2].encode()
     assert all(secret not in value for value in world.raw.hvals(world.keys.api_keys))
     assert world.ledger.query(operations.drop_api_key(world.keys, key.id))

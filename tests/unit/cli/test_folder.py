@@ -12,6 +12,7 @@ HERE = Addresses(
     config="./palaver.toml",
     files_url="file:///files",
     flower_url=None,
+    gateway_url=None,
     log="dev.log",
     parts={"redis": 2},
 )

@@ -20,6 +20,8 @@ batch = typer.Typer(help="Many jobs from one file: constant memory, each line on
 app.add_typer(batch, name="batch")
 provider = typer.Typer(help="Have a provider asked by nobody for a while.", rich_markup_mode=None)
 app.add_typer(provider, name="provider")
+keys = typer.Typer(help="API keys of the gateway.", rich_markup_mode=None)
+app.add_typer(keys, name="keys")
 archive = typer.Typer(help="The database of conversations, PALAVER_ARCHIVE_URL.", rich_markup_mode=None)
 app.add_typer(archive, name="archive")
 
@@ -33,6 +35,9 @@ Agents = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="JSON on stdout, one document a line.")]
 PortOfRedis = Annotated[
     int | None, typer.Option(min=0, max=65535, show_default="6379 if it is free", help="0: any free one.")
+]
+PortOfGateway = Annotated[
+    int | None, typer.Option(min=0, max=65535, show_default="8080 if it is free", help="0: any free one.")
 ]
 PortOfFlower = Annotated[
     int | None, typer.Option(min=0, max=65535, show_default="5555 if it is free", help="0: any free one.")
@@ -50,11 +55,13 @@ def dev(
     port_redis: PortOfRedis = None,
     port_flower: PortOfFlower = None,
     flower: Annotated[bool, typer.Option("--flower/--no-flower", help="Start Flower.")] = True,
+    port_gateway: PortOfGateway = None,
+    gateway: Annotated[bool, typer.Option("--gateway/--no-gateway", help="Start the HTTP gateway.")] = True,
     concurrency: Annotated[int | None, typer.Option(min=1, help="Streams at once in the worker.")] = None,
     agents: Agents = None,
     as_json: Json = False,
 ) -> int:
-    """Run everything on this machine: Redis, a worker, Flower. Ctrl-C stops it all.
+    """Run everything on this machine: Redis, a worker, the HTTP gateway, Flower. Ctrl-C stops it all.
 
     Redis is PALAVER_REDIS_URL, else a redis-server or valkey-server on PATH, else the packaged one, else
     fakeredis.
@@ -66,6 +73,8 @@ def dev(
             port_redis=port_redis,
             port_flower=port_flower,
             flower=flower,
+            port_gateway=port_gateway,
+            gateway=gateway,
             concurrency=concurrency,
             agents=agents,
         ),
@@ -79,6 +88,67 @@ def worker(context: typer.Context, *, agents: Agents = None, as_json: Json = Fal
     from palaver.producer.cli.worker import run
 
     return run(context.args, agents=agents)
+
+
+@app.command()
+def gateway(
+    *,
+    host: Annotated[str, typer.Option(help="Where to listen; 0.0.0.0: everywhere.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0: any free one.")] = 8080,
+    as_json: Json = False,
+) -> int:
+    """Run the HTTP gateway here: OpenAI's and Anthropic's APIs, sessions, events. Ctrl-C stops it."""
+    from palaver.producer.cli.gateway import run
+
+    return run(host, port, as_json=as_json)
+
+
+@keys.command("create")
+def create_key(
+    *,
+    name: Annotated[str | None, typer.Option(help="What it is for.")] = None,
+    tenant: Annotated[str | None, typer.Option(help="Whose all is that is done with it.")] = None,
+    user: Annotated[str | None, typer.Option(help="And of which user of the tenant.")] = None,
+    model: Annotated[
+        list[str] | None,
+        typer.Option("--model", "-m", help="This model, or PROFILE/*; may be repeated."),
+    ] = None,
+    rpm: Annotated[int | None, typer.Option(min=1, help="So many requests a minute.")] = None,
+    days: Annotated[float | None, typer.Option(min=0, help="Valid for so long.")] = None,
+    as_json: Json = False,
+) -> int:
+    """Make an API key and show it, this once."""
+    from palaver.producer.cli.keys import create
+
+    return create(
+        name=name,
+        tenant=tenant,
+        user=user,
+        models=model or None,
+        requests_per_minute=rpm,
+        days=days,
+        as_json=as_json,
+    )
+
+
+@keys.command("list")
+def list_keys(*, as_json: Json = False) -> int:
+    """All keys, without their secrets."""
+    from palaver.producer.cli.keys import show
+
+    return show(as_json=as_json)
+
+
+@keys.command("revoke")
+def revoke_key(
+    key_id: Annotated[str, typer.Argument(metavar="ID", help="The first part of a key, behind plv_.")],
+    *,
+    as_json: Json = False,
+) -> int:
+    """Have gateways refuse a key, within five seconds."""
+    from palaver.producer.cli.keys import revoke
+
+    return revoke(key_id, as_json=as_json)
 
 
 @app.command()

@@ -224,7 +224,7 @@ def main() -> int:
 
 
 def _play(folder: Path) -> Story:
-    with running(Options(port_redis=0, flower=False, workers=2), folder) as (stack, parts):
+    with running(Options(port_redis=0, flower=False, gateway=False, workers=2), folder) as (stack, parts):
         _introduce(stack)
         story = Story(stack, parts)
         story.start()

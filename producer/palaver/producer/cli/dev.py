@@ -1,4 +1,4 @@
-"""`palaver dev`: Redis, a worker and Flower on this machine, started, watched and stopped together."""
+"""`palaver dev`: Redis, a worker, the gateway and Flower, started, watched and stopped together."""
 
 import contextlib
 import os
@@ -14,6 +14,8 @@ from palaver.producer.cli import ports
 from palaver.producer.cli.embedded import choose_server
 from palaver.producer.cli.failures import complain
 from palaver.producer.cli.folder import FOLDER, Addresses, DevFolder
+from palaver.producer.cli.gateway import PORT as GATEWAY_PORT
+from palaver.producer.cli.gateway import is_installed
 from palaver.producer.cli.processes import Part, PartDied, Parts, StopAsked
 from palaver.producer.cli.terminal import bold, columns, dim, harmless, note, seconds, write, write_json
 from palaver.producer.cli.worker import WORKER, require_worker
@@ -27,6 +29,7 @@ REDIS_STARTS = 10.0  # seconds
 WORKER_STARTS = 60.0
 FLOWER_STARTS = 30.0  # it is a convenience: without it the stack is ready all the same
 FLOWER_PORT = 5555
+GATEWAY_STARTS = 30.0
 DRAINS = 3.0  # whoever stops a dev waits for it
 STOPS = 10.0
 
@@ -38,6 +41,8 @@ class Options:
     port_redis: int | None = None
     port_flower: int | None = None
     flower: bool = True
+    port_gateway: int | None = None
+    gateway: bool = True
     workers: int = 1
     concurrency: int | None = None
     agents: str | None = None
@@ -98,6 +103,7 @@ class Stack:
         self.server = "PALAVER_REDIS_URL"
         self.workers: dict[str, Part] = {}  # by the name under which each is announced
         self.flower_url: str | None = None
+        self.gateway_url: str | None = None
         self.agents: list[str] = []
         self.took = 0.0
 
@@ -111,6 +117,7 @@ class Stack:
             config=self.settings.config,
             files_url=self.settings.files_url or self._folder.files_url,
             flower_url=self.flower_url,
+            gateway_url=self.gateway_url,
             log=str(self._folder.log),
             parts=self._parts.pids,
         )
@@ -124,6 +131,8 @@ class Stack:
             self._start_redis()
         for number in range(1, self._options.workers + 1):
             self._start_worker(number)
+        if self._options.gateway and is_installed():
+            self._start_gateway()
         self._await_workers()
         if self._options.flower:
             self._start_flower()
@@ -178,6 +187,14 @@ class Stack:
             raise ConfigurationError(self._too_late(silent()[0], WORKER_STARTS))
         self.agents = [agent.name for agent in ledger.announced_agents()]
 
+    def _start_gateway(self) -> None:
+        port = ports.choose(self._options.port_gateway, usual=GATEWAY_PORT)
+        self.gateway_url = f"http://{ports.HOST}:{port}"
+        command = [sys.executable, "-m", "palaver.producer.cli", "gateway", "--port", str(port)]
+        part = self._parts.start("gateway", command, env=self._environment())
+        if not self._parts.until(lambda: ports.listens(port), seconds=GATEWAY_STARTS):
+            raise ConfigurationError(self._too_late(part, GATEWAY_STARTS))
+
     def _start_flower(self) -> None:
         """After the worker: Flower asks for the workers once, when it starts."""
         if not find_spec("flower"):
@@ -223,12 +240,14 @@ def _say_ready(stack: Stack, *, as_json: bool) -> None:
         write_json({"ready": True, **asdict(addresses), "server": stack.server, "worker": worker})
         return
     same_broker = addresses.broker_url == addresses.redis_url
+    gateway = addresses.gateway_url or ("not started" if is_installed() else "needs palaver[gateway]")
     flower = addresses.flower_url or ("not started" if find_spec("flower") else "needs palaver[flower]")
     rows = [
         ("Redis", redacted_url(addresses.redis_url), dim(stack.server)),
         *([] if same_broker else [("broker", redacted_url(addresses.broker_url), "")]),
         ("worker", worker, ""),
         *([("agents", ", ".join(stack.agents), "")] if stack.agents else []),
+        ("gateway", gateway, dim("OpenAI's clients: base_url=…/v1") if addresses.gateway_url else ""),
         ("Flower", flower, ""),
         ("log", str(FOLDER / "dev.log"), ""),
     ]

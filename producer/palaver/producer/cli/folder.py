@@ -23,6 +23,7 @@ class Addresses:
     config: str
     files_url: str
     flower_url: str | None
+    gateway_url: str | None
     log: str
     parts: dict[str, int]
     """Process ids by the part's name."""

@@ -57,7 +57,7 @@ async def erase(ledger: AsyncLedger, archive: Archive, sessions: list[Conversati
         closing = operations.set_status(ledger.keys, session.session_id, SessionStatus.ARCHIVED)
         await ledger.run(closing)
     for session in sessions:
-        await _end_jobs(ledger, session)
+        await end_jobs(ledger, session.session_id)
     await ledger.erase([session.session_id for session in sessions])
     # Last: whoever repeats the call finds here what is to be erased.
     for session in sessions:
@@ -84,18 +84,17 @@ async def sessions_of(archive: Archive, owner: Owner) -> list[ConversationSessio
     return [session async for sessions in _pages_of_sessions(archive, owner) for session in sessions]
 
 
-async def _end_jobs(ledger: AsyncLedger, session: ConversationSession) -> None:
+async def end_jobs(ledger: AsyncLedger, session_id: str) -> None:
+    """Have all jobs of a session end. Raises WaitTimeoutError when one does not."""
     try:
         async with asyncio.timeout(ENDING_SECONDS):
-            while unended := (await ledger.snapshot(session.session_id, after=0)).jobs:
+            while unended := (await ledger.snapshot(session_id, after=0)).jobs:
                 for job_id in unended:
                     with suppress(JobGoneError):
-                        await ledger.cancel(session.session_id, job_id, mode="rollback")
+                        await ledger.cancel(session_id, job_id, mode="rollback")
                 await asyncio.sleep(_POLL_SECONDS)
     except TimeoutError:
-        told = (
-            f"A job of session {session.session_id} did not end within {ENDING_SECONDS:g} s; erase it again."
-        )
+        told = f"A job of session {session_id} did not end within {ENDING_SECONDS:g} s; erase it again."
         raise WaitTimeoutError(told) from None
 
 

@@ -10,6 +10,7 @@ from palaver.shared.door import lazily as _lazily
 if TYPE_CHECKING:
     from palaver.shared.ledger.operations.access import (
         SessionOwner,
+        api_key,
         api_keys,
         drop_api_key,
         keep_api_key,
@@ -115,7 +116,7 @@ if TYPE_CHECKING:
     )
 
 _HOMES: Final = {
-    "access": "SessionOwner api_keys drop_api_key keep_api_key session_owner throttle",
+    "access": "SessionOwner api_key api_keys drop_api_key keep_api_key session_owner throttle",
     "agents": "keep_context",
     "batch_driving": (
         "batch_parts claim_lines end_batch flush_results gather_results leave_batch note_results renew_driver"
@@ -152,6 +153,7 @@ __all__ = [
     "announce",
     "announced",
     "answer_probe",
+    "api_key",
     "api_keys",
     "append",
     "archived",

@@ -18,10 +18,13 @@ _AT_ONCE: Final = 10
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionOwner:
-    """What is known of a session's owner; `exists` is False for one that never was."""
+    """What is known of a session's owner; `exists` is False for one that never was. `user` is that of a
+    conversation.
+    """
 
     exists: bool
     tenant: str | None
+    user: str | None
     is_conversation: bool
 
 
@@ -42,7 +45,16 @@ def api_keys(keys: Keys) -> Query[dict[str, ApiKey]]:
         fields = flat if isinstance(flat, dict) else dict(zip(flat[::2], flat[1::2], strict=True))
         return {text(name): ApiKey.model_validate_json(value) for name, value in fields.items()}
 
-    commands = (Command("HGETALL", keys.api_keys), Command("EXPIRE", keys.api_keys, _KEPT))
+    return Query(commands=(Command("HGETALL", keys.api_keys),), decode=decode)
+
+
+def api_key(keys: Keys, key_id: str) -> Query[ApiKey | None]:
+    """One key."""
+
+    def decode(replies: Sequence[Any]) -> ApiKey | None:
+        return None if replies[0] is None else ApiKey.model_validate_json(replies[0])
+
+    commands = (Command("HGET", keys.api_keys, key_id), Command("EXPIRE", keys.api_keys, _KEPT))
     return Query(commands=commands, decode=decode)
 
 
@@ -68,16 +80,17 @@ def session_owner(keys: Keys, session_id: str) -> Query[SessionOwner]:
     """Whose a session is: its conversation's tenant's, else that of its first job, or its batch's."""
 
     def decode(replies: Sequence[Any]) -> SessionOwner:
-        (seq, tenant, created), batch = replies
+        (seq, tenant, created, user), batch = replies
         owner = tenant or batch
         return SessionOwner(
             exists=seq is not None or created is not None,
             tenant=text(owner) if owner else None,
+            user=text(user) if user else None,
             is_conversation=created is not None,
         )
 
     commands = (
-        Command("HMGET", keys.session(session_id), "seq", "tenant", "created"),
+        Command("HMGET", keys.session(session_id), "seq", "tenant", "created", "user"),
         Command("HGET", f"{keys.base(session_id)}:batch", "tenant"),
     )
     return Query(commands=commands, decode=decode)

@@ -1,0 +1,59 @@
+"""`palaver gateway`: the HTTP gateway, until Ctrl-C."""
+
+from importlib.util import find_spec
+
+from palaver.producer.cli.terminal import note, write, write_json
+from palaver.shared.errors import ConfigurationError
+from palaver.shared.ledger import SyncLedger, operations
+from palaver.shared.settings import Settings
+
+HOST = "127.0.0.1"
+PORT = 8080
+_NEEDED = ("fastapi", "httptools", "multipart", "uvicorn", "uvloop")
+
+
+def run(host: str, port: int, *, as_json: bool) -> int:
+    """Serve, once the ledger has answered."""
+    require_gateway()
+    from palaver.producer.gateway.access.caller import is_loopback
+    from palaver.producer.gateway.server import serve
+
+    settings = Settings.load()
+    with SyncLedger(settings) as ledger:
+        has_keys = bool(ledger.query(operations.api_keys(ledger.keys)))
+    if not has_keys:
+        note(_without_keys(settings, local=is_loopback(host)))
+
+    def say_ready(address: str) -> None:
+        if as_json:
+            write_json({"ready": True, "url": address})
+        else:
+            write(f"ready: {address} · OpenAI's clients: base_url={address}/v1 · Ctrl-C stops it\n")
+
+    serve(settings, host=host, port=port, when_ready=say_ready)
+    note("stopped")
+    return 0
+
+
+def is_installed() -> bool:
+    """Whether this machine has what a gateway needs."""
+    return not _missing()
+
+
+def require_gateway() -> None:
+    """Raise ConfigurationError when this machine has no gateway installed."""
+    if missing := _missing():
+        raise ConfigurationError(
+            f"the gateway needs more than is installed here ({', '.join(missing)} missing): "
+            "pip install 'palaver[gateway]'"
+        )
+
+
+def _missing() -> list[str]:
+    return [name for name in _NEEDED if not find_spec(name)]
+
+
+def _without_keys(settings: Settings, *, local: bool) -> str:
+    if local and settings.gateway_auth == "auto":
+        return "no API keys: whoever is on this machine is served, and nobody else"
+    return "no API keys: nobody is served until palaver keys create has made one"

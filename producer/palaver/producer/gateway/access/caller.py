@@ -1,0 +1,138 @@
+"""Who asks: the caller of a request, as a parameter of its route."""
+
+from __future__ import annotations
+
+import ipaddress
+import math
+import time
+from dataclasses import dataclass
+from typing import Annotated, Any, Final
+
+from fastapi import Depends, Header, Path, Query, Request
+from fastapi.security import APIKeyHeader, HTTPBearer
+
+from palaver.producer.gateway.state import Gateway, Served
+from palaver.shared.api_keys import ApiKey
+from palaver.shared.errors import ForbiddenError, TooManyRequestsError, UnauthorizedError
+from palaver.shared.ids import new_token
+from palaver.shared.ledger import operations
+from palaver.shared.owner import Owner
+from palaver.shared.reader_tokens import PREFIX, read_reader_token
+
+DEFAULT_USER: Final = "api"
+"""Whose things are that a key without a user makes, for no user in particular."""
+
+_PROXIED: Final = ("forwarded", "x-forwarded-for", "x-real-ip")
+
+_bearer = HTTPBearer(auto_error=False, description="An API key, or a reader token.")
+_header = APIKeyHeader(name="x-api-key", auto_error=False, description="As Anthropic's clients send it.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Caller:
+    """Whose the request is. `reads` is the one session that a reader token is for."""
+
+    tenant: str | None = None
+    user: str = DEFAULT_USER
+    key: ApiKey | None = None
+    reads: str | None = None
+
+    @property
+    def whose(self) -> dict[str, Any]:
+        """The owner, as arguments of clients and conversations."""
+        return {"tenant": self.tenant, "user": self.user}
+
+    def check_models(self, models: list[str]) -> None:
+        """Raises ForbiddenError for a model that the key is not for."""
+        if self.key is not None and not self.key.allows(models):
+            raise ForbiddenError("The API key does not allow this model.", param="model")
+
+
+def _credential(request: Request) -> str | None:
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() == "bearer" and token.strip():
+        return token.strip()
+    return request.headers.get("x-api-key")
+
+
+async def _caller(
+    request: Request,
+    gateway: Served,
+    user: Annotated[
+        str | None, Header(alias="X-Palaver-User", description="For whom: a user of the key's tenant.")
+    ] = None,
+    _bearer: Annotated[object, Depends(_bearer)] = None,
+    _key: Annotated[object, Depends(_header)] = None,
+) -> Caller:
+    credential = _credential(request)
+    if await gateway.keys.is_open():
+        _check_local(request)
+        return Caller(user=_named(user))
+    if credential is None:
+        raise UnauthorizedError
+    if credential.startswith(PREFIX):
+        raise ForbiddenError("A reader token is for the events and messages of its session alone.")
+    key = await gateway.keys.key(credential)
+    await _throttle(gateway, key)
+    if key.user is not None and user is not None and user != key.user:
+        raise ForbiddenError("The API key is one user's, and X-Palaver-User names another.")
+    return Caller(tenant=key.tenant, user=key.user or _named(user), key=key)
+
+
+async def _reader(
+    request: Request,
+    gateway: Served,
+    session_id: Annotated[str, Path()],
+    user: Annotated[str | None, Header(alias="X-Palaver-User")] = None,
+    token: Annotated[
+        str | None, Query(description="A reader token, for browsers: an EventSource sends no headers.")
+    ] = None,
+    _bearer: Annotated[object, Depends(_bearer)] = None,
+) -> Caller:
+    credential = token or _credential(request)
+    if credential is None or not credential.startswith(PREFIX):
+        if token is not None:
+            raise UnauthorizedError("Only reader tokens are taken in an address, no API keys.")
+        return await _caller(request, gateway, user)
+    read = read_reader_token(gateway.settings, credential, now=time.time())
+    if read is None:
+        raise UnauthorizedError("The reader token is not valid, or its time is over.")
+    if read.session_id != session_id:
+        raise ForbiddenError("The reader token is for another session.")
+    return Caller(reads=session_id)
+
+
+Asking = Annotated[Caller, Depends(_caller)]
+"""The caller, who has a key; raises UnauthorizedError, ForbiddenError, TooManyRequestsError."""
+Reading = Annotated[Caller, Depends(_reader)]
+"""The caller, who may have no more than a reader token for the route's session."""
+
+
+async def _throttle(gateway: Gateway, key: ApiKey) -> None:
+    if key.requests_per_minute is None:
+        return
+    ledger = gateway.client.ledger
+    taking = operations.throttle(ledger.keys, key.id, per_minute=key.requests_per_minute, token=new_token())
+    if (wait := await ledger.run(taking)) > 0:
+        raise TooManyRequestsError(retry_after=math.ceil(wait * 1000) / 1000)
+
+
+def _named(user: str | None) -> str:
+    return Owner.validated({"user": user}).user or DEFAULT_USER
+
+
+def _check_local(request: Request) -> None:
+    """Without a key only programs of this machine are served, and no page that a name of theirs led here."""
+    proxied = any(name in request.headers for name in _PROXIED)
+    if proxied or not is_loopback(request.url.hostname or ""):
+        raise UnauthorizedError(
+            "Without API keys the gateway serves this machine alone: palaver keys create makes one."
+        )
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches what is there."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")

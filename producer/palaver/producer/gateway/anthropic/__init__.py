@@ -1,0 +1,1 @@
+"""Anthropic's HTTP API, as its official client speaks it."""

@@ -1,0 +1,112 @@
+"""The ASGI application."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+from typing import Any, Final
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
+from starlette.responses import Response
+
+from palaver.producer.gateway import health
+from palaver.producer.gateway.bounds import Bounds, RefusedBody
+from palaver.producer.gateway.faults import ErrorBody, error_response, unexpected
+from palaver.producer.gateway.sessions import jobs, sessions
+from palaver.producer.gateway.state import Gateway
+from palaver.shared.errors import AccessError, PalaverError, ValidationError
+from palaver.shared.plain import below
+from palaver.shared.settings import Settings
+
+log = logging.getLogger("palaver.gateway")
+
+_DESCRIPTION: Final = """
+Durable, resumable chats with language models. OpenAI's and Anthropic's clients work by setting their
+`base_url`; sessions have events that any number of readers follow, from any point on (`id` is the cursor).
+"""
+_OUR_HEADERS: Final = ["X-Palaver-Job", "X-Palaver-Session", "X-Palaver-Cursor", "Retry-After"]
+_TAKEN_HEADERS: Final = [
+    *("Authorization", "Content-Type", "Idempotency-Key", "Last-Event-ID", "X-Api-Key"),
+    *("X-Palaver-User", "X-Palaver-Session", "X-Palaver-On-Disconnect"),
+]
+_ERRORS: Final[dict[int | str, dict[str, Any]]] = {
+    "4XX": {"model": ErrorBody, "description": "What is wrong with the request."},
+    "5XX": {"model": ErrorBody, "description": "What failed."},
+}
+
+
+def create_app(settings: Settings | None = None, *, open_to_loopback: bool = False) -> FastAPI:
+    """The gateway, for any ASGI server. `app.state.gateway` is what its requests share.
+
+    `open_to_loopback`: nobody but this machine reaches it, so that it needs no API keys while there are
+    none. Raises ConfigurationError.
+    """
+    gateway = Gateway(settings or Settings.load(), open_to_loopback=open_to_loopback)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        yield
+        await gateway.aclose()
+
+    app = FastAPI(
+        title="Palaver",
+        description=_DESCRIPTION,
+        version=version("palaver"),
+        lifespan=lifespan,
+        responses=_ERRORS,
+        redoc_url=None,
+    )
+    app.state.gateway = gateway
+    for router in (health.router, sessions.router, jobs.router):
+        app.include_router(router)
+    app.exception_handler(PalaverError)(_failed)
+    app.exception_handler(RequestValidationError)(_not_valid)
+    app.exception_handler(HTTPException)(_refused)
+    app.exception_handler(Exception)(_crashed)
+    _add_middleware(app, gateway.settings)
+    return app
+
+
+def _add_middleware(app: FastAPI, settings: Settings) -> None:
+    app.add_middleware(Bounds, settings=settings)
+    if origins := [origin.strip() for origin in settings.gateway_origins.split(",") if origin.strip()]:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=origins,
+            allow_methods=["GET", "POST", "DELETE"],
+            allow_headers=_TAKEN_HEADERS,
+            expose_headers=_OUR_HEADERS,
+        )
+
+
+async def _failed(request: Request, error: PalaverError) -> Response:
+    return error_response(request.url.path, error)
+
+
+async def _not_valid(request: Request, error: RequestValidationError) -> Response:
+    item = error.errors()[0]
+    path = ""
+    for part in item["loc"][1:]:
+        path = f"{path}[{part}]" if isinstance(part, int) else below(path, str(part))
+    reason = str(item["msg"])
+    told = f"{path}: {reason[:1].lower()}{reason[1:]}" if path else reason
+    return error_response(request.url.path, ValidationError(told, param=path or None))
+
+
+async def _refused(request: Request, error: HTTPException) -> Response:
+    """What the framework itself refuses: an unknown path, another method, a body that is no JSON."""
+    if isinstance(error, RefusedBody):
+        return error_response(request.url.path, error.error)
+    refusal = AccessError(str(error.detail), status_code=error.status_code)
+    response = error_response(request.url.path, refusal)
+    response.headers.update(error.headers or {})
+    return response
+
+
+async def _crashed(request: Request, _error: Exception) -> Response:
+    return error_response(request.url.path, unexpected())  # the server logs the traceback

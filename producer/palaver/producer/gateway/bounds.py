@@ -1,0 +1,83 @@
+"""How large a request may be, and how slowly it may come. Pure ASGI: nothing stands between a stream and the
+server.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from palaver.producer.gateway.faults import error_response
+from palaver.shared.errors import PalaverError, RequestTimeoutError, RequestTooLargeError
+from palaver.shared.settings import Settings
+
+_UPLOADS = "/v1/files"
+_FORM_BYTES = 64 * 1024
+"""What a form has beside the file in it."""
+
+
+class RefusedBody(HTTPException):
+    """A body that goes on beyond its bound; an HTTPException, since frameworks hide all others here."""
+
+    def __init__(self, error: PalaverError) -> None:
+        super().__init__(error.http_status)
+        self.error = error
+
+
+class Bounds:
+    """Refuses bodies that are too long, declared or not, and gives up those that do not come."""
+
+    def __init__(self, app: ASGIApp, *, settings: Settings) -> None:
+        self._app = app
+        self._body_bytes = settings.gateway_body_bytes
+        self._file_bytes = settings.files_max_bytes + _FORM_BYTES
+        self._patience = settings.gateway_stall_seconds
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """See ASGI."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        limit = self._file_bytes if scope["path"] == _UPLOADS else self._body_bytes
+        if _declared(scope) > limit:
+            await error_response(scope["path"], _too_large(limit))(scope, receive, send)
+            return
+        await self._app(scope, _Counted(receive, limit, self._patience), send)
+
+
+class _Counted:
+    """`receive`, which counts and does not wait for ever."""
+
+    def __init__(self, receive: Receive, limit: int, patience: float) -> None:
+        self._receive = receive
+        self._limit = limit
+        self._patience: float | None = patience
+        self._size = 0
+
+    async def __call__(self) -> Message:
+        try:
+            async with asyncio.timeout(self._patience):
+                message = await self._receive()
+        except TimeoutError:
+            raise RefusedBody(
+                RequestTimeoutError("The body of the request did not arrive in time.")
+            ) from None
+        self._size += len(message.get("body", b""))
+        if self._size > self._limit:
+            raise RefusedBody(_too_large(self._limit))
+        if not message.get("more_body", False):  # from now on it is asked for the client's leaving
+            self._patience = None
+        return message
+
+
+def _declared(scope: Scope) -> int:
+    for name, value in scope["headers"]:
+        if name == b"content-length" and value.isdigit():
+            return int(value[:18])
+    return 0
+
+
+def _too_large(limit: int) -> PalaverError:
+    return RequestTooLargeError(f"The body of the request is larger than {limit} bytes.")

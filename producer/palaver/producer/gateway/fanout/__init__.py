@@ -1,0 +1,1 @@
+"""From one subscription of the process to any number of readers."""

@@ -1,0 +1,32 @@
+"""Does the process live, and does it do its work? Asked without a key, by whoever restarts it."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+from starlette.responses import PlainTextResponse
+
+from palaver.producer.gateway.state import Served
+from palaver.shared.errors import PalaverError
+
+router = APIRouter(tags=["health"])
+
+
+@router.get("/healthz", response_class=PlainTextResponse)
+async def healthz() -> PlainTextResponse:
+    """The process lives."""
+    return PlainTextResponse("ok\n")
+
+
+@router.get(
+    "/readyz",
+    response_class=PlainTextResponse,
+    responses={503: {"description": "Why not, a line each.", "content": {"text/plain": {}}}},
+)
+async def readyz(gateway: Served) -> PlainTextResponse:
+    """It takes requests: it does not stop, and the ledger answers."""
+    reasons = ["draining: it stops"] if gateway.draining else []
+    try:
+        await gateway.client.ledger.check()
+    except PalaverError as error:
+        reasons.append(f"ledger: {error.code}")
+    return PlainTextResponse("".join(f"{reason}\n" for reason in reasons) or "ok\n", 503 if reasons else 200)

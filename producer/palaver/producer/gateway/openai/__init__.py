@@ -1,0 +1,1 @@
+"""OpenAI's HTTP API, as its official clients speak it."""

@@ -1,0 +1,1 @@
+"""Sessions, their events, messages and jobs over HTTP."""

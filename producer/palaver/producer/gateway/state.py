@@ -1,0 +1,52 @@
+"""What all requests of a process share."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from palaver.producer.async_client import AsyncClient
+from palaver.producer.gateway.access.table import KeyTable
+from palaver.producer.gateway.fanout.feed import Feeds
+from palaver.producer.gateway.stream import ByteStream
+from palaver.producer.interfaces import AsyncConversations, Clients
+from palaver.shared.settings import Settings
+
+
+class Gateway:
+    """One client with its one subscription, the feeds of sessions, the keys. Lives as long as the app.
+
+    `open_to_loopback`: it listens on the loopback alone, so while there are no keys it asks for none.
+    """
+
+    def __init__(self, settings: Settings, *, open_to_loopback: bool) -> None:
+        self.settings = settings
+        self._clients = Clients(settings)
+        self.client: AsyncClient = self._clients.awaited
+        self.conversations = AsyncConversations(self._clients)
+        self.keys = KeyTable(self.client, may_be_open=open_to_loopback and settings.gateway_auth == "auto")
+        self.feeds = Feeds(self.client)
+        self.streams: set[ByteStream] = set()
+        self.draining = False
+
+    def drain(self) -> None:
+        """From now on: readers are told to come back, to another process most likely."""
+        self.draining = True
+        for stream in list(self.streams):
+            stream.restart()
+
+    async def aclose(self) -> None:
+        """Close what is open."""
+        await self.feeds.aclose()
+        await self.conversations.aclose()
+        await self._clients.aclose()
+
+
+def _gateway(request: Request) -> Gateway:
+    gateway: Gateway = request.app.state.gateway
+    return gateway
+
+
+Served = Annotated[Gateway, Depends(_gateway)]
+"""The gateway, as a parameter of a route."""

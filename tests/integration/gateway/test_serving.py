@@ -1,0 +1,142 @@
+"""The server under the routes: bounds, an end that loses no reader, and who is served without keys."""
+
+import asyncio
+import socket
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx2
+import pytest
+
+from tests.integration.gateway.conftest import Stand, new_session, script
+from tests.integration.gateway.sse import following, told, until_end
+from tests.servers import IN_TIME
+
+pytestmark = [pytest.mark.redis, pytest.mark.worker, pytest.mark.xdist_group("gateway")]
+
+
+def test_a_body_has_a_bound(stand: Stand, http: httpx2.Client) -> None:
+    def pieces() -> Iterator[bytes]:
+        for _ in range(9):
+            yield b" " * 1024 * 1024
+
+    declared = http.post("/sessions", content=b" " * 9 * 1024 * 1024)
+    undeclared = http.post("/sessions", content=pieces(), headers={"content-type": "application/json"})
+    for answer in (declared, undeclared):
+        assert (answer.status_code, answer.json()["error"]["code"]) == (413, "request_too_large")
+
+
+@pytest.mark.parametrize("body", [b"{", b"[" * 100_000, b'{"context": NaN}', b"\xff", b"1" * 5000])
+def test_a_body_that_is_no_document(http: httpx2.Client, body: bytes) -> None:
+    answer = http.post("/sessions", content=body, headers={"content-type": "application/json"})
+    assert answer.status_code in (400, 422), answer.text
+    assert answer.json()["error"]["message"]
+
+
+def test_a_head_has_a_bound(http: httpx2.Client) -> None:
+    assert http.get("/healthz", headers={"x-long": "a" * 70_000}).status_code == 431
+    assert http.get("/healthz", headers=[(f"x-{n}", "a" * 7_000) for n in range(10)]).status_code == 431
+    assert http.get("/healthz").status_code == 200
+
+
+def test_no_page_elsewhere_may_read_the_answers(http: httpx2.Client) -> None:
+    assert (
+        "access-control-allow-origin"
+        not in http.get("/healthz", headers={"origin": "https://x.example"}).headers
+    )
+
+
+def test_a_gateway_of_its_own(stand: Stand) -> None:
+    """Impatient with slow clients; it stops while somebody reads, who goes on at another one."""
+    env = {"PALAVER_GATEWAY_STALL_SECONDS": "0.5", "PALAVER_GATEWAY_ORIGINS": "https://app.example"}
+    running, url = stand.start_gateway(env=env)
+    _it_cuts_off_who_stalls(url)
+    with stand.http() as second, httpx2.Client(base_url=url, headers=second.headers, trust_env=False) as http:
+        answer = http.get("/healthz", headers={"origin": "https://app.example"})
+        assert answer.headers["access-control-allow-origin"] == "https://app.example"
+        session_id = new_session()
+        handle = stand.client.submit(script(n=100, rate=50), session_id=session_id, tenant="acme")
+        with http.stream("GET", f"/sessions/{session_id}/events") as response:
+            items: list[dict[str, Any]] = []
+            stream = told(response)
+            while len(items) < 10:
+                item = next(stream)
+                items += [item.value] if item.kind == "event" else []
+            running.process.terminate()
+            rest = list(stream)
+        items += [item.value for item in rest if item.kind == "event"]
+        hints = [item.value for item in rest if item.kind == "retry"]
+        assert len(hints) == 1
+        assert 0 <= hints[0] < 2000
+        assert running.wait(IN_TIME) == 0
+        last = {"last-event-id": str(items[-1]["seq"])}
+        with following(second, session_id, headers=last) as events:
+            items += until_end(events, handle.job_id)
+    assert [item["seq"] for item in items] == list(range(1, len(items) + 1))
+
+
+def _it_cuts_off_who_stalls(url: str) -> None:
+    """Who does not finish the head of a request, or its body."""
+    address = (urlsplit(url).hostname, urlsplit(url).port)
+    for begun, told_first in (
+        (b"", b""),
+        (b"GET /healthz HTTP/1.1\r\nhost: x\r\n", b""),
+        (
+            b"POST /sessions HTTP/1.1\r\ncontent-type: application/json\r\ncontent-length: 9\r\n\r\n",
+            b"HTTP/1.1 408",
+        ),
+    ):
+        with socket.create_connection(address, timeout=IN_TIME) as connection:
+            connection.sendall(begun)
+            assert connection.recv(12) == told_first
+
+
+def test_a_reader_that_takes_nothing_costs_only_itself(stand: Stand, http: httpx2.Client) -> None:
+    session_id = new_session()
+    stand.client.submit("Hi", session_id=session_id, tenant="acme").result(timeout=20)
+    address = (urlsplit(stand.url).hostname, urlsplit(stand.url).port)
+    request = (
+        f"GET /sessions/{session_id}/events HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {stand.key}\r\n\r\n"
+    )
+    with socket.socket() as stuck:
+        stuck.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        stuck.connect(address)
+        stuck.sendall(request.encode())
+        job = stand.client.submit(
+            script(deltas=["x" * 5000] * 400, rate=0), session_id=session_id, tenant="acme"
+        )
+        with following(http, session_id, after=job.cursor) as events:
+            told_whole = until_end(events, job.job_id)
+        stuck.settimeout(IN_TIME)
+        got = b""
+        while f'"seq":{told_whole[-1]["seq"]},'.encode() not in got[-200_000:]:
+            got += stuck.recv(1_000_000)  # it reads at last, and misses nothing
+        for event in told_whole:
+            assert b'"seq":%d,' % event["seq"] in got
+
+
+def test_without_keys_this_machine_is_served(stand: Stand) -> None:
+    env = {"PALAVER_NAMESPACE": "nokeys", "PALAVER_DRAIN_SECONDS": "1"}
+    running, url = stand.start_gateway(env=env)
+    assert "whoever is on this machine" in running.output
+    with httpx2.Client(base_url=url, trust_env=False) as http:
+        assert http.get("/sessions").status_code == 200
+        assert http.get("/sessions", headers={"authorization": "Bearer anything"}).status_code == 200
+        for headers in ({"host": "evil.example"}, {"x-forwarded-for": "192.0.2.1"}, {"forwarded": "for=x"}):
+            assert http.get("/sessions", headers=headers).status_code == 401
+    running.kill()
+
+
+def test_an_app_for_other_servers_asks_for_keys(stand: Stand) -> None:
+    from palaver.producer.gateway import create_app
+
+    async def ask() -> httpx2.Response:
+        app = create_app(stand.settings.model_copy(update={"namespace": "nokeys"}))
+        transport = httpx2.ASGITransport(app)
+        async with httpx2.AsyncClient(transport=transport, base_url="http://127.0.0.1") as http:
+            answer = await http.get("/sessions")
+        await app.state.gateway.aclose()
+        return answer
+
+    assert asyncio.run(ask()).status_code == 401
