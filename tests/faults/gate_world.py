@@ -46,11 +46,14 @@ class World:
     chance: random.Random
     repeats: float = 0.0  # chance that a call is made twice
     deaths: float = 0.0  # chance that a request's worker dies
+    most_of_line: int | None = None  # places of one tenant
+    weights: dict[str, int] = field(default_factory=dict)
     keys: Keys = field(default_factory=Keys)
     requests: dict[str, Request] = field(default_factory=dict)
     running: dict[str, Request] = field(default_factory=dict)
     starts: list[Request] = field(default_factory=list)
     most_running: int = 0
+    most_of_one: int = 0  # tenant, running
     when_done: Callable[[Request], None] = lambda _request: None
     _events: list[tuple[int, int, Callable[[], None]]] = field(default_factory=list)
     _number: int = 0
@@ -107,7 +110,7 @@ class World:
             PROFILE,
             request.place,
             token=request.token,
-            tenant=request.tenant,
+            line=self._line(request.tenant),
             limits=self.limits,
             lease=LEASE,
             parked=parked,
@@ -115,12 +118,18 @@ class World:
             answer_tokens=0,
         )
 
+    def _line(self, tenant: str) -> operations.Line:
+        return operations.Line(name=tenant, weight=self.weights.get(tenant, 1), most=self.most_of_line)
+
     def _begin(self, request: Request) -> None:
         assert request.job_id not in self.running
         request.began = self.server.now
         self.running[request.job_id] = request
         self.starts.append(replace(request))
         self.most_running = max(self.most_running, len(self.running))
+        if request.tenant:
+            of_one = sum(other.tenant == request.tenant for other in self.running.values())
+            self.most_of_one = max(self.most_of_one, of_one)
         dies = self.chance.random() < self.deaths
         self.after(request.lasts, lambda: self._die(request) if dies else self._leave(request))
 

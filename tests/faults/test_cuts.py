@@ -51,7 +51,9 @@ CONVERSING = {"open_session", "set_status", "store_messages", "prolong", "keep_c
 """Of what a conversation, its agent and a sealed profile need in the ledger."""
 THROTTLING = {"throttle"}
 """Of what the gateway needs."""
-AT_GATES = {"gate_enter", "gate_leave", "gate_keep", "gate_pump", "gate_close", "gate_where"}
+AT_GATES = {
+    *("gate_enter", "gate_leave", "gate_keep", "gate_pump", "gate_close", "gate_where", "gate_forget"),
+}
 """Of what requests to a provider with limits need; made twice at random in `test_gate.py`."""
 TELLING = {"take", "note_webhook"}
 """Of what webhooks need."""
@@ -289,6 +291,17 @@ def test_what_a_gate_needs_when_nobody_hears_a_reply(stand: Stand, proxy: Proxy,
     assert there() == (1, 1)
     assert cut("gate_pump", lambda: gate.pump(ended="a2")) == ["a3"]
     assert gate.has_place("a4") == [False]
+    assert there() == (1, 1)
+    job = world.submit()
+    place = (job.session_id, job.job_id)
+    fence = world.claim(job).fence
+    waiting = operations.enter_gate(
+        keys, P, place, token="t", line=operations.Line(), limits=gate.limits, lease=30, parked=True
+    )
+    ledger.run(waiting)
+    ledger.run(operations.release(keys, *place, fence=fence, delay=60, gate=P))
+    assert there() == (1, 2)
+    assert cut("gate_forget", lambda: ledger.cancel(*place).status) is Status.CANCELLED
     assert there() == (1, 1)
     cut("gate_close", lambda: ledger.run(operations.close_gate(keys, P, 60)))
     assert 50 < ledger.gates()[0].closed_for <= 60

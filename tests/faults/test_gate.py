@@ -93,6 +93,18 @@ def test_a_tenant_with_ten_does_not_wait_for_one_with_a_thousand(server: RealSer
     assert others == sorted(others, key=lambda job_id: int(job_id[1:]))
 
 
+def test_tenants_have_places_by_their_weights(server: RealServer) -> None:
+    world = World(server, Limits(concurrent=10), random.Random(6), weights={"a": 3})
+    world.start()
+    for number in range(300):
+        for tenant in ("a", "b b"):
+            world.come(request(world, f"{tenant}{number}", tenant))
+    world.until(EPOCH + 60_000)
+    begun = [request.tenant for request in world.starts]
+    assert len(begun) > 200
+    assert 0.7 < begun.count("a") / len(begun) < 0.8
+
+
 LIMITS = st.builds(
     Limits,
     requests_per_minute=st.none() | st.integers(1, 300),
@@ -103,12 +115,25 @@ LIMITS = st.builds(
 
 
 @settings(max_examples=10, deadline=None, suppress_health_check=list(HealthCheck))
-@given(limits=LIMITS, seed=st.integers(0, 1_000_000), deaths=st.sampled_from((0.0, 0.1)))
+@given(
+    limits=LIMITS,
+    seed=st.integers(0, 1_000_000),
+    deaths=st.sampled_from((0.0, 0.1)),
+    most_of_line=st.none() | st.integers(0, 3),
+)
 def test_any_limits_hold_and_everybody_has_a_turn(
-    server: RealServer, limits: Limits, seed: int, deaths: float
+    server: RealServer, limits: Limits, seed: int, deaths: float, most_of_line: int | None
 ) -> None:
     server.reset()
-    world = World(server, limits, random.Random(seed), repeats=0.2, deaths=deaths)
+    world = World(
+        server,
+        limits,
+        random.Random(seed),
+        repeats=0.2,
+        deaths=deaths,
+        most_of_line=most_of_line,
+        weights={"a": 3},
+    )
     world.start()
     for number in range(30):
         come = partial(world.come, request(world, f"j{number}", world.chance.choice(TENANTS)))
@@ -117,6 +142,7 @@ def test_any_limits_hold_and_everybody_has_a_turn(
         assert server.now < EPOCH + 120 * MINUTE, "somebody waits for ever"
         world.until(server.now + 10_000)
     assert world.most_running <= (limits.concurrent or 30)
+    assert world.most_of_one <= (most_of_line or 30)
     most, in_tokens, ms = allowed(limits)
     assert most_in_a_window(world.starts, ms, lambda _: 1) <= most
     assert most_in_a_window(world.starts, ms, lambda begun: min(begun.tokens, in_tokens)) <= in_tokens

@@ -20,7 +20,11 @@ class Gate:
         return self.world.ledger.run(self.entering(job, token=token, **options))
 
     def entering(self, job: str, *, token: str = "", **options: Any) -> Operation[Visited]:
-        given: dict[str, Any] = {"tenant": job[0], "limits": self.limits, "lease": 60.0} | options
+        given: dict[str, Any] = {
+            "line": operations.Line(name=job[0]),
+            "limits": self.limits,
+            "lease": 60.0,
+        } | options
         return operations.enter_gate(self.keys, P, at(job), token=token or f"{job}-t", **given)
 
     def has_place(self, *jobs: str) -> list[bool]:

@@ -83,6 +83,81 @@ def test_a_tenant_that_comes_again_and_again_does_not_starve_the_others(gate: Ga
     assert {"b1", "b2"} <= set(began)
 
 
+def test_a_tenant_with_a_weight_has_so_many_turns(gate: Gate) -> None:
+    heavy: dict[str, Any] = {"line": operations.Line(name="a", weight=3)}
+    gate.has_place("c0")
+    for number in range(9):
+        gate.enter(f"a{number}", parked=True, **heavy)
+        gate.park(f"b{number}")
+    began, running = "", "c0"
+    while len(began) < 12:
+        (running,) = gate.leave(running)
+        assert gate.enter(running, **(heavy if running[0] == "a" else {})).has_place
+        began += running[0]
+    assert [began[four : four + 4].count("a") for four in (0, 4, 8)] == [3, 3, 3]
+
+
+def test_what_has_begun_goes_before_what_has_not(gate: Gate) -> None:
+    gate.has_place("a0")
+    gate.park("a1", "a2")
+    for job in ("a3", "a4"):
+        gate.enter(job, parked=True, ahead=True)
+    began, running = [], "a0"
+    for _ in range(4):
+        (running,) = gate.leave(running)
+        gate.has_place(running)
+        began.append(running)
+    assert began == ["a3", "a4", "a1", "a2"]
+
+
+class TestBoundOfALine:
+    """A gate whose lines have a bound of their own, as a tenant's has for its users: one place at once."""
+
+    @pytest.fixture
+    def gate(self, world: World) -> Gate:
+        return Gate(world, Limits(concurrent=3))
+
+    def enter(self, gate: Gate, *jobs: str, parked: bool = True) -> list[bool]:
+        lines = {job: operations.Line(name=job[0].strip("-"), most=1) for job in jobs}
+        return [gate.enter(job, line=lines[job], parked=parked).has_place for job in jobs]
+
+    def test_a_full_line_is_passed_over(self, gate: Gate) -> None:
+        assert self.enter(gate, "x1", parked=False) == [True]
+        assert self.enter(gate, "x2", "x3") == [False, False]
+        assert self.enter(gate, "y1", "z1", parked=False) == [True, True]
+        assert self.enter(gate, "y2", "z2") == [False, False]
+        assert gate.leave("y1") == ["y2"]
+        assert gate.leave("x1") == ["x2"]
+        assert self.enter(gate, "x2", parked=False) == [True]
+        assert gate.enter("x3", line=operations.Line(name="x", most=1), parked=True).prospect.position == 0
+        assert gate.leave("x2") == ["x3"]
+
+    def test_who_is_nobody_has_no_bound(self, gate: Gate) -> None:
+        assert self.enter(gate, "-1", "-2", "-3", "-4", parked=False) == [True, True, True, False]
+
+    def test_a_dead_workers_place_is_its_lines_next_ones(self, gate: Gate) -> None:
+        self.enter(gate, "x1", parked=False)
+        self.enter(gate, "x2")
+        gate.end_holds("places", "x1")
+        assert gate.world.raw.zcard(gate.keys.gates) == 1, "somebody is to look"
+        assert gate.pump() == ["x2"]
+        gate.end_holds("given", "x2")
+        assert gate.pump() == ["x2"], "it has missed one"
+
+    def test_a_run_after_a_death_takes_no_second_place(self, gate: Gate) -> None:
+        self.enter(gate, "x1", parked=False)
+        line = operations.Line(name="x", most=1)
+        assert gate.enter("x1", token="later", line=line, ahead=True).has_place
+        assert self.enter(gate, "x2") == [False]
+        assert gate.leave("x1", token="later") == ["x2"]
+
+    def test_a_higher_bound_counts_at_once(self, gate: Gate) -> None:
+        self.enter(gate, "x1", parked=False)
+        self.enter(gate, "x2")
+        more = operations.Line(name="x", most=2)
+        assert sent(gate.enter("x3", line=more, parked=True)) == ["x2"]
+
+
 def test_requests_in_a_window(world: World) -> None:
     gate = Gate(world, SHORT)
     began = time.monotonic()
@@ -183,7 +258,7 @@ def test_a_closed_gate_lets_nobody_in(world: World) -> None:
     heard.subscribe(world.keys.control)
     assert gate.has_place("a1") == [True]
     world.ledger.run(operations.close_gate(world.keys, P, 0.4))
-    assert gate.has_place("a2") == [False]
+    assert 0 < gate.enter("a2").closed_for <= 0.4
     assert gate.park("a2") == [False]
     (known,) = world.ledger.gates()
     assert (known.profile, known.waiting) == (P, 1)
@@ -269,13 +344,38 @@ def test_a_job_parked_at_a_gate_goes_on_before_its_time(world: World) -> None:
     assert world.ledger.job(job.job_id).gate is None
 
 
+@pytest.mark.parametrize("how", ["cancel", "sweep", "expire"])
+def test_who_ends_while_it_waits_leaves_the_line(world: World, how: str) -> None:
+    gate, job = Gate(world, ONE), world.submit(deadline=1)
+    place = (job.session_id, job.job_id)
+    gate.has_place("a1")
+    fence = world.claim(job).fence
+    entering = operations.enter_gate(
+        world.keys, P, place, token="t", line=operations.Line(name="a"), limits=ONE, lease=30, parked=True
+    )
+    world.ledger.run(entering)
+    world.ledger.run(operations.release(world.keys, *place, fence=fence, delay=60, gate=P))
+    gate.park("a2")
+    assert world.ledger.gates()[0].waiting == 2
+    if how == "cancel":
+        world.ledger.cancel(*place)
+        world.ledger.cancel(*place)
+    elif how == "expire":
+        assert eventually(lambda: world.ledger.expire(*place).early == 0)
+    else:
+        assert eventually(lambda: world.sweep().ended == 1)
+    assert world.ledger.gates()[0].waiting == 1
+    assert gate.enter("a2", parked=True).prospect.position == 0
+    assert gate.leave("a1") == ["a2"]
+
+
 def test_where_a_waiting_job_stands(world: World) -> None:
     gate, job = Gate(world, ONE), world.submit()
     gate.has_place("a1")
     gate.park("a2")
     place = (job.session_id, job.job_id)
     entering = operations.enter_gate(
-        world.keys, P, place, token="t", tenant="a", limits=ONE, lease=30, parked=True
+        world.keys, P, place, token="t", line=operations.Line(name="a"), limits=ONE, lease=30, parked=True
     )
     world.ledger.run(entering)
     fence = world.claim(job).fence
@@ -289,3 +389,17 @@ def test_where_a_waiting_job_stands(world: World) -> None:
     late = world.try_claim(job, by="t2")
     assert not isinstance(late, Claimed)
     assert (late.reason, late.gate) == ("ended", P)
+
+
+def test_a_claim_tells_at_which_gate_the_job_has_waited(world: World) -> None:
+    job = world.submit()
+    claimed = world.claim(job)
+    assert claimed.gate == ""
+    parking = operations.release(
+        world.keys, job.session_id, job.job_id, fence=claimed.fence, delay=60, gate=P
+    )
+    world.ledger.run(parking)
+    again = world.claim(job, by="t2")
+    assert world.claim(job, by="t2").gate == again.gate == P
+    world.ledger.run(operations.release(world.keys, job.session_id, job.job_id, fence=again.fence))
+    assert world.claim(job, by="t3").gate == ""

@@ -55,9 +55,10 @@ MakeWorkers = Callable[..., Awaitable[list[Desk]]]
 def make_workers(server: ModelServer, make_engine: MakeEngine) -> MakeWorkers:
     """Start two workers that take their turns at sweeping, with a provider of these limits."""
 
-    async def make(limits: dict[str, Any]) -> list[Desk]:
-        profile = {"kind": "openai", "base_url": server.openai_url, "limits": limits, "breaker": False}
-        engines = [await make_engine(profiles={"http": profile}) for _ in range(2)]
+    async def make(limits: dict[str, Any], **settings: Any) -> list[Desk]:
+        profile = {"kind": "openai", "base_url": server.openai_url, "breaker": False}
+        profiles = {"http": {**profile, "limits": limits}, "spare": profile}
+        engines = [await make_engine(profiles=profiles, **settings) for _ in range(2)]
         desks = [Desk(engine) for engine in engines]
         for desk in desks:
             await desk.engine.service.serve(desk)
@@ -248,3 +249,71 @@ async def test_a_worker_that_starts_later_knows_of_a_pause(make_engine: MakeEngi
     job = await later.submit("hello", model="scripted/echo")
     assert (await later.run(job)).status is None
     assert (await later.ledger.job(job.job_id)).gate == "scripted"
+
+
+async def test_who_has_another_model_does_not_wait_for_a_closed_one(make_workers: MakeWorkers) -> None:
+    one, other = await make_workers(ONE)
+    refused = await submit(one, {"fail": {"status": 429, "retry_after": 300}}, session_id="s1")
+    await ended(one, refused)
+    job = await submit(other, session_id="s2", model=["http/m", "spare/m"])
+    (end,) = await ended(other, job)
+    assert (end["status"], end["response"]["provider"]) == ("completed", "spare")
+    (gate,) = await other.engine.ledger.gates()
+    assert (gate.waiting, gate.running) == (0, 0)
+    # Who has none waits.
+    waits = await submit(other, session_id="s3")
+    await parked(other, waits)
+
+
+SHARES = {"*": {"running": 2, "user_running": 1}, "vip": {"running": False, "user_running": False}}
+
+
+async def test_no_more_jobs_of_a_tenant_and_a_user_run_than_may(
+    make_workers: MakeWorkers, server: ModelServer
+) -> None:
+    one, other = await make_workers({}, tenants=SHARES)
+    ann = [await submit(one, HOLD, session_id=f"ann{n}", tenant="acme", user="ann") for n in range(2)]
+    await one.engine.said(ann[0])
+    bob = await submit(other, HOLD, session_id="bob", tenant="acme", user="bob")
+    await one.engine.said(bob)
+    cid = await submit(other, session_id="cid", tenant="acme", user="cid")
+    for job in (ann[1], cid):
+        await waits_at(one, job, "tenant/acme")
+    others = [await submit(one, session_id=f"o{n}", tenant="other", user="ann") for n in range(1)]
+    others += [await submit(one, session_id=f"v{n}", tenant="vip", user="ann") for n in range(3)]
+    assert [end["status"] for end in await ended(one, *others)] == ["completed"] * 4
+    (gate,) = await one.engine.ledger.gates()
+    assert (gate.profile, gate.running, gate.waiting) == ("tenant/acme", 2, 2)
+    await one.engine.ledger.cancel("bob", bob.job_id)
+    assert (await ended(one, cid))[0]["status"] == "completed"
+    view = await one.engine.ledger.job(ann[1].job_id)
+    assert (view.gate, view.status) == ("tenant/acme", Status.RUNNING)
+    await one.engine.ledger.cancel("ann0", ann[0].job_id)
+    await one.engine.said(ann[1])
+    await one.engine.ledger.cancel("ann1", ann[1].job_id)
+    await ended(one, ann[1])
+
+
+async def test_a_job_that_waits_for_its_provider_is_none_of_those_that_run(make_workers: MakeWorkers) -> None:
+    one, other = await make_workers(ONE, tenants={"acme": {"running": 1}})
+    first = await submit(one, HOLD, session_id="s1")
+    await one.engine.said(first)
+    waits = await submit(one, session_id="s2", tenant="acme")
+    await waits_at(one, waits, "http")
+    runs = await submit(other, HOLD, session_id="s3", tenant="acme", model="spare/m")
+    await one.engine.said(runs)
+    # Its provider has a place for it now, but its tenant has not, and the place is another's.
+    last = await submit(other, session_id="s4")
+    await waits_at(one, last, "http")
+    await one.engine.ledger.cancel("s1", first.job_id)
+    assert (await ended(one, last))[0]["status"] == "completed"
+    await waits_at(one, waits, "tenant/acme")
+    await one.engine.ledger.cancel("s3", runs.job_id)
+    assert (await ended(one, waits))[0]["status"] == "completed"
+
+
+async def waits_at(desk: Desk, job: ChatJob, gate: str) -> None:
+    """Return when the job waits at this gate."""
+    async with asyncio.timeout(20):
+        while (await desk.engine.ledger.job(job.job_id)).gate != gate:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)

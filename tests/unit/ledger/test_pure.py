@@ -160,7 +160,7 @@ def test_a_refused_command_before_a_script_is_the_result() -> None:
 def test_replies_and_operations_show_no_content() -> None:
     claim = operations.claim(KEYS, "s1", "job-1", token="t", worker="w", lease=1)
     claimed = claim.decode(
-        [b"ok", b"1:t", *[b"secret"] * 3, 0, b"", 10, 20, [b"secret"], [b"secret"], b"", 0, b"secret"]
+        [b"ok", b"1:t", *[b"secret"] * 3, 0, b"", 10, 20, [b"secret"], [b"secret"], b"", 0, b"secret", b""]
     )
     assert "secret" not in repr(claimed)
     job = ChatJob(messages="secret", session_id="s")

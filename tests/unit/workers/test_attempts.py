@@ -116,3 +116,17 @@ def test_a_fallback_that_is_paused_is_come_to_once_for_free() -> None:
     paused.clear()
     with pytest.raises(ServerError):
         fail(run, ServerError())
+
+
+def test_there_is_another_model_to_ask_at_once() -> None:
+    other = ModelRef("q", "a")
+    assert not attempts(A).elsewhere
+    assert not attempts(A, B).elsewhere, "of the same profile, behind the same gate"
+    run = attempts(A, other)
+    assert run.elsewhere
+    fail(run, CircuitOpenError(retry_after=9))
+    assert run.ref == other
+    assert not run.elsewhere, "the first is closed"
+    run = attempts(A, other)
+    fail(run, AuthenticationError())
+    assert not run.elsewhere, "the first has refused"

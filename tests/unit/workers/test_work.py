@@ -7,7 +7,8 @@ import pytest
 
 from palaver.shared.jobs import ChatJob
 from palaver.shared.messages import Message, parse_history
-from palaver.workers.generation import Journal
+from palaver.workers.generation import Journal, Reply
+from palaver.workers.generation.journal import Stepped
 from palaver.workers.policies import Beginning
 from palaver.workers.providers import GenerationRequest
 from palaver.workers.work import Work, request_for
@@ -60,3 +61,19 @@ def test_a_system_message_in_the_middle_is_the_callers_own() -> None:
 )
 def test_what_no_stream_can_hold_is_asked_for_whole(params: dict[str, Any], stream: bool) -> None:
     assert asked(params=params).stream is stream
+
+
+@pytest.mark.parametrize(
+    ("journal", "beginning", "goes_on"),
+    [
+        (Journal(), Beginning(), False),
+        (Journal(), Beginning(said="Once"), True),
+        (Journal([Stepped(reply=Reply(), prompt="", count=1, most=2, thought="Well")]), Beginning(), True),
+    ],
+)
+def test_a_request_goes_on_with_what_its_job_has_begun(
+    journal: Journal, beginning: Beginning, goes_on: bool
+) -> None:
+    asker = request_for(Work(ChatJob(messages="hi"), []), journal, "m", beginning).asker
+    assert asker is not None
+    assert asker.goes_on == goes_on

@@ -50,6 +50,18 @@ class Attempts:
         return self._models[self._tries.current]
 
     @property
+    def elsewhere(self) -> bool:
+        """Whether there is a model of another profile that may be asked at once, and for nothing."""
+        tries, now = self._tries, self._clock()
+        passed_over = tries.refused | tries.asked | self._paused_models()
+        return any(
+            model.profile != self.ref.profile
+            and place not in passed_over
+            and tries.closed.get(place, now) <= now
+            for place, model in enumerate(self._models)
+        )
+
+    @property
     def retries(self) -> int:
         """What is spent of `max_retries`: moves to a model that was not asked yet are free."""
         return self._tries.retries

@@ -1,5 +1,5 @@
 """Holds the requests of all workers to the limits of their profiles: a policy, and the places that this
-process has at the gates. The gates themselves are the ledger's.
+process has at the gates, at those of tenants too. The gates themselves are the ledger's.
 
 A request that has no place waits a moment. If that would not do, its job is parked: it keeps its place in the
 line, and is sent by whoever has a place for it.
@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Callable, Container, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Container, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Final
 
-from palaver.shared.errors import RateLimitError
+from palaver.shared.errors import CircuitOpenError, RateLimitError
 from palaver.shared.ids import new_token
 from palaver.shared.ledger import Dispatch, HandedOut, Keys, Operation, Visited, operations
+from palaver.shared.ledger.replies import Place
 from palaver.shared.ledger.subscriptions import Subscriptions
-from palaver.shared.profiles import Profile
+from palaver.shared.profiles import Limits, Profile
 from palaver.shared.responses import Usage
 from palaver.workers.event_log import event_logger
 from palaver.workers.link import Link
@@ -25,8 +26,9 @@ from palaver.workers.metrics import Counts
 from palaver.workers.policies import Ask, tokens_of
 from palaver.workers.providers import Asker, GenerationRequest, Part, Provider, Sink, UsagePart
 from palaver.workers.stop import Park
+from palaver.workers.tenancy import Tenancy
 
-__all__ = ["Gates"]
+__all__ = ["AtGate", "Gates", "Visit"]
 
 logger = event_logger("palaver.workers.gates")
 
@@ -39,35 +41,19 @@ LINGER_SECONDS: Final = 60.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Visit:
-    """One request's, at its profile's gate."""
+class Visit:
+    """One request's at its profile's gate, or one run's at its tenant's."""
 
-    profile: Profile
-    asker: Asker
-    token: str
-    prompt_tokens: int
-    answer_tokens: int | None
-
-    @classmethod
-    def of(cls, profile: Profile, request: GenerationRequest, asker: Asker) -> _Visit:
-        prompt, answer = 0, None
-        if profile.limits.tokens_per_minute is not None:
-            prompt = tokens_of(request.messages, request.tools or ())
-            most = request.params.max_tokens
-            answer = most and most * (request.params.n or 1)
-        return cls(
-            profile=profile,
-            asker=asker,
-            token=new_token(),
-            prompt_tokens=prompt,
-            answer_tokens=answer,
-        )
-
-    @property
-    def place(self) -> tuple[str, str]:
-        """Of a job that may be parked one: its next run goes on with it. Others may make several requests."""
-        asker = self.asker
-        return asker.session_id, asker.job_id if asker.may_park else f"{asker.job_id}.{self.token}"
+    gate: str
+    place: Place
+    line: operations.Line
+    limits: Limits
+    token: str = field(default_factory=new_token)
+    may_park: bool = True
+    may_move: bool = False  # it need not wait for a gate that is closed
+    ahead: bool = False  # it goes on with something that has begun
+    prompt_tokens: int = 0
+    answer_tokens: int | None = None
 
 
 class Gates:
@@ -80,6 +66,7 @@ class Gates:
         link: Link,
         keys: Keys,
         subscriptions: Subscriptions,
+        tenancy: Tenancy,
         *,
         lease: float,
         counts: Counts,
@@ -87,6 +74,7 @@ class Gates:
     ) -> None:
         self._link = link
         self._counts = counts
+        self._tenancy = tenancy
         self._keys = keys
         self._subscriptions = subscriptions
         self._lease = lease
@@ -127,64 +115,112 @@ class Gates:
         self.heed(profile, 0)
         self._link.post(operations.pump_gate(self._keys, profile), self._handed_out)
 
-    def ended(self, profile: str, session_id: str, job_id: str) -> None:
-        """A job for which there is a place has ended while it waited: the place is the next one's."""
-        pumping = operations.pump_gate(self._keys, profile, ended=(session_id, job_id))
+    def give_up(self, gate: str, session_id: str, job_id: str) -> None:
+        """What there is at a gate for a job is another one's: the job has ended, or it waits elsewhere."""
+        pumping = operations.pump_gate(self._keys, gate, ended=(session_id, job_id))
         self._link.post(pumping, self._handed_out)
 
-    async def _ask_in_turn(
-        self, ask: Ask, provider: Provider, request: GenerationRequest, asker: Asker, sink: Sink
-    ) -> None:
-        visit = _Visit.of(provider.profile, request, asker)
-        held, counting = self._held[visit.profile.name], _Counting(sink)
-        came = time.monotonic()
+    async def within(self, visit: Visit, work: Callable[[], Awaitable[Usage | None]]) -> None:
+        """Do it with a place, which is given back after it; it says what was used. Raises AtGate while there
+        is no place, CircuitOpenError at a closed gate for whom `may_move`, and whatever the work raises.
+        """
+        held = self._held[visit.gate]
+        await self._enter(visit)
+        held[visit.place] = visit.token
         try:
-            await self._enter(visit)
-            self._counts.passed_gate(visit.profile.name, time.monotonic() - came)
-            held[visit.place] = visit.token
-            await ask(provider, request, counting if provider.profile.limits.tokens_per_minute else sink)
-        except AtGate:
-            self._counts.parked_at_gate(visit.profile.name)
-            raise  # it stays in the line
+            used = await work()
         except BaseException:
             self._leave(visit, None)
             raise
         else:
-            self._leave(visit, counting.usage)
+            self._leave(visit, used)
         finally:
             held.pop(visit.place, None)
 
-    async def _enter(self, visit: _Visit) -> None:
-        """Return with a place, or raise `AtGate`."""
+    async def _ask_in_turn(
+        self, ask: Ask, provider: Provider, request: GenerationRequest, asker: Asker, sink: Sink
+    ) -> None:
+        counts = provider.profile.limits.tokens_per_minute is not None
+        counting, came = _Counting(sink), time.monotonic()
+
+        async def work() -> Usage | None:
+            self._counts.passed_gate(provider.profile.name, time.monotonic() - came)
+            await ask(provider, request, counting if counts else sink)
+            return counting.usage
+
+        try:
+            await self.within(self._visit_of(provider.profile, request, asker), work)
+        except AtGate:
+            self._counts.parked_at_gate(provider.profile.name)
+            raise
+
+    def _visit_of(self, profile: Profile, request: GenerationRequest, asker: Asker) -> Visit:
+        token = new_token()
+        # Of a job that may be parked one: its next run goes on with it. Others may make several requests.
+        place = asker.job_id if asker.may_park else f"{asker.job_id}.{token}"
+        prompt, answer = 0, None
+        if profile.limits.tokens_per_minute is not None:
+            prompt = tokens_of(request.messages, request.tools or ())
+            most = request.params.max_tokens
+            answer = most and most * (request.params.n or 1)
+        return Visit(
+            gate=profile.name,
+            place=(asker.session_id, place),
+            line=operations.Line(name=asker.line, weight=self._tenancy.of(asker.tenant).weight),
+            limits=profile.limits,
+            token=token,
+            may_park=asker.may_park,
+            may_move=asker.may_move,
+            ahead=asker.goes_on,
+            prompt_tokens=prompt,
+            answer_tokens=answer,
+        )
+
+    async def _enter(self, visit: Visit) -> None:
+        """Return with a place. Only who is parked stays in the line."""
+        try:
+            await self._wait(visit)
+        except AtGate:
+            raise
+        except BaseException:
+            self._leave(visit, None)
+            raise
+
+    async def _wait(self, visit: Visit) -> None:
         visited = await self.visit(visit)
         if visited.has_place:
             return
         gives_up = time.monotonic() + MOMENT_SECONDS
-        self._park_for_long(visit, visited, gives_up)
-        channel = self._keys.gate_channel(visit.profile.name, *visit.place)
+        self._stop_waiting(visit, visited, gives_up)
+        channel = self._keys.gate_channel(visit.gate, *visit.place)
         async with self._subscriptions.listen(channel) as inbox:
             while not visited.has_place:
-                self._park_for_long(visit, visited, gives_up)
+                self._stop_waiting(visit, visited, gives_up)
                 await inbox.receive(min(max(visited.prospect.seconds, 0.05), MOMENT_SECONDS))
                 visited = await self.visit(visit)
 
-    def _park_for_long(self, visit: _Visit, visited: Visited, gives_up: float) -> None:
+    def _stop_waiting(self, visit: Visit, visited: Visited, gives_up: float) -> None:
+        """Raise what sends on who would wait here for longer than a moment."""
+        if visit.may_move and visited.closed_for > MOMENT_SECONDS:
+            told = f"{visit.gate} wants a pause; it is not asked for {visited.closed_for:.1f} s more"
+            raise CircuitOpenError(told, provider=visit.gate, retry_after=visited.closed_for)
         seconds = visited.prospect.seconds
-        if visit.asker.may_park and time.monotonic() + seconds >= gives_up:
+        if visit.may_park and time.monotonic() + seconds >= gives_up:
             shortest, longest = LOST_SECONDS
             raise AtGate(self, visit, min(max(shortest, 2 * seconds), longest))
 
-    async def visit(self, visit: _Visit, *, parked: bool = False) -> Visited:
-        """Ask how it stands with a request. A `parked` one has nobody who could take its place now."""
+    async def visit(self, visit: Visit, *, parked: bool = False) -> Visited:
+        """Ask how it stands with it. One that is `parked` has nobody who could take its place now."""
         entering = operations.enter_gate(
             self._keys,
-            visit.profile.name,
+            visit.gate,
             visit.place,
             token=visit.token,
-            tenant=visit.asker.tenant,
-            limits=visit.profile.limits,
+            line=visit.line,
+            limits=visit.limits,
             lease=self._lease,
             parked=parked,
+            ahead=visit.ahead,
             prompt_tokens=visit.prompt_tokens,
             answer_tokens=visit.answer_tokens,
         )
@@ -192,11 +228,11 @@ class Gates:
         self._send(visited.dispatches)
         return visited
 
-    def _leave(self, visit: _Visit, usage: Usage | None) -> None:
+    def _leave(self, visit: Visit, usage: Usage | None) -> None:
         asked, answered = (usage.input_tokens, usage.output_tokens) if usage is not None else (None, None)
         leaving = operations.leave_gate(
             self._keys,
-            visit.profile.name,
+            visit.gate,
             visit.place,
             token=visit.token,
             tokens=None if asked is None or answered is None else asked + answered,
@@ -227,14 +263,14 @@ class Gates:
 class AtGate(Park):
     """The job waits at the gate, parked."""
 
-    def __init__(self, gates: Gates, visit: _Visit, seconds: float) -> None:
-        super().__init__(seconds, gate=visit.profile.name)
+    def __init__(self, gates: Gates, visit: Visit, seconds: float) -> None:
+        super().__init__(seconds, gate=visit.gate)
         self._gates = gates
-        self._visit = visit
+        self.visit = visit
 
     async def parked(self) -> bool:
         """See `Park.parked`: from now on who has a place for the job sends its message."""
-        return (await self._gates.visit(self._visit, parked=True)).has_place
+        return (await self._gates.visit(self.visit, parked=True)).has_place
 
 
 class _Counting:

@@ -11,7 +11,6 @@ from functools import partial
 
 from palaver.shared.errors import PalaverError, StreamInterruptedError
 from palaver.shared.jobs import ChatJob
-from palaver.shared.profiles import ModelRef
 from palaver.workers.attempts import Attempts
 from palaver.workers.event_log import event_logger
 from palaver.workers.generation import Reply
@@ -84,7 +83,7 @@ class Requests:
             try:
                 run.ref = attempts.ref
                 async with await self._served.lend(run.ref.profile) as provider:
-                    return await self._stream(run, work, run.ref, provider, may_call=may_call, thinks=thinks)
+                    return await self._stream(run, work, attempts, provider, may_call=may_call, thinks=thinks)
             except HandOver:
                 raise
             except PalaverError as error:
@@ -94,17 +93,18 @@ class Requests:
             await pause(work, delay)
 
     async def _stream(
-        self, run: Run, work: Work, ref: ModelRef, provider: Provider, *, may_call: bool, thinks: bool
+        self, run: Run, work: Work, attempts: Attempts, provider: Provider, *, may_call: bool, thinks: bool
     ) -> Reply:
         """One request: what the provider says goes to the writer as it comes, and no faster than that can
         send.
         """
-        answer = run.answer
+        answer, ref = run.answer, attempts.ref
         whole, work = work, fit(work, run.answer.journal, provider.profile.context_of(ref.model))
         if dropped := len(whole.history) - len(work.history):
             told = f"The {dropped} oldest messages are left out: the history is larger than what may be sent."
             answer.warn("history_dropped", told, "history")
         asking = partial(request_for, work, answer.journal, ref.model, may_call=may_call, thinks=thinks)
+        asking = partial(asking, may_move=attempts.elsewhere)
         request = asking(Beginning())
         if work.schema is not None and not thinks and not provider.takes_schema(request):
             told = "This provider takes no JSON schema; the prompt has it."

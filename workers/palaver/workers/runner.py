@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from dataclasses import replace
+from functools import partial
 
 from palaver.shared.errors import JobCancelledError, PalaverError
 from palaver.shared.ids import new_token
@@ -21,6 +22,7 @@ from palaver.workers.models import Models
 from palaver.workers.notes import LedgerNotes
 from palaver.workers.publisher import Publisher, Writer
 from palaver.workers.run import Run, failure_of
+from palaver.workers.shares import Shares
 from palaver.workers.sinks import Sinks
 from palaver.workers.stop import Stop, asked_to_end, uninterrupted
 from palaver.workers.work import Work, read_job
@@ -42,6 +44,7 @@ class Runner:
         leases: LeaseKeeper,
         models: Models,
         agents: Agents,
+        shares: Shares,
         sinks: Sinks,
         ending: Ending,
         counts: Counts,
@@ -57,6 +60,7 @@ class Runner:
         self._leases = leases
         self._models = models
         self._agents = agents
+        self._shares = shares
         self._sinks = sinks
         self._ending = ending
         self._counts = counts
@@ -106,7 +110,7 @@ class Runner:
         async with run.stop:
             work = self._read(run)
             source = self._models if work.job.agent is None else self._agents
-            await source.answer(run, work)
+            await self._shares.within(run.claimed, work.job, partial(source.answer, run, work))
 
     def _read(self, run: Run) -> Work:
         """Check the document again, and set the clocks that may end the work."""

@@ -64,9 +64,11 @@ from palaver.workers.runner import Runner
 from palaver.workers.running import Running
 from palaver.workers.sealed import SealedProfiles
 from palaver.workers.served import Served
+from palaver.workers.shares import Shares
 from palaver.workers.sinks import Sinks, load_sinks
 from palaver.workers.stop import HandOver, asked_to_end
 from palaver.workers.sweeper import Post, Sweeper
+from palaver.workers.tenancy import Tenancy
 from palaver.workers.tool_servers import ToolServers
 from palaver.workers.webhooks import Calls, Deliverer
 
@@ -108,6 +110,7 @@ class WorkerService:
         self._archive = open_archive(self.ledger)
         self._link = Link(settings.redis_url, connect_seconds=settings.connect_seconds)
         self._subscriptions = Subscriptions(settings)
+        self._tenancy = Tenancy(settings)
         self._pauses = Pauses(self.ledger, lambda: self.profiles, seconds=settings.lease_seconds * HEARTBEAT)
         self._counts = Counts()
         self._gates = self._make_gates()
@@ -202,7 +205,7 @@ class WorkerService:
         with self._running.work(job_id) as stop:
             outcome = await self._runner.run(session_id, job_id, stop, queue=queue)
             if outcome.gate:
-                self._gates.ended(outcome.gate, session_id, job_id)
+                self._gates.give_up(outcome.gate, session_id, job_id)
             return outcome
 
     async def drive(self, batch_id: str) -> str:
@@ -305,6 +308,7 @@ class WorkerService:
             self._link,
             self.ledger.keys,
             self._subscriptions,
+            self._tenancy,
             lease=self.settings.lease_seconds,
             counts=self._counts,
             paused=self._pauses,
@@ -403,6 +407,7 @@ class WorkerService:
             leases=self._leases,
             models=self._models,
             agents=self._agents,
+            shares=Shares(self._gates, self._tenancy),
             sinks=self._sinks,
             ending=Ending(
                 link=link, keys=keys, retention=self.ledger.retention, log_content=settings.log_content
@@ -463,6 +468,7 @@ class WorkerService:
     async def _watch_configuration(self) -> None:
         while True:
             await asyncio.sleep(RENEWAL_SECONDS)
+            self._tenancy.renew()
             await self._tool_servers.renew()
             if await self._served.renew():
                 await self._presence.announce()

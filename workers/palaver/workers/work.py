@@ -80,10 +80,11 @@ def request_for(
     may_call: bool = True,
     thinks: bool = False,
     instruct: bool = False,
+    may_move: bool = False,
 ) -> GenerationRequest:
     """What the provider is asked: system, history, messages, what the job has done since, and how to go on
     with what is already there. With `instruct` the answer's schema is among the system's words; what the
-    model only `thinks`, a step of a chain, has none.
+    model only `thinks`, a step of a chain, has none. With `may_move` there is another model to ask at once.
     """
     job = work.job
     messages = [*_conversation(work, instruct=instruct), *journal.messages]
@@ -103,17 +104,21 @@ def request_for(
         # Several answers come in one body only, and so does what `return_raw` is to keep.
         stream=(job.params.n or 1) == 1 and not job.params.return_raw,
         cache=_caching(job),
-        asker=asker(work),
+        asker=asker(work, may_move=may_move, goes_on=bool(len(journal) or beginning.said)),
     )
 
 
-def asker(work: Work) -> Asker:
-    """For whom the work's requests are made. Batches wait in lines of their own: a gate lets their tenant's
-    other jobs in by turns with them.
-    """
-    job = work.job
-    tenant = f"{job.tenant or ''} batch" if work.is_line else job.tenant or ""
-    return Asker(session_id=work.session_id, job_id=job.job_id, tenant=tenant, may_park=work.may_park)
+def asker(work: Work, *, may_move: bool = False, goes_on: bool = False) -> Asker:
+    """For whom the work's requests are made."""
+    return Asker(
+        session_id=work.session_id,
+        job_id=work.job.job_id,
+        tenant=work.job.tenant or "",
+        is_line=work.is_line,
+        may_park=work.may_park,
+        may_move=may_move,
+        goes_on=goes_on,
+    )
 
 
 def fit(work: Work, journal: Journal, context: int | None, *, part: float = 1.0) -> Work:

@@ -84,6 +84,7 @@ class Claimed:
     cancelled: str  # the mode in which its end was asked for, '' if it was not
     deadline: float  # seconds left, negative when it has passed
     spent: bytes = field(default=b"", repr=False)  # what was stored last of it
+    gate: str = ""  # at which it has waited, and may have a place
     waited: float | None = None  # in the queue that its message came from, if that is known
 
 
@@ -284,4 +285,5 @@ class Visited:
 
     has_place: bool
     prospect: Prospect
+    closed_for: float  # seconds; 0: the gate is open
     dispatches: list[Dispatch]  # others that have one now, to be sent

@@ -122,7 +122,13 @@ def _request(run: Run, job: ChatJob, ref: ModelRef, asked: ModelRequest) -> Gene
         stream=(params.n or 1) == 1 and not params.return_raw,
         cache=Caching(tenant=job.tenant, ttl=job.cache.ttl) if job.cache is not None else None,
         # A job whose agent is in the middle of something is not parked.
-        asker=Asker(session_id=session_id, job_id=job.job_id, tenant=tenant, may_park=False),
+        asker=Asker(
+            session_id=session_id,
+            job_id=job.job_id,
+            tenant=tenant,
+            may_park=False,
+            goes_on=bool(run.answer.spent()),
+        ),
     )
 
 

@@ -132,12 +132,12 @@ class _Watched:
 def verdict_on(error: PalaverError, request: GenerationRequest) -> Verdict:
     """What a failed request says about the provider.
 
-    Retryable errors are its failures, with two exceptions: a rate limit is kept by a provider that is well,
-    and a job that brought its own timeouts may have been too impatient. Any other error with a status is an
-    answer.
+    Retryable errors are its failures, with three exceptions: a rate limit is kept by a provider that is well,
+    at a closed gate it was not asked, and a job that brought its own timeouts may have been too impatient.
+    Any other error with a status is an answer.
     """
     impatient = isinstance(error, TimeoutError) and request.timeouts is not None
-    if isinstance(error, RateLimitError) or impatient:
+    if isinstance(error, RateLimitError | CircuitOpenError) or impatient:
         return Verdict.NOTHING
     if error.retryable:
         return Verdict.FAILED

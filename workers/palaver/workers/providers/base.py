@@ -51,7 +51,15 @@ class Asker:
     session_id: str
     job_id: str
     tenant: str = ""
+    is_line: bool = False  # of a batch
     may_park: bool = True  # it may wait in the ledger, and makes one request at a time; False: in the worker
+    may_move: bool = False  # another model may be asked at once
+    goes_on: bool = False  # it has made a request before
+
+    @property
+    def line(self) -> str:
+        """In which it waits for a profile: batches let their tenant's other jobs in by turns with them."""
+        return f"{self.tenant} batch" if self.is_line else self.tenant
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,7 +13,7 @@ local function strip(job)
   local journal = tonumber(redis.call('HGET', job, 'journal') or 0)
   redis.call('HDEL', job, 'holder', 'worker', 'lease', 'term', 'pseq', 'cancel', 'sent', 'resends', 'resume',
     'parked', 'journal', 'user', 'hist', 'tries', 'mode', 'queue', 'next', 'created', 'started', 'deadline', 'attempt',
-    'first')
+    'first', 'from')
   for i = 1, journal do redis.call('HDEL', job, 'journal:' .. i) end
 end
 

@@ -1,6 +1,7 @@
--- The gate of a profile: its limits, what of them is used, who has a place. Needs: gate, clock.
+-- A gate, a profile's or a tenant's: its limits, what of them is used, who has a place. Needs: gate, clock.
 -- A record is kept of each request that has a place, was given one, or waits. Times are ms of Redis time.
 local places, given, records, used = gate .. ':places', gate .. ':given', gate .. ':records', gate .. ':used'
+local lines, busy = gate .. ':lines', gate .. ':busy'
 local SLICES, KEEP, STEP, SILENCE, GRACE = 64, 86400000, 1000, 4000, 4000
 
 local function number(name)
@@ -10,21 +11,23 @@ local requests, tokens, concurrent, window = number('requests'), number('tokens'
 local closed = number('closed')
 -- An operator's pause; its end is its key's.
 local paused = now + math.max(0, redis.call('PTTL', gate .. ':paused'))
+-- How many places one line may have, 0: any number. nil: that is not counted at this gate.
+local of_line = tonumber(redis.call('HGET', gate, 'of_line'))
 -- A window is counted in slices: each counts until its last moment has left the window.
 local slice_length = math.max(1, math.ceil(window / SLICES))
 
 local function record_of(entry)
   local record = redis.call('HGET', records, entry)
   if not record then return nil end
-  local token, by, parked, lapsed, size, slice, since, tenant = string.match(record,
+  local token, by, parked, lapsed, size, slice, since, line = string.match(record,
     '^(%S+) (%S+) (%d) (%d) (%d+) (%d+) (%d+) (.*)$')
   return {token = token, by = by, parked = parked == '1', lapsed = lapsed == '1', size = tonumber(size),
-    slice = tonumber(slice), since = tonumber(since), tenant = tenant}
+    slice = tonumber(slice), since = tonumber(since), line = line}
 end
 
 local function keep_record(entry, record)
   local words = {record.token, record.by, record.parked and 1 or 0, record.lapsed and 1 or 0, int(record.size),
-    int(record.slice), int(record.since), record.tenant}
+    int(record.slice), int(record.since), record.line}
   redis.call('HSET', records, entry, table.concat(words, ' '))
 end
 
@@ -80,6 +83,36 @@ local function opens_for(size)
   return opening
 end
 
+local function line_key(line)
+  return gate .. ':line:' .. line
+end
+
+-- Those that a tenant with a weight of 3 has three of while another one has one. Steps of the clock of turns.
+local function step_of(line)
+  return 1 / math.max(1, number('weight:' .. line))
+end
+
+-- Whether a line has as many places as it may have. The one of nobody, '', has no bound of its own.
+local function is_full(line)
+  return line ~= '' and (of_line or 0) > 0 and tonumber(redis.call('HGET', busy, line) or 0) >= of_line
+end
+
+-- A line in which somebody waits takes turns, unless it is full.
+local function take_turns(line)
+  if is_full(line) or redis.call('EXISTS', line_key(line)) == 0 then return end
+  redis.call('ZADD', lines, 'NX', string.format('%.6f', number('turn') + step_of(line)), line)
+end
+
+-- A request has its place no more, if it had one.
+local function vacate(entry, record)
+  local had_one = redis.call('ZREM', places, entry) + redis.call('ZREM', given, entry) > 0
+  if had_one and of_line then
+    if redis.call('HINCRBY', busy, record.line, -1) <= 0 then redis.call('HDEL', busy, record.line) end
+    take_turns(record.line)
+  end
+  return had_one
+end
+
 -- A request begins: it is counted from now on, and has a place for so long.
 local function take(entry, record, term)
   record.slice, record.since = math.floor(now / slice_length), now
@@ -115,6 +148,8 @@ local function end_places(seen)
     if seen > 0 and now - seen > SILENCE then
       redis.call('ZADD', places, int(now + GRACE), entry)
     else
+      local record = record_of(entry)
+      if record then vacate(entry, record) end
       redis.call('ZREM', places, entry)
       redis.call('HDEL', records, entry)
     end
@@ -138,7 +173,7 @@ local function see_to_time()
 end
 
 local function raise_all()
-  for _, key in ipairs({gate, places, given, records, used, gate .. ':tenants'}) do
+  for _, key in ipairs({gate, places, given, records, used, lines, busy}) do
     redis.call('PEXPIRE', key, int(KEEP + 2 * window))
   end
 end

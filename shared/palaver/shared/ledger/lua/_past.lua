@@ -7,7 +7,8 @@ local function past_end(job)
   return '', '', ended
 end
 
--- What a job has spent, as its workers noted it.
-local function spent_by(job)
-  return redis.call('HGET', job, 'spent') or ''
+-- What a job has spent, as its workers noted it, and the gate at which it has waited, '' if it has not.
+local function left_by(job)
+  local spent, gate = unpack(redis.call('HMGET', job, 'spent', 'gate'))
+  return spent or '', gate or ''
 end

@@ -2,8 +2,8 @@
 -- KEYS 1 palaver:{SID}
 -- keys used  every key of the session · NS:control channel
 -- ARGV 1 session id · 2 job id · 3-7 retention · 8 cancel | interrupt | rollback · 9 error as JSON
--- reply ok, status, next job ('' for none), its queue, ms of Redis time, and of its end and what it has spent if it has
---       ended | gone
+-- reply ok, status, next job ('' for none), its queue, ms of Redis time; of a job that has ended also the ms of its end,
+--       what it has spent, the gate at which it has waited ('' for none) | gone
 local base, sid, jid = KEYS[1], ARGV[1], ARGV[2]
 local mode, failure = ARGV[8], ARGV[9]
 local job = base .. ':job:' .. jid
@@ -19,7 +19,7 @@ local status = redis.call('HGET', job, 'status')
 if not status then return {'gone'} end
 if status ~= 'queued' and status ~= 'running' then
   local next_job, queue, ended = past_end(job)
-  return {'ok', status, next_job, queue, now, ended, spent_by(job)}
+  return {'ok', status, next_job, queue, now, ended, left_by(job)}
 end
 if is_held(job) then
   ask(jid, mode)
@@ -28,4 +28,4 @@ end
 redis.call('HDEL', job, '_')
 if mode == 'rollback' then redis.call('HSET', job, 'cancel', mode) end
 local _, next_job, queue = end_unheld(jid, 'cancelled', failure)
-return {'ok', 'cancelled', next_job or '', queue or '', now, now, spent_by(job)}
+return {'ok', 'cancelled', next_job or '', queue or '', now, now, left_by(job)}

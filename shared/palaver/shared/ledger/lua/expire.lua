@@ -2,8 +2,8 @@
 -- KEYS 1 palaver:{SID}
 -- keys used  every key of the session · NS:control channel
 -- ARGV 1 session id · 2 job id · 3-7 retention · 8 error as JSON
--- reply ok, status, next job ('' for none), its queue, ms of Redis time, and of its end and what it has spent if it has
---       ended | early, status, ms to the deadline | gone
+-- reply ok, status, next job ('' for none), its queue, ms of Redis time; of a job that has ended also the ms of its end,
+--       what it has spent, the gate at which it has waited ('' for none) | early, status, ms to the deadline | gone
 local base, sid, jid, failure = KEYS[1], ARGV[1], ARGV[2], ARGV[8]
 local job = base .. ':job:' .. jid
 -- include clock
@@ -18,7 +18,7 @@ local status, deadline = unpack(redis.call('HMGET', job, 'status', 'deadline'))
 if not status then return {'gone'} end
 if status ~= 'queued' and status ~= 'running' then
   local next_job, queue, ended = past_end(job)
-  return {'ok', status, next_job, queue, now, ended, spent_by(job)}
+  return {'ok', status, next_job, queue, now, ended, left_by(job)}
 end
 local left = tonumber(deadline) - now
 if left > 0 then return {'early', status, left} end
@@ -27,4 +27,4 @@ if is_held(job) then
   return {'ok', status, '', '', now}
 end
 local _, next_job, queue = end_unheld(jid, 'expired', failure)
-return {'ok', 'expired', next_job or '', queue or '', now, now, spent_by(job)}
+return {'ok', 'expired', next_job or '', queue or '', now, now, left_by(job)}

@@ -1,6 +1,6 @@
 -- gate_close: a provider has said that nobody is to ask it for a while.
--- KEYS 1 palaver:gate:{PROFILE}
--- keys used  gate:{PROFILE} hash
+-- KEYS 1 palaver:gate:{NAME}
+-- keys used  gate:{NAME} hash
 -- ARGV 1 token of the call · 2 ms
 -- reply ok, when it opens (ms of Redis time)
 local gate, token, ms = KEYS[1], ARGV[1], tonumber(ARGV[2])

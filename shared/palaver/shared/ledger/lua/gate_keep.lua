@@ -1,5 +1,5 @@
 -- gate_keep: a worker renews the places that it holds.
--- KEYS 1 palaver:gate:{PROFILE}
+-- KEYS 1 palaver:gate:{NAME}
 -- keys used  …:places zset · …:records hash
 -- ARGV 1 ms from now · 2… SID/JID, token of the request, …
 -- reply ok

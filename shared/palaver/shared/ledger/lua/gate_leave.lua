@@ -1,5 +1,5 @@
 -- gate_leave: a request gives its place back, or its place in the line, and places are handed on.
--- KEYS 1 palaver:gate:{PROFILE}
+-- KEYS 1 palaver:gate:{NAME}
 -- keys used  as gate_enter
 -- ARGV 1 SID/JID · 2 token of the request · 3 tokens that it used, 4 those of the answer ('': not known; then what was
 --      counted stays counted)
@@ -32,10 +32,8 @@ redis.call('HDEL', gate, '_')
 see_to_time()
 local record = record_of(entry)
 if record and record.token == token then
-  if redis.call('ZREM', places, entry) == 1 then settle(record) end
-  redis.call('ZREM', given, entry)
-  redis.call('ZREM', line_of(record.tenant), entry)
-  redis.call('HDEL', records, entry)
+  if redis.call('ZSCORE', places, entry) then settle(record) end
+  forget(entry, record)
 end
 hand_out(token)
 raise_all()

@@ -1,5 +1,5 @@
 -- gate_pump: hands out what time has made free, and what was given to a job that has ended meanwhile.
--- KEYS 1 palaver:gate:{PROFILE}
+-- KEYS 1 palaver:gate:{NAME}
 -- keys used  as gate_enter
 -- ARGV 1 token of the call · 2 SID/JID of a job that has ended without a request being made ('': none)
 -- reply ok, next look at the gate (ms of Redis time, 0: never), jobs to send
@@ -9,10 +9,7 @@ local gate, token, ended = KEYS[1], ARGV[1], ARGV[2]
 -- include gate_lines
 redis.call('HDEL', gate, '_')
 see_to_time()
-if not redis.call('ZSCORE', places, ended) then
-  redis.call('ZREM', given, ended)
-  redis.call('HDEL', records, ended)
-end
+if not redis.call('ZSCORE', places, ended) then forget(ended, record_of(ended)) end
 hand_out(token)
 raise_all()
 return {'ok', int(next_look), to_send(token)}

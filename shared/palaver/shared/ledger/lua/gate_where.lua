@@ -1,5 +1,5 @@
 -- gate_where: where a waiting job stands. Reads only.
--- KEYS 1 palaver:gate:{PROFILE}
+-- KEYS 1 palaver:gate:{NAME}
 -- keys used  as gate_enter
 -- ARGV 1 SID/JID
 -- reply wait, jobs ahead, ms to wait | none

@@ -67,11 +67,14 @@ if TYPE_CHECKING:
     )
     from palaver.shared.ledger.operations.ending import cancel, expire
     from palaver.shared.ledger.operations.gating import (
+        Line,
         close_gate,
         enter_gate,
         keep_places,
         leave_gate,
         pump_gate,
+        tenant_gate,
+        user_line,
         where_at_gate,
     )
     from palaver.shared.ledger.operations.pausing import (
@@ -130,7 +133,9 @@ _HOMES: Final = {
         "unarchived_jobs unarchived_sessions unlist"
     ),
     "ending": "cancel expire",
-    "gating": "close_gate enter_gate keep_places leave_gate pump_gate where_at_gate",
+    "gating": (
+        "Line close_gate enter_gate keep_places leave_gate pump_gate tenant_gate user_line where_at_gate"
+    ),
     "pausing": "drain_notice pause_profile pauses resume_profile",
     "probing": "answer_probe probe_answer",
     "reading": "announce announced events find log_bounds messages seq snapshot time unended withdraw",
@@ -149,6 +154,7 @@ __all__ = [
     "FAILED",
     "POISONED_AFTER",
     "STORED",
+    "Line",
     "SessionOwner",
     "announce",
     "announced",
@@ -231,6 +237,7 @@ __all__ = [
     "take_stored_batches",
     "take_turn",
     "take_webhooks",
+    "tenant_gate",
     "throttle",
     "time",
     "unarchived_among",
@@ -239,6 +246,7 @@ __all__ = [
     "unended",
     "unlist",
     "unlist_batch",
+    "user_line",
     "webhook_stands",
     "where_at_gate",
     "withdraw",

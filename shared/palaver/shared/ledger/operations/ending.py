@@ -7,6 +7,7 @@ from palaver.shared.jobs import Status
 from palaver.shared.ledger.keys import Keys
 from palaver.shared.ledger.operation import Argument, Command, Operation, Retention, text
 from palaver.shared.ledger.operations.dead import bury
+from palaver.shared.ledger.operations.gating import forget_at_gate
 from palaver.shared.ledger.operations.spending import count
 from palaver.shared.ledger.operations.verdicts import accepted, dispatch_in, due_after_end, is_ok
 from palaver.shared.ledger.replies import Cancelled, Expired
@@ -75,12 +76,14 @@ def expire(keys: Keys, session_id: str, job_id: str, *, retention: Retention) ->
 def after_end(
     keys: Keys, session_id: str, job_id: str, raw: Any, retention: Retention
 ) -> tuple[Command, ...]:
-    """The commands after a reply `ok, status, next job, queue, now`; of a job that has ended `ended, spent`
-    follow.
+    """The commands after a reply `ok, status, next job, queue, now`; of a job that has ended `ended, spent,
+    gate` follow.
     """
     if not is_ok(raw) or not Status(text(raw[1])).ended:
         return ()
+    gate = text(raw[7])
     return (
+        *(forget_at_gate(keys, gate, (session_id, job_id)) if gate else ()),
         *count(keys, session_id, job_id, spent=raw[6], ended=int(raw[5]), retention=retention),
         *due_after_end(keys, session_id, job_id, raw[2], raw[4], retention),
     )

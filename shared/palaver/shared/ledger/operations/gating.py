@@ -1,6 +1,10 @@
-"""The gates of profiles: how many requests, tokens and concurrent requests there may be, over all workers."""
+"""The gates of profiles: how many requests, tokens and concurrent requests there may be, over all workers;
+and those of tenants: how many of their jobs, and of each user's, may run.
+"""
 
+import hashlib
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 import orjson
@@ -25,23 +29,54 @@ from palaver.shared.profiles import Limits
 LONGEST_CLOSURE: Final = 3600.0
 """Seconds after which a provider is asked again, whatever it has said."""
 
+_DIGEST: Final = 16  # characters
+
 GATES_MS: Final = 10 * 24 * 3_600_000
+
+TENANT: Final = "tenant/"
+"""The names of tenants' gates begin with this; no profile's has a slash."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """A line at a gate: of a tenant at a profile's, of a user at a tenant's."""
+
+    name: str = ""  # "": of nobody, and without a bound of its own
+    weight: int = 1  # turns, where others have one
+    most: int | None = None  # places that one line may have, 0: any number; None: they are not counted
+
+
+def tenant_gate(tenant: str) -> str:
+    """The name of a tenant's gate; those who name no tenant are `""`."""
+    return TENANT + tenant
+
+
+def user_line(user: str, *, most: int) -> Line:
+    """A user's line at the gate of its tenant, by a digest: ids of users are in no key."""
+    return Line(name=digest_of(user), most=most)
+
+
+def digest_of(user: str) -> str:
+    """What stands for a user in keys; nobody is `""`."""
+    return hashlib.sha256(user.encode()).hexdigest()[:_DIGEST] if user else ""
 
 
 def enter_gate(
     keys: Keys,
-    profile: str,
+    name: str,
     place: Place,
     *,
     token: str,
-    tenant: str,
+    line: Line,
     limits: Limits,
     lease: float,
     parked: bool = False,
+    ahead: bool = False,
     prompt_tokens: int = 0,
     answer_tokens: int | None = None,
 ) -> Operation[Visited]:
-    """Ask for the place of one request of a job, which it then has for `lease` seconds unless it is kept.
+    """Ask for the place of one request of a job, or of the job itself, which it then has for `lease` seconds
+    unless it is kept. What goes on with something comes `ahead` of those in its line that have not begun.
 
     Asked again with the same token it says how that stands now. With `parked` nobody is there to take the
     place: who has one to give sends the job's message. `answer_tokens` None: as many as others had.
@@ -52,15 +87,17 @@ def enter_gate(
         return Visited(
             has_place=text(raw[0]) == "place",
             prospect=Prospect(int(raw[3]), int(raw[4]) / 1000),
+            closed_for=int(raw[5]) / 1000,
             dispatches=handed.dispatches,
         )
 
     args: tuple[Argument, ...] = (
-        *(due_member(*place), token, tenant, milliseconds(lease), int(parked)),
+        *(due_member(*place), token, line.name, milliseconds(lease), int(parked)),
         *(prompt_tokens, _known(answer_tokens)),
         *_limits(limits),
+        *(_known(line.most), line.weight, int(ahead)),
     )
-    return _operation(keys, profile, "gate_enter", args, decode)
+    return _operation(keys, name, "gate_enter", args, decode)
 
 
 def _known(number: int | None) -> int | str:
@@ -79,7 +116,7 @@ def _limits(limits: Limits) -> tuple[int, int, int, int]:
 
 def leave_gate(
     keys: Keys,
-    profile: str,
+    name: str,
     place: Place,
     *,
     token: str,
@@ -90,39 +127,47 @@ def leave_gate(
     the answer; None: nobody knows, and what was expected stays counted.
     """
     args: tuple[Argument, ...] = (due_member(*place), token, _known(tokens), _known(answer_tokens))
-    return _operation(keys, profile, "gate_leave", args, _handed_out)
+    return _operation(keys, name, "gate_leave", args, _handed_out)
 
 
-def pump_gate(keys: Keys, profile: str, *, ended: Place | None = None) -> Operation[HandedOut]:
+def pump_gate(keys: Keys, name: str, *, ended: Place | None = None) -> Operation[HandedOut]:
     """Hand out what time has made free, and what was given to a job that has `ended` meanwhile."""
     args = (new_token(), "" if ended is None else due_member(*ended))
-    return _operation(keys, profile, "gate_pump", args, _handed_out)
+    return _operation(keys, name, "gate_pump", args, _handed_out)
 
 
-def keep_places(keys: Keys, profile: str, held: Mapping[Place, str], *, lease: float) -> Operation[None]:
+def keep_places(keys: Keys, name: str, held: Mapping[Place, str], *, lease: float) -> Operation[None]:
     """Hold the places of these requests, by their tokens, for `lease` seconds from now."""
     words = (word for place, token in held.items() for word in (due_member(*place), token))
     args: tuple[Argument, ...] = (milliseconds(lease), *words)
-    return Operation(script=load("gate_keep"), keys=(keys.gate(profile),), args=args, decode=_nothing)
+    return Operation(script=load("gate_keep"), keys=(keys.gate(name),), args=args, decode=_nothing)
 
 
-def close_gate(keys: Keys, profile: str, seconds: float) -> Operation[None]:
+def forget_at_gate(keys: Keys, name: str, place: Place) -> tuple[Command, ...]:
+    """A job that waited there has ended: it waits no more, and a sweep hands on what it was given."""
+    return (
+        Command.call(load("gate_forget"), keys.gate(name), due_member(*place)),
+        *_look_at(keys, name, 1),
+    )
+
+
+def close_gate(keys: Keys, name: str, seconds: float) -> Operation[None]:
     """Have nobody ask the provider for so long, and tell the workers."""
     seconds = min(seconds, LONGEST_CLOSURE)
-    notice = orjson.dumps({"type": "closed", "profile": profile, "seconds": seconds})
+    notice = orjson.dumps({"type": "closed", "profile": name, "seconds": seconds})
 
     def after(raw: Any) -> tuple[Command, ...]:
         if isinstance(raw, Exception):
             return ()
-        return (*_look_at(keys, profile, int(raw[1])), Command("PUBLISH", keys.control, notice))
+        return (*_look_at(keys, name, int(raw[1])), Command("PUBLISH", keys.control, notice))
 
     args = (new_token(), milliseconds(seconds))
     return Operation(
-        script=load("gate_close"), keys=(keys.gate(profile),), args=args, decode=_nothing, after=after
+        script=load("gate_close"), keys=(keys.gate(name),), args=args, decode=_nothing, after=after
     )
 
 
-def where_at_gate(keys: Keys, profile: str, place: Place) -> Operation[Prospect | None]:
+def where_at_gate(keys: Keys, name: str, place: Place) -> Operation[Prospect | None]:
     """What a waiting job has to expect; None for one that does not wait."""
 
     def decode(raw: Any) -> Prospect | None:
@@ -130,7 +175,7 @@ def where_at_gate(keys: Keys, profile: str, place: Place) -> Operation[Prospect 
         return Prospect(int(raw[1]), int(raw[2]) / 1000) if text(raw[0]) == "wait" else None
 
     args = (due_member(*place),)
-    return Operation(script=load("gate_where"), keys=(keys.gate(profile),), args=args, decode=decode)
+    return Operation(script=load("gate_where"), keys=(keys.gate(name),), args=args, decode=decode)
 
 
 def gates_due(keys: Keys, *, time: float, limit: int) -> Query[dict[str, int]]:
@@ -155,20 +200,20 @@ def _gates(keys: Keys, until: Argument, limit: int) -> Query[dict[str, int]]:
 
 def settle_gates(keys: Keys, looked: Mapping[str, int]) -> Operation[None]:
     """Look no more at these gates, for which these ms were noted, unless somebody has come meanwhile."""
-    args = tuple(word for profile, seen in looked.items() for word in (profile, seen, ""))
+    args = tuple(word for name, seen in looked.items() for word in (name, seen, ""))
     return Operation(script=load("settle"), keys=(keys.gates,), args=args, decode=_nothing)
 
 
-def gate(keys: Keys, profile: str) -> Query[Gate]:
-    """How a profile's gate is."""
-    base = keys.gate(profile)
+def gate(keys: Keys, name: str) -> Query[Gate]:
+    """How a gate is."""
+    base = keys.gate(name)
 
     def decode(replies: Sequence[Any]) -> Gate:
         (seconds, microseconds), closed, by, left, known, held, given = replies
         now = int(seconds) + int(microseconds) / 1e6
         busy = int(held) + int(given)
         return Gate(
-            profile=profile,
+            profile=name,
             closed_for=max(0.0, int(closed or 0) / 1000 - now),
             paused=None if by is None else Pause(by=text(by), seconds=max(0, int(left)) / 1000),
             waiting=max(0, int(known) - busy),
@@ -178,28 +223,26 @@ def gate(keys: Keys, profile: str) -> Query[Gate]:
     commands = (
         Command("TIME"),
         Command("HGET", base, "closed"),
-        *(Command(word, keys.pause(profile)) for word in ("GET", "PTTL")),
+        *(Command(word, keys.pause(name)) for word in ("GET", "PTTL")),
         Command("HLEN", f"{base}:records"),
         *(Command("ZCARD", f"{base}:{zset}") for zset in ("places", "given")),
     )
     return Query(commands=commands, decode=decode)
 
 
-def _operation(
-    keys: Keys, profile: str, script: str, args: tuple[Argument, ...], decode: Any
-) -> Operation[Any]:
+def _operation(keys: Keys, name: str, script: str, args: tuple[Argument, ...], decode: Any) -> Operation[Any]:
     def after(raw: Any) -> tuple[Command, ...]:
-        return () if isinstance(raw, Exception) else _look_at(keys, profile, int(raw[1]))
+        return () if isinstance(raw, Exception) else _look_at(keys, name, int(raw[1]))
 
-    return Operation(script=load(script), keys=(keys.gate(profile),), args=args, decode=decode, after=after)
+    return Operation(script=load(script), keys=(keys.gate(name),), args=args, decode=decode, after=after)
 
 
-def _look_at(keys: Keys, profile: str, time_ms: int) -> tuple[Command, ...]:
+def _look_at(keys: Keys, name: str, time_ms: int) -> tuple[Command, ...]:
     """Somebody is to look at the gate then; 0: nothing waits there."""
     if not time_ms:
         return ()
     return (
-        Command("ZADD", keys.gates, time_ms, profile),
+        Command("ZADD", keys.gates, time_ms, name),
         Command("PEXPIRE", keys.gates, GATES_MS),
     )
 

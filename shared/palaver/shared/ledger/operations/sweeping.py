@@ -18,6 +18,7 @@ from palaver.shared.ledger.operation import (
 )
 from palaver.shared.ledger.operations.dead import bury
 from palaver.shared.ledger.operations.ending import error_json
+from palaver.shared.ledger.operations.gating import forget_at_gate
 from palaver.shared.ledger.operations.spending import count
 from palaver.shared.ledger.operations.verdicts import RESEND_AFTER_MS, dispatch_in, look_at
 from palaver.shared.ledger.operations.webhooks import hurry_webhook
@@ -161,8 +162,10 @@ def look(
         now, send = int(raw[1]), text(raw[3])
         status = text(raw[5]) if text(raw[0]) == "ended" else ""
         hurry = (hurry_webhook(keys, session_id, job_id, int(raw[6])),) if status else ()
+        gate = text(raw[8])
         return (
             *hurry,
+            *(forget_at_gate(keys, gate, (session_id, job_id)) if gate else ()),
             *(look_at(keys, session_id, send, now + RESEND_AFTER_MS) if send not in ("", job_id) else ()),
             *bury(keys, session_id, job_id, status=status, ended=int(raw[6]), retention=retention),
             *count(keys, session_id, job_id, spent=raw[7], ended=int(raw[6]), retention=retention),

@@ -52,7 +52,7 @@ def claim(
         if text(reply[0]) == "no":
             gate = text(reply[2]) if len(reply) > 2 else ""
             return NotClaimed(text(reply[1]), gate)  # type: ignore[arg-type] # the words are the script's
-        fence, sent = text(reply[1]), int(reply[12])
+        fence, waited = text(reply[1]), _waited(reply, lease)
         return Claimed(
             session_id=session_id,
             job_id=job_id,
@@ -68,23 +68,29 @@ def claim(
             history=list(reply[10]),
             tries=reply[11],
             spent=reply[13],
-            waited=(int(reply[8]) - milliseconds(lease) - sent) / 1000 if sent else None,
+            gate=text(reply[14]),
+            waited=None if waited is None else waited / 1000,
         )
 
     def after(raw: Any) -> tuple[Command, ...]:
         if not is_ok(raw):
             return ()
-        lease_end, sent = int(raw[8]), int(raw[12])
-        waited = lease_end - milliseconds(lease) - sent
+        sent, waited = int(raw[12]), _waited(raw, lease)
         return (
-            *look_at(keys, session_id, job_id, lease_end),
-            *(delivered(keys, session_id, job_id, queue, sent, waited) if sent else ()),
+            *look_at(keys, session_id, job_id, int(raw[8])),
+            *(() if waited is None else delivered(keys, session_id, job_id, queue, sent, waited)),
         )
 
     args: tuple[Argument, ...] = (session_id, job_id, token, worker, milliseconds(lease), queue)
     return Operation(
         script=load("claim"), keys=(keys.base(session_id),), args=args, decode=decode, after=after
     )
+
+
+def _waited(claimed: Sequence[Any], lease: float) -> int | None:
+    """How long the job's message was in its queue, in ms; None if that is not known."""
+    sent = int(claimed[12])
+    return int(claimed[8]) - milliseconds(lease) - sent if sent else None
 
 
 def append(
