@@ -11,7 +11,7 @@ SECONDS ?= 600
 ROUNDS ?= 5
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test faults peers soak check bench schema lock clean
+.PHONY: help setup demo test faults peers image soak check bench schema lock clean
 
 help: ## this list
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## /  make \1\t/' | expand -t 16
@@ -29,6 +29,9 @@ faults: .venv/.test ## what production does to it, for real: minutes
 
 peers: .venv/peers/.ready ## the dialects against LiteLLM, llama.cpp and llama-cpp-python; compiles once: minutes
 	@$(BIN)/python -m pytest -q -rs -m peers tests/peers
+
+image: .venv/.test ## each step of deploy/Dockerfile without Docker, and the container that comes out; installs packages: a minute
+	@$(BIN)/python -m pytest -q -s -rs -m image tests/image
 
 soak: .venv/.test ## 200 streams and a kill every 15 s for SECONDS=600; then the state machine, for hours
 	@PALAVER_TEST_SOAK_SECONDS=$(SECONDS) $(BIN)/python -m pytest -q -s -m soak tests/faults/test_soak.py

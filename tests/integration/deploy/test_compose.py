@@ -1,8 +1,8 @@
 """The container files: checked as files, and compose's commands and settings run as plain processes."""
 
+import json
 import re
 import subprocess
-import sys
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,12 +11,14 @@ import pytest
 import yaml
 
 from palaver.producer import Client
+from palaver.producer.cli.app import app
 from palaver.shared.settings import Settings
+from tests.integration.deploy.tools import DEPLOY, check
 from tests.processes import ROOT, Processes, clean_environment
 from tests.servers import any_redis_binary, eventually, free_port, missing
 
-DEPLOY = ROOT / "deploy"
 VOLUME = "/var/lib/palaver/files"
+DOCKERFILE = (DEPLOY / "Dockerfile").read_text(encoding="utf-8")
 COMPOSE: dict[str, Any] = yaml.safe_load((DEPLOY / "compose.yaml").read_text(encoding="utf-8"))
 
 
@@ -30,40 +32,46 @@ COMPOSE: dict[str, Any] = yaml.safe_load((DEPLOY / "compose.yaml").read_text(enc
     ids=lambda command: command[0],
 )
 def test_the_files_are_sound(command: tuple[str, ...]) -> None:
-    tool = Path(sys.executable).with_name(command[0])
-    if not tool.exists():
-        missing(f"{command[0]} is not installed")
-    done = subprocess.run(
-        (tool, *command[1:]), cwd=ROOT, env=clean_environment(), capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
+    check(*command)
 
 
 def test_the_image_copies_what_is_there_and_runs_as_nobody() -> None:
-    dockerfile = (DEPLOY / "Dockerfile").read_text(encoding="utf-8")
     allowed = (ROOT / ".dockerignore").read_text(encoding="utf-8").split()
-    for line in re.findall(r"^COPY (?!--from)(.+)$", dockerfile, re.MULTILINE):
+    for line in re.findall(r"^COPY (?!--from)(.+)$", DOCKERFILE, re.MULTILINE):
         for source in line.split()[:-1]:
             assert (ROOT / source).exists(), source
             assert f"!{Path(source).parts[0]}" in allowed, f"{source} is kept out by .dockerignore"
-    assert re.search(r"^USER [1-9]\d*$", dockerfile, re.MULTILINE)
+    assert re.search(r"^USER [1-9]\d*:[1-9]\d*$", DOCKERFILE, re.MULTILINE)
 
 
 def test_a_worker_is_given_the_time_that_it_needs_to_drain() -> None:
-    worker = COMPOSE["services"]["worker"]
-    assert int(worker["stop_grace_period"].rstrip("s")) > int(worker["environment"]["PALAVER_DRAIN_SECONDS"])
+    for name in ("worker", "gateway"):
+        service = COMPOSE["services"][name]
+        drains = int(service["environment"]["PALAVER_DRAIN_SECONDS"])
+        assert int(service["stop_grace_period"].rstrip("s")) >= drains + 10
+
+
+def test_no_container_of_ours_has_rights_or_a_root_to_write_to() -> None:
+    ours = {name for name, service in COMPOSE["services"].items() if service["image"] == "palaver"}
+    assert ours == {"worker", "exporter", "gateway", "flower"}
+    for name in ours:
+        service = COMPOSE["services"][name]
+        assert (service["read_only"], service["cap_drop"]) == (True, ["ALL"]), name
+        assert service["security_opt"] == ["no-new-privileges:true"], name
+    opened = [port for service in COMPOSE["services"].values() for port in service.get("ports", [])]
+    assert all(port.startswith("127.0.0.1:") for port in opened), "something is open to the network"
 
 
 def test_workers_have_what_settings_ask_for_and_a_volume_that_they_can_write_to() -> None:
     assert "files" in COMPOSE["volumes"]
     assert f"files:{VOLUME}" in COMPOSE["services"]["worker"]["volumes"]
-    dockerfile = (DEPLOY / "Dockerfile").read_text(encoding="utf-8")
     lock = (ROOT / "requirements/service.txt").read_text(encoding="utf-8")
     for package in ("obstore", "sqlalchemy", "cryptography", "mcp"):  # what settings may ask for
         assert re.search(rf"^{package}==", lock, re.MULTILINE), f"the image has no {package}"
-    assert re.search(rf"install -d .*-o palaver .*{VOLUME}$", dockerfile, re.MULTILINE), (
-        "a volume has root's rights"
-    )
+    assert re.search(rf"install -d .*{VOLUME}$", DOCKERFILE, re.MULTILINE)
+    owner, folder = "10001:10001", str(Path(VOLUME).parent)
+    assert f"--chown={owner} {folder} {folder}\n" in DOCKERFILE, "a volume has root's rights"
+    assert f"USER {owner}\n" in DOCKERFILE
 
 
 class Composed:
@@ -78,7 +86,7 @@ class Composed:
             "/etc/palaver": str(DEPLOY),
             VOLUME: str(processes.folder / "files"),
             "0.0.0.0": "127.0.0.1",
-            "5555": str(free_port()),
+            **{port: str(free_port()) for port in ("5555", "8080", "9463", "9464")},
         }
 
     def translated(self, text: str) -> str:
@@ -91,12 +99,20 @@ class Composed:
         return {name: self.translated(value) for name, value in found.items()}
 
     def start(self, service: str) -> None:
-        words = [self.translated(word) for word in COMPOSE["services"][service]["command"]]
+        words = [self.translated(word) for word in self.command(service)]
         if service == "redis":
             binary = any_redis_binary() or missing("no Redis server on this machine")
             here = ("--port", self.redis_port, "--bind", "127.0.0.1", "--dir", str(self.processes.folder))
             words = [binary, *words[1:], *here]
         self.processes.start(words, name=service, env=self.environment(service))
+
+    def command(self, service: str) -> list[str]:
+        """The service's words, behind its own entry point or the image's."""
+        told = COMPOSE["services"][service]
+        image = re.search(r"^ENTRYPOINT (.+)$", DOCKERFILE, re.MULTILINE)
+        assert image is not None
+        own = json.loads(image[1]) if told["image"] == "palaver" else []
+        return [*told.get("entrypoint", own), *told["command"]]
 
     def healthy(self, service: str) -> bool:
         """Run the service's own health check; one without has the image's."""
@@ -115,7 +131,7 @@ class Composed:
 
 def test_the_services_of_compose_work_together(processes: Processes) -> None:
     composed = Composed(processes)
-    for service in ("redis", "worker", "flower"):
+    for service in ("redis", "worker", "flower", *filter(_is_command, ("exporter", "gateway"))):
         assert not composed.healthy(service), f"{service} is healthy before it runs"
         composed.start(service)
         assert eventually(partial(composed.healthy, service), seconds=60, every=0.5), service
@@ -128,3 +144,9 @@ def test_the_services_of_compose_work_together(processes: Processes) -> None:
         batch = client.batch(["one", "two"])
         batch.wait(timeout=30)
         assert [result.response.content for result in batch.results()] == ["one", "two"]
+
+
+def _is_command(service: str) -> bool:
+    return any(
+        service in (told.name, told.callback and told.callback.__name__) for told in app.registered_commands
+    )
