@@ -207,7 +207,7 @@ async def test_a_flood_is_taken_in_turns_with_all_that_runs(hostile: Hostile) ->
         taken[turn] += len(data)
         return taken.total() < 8 * MB
 
-    async with client.stream(HttpRequest(method="GET", url=hostile.url)) as response:
+    async with await client.send(HttpRequest(method="GET", url=hostile.url)) as response:
         count()
         await response.pour(take)
     await client.aclose()
