@@ -6,15 +6,15 @@ BIN := .venv/bin
 TESTS ?=
 # Most tests wait for other processes more than they compute: three of them keep two cores busy.
 test: WORKERS ?= 3
-faults soak: WORKERS ?= 2
+faults faults-rabbitmq soak: WORKERS ?= 2
 SECONDS ?= 600
 ROUNDS ?= 5
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test faults peers image soak check bench schema lock clean
+.PHONY: help setup demo test faults faults-rabbitmq peers image soak check bench schema lock clean
 
 help: ## this list
-	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## /  make \1\t/' | expand -t 16
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /  make \1\t/' | expand -t 24
 
 setup: .venv/.ready ## make .venv and install the project into it
 
@@ -25,7 +25,11 @@ test: .venv/.test ## the tests; TESTS="tests/unit -k jobs" chooses
 	@$(BIN)/python -m pytest -q -rs -n $(WORKERS) --dist loadgroup $(TESTS)
 
 faults: .venv/.test ## what production does to it, for real: minutes
-	@PALAVER_TEST_PROFILE=ci $(BIN)/python -m pytest -q -rs -m "not soak" -n $(WORKERS) --dist loadgroup tests/faults
+	@PALAVER_TEST_PROFILE=ci $(BIN)/python -m pytest -q -rs -m "not soak and not rabbitmq" -n $(WORKERS) --dist loadgroup tests/faults
+
+faults-rabbitmq: .venv/.test ## with RabbitMQ as broker: the faults that concern one, quorum queues, TLS: minutes
+	@PALAVER_TEST_BROKER=rabbitmq $(BIN)/python -m pytest -q -rs -m "any_broker or rabbitmq" \
+		-n $(WORKERS) --dist loadgroup tests/integration/app tests/faults
 
 peers: .venv/peers/.ready ## the dialects against LiteLLM, llama.cpp and llama-cpp-python; compiles once: minutes
 	@$(BIN)/python -m pytest -q -rs -m peers tests/peers

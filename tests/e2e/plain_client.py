@@ -1,6 +1,6 @@
 """A service that has Celery and Redis and nothing of ours: hands in one job, prints its events.
 
-python plain_client.py REDIS_URL SESSION_ID JOB_ID TEXT
+python plain_client.py REDIS_URL SESSION_ID JOB_ID TEXT [RABBITMQ_URL]
 """
 
 import json
@@ -10,8 +10,10 @@ from typing import Any
 import redis
 from celery import Celery
 
-url, session_id, job_id, text = sys.argv[1:]
+url, session_id, job_id, text, *rabbitmq = sys.argv[1:]
 app = Celery(broker=url)
+if rabbitmq:  # there is a queue of this kind there already
+    app.conf.update(broker_url=rabbitmq[0], task_create_missing_queue_type="quorum")
 job = {
     "session_id": session_id,
     "job_id": job_id,

@@ -25,13 +25,17 @@ from itertools import pairwise
 from typing import Any, Self
 
 import orjson
+from kombu import Connection
 
 from palaver.producer import Client, JobHandle
 from palaver.shared.accumulator import Accumulator
+from palaver.shared.broker_url import BrokerURL
 from palaver.shared.events import parse_event
 from palaver.shared.jobs import Status
 from palaver.shared.ledger import SyncLedger
+from palaver.shared.names import Queue
 from palaver.shared.settings import Settings
+from palaver.workers.pool.lanes import PREFETCH
 from tests.model_server import start_model_server
 from tests.processes import Processes, Running
 from tests.servers import RedisServer, eventually
@@ -104,7 +108,12 @@ class Stand:
     """See the module. Everything it starts belongs to `processes`, and ends with them."""
 
     def __init__(
-        self, processes: Processes, redis: RedisServer, *, settings: dict[str, str] | None = None
+        self,
+        processes: Processes,
+        redis: RedisServer,
+        *,
+        broker_url: str = "",
+        settings: dict[str, str] | None = None,
     ) -> None:
         self.processes = processes
         self.redis = redis
@@ -113,6 +122,7 @@ class Stand:
         self.config.write_text(_configuration(self.provider.openai_url))
         self.environment = {
             "PALAVER_REDIS_URL": redis.url,
+            "PALAVER_BROKER_URL": broker_url,
             "PALAVER_CONFIG": str(self.config),
             **(HURRIED if settings is None else settings),
         }
@@ -160,6 +170,27 @@ class Stand:
         at = time.time()
         worker.kill()
         return at
+
+    @property
+    def unnoticed(self) -> float:
+        """Seconds until the messages that a broker gave to a worker that hangs are sent again."""
+        return 6.0 if self.prefetched else 0.0
+
+    @property
+    def prefetched(self) -> int:
+        """So many messages of a queue may wait in a worker that has no slot for them."""
+        return 0 if BrokerURL.parse(self.settings.broker_url).is_redis else PREFETCH
+
+    def waiting(self, queue: str = Queue.NORMAL) -> int:
+        """How many messages are in a queue."""
+        return self.client.broker.queue_lengths()[queue]
+
+    def lose(self, count: int, queue: str = Queue.NORMAL) -> None:
+        """Take messages out of a queue, the first ones, as many as are there."""
+        with Connection(BrokerURL.parse(self.settings.broker_url).url) as connection:
+            channel: Any = connection.default_channel
+            for _ in range(min(count, self.waiting(queue))):
+                channel.basic_get(queue, no_ack=True)
 
     @staticmethod
     def let_pass(seconds: float, *, since: float) -> None:

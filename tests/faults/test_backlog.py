@@ -4,6 +4,7 @@ import time
 
 import pytest
 
+from palaver.shared.names import Queue
 from tests.faults.stand import Job, Stand, until
 
 pytestmark = [
@@ -13,7 +14,7 @@ pytestmark = [
     pytest.mark.long,
 ]
 
-QUEUE = "palaver.normal"
+QUEUE = str(Queue.NORMAL)
 LONG_ENOUGH = 6.0
 """Seconds after which sweepers wonder about a message, and one more."""
 
@@ -36,26 +37,28 @@ def work_off(stand: Stand, live: list[Job], waiting: list[Job]) -> None:
     stand.settle(waiting)
 
 
+@pytest.mark.any_broker
 def test_a_backlog_is_sent_once(stand: Stand) -> None:
     live, waiting = backlog(stand, 200)
     stand.let_pass(2 * LONG_ENOUGH, since=time.time())
-    assert stand.raw.llen(QUEUE) == 200
+    assert stand.waiting() == 200 - stand.prefetched
     work_off(stand, live, waiting)
-    assert stand.raw.llen(QUEUE) == 0
-    assert stand.raw.llen("palaver.resume") == 0
+    assert stand.waiting() == 0
+    assert stand.waiting(Queue.RESUME) == 0
     assert not stand.raw.exists(stand.ledger.keys.sent(QUEUE))
 
 
+@pytest.mark.any_broker
 @pytest.mark.parametrize("lost", [3, 100], ids=["a few", "all"])
 def test_messages_that_were_lost_from_a_backlog_are_sent_again(stand: Stand, lost: int) -> None:
     live, waiting = backlog(stand, 100)
-    stand.raw.rpop(QUEUE, lost)
+    stand.lose(lost)
     work_off(stand, live, waiting)
 
 
 def test_what_was_lost_goes_before_what_waits_behind_it(stand: Stand) -> None:
     live, first = backlog(stand, 1)
-    stand.raw.rpop(QUEUE)
+    stand.lose(1)
     stand.let_pass(1.5, since=time.time())  # so much later the others are sent
     others = stand.submit(40, words=10, rate=20)
     work_off(stand, live, [*first, *others])

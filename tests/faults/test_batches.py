@@ -97,6 +97,7 @@ def ids(stand: Stand, handle: BatchHandle, name: str) -> Counter[str]:
     return Counter(json.loads(line)["custom_id"] for line in content.splitlines())
 
 
+@pytest.mark.any_broker
 def test_a_batch_outlives_its_workers(stand: Stand) -> None:
     """One is killed, one is stopped for longer than a lease, one hands over."""
     killed, stopped, leaving = stand.workers(3)

@@ -13,14 +13,15 @@ pytestmark = [pytest.mark.redis, pytest.mark.worker, pytest.mark.xdist_group("fa
 
 
 class Point(NamedTuple):
-    """Where: a script or command, its reply or itself, and which of that name; and who wrote the job that was
-    under way.
+    """Where: a script or command, its reply or itself, and which of that name; who wrote the job that was
+    under way; and whether it is a command to the broker.
     """
 
     name: str
     reply: bool = True
     where: Callable[[list[bytes]], bool] = lambda words: True
     wrote: tuple[int, ...] = (1,)  # attempts
+    broker: bool = False
 
 
 def _forgets(words: list[bytes]) -> bool:
@@ -32,7 +33,7 @@ def _is_message(words: list[bytes]) -> bool:
 
 
 POINTS = {
-    "after it took the message": Point("BRPOP"),
+    "after it took the message": Point("BRPOP", broker=True),
     "before its claim": Point("claim", reply=False),
     "after its claim": Point("claim", wrote=(2,)),
     "before an append": Point("append", reply=False, wrote=(2,)),
@@ -40,7 +41,7 @@ POINTS = {
     "before its finish": Point("finish", reply=False, wrote=(1, 2)),
     "after its finish": Point("finish"),
     "before it forgets the job": Point("ZREM", reply=False, where=_forgets),
-    "before the next turn's message": Point("LPUSH", reply=False, where=_is_message),
+    "before the next turn's message": Point("LPUSH", reply=False, where=_is_message, broker=True),
 }
 QUICK = "in the middle of an append"
 LOOK = {"type": "function", "function": {"name": "look", "parameters": {"type": "object"}}}
@@ -49,7 +50,14 @@ LOOK = {"type": "function", "function": {"name": "look", "parameters": {"type": 
 @pytest.mark.parametrize(
     "point",
     [
-        pytest.param(point, id=name, marks=() if name == QUICK else pytest.mark.long)
+        pytest.param(
+            point,
+            id=name,
+            marks=[
+                *([] if name == QUICK else [pytest.mark.long]),
+                *([] if point.broker else [pytest.mark.any_broker]),
+            ],
+        )
         for name, point in POINTS.items()
     ],
 )
@@ -67,6 +75,7 @@ def test_a_worker_dies_at(stand: Stand, point: Point) -> None:
     assert books.attempts(jobs[0]) == list(point.wrote)
 
 
+@pytest.mark.any_broker
 @pytest.mark.long
 def test_a_client_dies_before_its_message(stand: Stand) -> None:
     stored = stand.ledger.submit(ChatJob(messages='{"n": 3}', model="prefix/m"))

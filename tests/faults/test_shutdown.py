@@ -1,16 +1,15 @@
 """Workers that are told to stop: draining, handing over, and all of them replaced one by one under load."""
 
 import signal
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import pytest
 
 from palaver.shared.jobs import Status
-from palaver.shared.names import Queue
 from tests.faults.conftest import MakeStand
-from tests.faults.stand import HURRIED, Job, Stand, in_time, ready, until
+from tests.faults.load import Load
+from tests.faults.stand import HURRIED, Stand, in_time, ready, until
 from tests.processes import Running
 from tests.servers import IN_TIME, RedisServer
 
@@ -21,6 +20,7 @@ pytestmark = [pytest.mark.redis, pytest.mark.worker, pytest.mark.xdist_group("fa
 LONG_DRAIN = {"PALAVER_DRAIN_SECONDS": "60"}
 
 
+@pytest.mark.any_broker
 @pytest.mark.long
 def test_a_drained_worker_hands_over_and_another_goes_on_at_once(stand: Stand) -> None:
     first, _ = stand.workers(2)  # they drain for a second
@@ -34,6 +34,7 @@ def test_a_drained_worker_hands_over_and_another_goes_on_at_once(stand: Stand) -
     in_time(1, [books.gap(job) for job in held], "handed over")
 
 
+@pytest.mark.any_broker
 @pytest.mark.long
 def test_a_second_signal_hands_over_at_once(stand: Stand) -> None:
     first, _ = stand.workers(2, env=LONG_DRAIN)
@@ -87,32 +88,7 @@ def redis_away(redis: RedisServer, worker: Running) -> Iterator[None]:
     yield
 
 
-class Load:
-    """Jobs that keep coming, a few in each of some sessions, until told to stop."""
-
-    def __init__(self, stand: Stand) -> None:
-        self.jobs: list[Job] = []
-        self._stand = stand
-        self._enough = threading.Event()
-        self._thread = threading.Thread(target=self._run)
-
-    def __enter__(self) -> "Load":
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._enough.set()
-        self._thread.join()
-
-    def _run(self) -> None:
-        number = 0
-        while not self._enough.wait(0.1):  # 40 jobs a second
-            number += 1
-            line = f"line-{number % 10}"
-            self.jobs += self._stand.submit(2, words=10, rate=20, session_id=line, history=[])
-            self.jobs += self._stand.submit(2, words=40, rate=20)
-
-
+@pytest.mark.any_broker
 @pytest.mark.long
 def test_all_workers_are_replaced_under_load(stand: Stand) -> None:
     workers = stand.workers(2, slots=50)
@@ -125,11 +101,13 @@ def test_all_workers_are_replaced_under_load(stand: Stand) -> None:
     books = stand.settle(load.jobs)
     moved = [job for job in load.jobs if books.attempts(job) == [1, 2]]
     print(f"{len(load.jobs)} jobs, {len(moved)} handed over")
+    assert not load.refused
     assert moved
     assert all(max(books.attempts(job)) <= 3 for job in load.jobs)
     assert all(len(set(books.offsets(job))) == len(books.offsets(job)) for job in load.jobs)
 
 
+@pytest.mark.any_broker
 @pytest.mark.long
 def test_resumed_jobs_pass_a_full_worker_and_all_that_wait(stand: Stand) -> None:
     (first,) = stand.workers(1, slots=2)
@@ -143,7 +121,7 @@ def test_resumed_jobs_pass_a_full_worker_and_all_that_wait(stand: Stand) -> None
     assert first.wait(30) == 0
     until(lambda: len(stand.held(going_on, second)) == 2, "nobody goes on")
     assert len(stand.held(full, second)) == 20  # in slots of their own
-    assert stand.raw.llen(str(Queue.NORMAL)) >= len(waiting)
+    assert stand.waiting() >= len(waiting) - stand.prefetched
     stand.progress(going_on)
     for job in going_on:
         job.handle.cancel()

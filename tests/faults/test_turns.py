@@ -43,6 +43,7 @@ def spans(books: Books, jobs: list[Job]) -> Iterator[tuple[int, int]]:
         yield books.of(job, "stream_start")[0]["seq"], books.of(job, "stream_end")[0]["seq"]
 
 
+@pytest.mark.any_broker
 @pytest.mark.long
 def test_a_line_keeps_its_order_over_retries_parking_deaths_and_hand_overs(stand: Stand) -> None:
     first, second, _ = stand.workers(3)
@@ -81,6 +82,7 @@ def test_a_turn_is_taken_from_a_worker_that_is_dead(stand: Stand, mode: str) -> 
     assert partial.count(True) == (mode == "interrupt")
 
 
+@pytest.mark.any_broker
 def test_a_thousand_submits_with_one_key_make_one_job(stand: Stand) -> None:
     stand.workers(1)
     clients = [Client(stand.settings) for _ in range(20)]

@@ -19,15 +19,16 @@ from contextlib import contextmanager, nullcontext
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from palaver.producer.broker_errors import broker_error
+from palaver.producer.broker_errors import BrokerAlarmError, broker_error, refusal
+from palaver.producer.confirms import Confirms
 from palaver.producer.local_link import LocalLink
 from palaver.producer.task_message import TaskMessage
+from palaver.shared.broker_url import BrokerURL
 from palaver.shared.errors import ConfigurationError
 from palaver.shared.in_process import SCHEME
 from palaver.shared.ledger import Dispatch
 from palaver.shared.names import DEFAULT_NAMESPACE, QUEUES, queue_name
 from palaver.shared.outage import SILENT, reason
-from palaver.shared.redis_url import for_celery
 from palaver.shared.settings import DEFAULT_CONNECT_SECONDS, Settings, redacted_url
 from palaver.shared.signs import Signs
 
@@ -134,9 +135,11 @@ class _Link:
         self._connect_seconds = connect_seconds
         self.lock = threading.Lock()
         self._url = url
+        self._queue_arguments = BrokerURL.parse(url).queue_arguments
         self._origin = f"palaver-{self.pid}@{socket.gethostname()}"
         self._connection: Connection | None = None
         self._producer: Producer | None = None
+        self._confirms: Confirms | None = None
         self._used = float("-inf")
         self._signs = Signs()
 
@@ -174,8 +177,13 @@ class _Link:
             with producer.batch(max_size=BATCH):  # type: ignore[attr-defined] # new in kombu 5.7
                 for message in messages:
                     self._publish(producer, message)
+            if self._confirms is not None:
+                self._confirms.wait(self._connect_seconds)
 
         self._reliably(send)
+        if self._confirms is not None and self._confirms.refused:
+            self._confirms.refused = 0
+            raise refusal(self._url)
 
     def lengths(self) -> dict[str, int]:
         """The lengths of all queues."""
@@ -185,7 +193,7 @@ class _Link:
 
     def close(self, *, dead: bool = False) -> None:
         """Close the connection; to a dead one no farewell is said, which could hang."""
-        connection, self._connection, self._producer = self._connection, None, None
+        connection, self._connection, self._producer, self._confirms = self._connection, None, None, None
         if connection is not None and dead:
             connection.collect()
         elif connection is not None:
@@ -225,8 +233,10 @@ class _Link:
 
             self._connection = _connection(self._url, self._connect_seconds)
             self._connection.ensure_connection(max_retries=0)
-            self._producer = Producer(_frugal(self._connection.channel()), auto_declare=False)
+            channel: Any = _frugal(self._connection.channel())
+            self._producer = Producer(channel, auto_declare=False)
             self._declare()
+            self._confirms = Confirms(channel) if hasattr(channel, "confirm_select") else None
         return self._producer
 
     def _declare(self) -> dict[str, int]:
@@ -235,7 +245,9 @@ class _Link:
         channel: Any = self._connected().channel
         lengths = {}
         for name in (queue_name(each, self._namespace) for each in QUEUES):
-            queue: Any = Queue(name, Exchange(""), routing_key=name, channel=channel)
+            queue: Any = Queue(
+                name, Exchange(""), routing_key=name, channel=channel, queue_arguments=self._queue_arguments
+            )
             lengths[name] = int(queue.queue_declare().message_count)
         return lengths
 
@@ -264,6 +276,8 @@ class _Link:
             correlation_id=message.task_id,
             reply_to="",
         )
+        if self._confirms is not None:
+            self._confirms.expect()
 
     def _queue(self, message: TaskMessage) -> str:
         return queue_name(message.queue, self._namespace)
@@ -284,11 +298,18 @@ def _frugal(channel: Any) -> Any:
 def _connection(url: str, seconds: float) -> Connection:
     from kombu import Connection
 
-    options = {"socket_connect_timeout": seconds, "socket_timeout": seconds, "max_retries": 0}
-    if url.startswith("amqp"):
-        options = {"read_timeout": seconds, "write_timeout": seconds, "max_retries": 0}
+    broker = BrokerURL.parse(url)
+    options: dict[str, Any] = {"socket_connect_timeout": seconds, "socket_timeout": seconds, "max_retries": 0}
+    if broker.queue_arguments is not None:
+        options = {
+            "read_timeout": seconds,
+            "write_timeout": seconds,
+            "max_retries": 0,
+            "on_blocked": _raise_alarm,
+        }
+    tls: Any = False if broker.tls is None else dict(broker.tls)
     try:
-        return Connection(for_celery(url), connect_timeout=seconds, transport_options=options)
+        return Connection(broker.url, ssl=tls, connect_timeout=seconds, transport_options=options)
     except ImportError as error:
         problem = f"its client library is missing: {error}"
     except KeyError:
@@ -298,3 +319,8 @@ def _connection(url: str, seconds: float) -> Connection:
     raise ConfigurationError(
         f"The broker at {redacted_url(url)} cannot be used: {problem}.", param="broker_url"
     )
+
+
+def _raise_alarm(_: str) -> None:
+    """RabbitMQ says that it reads nothing more from who publishes."""
+    raise BrokerAlarmError

@@ -20,11 +20,22 @@ REPLIES: Final = {
 """AMQP's reply codes: https://www.rabbitmq.com/amqp-0-9-1-reference#constants"""
 
 
+class BrokerAlarmError(ConnectionError):
+    """RabbitMQ blocks who publishes: its memory or its disk is full."""
+
+
 def broker_error(url: str, error: BaseException) -> PalaverError:
     """BrokerFullError or BrokerUnavailableError, with the URL but not its password."""
     replied = [getattr(cause, "reply_code", None) for cause in causes(error)]
     why = next((REPLIES[code] for code in replied if code in REPLIES), None) or reason(error)
     shown = redacted_url(url)
+    if any(isinstance(cause, BrokerAlarmError) for cause in causes(error)):
+        return BrokerFullError(f"The broker at {shown} is out of memory or disk, and takes no message.")
     if why == FULL:
         return BrokerFullError(f"The broker at {shown} is out of memory.")
     return BrokerUnavailableError(f"The broker at {shown} cannot be reached: {why}.")
+
+
+def refusal(url: str) -> BrokerFullError:
+    """What a message means that RabbitMQ has not taken."""
+    return BrokerFullError(f"The broker at {redacted_url(url)} has refused a message: its queue is full.")

@@ -79,7 +79,7 @@ class RedisURL:
             db=_database(said.get("db", "" if socket else parts.path.strip("/"))),
             username=username or None,
             password=password or None,
-            tls=_tls(said) if parts.scheme == "rediss" else None,
+            tls=tls_options(said) if parts.scheme == "rediss" else None,
         )
 
     def for_celery(self) -> str:
@@ -93,21 +93,6 @@ class RedisURL:
         if self.tls is None:
             return f"redis://{where}"
         return f"rediss://{where}?{urlencode({'ssl_cert_reqs': 'required', **self.tls})}"
-
-
-def for_celery(url: str) -> str:
-    """A broker's URL as Celery and kombu know it; several, separated by semicolons, stay several.
-
-    Other kinds than Redis pass as they are. Raises ValueError.
-    """
-    return ";".join(_for_celery(part) for part in url.split(";"))
-
-
-def _for_celery(url: str) -> str:
-    scheme = split_url(url).scheme
-    if scheme == "sentinel":
-        raise ValueError("cannot be Redis Sentinel: name the master's address, or that of a proxy before it")
-    return RedisURL.parse(url).for_celery() if scheme in SCHEMES else url
 
 
 def _options(parts: SplitResult) -> dict[str, str]:
@@ -129,7 +114,8 @@ def _database(text: str) -> int:
     return int(text or 0)
 
 
-def _tls(said: Mapping[str, str]) -> dict[str, Any]:
+def tls_options(said: Mapping[str, str]) -> dict[str, Any]:
+    """The `ssl_*` options of a query. Raises ValueError."""
     options: dict[str, Any] = {name: said[name] for name in _TLS_OPTIONS if name in said}
     if "ssl_cert_reqs" in options:
         options["ssl_cert_reqs"] = options["ssl_cert_reqs"].lower().removeprefix("cert_")

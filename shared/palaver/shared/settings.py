@@ -14,13 +14,14 @@ import pydantic
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, model_validator
 
 from palaver.shared import webhooks
+from palaver.shared.broker_url import BrokerURL
 from palaver.shared.document import validation_error
 from palaver.shared.error_tree import ConfigurationError
 from palaver.shared.jobs import DEFAULT_DEADLINE, MAX_DEADLINE, MAX_DOCUMENT_BYTES
 from palaver.shared.metrics_address import MetricsAddress
 from palaver.shared.names import DEFAULT_NAMESPACE
 from palaver.shared.plain import shape
-from palaver.shared.redis_url import RedisURL, for_celery
+from palaver.shared.redis_url import RedisURL
 
 DEFAULT_CONNECT_SECONDS: Final = 2.0
 """For a service to answer. With the start of an interpreter, a command still fails within 3 seconds."""
@@ -78,7 +79,7 @@ def _redis_url(value: str) -> str:
 
 def _broker_url(value: str) -> str:
     if value:
-        for_celery(value)
+        BrokerURL.parse(value)
     return value
 
 

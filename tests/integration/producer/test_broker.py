@@ -4,12 +4,16 @@ import asyncio
 import json
 import multiprocessing
 import socket
+import ssl
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
 
 import celery
 import pytest
+import trustme
 
 from palaver.producer import AsyncClient
 from palaver.producer.broker import Broker
@@ -85,6 +89,23 @@ def test_a_broker_that_never_answers_is_given_up_in_time(scheme: str) -> None:
         with pytest.raises(BrokerUnavailableError):
             broker.check()
     assert time.monotonic() - began < IN_TIME
+
+
+def test_a_certificate_for_another_name_is_none(tmp_path: Path) -> None:
+    trusted, served = trustme.CA(), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    trusted.cert_pem.write_to_path(str(tmp_path / "authority.pem"))
+    trusted.issue_cert("elsewhere.example").configure_cert(served)
+    with socket.create_server(("127.0.0.1", 0)) as server, ThreadPoolExecutor(1) as pool:
+
+        def greet() -> None:
+            with suppress(OSError), served.wrap_socket(server.accept()[0], server_side=True):
+                pass
+
+        pool.submit(greet)
+        authority = f"ssl_ca_certs={tmp_path}/authority.pem"
+        broker = Broker(f"amqps://127.0.0.1:{server.getsockname()[1]}//?{authority}")
+        with pytest.raises(BrokerUnavailableError, match="certificate cannot be verified"):
+            broker.check()
 
 
 def test_who_waits_while_a_broker_is_found_silent_is_told_so_with_the_first() -> None:

@@ -4,10 +4,8 @@ from dataclasses import asdict
 from typing import Any
 
 import pytest
-from kombu import Connection
-from kombu.utils.url import parse_url
 
-from palaver.shared.redis_url import RedisURL, for_celery, split_url
+from palaver.shared.redis_url import RedisURL, split_url
 from palaver.shared.settings import redacted_url
 
 PLAIN = {"host": "h", "port": 6379, "path": None, "db": 0, "username": None, "password": None, "tls": None}
@@ -67,36 +65,6 @@ def test_what_is_wrong_with_a_url(url: str, told: str) -> None:
 
 def test_no_password_in_a_repr() -> None:
     assert "hunter2" not in repr(RedisURL.parse("rediss://:hunter2@h?ssl_password=hunter2"))
-
-
-@pytest.mark.parametrize(
-    ("url", "celery"),
-    [
-        ("redis://h?password=p%26&db=3", "redis://:p%26@h:6379/3"),
-        ("redis://u:p%40@[::1]:1", "redis://u:p%40@[::1]:1/0"),
-        ("unix:///run/r.sock", "redis+socket:///run/r.sock?virtual_host=0"),
-        ("unix://:p@/run/r.sock?db=1", "redis+socket://:p@/run/r.sock?virtual_host=1"),
-        ("rediss://h", "rediss://h:6379/0?ssl_cert_reqs=required"),
-        ("rediss://h?ssl_cert_reqs=none", "rediss://h:6379/0?ssl_cert_reqs=none"),
-        ("redis://a;redis://b:1", "redis://a:6379/0;redis://b:1/0"),
-        ("amqp://u:p@h//", "amqp://u:p@h//"),
-    ],
-)
-def test_a_broker_s_url_for_celery(url: str, celery: str) -> None:
-    assert for_celery(url) == celery
-    assert Connection(celery).transport_cls in ("redis", "rediss", "amqp")
-
-
-def test_celery_reads_what_we_read() -> None:
-    url = "rediss://u%40:p%2F@h:1/2?ssl_check_hostname=false&ssl_cert_reqs=required"
-    read = parse_url(for_celery(url))
-    assert (read["userid"], read["password"], read["virtual_host"]) == ("u@", "p/", "2")
-    assert read["ssl"]["ssl_check_hostname"] is False
-
-
-def test_a_sentinel_is_refused() -> None:
-    with pytest.raises(ValueError, match="Sentinel"):
-        for_celery("sentinel://h:1")
 
 
 @pytest.mark.parametrize(

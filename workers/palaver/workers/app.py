@@ -14,14 +14,13 @@ from collections.abc import Sequence
 from concurrent.futures import Future
 from functools import partial
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 from celery import Celery, bootsteps, signals
 from celery.exceptions import ImproperlyConfigured, WorkerShutdown
 from click import ClickException, UsageError, get_current_context
-from kombu import Connection, Exchange
-from kombu import Queue as BrokerQueue
+from kombu import Connection
 
+from palaver.shared.broker_url import BrokerURL
 from palaver.shared.errors import (
     BrokerUnavailableError,
     ConfigurationError,
@@ -31,7 +30,6 @@ from palaver.shared.errors import (
 from palaver.shared.jobs import MAX_DEADLINE
 from palaver.shared.names import (
     DEFAULT_NAMESPACE,
-    QUEUES,
     TASK_BATCH,
     TASK_CHAT,
     TASK_PROBE,
@@ -40,14 +38,13 @@ from palaver.shared.names import (
     queue_name,
 )
 from palaver.shared.outage import reason
-from palaver.shared.redis_url import for_celery
 from palaver.shared.settings import Settings, redacted_url, unknown_variables
 from palaver.workers import tasks as tasks  # registers them
 from palaver.workers.event_log import event_logger, json_formatter
 from palaver.workers.pool import AsyncPool
 from palaver.workers.pool.lanes import Express
 from palaver.workers.pool.post import Post
-from palaver.workers.pool.queues import own_queue
+from palaver.workers.pool.queues import declare, own_queue
 from palaver.workers.service import WorkerService
 
 __all__ = ["app", "check_broker", "install", "run"]
@@ -113,11 +110,14 @@ def _format_log(read: _Once, logger: logging.Logger, **_: Any) -> None:
 
 
 def _defaults(settings: Settings) -> dict[str, Any]:
-    namespace = settings.namespace
+    namespace, broker = settings.namespace, BrokerURL.parse(settings.broker_url)
     return {
-        "broker_url": for_celery(settings.broker_url),
-        "broker_transport_options": _transport_options(for_celery(settings.broker_url)),
+        "broker_url": broker.url,
+        "broker_use_ssl": False if broker.tls is None else dict(broker.tls),
+        "broker_transport_options": _transport_options(broker),
         "broker_connection_retry_on_startup": True,
+        # RabbitMQ closes a channel when a message waits too long in a worker that has no slot for it
+        "broker_channel_error_retry": True,
         # None is for ever: a worker outlives its broker, however long that is away
         "broker_connection_max_retries": None,
         "accept_content": ["json"],
@@ -144,25 +144,15 @@ def _exchanges(namespace: str) -> dict[str, str]:
     return {"control_exchange": namespace, "event_exchange": f"{namespace}.events"}
 
 
-def _transport_options(url: str) -> dict[str, Any]:
+def _transport_options(broker: BrokerURL) -> dict[str, Any]:
     """Redis only: queues in strict order, and no second delivery while a job may still run."""
-    if not urlsplit(url).scheme.startswith("redis"):
+    if not broker.is_redis:
         return {}
     return {"queue_order_strategy": "priority", "visibility_timeout": int(MAX_DEADLINE) + 24 * 3600}
 
 
 def _declare_queues(sender: Any, **_: Any) -> None:
-    """Ours before the application's own, in the order in which they are to be consumed.
-
-    They are reached by name through the default exchange: no binding that could be lost with a broker's data.
-    """
-    names = [own_queue(sender, queue) for queue in QUEUES]
-    ours = [BrokerQueue(name, Exchange(""), routing_key=name) for name in names]
-    others = [queue for name, queue in sender.amqp.queues.items() if name not in names]
-    sender.amqp.queues = [*ours, *others]
-    for queue in ours:
-        # Celery gives a queue without an exchange its default one
-        sender.amqp.queues[queue.name].exchange = Exchange("")
+    declare(sender)
 
 
 def check_broker(settings: Settings) -> None:
@@ -170,12 +160,12 @@ def check_broker(settings: Settings) -> None:
     timeout while they connect, so this happens in a thread.
     """
     answer: Future[None] = Future()
+    broker = BrokerURL.parse(settings.broker_url)
+    tls: Any = False if broker.tls is None else dict(broker.tls)
 
     def connect() -> None:
         try:
-            with Connection(
-                for_celery(settings.broker_url), connect_timeout=settings.connect_seconds
-            ) as connection:
+            with Connection(broker.url, ssl=tls, connect_timeout=settings.connect_seconds) as connection:
                 connection.ensure_connection(max_retries=0)
             answer.set_result(None)
         except Exception as error:  # noqa: BLE001 - every transport has errors of its own

@@ -160,13 +160,16 @@ class SubmitRequest(DiscreetRequest):
 class Door(Task[Any, Any]):
     """Base of our tasks. `resident`: it ends by itself once the service was told to hand over; `direct`: it
     runs without Celery's tracer.
+
+    A message that only names what the ledger knows is acknowledged when the task begins: if the worker dies,
+    a sweep sends another one. RabbitMQ closes the channel of who holds a message for half an hour.
     """
 
     abstract = True
     Request = "palaver.workers.tasks:DiscreetRequest"
     resident = False
     direct = False
-    acks_late = True
+    acks_late = False
     ignore_result = True
     typing = False
     throws = (JobFailed,)
@@ -213,9 +216,10 @@ class BatchDoor(Door):
 
 
 class SubmitDoor(Door):
-    """Base of `palaver.submit`."""
+    """Base of `palaver.submit`, whose message is the only copy of the job until that is stored."""
 
     abstract = True
+    acks_late = True
     Request = "palaver.workers.tasks:SubmitRequest"
 
 

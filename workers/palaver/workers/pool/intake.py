@@ -40,6 +40,9 @@ again after so long; a job that was stored all the same is not made twice."""
 
 NAME = re.compile(r"[\w.:@-]{1,200}")  # of a task, or its id
 
+CELERYS_DELAYS = "celery.worker.consumer.delayed_delivery:DelayedDelivery"
+DELAYS = "palaver.workers.pool.queues:Delays"
+
 MALFORMED = (TypeError, ValueError, KeyError, IndexError, AttributeError)
 
 
@@ -48,6 +51,10 @@ class Intake(Consumer):
 
     class Blueprint(Consumer.Blueprint):  # type: ignore[valid-type,misc] # the stub has a variable
         """The consumer's steps. When their connection is lost, they end without one."""
+
+        default_steps = tuple(
+            DELAYS if step == CELERYS_DELAYS else step for step in Consumer.Blueprint.default_steps
+        )
 
         def restart(self, parent: Any, *args: Any, **kwargs: Any) -> None:
             """Have the steps say goodbye. Celery asks the connection which errors of that to ignore, and has

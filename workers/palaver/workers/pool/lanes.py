@@ -11,33 +11,37 @@ apart. Why not both queues on both channels: kombu's virtual transports know one
 connection, and would count one channel's messages on the other.
 
 On Redis a lane is asked for its room before each message is fetched, so it is exact but for the one message
-that may be on its way. Elsewhere (RabbitMQ) prefetch is all there is: the resumed lane's is as large as the
-whole pool, and a message too many waits here until a slot is free or a sweep sends it to another worker.
+that may be on its way. Elsewhere (RabbitMQ) prefetch is all there is, for each queue by itself. A job's
+message is acknowledged when the job gets its slot, so prefetch bounds what waits here, not what runs: a few
+messages of each queue, the urgent ones first. A sweep sends them to a worker that has room, if there is one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Final
 
 from celery import bootsteps
 from celery.worker.consumer.tasks import Tasks
 from kombu import Queue as BrokerQueue
 
-from palaver.shared.names import Queue
+from palaver.shared.names import QUEUES
 from palaver.workers.pool.pool import AsyncPool
 from palaver.workers.pool.queues import own_queue
 
-__all__ = ["Express", "Lanes"]
+__all__ = ["PREFETCH", "Express", "Lanes"]
+
+PREFETCH: Final = 10
+"""Of each queue, where the broker delivers by itself: what is on its way while acknowledgements are, too."""
 
 
 class Lanes:
-    """Both lanes as Celery sees them: one task consumer, whose queues come from two channels."""
+    """All lanes as Celery sees them: one task consumer, whose queues come from several channels."""
 
-    def __init__(self, main: Any, express: Any, resumed: str) -> None:
+    def __init__(self, main: Any, beside: Sequence[Any]) -> None:
         self._main = main
-        self._express = express
-        self._resumed = resumed  # the queue of the express lane
+        self._all = (*beside, main)
+        self._homes = {queue.name: lane for lane in beside for queue in lane.queues}
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._main, name)
@@ -50,32 +54,33 @@ class Lanes:
 
     @on_message.setter
     def on_message(self, taker: Callable[[Any], object]) -> None:
-        self._main.on_message = self._express.on_message = taker
+        for lane in self._all:
+            lane.on_message = taker
 
     @property
     def queues(self) -> list[BrokerQueue]:
         """What is consumed, as `inspect active_queues` and Flower show it."""
-        return [*self._express.queues, *self._main.queues]
+        return [queue for lane in self._all for queue in lane.queues]
 
     def consume(self, no_ack: bool | None = None) -> None:
-        self._express.consume(no_ack)
-        self._main.consume(no_ack)
+        for lane in self._all:
+            lane.consume(no_ack)
 
     def cancel(self) -> None:
-        self._express.cancel()
-        self._main.cancel()
+        for lane in self._all:
+            lane.cancel()
 
     close = cancel
 
     def consuming_from(self, queue: Any) -> bool:
-        return bool(self._express.consuming_from(queue) or self._main.consuming_from(queue))
+        return any(lane.consuming_from(queue) for lane in self._all)
 
     def add_queue(self, queue: BrokerQueue) -> Any:
-        return (self._express if queue.name == self._resumed else self._main).add_queue(queue)
+        return self._homes.get(queue.name, self._main).add_queue(queue)
 
     def cancel_by_queue(self, queue: Any) -> None:
-        self._express.cancel_by_queue(queue)
-        self._main.cancel_by_queue(queue)
+        for lane in self._all:
+            lane.cancel_by_queue(queue)
 
 
 class Express(bootsteps.StartStopStep):
@@ -84,17 +89,22 @@ class Express(bootsteps.StartStopStep):
     requires = (Tasks,)
 
     def start(self, parent: Any) -> None:
-        pool, main = parent.pool, parent.task_consumer
-        resumed = own_queue(parent.app, Queue.RESUME)
-        queues = [queue for queue in main.queues if queue.name == resumed]
-        if not isinstance(pool, AsyncPool) or not queues:
+        if not isinstance(parent.pool, AsyncPool):
             return
-        main.cancel_by_queue(resumed)
-        channel = parent.connection.channel()
-        _ask_for_room(main.channel, lambda: pool.slots.room)
-        if not _ask_for_room(channel, lambda: pool.slots.room_to_resume):
-            channel.basic_qos(0, pool.slots.count + pool.slots.reserve, False)
-        parent.task_consumer = Lanes(main, _consumer(parent, channel, queues), resumed)
+        slots, main = parent.pool.slots, parent.task_consumer
+        resumed, *new = (own_queue(parent.app, queue) for queue in QUEUES)
+        asks = _ask_for_room(main.channel, lambda: slots.room)
+        beside = []
+        for names in [[resumed]] if asks else [[resumed], new]:
+            queues = [queue for queue in main.queues if queue.name in names]
+            for queue in queues:
+                main.cancel_by_queue(queue.name)
+            if queues:
+                channel = parent.connection.channel()
+                if not _ask_for_room(channel, lambda: slots.room_to_resume):
+                    channel.basic_qos(0, PREFETCH, False)
+                beside.append(_consumer(parent, channel, queues))
+        parent.task_consumer = Lanes(main, beside)
 
     def stop(self, parent: Any) -> None:
         """Nothing: the lanes end together."""

@@ -25,7 +25,7 @@ from celery.platforms import EX_FAILURE, EX_OK
 from celery.utils import log as celery_log
 from celery.worker import state
 
-from palaver.shared.names import Queue
+from palaver.shared.names import QUEUES
 from palaver.workers.event_log import event_logger
 from palaver.workers.loop import LoopThread
 from palaver.workers.pool.bridge import bridge, is_async
@@ -70,6 +70,7 @@ class AsyncPool(BasePool):
         conf = self.app.conf
         self.slots = Slots(self.limit or 0, conf.get("palaver_resume_slots"))
         self.on_resize: Callable[[int], object] = lambda _: None
+        self._places = {own_queue(self.app, queue): place for place, queue in enumerate(QUEUES)}
         self._mailbox = Mailbox()
         self._loop = LoopThread(self._loop_lost)
         self._residents = Residents(self._loop)
@@ -243,8 +244,7 @@ class AsyncPool(BasePool):
             timeout=timeout or self.options.get("timeout"),
         )
         execution = self._execution(order, task)
-        resumed = _routing_key(args) == own_queue(self.app, Queue.RESUME)
-        self.slots.put(execution, resumed=resumed)
+        self.slots.put(execution, place=self._places.get(_routing_key(args), len(self._places)))
         return execution
 
     def _execution(self, order: Order, task: Any) -> Execution:

@@ -13,7 +13,6 @@ from queue import Empty, PriorityQueue
 from typing import Any, Final, TypeVar
 
 from celery import Celery
-from kombu import Exchange, Queue
 
 from palaver.shared.ledger import Dispatch
 from palaver.shared.names import QUEUES
@@ -115,10 +114,14 @@ class Post:
         try:
             with self._app.connection_or_acquire() as connection:
                 channel = connection.default_channel
-                return [str(queue) for queue in QUEUES if not _length(channel, own_queue(self._app, queue))]
+                return [str(queue) for queue in QUEUES if not self._length(channel, queue)]
         except Exception as error:  # noqa: BLE001 - every transport has errors of its own
             logger.info("broker.silent", error=type(error).__name__)
             return []
+
+    def _length(self, channel: Any, queue: str) -> int:
+        declared: Any = self._app.amqp.queues[own_queue(self._app, queue)]
+        return int(declared.bind(channel).queue_declare().message_count)
 
 
 class _Letter:
@@ -143,11 +146,6 @@ class _Message:
     number: int
     dispatch: Dispatch = field(compare=False)
     letter: _Letter = field(compare=False)
-
-
-def _length(channel: Any, name: str) -> int:
-    queue: Any = Queue(name, Exchange(""), routing_key=name, channel=channel)
-    return int(queue.queue_declare().message_count)
 
 
 def _in_thread(work: Callable[[], T]) -> asyncio.Future[T]:

@@ -1,11 +1,13 @@
 """Which tasks run, and which wait for a slot.
 
 Slots are counted, not made: growing and shrinking moves a limit, and a shrunk pool lets what runs end by
-itself. Resumed jobs go first, and have a few slots of their own beside the others.
+itself. What waits is begun in the order of its queues. Resumed jobs go first, and have a few slots of their
+own beside the others.
 """
 
 import threading
-from collections import deque
+from heapq import heappop, heappush
+from itertools import count as numbers
 from typing import Final
 
 from palaver.workers.pool.execution import Execution
@@ -22,8 +24,8 @@ class Slots:
         self.count = count
         self.running: set[Execution] = set()
         self._reserve = reserve
-        self._waiting: deque[Execution] = deque()
-        self._resumed: deque[Execution] = deque()  # wait as well, and go first
+        self._waiting: list[tuple[int, int, Execution]] = []  # a heap: place of the queue, number
+        self._number = numbers()
         # held for a moment each: under a transport without an event loop two threads come here
         self._lock = threading.RLock()
 
@@ -35,7 +37,7 @@ class Slots:
     @property
     def waiting(self) -> int:
         """How many tasks wait for a slot."""
-        return len(self._waiting) + len(self._resumed)
+        return len(self._waiting)
 
     @property
     def room(self) -> bool:
@@ -47,10 +49,10 @@ class Slots:
         """Whether a resumed job would get one."""
         return len(self.running) + self.waiting < self.count + self.reserve
 
-    def put(self, execution: Execution, *, resumed: bool) -> None:
-        """Start it as soon as there is a slot for it."""
+    def put(self, execution: Execution, *, place: int) -> None:
+        """Start it as soon as there is a slot for it; `place` is its queue's, and 0 that of resumed jobs."""
         with self._lock:
-            (self._resumed if resumed else self._waiting).append(execution)
+            heappush(self._waiting, (place, next(self._number), execution))
             self._fill()
 
     def free(self, execution: Execution) -> None:
@@ -74,14 +76,12 @@ class Slots:
     def forget_waiting(self) -> None:
         """What has not begun will not: its messages go back to the broker."""
         self._waiting.clear()
-        self._resumed.clear()
 
     def _fill(self) -> None:
-        while self._resumed and len(self.running) < self.count + self.reserve:
-            self._begin(self._resumed.popleft())
-        while self._waiting and len(self.running) < self.count:
-            self._begin(self._waiting.popleft())
-
-    def _begin(self, execution: Execution) -> None:
-        self.running.add(execution)
-        execution.start()
+        while self._waiting:
+            place, _, execution = self._waiting[0]
+            if len(self.running) >= self.count + (0 if place else self.reserve):
+                return
+            heappop(self._waiting)
+            self.running.add(execution)
+            execution.start()

@@ -1,0 +1,92 @@
+"""A broker's URL as Celery and kombu want to be told of it; pure.
+
+Redis in the forms of `redis_url`; `amqp://USER:PASSWORD@HOST[:PORT]/VHOST` and `amqps://` for RabbitMQ, the
+latter with the `ssl_*` options of a Redis URL; other kinds that Celery knows pass as they are. Several URLs,
+separated by semicolons, are several ways to one broker.
+"""
+
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, Self
+from urllib.parse import parse_qsl, urlencode, urlsplit
+
+from palaver.shared.redis_url import SCHEMES, RedisURL, split_url, tls_options
+
+AMQP: Final = ("amqp", "amqps", "pyamqp")
+QUORUM: Final = {"x-queue-type": "quorum"}
+"""Of our queues on RabbitMQ: replicated, and written to disk before a message counts as taken."""
+
+_AMQP_NAMES: Final = {"ssl_ca_certs": "ca_certs", "ssl_certfile": "certfile", "ssl_keyfile": "keyfile"}
+_CERT_REQS: Final = {"required": ssl.CERT_REQUIRED, "optional": ssl.CERT_OPTIONAL, "none": ssl.CERT_NONE}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BrokerURL:
+    """What to give a kombu connection, or the settings of a Celery application.
+
+    `tls` is what both call `ssl`; `queue_arguments` are those with which each of our queues is declared.
+    """
+
+    url: str = field(repr=False)
+    tls: Mapping[str, Any] | None = field(repr=False, default=None)
+    queue_arguments: Mapping[str, str] | None = None
+
+    @classmethod
+    def parse(cls, url: str) -> Self:
+        """Raises ValueError, in words that hold nothing of the URL but the name of an unknown option."""
+        parts = url.split(";")
+        kinds = {split_url(part).scheme for part in parts}
+        if kinds & {"amqps"}:
+            return cls._with_tls(parts)
+        celery = ";".join(_for_celery(part) for part in parts)
+        return cls(url=celery, queue_arguments=QUORUM if is_amqp(url) else None)
+
+    @classmethod
+    def _with_tls(cls, parts: list[str]) -> Self:
+        read = [_amqps(part) for part in parts]
+        if any(options != read[0][1] for _, options in read):
+            raise ValueError("must have the same ssl_* options in each of its parts")
+        return cls(url=";".join(bare for bare, _ in read), tls=_amqp_tls(read[0][1]), queue_arguments=QUORUM)
+
+    @property
+    def is_redis(self) -> bool:
+        """Whether the broker is a Redis."""
+        return urlsplit(self.url).scheme.startswith("redis")
+
+
+def is_amqp(url: str) -> bool:
+    """Whether a broker's URL is that of a RabbitMQ."""
+    return url.partition("://")[0] in AMQP
+
+
+def _for_celery(url: str) -> str:
+    scheme = split_url(url).scheme
+    if scheme == "sentinel":
+        raise ValueError("cannot be Redis Sentinel: name the master's address, or that of a proxy before it")
+    return RedisURL.parse(url).for_celery() if scheme in SCHEMES else url
+
+
+def _amqps(url: str) -> tuple[str, dict[str, Any]]:
+    """The URL without its `ssl_*` options, and these."""
+    parts = split_url(url)
+    if parts.scheme != "amqps":
+        raise ValueError("must be amqps:// in each of its parts, or in none")
+    said = dict(parse_qsl(parts.query, keep_blank_values=True))
+    options = tls_options(said)
+    others = {name: value for name, value in said.items() if not name.startswith("ssl_")}
+    if unknown := said.keys() - options.keys() - others.keys():
+        raise ValueError(f"has an option that is not known ({min(unknown)[:32]})")
+    if refused := options.keys() - {*_AMQP_NAMES, "ssl_cert_reqs", "ssl_check_hostname"}:
+        raise ValueError(f"has the option {min(refused)}, which the client of AMQP does not know")
+    return parts._replace(query=urlencode(others)).geturl(), options
+
+
+def _amqp_tls(options: Mapping[str, Any]) -> dict[str, Any]:
+    """In the words of py-amqp, which checks the name in a certificate only if it is told one."""
+    tls: dict[str, Any] = {_AMQP_NAMES[name]: options[name] for name in _AMQP_NAMES if name in options}
+    required = options.get("ssl_cert_reqs", "required")
+    tls["cert_reqs"] = _CERT_REQS[required]
+    if required == "required" and options.get("ssl_check_hostname", True):
+        tls["server_hostname"] = None  # kombu puts the broker's own there
+    return tls
