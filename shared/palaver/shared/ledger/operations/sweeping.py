@@ -17,7 +17,7 @@ from palaver.shared.ledger.operation import (
     text,
 )
 from palaver.shared.ledger.operations.dead import bury
-from palaver.shared.ledger.operations.ending import error_json
+from palaver.shared.ledger.operations.ending import error_json, error_of_job
 from palaver.shared.ledger.operations.gating import forget_at_gate
 from palaver.shared.ledger.operations.spending import count
 from palaver.shared.ledger.operations.verdicts import RESEND_AFTER_MS, dispatch_in, look_at
@@ -30,6 +30,9 @@ POISONED_AFTER = 3
 """Successive deaths of workers, without anything written in between, after which a job is given up."""
 
 Verdict = Literal["dead", "alive", ""]
+
+_CANCELLED = error_json(JobCancelledError())
+_BUSY = error_json(SessionBusyError(param="on_busy"))
 
 
 def take_turn(keys: Keys, *, period: float, again: bool = False) -> Operation[SweepTurn | None]:
@@ -176,10 +179,10 @@ def look(
         *retention.args(),
         *(milliseconds(turn.time), milliseconds(turn.stopped), milliseconds(turn.resumed + grace)),
         *(worker, POISONED_AFTER),
-        error_json(JobExpiredError(job_id=job_id)),
-        error_json(JobPoisonedError(job_id=job_id)),
-        error_json(JobCancelledError()),
-        error_json(SessionBusyError(param="on_busy")),
+        error_of_job(JobExpiredError, job_id),
+        error_of_job(JobPoisonedError, job_id),
+        _CANCELLED,
+        _BUSY,
         *(word for queue, at in passed.items() for word in (queue, at.before, at.resend_to)),
     )
     return Operation(
