@@ -15,7 +15,7 @@ from palaver.shared.conversations import ConversationMessage, ConversationSessio
 from palaver.shared.errors import ErrorInfo, JobExpiredError, ValidationError
 from palaver.shared.ids import new_job_id
 from palaver.shared.jobs import Status
-from palaver.shared.ledger import Claimed, Prospect, SyncLedger, operations, script_names
+from palaver.shared.ledger import Canary, Claimed, Prospect, SyncLedger, operations, script_names
 from palaver.shared.ledger.replies import AgentSession
 from palaver.shared.sessions import SessionStatus
 from tests.faults.proxy import Proxy, Trap
@@ -57,6 +57,8 @@ AT_GATES = {
 """Of what requests to a provider with limits need; made twice at random in `test_gate.py`."""
 TELLING = {"take", "note_webhook"}
 """Of what webhooks need."""
+WATCHING = {"canary_send", "canary_take"}
+"""Of what tells whether jobs are taken."""
 BATCHING = {
     *(
         "batch_open",
@@ -115,6 +117,7 @@ def test_no_script_is_left_out() -> None:
         *THROTTLING,
         *AT_GATES,
         *TELLING,
+        *WATCHING,
         *BATCHING,
         "cancel",
     }
@@ -307,6 +310,27 @@ def test_what_a_gate_needs_when_nobody_hears_a_reply(stand: Stand, proxy: Proxy,
     assert 50 < ledger.gates()[0].closed_for <= 60
     assert names == AT_GATES
     world.close()
+
+
+def test_a_canary_whose_sender_hears_no_reply_is_found_lost_and_sent_again(
+    stand: Stand, proxy: Proxy, ledger: SyncLedger
+) -> None:
+    names, keys, queue = set[str](), ledger.keys, "palaver.low"
+    cut = cutting(proxy, names)
+
+    def send(*, empty: bool, to: str = queue) -> list[Canary]:
+        return ledger.run(operations.send_canaries(keys, {to: empty}, period=60, lost=0.001))
+
+    assert send(empty=False, to="palaver.high")
+    assert cut("canary_send", lambda: send(empty=False)) == []
+    assert ledger.vigil().canaries[queue].waits_for > 0
+    assert send(empty=False) == []
+    found: list[Canary] = []
+    until(lambda: found.extend(send(empty=True)) or found, "it is lost")  # type: ignore[func-returns-value]
+    (canary,) = found
+    cut("canary_take", lambda: ledger.run(operations.take_canary(keys, canary)))
+    assert ledger.vigil().canaries[queue].waits_for == 0
+    assert names == WATCHING
 
 
 def test_what_webhooks_need_when_nobody_hears_a_reply(stand: Stand, proxy: Proxy, ledger: SyncLedger) -> None:

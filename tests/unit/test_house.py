@@ -50,7 +50,7 @@ BROAD_EXCEPTS: dict[str, str] = {
     "workers/palaver/workers/providers/guard.py:guarded": "user code; told by its class",
     "workers/palaver/workers/run.py:failure_of": "a bug must end the job, not its readers",
     "workers/palaver/workers/sinks/following.py:tell": "whatever a sink raises, no job may know",
-    "workers/palaver/workers/service.py:_for_ever": "leases must outlive a bug",
+    "workers/palaver/workers/rounds.py:for_ever": "leases must outlive a bug",
 }
 
 

@@ -271,8 +271,7 @@ def test_unknown_and_malformed_jobs_are_one_line(outsider: Outsider) -> None:
 
 def test_a_probe_with_arguments_is_one_line(outsider: Outsider) -> None:
     outsider.celery.send_task("palaver.probe", args=(SECRET,), queue="palaver.high", task_id="p1")
-    outsider.worker.wait_for(r"palaver\.probe\[p1\] raised expected: JobFailed\('invalid_request'\)")
-    assert "probe.discarded task_id=p1" in outsider.said
+    outsider.worker.wait_for(r"probe\.discarded task_id=p1")
     assert "Traceback" not in outsider.said
     assert SECRET not in outsider.said
 

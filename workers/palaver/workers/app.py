@@ -42,9 +42,11 @@ from palaver.shared.settings import Settings, redacted_url, unknown_variables
 from palaver.workers import tasks as tasks  # registers them
 from palaver.workers.event_log import event_logger, json_formatter
 from palaver.workers.pool import AsyncPool
+from palaver.workers.pool.consumption import consumption_of
 from palaver.workers.pool.lanes import Express
 from palaver.workers.pool.post import Post
 from palaver.workers.pool.queues import declare, own_queue
+from palaver.workers.readiness import Watch
 from palaver.workers.service import WorkerService
 
 __all__ = ["app", "check_broker", "install", "run"]
@@ -218,6 +220,7 @@ class ServiceStep(bootsteps.StartStopStep):
             raise WorkerShutdown(UNREACHABLE if unreachable else WRONG_USAGE) from None
         pool.on_resize = lambda slots: setattr(service, "slots", slots)
         service.leave = pool.leave
+        service.readiness.consumption = consumption_of(parent)
         parent.app.palaver_service = service
 
     def stop(self, parent: Any) -> None:
@@ -237,10 +240,12 @@ class _Residence:
     async def serve(self) -> None:
         while True:
             try:
-                return await self._service.serve(self._post)
+                await self._service.serve(self._post)
+                break
             except PalaverError as error:
                 logger.warning("worker.not_announced", error=error.type)
             await asyncio.sleep(RETRY_SECONDS)
+        self._service.watch(Watch(self._service.ledger, self._post))
 
     def leaving(self) -> None:
         self._service.begin_drain()

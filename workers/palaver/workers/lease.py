@@ -115,10 +115,16 @@ class LeaseKeeper:
         self._beside = beside
         self._clock = clock
         self._leases: set[Lease] = set()
+        self._confirmed = clock()  # since then, all leases held
         self._due = asyncio.Event()
 
     def __len__(self) -> int:
         return len(self._leases)
+
+    @property
+    def unconfirmed(self) -> float:
+        """For so many seconds no lease was renewed that should have been. Any thread may ask."""
+        return max(0.0, self._clock() - self._confirmed - self._renew_seconds)
 
     def hold(self, lease: Lease) -> Held:
         """For `with`: renews a lease until the block is left."""
@@ -147,13 +153,16 @@ class LeaseKeeper:
 
     async def renew(self) -> None:
         """Renew every lease once, in one write."""
-        leases = list(self._leases)
+        leases, asked = list(self._leases), self._clock()
         if not leases:
+            self._confirmed = asked
             return
-        asked = self._clock()
         renewals = [lease.renewal(self._lease_seconds) for lease in leases]
         answers = await self._link.run_all([*renewals, *self._beside()])
-        self._count(answers[: len(leases)], late=self._clock() - asked >= self._lease_seconds)
+        late = self._clock() - asked >= self._lease_seconds
+        if not late:
+            self._confirmed = asked
+        self._count(answers[: len(leases)], late=late)
         for lease, answer in zip(leases, answers, strict=False):
             lease.settle(answer, asked + self._lease_seconds)
 

@@ -5,12 +5,15 @@ What is due is in the ledger and nowhere else, so any worker may die at any step
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import NoReturn
+from typing import Final, NoReturn
 
 from palaver.shared.errors import PalaverError
 from palaver.workers.event_log import event_logger
+from palaver.workers.frames import report
 
-__all__ = ["Rounds"]
+__all__ = ["Rounds", "for_ever"]
+
+REST_AFTER_BUG_SECONDS: Final = 1.0
 
 
 class Rounds:
@@ -41,3 +44,13 @@ class Rounds:
         if self._failed != error.type:
             self._logger.warning(self._event, error=error.type, reason=error.message)
         self._failed = error.type
+
+
+async def for_ever(name: str, work: Callable[[], Awaitable[None]]) -> NoReturn:
+    """A part of a worker that must outlive its own bugs."""
+    while True:
+        try:
+            await work()
+        except Exception as bug:  # noqa: BLE001 - an outermost boundary: without leases every job would be lost
+            report(bug, f"the worker's {name}")
+        await asyncio.sleep(REST_AFTER_BUG_SECONDS)

@@ -56,7 +56,7 @@ class Runner:
     ) -> None:
         self._link = link
         self._keys = keys
-        self._publisher = publisher
+        self.publisher = publisher
         self._leases = leases
         self._models = models
         self._agents = agents
@@ -140,7 +140,7 @@ class Runner:
         )
 
     def _open(self, claimed: Claimed, stop: Stop, asked: float) -> tuple[Run, Writer]:
-        writer = self._publisher.open(claimed, confirmed_until=asked + self._lease_seconds)
+        writer = self.publisher.open(claimed, confirmed_until=asked + self._lease_seconds)
         writer.on_stop(stop)
         brief = replace(claimed, job=b"", text="", reasoning="", journal=[], history=[])
         notes = LedgerNotes(self._link, self._keys, brief, log_entries=self._log_entries)

@@ -21,7 +21,7 @@ from palaver.shared.errors import (
 )
 from palaver.shared.health import Health
 from palaver.shared.ids import new_token
-from palaver.shared.ledger import AsyncLedger, Dispatch, operations
+from palaver.shared.ledger import AsyncLedger, Canary, Dispatch, operations
 from palaver.shared.ledger.subscriptions import Subscriptions
 from palaver.shared.metrics import MetricsServer
 from palaver.shared.names import Queue
@@ -29,19 +29,18 @@ from palaver.shared.profiles import Catalog
 from palaver.shared.settings import Settings
 from palaver.shared.stores.archives import open_archive
 from palaver.shared.stores.batch_files import BatchFiles
-from palaver.shared.webhooks import networks, secrets
+from palaver.shared.webhooks import networks
 from palaver.workers.agents.requests import AgentRequests
 from palaver.workers.agents.routes import Routes
 from palaver.workers.agents.source import Agents
-from palaver.workers.archiver import Archiver
-from palaver.workers.batches import Drivers, Lines, Parts, Removing, Room
+from palaver.workers.batches import Drivers, Lines, Parts, Room
 from palaver.workers.cache import Cache, Flights
+from palaver.workers.chores import chores
 from palaver.workers.control import Control, Heeding
 from palaver.workers.ending import Ending, Outcome
 from palaver.workers.event_log import event_logger
 from palaver.workers.files import JobFiles
 from palaver.workers.files.attachments import Attachments
-from palaver.workers.frames import report
 from palaver.workers.gates import Gates
 from palaver.workers.generation import FunctionTools, Prompts, Registry, Toolbox, UserCode
 from palaver.workers.http import HttpClient
@@ -59,7 +58,9 @@ from palaver.workers.prices import Prices
 from palaver.workers.probing import examine
 from palaver.workers.providers import create
 from palaver.workers.publisher import Publisher
+from palaver.workers.readiness import Readiness, Watch
 from palaver.workers.requests import Requests
+from palaver.workers.rounds import for_ever
 from palaver.workers.runner import Runner
 from palaver.workers.running import Running
 from palaver.workers.sealed import SealedProfiles
@@ -67,10 +68,10 @@ from palaver.workers.served import Served
 from palaver.workers.shares import Shares
 from palaver.workers.sinks import Sinks, load_sinks
 from palaver.workers.stop import HandOver, asked_to_end
-from palaver.workers.sweeper import Post, Sweeper
+from palaver.workers.sweeper import Post
 from palaver.workers.tenancy import Tenancy
 from palaver.workers.tool_servers import ToolServers
-from palaver.workers.webhooks import Calls, Deliverer
+from palaver.workers.webhooks import Calls
 
 __all__ = ["WorkerService"]
 
@@ -81,7 +82,6 @@ LINE_BYTES = (
 )  # of stored lines of batches that run at once; each costs several times its bytes
 SLOTS_A_DRIVER = 4  # of a worker's slots every fourth may have a driver of a batch, but not the only one
 HAND_OVER_SECONDS = 5.0  # for the jobs that are handed over to be written off
-REST_AFTER_BUG_SECONDS = 1.0
 RENEWAL_SECONDS = 1.0  # between two looks at the files of the configuration
 
 
@@ -131,7 +131,6 @@ class WorkerService:
         self._prices = Prices()
         self._agents = self._make_agents()
         self._models = self._make_models()
-        self._publisher = self._make_publisher()
         self._runner = self._make_runner()
         self._drivers = self._make_drivers()
         self._running = Running()
@@ -139,6 +138,7 @@ class WorkerService:
         self._last_words: asyncio.Task[None] | None = None
         self.leave: Callable[[], object] = self.begin_drain
         """Has this process end as SIGTERM does; an operator wants it."""
+        self.readiness = self._make_readiness()
         self._started = time.time()
         self._presence = self._make_presence()
         self._pulse = Pulse(
@@ -180,16 +180,20 @@ class WorkerService:
         """Announce the worker, once it consumes. With a `post` it also takes its turns at sweeping: what died
         with another worker, or was never sent, goes on; at archiving, and at removing old batches.
         """
+        self.readiness.serving = True
         await self._presence.announce()
         self._begin("heartbeat", self._presence.beat)
         self._begin("configuration", self._watch_configuration)
         if post is not None:
             self._gates.send = post.put
-            self._begin("sweeps", Sweeper(self.ledger, post, self._counts).run)
-            self._begin("archive", Archiver(self.ledger, self._archive).run)
-            self._begin_webhooks()
-            if self.settings.files_url:
-                self._begin("removal", Removing(self.ledger, BatchFiles.of(self.settings)).run)
+            work = chores(self.ledger, post, archive=self._archive, calls=self._calls, counts=self._counts)
+            for name, chore in work:
+                self._begin(name, chore)
+
+    def watch(self, watch: Watch) -> None:
+        """Be ready only while that sees work being done."""
+        self.readiness.watch = watch
+        self._begin("watch", watch.run)
 
     async def run(self, session_id: str, job_id: str, *, queue: str = "") -> Outcome:
         """Run a job that a message of this queue named. What it returns may hold a message to send,
@@ -222,6 +226,10 @@ class WorkerService:
         health = await examine(self._served, profile, model, worker=self.name)
         await self.ledger.query(operations.answer_probe(self.ledger.keys, probe_id, health.to_json()))
         return health
+
+    async def take(self, canary: Canary) -> None:
+        """Say that this worker was given it."""
+        await self.ledger.run(operations.take_canary(self.ledger.keys, canary))
 
     def end(self, job_id: str, reason: PalaverError | None = None) -> bool:
         """End a job that runs here for this reason (default: it was cancelled); False if it does not run
@@ -288,20 +296,14 @@ class WorkerService:
             pulse=self._pulse,
             breakers=self._breakers,
             leases=self._leases,
-            publisher=self._publisher,
+            publisher=self._runner.publisher,
             runs=lambda: self._runner.runs,
             slots=lambda: self.slots,
-            problems=list,
+            problems=self.readiness.problems,
         )
 
     def _begin(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
-        self._tasks.append(asyncio.create_task(_for_ever(name, work), name=f"palaver-{name}"))
-
-    def _begin_webhooks(self) -> None:
-        secret = self.settings.webhook_secret
-        if secret is not None:
-            deliverer = Deliverer(self.ledger, self._calls, secrets=secrets(secret.get_secret_value()))
-            self._begin("webhooks", deliverer.run)
+        self._tasks.append(asyncio.create_task(for_ever(name, work), name=f"palaver-{name}"))
 
     def _make_gates(self) -> Gates:
         return Gates(
@@ -321,6 +323,14 @@ class WorkerService:
             renew_seconds=self.settings.renew_seconds,
             counts=self._counts,
             beside=self._gates.renewals,
+        )
+
+    def _make_readiness(self) -> Readiness:
+        return Readiness(
+            leases=self._leases,
+            connected=lambda: self._link.connected,
+            draining=lambda: self._draining,
+            lease_seconds=self.settings.lease_seconds,
         )
 
     def _make_presence(self) -> Presence:
@@ -389,21 +399,14 @@ class WorkerService:
             attachments=Attachments(self._files, characters=settings.files_prompt_characters),
         )
 
-    def _make_publisher(self) -> Publisher:
-        settings = self.settings
-        return Publisher(
-            self._link,
-            self.ledger.keys,
-            log_entries=settings.log_maxlen,
-            answer_bytes=settings.max_answer_bytes,
-        )
-
     def _make_runner(self) -> Runner:
         link, keys, settings = self._link, self.ledger.keys, self.settings
         return Runner(
             link=link,
             keys=keys,
-            publisher=self._publisher,
+            publisher=Publisher(
+                link, keys, log_entries=settings.log_maxlen, answer_bytes=settings.max_answer_bytes
+            ),
             leases=self._leases,
             models=self._models,
             agents=self._agents,
@@ -483,17 +486,8 @@ class WorkerService:
             "slots": self.slots,
             "started": self._started,
             "draining": self._draining,
+            "problems": {problem.reason: problem.told for problem in self.readiness.problems()},
             "unserved": dict(self._served.unserved),
             "sinks": self._sinks.counts,
             "metrics": None if self._metrics is None else str(self._metrics.address),
         }
-
-
-async def _for_ever(name: str, work: Callable[[], Awaitable[None]]) -> None:
-    """A part of the service that must outlive its own bugs."""
-    while True:
-        try:
-            await work()
-        except Exception as bug:  # noqa: BLE001 - an outermost boundary: without leases every job would be lost
-            report(bug, f"the worker's {name}")
-        await asyncio.sleep(REST_AFTER_BUG_SECONDS)

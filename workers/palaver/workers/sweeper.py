@@ -42,6 +42,7 @@ class Sweeper:
         self._counts = counts
         self._post = post
         self._period = period
+        self._completed = 0.0  # Redis's time of the last turn whose sweep was completed
         self._more = False  # the last sweep found more than it could look at
 
     async def run(self) -> None:
@@ -58,12 +59,13 @@ class Sweeper:
 
     async def _sweep_once(self) -> bool:
         more, self._more = self._more, False
-        turn = await self._ledger.sweep_turn(period=self._period, again=more)
+        turn = await self._ledger.sweep_turn(period=self._period, again=more, completed=self._completed)
         if turn is None:
             return False
         empty = () if more else await self._post.empty_queues()
         swept = await self._ledger.sweep(turn, empty_queues=empty)
         self._counts.swept(swept)
+        self._completed = turn.time
         if swept.looked:
             counts = {"looked": swept.looked, "sent": len(swept.dispatches), "ended": swept.ended}
             logger.debug("sweep.done", **counts)

@@ -22,6 +22,7 @@ from palaver.shared.errors import (
 )
 from palaver.shared.ids import valid_job_id, valid_session_id
 from palaver.shared.jobs import Status
+from palaver.shared.ledger import Canary
 from palaver.shared.names import TASK_BATCH, TASK_CHAT, TASK_PROBE, TASK_SUBMIT
 from palaver.workers.ending import Outcome
 from palaver.workers.event_log import event_logger
@@ -215,6 +216,14 @@ class BatchDoor(Door):
     resident = True
 
 
+class ProbeDoor(Door):
+    """Base of `palaver.probe`: canaries come every few seconds, and are no news."""
+
+    abstract = True
+    Strategy = "palaver.workers.tasks:taken_quietly"
+    direct = True
+
+
 class SubmitDoor(Door):
     """Base of `palaver.submit`, whose message is the only copy of the job until that is stored."""
 
@@ -260,14 +269,18 @@ async def submit(self: SubmitDoor, *args: Any, **kwargs: Any) -> dict[str, Any]:
     return {"job_id": stored.job_id, "session_id": stored.session_id, "status": stored.status}
 
 
-@shared_task(name=TASK_PROBE, base=Door, bind=True)
-async def probe(self: Door, *args: Any, **kwargs: Any) -> dict[str, Any]:
+@shared_task(name=TASK_PROBE, base=ProbeDoor, bind=True)
+async def probe(self: ProbeDoor, *args: Any, **kwargs: Any) -> dict[str, Any]:
     """What this worker is and serves; with `(probe_id, profile, model)` how that provider is, told in the
-    ledger to whoever waits for it.
+    ledger to whoever waits for it. A canary's arguments say that this worker has it.
     """
     service, asked = self.service, _probed(args, kwargs)
+    canary = None if kwargs else Canary.parse(args)
+    if canary is not None:
+        await _guarded(service.take(canary))
+        return {"canary": canary.queue}
     if asked is None:
-        logger.warning("probe.discarded", task_id=self.request.id, reason="it names no provider")
+        logger.warning("probe.discarded", task_id=current_request.get()["id"], reason="it names no provider")
         raise JobFailed(ValidationError.code)
     told: dict[str, Any] = {}
     if asked:

@@ -12,13 +12,16 @@ from palaver.producer.cli.terminal import bold, columns, dim, one_line, seconds,
 from palaver.producer.client import send_stored
 from palaver.shared.batches import BatchView
 from palaver.shared.errors import BrokerUnavailableError, LedgerUnavailableError, ServiceUnavailableError
-from palaver.shared.ledger import Announcement, Gate, SyncLedger
+from palaver.shared.ledger import Announcement, Gate, SyncLedger, Vigil
 from palaver.shared.settings import Settings, redacted_url
 
 ANSWER_SECONDS: Final = 7.5
 """For a worker that is asked how a provider is; it gives the provider a little less. With the rest of the
 command, whatever has failed is told within 10 seconds.
 """
+
+LATE: Final = 1.5
+"""Of a lease: what a canary or a sweep may take; as of a worker's own readiness."""
 
 MOST_BATCHES: Final = 20
 """Rows for a screen; the JSON has all."""
@@ -48,7 +51,8 @@ class Status:
     """Everything that is shown, as it was at `time`; only the providers answer later."""
 
     time: float  # Unix, in seconds
-    healthy: bool  # a live worker consumes, and the providers that were asked have answered
+    healthy: bool  # a live worker consumes, nothing is wrong, and providers that were asked have answered
+    problems: list[str]  # of workers, of queues that nobody takes from, of sweeps
     ledger: Service
     broker: Service
     unended: int  # jobs, of all sessions
@@ -87,9 +91,11 @@ def look(settings: Settings) -> Status:
         finally:
             broker.close()
         workers = ledger.workers()
+        problems = _problems(workers, ledger.vigil(), settings.lease_seconds * LATE)
         return Status(
             time=time.time(),
-            healthy=any(not worker.data.get("draining") for worker in workers),
+            healthy=any(not worker.data.get("draining") for worker in workers) and not problems,
+            problems=problems,
             ledger=Service(url=redacted_url(settings.redis_url), answered_in=answered),
             broker=Service(url=redacted_url(settings.broker_url), answered_in=broker_answered),
             unended=ledger.unended(),
@@ -99,6 +105,24 @@ def look(settings: Settings) -> Status:
             gates=ledger.gates(),
             batches=[_batch(view) for view in ledger.open_batches()],
         )
+
+
+def _problems(workers: list[Announcement], vigil: Vigil, late: float) -> list[str]:
+    """What is wrong although workers are there. Canaries may wait while no worker has a free slot."""
+    live = [worker for worker in workers if not worker.data.get("draining")]
+    if not live:
+        return []
+    found = [
+        f"{one_line(worker.name)}: {one_line(told)}"
+        for worker in live
+        for told in worker.data.get("problems", {}).values()
+    ]
+    if any(worker.data.get("running", 0) < worker.data.get("slots", 0) for worker in live):
+        waiting = vigil.overdue(late).items()
+        found += [f"{queue}: nobody has taken its canary for {seconds(wait)}" for queue, wait in waiting]
+    if vigil.swept_ago is not None and vigil.swept_ago > late:
+        found.append(f"no sweep was completed for {seconds(vigil.swept_ago)}")
+    return found
 
 
 async def examined(status: Status, settings: Settings) -> Status:
@@ -111,7 +135,7 @@ async def examined(status: Status, settings: Settings) -> Status:
     found = dict(zip(names, answers, strict=True))
     return replace(
         status,
-        healthy=all(health["error"] is None for health in found.values()),
+        healthy=status.healthy and all(health["error"] is None for health in found.values()),
         profiles=[
             profile | ({"health": found[profile["name"]]} if profile["name"] in found else {})
             for profile in status.profiles
@@ -180,7 +204,9 @@ def _print(status: Status) -> None:
     for worker in status.workers:
         for why in worker.get("unserved", {}).values():
             write(f"\n{one_line(worker['name'])} does not serve {one_line(why)}")
-    if not asked and not status.healthy:
+    for problem in status.problems:
+        write(f"\n{problem}")
+    if not asked and not status.healthy and not status.problems:
         write(f"\n{bold('No worker consumes.')} Start one: palaver worker\n")
 
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from palaver.shared.ledger.replies import (
         AgentSession,
         Appended,
+        Canary,
         Cancelled,
         Claimed,
         Dispatch,
@@ -38,9 +39,11 @@ if TYPE_CHECKING:
         Refused,
         Released,
         Renewed,
+        Sendable,
         Stored,
         Submitted,
         Swept,
+        Vigil,
         Visited,
     )
     from palaver.shared.ledger.scripts import Script, load, script_names, sources
@@ -62,8 +65,8 @@ _HOMES: Final = {
     "keys": "Keys",
     "operation": "Command Operation Query Retention reply_error",
     "replies": (
-        "AgentSession Appended Cancelled Claimed Dispatch Expired Finished Follow HandedOut Hit Inspected "
-        "Lead NotClaimed Refused Released Renewed Stored Submitted Swept Visited"
+        "AgentSession Appended Canary Cancelled Claimed Dispatch Expired Finished Follow HandedOut Hit "
+        "Inspected Lead NotClaimed Refused Released Renewed Sendable Stored Submitted Swept Vigil Visited"
     ),
     "scripts": "Script load script_names sources",
     "subscriptions": "Inbox Notice Signal Subscriptions",
@@ -79,6 +82,7 @@ __all__ = [
     "AsyncLedger",
     "BatchPage",
     "BatchStop",
+    "Canary",
     "Cancelled",
     "Claimed",
     "ClaimedLines",
@@ -111,6 +115,7 @@ __all__ = [
     "Renewed",
     "Retention",
     "Script",
+    "Sendable",
     "Signal",
     "Snapshot",
     "Stored",
@@ -118,6 +123,7 @@ __all__ = [
     "Subscriptions",
     "Swept",
     "SyncLedger",
+    "Vigil",
     "Visited",
     "load",
     "operations",

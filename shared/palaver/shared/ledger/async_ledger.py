@@ -29,7 +29,7 @@ from palaver.shared.ledger.exchange import Exchange, Words
 from palaver.shared.ledger.keys import Keys
 from palaver.shared.ledger.lanes import Lanes
 from palaver.shared.ledger.operation import Operation, Query, R, Retention
-from palaver.shared.ledger.operations import batches, dead, ending, reading, submitting
+from palaver.shared.ledger.operations import batches, dead, ending, reading, submitting, watching
 from palaver.shared.ledger.operations.sweeping import take_turn
 from palaver.shared.ledger.replies import (
     Cancelled,
@@ -40,6 +40,7 @@ from palaver.shared.ledger.replies import (
     Submitted,
     SweepTurn,
     Swept,
+    Vigil,
 )
 from palaver.shared.ledger.views import Announcement, DeadLetter, Gate, JobView, LogBounds, Snapshot
 from palaver.shared.settings import Settings
@@ -211,6 +212,10 @@ class AsyncLedger:
         """How many jobs have not ended."""
         return await self.query(reading.unended(self.keys))
 
+    async def vigil(self) -> Vigil:
+        """How long the broker's queues make one wait, and when a sweep was completed."""
+        return await self.query(watching.vigil(self.keys))
+
     async def dead(self, limit: int | None = None) -> list[DeadLetter]:
         """Jobs that failed or expired, the latest first: as many as are kept, or `limit`."""
         return await self._drive(deadletters.listing(self.keys, limit=limit))
@@ -231,9 +236,11 @@ class AsyncLedger:
         """Remove all that there is of sessions whose jobs have ended; how many keys that were."""
         return await self._drive(erasing.erase(self.keys, session_ids))
 
-    async def sweep_turn(self, *, period: float = 1.0, again: bool = False) -> SweepTurn | None:
+    async def sweep_turn(
+        self, *, period: float = 1.0, again: bool = False, completed: float = 0.0
+    ) -> SweepTurn | None:
         """The sweepers' turn for `period` seconds; None if another has it. `again` goes on with one's own."""
-        return await self.run(take_turn(self.keys, period=period, again=again))
+        return await self.run(take_turn(self.keys, period=period, again=again, completed=completed))
 
     async def sweep(self, turn: SweepTurn, *, empty_queues: Collection[str] = (), limit: int = 500) -> Swept:
         """Look at jobs that are due, and at those whose message was lost. The caller sends the dispatches.

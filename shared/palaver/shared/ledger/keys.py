@@ -219,6 +219,11 @@ class Keys:
         """The agent paths that live workers serve."""
         return f"{self.namespace}:agents"
 
+    @property
+    def canaries(self) -> str:
+        """When the canary of each broker queue was sent, and taken."""
+        return f"{self.namespace}:canaries"
+
     def canary(self, worker: str) -> str:
         """The channel on which a worker measures how long a message is on its way."""
         return f"{self.namespace}:canary:{worker}"

@@ -1,15 +1,16 @@
 """What the ledger answers. Times are seconds unless a name says otherwise."""
 
 from dataclasses import dataclass, field
-from typing import Literal, Self
+from typing import Final, Literal, Protocol, Self
 
 from palaver.shared.ids import new_token
 from palaver.shared.jobs import Status
 from palaver.shared.ledger.views import JobView, Prospect
-from palaver.shared.names import TASK_BATCH, TASK_CHAT, Queue
+from palaver.shared.names import QUEUES, TASK_BATCH, TASK_CHAT, TASK_PROBE, Queue
 
 Place = tuple[str, str]
 """Session id and job id."""
+CANARY: Final = "canary"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +40,79 @@ class Dispatch:
     def task_id(self) -> str:
         """The message's own id: of a job there is one, of a batch there are as many as drivers."""
         return f"{self.job_id}.{new_token()[:8]}" if self.queue == Queue.BATCH else self.job_id
+
+
+class Sendable(Protocol):
+    """A Celery message of ours."""
+
+    @property
+    def queue(self) -> str:
+        """As the ledger names it."""
+
+    @property
+    def task(self) -> str:
+        """The Celery task."""
+
+    @property
+    def args(self) -> tuple[str | int, ...]:
+        """Its arguments."""
+
+    @property
+    def task_id(self) -> str:
+        """The message's own id."""
+
+
+@dataclass(frozen=True, slots=True)
+class Canary:
+    """A message that says how long its queue makes one wait; `sent` in ms of Redis time."""
+
+    queue: str
+    sent: int
+
+    @property
+    def task(self) -> str:
+        """The Celery task."""
+        return TASK_PROBE
+
+    @property
+    def args(self) -> tuple[str | int, ...]:
+        """The task's arguments; see `parse`."""
+        return (CANARY, self.queue, self.sent)
+
+    @property
+    def task_id(self) -> str:
+        """The message's own id."""
+        return f"{CANARY}.{self.queue}.{self.sent}"
+
+    @classmethod
+    def parse(cls, args: object) -> Self | None:
+        """The canary that a task's arguments name, if they do."""
+        match args:
+            case [str(word), str(queue), int(sent)] if word == CANARY and queue in QUEUES:
+                return cls(queue, sent)
+        return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CanaryState:
+    """Of a queue: for so many seconds its canary waits (0: it was taken), so long the last had waited."""
+
+    waits_for: float
+    waited: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Vigil:
+    """The canaries by their queues, and how many seconds ago a sweep was completed; None: nobody has noted
+    one.
+    """
+
+    canaries: dict[str, CanaryState]
+    swept_ago: float | None
+
+    def overdue(self, seconds: float) -> dict[str, float]:
+        """Queues whose canary waits for longer than that, and how long."""
+        return {queue: state.waits_for for queue, state in self.canaries.items() if state.waits_for > seconds}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

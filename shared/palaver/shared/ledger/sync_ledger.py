@@ -28,7 +28,7 @@ from palaver.shared.ledger.batch_replies import BatchPage, OpenedBatch
 from palaver.shared.ledger.exchange import Exchange, Words
 from palaver.shared.ledger.keys import Keys
 from palaver.shared.ledger.operation import Operation, Query, R, Retention
-from palaver.shared.ledger.operations import batches, dead, ending, reading, submitting
+from palaver.shared.ledger.operations import batches, dead, ending, reading, submitting, watching
 from palaver.shared.ledger.operations.sweeping import take_turn
 from palaver.shared.ledger.places import Places
 from palaver.shared.ledger.replies import (
@@ -40,6 +40,7 @@ from palaver.shared.ledger.replies import (
     Submitted,
     SweepTurn,
     Swept,
+    Vigil,
 )
 from palaver.shared.ledger.views import Announcement, DeadLetter, Gate, JobView, LogBounds, Snapshot
 from palaver.shared.settings import Settings
@@ -204,6 +205,10 @@ class SyncLedger:
         """How many jobs have not ended."""
         return self.query(reading.unended(self.keys))
 
+    def vigil(self) -> Vigil:
+        """How long the broker's queues make one wait, and when a sweep was completed."""
+        return self.query(watching.vigil(self.keys))
+
     def dead(self, limit: int | None = None) -> list[DeadLetter]:
         """Jobs that failed or expired, the latest first: as many as are kept, or `limit`."""
         return self._drive(deadletters.listing(self.keys, limit=limit))
@@ -224,9 +229,11 @@ class SyncLedger:
         """Remove all that there is of sessions whose jobs have ended; how many keys that were."""
         return self._drive(erasing.erase(self.keys, session_ids))
 
-    def sweep_turn(self, *, period: float = 1.0, again: bool = False) -> SweepTurn | None:
+    def sweep_turn(
+        self, *, period: float = 1.0, again: bool = False, completed: float = 0.0
+    ) -> SweepTurn | None:
         """The sweepers' turn for `period` seconds; None if another has it. `again` goes on with one's own."""
-        return self.run(take_turn(self.keys, period=period, again=again))
+        return self.run(take_turn(self.keys, period=period, again=again, completed=completed))
 
     def sweep(self, turn: SweepTurn, *, empty_queues: Collection[str] = (), limit: int = 500) -> Swept:
         """Look at jobs that are due, and at those whose message was lost. The caller sends the dispatches.

@@ -18,19 +18,12 @@ from palaver.workers.metrics.counts import Counts
 from palaver.workers.metrics.pulse import STILL_SECONDS, Pulse
 from palaver.workers.policies import Breakers, State
 from palaver.workers.publisher import Publisher
+from palaver.workers.readiness import Problem
 from palaver.workers.run import Run
 
-__all__ = ["Parts", "Problem", "serve", "worker_families"]
+__all__ = ["Parts", "serve", "worker_families"]
 
 logger = event_logger("palaver.workers.metrics")
-
-
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """Why a worker does not do its work: a word for machines, and a line for people."""
-
-    reason: str
-    told: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,7 +14,7 @@ from typing import Any, Final, TypeVar
 
 from celery import Celery
 
-from palaver.shared.ledger import Dispatch
+from palaver.shared.ledger import Sendable
 from palaver.shared.names import QUEUES
 from palaver.workers.event_log import event_logger
 from palaver.workers.pool.queues import own_queue
@@ -47,7 +47,7 @@ class Post:
         self._sender: threading.Thread | None = None
         self._asking: asyncio.Future[list[str]] | None = None
 
-    def put(self, dispatches: Sequence[Dispatch]) -> asyncio.Future[None]:
+    def put(self, dispatches: Sequence[Sendable]) -> asyncio.Future[None]:
         """Have the messages of jobs that have their turn sent; done when they are, or have failed (logged).
 
         What goes on goes before what has not begun, also of earlier calls: a crash must not wait behind a
@@ -62,7 +62,7 @@ class Post:
             self._outgoing.put(_Message(urgency, next(self._number), dispatch, letter))
         return letter.sent
 
-    async def send(self, dispatches: Sequence[Dispatch]) -> None:
+    async def send(self, dispatches: Sequence[Sendable]) -> None:
         """As `put`, and wait for it."""
         # A broker that hangs must not keep the job's slot, nor a worker that stops.
         await asyncio.wait([self.put(dispatches)], timeout=SEND_SECONDS)
@@ -88,7 +88,7 @@ class Post:
             for message in messages:
                 message.letter.count_down()
 
-    def _publish(self, dispatches: Sequence[Dispatch]) -> None:
+    def _publish(self, dispatches: Sequence[Sendable]) -> None:
         try:
             with self._app.producer_or_acquire() as producer:
                 if len(dispatches) == 1:
@@ -100,7 +100,7 @@ class Post:
         except Exception as error:  # noqa: BLE001 - every transport has errors of its own
             logger.warning("send.failed", error=type(error).__name__, messages=len(dispatches))
 
-    def _send(self, dispatch: Dispatch, producer: Any) -> None:
+    def _send(self, dispatch: Sendable, producer: Any) -> None:
         self._app.send_task(
             dispatch.task,
             args=dispatch.args,
@@ -144,7 +144,7 @@ class _Letter:
 class _Message:
     urgency: int  # 0 is the highest
     number: int
-    dispatch: Dispatch = field(compare=False)
+    dispatch: Sendable = field(compare=False)
     letter: _Letter = field(compare=False)
 
 

@@ -100,6 +100,7 @@ if TYPE_CHECKING:
     from palaver.shared.ledger.operations.sealing import keep_profile, sealed_profile
     from palaver.shared.ledger.operations.submitting import new_messages, refuse, session_of, submit
     from palaver.shared.ledger.operations.sweeping import POISONED_AFTER, due, look, settle, take_turn
+    from palaver.shared.ledger.operations.watching import send_canaries, take_canary, vigil
     from palaver.shared.ledger.operations.webhooks import (
         forget_webhook,
         put_off_webhook,
@@ -142,6 +143,7 @@ _HOMES: Final = {
     "sealing": "keep_profile sealed_profile",
     "submitting": "new_messages refuse session_of submit",
     "sweeping": "POISONED_AFTER due look settle take_turn",
+    "watching": "send_canaries take_canary vigil",
     "webhooks": "forget_webhook put_off_webhook take_webhooks webhook_stands",
     "working": "APPEND_CONSTANT APPEND_FIXED append claim finish note_failures release renew save_entry",
 }
@@ -222,6 +224,7 @@ __all__ = [
     "resume_profile",
     "save_entry",
     "sealed_profile",
+    "send_canaries",
     "seq",
     "session",
     "session_of",
@@ -234,6 +237,7 @@ __all__ = [
     "stored_messages",
     "submit",
     "take_archivers_turn",
+    "take_canary",
     "take_stored_batches",
     "take_turn",
     "take_webhooks",
@@ -247,6 +251,7 @@ __all__ = [
     "unlist",
     "unlist_batch",
     "user_line",
+    "vigil",
     "webhook_stands",
     "where_at_gate",
     "withdraw",

@@ -35,10 +35,13 @@ _CANCELLED = error_json(JobCancelledError())
 _BUSY = error_json(SessionBusyError(param="on_busy"))
 
 
-def take_turn(keys: Keys, *, period: float, again: bool = False) -> Operation[SweepTurn | None]:
+def take_turn(
+    keys: Keys, *, period: float, again: bool = False, completed: float = 0.0
+) -> Operation[SweepTurn | None]:
     """The sweepers' turn for `period` seconds; None while somebody has it. It only saves work.
 
-    `again` goes on with a turn that the caller has just had.
+    `again` goes on with a turn that the caller has just had. `completed` is the time of the turn whose sweep
+    it has completed last.
     """
 
     def decode(raw: Any) -> SweepTurn | None:
@@ -49,7 +52,7 @@ def take_turn(keys: Keys, *, period: float, again: bool = False) -> Operation[Sw
         time, stopped, resumed, behind = (int(number) / 1000 for number in raw[1:])
         return SweepTurn(time=time, stopped=stopped, resumed=resumed, behind=behind)
 
-    args: tuple[Argument, ...] = (round(period * 1000), int(again))
+    args: tuple[Argument, ...] = (round(period * 1000), int(again), round(completed * 1000))
     return Operation(script=load("sweep"), keys=(keys.sweep,), args=args, decode=decode)
 
 

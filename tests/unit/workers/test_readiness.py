@@ -1,0 +1,97 @@
+"""Why a worker is not ready, of plain values."""
+
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import pytest
+
+from palaver.shared.ledger import Vigil
+from palaver.shared.ledger.replies import CanaryState
+from palaver.workers.lease import LeaseKeeper
+from palaver.workers.readiness import Consumption, Readiness, Watch
+
+LEASE = 10.0
+ALL = frozenset({"palaver.low", "palaver.normal"})
+
+
+@dataclass
+class World:
+    """What a worker is asked about."""
+
+    unconfirmed: float = 0.0
+    connected: bool = True
+    draining: bool = False
+    serving: bool = True
+    consumption: Consumption = field(default_factory=lambda: Consumption(queues=ALL))
+    waits: dict[str, float] = field(default_factory=dict)
+    swept_ago: float | None = 1.0
+    looked: float | None = 0.0
+    now: float = 0.0
+
+    def reasons(self) -> dict[str, str]:
+        canaries = {q: CanaryState(waits_for=seconds, waited=None) for q, seconds in self.waits.items()}
+        watch: Any = type("Seen", (), {})()
+        watch.seen, watch.looked = Vigil(canaries=canaries, swept_ago=self.swept_ago), self.looked
+        readiness = Readiness(
+            leases=cast("LeaseKeeper", self),
+            connected=lambda: self.connected,
+            draining=lambda: self.draining,
+            lease_seconds=LEASE,
+            clock=lambda: self.now,
+            serving=self.serving,
+            consumption=lambda: self.consumption,
+            watch=cast("Watch", watch),
+        )
+        return {problem.reason: problem.told for problem in readiness.problems()}
+
+
+def test_a_worker_that_does_its_work_is_ready() -> None:
+    assert World().reasons() == {}
+    assert World(waits={"palaver.low": 14.0}, swept_ago=14.0, unconfirmed=9.0).reasons() == {}
+    assert World(looked=None, swept_ago=99.0).reasons() == {}, "it has not looked yet"
+    assert World(swept_ago=None).reasons() == {}, "older workers say nothing of their sweeps"
+
+
+@pytest.mark.parametrize(
+    ("world", "reason", "told"),
+    [
+        (World(serving=False), "starting", "it does not take jobs yet"),
+        (World(draining=True), "draining", "it takes no more jobs, and stops"),
+        (World(connected=False), "ledger", "it has no connection to Redis"),
+        (World(unconfirmed=11.0), "leases", "no lease was renewed for 11 seconds, they last 10"),
+        (
+            World(consumption=Consumption(queues=ALL, connected=False, missing=ALL)),
+            "connection",
+            "it has no connection to the broker",
+        ),
+        (
+            World(consumption=Consumption(queues=ALL, missing=ALL)),
+            "consumers",
+            "it does not consume palaver.low, palaver.normal",
+        ),
+        (
+            World(waits={"palaver.low": 16.0, "palaver.normal": 2.0}),
+            "canary",
+            "there is room, and yet nobody takes the canary of palaver.low 16 seconds",
+        ),
+        (World(swept_ago=16.0), "sweeps", "no sweep was completed for 16 seconds"),
+        (World(swept_ago=6.0, now=10.0), "sweeps", "no sweep was completed for 16 seconds"),
+    ],
+    ids=lambda value: value if isinstance(value, str) and " " not in value else "",
+)
+def test_a_reason_is_told_in_a_word_and_a_line(world: World, reason: str, told: str) -> None:
+    assert world.reasons() == {reason: told}
+
+
+def test_a_canary_may_wait_while_all_slots_are_taken() -> None:
+    full = Consumption(queues=ALL, room=False)
+    assert World(consumption=full, waits={"palaver.low": 99.0}).reasons() == {}
+
+
+def test_the_canary_of_a_queue_that_is_another_worker_s_is_not_this_one_s() -> None:
+    assert World(waits={"palaver.batch": 99.0}).reasons() == {}
+
+
+def test_a_worker_that_stops_is_asked_for_no_more_than_its_leases() -> None:
+    stopped = Consumption(queues=ALL, connected=False)
+    assert set(World(draining=True, consumption=stopped, swept_ago=99.0).reasons()) == {"draining"}

@@ -1,0 +1,34 @@
+"""What a worker does beside its jobs, by turns with all others: what somebody has left, or time asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterator
+
+from palaver.shared.ledger import AsyncLedger
+from palaver.shared.stores.archives import Archive
+from palaver.shared.stores.batch_files import BatchFiles
+from palaver.shared.webhooks import secrets
+from palaver.workers.archiver import Archiver
+from palaver.workers.batches import Removing
+from palaver.workers.metrics import Counts
+from palaver.workers.sweeper import Post, Sweeper
+from palaver.workers.webhooks import Calls, Deliverer
+
+__all__ = ["Chore", "chores"]
+
+Chore = tuple[str, Callable[[], Awaitable[None]]]
+"""What it is called, and what goes on until it is cancelled."""
+
+
+def chores(
+    ledger: AsyncLedger, post: Post, *, archive: Archive, calls: Calls, counts: Counts
+) -> Iterator[Chore]:
+    """Those that the settings ask for."""
+    settings = ledger.settings
+    yield "sweeps", Sweeper(ledger, post, counts).run
+    yield "archive", Archiver(ledger, archive).run
+    if settings.webhook_secret is not None:
+        keys = secrets(settings.webhook_secret.get_secret_value())
+        yield "webhooks", Deliverer(ledger, calls, secrets=keys).run
+    if settings.files_url:
+        yield "removal", Removing(ledger, BatchFiles.of(settings)).run
