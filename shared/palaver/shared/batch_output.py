@@ -9,9 +9,8 @@ import orjson
 
 from palaver.shared.batches import BatchResult, line_id
 from palaver.shared.errors import ErrorInfo, JobExpiredError, PalaverError
-from palaver.shared.jobs import FinishReason
-from palaver.shared.messages import ToolCall
-from palaver.shared.responses import ChatResponse, Usage
+from palaver.shared.openai_answer import completion
+from palaver.shared.responses import ChatResponse
 
 _EXPIRED = "This request could not be executed before the completion window expired."
 
@@ -25,7 +24,7 @@ def output_line(batch_id: str, created: float, result: BatchResult) -> bytes:
     info = response.error_info
     if not response.success and info is not None and info.code == JobExpiredError.code:
         return _line(name, result.custom_id, None, {"code": "batch_expired", "message": _EXPIRED})
-    body = _completion(name, int(created), response) if response.success else {"error": _error(response)}
+    body = completion(name, int(created), response) if response.success else {"error": _error(response)}
     status = 200 if response.success else (info.http_status if info else 500)
     return _line(name, result.custom_id, {"status_code": status, "request_id": name, "body": body}, None)
 
@@ -39,52 +38,6 @@ def invalid_line(number: int, custom_id: str | None, problem: PalaverError) -> b
 def _line(name: str, custom_id: str | None, response: Any, error: Any) -> bytes:
     fields = {"id": f"batch_req_{name}", "custom_id": custom_id, "response": response, "error": error}
     return orjson.dumps(fields) + b"\n"
-
-
-def _completion(name: str, created: int, response: ChatResponse) -> dict[str, Any]:
-    others = [ChatResponse.validated(other) for other in response.metadata.get("choices") or ()]
-    body = {
-        "id": f"chatcmpl-{name}",
-        "object": "chat.completion",
-        "created": created,
-        "model": response.model,
-        "choices": [_choice(index, choice) for index, choice in enumerate([response, *others])],
-    }
-    return body if response.usage is None else {**body, "usage": _usage(response.usage)}
-
-
-def _choice(index: int, answer: ChatResponse) -> dict[str, Any]:
-    return {
-        "index": index,
-        "message": _message(answer),
-        "logprobs": None,
-        "finish_reason": answer.finish_reason or FinishReason.STOP,
-    }
-
-
-def _message(response: ChatResponse) -> dict[str, Any]:
-    message: dict[str, Any] = {"role": "assistant", "content": response.content}
-    if response.reasoning is not None:
-        message["reasoning_content"] = response.reasoning
-    if response.tool_calls:
-        message["content"] = response.content or None
-        message["tool_calls"] = [_tool_call(call) for call in response.tool_calls]
-    return message
-
-
-def _tool_call(call: ToolCall) -> dict[str, Any]:
-    arguments = call.arguments
-    text = arguments if isinstance(arguments, str) else orjson.dumps(arguments).decode()
-    return {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": text}}
-
-
-def _usage(usage: Usage) -> dict[str, Any]:
-    counts = {
-        "prompt_tokens": usage.input_tokens or 0,
-        "completion_tokens": usage.output_tokens or 0,
-        "total_tokens": usage.total_tokens or 0,
-    }
-    return {**usage.details, **counts}
 
 
 def _error(response: ChatResponse) -> dict[str, Any]:

@@ -6,24 +6,11 @@ https://platform.openai.com/docs/api-reference/batch/request-input
 from collections.abc import Mapping
 from typing import Any, Final
 
+from palaver.producer import openai_body
 from palaver.shared.batches import CHAT_COMPLETIONS
-from palaver.shared.params import ChatParams
 from palaver.shared.plain import refuse, shape
 
 _KEYS: Final = frozenset(("custom_id", "method", "url", "body"))
-_OF_THE_JOB: Final = frozenset(
-    ("messages", "model", "tools", "tool_choice", "parallel_tool_calls", "metadata")
-)
-_OF_STREAMS: Final = frozenset(("stream", "stream_options"))
-_RENAMED: Final = {"max_completion_tokens": "max_tokens"}
-# Names of our own that mean nothing to OpenAI, or something else.
-_PARAMS: Final = frozenset(ChatParams.model_fields) - {
-    "extra",
-    "include_usage",
-    "reasoning",
-    "return_raw",
-    "return_raw_events",
-}
 
 
 def is_openai(entry: Mapping[str, Any]) -> bool:
@@ -32,30 +19,20 @@ def is_openai(entry: Mapping[str, Any]) -> bool:
 
 
 def job_fields(entry: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields of the job; what OpenAI may have named anew is sent to the provider as it is.
-
-    Raises ValidationError for another endpoint, an unknown key, a stream, and what answers would not have.
+    """The fields of the job. Raises ValidationError for another endpoint, an unknown key, a stream, and what
+    answers would not have.
     """
     _check_envelope(entry)
-    body = {_RENAMED.get(name, name): value for name, value in entry["body"].items() if value is not None}
-    if body.get("stream"):
+    if entry["body"].get("stream"):
         refuse("body.stream", "must not be true: the lines of a batch are no streams")
-    if body.get("logprobs"):
+    if entry["body"].get("logprobs"):
         refuse("body.logprobs", "must not be true: an answer's probabilities are not kept")
-    fields = {name: body.pop(name) for name in _OF_THE_JOB if name in body}
-    if "model" not in fields:
-        fields["model"] = None
-    effort = body.pop("reasoning_effort", None)
-    if effort is not None:
-        fields["reasoning"] = False if effort == "none" else {"effort": effort}
-    params = {name: body.pop(name) for name in _PARAMS if name in body}
-    extra = {name: value for name, value in body.items() if name not in _OF_STREAMS}
-    return {**fields, "params": {**params, "extra": extra}}
+    return openai_body.job_fields(entry["body"])
 
 
 def place(param: str) -> str:
     """Where in the line a field of the job was given."""
-    return f"body.{param.removeprefix('params.').removeprefix('extra.')}"
+    return f"body.{openai_body.place(param)}"
 
 
 def _check_envelope(entry: Mapping[str, Any]) -> None:

@@ -15,8 +15,10 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import Response
 
 from palaver.producer.gateway import health
+from palaver.producer.gateway.anthropic import messages
 from palaver.producer.gateway.bounds import Bounds, RefusedBody
 from palaver.producer.gateway.faults import ErrorBody, error_response, unexpected
+from palaver.producer.gateway.openai import chat, models
 from palaver.producer.gateway.sessions import jobs, sessions
 from palaver.producer.gateway.state import Gateway
 from palaver.shared.errors import AccessError, PalaverError, ValidationError
@@ -62,7 +64,7 @@ def create_app(settings: Settings | None = None, *, open_to_loopback: bool = Fal
         redoc_url=None,
     )
     app.state.gateway = gateway
-    for router in (health.router, sessions.router, jobs.router):
+    for router in (health.router, sessions.router, jobs.router, chat.router, models.router, messages.router):
         app.include_router(router)
     app.exception_handler(PalaverError)(_failed)
     app.exception_handler(RequestValidationError)(_not_valid)

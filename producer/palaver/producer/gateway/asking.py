@@ -1,0 +1,176 @@
+"""Jobs of OpenAI's and Anthropic's clients: submitted, waited for, streamed."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing, suppress
+from dataclasses import dataclass
+from typing import Annotated, Any, Final
+
+from fastapi import Depends, Header, Request
+from starlette.responses import Response
+
+from palaver.producer.cursor import Entry
+from palaver.producer.gateway.access.caller import Asking, Caller
+from palaver.producer.gateway.access.owning import is_new_session
+from palaver.producer.gateway.answers import job_headers
+from palaver.producer.gateway.state import Gateway, Served
+from palaver.producer.gateway.stream import KEEP_ALIVE, ByteStream
+from palaver.producer.gateway.translation import Dialect, Translation
+from palaver.producer.handles import AsyncJobHandle
+from palaver.shared.errors import PalaverError
+from palaver.shared.plain import refuse
+from palaver.shared.responses import ChatResponse
+from palaver.shared.tools import is_pattern
+
+PATIENCE_SECONDS: Final = 10.0
+"""How long a stream waits for its first words before it answers 200: what fails sooner has a status."""
+_CLIENT_LEFT: Final = 499
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asker:
+    """Who asks for an answer, and what the headers say of the job."""
+
+    gateway: Gateway
+    caller: Caller
+    request: Request
+    idempotency_key: str | None
+    session_id: str | None
+    cancels: bool
+
+    async def submit(self, messages: Any, fields: Mapping[str, Any]) -> AsyncJobHandle:
+        """Submit the job. Raises what `Client.submit` raises, ForbiddenError, SessionNotFoundError."""
+        job: dict[str, Any] = {"history": None, **fields, **self.caller.whose}
+        job["idempotency_key"] = self.idempotency_key
+        model = job.get("model")
+        self.caller.check_models([model] if isinstance(model, str) else model or [])
+        _check_tools(job.get("tools"))
+        if self.session_id is not None:
+            await is_new_session(self.gateway, self.caller, self.session_id)
+            job["session_id"] = self.session_id
+        handle: AsyncJobHandle = await self.gateway.client.submit(messages, **job)
+        return handle
+
+    async def whole(self, handle: AsyncJobHandle) -> ChatResponse | None:
+        """The answer; None once nobody waits for it any more. Raises the job's error."""
+        waiting = asyncio.create_task(handle.result())
+        leaving = asyncio.create_task(_until_gone(self.request))
+        try:
+            await asyncio.wait((waiting, leaving), return_when=asyncio.FIRST_COMPLETED)
+            if waiting.done():
+                return waiting.result()
+        finally:
+            for task in (waiting, leaving):
+                task.cancel()
+        await self.left(handle)
+        return None
+
+    async def left(self, handle: AsyncJobHandle) -> None:
+        """The client has left before the end."""
+        if self.cancels:
+            with suppress(PalaverError):  # there is nobody to tell; the job ends by itself
+                await handle.cancel()
+
+    async def stream(
+        self, handle: AsyncJobHandle, dialect: Dialect, *, model: str, keep_alive: bytes = KEEP_ALIVE
+    ) -> Response:
+        """The answer as a stream. Raises the job's error if it fails before the first word, and soon."""
+        translation = Translation(dialect, model=model)
+        pieces = _told(entries_of(self.gateway, handle), translation)
+        first = asyncio.create_task(anext(pieces, b""))
+        await asyncio.wait([first], timeout=PATIENCE_SECONDS)
+        if first.done() and not translation.begun and translation.error is not None:
+            await pieces.aclose()
+            raise translation.error
+        return ByteStream(
+            _after(first, pieces),
+            live=self.gateway.streams,
+            headers=job_headers(handle),
+            keep_alive=keep_alive,
+            when_gone=lambda: self.left(handle),
+        )
+
+
+async def _asker(
+    request: Request,
+    gateway: Served,
+    caller: Asking,
+    idempotency_key: Annotated[
+        str | None, Header(max_length=256, description="Given again, it names the same job.")
+    ] = None,
+    x_palaver_session: Annotated[
+        str | None, Header(max_length=128, description="The session that the job is to be in.")
+    ] = None,
+    x_palaver_on_disconnect: Annotated[
+        str | None, Header(description="`cancel`: the job ends when the client leaves.")
+    ] = None,
+) -> Asker:
+    if x_palaver_on_disconnect not in (None, "cancel"):
+        refuse("X-Palaver-On-Disconnect", "must be cancel, or left out")
+    return Asker(
+        gateway=gateway,
+        caller=caller,
+        request=request,
+        idempotency_key=idempotency_key,
+        session_id=x_palaver_session,
+        cancels=x_palaver_on_disconnect == "cancel",
+    )
+
+
+Job = Annotated[Asker, Depends(_asker)]
+"""Who asks, as a parameter of a route."""
+
+
+def nobody_waits() -> Response:
+    """What is answered to a client that has left."""
+    return Response(status_code=_CLIENT_LEFT)
+
+
+async def entries_of(gateway: Gateway, handle: AsyncJobHandle) -> AsyncGenerator[list[Entry], None]:
+    """A job's events from its first one, in the portions in which they come, until its end."""
+    reader = gateway.client.reading.reader(handle.session_id, handle.cursor, handle.job_id)
+    async with aclosing(reader):
+        while (entries := await reader.entries()) is not None:
+            yield entries
+
+
+async def _told(
+    portions: AsyncGenerator[list[Entry], None], translation: Translation
+) -> AsyncGenerator[bytes, None]:
+    async with aclosing(portions):
+        async for entries in portions:
+            if piece := translation.feed(entries):
+                yield piece
+            if translation.done:
+                return
+
+
+async def _after(
+    first: asyncio.Task[bytes], pieces: AsyncGenerator[bytes, None]
+) -> AsyncGenerator[bytes, None]:
+    try:
+        if piece := await first:
+            yield piece
+        async for piece in pieces:
+            yield piece
+    finally:
+        first.cancel()
+        with suppress(asyncio.CancelledError, PalaverError):
+            await first
+        await pieces.aclose()
+
+
+async def _until_gone(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+def _check_tools(tools: Any) -> None:
+    """A client runs its tools itself: it cannot ask for all those of the workers."""
+    for tool in tools if isinstance(tools, list) else ():
+        function = tool.get("function", tool) if isinstance(tool, dict) else {}
+        name = function.get("name") if isinstance(function, dict) else None
+        if isinstance(name, str) and is_pattern(name):
+            refuse("tools", "must be named one by one")

@@ -1,0 +1,70 @@
+"""`POST /v1/chat/completions`."""
+
+from __future__ import annotations
+
+import time
+from typing import Any, Final
+
+from fastapi import APIRouter
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.responses import Response
+
+from palaver.producer import openai_body
+from palaver.producer.gateway.answers import job_headers, json_response
+from palaver.producer.gateway.asking import Job, nobody_waits
+from palaver.producer.gateway.openai.chat_stream import ChatDialect
+from palaver.producer.gateway.openai.errors import OPENAI_ERRORS, renamed
+from palaver.shared.openai_answer import completion
+from palaver.shared.plain import refuse
+
+router = APIRouter(tags=["OpenAI"], responses=OPENAI_ERRORS)
+
+_EXAMPLE: Final[dict[str, Any]] = {"messages": [{"role": "user", "content": "Hello"}]}
+
+
+class StreamOptions(BaseModel):
+    """What a stream tells beside the answer."""
+
+    include_usage: bool = False
+
+
+class ChatRequest(BaseModel):
+    """As OpenAI's; fields that are not named here are sent to the provider as they are.
+
+    `model` is `profile/model`, an alias, or left out: then the default answers.
+    """
+
+    model_config = ConfigDict(extra="allow", json_schema_extra={"examples": [_EXAMPLE]})
+
+    messages: list[dict[str, Any]]
+    model: str | None = None
+    stream: bool | None = None
+    stream_options: StreamOptions | None = None
+    n: int | None = Field(default=None, ge=1, le=128)
+
+
+@router.post(
+    "/v1/chat/completions",
+    responses={
+        200: {
+            "description": "The answer, or with `stream` its chunks.",
+            "content": {"application/json": {"schema": {"type": "object"}}, "text/event-stream": {}},
+        }
+    },
+)
+async def create_completion(asker: Job, body: ChatRequest) -> Response:
+    """Answer a conversation."""
+    if body.stream and body.n is not None and body.n > 1:
+        refuse("n", "must be 1 in a stream: its chunks are of one answer")
+    with renamed(openai_body.place):
+        fields = openai_body.job_fields(body.model_dump(exclude_unset=True))
+        handle = await asker.submit(fields.pop("messages"), fields)
+    if body.stream:
+        usage = body.stream_options is not None and body.stream_options.include_usage
+        dialect = ChatDialect(handle.job_id, created=int(time.time()), usage=usage)
+        return await asker.stream(handle, dialect, model=body.model or "default")
+    response = await asker.whole(handle)
+    if response is None:
+        return nobody_waits()
+    answer = completion(handle.job_id, int(time.time()), response)
+    return json_response(answer, headers=job_headers(handle))

@@ -1,0 +1,71 @@
+"""`GET /v1/models`: what live workers serve, and a key allows."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from fastapi import APIRouter, Request
+from pydantic import BaseModel
+from starlette.responses import Response
+
+from palaver.producer.gateway.access.caller import Asking, Caller
+from palaver.producer.gateway.answers import json_response
+from palaver.producer.gateway.openai.errors import OPENAI_ERRORS
+from palaver.producer.gateway.state import Gateway, Served
+from palaver.producer.prepare import ALIAS
+from palaver.shared.plain import refuse
+
+router = APIRouter(tags=["OpenAI"], responses=OPENAI_ERRORS)
+
+
+class Model(BaseModel):
+    """A model, or an alias. `created` is unknown, and 0."""
+
+    id: str
+    object: Literal["model"] = "model"
+    created: int = 0
+    owned_by: str
+
+
+class Models(BaseModel):
+    """All of them, by name."""
+
+    object: Literal["list"] = "list"
+    data: list[Model]
+
+
+@router.get("/v1/models", response_model=Models)
+async def list_models(request: Request, gateway: Served, caller: Asking) -> Response:
+    """The models by name; of a profile that lists none, any `profile/model` may be asked for."""
+    models = await _models(gateway, caller)
+    if "anthropic-version" in request.headers:
+        return json_response(_anthropic(models))
+    return json_response(Models(data=models))
+
+
+@router.get("/v1/models/{model:path}")
+async def show_model(gateway: Served, caller: Asking, model: str) -> Model:
+    """One of them."""
+    found = next((known for known in await _models(gateway, caller) if known.id == model), None)
+    if found is None:
+        refuse("model", f"there is no model {model[:64]!r}")
+    return found
+
+
+async def _models(gateway: Gateway, caller: Caller) -> list[Model]:
+    models = []
+    for name, served in sorted((await gateway.client.served()).items()):
+        if served.get("kind") == ALIAS:
+            models.append(Model(id=name, owned_by="palaver"))
+        else:
+            models += [Model(id=f"{name}/{model}", owned_by=name) for model in served.get("models") or ()]
+    return [model for model in models if caller.key is None or caller.key.allows([model.id])]
+
+
+def _anthropic(models: list[Model]) -> dict[str, Any]:
+    data = [
+        {"type": "model", "id": model.id, "display_name": model.id, "created_at": "1970-01-01T00:00:00Z"}
+        for model in models
+    ]
+    ids: list[Any] = [model.id for model in models] or [None]
+    return {"data": data, "has_more": False, "first_id": ids[0], "last_id": ids[-1]}

@@ -1,0 +1,257 @@
+"""The official `openai` package against the gateway: only its base_url is another one."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import httpx2
+import openai
+import pytest
+from openai import OpenAI
+from pydantic import BaseModel
+
+from tests.integration.gateway.conftest import Stand, new_session, script
+from tests.servers import eventually
+
+pytestmark = [pytest.mark.redis, pytest.mark.worker, pytest.mark.xdist_group("gateway")]
+
+ECHO = "scripted/echo"
+TOOLS = [
+    {"type": "function", "function": {"name": "look", "parameters": {"type": "object", "properties": {}}}}
+]
+CALLS = script(tool_calls=[{"id": "c1", "name": "look", "arguments": {"at": "ö"}}])
+
+
+@pytest.fixture
+def client(stand: Stand) -> Iterator[OpenAI]:
+    http = httpx2.Client(trust_env=False)
+    with OpenAI(base_url=f"{stand.url}/v1", api_key=stand.key, http_client=http, timeout=30) as client:
+        yield client
+
+
+def ask(client: OpenAI, content: str, **options: object) -> Any:
+    fields = {"model": ECHO, "messages": [{"role": "user", "content": content}], **options}
+    return client.chat.completions.create(**fields)  # type: ignore[call-overload]
+
+
+def test_a_completion(client: OpenAI) -> None:
+    answer = ask(client, "one two three", temperature=0.5, user="u1", seed=1)
+    (choice,) = answer.choices
+    assert (choice.message.role, choice.message.content, choice.finish_reason) == (
+        "assistant",
+        "one two three",
+        "stop",
+    )
+    assert answer.id.startswith("chatcmpl-")
+    assert answer.model == "echo"
+    assert answer.usage is not None
+    assert (answer.usage.prompt_tokens, answer.usage.completion_tokens, answer.usage.total_tokens) == (
+        3,
+        3,
+        6,
+    )
+
+
+def test_a_stream(client: OpenAI) -> None:
+    prompt = script(n=20, reasoning="I count to twenty.", rate=0)
+    chunks = list(ask(client, prompt, stream=True, stream_options={"include_usage": True}))
+    text = "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices)
+    assert text == "".join(f" w{number}" for number in range(20))
+    thoughts = [
+        getattr(chunk.choices[0].delta, "reasoning_content", None) or "" for chunk in chunks if chunk.choices
+    ]
+    assert "".join(thoughts) == "I count to twenty."
+    assert chunks[0].choices[0].delta.role == "assistant"
+    assert chunks[-2].choices[0].finish_reason == "stop"
+    assert chunks[-1].choices == []
+    assert chunks[-1].usage.completion_tokens == 24
+    assert {chunk.id for chunk in chunks} == {chunks[0].id}
+    assert all(chunk.usage is None for chunk in chunks[:-1])
+
+
+def test_a_stream_without_usage_says_none(client: OpenAI) -> None:
+    chunks = list(ask(client, "Hi", stream=True))
+    assert all(chunk.choices for chunk in chunks)
+
+
+def test_the_first_words_come_before_the_last_are_written(client: OpenAI) -> None:
+    stream = ask(client, script(endless=True, rate=50), stream=True)
+    words = [next(iter(stream)) for _ in range(3)]
+    assert words
+    stream.close()
+
+
+def test_tools_are_called_and_answered(client: OpenAI) -> None:
+    answer = ask(client, CALLS, tools=TOOLS, tool_choice="auto")
+    (call,) = answer.choices[0].message.tool_calls
+    assert (call.id, call.function.name, call.function.arguments) == ("c1", "look", '{"at":"ö"}')
+    assert (answer.choices[0].finish_reason, answer.choices[0].message.content) == ("tool_calls", None)
+    chunks = list(ask(client, CALLS, tools=TOOLS, stream=True))
+    (streamed,) = [c for chunk in chunks for c in chunk.choices[0].delta.tool_calls or ()]
+    assert (streamed.index, streamed.id, streamed.function.arguments) == (0, "c1", '{"at":"ö"}')
+    assert chunks[-1].choices[0].finish_reason == "tool_calls"
+    messages = [
+        {"role": "user", "content": CALLS},
+        answer.choices[0].message.model_dump(exclude_none=True),
+        {"role": "tool", "tool_call_id": "c1", "content": "a tree"},
+    ]
+    after = ask(client, "", messages=messages, tools=TOOLS)
+    assert after.choices[0].message.content == "a tree"
+    with pytest.raises(openai.BadRequestError, match="one by one"):
+        ask(client, "Hi", tools=[{"type": "function", "function": {"name": "*"}}])
+
+
+class Tea(BaseModel):
+    price: float
+
+
+def test_a_response_format(client: OpenAI) -> None:
+    parsed = client.chat.completions.parse(
+        model=ECHO, messages=[{"role": "user", "content": script(text='{"price": 2.5}')}], response_format=Tea
+    )
+    assert parsed.choices[0].message.parsed == Tea(price=2.5)
+
+
+def test_several_choices(client: OpenAI) -> None:
+    assert ask(client, "Hi", n=1).choices[0].message.content == "Hi"
+    with pytest.raises(openai.BadRequestError) as refused:
+        ask(client, "Hi", n=2, stream=True)
+    assert refused.value.param == "n"
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize(
+    ("fields", "kind", "param"),
+    [
+        ({"model": "nobody/x"}, openai.NotFoundError, "model"),
+        ({"model": "gpt"}, openai.NotFoundError, "model"),
+        ({"temperature": 9}, openai.BadRequestError, "temperature"),
+        ({"messages": []}, openai.BadRequestError, "messages"),
+        ({"messages": [{"role": "nobody", "content": "Hi"}]}, openai.BadRequestError, "messages[0].role"),
+        ({"logprobs": True}, openai.BadRequestError, "logprobs"),
+        ({"stop": ""}, openai.BadRequestError, "stop"),
+        ({"model": "scripted/status-401"}, openai.InternalServerError, None),
+        ({"model": "scripted/none-such"}, openai.NotFoundError, "model"),
+    ],
+)  # fmt: skip
+def test_errors_are_of_their_own_classes(
+    client: OpenAI,
+    stream: bool,
+    fields: dict[str, object],
+    kind: type[openai.APIStatusError],
+    param: str | None,
+) -> None:
+    with pytest.raises(kind) as refused:
+        ask(client, "Hi", **{"stream": stream, **fields})
+    assert refused.value.param == param
+    assert refused.value.message
+
+
+def test_an_error_in_the_middle_of_a_stream(client: OpenAI) -> None:
+    prompt = script(n=9, rate=0, fail={"kind": "status", "status": 400, "after": 3, "message": "no more"})
+    stream, words = iter(ask(client, prompt, stream=True)), ""
+    while len(words) < len(" w0 w1 w2"):
+        words += next(stream).choices[0].delta.content
+    with pytest.raises(openai.APIError, match="no more"):
+        next(stream)
+    assert words == " w0 w1 w2"
+
+
+def test_a_request_that_failed_is_asked_again_only_if_that_may_help(stand: Stand) -> None:
+    asked: list[int] = []
+    http = httpx2.Client(trust_env=False, event_hooks={"response": [lambda r: asked.append(r.status_code)]})
+    client = OpenAI(base_url=f"{stand.url}/v1", api_key=stand.key, http_client=http, max_retries=1)
+    with pytest.raises(openai.InternalServerError):
+        ask(client, "Hi", model="scripted/status-401")
+    assert asked == [502], "the provider's key is wrong: another try would not help"
+    limited = OpenAI(
+        base_url=f"{stand.url}/v1",
+        api_key=stand.make_key(tenant="acme", requests_per_minute=60),
+        http_client=http,
+        max_retries=1,
+    )
+    asked.clear()
+    for _ in range(7):
+        ask(limited, "Hi")
+    assert asked.count(429) >= 1, "it has waited as long as it was told"
+    assert asked.count(200) == 7
+
+
+def test_who_has_no_key(stand: Stand) -> None:
+    http = httpx2.Client(trust_env=False)
+    with pytest.raises(openai.AuthenticationError):
+        ask(OpenAI(base_url=f"{stand.url}/v1", api_key="sk-none", http_client=http), "Hi")
+    models = OpenAI(base_url=f"{stand.url}/v1", api_key=stand.make_key(models=["slow/*"]), http_client=http)
+    with pytest.raises(openai.PermissionDeniedError):
+        ask(models, "Hi")
+    assert {model.owned_by for model in models.models.list()} == {"slow"}
+
+
+def test_a_client_that_waits_no_longer_loses_nothing(stand: Stand, client: OpenAI) -> None:
+    key = new_session()
+    impatient = client.with_options(timeout=0.3, max_retries=0)
+    prompt = script(n=20, rate=25)
+    with pytest.raises(openai.APITimeoutError):
+        ask(impatient, prompt, extra_headers={"Idempotency-Key": key})
+    answer = ask(client, prompt, extra_headers={"Idempotency-Key": key})
+    assert answer.choices[0].message.content == "".join(f" w{number}" for number in range(20))
+    again = ask(client, prompt, extra_headers={"Idempotency-Key": key})
+    assert again.id == answer.id
+    with pytest.raises(openai.ConflictError):
+        ask(client, "other", extra_headers={"Idempotency-Key": key})
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_client_may_cancel_by_leaving(stand: Stand, http: httpx2.Client, stream: bool) -> None:
+    session_id = new_session()
+    headers = {"x-palaver-session": session_id}
+    body = {"messages": [{"role": "user", "content": script(endless=True, rate=50)}], "stream": stream}
+
+    def leave(**more: str) -> str:
+        with pytest.raises(httpx2.ReadTimeout):
+            http.post("/v1/chat/completions", json=body, headers={**headers, **more}, timeout=0.5)
+        return str(http.get("/jobs", params={"session": session_id}).json()["items"][0]["job_id"])
+
+    if stream:
+        with http.stream("POST", "/v1/chat/completions", json=body, headers=headers) as response:
+            job_id = response.headers["x-palaver-job"]
+            assert response.headers["x-palaver-session"] == session_id
+            next(response.iter_lines())
+    else:
+        job_id = leave()
+    view = stand.client.view(job_id)
+    assert not view.status.ended, "who leaves cancels nothing"
+    stand.client.job(job_id).cancel()
+    assert eventually(lambda: stand.client.view(job_id).status.ended)
+    if stream:
+        more = {**headers, "x-palaver-on-disconnect": "cancel"}
+        with http.stream("POST", "/v1/chat/completions", json=body, headers=more) as response:
+            job_id = response.headers["x-palaver-job"]
+            next(response.iter_lines())
+    else:
+        job_id = leave(**{"x-palaver-on-disconnect": "cancel"})
+    assert eventually(lambda: stand.client.view(job_id).status == "cancelled")
+
+
+def test_anothers_session_is_none(stand: Stand, http: httpx2.Client) -> None:
+    session_id = new_session()
+    stand.client.submit("Hi", session_id=session_id, tenant="other")
+    body = {"messages": [{"role": "user", "content": "Hi"}]}
+    answer = http.post("/v1/chat/completions", json=body, headers={"x-palaver-session": session_id})
+    assert (answer.status_code, answer.json()["error"]["code"]) == (404, "session_not_found")
+
+
+def test_models(client: OpenAI) -> None:
+    names = [model.id for model in client.models.list()]
+    assert {"default", "scripted/echo", "slow/numbers"} <= set(names)
+    assert client.models.retrieve("scripted/echo").owned_by == "scripted"
+    with pytest.raises(openai.NotFoundError):
+        client.models.retrieve("scripted/none")
+
+
+async def test_the_async_client(stand: Stand) -> None:
+    http = httpx2.AsyncClient(trust_env=False)
+    async with openai.AsyncOpenAI(base_url=f"{stand.url}/v1", api_key=stand.key, http_client=http) as client:
+        stream = await client.chat.completions.create(
+            model=ECHO, messages=[{"role": "user", "content": "one two"}], stream=True
+        )
+        assert "".join([chunk.choices[0].delta.content or "" async for chunk in stream]) == "one two"
