@@ -17,6 +17,7 @@ from typing import Annotated, Final, Self
 import orjson
 from pydantic import ConfigDict, Field
 
+from palaver.shared.contract import VERSION, version_of
 from palaver.shared.document import Document
 from palaver.shared.errors import ErrorInfo, ValidationError
 from palaver.shared.ids import JobId, new_session_id, session_for
@@ -77,6 +78,7 @@ class BatchJob(Document):
     Its end is told to `webhook`, as a job's is.
     """
 
+    version: Annotated[Integer, Field(ge=1)] = VERSION
     batch_id: Annotated[Text, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9-]{0,127}$")]
     input: Digest
     total: Annotated[Integer, Field(ge=1, le=MAX_LINES)]
@@ -91,6 +93,21 @@ class BatchJob(Document):
     metadata: JsonObject = Field(default_factory=dict)
     webhook: WebAddress | None = optional()
     retry_of: JobId | None = optional()
+
+    @classmethod
+    def stored(cls, document: bytes) -> Self:
+        """A batch as the ledger has it. Of a newer one what is not known here is left out: it can be looked
+        at, and is not to be driven.
+        """
+        fields = orjson.loads(document)
+        if version_of(fields) > VERSION:
+            fields = {name: value for name, value in fields.items() if name in cls.model_fields}
+        return cls.validated(fields)
+
+    @property
+    def is_newer(self) -> bool:
+        """Whether it takes a newer worker to drive it."""
+        return self.version > VERSION
 
     def slice_name(self, first: int) -> str:
         """The object that holds the slice that begins with this index."""
@@ -179,7 +196,7 @@ class BatchLine(Document):
 
     def to_line(self) -> bytes:
         """The line as it is stored, without what says nothing; ends with a newline."""
-        job = self.job.model_dump(mode="json", exclude={"job_id", "user", "tenant"})
+        job = self.job.model_dump(mode="json", exclude={"job_id", "user", "tenant", "version"})
         said = {name: value for name, value in job.items() if value != _UNSAID.get(name)}
         return orjson.dumps({"index": self.index, "custom_id": self.custom_id, "job": said}) + b"\n"
 

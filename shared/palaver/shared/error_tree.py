@@ -3,7 +3,8 @@ all are drawn here.
 
 PalaverError
 ├── ValidationError (ValueError)        the input is wrong; nothing was stored
-│   └── BatchInputError                 lines of a batch's input are
+│   ├── BatchInputError                 lines of a batch's input are
+│   └── NewerDocumentError              it is of a version that this process does not know
 ├── ConfigurationError                  palaver.toml or the environment is wrong
 ├── InternalError                       a bug of ours
 ├── WrongStateError (RuntimeError)      a call that the object takes at another time
@@ -147,6 +148,12 @@ class ValidationError(PalaverError, ValueError):
 
     code = "invalid_request"
     http_status = 422
+
+
+class NewerDocumentError(ValidationError):
+    """The document is of a newer version than this process knows."""
+
+    code = "newer_document"
 
 
 class ConfigurationError(PalaverError):

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Final, Literal, TypeAlias, Union, get_args
 import orjson
 from pydantic import ConfigDict, Field
 
+from palaver.shared.contract import VERSION
 from palaver.shared.document import Document
 from palaver.shared.errors import ErrorInfo, ValidationError
 from palaver.shared.jobs import Status
@@ -26,11 +27,13 @@ class BaseEvent(Document):
     seconds.
 
     `attempt` is 0 for events that no worker wrote, `job_id` is empty for what a reader says of its session.
+    `v` is the version of the contract.
     """
 
     model_config = ConfigDict(extra="allow")
 
     seq: Count
+    v: Annotated[Integer, Field(ge=1)] = VERSION
     session_id: Text
     job_id: Text
     attempt: Count = 0

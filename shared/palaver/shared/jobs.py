@@ -4,13 +4,15 @@ import hashlib
 from collections.abc import Mapping
 from datetime import datetime
 from enum import StrEnum
+from functools import cache
 from typing import Annotated, Any, ClassVar, Final, Literal, Self
 
 import orjson
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
+from palaver.shared.contract import VERSION, version_of
 from palaver.shared.document import Document
-from palaver.shared.error_tree import ValidationError
+from palaver.shared.error_tree import NewerDocumentError, ValidationError
 from palaver.shared.ids import JobId, SessionId, new_job_id
 from palaver.shared.messages import Message, parse_history, parse_messages
 from palaver.shared.modes import ChatMode
@@ -48,7 +50,7 @@ _LONGEST_MODEL: Final = 512
 MAX_TOOLS: Final = 1_000
 # The year 2100: above it, somebody wrote milliseconds.
 _LATEST_RUN: Final = 4_102_444_800.0
-GENERATED: Final = frozenset({"job_id", "session_id", "idempotency_key"})
+GENERATED: Final = frozenset({"job_id", "session_id", "idempotency_key", "version"})
 """Fields that a client fills in by itself; they tell nothing about what is asked."""
 
 
@@ -267,6 +269,7 @@ class ChatJob(Document):
     ValidationError; its `param` names the field.
     """
 
+    version: Annotated[Integer, Field(ge=1)] = VERSION
     job_id: JobId = Field(default_factory=new_job_id)
     messages: list[Message]
     history: list[Message] | Literal["session"] | None = optional()
@@ -371,14 +374,22 @@ class ChatJob(Document):
     def parse(cls, document: Mapping[str, Any] | bytes | str, *, max_bytes: int = MAX_DOCUMENT_BYTES) -> Self:
         """A job from a dict or from JSON, e.g. the argument of `palaver.submit`.
 
-        `max_bytes` bounds the document and is checked before anything else. Raises ValidationError.
+        `max_bytes` bounds the document and is checked before anything else. Raises ValidationError; of a
+        document that says a newer version, and that cannot be read here, NewerDocumentError.
         """
         size = {"bytes": len(document)} if isinstance(document, bytes) else {}  # which needs no measuring
         if isinstance(document, bytes | str):
             document = _loads(document, max_bytes)
         if not isinstance(document, Mapping):
             raise ValidationError(f"a job must be a JSON object, not {shape(document)}")
-        return cls.model_validate(dict(document), context={"max_bytes": max_bytes, **size})
+        try:
+            return cls.model_validate(dict(document), context={"max_bytes": max_bytes, **size})
+        except ValidationError as error:
+            version, problem = version_of(document), error
+        if version <= VERSION:
+            raise problem
+        told = f"the job is of version {version}, and {VERSION} is known here: {problem.message}"
+        raise NewerDocumentError(told, param=problem.param)
 
     @property
     def models(self) -> list[str]:
@@ -388,16 +399,30 @@ class ChatJob(Document):
         return [self.model] if isinstance(self.model, str) else list(self.model)
 
 
+@cache
+def _unsaid() -> dict[str, Any]:
+    job = ChatJob(messages="-").model_dump(mode="json", exclude={"messages", "job_id", "version"})
+    return {name: value for name, value in job.items() if value is not None}
+
+
+def said(document: Mapping[str, Any]) -> dict[str, Any]:
+    """What a job's JSON document, decoded, says beyond the defaults: a worker that does not know a field can
+    do the jobs that do not use it.
+    """
+    unsaid = _unsaid()
+    return {name: value for name, value in document.items() if name not in unsaid or value != unsaid[name]}
+
+
 def fingerprint(job: ChatJob) -> str:
     """What a job asks for, as a hash: equal for two submits of one body, whatever their generated ids.
 
     Defaults count as given, and the order of keys does not matter.
     """
-    return fingerprint_of(orjson.loads(job.to_json()))
+    return fingerprint_of(said(orjson.loads(job.to_json())))
 
 
 def fingerprint_of(document: Mapping[str, Any]) -> str:
-    """The `fingerprint` of a job from its JSON document, decoded."""
+    """The `fingerprint` of a job from what it has `said`."""
     body = {name: value for name, value in document.items() if name not in GENERATED}
     return hashlib.sha256(orjson.dumps(body, option=orjson.OPT_SORT_KEYS)).hexdigest()
 

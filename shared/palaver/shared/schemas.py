@@ -5,7 +5,7 @@ from typing import Any, Final, cast
 from pydantic import TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode, models_json_schema
 
-from palaver.shared import names
+from palaver.shared import contract, names
 from palaver.shared.errors import ErrorInfo
 from palaver.shared.events import EVENT_TYPES, BaseEvent, Event, Resync
 from palaver.shared.ids import SESSION_ID
@@ -13,7 +13,7 @@ from palaver.shared.jobs import ChatJob
 from palaver.shared.messages import Message
 from palaver.shared.responses import ChatResponse
 
-VERSION: Final = "1.0.0"
+VERSION: Final = f"{contract.VERSION}.0.0"
 """The version of the contract: a first number that changes breaks readers."""
 
 NAMESPACE: Final = {"default": names.DEFAULT_NAMESPACE, "description": "PALAVER_NAMESPACE"}

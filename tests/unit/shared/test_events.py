@@ -20,6 +20,7 @@ from palaver.shared import (
     parse_event,
 )
 from palaver.shared.accumulator import end_error
+from palaver.shared.contract import VERSION
 from palaver.shared.errors import (
     JobCancelledError,
     JobError,
@@ -111,7 +112,7 @@ def test_any_event_survives_the_log(document: Any) -> None:
 @given(envelopes.filter(lambda document: document["type"] not in ("retry", "stream_end")))
 def test_an_event_says_again_what_it_was_told(document: Any) -> None:
     again = orjson.loads(parse_event(document).to_json())
-    assert {**again, "data": None} == {**document, "data": None}
+    assert {**again, "data": None} == {"v": VERSION, **document, "data": None}
     for key, value in document["data"].items():
         if value is not None or key.startswith("x_"):
             assert again["data"][key] == value

@@ -54,7 +54,7 @@ FULL = {
 
 def test_a_full_job_survives_the_ledger() -> None:
     job = ChatJob(**FULL)
-    assert set(ChatJob.model_fields) == set(FULL) | {"job_id"}
+    assert set(ChatJob.model_fields) == set(FULL) | {"job_id", "version"}
     assert ChatJob.parse(job.to_json()) == job
     assert ChatJob.parse(orjson.loads(job.to_json())) == job
     assert ChatJob.parse(job.to_json().decode()) == job

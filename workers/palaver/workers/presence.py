@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+from palaver.shared.contract import VERSION
 from palaver.shared.errors import PalaverError
 from palaver.shared.ledger import AsyncLedger, operations
 from palaver.workers.event_log import event_logger
@@ -47,9 +48,10 @@ class Presence:
     async def announce(self) -> None:
         """Say it now."""
         keys, seconds = self._ledger.keys, self._lease_seconds * ANNOUNCED
+        told = {"contract": VERSION, **self._worker()}
         answers = await self._link.run_all(
             [
-                operations.announce(keys.workers, {self._alias: self._worker()}, seconds=seconds),
+                operations.announce(keys.workers, {self._alias: told}, seconds=seconds),
                 operations.announce(keys.profiles, self._profiles(), seconds=seconds),
                 operations.announce(keys.agents, self._agents(), seconds=seconds),
             ]

@@ -7,11 +7,13 @@ import time
 from dataclasses import replace
 from functools import partial
 
-from palaver.shared.errors import JobCancelledError, PalaverError
+from palaver.shared.contract import VERSION
+from palaver.shared.errors import JobCancelledError, NewerDocumentError, PalaverError
 from palaver.shared.ids import new_token
 from palaver.shared.ledger import Claimed, Keys, NotClaimed, operations
 from palaver.workers.agents.source import Agents
 from palaver.workers.ending import Ending, Outcome
+from palaver.workers.event_log import event_logger
 from palaver.workers.generation import Journal
 from palaver.workers.job_answer import JobAnswer
 from palaver.workers.lease import JobLease, LeaseKeeper
@@ -24,10 +26,14 @@ from palaver.workers.publisher import Publisher, Writer
 from palaver.workers.run import Run, failure_of
 from palaver.workers.shares import Shares
 from palaver.workers.sinks import Sinks
-from palaver.workers.stop import Stop, asked_to_end, uninterrupted
+from palaver.workers.stop import Park, Stop, asked_to_end, uninterrupted
 from palaver.workers.work import Work, read_job
 
 __all__ = ["Runner"]
+
+logger = event_logger("palaver.workers.runner")
+
+NEWER_SECONDS = 10.0  # after which a job that this worker cannot read looks for one that can
 
 UNSIGNED = "this worker has no PALAVER_WEBHOOK_SECRET: nobody is told, unless another worker has one"
 
@@ -115,7 +121,7 @@ class Runner:
     def _read(self, run: Run) -> Work:
         """Check the document again, and set the clocks that may end the work."""
         claimed, run.unread = run.unread or run.claimed, None
-        work = read_job(claimed, max_bytes=self._max_document_bytes)
+        work = self._parsed(run, claimed)
         run.job = work.job
         run.answer.journal = Journal.restored(claimed.journal)
         run.answer.bill = Bill.restored(claimed.spent, work.job.tenant, told=self._counts.spent)
@@ -125,6 +131,15 @@ class Runner:
         if work.job.webhook and not self._tells_webhooks:
             run.answer.warn("not_supported", UNSIGNED, "webhook")
         return work
+
+    def _parsed(self, run: Run, claimed: Claimed) -> Work:
+        try:
+            return read_job(claimed, max_bytes=self._max_document_bytes)
+        except NewerDocumentError as error:
+            if claimed.cancelled:
+                raise asked_to_end(claimed.cancelled, claimed.job_id) from None
+            logger.warning("job.newer", **run.told(known=VERSION, param=error.param))
+            raise Park(NEWER_SECONDS) from None
 
     async def _claim(self, session_id: str, job_id: str, queue: str) -> Claimed | NotClaimed:
         return await self._link.run(

@@ -100,6 +100,9 @@ class Driver:
     async def run(self) -> str:
         """Drive until nothing is left to do; what became of the batch, or of the driver."""
         view = await self._parts.ledger.batch(self._batch_id)
+        if view.batch.is_newer:
+            logger.warning("batch.newer", batch_id=self._batch_id, version=view.batch.version)
+            return "newer"
         self._batch = view.batch
         self._slices = Slices(self._parts.files, view.batch, window=MOST_LINES, room=self._parts.room)
         try:

@@ -1,9 +1,9 @@
--- One entry of the log and its twin on the channel. Needs: base, sid, maxlen, stamp.
+-- One entry of the log and its twin on the channel; `v` is the version of the contract. Needs: base, sid, maxlen, stamp.
 local events = base .. ':events'
 local session = base .. ':session'
 
 local function head(jid, attempt)
-  return ',"session_id":"' .. sid .. '","job_id":"' .. jid .. '","attempt":' .. attempt .. ',"time":' .. stamp .. ','
+  return ',"v":1,"session_id":"' .. sid .. '","job_id":"' .. jid .. '","attempt":' .. attempt .. ',"time":' .. stamp .. ','
 end
 
 -- The slow path of `write`: the log is not there, or the session's counter is behind it (after a failover).

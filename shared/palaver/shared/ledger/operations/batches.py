@@ -72,7 +72,7 @@ def batch(keys: Keys, batch_id: str) -> Operation[BatchView]:
     def decode(raw: Any) -> BatchView:
         _, document, drivers, *flat = _found(raw, batch_id)
         fields = {text(name): value for name, value in zip(flat[::2], flat[1::2], strict=True)}
-        return _view(BatchJob.model_validate_json(document), int(drivers), fields)
+        return _view(BatchJob.stored(document), int(drivers), fields)
 
     return Operation(script=load("batch_look"), keys=(keys.base(batch_id),), args=(), decode=decode)
 

@@ -15,7 +15,7 @@ from palaver.shared.errors import (
     SessionNotFoundError,
 )
 from palaver.shared.ids import session_for
-from palaver.shared.jobs import ChatJob, Status, fingerprint_of
+from palaver.shared.jobs import ChatJob, Status, fingerprint_of, said
 from palaver.shared.ledger.keys import Keys, due_member
 from palaver.shared.ledger.operation import (
     Argument,
@@ -148,10 +148,8 @@ def accepted_job(raw: Any, job_id: str) -> Any:
 
 
 def _submit_args(session_id: str, job: ChatJob, retention: Retention) -> tuple[Argument, ...]:
-    content = job.to_json()
-    document = orjson.loads(content)
-    if job.session_id is None:
-        content = orjson.dumps({**document, "session_id": session_id})
+    document = said(orjson.loads(job.to_json()))
+    content = orjson.dumps({**document, "session_id": session_id})
     args: tuple[Argument, ...] = (
         *(session_id, job.job_id),
         *retention.args(),
