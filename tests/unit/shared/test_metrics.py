@@ -145,7 +145,10 @@ def test_pages_are_served_and_nothing_else() -> None:
 def test_a_second_process_gets_the_next_port_that_is_free() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        server = MetricsServer(MetricsAddress("127.0.0.1", port), {"/healthz": lambda: Page(b"ok\n")})
+        address, pages = MetricsAddress("127.0.0.1", port), {"/healthz": lambda: Page(b"ok\n")}
+        with pytest.raises(ConfigurationError, match=rf"cannot be served at 127\.0\.0\.1:{port}: Addr"):
+            MetricsServer(address, pages)
+        server = MetricsServer(address, pages, further=99)
         try:
             assert port < server.address.port <= port + 99
             assert fetched(server, "/healthz") == (200, "ok\n")
@@ -154,5 +157,5 @@ def test_a_second_process_gets_the_next_port_that_is_free() -> None:
 
 
 def test_a_host_that_is_not_ours_is_refused() -> None:
-    with pytest.raises(ConfigurationError, match=r"cannot be served at 192\.0\.2\.1:9464, nor at the 99"):
-        MetricsServer(MetricsAddress("192.0.2.1", 9464), {})
+    with pytest.raises(ConfigurationError, match=r"cannot be served 192\.0\.2\.1:9464, nor at the 9 ports"):
+        MetricsServer(MetricsAddress("192.0.2.1", 9464), {}, further=9)

@@ -103,6 +103,19 @@ def gateway(
     return run(host, port, as_json=as_json)
 
 
+@app.command()
+def exporter(
+    *,
+    host: Annotated[str, typer.Option(help="Where to listen; 0.0.0.0: everywhere.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0: any free one.")] = 9463,
+    as_json: Json = False,
+) -> int:
+    """Tell Prometheus how the whole system is: queues, tenants, gates, workers. Ctrl-C stops it."""
+    from palaver.producer.cli.exporter import run
+
+    return run(host, port, as_json=as_json)
+
+
 @keys.command("create")
 def create_key(
     *,

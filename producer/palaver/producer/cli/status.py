@@ -9,19 +9,17 @@ from typing import Any, Final
 from palaver.producer.async_client import AsyncClient
 from palaver.producer.broker import Broker
 from palaver.producer.cli.terminal import bold, columns, dim, one_line, seconds, write, write_json
+from palaver.producer.cli.verdict import live, problems_of
 from palaver.producer.client import send_stored
 from palaver.shared.batches import BatchView
 from palaver.shared.errors import BrokerUnavailableError, LedgerUnavailableError, ServiceUnavailableError
-from palaver.shared.ledger import Announcement, Gate, SyncLedger, Vigil
+from palaver.shared.ledger import Announcement, Gate, SyncLedger
 from palaver.shared.settings import Settings, redacted_url
 
 ANSWER_SECONDS: Final = 7.5
 """For a worker that is asked how a provider is; it gives the provider a little less. With the rest of the
 command, whatever has failed is told within 10 seconds.
 """
-
-LATE: Final = 1.5
-"""Of a lease: what a canary or a sweep may take; as of a worker's own readiness."""
 
 MOST_BATCHES: Final = 20
 """Rows for a screen; the JSON has all."""
@@ -91,10 +89,10 @@ def look(settings: Settings) -> Status:
         finally:
             broker.close()
         workers = ledger.workers()
-        problems = _problems(workers, ledger.vigil(), settings.lease_seconds * LATE)
+        problems = problems_of(workers, ledger.vigil(), lease=settings.lease_seconds)
         return Status(
             time=time.time(),
-            healthy=any(not worker.data.get("draining") for worker in workers) and not problems,
+            healthy=bool(live(workers)) and not problems,
             problems=problems,
             ledger=Service(url=redacted_url(settings.redis_url), answered_in=answered),
             broker=Service(url=redacted_url(settings.broker_url), answered_in=broker_answered),
@@ -105,24 +103,6 @@ def look(settings: Settings) -> Status:
             gates=ledger.gates(),
             batches=[_batch(view) for view in ledger.open_batches()],
         )
-
-
-def _problems(workers: list[Announcement], vigil: Vigil, late: float) -> list[str]:
-    """What is wrong although workers are there. Canaries may wait while no worker has a free slot."""
-    live = [worker for worker in workers if not worker.data.get("draining")]
-    if not live:
-        return []
-    found = [
-        f"{one_line(worker.name)}: {one_line(told)}"
-        for worker in live
-        for told in worker.data.get("problems", {}).values()
-    ]
-    if any(worker.data.get("running", 0) < worker.data.get("slots", 0) for worker in live):
-        waiting = vigil.overdue(late).items()
-        found += [f"{queue}: nobody has taken its canary for {seconds(wait)}" for queue, wait in waiting]
-    if vigil.swept_ago is not None and vigil.swept_ago > late:
-        found.append(f"no sweep was completed for {seconds(vigil.swept_ago)}")
-    return found
 
 
 async def examined(status: Status, settings: Settings) -> Status:

@@ -21,6 +21,7 @@ from palaver.shared.ledger import (
     keeping,
     overdue,
     pumping,
+    sighting,
     sweeping,
     usage,
 )
@@ -42,6 +43,7 @@ from palaver.shared.ledger.replies import (
     Swept,
     Vigil,
 )
+from palaver.shared.ledger.sighting import Sight, Sighted
 from palaver.shared.ledger.views import Announcement, DeadLetter, Gate, JobView, LogBounds, Snapshot
 from palaver.shared.settings import Settings
 from palaver.shared.spending import DailyUsage
@@ -211,6 +213,14 @@ class AsyncLedger:
     async def unended(self) -> int:
         """How many jobs have not ended."""
         return await self.query(reading.unended(self.keys))
+
+    async def sight(self) -> Sight:
+        """A look at the jobs that have not ended; of many at a part of them."""
+        return await self._drive(sighting.sight(self.keys))
+
+    async def running_jobs(self) -> list[Sighted]:
+        """Jobs that run, with how much they have written; of more than a thousand some."""
+        return await self._drive(sighting.running(self.keys, lease=self.settings.lease_seconds))
 
     async def vigil(self) -> Vigil:
         """How long the broker's queues make one wait, and when a sweep was completed."""

@@ -21,6 +21,7 @@ from palaver.shared.ledger import (
     keeping,
     overdue,
     pumping,
+    sighting,
     sweeping,
     usage,
 )
@@ -42,6 +43,7 @@ from palaver.shared.ledger.replies import (
     Swept,
     Vigil,
 )
+from palaver.shared.ledger.sighting import Sight, Sighted
 from palaver.shared.ledger.views import Announcement, DeadLetter, Gate, JobView, LogBounds, Snapshot
 from palaver.shared.settings import Settings
 from palaver.shared.spending import DailyUsage
@@ -204,6 +206,14 @@ class SyncLedger:
     def unended(self) -> int:
         """How many jobs have not ended."""
         return self.query(reading.unended(self.keys))
+
+    def sight(self) -> Sight:
+        """A look at the jobs that have not ended; of many at a part of them."""
+        return self._drive(sighting.sight(self.keys))
+
+    def running_jobs(self) -> list[Sighted]:
+        """Jobs that run, with how much they have written; of more than a thousand some."""
+        return self._drive(sighting.running(self.keys, lease=self.settings.lease_seconds))
 
     def vigil(self) -> Vigil:
         """How long the broker's queues make one wait, and when a sweep was completed."""

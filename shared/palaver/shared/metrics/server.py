@@ -15,8 +15,6 @@ from palaver.shared.metrics_address import MetricsAddress
 
 __all__ = ["MetricsServer"]
 
-MORE_PORTS: Final = 99
-"""So many further ports are tried: several processes of one machine may have the same setting."""
 REQUEST_SECONDS: Final = 5.0
 CLOSING_SECONDS: Final = 0.1
 
@@ -24,12 +22,14 @@ CLOSING_SECONDS: Final = 0.1
 class MetricsServer:
     """Serves `pages`, by their paths, until it is closed.
 
-    A port that is taken gives way to the next free one; ConfigurationError when there is none, or the host
-    is not this machine's.
+    A port that is taken gives way to a free one of so many `further`; ConfigurationError when there is none,
+    or the host is not this machine's.
     """
 
-    def __init__(self, address: MetricsAddress, pages: Mapping[str, Callable[[], Page]]) -> None:
-        self._server = _bound(address, pages)
+    def __init__(
+        self, address: MetricsAddress, pages: Mapping[str, Callable[[], Page]], *, further: int = 0
+    ) -> None:
+        self._server = _bound(address, pages, further)
         self.address = MetricsAddress(address.host, self._server.server_port)
         serve = partial(self._server.serve_forever, poll_interval=CLOSING_SECONDS)
         thread = threading.Thread(target=serve, name="palaver-metrics", daemon=True)
@@ -51,16 +51,17 @@ class _ServerV6(_Server):
     address_family = AF_INET6
 
 
-def _bound(address: MetricsAddress, pages: Mapping[str, Callable[[], Page]]) -> _Server:
+def _bound(address: MetricsAddress, pages: Mapping[str, Callable[[], Page]], further: int) -> _Server:
     server = _ServerV6 if ":" in address.host else _Server
     handler = type("_PalaverHandler", (_Handler,), {"pages": dict(pages)})
-    last = address.port + MORE_PORTS if address.port else 0
+    last = address.port + further if address.port else 0
     for port in range(address.port, min(last, 65535) + 1):
         try:
             return server((address.host, port), handler)
         except OSError as error:
             problem = error.strerror or type(error).__name__
-    wrong = f"metrics cannot be served at {address}, nor at the {MORE_PORTS} ports after it: {problem}"
+    also = f", nor at the {further} ports after it" if further else ""
+    wrong = f"metrics cannot be served at {address}{also}: {problem}"
     raise ConfigurationError(wrong, param="metrics_address")
 
 

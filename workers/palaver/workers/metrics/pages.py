@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import version
+from typing import Final
 
 from palaver.shared.metrics import Family, MetricsAddress, MetricsServer, Page, Sample, metrics_page
 from palaver.shared.metrics import catalogue as metrics
@@ -24,6 +25,9 @@ from palaver.workers.run import Run
 __all__ = ["Parts", "serve", "worker_families"]
 
 logger = event_logger("palaver.workers.metrics")
+
+MORE_PORTS: Final = 99
+"""So many further ports are tried: several workers of one machine may have the same setting."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +56,7 @@ def serve(address: str, parts: Parts) -> MetricsServer | None:
         "/healthz": lambda: _verdict(_stillness(parts.pulse)),
         "/readyz": lambda: _verdict([*_stillness(parts.pulse), *parts.problems()]),
     }
-    server = MetricsServer(MetricsAddress.parse(address), pages)
+    server = MetricsServer(MetricsAddress.parse(address), pages, further=MORE_PORTS)
     logger.info("worker.metrics", worker=parts.name, address=str(server.address))
     return server
 

@@ -33,6 +33,12 @@ def bury(
     return (Command.call(load("bury"), keys.dead, entry, ended, kept, MOST),)
 
 
+def size(keys: Keys) -> Query[int]:
+    """How many there are."""
+    command = Command("ZCOUNT", keys.dead, "(0", "+inf")
+    return Query(commands=(command,), decode=lambda replies: int(replies[0]))
+
+
 def page(keys: Keys, *, start: int, count: int) -> Query[list[Entry]]:
     """At most `count` entries, the latest end first, without the `start` first ones."""
     # Those that were dropped have a negative score.

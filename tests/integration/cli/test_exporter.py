@@ -1,0 +1,194 @@
+"""What `palaver exporter` tells Prometheus, with no worker alive: a scaler is to see jobs that wait."""
+
+import json
+import signal
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+
+import pytest
+import redis
+from prometheus_client import Metric
+from prometheus_client.parser import text_string_to_metric_families as parsed
+
+from palaver.producer import Client
+from palaver.producer.cli.exporter import pages
+from palaver.producer.cli.system import System
+from palaver.shared.jobs import ChatJob
+from palaver.shared.ledger import Claimed, SyncLedger, operations, sighting
+from palaver.shared.metrics import EXPORTER
+from palaver.shared.settings import Settings
+from tests.processes import Processes
+from tests.servers import free_port
+
+pytestmark = pytest.mark.redis
+
+
+def fetched(address: str, path: str) -> tuple[int, str]:
+    try:
+        with urllib.request.urlopen(address + path, timeout=10) as answer:  # noqa: S310
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read().decode()
+
+
+def families(text: str) -> dict[str, Metric]:
+    return {family.name: family for family in parsed(text) if family.name.startswith("palaver_")}
+
+
+def values(system: System, name: str) -> dict[tuple[str, ...], float]:
+    """Label values, in the order of the table, to value."""
+    text = pages(system)["/metrics"]().body.decode()
+    (metric,) = (metric for metric in EXPORTER if metric.name == name)
+    samples = families(text)[name].samples
+    return {tuple(sample.labels[label] for label in metric.labels): sample.value for sample in samples}
+
+
+@pytest.fixture
+def settings(redis_url: str, namespace: str) -> Settings:
+    return Settings(redis_url=redis_url, namespace=namespace)
+
+
+@pytest.fixture
+def ledger(settings: Settings) -> Iterator[SyncLedger]:
+    with SyncLedger(settings) as ledger:
+        yield ledger
+
+
+@pytest.fixture
+def system(settings: Settings) -> Iterator[System]:
+    system = System(settings)
+    yield system
+    system.close()
+
+
+def submit(ledger: SyncLedger, session: str, *, tenant: str = "", **fields: object) -> ChatJob:
+    job = ChatJob.model_validate(
+        {"messages": "xyzzy-42", "session_id": session, "tenant": tenant or None, **fields}
+    )
+    ledger.submit(job)
+    return job
+
+
+def claim(ledger: SyncLedger, job: ChatJob) -> Claimed:
+    claimed = ledger.run(
+        operations.claim(ledger.keys, job.session_id or "", job.job_id, token="t", worker="w/1", lease=60)
+    )
+    assert isinstance(claimed, Claimed)
+    return claimed
+
+
+def test_it_needs_no_worker_and_ends_when_it_is_asked(
+    processes: Processes, palaver_env: dict[str, str]
+) -> None:
+    with Client(Settings(redis_url=palaver_env["PALAVER_REDIS_URL"])) as client:
+        for session in ("a", "b", "c"):
+            client.submit("xyzzy-42", session_id=session, tenant="acme", model="scripted/echo")
+    exporter = processes.start(("palaver", "exporter", "--port", "0", "--json"), env=palaver_env)
+    address = json.loads(exporter.wait_for(r"^\{.*").group())["url"]
+    assert fetched(address, "/readyz") == (200, "ok\n")
+    assert fetched(address, "/healthz") == (200, "ok\n")
+    assert fetched(address, "/targets") == (200, '[{"targets":[],"labels":{"job":"palaver-worker"}}]')
+    status, text = fetched(address, "/metrics")
+    assert status == 200
+    assert "xyzzy-42" not in text
+    found = families(text)
+    assert set(found) == {metric.name for metric in EXPORTER}
+    for metric in EXPORTER:
+        assert found[metric.name].type == metric.kind
+        for sample in found[metric.name].samples:
+            assert set(sample.labels) == set(metric.labels)
+    depth = {sample.labels["queue"]: sample.value for sample in found["palaver_queue_messages"].samples}
+    assert depth == {"normal": 3, "high": 0, "low": 0, "resume": 0, "submit": 0, "batch": 0}
+    exporter.signal(signal.SIGTERM)
+    assert exporter.wait(20) == 0
+
+
+def test_jobs_are_counted_by_tenant_queue_and_state(system: System, ledger: SyncLedger) -> None:
+    claim(ledger, submit(ledger, "a", tenant="acme"))
+    submit(ledger, "a", tenant="acme")  # behind it
+    submit(ledger, "b", tenant="acme", priority=9)
+    submit(ledger, "c", run_at=time.time() + 60)
+    assert values(system, "palaver_tenant_jobs") == {
+        ("acme", "normal", "running"): 1,
+        ("acme", "normal", "waiting"): 1,
+        ("acme", "high", "waiting"): 1,
+        ("", "normal", "parked"): 1,
+    }
+    assert values(system, "palaver_jobs_unended") == {(): 4}
+
+
+def test_the_oldest_that_waits_for_a_worker_is_told(system: System, ledger: SyncLedger) -> None:
+    claim(ledger, submit(ledger, "a", tenant="acme"))
+    behind, old = submit(ledger, "a", tenant="acme"), submit(ledger, "b", tenant="acme")
+    submit(ledger, "c", tenant="other's")
+    now = ledger.query(operations.time())
+    with redis.Redis.from_url(ledger.settings.redis_url) as raw:
+        for job, field, age in ((behind, "created", 90), (old, "sent", 40)):
+            key = ledger.keys.job(job.session_id or "", job.job_id)
+            raw.hset(key, field, int((now - age) * 1000))
+    ages = values(system, "palaver_queue_oldest_age_seconds")
+    assert ages[("normal",)] == pytest.approx(40, abs=5), "who waits for its turn waits for no worker"
+    assert ages[("high",)] == 0
+    tenants = values(system, "palaver_tenant_oldest_age_seconds")
+    assert tenants[("acme", "normal")] == pytest.approx(90, abs=5)
+    assert tenants[("other's", "normal")] == pytest.approx(0, abs=5)
+
+
+def test_of_many_jobs_a_part_is_looked_at(
+    system: System, ledger: SyncLedger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sighting.sight, "__kwdefaults__", {"most": 100})
+    jobs = [
+        ChatJob(messages="x", session_id=f"s{n}", tenant="acme" if n % 4 else "small") for n in range(400)
+    ]
+    ledger.submit_many(jobs)
+    counts = values(system, "palaver_tenant_jobs")
+    assert sum(counts.values()) == pytest.approx(400, abs=2)
+    assert 200 < counts[("acme", "normal", "waiting")] < 380
+    assert values(system, "palaver_jobs_unended") == {(): 400}
+
+
+def test_more_tenants_than_a_label_may_have_are_others(system: System, ledger: SyncLedger) -> None:
+    for n in range(25):
+        submit(ledger, f"s{n}", tenant=f"tenant-{n}")
+    tenants = {tenant for tenant, *_ in values(system, "palaver_tenant_jobs")}
+    assert len(tenants) == 21
+    assert "other" in tenants
+
+
+def test_workers_canaries_and_sweeps_are_told(system: System, ledger: SyncLedger) -> None:
+    worker = {"name": "w", "running": 3, "slots": 5, "metrics": "10.0.0.1:9464"}
+    ledger.run(operations.announce(ledger.keys.workers, {"w/1": worker}, seconds=60))
+    leaving = {"name": "v", "running": 1, "slots": 5, "draining": True}
+    ledger.run(operations.announce(ledger.keys.workers, {"v/1": leaving}, seconds=60))
+    ledger.run(operations.send_canaries(ledger.keys, {"palaver.low": False}, period=60, lost=30))
+    turn = ledger.sweep_turn(period=0.1)
+    assert turn is not None
+    ledger.sweep_turn(period=0.1, completed=turn.time)
+
+    assert values(system, "palaver_workers") == {("live",): 1, ("draining",): 1}
+    assert values(system, "palaver_worker_slots") == {("w",): 5, ("v",): 5}
+    assert values(system, "palaver_worker_streams") == {("w",): 3, ("v",): 1}
+    assert values(system, "palaver_queue_canary_age_seconds")[("low",)] > 0
+    assert values(system, "palaver_last_sweep_age_seconds")[()] < 10
+    assert values(system, "palaver_healthy") == {(): 1}
+    assert json.loads(pages(system)["/targets"]().body)[0]["targets"] == ["10.0.0.1:9464"]
+
+
+def test_a_ledger_that_is_away_is_told_and_nothing_else(namespace: str) -> None:
+    away = f"redis://:xyzzy-42@127.0.0.1:{free_port()}/0"
+    system = System(Settings(redis_url=away, namespace=namespace))
+    try:
+        assert values(system, "palaver_up") == {("ledger",): 0, ("broker",): 0}
+        assert values(system, "palaver_queue_messages") == {}
+        assert values(system, "palaver_jobs_unended") == {}
+        ready = pages(system)["/readyz"]()
+        assert ready.status == 503
+        assert b"cannot be reached" in ready.body
+        assert b"xyzzy-42" not in ready.body
+        assert pages(system)["/targets"]().status == 503
+        assert pages(system)["/healthz"]().status == 200
+    finally:
+        system.close()
