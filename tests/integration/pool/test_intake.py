@@ -2,10 +2,12 @@
 
 import json
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from celery import Celery
 from kombu import Connection
+from kombu import Queue as BrokerQueue
 
 from palaver.shared.names import TASK_CHAT, TASK_SUBMIT
 from palaver.workers.pool.intake import _ours
@@ -43,3 +45,45 @@ def test_an_acknowledged_message_that_names_a_job_is_gone(own_redis: Callable[..
             channel.basic_get(QUEUE).ack()
             channel.close()
         assert (broker.llen(QUEUE), broker.hlen("unacked")) == (0, 0)
+
+
+@pytest.mark.parametrize(("task", "taken"), [(TASK_CHAT, 6), (TASK_SUBMIT, 1)])
+def test_jobs_that_wait_are_taken_together_while_there_is_room(
+    own_redis: Callable[..., RedisServer], task: str, taken: int
+) -> None:
+    server = own_redis()
+    sender = Celery(broker=server.url)
+    for number in range(10):
+        sender.send_task(task, args=("s", str(number)), queue=QUEUE)
+    with server.client() as broker, Connection(server.url) as connection:
+        channel = _ours(connection).default_channel
+        channel.basic_qos(0, 100, False)
+        channel.room = lambda: 5
+        assert _taken_at_once(connection, channel) == [str(number) for number in range(taken)]
+        channel.close()
+        assert broker.llen(QUEUE) == 10
+
+
+def test_one_that_is_no_message_costs_only_itself(own_redis: Callable[..., RedisServer]) -> None:
+    server = own_redis()
+    sender = Celery(broker=server.url)
+    with server.client() as broker, Connection(server.url) as connection:
+        for number in range(3):
+            sender.send_task(TASK_CHAT, args=("s", str(number)), queue=QUEUE)
+            broker.lpush(QUEUE, b"\xff no message")
+        channel = _ours(connection).default_channel
+        channel.basic_qos(0, 100, False)
+        channel.room = lambda: 50
+        assert _taken_at_once(connection, channel) == ["0", "1", "2"]
+        assert broker.llen(QUEUE) == 0
+
+
+def _taken_at_once(connection: Any, channel: Any) -> list[str]:
+    """The second arguments of the tasks that one look at the broker brings."""
+    received: list[str] = []
+    queues = [BrokerQueue(QUEUE)]
+    with connection.Consumer(
+        queues, channel=channel, on_message=lambda one: received.append(one.payload[0][1])
+    ):
+        connection.drain_events(timeout=5)
+    return received

@@ -114,7 +114,7 @@ def _consumer(parent: Any, channel: Any, queues: Iterable[BrokerQueue]) -> Any:
     return parent.app.amqp.TaskConsumer(channel, queues=list(queues), on_decode_error=parent.on_decode_error)
 
 
-def _ask_for_room(channel: Any, room: Callable[[], bool]) -> bool:
+def _ask_for_room(channel: Any, room: Callable[[], int]) -> bool:
     """Have the channel fetch only while there is room; False if it is of a kind that fetches by itself."""
     if not hasattr(channel, "room"):
         return False

@@ -40,14 +40,14 @@ class Slots:
         return len(self._waiting)
 
     @property
-    def room(self) -> bool:
-        """Whether a new job would get a slot."""
-        return len(self.running) + self.waiting < self.count
+    def room(self) -> int:
+        """How many new jobs would get a slot."""
+        return max(0, self.count - len(self.running) - self.waiting)
 
     @property
-    def room_to_resume(self) -> bool:
-        """Whether a resumed job would get one."""
-        return len(self.running) + self.waiting < self.count + self.reserve
+    def room_to_resume(self) -> int:
+        """How many resumed jobs would get one."""
+        return max(0, self.count + self.reserve - len(self.running) - self.waiting)
 
     def put(self, execution: Execution, *, place: int) -> None:
         """Start it as soon as there is a slot for it; `place` is its queue's, and 0 that of resumed jobs."""
