@@ -157,5 +157,5 @@ def test_a_second_process_gets_the_next_port_that_is_free() -> None:
 
 
 def test_a_host_that_is_not_ours_is_refused() -> None:
-    with pytest.raises(ConfigurationError, match=r"cannot be served 192\.0\.2\.1:9464, nor at the 9 ports"):
+    with pytest.raises(ConfigurationError, match=r"served at 192\.0\.2\.1:9464, nor at the 9 ports"):
         MetricsServer(MetricsAddress("192.0.2.1", 9464), {}, further=9)
