@@ -12,12 +12,13 @@ import pytest
 from palaver.producer import Client
 from palaver.shared.batches import BatchStatus
 from palaver.shared.conversations import ConversationMessage, ConversationSession, MessageType
-from palaver.shared.errors import ErrorInfo, JobExpiredError, ValidationError
+from palaver.shared.errors import ErrorInfo, JobExpiredError, QueueFullError, ValidationError
 from palaver.shared.ids import new_job_id
-from palaver.shared.jobs import Status
-from palaver.shared.ledger import Canary, Claimed, Prospect, SyncLedger, operations, script_names
+from palaver.shared.jobs import ChatJob, Status
+from palaver.shared.ledger import Bounds, Canary, Claimed, Prospect, SyncLedger, operations, script_names
 from palaver.shared.ledger.replies import AgentSession
 from palaver.shared.sessions import SessionStatus
+from palaver.shared.tenants import Tenants
 from tests.faults.proxy import Proxy, Trap
 from tests.faults.stand import Job, Stand, until
 from tests.integration.ledger.batch_world import BatchWorld
@@ -55,6 +56,8 @@ AT_GATES = {
     *("gate_enter", "gate_leave", "gate_keep", "gate_pump", "gate_close", "gate_where", "gate_forget"),
 }
 """Of what requests to a provider with limits need; made twice at random in `test_gate.py`."""
+ADMITTING = {"admit"}
+"""Of what a submit needs where the number of jobs is bounded."""
 TELLING = {"take", "note_webhook"}
 """Of what webhooks need."""
 WATCHING = {"canary_send", "canary_take"}
@@ -116,6 +119,7 @@ def test_no_script_is_left_out() -> None:
         *CONVERSING,
         *THROTTLING,
         *AT_GATES,
+        *ADMITTING,
         *TELLING,
         *WATCHING,
         *BATCHING,
@@ -331,6 +335,20 @@ def test_a_canary_whose_sender_hears_no_reply_is_found_lost_and_sent_again(
     cut("canary_take", lambda: ledger.run(operations.take_canary(keys, canary)))
     assert ledger.vigil().canaries[queue].waits_for == 0
     assert names == WATCHING
+
+
+def test_a_job_that_hears_no_reply_has_one_place(stand: Stand, proxy: Proxy, ledger: SyncLedger) -> None:
+    names = set[str]()
+    cut = cutting(proxy, names)
+    ledger.bounds = Bounds(None, Tenants({"acme": {"queued": 1}}))
+    job = ChatJob(messages="Hi", tenant="acme")
+    stored = cut("admit", lambda: ledger.submit(job))
+    assert ledger.submit(job) == stored
+    with pytest.raises(QueueFullError):
+        cut("admit", lambda: ledger.submit(ChatJob(messages="Hi", tenant="acme")))
+    ledger.cancel(job.job_id, job.job_id)
+    assert ledger.submit(ChatJob(messages="Hi", tenant="acme")).created
+    assert names == ADMITTING
 
 
 def test_what_webhooks_need_when_nobody_hears_a_reply(stand: Stand, proxy: Proxy, ledger: SyncLedger) -> None:

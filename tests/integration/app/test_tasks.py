@@ -3,6 +3,7 @@
 import base64
 import json
 import pickle
+import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -124,6 +125,15 @@ def test_a_bad_document_that_names_its_job_gets_a_terminal_event(outsider: Outsi
         rf"palaver\.submit\[{outsider.job}\] raised expected: JobFailed\('invalid_request'\)"
     )
     assert SECRET not in outsider.said
+
+
+def test_a_job_beyond_its_tenants_bound_ends_with_the_time_to_try_again(outsider: Outsider) -> None:
+    later = {"messages": "hi", "tenant": "bounded", "run_at": time.time() + 3600}
+    outsider.submit({**later, "session_id": (first := new_session_id())})
+    assert eventually(lambda: outsider.events(first))
+    outsider.submit({**later, **outsider.document})
+    error = outsider.ended()["error"]
+    assert (error["type"], error["retryable"], error["details"]["retry_after"]) == ("QueueFullError", True, 5)
 
 
 def test_the_id_of_a_job_in_another_session_is_refused_in_this_one(outsider: Outsider) -> None:

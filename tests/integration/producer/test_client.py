@@ -5,6 +5,7 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from palaver.shared.errors import (
     JobNotFoundError,
     LedgerUnavailableError,
     PalaverError,
+    QueueFullError,
     ValidationError,
 )
 from palaver.shared.jobs import ChatJob, Status
@@ -332,3 +334,16 @@ async def test_the_async_client_does_the_same(settings: Settings, stored: Stored
         events = client.events("s1", after=1)
         assert (await anext(events)).seq == 2
         await events.aclose()
+
+
+def test_a_client_keeps_the_bounds_of_its_configuration(settings: Settings) -> None:
+    """Those of the `palaver.toml` in its folder."""
+    Path("palaver.toml").write_text("[tenants.acme]\nqueued = 2\n", "utf-8")
+    with Client(settings) as client:
+        first, _ = client.submit_many([{"messages": "hi", "tenant": "acme"}] * 2)
+        with pytest.raises(QueueFullError) as full:
+            client.submit("hi", tenant="acme")
+        assert full.value.retry_after == 5
+        assert client.submit("hi", tenant="other").job_id
+        first.cancel()
+        assert client.submit("hi", tenant="acme").job_id

@@ -21,7 +21,7 @@ from palaver.shared.errors import (
 )
 from palaver.shared.health import Health
 from palaver.shared.ids import new_token
-from palaver.shared.ledger import AsyncLedger, Canary, Dispatch, operations
+from palaver.shared.ledger import AsyncLedger, Bounds, Canary, Dispatch, operations
 from palaver.shared.ledger.subscriptions import Subscriptions
 from palaver.shared.metrics import MetricsServer
 from palaver.shared.names import Queue
@@ -111,6 +111,7 @@ class WorkerService:
         self._link = Link(settings.redis_url, connect_seconds=settings.connect_seconds)
         self._subscriptions = Subscriptions(settings)
         self._tenancy = Tenancy(settings)
+        self.ledger.bounds = Bounds(settings.max_jobs, self._tenancy)  # of jobs that come as messages
         self._pauses = Pauses(self.ledger, lambda: self.profiles, seconds=settings.lease_seconds * HEARTBEAT)
         self._counts = Counts()
         self._gates = self._make_gates()

@@ -9,6 +9,7 @@ from palaver.shared.door import lazily as _lazily
 
 if TYPE_CHECKING:
     from palaver.shared.ledger import operations
+    from palaver.shared.ledger.admission import Bounds
     from palaver.shared.ledger.async_ledger import AsyncLedger
     from palaver.shared.ledger.batch_replies import (
         BatchPage,
@@ -60,6 +61,7 @@ if TYPE_CHECKING:
     )
 
 _HOMES: Final = {
+    "admission": "Bounds",
     "async_ledger": "AsyncLedger",
     "batch_replies": "BatchPage BatchStop ClaimedLines Gathered LineResult NotedResults OpenedBatch",
     "keys": "Keys",
@@ -82,6 +84,7 @@ __all__ = [
     "AsyncLedger",
     "BatchPage",
     "BatchStop",
+    "Bounds",
     "Canary",
     "Cancelled",
     "Claimed",

@@ -5,6 +5,7 @@
 
 from collections.abc import Collection, Iterable, Sequence
 from datetime import date
+from functools import cached_property
 from typing import Any, Self
 
 import redis.asyncio
@@ -25,6 +26,7 @@ from palaver.shared.ledger import (
     sweeping,
     usage,
 )
+from palaver.shared.ledger.admission import Bounds
 from palaver.shared.ledger.batch_replies import BatchPage, OpenedBatch
 from palaver.shared.ledger.exchange import Exchange, Words
 from palaver.shared.ledger.keys import Keys
@@ -62,6 +64,13 @@ class AsyncLedger:
         self.retention = Retention.of(settings)
         self._lanes = Lanes(connections.async_client(settings) if client is None else client)
 
+    @cached_property
+    def bounds(self) -> Bounds:
+        """How many jobs may not have ended, as the configuration says when the first one is submitted. May be
+        set.
+        """
+        return Bounds.of_settings(self.settings)
+
     async def __aenter__(self) -> Self:
         return self
 
@@ -93,11 +102,15 @@ class AsyncLedger:
 
         Raises ConflictError, SessionBusyError, …
         """
-        return await self._drive(incoming.submit(self.keys, job, retention=self.retention))
+        return await self._drive(
+            incoming.submit(self.keys, job, retention=self.retention, bounds=self.bounds)
+        )
 
     async def submit_many(self, jobs: Iterable[ChatJob]) -> list[Submitted | PalaverError]:
         """Store many jobs in few round trips."""
-        return await self._drive(incoming.submit_many(self.keys, list(jobs), retention=self.retention))
+        return await self._drive(
+            incoming.submit_many(self.keys, list(jobs), retention=self.retention, bounds=self.bounds)
+        )
 
     async def refuse(self, session_id: str, job_id: str, error: ErrorInfo) -> Refused:
         """End a named job that cannot be accepted."""

@@ -10,32 +10,51 @@ from collections.abc import Sequence
 from palaver.shared.errors import ConflictError, PalaverError
 from palaver.shared.jobs import ChatJob
 from palaver.shared.ledger import exchange
+from palaver.shared.ledger.admission import UNBOUNDED, Bounds, admit
 from palaver.shared.ledger.exchange import Exchange
 from palaver.shared.ledger.keys import Keys
-from palaver.shared.ledger.operation import Retention
+from palaver.shared.ledger.operation import Operation, Retention
 from palaver.shared.ledger.operations import submitting
+from palaver.shared.ledger.operations.admitting import list_of
 from palaver.shared.ledger.replies import Submitted
 
 
-def submit(keys: Keys, job: ChatJob, *, retention: Retention) -> Exchange[Submitted]:
+def submit(
+    keys: Keys, job: ChatJob, *, retention: Retention, bounds: Bounds = UNBOUNDED
+) -> Exchange[Submitted]:
     """Store a job; raises what `operations.submit` does."""
     for conflict in (yield from _conflicts(keys, [job])).values():
         raise conflict
-    return (yield from exchange.run(submitting.submit(keys, job, retention=retention)))
+    if bounds.of(job):
+        (storing,) = yield from _storing(keys, [job], retention, bounds)
+    else:
+        storing = submitting.submit(keys, job, retention=retention)
+    return (yield from exchange.run(storing))
 
 
 def submit_many(
-    keys: Keys, jobs: Sequence[ChatJob], *, retention: Retention
+    keys: Keys, jobs: Sequence[ChatJob], *, retention: Retention, bounds: Bounds = UNBOUNDED
 ) -> Exchange[list[Submitted | PalaverError]]:
     """Store many jobs in few round trips; an error is that job's result."""
     refused: dict[int, PalaverError] = dict((yield from _conflicts(keys, jobs)))
-    others = [
-        submitting.submit(keys, job, retention=retention)
-        for place, job in enumerate(jobs)
-        if place not in refused
-    ]
-    results = iter((yield from exchange.run_many(others)))
+    others = [job for place, job in enumerate(jobs) if place not in refused]
+    storing = yield from _storing(keys, others, retention, bounds)
+    results = iter((yield from exchange.run_many(storing)))
     return [refused[place] if place in refused else next(results) for place in range(len(jobs))]
+
+
+def _storing(
+    keys: Keys, jobs: Sequence[ChatJob], retention: Retention, bounds: Bounds
+) -> Exchange[list[Operation[Submitted]]]:
+    """Of each job the operation that stores it; where there is no room, the one that finds it stored."""
+    bounded = [bounds.of(job) for job in jobs]
+    full = (yield from admit(keys, jobs, bounded)) if any(bounded) else {}
+    return [
+        submitting.repeat(keys, job, retention=retention, full=full[place])
+        if place in full
+        else submitting.submit(keys, job, retention=retention, counts=list_of(job.tenant) if most else "")
+        for place, (job, most) in enumerate(zip(jobs, bounded, strict=True))
+    ]
 
 
 def _conflicts(keys: Keys, jobs: Sequence[ChatJob]) -> Exchange[dict[int, ConflictError]]:

@@ -181,6 +181,10 @@ class Keys:
         """When somebody should next see to the webhook of each job that has one to deliver."""
         return f"{self.namespace}:webhooks"
 
+    def unended(self, name: str) -> str:
+        """A list of jobs that have not ended, where their number is bounded: of all, or of a tenant."""
+        return f"{self.namespace}:unended:{{{name}}}"
+
     @property
     def due(self) -> str:
         """When a sweeper should next look at each unended job."""

@@ -5,6 +5,7 @@ The async one is its twin; what they do is in `exchange` and `operations`.
 
 from collections.abc import Collection, Iterable, Sequence
 from datetime import date
+from functools import cached_property
 from typing import Any, Self
 
 import redis
@@ -25,6 +26,7 @@ from palaver.shared.ledger import (
     sweeping,
     usage,
 )
+from palaver.shared.ledger.admission import Bounds
 from palaver.shared.ledger.batch_replies import BatchPage, OpenedBatch
 from palaver.shared.ledger.exchange import Exchange, Words
 from palaver.shared.ledger.keys import Keys
@@ -63,6 +65,13 @@ class SyncLedger:
         client = connections.sync_client(settings) if client is None else client
         self._places = Places(client, patience=settings.connect_seconds)
 
+    @cached_property
+    def bounds(self) -> Bounds:
+        """How many jobs may not have ended, as the configuration says when the first one is submitted. May be
+        set.
+        """
+        return Bounds.of_settings(self.settings)
+
     def __enter__(self) -> Self:
         return self
 
@@ -94,11 +103,13 @@ class SyncLedger:
 
         Raises ConflictError, SessionBusyError, …
         """
-        return self._drive(incoming.submit(self.keys, job, retention=self.retention))
+        return self._drive(incoming.submit(self.keys, job, retention=self.retention, bounds=self.bounds))
 
     def submit_many(self, jobs: Iterable[ChatJob]) -> list[Submitted | PalaverError]:
         """Store many jobs in few round trips."""
-        return self._drive(incoming.submit_many(self.keys, list(jobs), retention=self.retention))
+        return self._drive(
+            incoming.submit_many(self.keys, list(jobs), retention=self.retention, bounds=self.bounds)
+        )
 
     def refuse(self, session_id: str, job_id: str, error: ErrorInfo) -> Refused:
         """End a named job that cannot be accepted."""

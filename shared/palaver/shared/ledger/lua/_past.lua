@@ -7,8 +7,14 @@ local function past_end(job)
   return '', '', ended
 end
 
--- What a job has spent, as its workers noted it, and the gate at which it has waited, '' if it has not.
+-- The list of unended jobs that has the job, '' if none has.
+local function counts_in(job)
+  return redis.call('HGET', job, 'counts') or ''
+end
+
+-- What a job has spent, as its workers noted it; the gate at which it has waited; the list of unended jobs that has it:
+-- '' where there is none.
 local function left_by(job)
   local spent, gate = unpack(redis.call('HMGET', job, 'spent', 'gate'))
-  return spent or '', gate or ''
+  return spent or '', gate or '', counts_in(job)
 end

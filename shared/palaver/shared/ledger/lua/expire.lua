@@ -3,7 +3,7 @@
 -- keys used  every key of the session · NS:control channel
 -- ARGV 1 session id · 2 job id · 3-7 retention · 8 error as JSON
 -- reply ok, status, next job ('' for none), its queue, ms of Redis time; of a job that has ended also the ms of its end,
---       what it has spent, the gate at which it has waited ('' for none) | early, status, ms to the deadline | gone
+--       what it has spent, the gate at which it has waited, the list of unended jobs that had it ('' for none) | early, status, ms to the deadline | gone
 local base, sid, jid, failure = KEYS[1], ARGV[1], ARGV[2], ARGV[8]
 local job = base .. ':job:' .. jid
 -- include clock

@@ -10,7 +10,7 @@
 --      16 of one that was not to wait and finds its session busy
 --      17… queue, ms of Redis time: a message sent before is not in it any more, where to send it again then; …
 -- reply word, ms of Redis time, next look (0: never), job to send ('' for none), its queue, detail, ms of its end,
---       what it has spent, the gate at which it has waited ('' for none)
+--       what it has spent, the gate at which it has waited, the list of unended jobs that had it ('' for none)
 --       words: gone · ended (by now or before; detail: status) · unsure (detail: worker; ask and look again) · ok
 --              queued (its message waits in the queue named, since detail in ms: look again when that has passed it)
 local base, sid, jid = KEYS[1], ARGV[1], ARGV[2]
@@ -42,9 +42,9 @@ local lease, term, deadline, resume = number('lease'), number('term') or 0, numb
 local sent, resends = number('sent'), number('resends') or 0
 
 local function reply(word, next_look, send, queue, detail, ended)
-  local spent, gate = '', ''
-  if word == 'ended' then spent, gate = left_by(job) end
-  return {word, now, next_look, send or '', queue or '', detail or '', ended or 0, spent, gate}
+  local spent, gate, counts = '', '', ''
+  if word == 'ended' then spent, gate, counts = left_by(job) end
+  return {word, now, next_look, send or '', queue or '', detail or '', ended or 0, spent, gate, counts}
 end
 
 local function send_again(other, other_queue)

@@ -6,6 +6,7 @@
 --      14 '1': the session's history is read at claim · 15 model · 16 document
 --      17 messages that the session's history gets, one JSON a line · 18 error for a job that this one interrupts
 --      19 how many of the session's jobs may not have ended · 20 tenant ('' for none): a new session is this one's
+--      21 name of the list of unended jobs that has it ('' for none)
 -- reply ok, job id, cursor, created (1, 0), status, position, job to send ('' for none), its queue, ms of Redis time
 --       | conflict, job id | busy, active job | closed, status | full, jobs that have not ended
 --       | foreign: the session is another tenant's
@@ -13,7 +14,7 @@ local base, sid, jid = KEYS[1], ARGV[1], ARGV[2]
 local fingerprint, idempotency_key, on_busy, queue = ARGV[8], ARGV[9], ARGV[10], ARGV[11]
 local run_at, deadline_after, reads_history = math.max(tonumber(ARGV[12]), 0), tonumber(ARGV[13]), ARGV[14] == '1'
 local model, document, user_messages, interrupted = ARGV[15], ARGV[16], ARGV[17], ARGV[18]
-local most_unended, tenant = tonumber(ARGV[19]), ARGV[20]
+local most_unended, tenant, counts = tonumber(ARGV[19]), ARGV[20], ARGV[21]
 local job = base .. ':job:' .. jid
 -- include clock
 -- include retention
@@ -82,6 +83,7 @@ local deadline = math.max(run_at, now) + deadline_after
 redis.call('HSET', job, 'doc', document, 'fp', fingerprint, 'status', 'queued', 'created', int(now),
   'deadline', int(deadline), 'queue', queue, 'user', user_messages, 'model', model)
 if reads_history then redis.call('HSET', job, 'hist', 1) end
+if counts ~= '' then redis.call('HSET', job, 'counts', counts) end
 if key then
   redis.call('HSET', job, 'key', idempotency_key)
   redis.call('SET', key, jid)

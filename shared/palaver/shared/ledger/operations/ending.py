@@ -8,6 +8,7 @@ from palaver.shared.errors import ErrorInfo, JobCancelledError, JobError, JobExp
 from palaver.shared.jobs import Status
 from palaver.shared.ledger.keys import Keys
 from palaver.shared.ledger.operation import Argument, Command, Operation, Retention, text
+from palaver.shared.ledger.operations.admitting import uncount
 from palaver.shared.ledger.operations.dead import bury
 from palaver.shared.ledger.operations.gating import forget_at_gate
 from palaver.shared.ledger.operations.spending import count
@@ -82,7 +83,7 @@ def after_end(
     keys: Keys, session_id: str, job_id: str, raw: Any, retention: Retention
 ) -> tuple[Command, ...]:
     """The commands after a reply `ok, status, next job, queue, now`; of a job that has ended `ended, spent,
-    gate` follow.
+    gate, counts` follow.
     """
     if not is_ok(raw) or not Status(text(raw[1])).ended:
         return ()
@@ -90,6 +91,7 @@ def after_end(
     return (
         *(forget_at_gate(keys, gate, (session_id, job_id)) if gate else ()),
         *count(keys, session_id, job_id, spent=raw[6], ended=int(raw[5]), retention=retention),
+        *uncount(keys, session_id, job_id, raw[8]),
         *due_after_end(keys, session_id, job_id, raw[2], raw[4], retention),
     )
 

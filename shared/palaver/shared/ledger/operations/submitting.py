@@ -1,6 +1,7 @@
 """How jobs come in: submit and refuse."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -27,6 +28,7 @@ from palaver.shared.ledger.operation import (
     reply_error,
     text,
 )
+from palaver.shared.ledger.operations.admitting import uncount
 from palaver.shared.ledger.operations.conversing import note_unarchived
 from palaver.shared.ledger.operations.ending import error_json
 from palaver.shared.ledger.operations.verdicts import RESEND_AFTER_MS, accepted, dispatch_in, is_ok, look_at
@@ -73,8 +75,9 @@ def reserve(keys: Keys, jobs: Sequence[ChatJob]) -> Query[list[bool]]:
     return Query(commands=tuple(commands), decode=decode)
 
 
-def submit(keys: Keys, job: ChatJob, *, retention: Retention) -> Operation[Submitted]:
-    """Store the job, its place in its session's line and its first event.
+def submit(keys: Keys, job: ChatJob, *, retention: Retention, counts: str = "") -> Operation[Submitted]:
+    """Store the job, its place in its session's line and its first event. `counts`: the list of unended jobs
+    that it was given a place in.
 
     Nothing is stored when it raises: ConflictError (the idempotency key or the job id was used with another
     body), SessionBusyError, QueueFullError, SessionClosedError, SessionNotFoundError (it is another
@@ -82,26 +85,42 @@ def submit(keys: Keys, job: ChatJob, *, retention: Retention) -> Operation[Submi
     job in another session, `reserve` tells.
     """
     session_id = session_of(job)
-
-    def decode(raw: Any) -> Submitted:
-        reply = accepted_job(raw, job.job_id)
-        return Submitted(
-            session_id=session_id,
-            job_id=text(reply[1]),
-            cursor=int(reply[2]),
-            created=bool(reply[3]),
-            status=Status(text(reply[4])),
-            position=int(reply[5]),
-            dispatch=dispatch_in(session_id, reply[6], reply[7]),
-        )
-
     return Operation(
         script=load("submit"),
         keys=(keys.base(session_id),),
-        args=_submit_args(session_id, job, retention),
+        args=_submit_args(session_id, job, retention, counts),
         before=_before_submit(keys, session_id, job, retention),
-        decode=decode,
-        after=lambda raw: _after_submit(keys, session_id, job.job_id, raw),
+        decode=lambda raw: _submitted(session_id, job.job_id, raw),
+        after=lambda raw: _after_submit(keys, session_id, job.job_id, counts, raw),
+    )
+
+
+def repeat(keys: Keys, job: ChatJob, *, retention: Retention, full: QueueFullError) -> Operation[Submitted]:
+    """What a submit of the job has said, if there was one; nothing is stored. Raises `full` if there was
+    none.
+    """
+    session_id = session_of(job)
+
+    def decode(raw: Any) -> Submitted:
+        if not isinstance(raw, Exception) and text(raw[0]) == "full":
+            raise full
+        return _submitted(session_id, job.job_id, raw)
+
+    none = replace(retention, session_jobs=0)  # no session takes a job that it has not got
+    args = _submit_args(session_id, job, none, "")
+    return Operation(script=load("submit"), keys=(keys.base(session_id),), args=args, decode=decode)
+
+
+def _submitted(session_id: str, job_id: str, raw: Any) -> Submitted:
+    reply = accepted_job(raw, job_id)
+    return Submitted(
+        session_id=session_id,
+        job_id=text(reply[1]),
+        cursor=int(reply[2]),
+        created=bool(reply[3]),
+        status=Status(text(reply[4])),
+        position=int(reply[5]),
+        dispatch=dispatch_in(session_id, reply[6], reply[7]),
     )
 
 
@@ -147,7 +166,7 @@ def accepted_job(raw: Any, job_id: str) -> Any:
     return accepted(raw, job_id)
 
 
-def _submit_args(session_id: str, job: ChatJob, retention: Retention) -> tuple[Argument, ...]:
+def _submit_args(session_id: str, job: ChatJob, retention: Retention, counts: str) -> tuple[Argument, ...]:
     document = said(orjson.loads(job.to_json()))
     content = orjson.dumps({**document, "session_id": session_id})
     args: tuple[Argument, ...] = (
@@ -161,7 +180,14 @@ def _submit_args(session_id: str, job: ChatJob, retention: Retention) -> tuple[A
         ),
         *(milliseconds(job.run_at) if job.run_at else 0, milliseconds(job.deadline)),
         *("1" if job.history == "session" else "", ",".join(job.models)),
-        *(content, b"\n".join(new_messages(job)), _INTERRUPTED, retention.session_jobs, job.tenant or ""),
+        *(
+            content,
+            b"\n".join(new_messages(job)),
+            _INTERRUPTED,
+            retention.session_jobs,
+            job.tenant or "",
+            counts,
+        ),
     )
     return args
 
@@ -178,7 +204,7 @@ def new_messages(job: ChatJob) -> list[bytes]:
     return [message.to_json() for message in messages]
 
 
-def _after_submit(keys: Keys, session_id: str, job_id: str, raw: Any) -> tuple[Command, ...]:
+def _after_submit(keys: Keys, session_id: str, job_id: str, counts: str, raw: Any) -> tuple[Command, ...]:
     """A refused job leaves nothing behind; a turn that was repaired is watched."""
     if isinstance(raw, Exception):
         return ()
@@ -190,6 +216,8 @@ def _after_submit(keys: Keys, session_id: str, job_id: str, raw: Any) -> tuple[C
             Command("DEL", keys.index(job_id)),
             Command("ZREM", keys.due, due_member(session_id, job_id)),
         )
+    if not is_there or (is_ok(raw) and Status(text(raw[4])).ended):
+        commands = (*commands, *uncount(keys, session_id, job_id, counts))
     if is_ok(raw) and raw[6] and text(raw[6]) != job_id:
         commands = (*commands, *look_at(keys, session_id, text(raw[6]), int(raw[8]) + RESEND_AFTER_MS))
     return commands

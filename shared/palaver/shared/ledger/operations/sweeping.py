@@ -16,6 +16,7 @@ from palaver.shared.ledger.operation import (
     reply_error,
     text,
 )
+from palaver.shared.ledger.operations.admitting import uncount
 from palaver.shared.ledger.operations.dead import bury
 from palaver.shared.ledger.operations.ending import error_json, error_of_job
 from palaver.shared.ledger.operations.gating import forget_at_gate
@@ -175,6 +176,7 @@ def look(
             *(look_at(keys, session_id, send, now + RESEND_AFTER_MS) if send not in ("", job_id) else ()),
             *bury(keys, session_id, job_id, status=status, ended=int(raw[6]), retention=retention),
             *count(keys, session_id, job_id, spent=raw[7], ended=int(raw[6]), retention=retention),
+            *uncount(keys, session_id, job_id, raw[9]),
         )
 
     args: tuple[Argument, ...] = (

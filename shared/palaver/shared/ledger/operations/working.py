@@ -6,6 +6,7 @@ from typing import Any, Final
 from palaver.shared.jobs import Status
 from palaver.shared.ledger.keys import Keys
 from palaver.shared.ledger.operation import Argument, Command, Operation, Retention, milliseconds, text
+from palaver.shared.ledger.operations.admitting import uncount
 from palaver.shared.ledger.operations.dead import bury
 from palaver.shared.ledger.operations.spending import count
 from palaver.shared.ledger.operations.verdicts import (
@@ -228,6 +229,7 @@ def finish(
         return (
             *bury(keys, session_id, job_id, status=_word(raw[1]), ended=int(raw[6]), retention=retention),
             *count(keys, session_id, job_id, spent=spent, ended=int(raw[6]), retention=retention),
+            *uncount(keys, session_id, job_id, raw[7]),
             *due_after_end(keys, session_id, job_id, raw[3], raw[5], retention),
         )
 

@@ -1,0 +1,108 @@
+"""Whether there is room for jobs, as a conversation without I/O.
+
+Jobs that have not ended are counted where their number is bounded, in all or of a tenant. A place is taken
+before its job is stored, and by nobody twice, so there are never more; a round trip that producers pay only
+where there are bounds. A job that was stored before is known by its entry, or found when it is refused.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, Protocol, Self
+
+from palaver.shared.errors import QueueFullError
+from palaver.shared.jobs import ChatJob
+from palaver.shared.ledger import exchange
+from palaver.shared.ledger.exchange import Exchange
+from palaver.shared.ledger.keys import Keys
+from palaver.shared.ledger.operation import Query
+from palaver.shared.ledger.operations import admitting
+from palaver.shared.ledger.operations.submitting import session_of
+from palaver.shared.settings import Settings
+from palaver.shared.tenants import Tenant, Tenants
+
+__all__ = ["UNBOUNDED", "Bounds", "PerTenant", "admit"]
+
+
+class PerTenant(Protocol):
+    """What each tenant may have."""
+
+    def of(self, tenant: str | None) -> Tenant:
+        """The part of the tenant that a job names, or of those that name none."""
+        ...
+
+
+@dataclass(slots=True)
+class Bounds:
+    """How many jobs may not have ended: in all (None: any number), and of each tenant."""
+
+    jobs: int | None
+    tenants: PerTenant
+
+    @classmethod
+    def of_settings(cls, settings: Settings) -> Self:
+        """As the settings and `palaver.toml` say now. Raises ConfigurationError."""
+        return cls(settings.max_jobs, Tenants.load(settings))
+
+    def of(self, job: ChatJob) -> dict[str, int]:
+        """The lists that a job needs a place in, with their bounds."""
+        bounds = {}
+        if (most := self.tenants.of(job.tenant).queued) is not None:
+            bounds[admitting.list_of(job.tenant)] = most
+        if self.jobs is not None:
+            bounds[admitting.ALL] = self.jobs
+        return bounds
+
+
+UNBOUNDED: Final = Bounds(None, Tenants({}))
+
+
+def admit(
+    keys: Keys, jobs: Sequence[ChatJob], bounds: Sequence[Mapping[str, int]]
+) -> Exchange[dict[int, QueueFullError]]:
+    """Take places for jobs, each in its lists (see `Bounds.of`); which of them, by their places in `jobs`,
+    got none, and why.
+    """
+    wanted: defaultdict[tuple[str, int], list[int]] = defaultdict(list)
+    for place, lists in enumerate(bounds):
+        for each in lists.items():
+            wanted[each].append(place)
+    full: dict[int, QueueFullError] = {}
+    taken: list[tuple[str, int]] = []
+    # The list of all comes last: a job that its tenant has no room for is to keep nobody's place there.
+    for (name, most), places in sorted(wanted.items(), key=lambda each: each[0][0] == admitting.ALL):
+        for some in _slices([place for place in places if place not in full]):
+            asking = [(session_of(jobs[place]), jobs[place]) for place in some]
+            answer = yield from exchange.run(admitting.admit(keys, name, asking, most=most))
+            for place, standing in zip(some, answer.places, strict=True):
+                if standing == admitting.REFUSED:
+                    full[place] = _full(name, answer, jobs[place])
+                elif standing == admitting.NEW:
+                    taken.append((name, place))
+    yield from _give_up(keys, jobs, [(name, place) for name, place in taken if place in full])
+    return full
+
+
+def _slices(places: Sequence[int]) -> Iterator[Sequence[int]]:
+    """As many as one script sees to: a fraction of a millisecond, in which Redis does nothing else."""
+    for start in range(0, len(places), exchange.BATCH):
+        yield places[start : start + exchange.BATCH]
+
+
+def _give_up(keys: Keys, jobs: Sequence[ChatJob], taken: Sequence[tuple[str, int]]) -> Exchange[None]:
+    """Of what has no place in one list, the place in another one."""
+    commands = [
+        admitting.give_up(keys, name, session_of(jobs[place]), jobs[place].job_id) for name, place in taken
+    ]
+    if commands:
+        yield from exchange.query(Query(commands=tuple(commands), decode=lambda _replies: None))
+
+
+def _full(name: str, answer: admitting.Admitted, job: ChatJob) -> QueueFullError:
+    whose = "There are" if name == admitting.ALL else f"The tenant {job.tenant or ''!r} has"
+    return QueueFullError(
+        f"{whose} {answer.unended} jobs that have not ended, and no more are taken before one has: "
+        f"try again in {answer.retry_after:.0f} s.",
+        job_id=job.job_id,
+        retry_after=answer.retry_after,
+    )

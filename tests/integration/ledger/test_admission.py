@@ -1,0 +1,220 @@
+"""Bounds on the jobs that have not ended: kept, told, and paid for by nobody who has none."""
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from palaver.shared.errors import ConflictError, QueueFullError
+from palaver.shared.jobs import ChatJob, Status
+from palaver.shared.ledger.replies import Submitted
+from tests.integration.ledger.world import World
+from tests.servers import RedisServer
+
+TENANTS = {"*": {"queued": 3}, "free": {"queued": False}, "small": {"queued": 1}}
+
+MakeWorld = Callable[..., World]
+
+
+@pytest.fixture
+def make_world(any_redis: RedisServer) -> Iterator[MakeWorld]:
+    worlds: list[World] = []
+
+    def make(**settings: Any) -> World:
+        worlds.append(World(any_redis, **settings))
+        return worlds[-1]
+
+    yield make
+    for world in worlds:
+        assert [key for key in world.raw.scan_iter("*") if world.raw.pttl(key) < 0] == []
+        world.close()
+
+
+def of(tenant: str | None, **fields: Any) -> ChatJob:
+    return ChatJob(messages="Hi", tenant=tenant, **fields)
+
+
+def entries(world: World, name: str) -> int:
+    return world.raw.zcard(world.keys.unended(name))
+
+
+def test_a_tenant_has_its_bound_and_takes_nothing_of_anothers(make_world: MakeWorld) -> None:
+    world = make_world(tenants=TENANTS)
+    jobs = [world.ledger.submit(of("acme", session_id=f"s{n}")) for n in range(3)]
+    before = world.dump()
+    with pytest.raises(QueueFullError, match="'acme' has 3 jobs") as full:
+        world.ledger.submit(of("acme"))
+    assert (full.value.retryable, full.value.http_status, full.value.retry_after) == (True, 429, 5.0)
+    after = world.dump()
+    changed = {key for key in before | after if before.get(key) != after.get(key)}
+    pace = f"{world.keys.unended('=acme')}:pace"
+    assert changed <= {pace.encode()}, "it is stored before it is refused"
+    for other in ("other", None, "free", "free", "free", "free", "small"):
+        assert world.ledger.submit(of(other)).created
+    with pytest.raises(QueueFullError, match="'small' has 1 jobs"):
+        world.ledger.submit(of("small"))
+    world.claim(jobs[0])
+    world.finish(jobs[0])
+    assert world.ledger.submit(of("acme")).created
+
+
+def test_all_jobs_have_a_bound_too(make_world: MakeWorld) -> None:
+    world = make_world(max_jobs=4, tenants=TENANTS)
+    for tenant in ("a", "b", "free", None):
+        world.ledger.submit(of(tenant))
+    with pytest.raises(QueueFullError, match=r"^There are 4 jobs that have not ended"):
+        world.ledger.submit(of("a"))
+    assert entries(world, "=a") == 1, "a place is kept for a job that was refused elsewhere"
+
+
+def status(world: World, job: Submitted) -> Status:
+    return world.ledger.job(job.job_id).status
+
+
+def ended_by_worker(world: World, job: Submitted) -> None:
+    world.claim(job)
+    world.finish(job)
+
+
+def ended_by_sweep(world: World, job: Submitted) -> None:
+    world.raw.hset(world.keys.job(job.session_id, job.job_id), "deadline", 1)
+    world.be_due(job)
+    world.sweep()
+
+
+def ended_by_reader(world: World, job: Submitted) -> None:
+    world.raw.hset(world.keys.job(job.session_id, job.job_id), "deadline", 1)
+    world.ledger.expire(job.session_id, job.job_id)
+
+
+def cancelled(world: World, job: Submitted) -> None:
+    world.ledger.cancel(job.session_id, job.job_id)
+
+
+def interrupted(world: World, job: Submitted) -> None:
+    """By a job of another tenant's quota; the sweep sees to what that has left."""
+    other = ChatJob(messages="Hi", session_id=job.session_id, on_busy="interrupt")
+    world.ledger.submit(other)
+    world.be_due(job)
+    world.sweep()
+
+
+@pytest.mark.parametrize(
+    "end",
+    [ended_by_worker, ended_by_sweep, ended_by_reader, cancelled, interrupted],
+    ids=lambda f: f.__name__,
+)
+def test_whoever_ends_a_job_makes_room(
+    make_world: MakeWorld, end: Callable[[World, Submitted], None]
+) -> None:
+    world = make_world(tenants=TENANTS, max_jobs=50)
+    job = world.ledger.submit(of("small", session_id="s"))
+    end(world, job)
+    assert (entries(world, "=small"), status(world, job).ended) == (0, True)
+    assert world.ledger.submit(of("small")).created
+
+
+def test_what_was_admitted_is_answered_again_however_full_it_is(make_world: MakeWorld) -> None:
+    """By its id, by its key, from another session; and after its end, when its place is another's."""
+    world = make_world(tenants=TENANTS)
+    first = of("small", session_id="s", idempotency_key="k")
+    stored = world.ledger.submit(first)
+    for _ in range(2):
+        assert world.ledger.submit(first) == stored
+        again = world.ledger.submit(of("small", session_id="s", idempotency_key="k"))
+        assert (again.job_id, again.created) == (stored.job_id, False)
+        with pytest.raises(ConflictError):
+            world.ledger.submit(
+                ChatJob(messages="Other", session_id="s", tenant="small", idempotency_key="k")
+            )
+        if not status(world, stored).ended:
+            ended_by_worker(world, stored)
+            stored = world.ledger.submit(first)
+            assert stored.status is Status.COMPLETED
+            assert entries(world, "=small") == 0, "a repeat of what has ended takes a place"
+            assert world.ledger.submit(of("small")).created
+
+
+def test_many_at_once_fill_what_is_left(make_world: MakeWorld) -> None:
+    world = make_world(tenants=TENANTS, max_jobs=8)
+    jobs = [of(tenant) for tenant in ("a", "b") for _ in range(5)]
+    results = world.ledger.submit_many([*jobs, of("free"), of("free"), of("free")])
+    created = [isinstance(result, Submitted) for result in results]
+    assert created == [*[True] * 3, *[False] * 2, *[True] * 3, *[False] * 2, True, True, False]
+    again = world.ledger.submit_many(jobs)
+    assert [isinstance(result, Submitted) for result in again] == created[:10]
+
+
+def test_jobs_for_later_and_parked_ones_count(make_world: MakeWorld) -> None:
+    world = make_world(tenants=TENANTS)
+    later = world.ledger.submit(of("small", run_at=time.time() + 86_400, deadline=60))
+    score = world.raw.zscore(world.keys.unended("=small"), f"{later.session_id}/{later.job_id}")
+    assert (score or 0) > (time.time() + 86_400 + 60) * 1000
+    with pytest.raises(QueueFullError):
+        world.ledger.submit(of("small"))
+
+
+def test_what_a_crash_has_left_goes_by_itself(make_world: MakeWorld) -> None:
+    world = make_world(tenants=TENANTS)
+    world.raw.zadd(world.keys.unended("=small"), {"gone/gone": world.time() * 1000 - 1})
+    assert world.ledger.submit(of("small")).created
+
+
+def test_who_is_refused_is_told_how_fast_it_goes(make_world: MakeWorld) -> None:
+    """Two jobs have ended in the ten seconds since it was full."""
+    world = make_world(tenants={"acme": {"queued": 2}})
+    jobs = [world.ledger.submit(of("acme")) for _ in range(2)]
+    with pytest.raises(QueueFullError):
+        world.ledger.submit(of("acme"))
+    pace = f"{world.keys.unended('=acme')}:pace"
+    world.raw.hset(pace, "since", int(world.time() * 1000) - 10_000)
+    for job in jobs:
+        ended_by_worker(world, job)
+        world.ledger.submit(of("acme"))
+    with pytest.raises(QueueFullError) as full:
+        world.ledger.submit(of("acme"))
+    assert full.value.retry_after == pytest.approx(5, abs=1)
+
+
+def test_without_bounds_nothing_is_counted(make_world: MakeWorld) -> None:
+    world = make_world(tenants={"acme": {"weight": 3}})
+    job = world.ledger.submit(of("acme"))
+    assert "counts" not in world.raw.hkeys(world.keys.job(job.session_id, job.job_id))
+    assert not list(world.raw.scan_iter("*unended*"))
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(steps=st.lists(st.sampled_from(["submit", "again", "end", "many"]), max_size=25))
+def test_the_count_is_that_of_the_jobs_that_have_not_ended(
+    redis_server: RedisServer, steps: list[str]
+) -> None:
+    world = World(redis_server, tenants={"*": {"queued": 4}})
+    world.raw.flushdb()
+    taken: list[tuple[ChatJob, Submitted]] = []
+    for step in steps:
+        if step == "submit":
+            job = of("acme")
+            with_room = unended(world, taken) < 4
+            try:
+                taken.append((job, world.ledger.submit(job)))
+                assert with_room
+            except QueueFullError:
+                assert not with_room
+        elif step == "many":
+            jobs = [of("acme") for _ in range(3)]
+            results = zip(jobs, world.ledger.submit_many(jobs), strict=True)
+            taken += [(job, result) for job, result in results if isinstance(result, Submitted)]
+        elif taken and step == "again":
+            assert world.ledger.submit(taken[-1][0]).job_id == taken[-1][1].job_id
+        elif taken:
+            world.ledger.cancel(taken[0][1].session_id, taken[0][1].job_id)
+            taken.append(taken.pop(0))
+        assert entries(world, "=acme") == unended(world, taken) <= 4
+    world.close()
+
+
+def unended(world: World, taken: list[tuple[ChatJob, Submitted]]) -> int:
+    return sum(not status(world, stored).ended for _, stored in taken)
