@@ -11,7 +11,7 @@ SECONDS ?= 600
 ROUNDS ?= 5
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test faults faults-rabbitmq peers image soak check bench schema lock clean
+.PHONY: help setup demo test faults faults-rabbitmq peers image upgrades soak check bench schema lock clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /  make \1\t/' | expand -t 24
@@ -36,6 +36,9 @@ peers: .venv/peers/.ready ## the dialects against LiteLLM, llama.cpp and llama-c
 
 image: .venv/.test ## each step of deploy/Dockerfile without Docker, and the container that comes out; installs packages: a minute
 	@$(BIN)/python -m pytest -q -s -rs -m image tests/image
+
+upgrades: .venv/.test ## workers and producers of the release before beside this one; RELEASE=v0.1.0 chooses it
+	@PALAVER_TEST_RELEASE=$(RELEASE) $(BIN)/python -m pytest -q -s -rs -m upgrades tests/upgrades
 
 soak: .venv/.test ## 200 streams and a kill every 15 s for SECONDS=600; then the state machine, for hours
 	@PALAVER_TEST_SOAK_SECONDS=$(SECONDS) $(BIN)/python -m pytest -q -s -m soak tests/faults/test_soak.py
