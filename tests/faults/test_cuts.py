@@ -22,6 +22,7 @@ from palaver.shared.tenants import Tenants
 from tests.faults.proxy import Proxy, Trap
 from tests.faults.stand import Job, Stand, until
 from tests.integration.ledger.batch_world import BatchWorld
+from tests.integration.ledger.floor import Floor
 from tests.integration.ledger.gate_world import Gate, P, at
 from tests.integration.ledger.world import World
 
@@ -58,6 +59,8 @@ AT_GATES = {
 """Of what requests to a provider with limits need; made twice at random in `test_gate.py`."""
 ADMITTING = {"admit"}
 """Of what a submit needs where the number of jobs is bounded."""
+TAKING_TURNS = {"ready_enter", "ready_begun", "ready_where", "ready_leave"}
+"""Of what jobs of tenants and users need that wait for a worker."""
 TELLING = {"take", "note_webhook"}
 """Of what webhooks need."""
 WATCHING = {"canary_send", "canary_take"}
@@ -120,6 +123,7 @@ def test_no_script_is_left_out() -> None:
         *THROTTLING,
         *AT_GATES,
         *ADMITTING,
+        *TAKING_TURNS,
         *TELLING,
         *WATCHING,
         *BATCHING,
@@ -349,6 +353,25 @@ def test_a_job_that_hears_no_reply_has_one_place(stand: Stand, proxy: Proxy, led
     ledger.cancel(job.job_id, job.job_id)
     assert ledger.submit(ChatJob(messages="Hi", tenant="acme")).created
     assert names == ADMITTING
+
+
+def test_what_takes_turns_when_nobody_hears_a_reply(stand: Stand, proxy: Proxy, ledger: SyncLedger) -> None:
+    names = set[str]()
+    cut = cutting(proxy, names)
+    world = World(stand.redis)
+    world.ledger = ledger
+    floor = Floor(world)
+    floor.submit("a0")
+    cut("ready_enter", lambda: floor.submit("a1", "b0", "b1"))
+    assert floor.waiting() == 4
+    assert cut("ready_where", lambda: floor.ahead("b0")) == 1
+    assert cut("ready_begun", lambda: floor.begin("a0")) == ["b0"]
+    assert floor.waiting() == 2
+    stored = floor.jobs["a1"][1]
+    cut("ready_leave", lambda: ledger.cancel(stored.session_id, stored.job_id))
+    assert floor.waiting() == 1
+    assert names == TAKING_TURNS
+    world.close()
 
 
 def test_what_webhooks_need_when_nobody_hears_a_reply(stand: Stand, proxy: Proxy, ledger: SyncLedger) -> None:

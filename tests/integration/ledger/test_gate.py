@@ -23,7 +23,7 @@ def gate(world: World) -> Gate:
 
 def test_a_place_now_or_in_the_line(gate: Gate) -> None:
     assert gate.has_place("a1", "a2", "a3") == [True, False, False]
-    assert [gate.enter(job).prospect.position for job in ("a2", "a3")] == [0, 1]
+    assert [gate.enter(job).ahead for job in ("a2", "a3")] == [0, 1]
     assert gate.leave("a1") == []
     assert gate.has_place("a3", "a2") == [False, True]
 
@@ -129,7 +129,7 @@ class TestBoundOfALine:
         assert gate.leave("y1") == ["y2"]
         assert gate.leave("x1") == ["x2"]
         assert self.enter(gate, "x2", parked=False) == [True]
-        assert gate.enter("x3", line=operations.Line(name="x", most=1), parked=True).prospect.position == 0
+        assert gate.enter("x3", line=operations.Line(name="x", most=1), parked=True).ahead == 0
         assert gate.leave("x2") == ["x3"]
 
     def test_who_is_nobody_has_no_bound(self, gate: Gate) -> None:
@@ -162,7 +162,7 @@ def test_requests_in_a_window(world: World) -> None:
     gate = Gate(world, SHORT)
     began = time.monotonic()
     assert gate.has_place(*(f"a{n}" for n in range(6))) == [True] * 5 + [False]
-    assert 0 < gate.enter("a5").prospect.seconds <= 0.6
+    assert 0 < gate.enter("a5").seconds <= 0.6
     for number in range(5):
         assert gate.leave(f"a{number}") == []
     assert eventually(lambda: gate.enter("a5").has_place)
@@ -172,7 +172,7 @@ def test_requests_in_a_window(world: World) -> None:
 def test_a_limit_below_one_a_window_makes_that_longer(world: World) -> None:
     gate = Gate(world, Limits(requests_per_minute=0.5))
     assert gate.has_place("a1", "a2") == [True, False]
-    assert 100 < gate.enter("a2").prospect.seconds <= 122
+    assert 100 < gate.enter("a2").seconds <= 122
 
 
 def test_tokens_count_when_the_request_began(world: World) -> None:
@@ -307,7 +307,7 @@ def test_nobody_waits_for_a_time_that_a_clock_set_back_has_left(world: World) ->
     for job in ("a1", "a2"):
         world.raw.zincrby(f"{base}:places", hour, "/".join(at(job)))
     gate.pump()
-    assert gate.enter("a3").prospect.seconds <= 62
+    assert gate.enter("a3").seconds <= 62
     assert all(float(score) < (world.time() + 61) * 1000 for _, score in _scores(world, f"{base}:places"))
 
 
@@ -365,7 +365,7 @@ def test_who_ends_while_it_waits_leaves_the_line(world: World, how: str) -> None
     else:
         assert eventually(lambda: world.sweep().ended == 1)
     assert world.ledger.gates()[0].waiting == 1
-    assert gate.enter("a2", parked=True).prospect.position == 0
+    assert gate.enter("a2", parked=True).ahead == 0
     assert gate.leave("a1") == ["a2"]
 
 

@@ -132,6 +132,29 @@ def test_errors_inside_a_stream(document: object, error: type[PalaverError]) -> 
     assert type(ErrorInfo.of(found).exception()) is error
 
 
+@pytest.mark.parametrize(
+    ("fields", "seconds"),
+    [
+        ({"retry_after": 7}, 7),
+        ({"metadata": {"retry_after_seconds": "2.5"}}, 2.5),
+        ({"retry_after_ms": 500}, 0.5),
+        ({"retry_after": None, "message": "Rate limit reached. Please try again in 1.242s. Visit …"}, 1.242),
+        ({"message": "Please try again in 20ms."}, 0.02),
+        ({"message": "Please try again in 6m0s."}, 360),
+        ({"message": "Please try again in 2m."}, 120),
+        ({"message": "Please try again in a while."}, None),
+        ({"message": "try again in 9" + "9" * 400 + "s"}, None),
+        ({"retry_after": "soon", "metadata": []}, None),
+    ],
+)
+def test_a_rate_limit_inside_a_stream_says_for_how_long(
+    fields: dict[str, object], seconds: float | None
+) -> None:
+    found = stream_error({"error": {"message": "m", "code": 429, **fields}}, ERRORS)
+    assert isinstance(found, RateLimitError)
+    assert found.retry_after == (seconds if seconds is None else pytest.approx(seconds))
+
+
 @pytest.mark.parametrize("codes", [ERRORS, OLLAMA_ERRORS])
 def test_every_code_has_a_status_of_an_error(codes: Codes) -> None:
     assert all(400 <= status < 600 for status in codes.values())

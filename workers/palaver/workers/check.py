@@ -20,6 +20,7 @@ import orjson
 from palaver.shared.errors import PalaverError
 from palaver.shared.profiles import Catalog, Profile
 from palaver.shared.settings import Settings, redacted_url
+from palaver.shared.tenants import Tenants
 from palaver.shared.tool_servers import ToolServer, load_tool_servers
 from palaver.workers.http import HttpClient
 from palaver.workers.providers import close, create
@@ -127,6 +128,7 @@ def main(names: Sequence[str]) -> int:
     try:
         settings = Settings.load()
         servers = load_tool_servers(settings)
+        Tenants.load(settings)
         results = asyncio.run(check(Catalog.load(settings), servers, names))
     except PalaverError as error:
         print(f"palaver check: {error}", file=sys.stderr)  # noqa: T201 - a command's answer

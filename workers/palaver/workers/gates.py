@@ -196,7 +196,7 @@ class Gates:
         async with self._subscriptions.listen(channel) as inbox:
             while not visited.has_place:
                 self._stop_waiting(visit, visited, gives_up)
-                await inbox.receive(min(max(visited.prospect.seconds, 0.05), MOMENT_SECONDS))
+                await inbox.receive(min(max(visited.seconds, 0.05), MOMENT_SECONDS))
                 visited = await self.visit(visit)
 
     def _stop_waiting(self, visit: Visit, visited: Visited, gives_up: float) -> None:
@@ -204,7 +204,7 @@ class Gates:
         if visit.may_move and visited.closed_for > MOMENT_SECONDS:
             told = f"{visit.gate} wants a pause; it is not asked for {visited.closed_for:.1f} s more"
             raise CircuitOpenError(told, provider=visit.gate, retry_after=visited.closed_for)
-        seconds = visited.prospect.seconds
+        seconds = visited.seconds
         if visit.may_park and time.monotonic() + seconds >= gives_up:
             shortest, longest = LOST_SECONDS
             raise AtGate(self, visit, min(max(shortest, 2 * seconds), longest))

@@ -26,6 +26,7 @@ from palaver.workers.publisher import Publisher, Writer
 from palaver.workers.run import Run, failure_of
 from palaver.workers.shares import Shares
 from palaver.workers.sinks import Sinks
+from palaver.workers.starts import Starts
 from palaver.workers.stop import Park, Stop, asked_to_end, uninterrupted
 from palaver.workers.work import Work, read_job
 
@@ -51,6 +52,7 @@ class Runner:
         models: Models,
         agents: Agents,
         shares: Shares,
+        starts: Starts,
         sinks: Sinks,
         ending: Ending,
         counts: Counts,
@@ -67,6 +69,7 @@ class Runner:
         self._models = models
         self._agents = agents
         self._shares = shares
+        self._starts = starts
         self._sinks = sinks
         self._ending = ending
         self._counts = counts
@@ -115,6 +118,7 @@ class Runner:
     async def _answered(self, run: Run) -> None:
         async with run.stop:
             work = self._read(run)
+            self._starts.note(run.claimed, work.job)
             source = self._models if work.job.agent is None else self._agents
             await self._shares.within(run.claimed, work.job, partial(source.answer, run, work))
 

@@ -67,6 +67,7 @@ from palaver.workers.sealed import SealedProfiles
 from palaver.workers.served import Served
 from palaver.workers.shares import Shares
 from palaver.workers.sinks import Sinks, load_sinks
+from palaver.workers.starts import Starts
 from palaver.workers.stop import HandOver, asked_to_end
 from palaver.workers.sweeper import Post
 from palaver.workers.tenancy import Tenancy
@@ -77,9 +78,7 @@ __all__ = ["WorkerService"]
 
 logger = event_logger("palaver.workers.service")
 
-LINE_BYTES = (
-    16 * 1024 * 1024
-)  # of stored lines of batches that run at once; each costs several times its bytes
+LINE_BYTES = 16 << 20  # of stored lines of batches that run at once; each costs several times its bytes
 SLOTS_A_DRIVER = 4  # of a worker's slots every fourth may have a driver of a batch, but not the only one
 HAND_OVER_SECONDS = 5.0  # for the jobs that are handed over to be written off
 RENEWAL_SECONDS = 1.0  # between two looks at the files of the configuration
@@ -112,6 +111,7 @@ class WorkerService:
         self._subscriptions = Subscriptions(settings)
         self._tenancy = Tenancy(settings)
         self.ledger.bounds = Bounds(settings.max_jobs, self._tenancy)  # of jobs that come as messages
+        self._starts = Starts(self._link, self.ledger.keys, self._tenancy, worker=self)
         self._pauses = Pauses(self.ledger, lambda: self.profiles, seconds=settings.lease_seconds * HEARTBEAT)
         self._counts = Counts()
         self._gates = self._make_gates()
@@ -186,7 +186,7 @@ class WorkerService:
         self._begin("heartbeat", self._presence.beat)
         self._begin("configuration", self._watch_configuration)
         if post is not None:
-            self._gates.send = post.put
+            self._gates.send = self._starts.send = post.put
             work = chores(self.ledger, post, archive=self._archive, calls=self._calls, counts=self._counts)
             for name, chore in work:
                 self._begin(name, chore)
@@ -267,6 +267,7 @@ class WorkerService:
                 task.cancel()
             await asyncio.wait(self._tasks, timeout=1.0)
             self._tasks = [task for task in self._tasks if not task.done()]
+        await self._starts.aclose()
         await self._sinks.aclose()
         await self._calls.aclose()
         await self._subscriptions.aclose()
@@ -412,6 +413,7 @@ class WorkerService:
             models=self._models,
             agents=self._agents,
             shares=Shares(self._gates, self._tenancy),
+            starts=self._starts,
             sinks=self._sinks,
             ending=Ending(
                 link=link, keys=keys, retention=self.ledger.retention, log_content=settings.log_content

@@ -123,6 +123,8 @@ def _status(view: JobView) -> str:
         return f"{view.status}, {view.position} ahead in its session"
     if view.gate is not None:
         return f"{view.status}, {_waits(view.gate, view.prospect)}"
+    if view.prospect is not None:
+        return f"{view.status}, {_ahead(view.prospect)}"
     return str(view.status)
 
 
@@ -130,7 +132,12 @@ def _waits(gate: str, prospect: Prospect | None) -> str:
     waits = f"waiting for {one_line(gate)}"
     if prospect is None:
         return waits
-    return f"{waits}, {prospect.position} ahead, about {seconds(prospect.seconds)}"
+    return f"{waits}, {_ahead(prospect)}"
+
+
+def _ahead(prospect: Prospect) -> str:
+    ahead = f"{prospect.position} ahead"
+    return ahead if prospect.seconds is None else f"{ahead}, about {seconds(prospect.seconds)}"
 
 
 def _webhook(standing: str | None) -> str:

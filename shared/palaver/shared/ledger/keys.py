@@ -167,6 +167,11 @@ class Keys:
         return f"{self.namespace}:throttle:{name}"
 
     @property
+    def ready(self) -> str:
+        """KEYS[1] of every script on the jobs that wait for a worker, and a hash."""
+        return f"{self.namespace}:ready:{{all}}"
+
+    @property
     def batches(self) -> str:
         """When a sweeper should next look at each batch that has not ended."""
         return f"{self.namespace}:batches"

@@ -9,9 +9,9 @@ from palaver.shared.ledger import exchange
 from palaver.shared.ledger.exchange import Exchange
 from palaver.shared.ledger.keys import Keys
 from palaver.shared.ledger.operation import Retention
-from palaver.shared.ledger.operations import ending, gating, reading, sweeping
-from palaver.shared.ledger.replies import Dispatch, Expired, Inspected
-from palaver.shared.ledger.views import JobView
+from palaver.shared.ledger.operations import ending, gating, reading, readying, sweeping
+from palaver.shared.ledger.replies import Dispatch, Expired, Inspected, Place
+from palaver.shared.ledger.views import JobView, Prospect
 
 MOST = 10_000
 """Jobs that one look at the whole ledger asks about: a fraction of a second."""
@@ -30,10 +30,25 @@ def view(
 
 
 def _with_prospect(keys: Keys, seen: JobView) -> Exchange[JobView]:
-    if seen.gate is None:
-        return seen
     place = (seen.session_id, seen.job_id)
-    return replace(seen, prospect=(yield from exchange.run(gating.where_at_gate(keys, seen.gate, place))))
+    if seen.gate is not None:
+        prospect = yield from exchange.run(gating.where_at_gate(keys, seen.gate, place))
+    elif seen.ready:
+        prospect = yield from _in_queue(keys, seen, place)
+    else:
+        return seen
+    return replace(seen, prospect=prospect)
+
+
+def _in_queue(keys: Keys, seen: JobView, place: Place) -> Exchange[Prospect]:
+    """Of a job whose message waits: it begins by that, or when it is its tenant's turn."""
+    queue, sent = seen.queue or "", seen.sent or 0.0
+    before = yield from exchange.query(sweeping.before_in_queue(keys, queue, place, sent))
+    standing = yield from exchange.run(readying.where_ready(keys, place))
+    known = [ahead for ahead in (before, standing.ahead) if ahead is not None]
+    position = min(known, default=0)
+    seconds = (position + 1) / standing.a_second if standing.a_second else None
+    return Prospect(position, seconds)
 
 
 def inspect(

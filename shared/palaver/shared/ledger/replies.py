@@ -5,7 +5,7 @@ from typing import Final, Literal, Protocol, Self
 
 from palaver.shared.ids import new_token
 from palaver.shared.jobs import Status
-from palaver.shared.ledger.views import JobView, Prospect
+from palaver.shared.ledger.views import JobView
 from palaver.shared.names import QUEUES, TASK_BATCH, TASK_CHAT, TASK_PROBE, Queue
 
 Place = tuple[str, str]
@@ -354,10 +354,27 @@ class HandedOut:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Begun:
+    """Jobs were noted as begun."""
+
+    waiting: int  # jobs in lines, for the same queues
+    dispatches: list[Dispatch]  # jobs whose turn it was, to be sent before what stands in the queue
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """Where a job stands that waits for a worker."""
+
+    ahead: int | None  # jobs; None: it stands in no line
+    a_second: float  # jobs that were begun lately, over all queues; 0: that is not known
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Visited:
     """Whether a request has its place at the gate; if not, what it has to expect."""
 
     has_place: bool
-    prospect: Prospect
+    ahead: int  # of it, of all lines
+    seconds: float  # until it has a place, about
     closed_for: float  # seconds; 0: the gate is open
     dispatches: list[Dispatch]  # others that have one now, to be sent

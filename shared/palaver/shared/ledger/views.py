@@ -13,10 +13,10 @@ from palaver.shared.responses import ChatResponse
 
 @dataclass(frozen=True, slots=True)
 class Prospect:
-    """What a job that waits at a profile's gate has to expect, about."""
+    """What a job has to expect that waits for a worker, or at a gate, about."""
 
     position: int  # jobs ahead of it, of all tenants
-    seconds: float  # until it goes on
+    seconds: float | None  # until it goes on; None: nobody knows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,8 +58,10 @@ class JobView:
     position: int  # jobs ahead of it in its session
     model: str  # as it was asked for; a fallback list with commas
     due: float | None  # when a parked job goes on; one at a gate perhaps earlier
-    gate: str | None  # the profile at whose gate a parked job waits for its turn
-    prospect: Prospect | None  # what it has to expect there
+    gate: str | None  # at which a parked job waits for its turn: a profile's, or `tenant/NAME`
+    prospect: Prospect | None  # what it has to expect there, or in its queue; see `client.job(…).view()`
+    queue: str | None = None  # the broker's, in which its message waits
+    sent: float | None = None  # when that was sent, at the earliest, by Redis's clock
     webhook: str | None  # of an ended job: `delivered`, `given up`, or how often it failed
     held: bool  # a worker has a live lease
     worker: str | None
@@ -68,6 +70,11 @@ class JobView:
     response_json: bytes | None = field(repr=False)
     error_json: bytes | None = field(repr=False)
     document_json: bytes | None = field(repr=False)  # only if it was asked for
+
+    @property
+    def ready(self) -> bool:
+        """It waits for nothing but a worker."""
+        return self.status is Status.QUEUED and self.sent is not None and not self.position
 
     @property
     def overdue(self) -> bool:
@@ -213,6 +220,8 @@ def _view(session_id: str, raw: Sequence[Any], now: int, active: str | None, lin
         due=due / 1000 if due else None,
         gate=fields[b"gate"].decode() if b"gate" in fields and not status.ended else None,
         prospect=None,
+        queue=fields[b"queue"].decode() if b"queue" in fields else None,
+        sent=number(b"sent") / 1000 or None,
         webhook=fields[b"hook"].decode() if b"hook" in fields else None,
         held=number(b"lease") > now,
         worker=fields[b"worker"].decode() if b"worker" in fields else None,

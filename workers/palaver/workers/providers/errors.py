@@ -4,6 +4,7 @@
 
 import email.utils
 import json
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -44,8 +45,34 @@ def stream_error(document: Any, codes: Codes) -> PalaverError:
         message = "The provider reported an error in the middle of its answer."
     if status is None:
         return _refined(ServerError(message), fields)
-    error = error_for_status(status, message)
+    error = error_for_status(status, message, retry_after=_told_pause(fields))
     return _refined(error, fields)
+
+
+_PAUSES = {"retry_after": 1.0, "retry_after_seconds": 1.0, "retry_after_ms": 0.001}
+_TRY_AGAIN = re.compile(r"\btry again in (?:(\d{1,4})m(?!s))?(?:(\d+(?:\.\d+)?)(ms|s))?")
+
+
+def _told_pause(fields: dict[str, Any]) -> float | None:
+    """Seconds to wait, of an error inside a stream, which has no headers: in a field of it, or of its
+    `metadata`; or in its words, as OpenAI has them (`Please try again in 1.242s`, `in 6m0s`).
+    """
+    metadata = fields.get("metadata")
+    for told in (fields, metadata if isinstance(metadata, dict) else {}):
+        for name, unit in _PAUSES.items():
+            number = _number(str(told[name])) if name in told else None
+            if number is not None:
+                return number * unit
+    return _pause_in(str(fields.get("message")))
+
+
+def _pause_in(message: str) -> float | None:
+    found = _TRY_AGAIN.search(message)
+    if found is None or not any(found.groups()):
+        return None
+    minutes, number, unit = found.groups()
+    seconds = _number(number or "0")
+    return None if seconds is None else int(minutes or 0) * 60 + seconds * (0.001 if unit == "ms" else 1.0)
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any, Generic, Literal, TypeVar
 
 import orjson
@@ -23,8 +24,17 @@ class Listed(BaseModel, Generic[T]):
     after: str | None = None
 
 
+class Waits(BaseModel):
+    """What a job has to expect that waits for a worker, a provider or its tenant, about."""
+
+    position: int = Field(description="Jobs ahead of it, of all sessions.")
+    seconds: float | None = Field(default=None, description="Until it goes on; null: nobody knows.")
+
+
 class Job(BaseModel):
-    """A job. Times are Unix seconds; `cursor` is the seq before its first event."""
+    """A job. Times are Unix seconds; `cursor` is the seq before its first event, `position` the number of
+    jobs ahead of it in its session.
+    """
 
     job_id: str
     session_id: str
@@ -32,6 +42,7 @@ class Job(BaseModel):
     model: str
     attempt: int
     position: int
+    waits: Waits | None = None
     cursor: int
     created: float
     started: float | None = None
@@ -96,6 +107,7 @@ def job_of(view: JobView, *, whole: bool = False) -> Job:
         model=view.model,
         attempt=view.attempt,
         position=view.position,
+        waits=None if view.prospect is None else Waits(**asdict(view.prospect)),
         cursor=view.cursor,
         created=view.created,
         started=view.started,

@@ -24,7 +24,7 @@ if after ~= '' then
   if tonumber(forgotten or 0) > tonumber(after) or redis.call('EXISTS', list) == 0 then more = '1' end
 end
 local FIELDS = {'status', 'attempt', 'failures', 'created', 'started', 'done', 'deadline', 'first', 'model', 'response',
-  'error', 'parked', 'resume', 'mode', 'lease', 'worker', 'gate', 'hook', 'text', 'reasoning'}
+  'error', 'parked', 'resume', 'mode', 'lease', 'worker', 'gate', 'hook', 'queue', 'sent', 'text', 'reasoning'}
 if with_documents then FIELDS[#FIELDS + 1] = 'doc' end
 local jobs = {}
 for _, jid in ipairs(wanted) do

@@ -97,6 +97,13 @@ if TYPE_CHECKING:
         unended,
         withdraw,
     )
+    from palaver.shared.ledger.operations.readying import (
+        Start,
+        note_begun,
+        takes_turns,
+        wait_no_more,
+        where_ready,
+    )
     from palaver.shared.ledger.operations.sealing import keep_profile, sealed_profile
     from palaver.shared.ledger.operations.submitting import new_messages, refuse, session_of, submit
     from palaver.shared.ledger.operations.sweeping import POISONED_AFTER, due, look, settle, take_turn
@@ -140,6 +147,7 @@ _HOMES: Final = {
     "pausing": "drain_notice pause_profile pauses resume_profile",
     "probing": "answer_probe probe_answer",
     "reading": "announce announced events find log_bounds messages seq snapshot time unended withdraw",
+    "readying": "Start note_begun takes_turns wait_no_more where_ready",
     "sealing": "keep_profile sealed_profile",
     "submitting": "new_messages refuse session_of submit",
     "sweeping": "POISONED_AFTER due look settle take_turn",
@@ -158,6 +166,7 @@ __all__ = [
     "STORED",
     "Line",
     "SessionOwner",
+    "Start",
     "announce",
     "announced",
     "answer_probe",
@@ -206,6 +215,7 @@ __all__ = [
     "look_in_cache",
     "messages",
     "new_messages",
+    "note_begun",
     "note_failures",
     "note_results",
     "open_batch",
@@ -241,6 +251,7 @@ __all__ = [
     "take_stored_batches",
     "take_turn",
     "take_webhooks",
+    "takes_turns",
     "tenant_gate",
     "throttle",
     "time",
@@ -252,8 +263,10 @@ __all__ = [
     "unlist_batch",
     "user_line",
     "vigil",
+    "wait_no_more",
     "webhook_stands",
     "where_at_gate",
+    "where_ready",
     "withdraw",
 ]
 

@@ -11,6 +11,7 @@ from palaver.shared.ledger.operation import Argument, Command, Operation, Retent
 from palaver.shared.ledger.operations.admitting import uncount
 from palaver.shared.ledger.operations.dead import bury
 from palaver.shared.ledger.operations.gating import forget_at_gate
+from palaver.shared.ledger.operations.readying import wait_no_more
 from palaver.shared.ledger.operations.spending import count
 from palaver.shared.ledger.operations.verdicts import accepted, dispatch_in, due_after_end, is_ok
 from palaver.shared.ledger.replies import Cancelled, Expired
@@ -90,6 +91,7 @@ def after_end(
     gate = text(raw[7])
     return (
         *(forget_at_gate(keys, gate, (session_id, job_id)) if gate else ()),
+        wait_no_more(keys, session_id, job_id),
         *count(keys, session_id, job_id, spent=raw[6], ended=int(raw[5]), retention=retention),
         *uncount(keys, session_id, job_id, raw[8]),
         *due_after_end(keys, session_id, job_id, raw[2], raw[4], retention),

@@ -86,7 +86,8 @@ def enter_gate(
         handed = _handed_out(raw)
         return Visited(
             has_place=text(raw[0]) == "place",
-            prospect=Prospect(int(raw[3]), int(raw[4]) / 1000),
+            ahead=int(raw[3]),
+            seconds=int(raw[4]) / 1000,
             closed_for=int(raw[5]) / 1000,
             dispatches=handed.dispatches,
         )

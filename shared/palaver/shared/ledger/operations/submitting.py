@@ -31,6 +31,7 @@ from palaver.shared.ledger.operation import (
 from palaver.shared.ledger.operations.admitting import uncount
 from palaver.shared.ledger.operations.conversing import note_unarchived
 from palaver.shared.ledger.operations.ending import error_json
+from palaver.shared.ledger.operations.readying import takes_turns, wait_for_worker, wait_no_more
 from palaver.shared.ledger.operations.verdicts import RESEND_AFTER_MS, accepted, dispatch_in, is_ok, look_at
 from palaver.shared.ledger.operations.webhooks import note_webhook
 from palaver.shared.ledger.replies import Refused, Submitted
@@ -91,7 +92,7 @@ def submit(keys: Keys, job: ChatJob, *, retention: Retention, counts: str = "") 
         args=_submit_args(session_id, job, retention, counts),
         before=_before_submit(keys, session_id, job, retention),
         decode=lambda raw: _submitted(session_id, job.job_id, raw),
-        after=lambda raw: _after_submit(keys, session_id, job.job_id, counts, raw),
+        after=lambda raw: _after_submit(keys, session_id, job, counts, raw),
     )
 
 
@@ -136,6 +137,7 @@ def _before_submit(keys: Keys, session_id: str, job: ChatJob, retention: Retenti
         Command.call(load("watch"), keys.due, member, run_at, RESEND_AFTER_MS),
         *(note_unarchived(keys, session_id, job.job_id, run_at) if job.archive else ()),
         *(note_webhook(keys, session_id, job.job_id, run_at) if job.webhook else ()),
+        *wait_for_worker(keys, session_id, job),
     )
 
 
@@ -204,10 +206,11 @@ def new_messages(job: ChatJob) -> list[bytes]:
     return [message.to_json() for message in messages]
 
 
-def _after_submit(keys: Keys, session_id: str, job_id: str, counts: str, raw: Any) -> tuple[Command, ...]:
+def _after_submit(keys: Keys, session_id: str, job: ChatJob, counts: str, raw: Any) -> tuple[Command, ...]:
     """A refused job leaves nothing behind; a turn that was repaired is watched."""
     if isinstance(raw, Exception):
         return ()
+    job_id = job.job_id
     # Stored, or in conflict about its own id: then the job is there, with another body.
     is_there = (is_ok(raw) or text(raw[0]) == "conflict") and text(raw[1]) == job_id
     commands: tuple[Command, ...] = ()
@@ -215,6 +218,7 @@ def _after_submit(keys: Keys, session_id: str, job_id: str, counts: str, raw: An
         commands = (
             Command("DEL", keys.index(job_id)),
             Command("ZREM", keys.due, due_member(session_id, job_id)),
+            *((wait_no_more(keys, session_id, job_id),) if takes_turns(job) else ()),
         )
     if not is_there or (is_ok(raw) and Status(text(raw[4])).ended):
         commands = (*commands, *uncount(keys, session_id, job_id, counts))

@@ -20,6 +20,7 @@ from palaver.shared.ledger.operations.admitting import uncount
 from palaver.shared.ledger.operations.dead import bury
 from palaver.shared.ledger.operations.ending import error_json, error_of_job
 from palaver.shared.ledger.operations.gating import forget_at_gate
+from palaver.shared.ledger.operations.readying import wait_no_more
 from palaver.shared.ledger.operations.spending import count
 from palaver.shared.ledger.operations.verdicts import RESEND_AFTER_MS, dispatch_in, look_at
 from palaver.shared.ledger.operations.webhooks import hurry_webhook
@@ -111,6 +112,23 @@ def overtaken(keys: Keys, passed: Mapping[str, Passed], *, limit: int) -> Query[
     return Query(commands=tuple(commands), decode=decode)
 
 
+def before_in_queue(keys: Keys, queue: str, place: Place, sent: float) -> Query[int | None]:
+    """How many messages wait in this broker queue before a job's, sent then (Unix time). It is known of those
+    that have waited a while; None: it has not, and none has.
+    """
+
+    def decode(replies: Sequence[Any]) -> int | None:
+        before, own = int(replies[0]), replies[1]
+        return before if before or own is not None else None
+
+    waiting = keys.sent(queue)
+    commands = (
+        Command("ZCOUNT", waiting, "-inf", f"({milliseconds(sent)}"),
+        Command("ZSCORE", waiting, due_member(*place)),
+    )
+    return Query(commands=commands, decode=decode)
+
+
 def due_of(keys: Keys, places: Sequence[Place]) -> Query[list[Due]]:
     """The entries of those jobs that are watched still."""
 
@@ -173,6 +191,7 @@ def look(
         return (
             *hurry,
             *(forget_at_gate(keys, gate, (session_id, job_id)) if gate else ()),
+            *((wait_no_more(keys, session_id, job_id),) if status else ()),
             *(look_at(keys, session_id, send, now + RESEND_AFTER_MS) if send not in ("", job_id) else ()),
             *bury(keys, session_id, job_id, status=status, ended=int(raw[6]), retention=retention),
             *count(keys, session_id, job_id, spent=raw[7], ended=int(raw[6]), retention=retention),

@@ -1,0 +1,162 @@
+"""Whose turn it is where a queue is long: the jobs that wait for a worker, by tenant and user."""
+
+import pytest
+
+from palaver.shared.errors import SessionBusyError
+from tests.integration.ledger.floor import Floor
+from tests.integration.ledger.world import World
+
+
+@pytest.fixture
+def floor(world: World) -> Floor:
+    return Floor(world)
+
+
+def names(letter: str, number: int) -> list[str]:
+    return [f"{letter}{n}" for n in range(number)]
+
+
+def test_ten_jobs_do_not_wait_for_a_thousand(floor: Floor) -> None:
+    many = names("a", 20)
+    floor.submit(*many)
+    assert floor.in_turn(*many[:6]) == many[:6]
+    floor.submit(*names("b", 5))
+    begun = floor.in_turn(*many[6:], *names("b", 5))
+    assert [name for name in begun if name[0] == "b"] == names("b", 5)
+    assert [name for name in begun if name[0] == "a"] == many[6:]
+    assert begun.index("b4") < 12
+    assert floor.waiting() == 0
+
+
+def test_tenants_have_turns_by_their_weights(floor: Floor) -> None:
+    floor.weights = {"a": 1, "b": 3, "c": 1}
+    floor.submit("b99", "c99", *names("a", 4), *names("b", 15), *names("c", 6))
+    floor.in_turn("b99", "c99")
+    begun = floor.in_turn(*names("a", 4))
+    counts = [sum(name[0] == letter for name in begun) for letter in "abc"]
+    assert counts[0] == 4
+    assert abs(counts[1] - 12) <= 3
+    assert abs(counts[2] - 4) <= 1
+
+
+def test_users_of_a_tenant_have_turns(floor: Floor) -> None:
+    floor.submit(*names("ax", 9), *names("ay", 3), *names("b", 3))
+    begun = floor.in_turn(*names("ax", 8))
+    assert [name for name in begun if name[:2] == "ay"] == names("ay", 3)
+    assert begun.index("ay2") < 9
+    # Its users share the turns of the tenant.
+    assert begun.index("b2") < 9
+
+
+def test_who_names_nobody_goes_before_nobody_and_makes_room(floor: Floor) -> None:
+    floor.submit(*names("-", 5), "b0")
+    assert floor.ahead("-0") is None
+    assert floor.begin("-0") == ["b0"]
+    floor.submit("a0")
+    assert floor.begin("b0") == []
+    assert [floor.begin(name) for name in names("-", 5)[1:]].count([]) >= 3
+
+
+def test_nobody_is_sent_where_nobody_waits_in_the_queue(floor: Floor) -> None:
+    floor.submit("a0", "a1", "b0")
+    assert floor.begin("a0", waiting=False) == []
+    assert floor.waiting() == 2
+    assert floor.begin("b0", "a1", waiting=False) == []
+    assert floor.waiting() == 0
+
+
+def test_a_tenant_that_comes_again_and_again_has_no_more_than_its_turns(floor: Floor) -> None:
+    floor.submit(*names("a", 8), *names("c", 8))
+    begun: list[str] = []
+    for number in range(8):
+        floor.submit(f"b{number}")
+        begun += floor.in_turn(f"a{number}")
+    assert sum(name[0] == "b" for name in begun) <= 8
+    assert sum(name[0] == "c" for name in begun) >= 7
+
+
+def test_a_more_urgent_queue_waits_for_no_other(floor: Floor) -> None:
+    floor.submit("a0", "a1", priority=9)
+    floor.submit("b0", priority=0)
+    floor.submit("c0", priority=9)
+    assert floor.begin("a0") == ["c0"]
+
+
+def test_a_repeated_call_says_the_same_and_changes_nothing(floor: Floor) -> None:
+    floor.submit(*names("a", 4), *names("b", 4))
+    assert floor.begin("a0", token="once") == floor.begin("a0", token="once") == ["b0"]
+    assert floor.begin("a1") == ["b1"]
+    world = floor.world
+    world.ledger.submit(floor.jobs["a2"][0])
+    assert floor.waiting() == 4
+
+
+def test_a_run_that_is_not_the_first_is_nobodys_turn(floor: Floor) -> None:
+    floor.submit("a0", "b0")
+    assert floor.begin("a0", first=False) == []
+    assert floor.waiting() == 1
+    assert floor.ahead("b0") == 0
+
+
+def test_who_ends_or_is_refused_waits_no_more(floor: Floor) -> None:
+    floor.submit("a0", "a1", "a2", "b0")
+    assert floor.ahead("a2") == 2 or floor.ahead("a2") == 3
+    _, stored = floor.jobs["a1"]
+    for _ in range(2):
+        floor.world.ledger.cancel(stored.session_id, stored.job_id)
+    assert floor.ahead("a1") is None
+    with pytest.raises(SessionBusyError):
+        floor.submit("a2", on_busy="reject")
+    assert floor.waiting() == 3
+    floor.submit("c0")
+    world, late = floor.world, floor.jobs["c0"][1]
+    world.raw.hset(world.keys.job(late.session_id, late.job_id), "deadline", 1)
+    world.raw.zadd(world.keys.due, {f"{late.session_id}/{late.job_id}": 1})
+    assert world.sweep().ended == 1
+    assert floor.waiting() == 3
+    assert floor.begin("b0") == ["a0"]
+
+
+def test_a_job_for_later_waits_for_its_message_alone(floor: Floor) -> None:
+    floor.submit("a0", run_at=floor.world.time() + 60)
+    assert floor.ahead("a0") is None
+    assert floor.waiting() == 0
+
+
+def test_a_view_says_who_is_ahead_and_about_how_long_it_takes(floor: Floor) -> None:
+    floor.submit(*names("a", 9), "b0")
+    prospects = [floor.world.ledger.job(floor.jobs[name][1].job_id).prospect for name in ("a8", "b0")]
+    assert [prospect and (prospect.position, prospect.seconds) for prospect in prospects] == [
+        (8, None),
+        (1, None),
+    ]
+    floor.begin("a0", "a1", waiting=False)
+    prospect = floor.world.ledger.job(floor.jobs["a8"][1].job_id).prospect
+    assert prospect is not None
+    assert prospect.position == 6
+    assert prospect.seconds is not None
+    assert prospect.seconds > 0
+
+
+def test_a_view_of_a_job_that_names_nobody_counts_the_messages_before_it(floor: Floor) -> None:
+    floor.submit("-0", "-1")
+    first, second = (floor.jobs[name][1] for name in ("-0", "-1"))
+    world = floor.world
+    view = world.ledger.job(second.job_id)
+    assert view.prospect is not None
+    assert (view.queue, view.prospect.position) == ("palaver.normal", 0)
+    assert view.sent is not None
+    member = f"{first.session_id}/{first.job_id}"
+    waiting = world.keys.sent("palaver.normal")
+    world.raw.zadd(waiting, {member: view.sent * 1000 - 1})
+    world.raw.expire(waiting, 60)
+    again = world.ledger.job(second.job_id).prospect
+    assert again is not None
+    assert again.position == 1
+
+
+def test_a_line_that_is_no_more_is_passed_over(floor: Floor) -> None:
+    floor.submit("a0", "a1", "b0", "c0")
+    for key in floor.world.raw.scan_iter(f"{floor.keys.ready}:line:*:b"):
+        floor.world.raw.delete(key)
+    assert floor.begin("a0") == ["c0"]
