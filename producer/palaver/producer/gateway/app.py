@@ -18,7 +18,7 @@ from palaver.producer.gateway import health
 from palaver.producer.gateway.anthropic import messages
 from palaver.producer.gateway.bounds import Bounds, RefusedBody
 from palaver.producer.gateway.faults import ErrorBody, error_response, unexpected
-from palaver.producer.gateway.openai import chat, models
+from palaver.producer.gateway.openai import batches, chat, files, models, responses
 from palaver.producer.gateway.sessions import jobs, sessions
 from palaver.producer.gateway.state import Gateway
 from palaver.shared.errors import AccessError, PalaverError, ValidationError
@@ -36,6 +36,17 @@ _TAKEN_HEADERS: Final = [
     *("Authorization", "Content-Type", "Idempotency-Key", "Last-Event-ID", "X-Api-Key"),
     *("X-Palaver-User", "X-Palaver-Session", "X-Palaver-On-Disconnect"),
 ]
+_ROUTERS: Final = (
+    health.router,
+    sessions.router,
+    jobs.router,
+    chat.router,
+    responses.router,
+    models.router,
+    files.router,
+    batches.router,
+    messages.router,
+)
 _ERRORS: Final[dict[int | str, dict[str, Any]]] = {
     "4XX": {"model": ErrorBody, "description": "What is wrong with the request."},
     "5XX": {"model": ErrorBody, "description": "What failed."},
@@ -64,7 +75,7 @@ def create_app(settings: Settings | None = None, *, open_to_loopback: bool = Fal
         redoc_url=None,
     )
     app.state.gateway = gateway
-    for router in (health.router, sessions.router, jobs.router, chat.router, models.router, messages.router):
+    for router in _ROUTERS:
         app.include_router(router)
     app.exception_handler(PalaverError)(_failed)
     app.exception_handler(RequestValidationError)(_not_valid)

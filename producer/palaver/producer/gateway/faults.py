@@ -13,6 +13,8 @@ from palaver.producer.gateway.answers import json_response
 from palaver.shared.errors import (
     AuthenticationError,
     ConfigurationError,
+    FileMissingError,
+    FileRefusedError,
     InternalError,
     PalaverError,
     UnauthorizedError,
@@ -55,6 +57,10 @@ class ErrorBody(BaseModel):
 
 def error_response(path: str, error: PalaverError) -> Response:
     """The answer to a request to this path that failed."""
+    if isinstance(
+        error, FileMissingError | FileRefusedError
+    ):  # another's is as unknown as one that never was
+        error = FileMissingError("There is no such file.", param="files")
     status, body = error_body(path, error)
     return json_response(body, status=status, headers=_headers(status, error))
 

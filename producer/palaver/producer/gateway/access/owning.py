@@ -35,13 +35,13 @@ async def is_new_session(gateway: Gateway, caller: Caller, session_id: str) -> b
     return not owner.exists
 
 
-async def own_job(gateway: Gateway, caller: Caller, job_id: str) -> JobView:
+async def own_job(gateway: Gateway, caller: Caller, job_id: str, *, document: bool = False) -> JobView:
     """A job of the caller's. Raises JobNotFoundError."""
     check_job_id(job_id)
     session_id = await gateway.client.ledger.find(job_id)
     if session_id is None or not _is_his(caller, await _owner(gateway, session_id)):
         raise JobNotFoundError(f"There is no job {job_id}.", job_id=job_id)
-    return await gateway.client.view(job_id, session_id)
+    return await gateway.client.view(job_id, session_id, document=document)
 
 
 async def own_batch(gateway: Gateway, caller: Caller, batch_id: str) -> BatchView:

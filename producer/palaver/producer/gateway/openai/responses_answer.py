@@ -1,0 +1,279 @@
+"""A job as a response of OpenAI's API, whole and as events; pure.
+
+https://platform.openai.com/docs/api-reference/responses/object
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import orjson
+
+from palaver.producer.gateway.faults import openai_error
+from palaver.shared.accumulator import end_error
+from palaver.shared.errors import PalaverError
+from palaver.shared.jobs import ChatJob, FinishReason, Status
+from palaver.shared.ledger import JobView
+from palaver.shared.messages import ToolCall
+from palaver.shared.responses import ChatResponse, Usage
+
+Json = dict[str, Any]
+
+PREFIX: Final = "resp_"
+_STATUS: Final = {
+    Status.QUEUED: "queued",
+    Status.RUNNING: "in_progress",
+    Status.COMPLETED: "completed",
+    Status.FAILED: "failed",
+    Status.CANCELLED: "cancelled",
+    Status.EXPIRED: "failed",
+}
+
+
+def draft(job_id: str, created: float, job: ChatJob) -> Json:
+    """The response before anything was answered, with what was asked for."""
+    params = job.params
+    effort = job.reasoning.effort if job.reasoning else None
+    return {
+        "id": f"{PREFIX}{job_id}",
+        "object": "response",
+        "created_at": int(created),
+        "status": "queued",
+        "background": bool(job.metadata.get(BACKGROUND)),
+        "error": None,
+        "incomplete_details": None,
+        "instructions": job.system,
+        "max_output_tokens": params.max_tokens,
+        "metadata": {name: value for name, value in job.metadata.items() if name not in _OURS},
+        "model": ",".join(job.models) or "default",
+        "output": [],
+        "parallel_tool_calls": job.parallel_tool_calls is not False,
+        "previous_response_id": job.metadata.get(PREVIOUS),
+        "reasoning": {"effort": effort, "summary": None},
+        "store": True,
+        "temperature": params.temperature,
+        "text": {"format": {"type": "text"}},
+        "tool_choice": job.tool_choice.to_dict() if job.tool_choice else "auto",
+        "tools": [{"type": "function", **tool.to_dict()["function"]} for tool in job.tools or ()],
+        "top_p": params.top_p,
+        "truncation": "disabled",
+        "usage": None,
+        "user": params.user,
+    }
+
+
+BACKGROUND: Final = "palaver:background"
+PREVIOUS: Final = "palaver:previous_response_id"
+"""In the metadata of the job."""
+_OURS: Final = (BACKGROUND, PREVIOUS)
+
+
+def whole(view: JobView) -> Json:
+    """The response as it is now. The view has its document."""
+    job = view.document
+    begun = draft(view.job_id, view.created, job or ChatJob(messages="-", job_id=view.job_id))
+    begun["status"] = _STATUS[view.status]
+    if view.status is Status.COMPLETED:
+        return completed(begun, view.response or ChatResponse(content=view.text))
+    if view.status.ended:
+        return failed(begun, end_error(view.status, view.error, job_id=view.job_id), view.status)
+    return begun
+
+
+def completed(begun: Json, response: ChatResponse) -> Json:
+    """The response with its answer."""
+    done = {**begun, "status": "completed", "model": response.model or begun["model"]}
+    if response.finish_reason in (FinishReason.LENGTH, FinishReason.CONTENT_FILTER):
+        short = response.finish_reason is FinishReason.LENGTH
+        done["status"] = "incomplete"
+        done["incomplete_details"] = {"reason": "max_output_tokens" if short else "content_filter"}
+    return {**done, "output": _output(begun["id"], response), "usage": _usage(response.usage)}
+
+
+def failed(begun: Json, error: PalaverError | None, status: Status) -> Json:
+    """The response that has none."""
+    told = None
+    if error is not None and status is not Status.CANCELLED:
+        told = {"code": "server_error", "message": openai_error(error)["message"]}
+    return {**begun, "status": _STATUS[status], "error": told}
+
+
+class ResponseDialect:
+    """Tells one response as events. `sequence_number` is the seq of the log's event that they tell of; only
+    the last of those has it, the others that of the event before: who comes back with it is told all of them.
+    """
+
+    def __init__(self, begun: Json) -> None:
+        self._begun = begun
+        self._id = begun["id"]
+        self._items: list[Json] = []  # what is told, or was
+        self._text: list[str] = []
+        self._open: str | None = None
+
+    def begin(self, model: str) -> bytes:
+        """See `Dialect`."""
+        self._begun = {**self._begun, "model": model, "status": "in_progress"}
+        return _event("response.created", response=self._begun) + _event(
+            "response.in_progress", response=self._begun
+        )
+
+    def text(self, delta: str) -> bytes:
+        """See `Dialect`."""
+        return self._into("message") + self._delta("response.output_text.delta", delta)
+
+    def reasoning(self, delta: str) -> bytes:
+        """See `Dialect`."""
+        return self._into("reasoning") + self._delta("response.reasoning_text.delta", delta)
+
+    def end(self, response: ChatResponse) -> bytes:
+        """See `Dialect`."""
+        pieces = [self._close()]
+        for call in response.tool_calls:
+            item = _function_call(call)
+            place = {"output_index": len(self._items), "item_id": item["id"]}
+            self._items.append(item)
+            pieces += [
+                _event("response.output_item.added", **_place(place), item={**item, "arguments": ""}),
+                _event("response.function_call_arguments.delta", **place, delta=item["arguments"]),
+                _event(
+                    "response.function_call_arguments.done",
+                    **place,
+                    name=item["name"],
+                    arguments=item["arguments"],
+                ),
+                _event("response.output_item.done", **_place(place), item=item),
+            ]
+        done = {**completed(self._begun, response), "output": self._items}
+        kind = "incomplete" if done["status"] == "incomplete" else "completed"
+        return b"".join([*pieces, _event(f"response.{kind}", response=done)])
+
+    def failed(self, error: PalaverError) -> bytes:
+        """See `Dialect`."""
+        status = Status.CANCELLED if error.code == "job_cancelled" else Status.FAILED
+        return _event("response.failed", response=failed(self._begun, error, status))
+
+    def _delta(self, kind: str, delta: str) -> bytes:
+        self._text.append(delta)
+        item = self._items[-1]
+        more: Json = {"logprobs": []} if self._open == "message" else {}
+        return _event(
+            kind, item_id=item["id"], output_index=len(self._items) - 1, content_index=0, delta=delta, **more
+        )
+
+    def _into(self, kind: str) -> bytes:
+        if self._open == kind:
+            return b""
+        closed = self._close()
+        item = _message(self._id, "") if kind == "message" else _reasoning(self._id, "")
+        item |= {"id": f"{item['id']}_{len(self._items)}", "status": "in_progress"}
+        part, item["content"] = item["content"][0], []
+        self._items.append(item)
+        self._open = kind
+        index = len(self._items) - 1
+        added = _event("response.output_item.added", output_index=index, item=item)
+        return closed + added + self._part_event("added", part)
+
+    def _close(self) -> bytes:
+        if self._open is None:
+            return b""
+        kind, self._open = self._open, None
+        text, self._text = "".join(self._text), []
+        item = self._items[-1]
+        whole = _message(self._id, text) if kind == "message" else _reasoning(self._id, text)
+        item |= {"content": whole["content"], "status": "completed"}
+        place = {"item_id": item["id"], "output_index": len(self._items) - 1, "content_index": 0}
+        more: Json = {"logprobs": []} if kind == "message" else {}
+        name = "output_text" if kind == "message" else "reasoning_text"
+        return b"".join(
+            (
+                _event(f"response.{name}.done", **place, text=text, **more),
+                self._part_event("done", whole["content"][0]),
+                _event("response.output_item.done", output_index=place["output_index"], item=item),
+            )
+        )
+
+    def _part_event(self, what: str, part: Json) -> bytes:
+        index = len(self._items) - 1
+        return _event(
+            f"response.content_part.{what}",
+            item_id=self._items[-1]["id"],
+            output_index=index,
+            content_index=0,
+            part=part,
+        )
+
+
+def _output(name: str, response: ChatResponse) -> list[Json]:
+    items = [_reasoning(name, response.reasoning)] if response.reasoning else []
+    items += [_message(name, response.content)] if response.content else []
+    for number, item in enumerate(items):
+        item["id"] = f"{item['id']}_{number}"
+    return items + [_function_call(call) for call in response.tool_calls]
+
+
+def _message(name: str, text: str) -> Json:
+    part = {"type": "output_text", "text": text, "annotations": [], "logprobs": []}
+    item = f"msg_{name.removeprefix(PREFIX)}"
+    return {"id": item, "type": "message", "status": "completed", "role": "assistant", "content": [part]}
+
+
+def _reasoning(name: str, text: str) -> Json:
+    item = f"rs_{name.removeprefix(PREFIX)}"
+    content = [{"type": "reasoning_text", "text": text}]
+    return {"id": item, "type": "reasoning", "status": "completed", "summary": [], "content": content}
+
+
+def _function_call(call: ToolCall) -> Json:
+    arguments = call.arguments
+    text = arguments if isinstance(arguments, str) else orjson.dumps(arguments).decode()
+    return {
+        "id": f"fc_{call.id}",
+        "type": "function_call",
+        "status": "completed",
+        "call_id": call.id,
+        "name": call.name,
+        "arguments": text,
+    }
+
+
+def _usage(spent: Usage | None) -> Json | None:
+    if spent is None:
+        return None
+    return {
+        "input_tokens": spent.input_tokens or 0,
+        "input_tokens_details": {"cached_tokens": 0, **(_details(spent, "prompt_tokens_details"))},
+        "output_tokens": spent.output_tokens or 0,
+        "output_tokens_details": {"reasoning_tokens": 0, **(_details(spent, "completion_tokens_details"))},
+        "total_tokens": spent.total_tokens or 0,
+    }
+
+
+def _details(spent: Usage, name: str) -> Json:
+    found = spent.details.get(name)
+    return found if isinstance(found, dict) else {}
+
+
+def _place(place: Json) -> Json:
+    return {"output_index": place["output_index"]}
+
+
+def _event(kind: str, **data: Any) -> bytes:
+    """An event without its number, which `numbered` adds."""
+    return b"event: %s\ndata: %s\n\n" % (
+        kind.encode(),
+        orjson.dumps({"type": kind, "sequence_number": -1, **data}),
+    )
+
+
+_UNNUMBERED: Final = b'"sequence_number":-1'
+
+
+def numbered(events: bytes, *, before: int, seq: int) -> bytes:
+    """These events with their numbers: the last has that of the log's event, the others the one before."""
+    *others, last = events.removesuffix(b"\n\n").split(b"\n\n")
+    pieces = [_number(event, before) for event in others]
+    return b"\n\n".join([*pieces, _number(last, seq), b""])
+
+
+def _number(event: bytes, number: int) -> bytes:
+    return event.replace(_UNNUMBERED, b'"sequence_number":%d' % number, 1)

@@ -1,0 +1,84 @@
+"""Many readers of sessions over HTTP in one process: `python -m tests.benchmarks.sse_reader PORT FILE EACH`.
+
+Says `connected` when all have their headers, `warm` two seconds later, and after eight more what they heard
+meanwhile: events, and how late the worst of a hundred was.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import sys
+import time
+from pathlib import Path
+from typing import cast
+
+import uvloop
+
+WARM_SECONDS = 2.0
+SECONDS = 8.0
+_TIME = re.compile(rb'"time":([\d.]+)')
+_SAMPLED = 20
+"""The lateness of one in so many events is noted: the reader is not what is measured."""
+
+
+class Heard:
+    """What all readers have heard since it was last set to nothing."""
+
+    def __init__(self) -> None:
+        self.connected = self.events = 0
+        self.late: list[float] = []
+
+
+class Reader(asyncio.Protocol):
+    """One connection."""
+
+    def __init__(self, request: bytes, heard: Heard) -> None:
+        self._request = request
+        self._heard = heard
+        self._begun = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        cast("asyncio.WriteTransport", transport).write(self._request)  # uvloop's is none by its class
+
+    def data_received(self, data: bytes) -> None:
+        heard = self._heard
+        if not self._begun:
+            assert data.startswith(b"HTTP/1.1 200"), data
+            self._begun = True
+            heard.connected += 1
+        before = heard.events
+        heard.events += data.count(b"\nid: ") + data.startswith(b"id: ")
+        if heard.events // _SAMPLED != before // _SAMPLED and (found := _TIME.search(data)):
+            heard.late.append(time.time() - float(found[1]))
+
+
+async def main(port: int, sessions: list[str], each: int) -> None:
+    loop, heard = asyncio.get_running_loop(), Heard()
+    paths = [f"/sessions/{name}/events?after=2" for name in sessions for _ in range(each)]
+    for place, path in enumerate(paths):
+        request = f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode()
+        await loop.create_connection(lambda request=request: Reader(request, heard), "127.0.0.1", port)  # type: ignore[misc]
+        while place - heard.connected > 100:  # noqa: ASYNC110 - many hear at once
+            await asyncio.sleep(0.001)
+    while heard.connected < len(paths):  # noqa: ASYNC110
+        await asyncio.sleep(0.01)
+    print("connected", flush=True)
+    await asyncio.sleep(WARM_SECONDS)
+    print("warm", flush=True)
+    heard.events, heard.late = 0, []
+    await asyncio.sleep(SECONDS)
+    late = sorted(heard.late) or [0.0]
+    figures = {
+        "events": heard.events,
+        "events_a_second": heard.events / SECONDS,
+        "p50_ms": late[len(late) // 2] * 1000,
+        "p99_ms": late[len(late) * 99 // 100] * 1000,
+    }
+    print(json.dumps(figures), flush=True)
+    await asyncio.Event().wait()
+
+
+if __name__ == "__main__":
+    uvloop.run(main(int(sys.argv[1]), Path(sys.argv[2]).read_text().split(), int(sys.argv[3])))

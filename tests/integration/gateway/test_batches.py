@@ -1,0 +1,136 @@
+"""Files and batches with the official `openai` package."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import httpx2
+import openai
+import pytest
+from openai import OpenAI
+
+from tests.integration.gateway.conftest import Stand, script
+from tests.servers import eventually
+
+pytestmark = [pytest.mark.redis, pytest.mark.worker, pytest.mark.xdist_group("gateway")]
+
+
+@pytest.fixture
+def client(stand: Stand) -> Iterator[Any]:
+    http = httpx2.Client(trust_env=False)
+    with OpenAI(base_url=f"{stand.url}/v1", api_key=stand.key, http_client=http, timeout=30) as client:
+        yield client
+
+
+@pytest.fixture
+def other(stand: Stand) -> Iterator[Any]:
+    """Another tenant's."""
+    http, key = httpx2.Client(trust_env=False), stand.make_key(tenant="other")
+    with OpenAI(base_url=f"{stand.url}/v1", api_key=key, http_client=http, max_retries=0) as client:
+        yield client
+
+
+def lines(*prompts: str, model: str = "scripted/echo") -> bytes:
+    entries = [
+        {
+            "custom_id": f"line {number}",
+            "method": "POST",
+            "url": "/v1/chat/completions",
+            "body": {"model": model, "messages": [{"role": "user", "content": prompt}]},
+        }
+        for number, prompt in enumerate(prompts)
+    ]
+    return "\n".join(json.dumps(entry) for entry in entries).encode()
+
+
+def uploaded(client: Any, content: bytes, name: str = "input.jsonl") -> Any:
+    return client.files.create(file=(name, content), purpose="batch")
+
+
+def test_files(client: Any, other: Any) -> None:
+    file = uploaded(client, b"one two", "notes.txt")
+    assert (file.filename, file.bytes, file.purpose) == ("notes.txt", 7, "batch")
+    assert client.files.content(file.id).read() == b"one two"
+    assert file.id in [found.id for found in client.files.list()]
+    assert client.files.retrieve(file.id).filename == "notes.txt"
+    for call in (other.files.retrieve, other.files.content, other.files.delete):
+        with pytest.raises(openai.NotFoundError) as found:
+            call(file.id)
+        with pytest.raises(openai.NotFoundError) as missing:
+            call("01900000-0000-7000-8000-000000000000")
+        assert str(found.value) == str(missing.value)
+    assert file.id not in [found.id for found in other.files.list()]
+    assert client.files.delete(file.id).deleted
+    with pytest.raises(openai.NotFoundError):
+        client.files.retrieve(file.id)
+
+
+def test_a_file_of_no_type_that_is_taken(client: Any) -> None:
+    with pytest.raises(openai.APIStatusError) as refused:
+        uploaded(client, b"\x7fELF\x02\x01\x01" + bytes(64), "program")
+    assert refused.value.status_code == 415
+    with pytest.raises(openai.BadRequestError):
+        uploaded(client, b"", "empty.txt")
+
+
+def test_a_batch(client: Any, other: Any) -> None:
+    failing = script(fail={"kind": "status", "status": 400})
+    file = uploaded(client, lines("one", "two", failing))
+    batch = client.batches.create(
+        input_file_id=file.id,
+        endpoint="/v1/chat/completions",
+        completion_window="24h",
+        metadata={"a": "b"},
+    )
+    assert (batch.input_file_id, batch.metadata, batch.request_counts.total) == (file.id, {"a": "b"}, 3)
+    assert eventually(lambda: client.batches.retrieve(batch.id).status == "completed", every=0.1)
+    done = client.batches.retrieve(batch.id)
+    assert (done.request_counts.completed, done.request_counts.failed) == (2, 1)
+    assert done.completed_at >= done.created_at
+    output = client.files.content(done.output_file_id).text.splitlines()
+    answers = {line["custom_id"]: line["response"]["body"] for line in map(json.loads, output)}
+    assert answers["line 1"]["choices"][0]["message"]["content"] == "two"
+    (error,) = client.files.content(done.error_file_id).text.splitlines()
+    assert json.loads(error)["custom_id"] == "line 2"
+    assert client.files.retrieve(done.output_file_id).purpose == "batch_output"
+    assert batch.id in [found.id for found in client.batches.list(limit=1)]
+    assert batch.id not in [found.id for found in other.batches.list()]
+    for call, name in (
+        (other.batches.retrieve, batch.id),
+        (other.batches.cancel, batch.id),
+        (other.files.content, done.output_file_id),
+    ):
+        with pytest.raises(openai.NotFoundError) as found:
+            call(name)
+        with pytest.raises(openai.NotFoundError) as missing:
+            call(name.replace(batch.id, "01900000-0000-7000-8000-000000000000"))
+        assert str(found.value).replace(batch.id, "ID") == str(missing.value).replace(
+            "01900000-0000-7000-8000-000000000000", "ID"
+        )
+
+
+def test_a_batch_is_cancelled(client: Any) -> None:
+    file = uploaded(client, lines(*[script(endless=True, rate=20)] * 3))
+    batch = client.batches.create(
+        input_file_id=file.id, endpoint="/v1/chat/completions", completion_window="24h"
+    )
+    assert client.batches.cancel(batch.id).status in ("cancelling", "cancelled")
+    assert eventually(lambda: client.batches.retrieve(batch.id).status == "cancelled", every=0.1)
+
+
+def test_wrong_batches(stand: Stand, client: Any, other: Any) -> None:
+    good = uploaded(client, lines("one", model="scripted/echo"))
+    asked = {"endpoint": "/v1/chat/completions", "completion_window": "24h"}
+    for content in (b"{", lines("one", model="nobody/x"), lines("")):
+        with pytest.raises(openai.BadRequestError, match="1 of 1 lines"):
+            client.batches.create(input_file_id=uploaded(client, content).id, **asked)
+    with pytest.raises(openai.NotFoundError):
+        other.batches.create(input_file_id=good.id, **asked)
+    with pytest.raises(openai.BadRequestError):
+        client.batches.create(input_file_id=good.id, endpoint="/v1/embeddings", completion_window="24h")
+    slow = stand.make_key(tenant="acme", models=["slow/*"])
+    limited: Any = OpenAI(
+        base_url=f"{stand.url}/v1", api_key=slow, http_client=httpx2.Client(trust_env=False)
+    )
+    with pytest.raises(openai.PermissionDeniedError):
+        limited.batches.create(input_file_id=good.id, **asked)

@@ -1,0 +1,179 @@
+"""`/v1/responses` with the official `openai` package."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import httpx2
+import openai
+import pytest
+from openai import OpenAI
+from pydantic import BaseModel
+
+from tests.integration.gateway.conftest import Stand, script
+from tests.servers import eventually
+
+pytestmark = [pytest.mark.redis, pytest.mark.worker, pytest.mark.xdist_group("gateway")]
+
+WORDS = "".join(f" w{number}" for number in range(20))
+TOOL = {"type": "function", "name": "look", "parameters": {"type": "object", "properties": {}}}
+CALLS = script(tool_calls=[{"id": "c1", "name": "look", "arguments": {"at": "ö"}}])
+
+
+@pytest.fixture
+def client(stand: Stand) -> Iterator[Any]:
+    http = httpx2.Client(trust_env=False)
+    with OpenAI(base_url=f"{stand.url}/v1", api_key=stand.key, http_client=http, timeout=30) as client:
+        yield client
+
+
+def test_a_response(client: Any) -> None:
+    answer = client.responses.create(
+        model="scripted/echo",
+        input="one two three",
+        instructions="Be brief.",
+        metadata={"a": "b"},
+        temperature=0.5,
+    )
+    assert (answer.status, answer.output_text, answer.model) == ("completed", "one two three", "echo")
+    assert (answer.instructions, answer.metadata, answer.temperature) == ("Be brief.", {"a": "b"}, 0.5)
+    assert (answer.usage.input_tokens, answer.usage.output_tokens) == (5, 3)
+    assert client.responses.retrieve(answer.id) == answer
+    cut = client.responses.create(model="scripted/echo", input="one two three", max_output_tokens=2)
+    assert (cut.status, cut.incomplete_details.reason) == ("incomplete", "max_output_tokens")
+
+
+def test_a_stream(client: Any) -> None:
+    prompt = script(n=20, reasoning="I count.", rate=0)
+    events = list(client.responses.create(model="scripted/echo", input=prompt, stream=True))
+    kinds = [event.type for event in events]
+    assert kinds[:3] == ["response.created", "response.in_progress", "response.output_item.added"]
+    assert kinds[-1] == "response.completed"
+    deltas = [event.delta for event in events if event.type == "response.output_text.delta"]
+    assert "".join(deltas) == events[-1].response.output_text == WORDS
+    numbers = [event.sequence_number for event in events]
+    assert numbers == sorted(numbers)
+    whole = client.responses.retrieve(events[-1].response.id)
+    assert whole == events[-1].response
+    with client.responses.stream(model="scripted/echo", input=prompt) as stream:
+        assert stream.get_final_response().output_text == WORDS
+
+
+def test_a_response_in_the_background_is_followed_from_anywhere(client: Any) -> None:
+    begun = client.responses.create(model="slow/echo", input=script(n=20), background=True)
+    assert begun.status in ("queued", "in_progress")
+    assert begun.background is True
+    first = []
+    with client.responses.retrieve(begun.id, stream=True) as stream:
+        for event in stream:
+            first.append(event)
+            if event.type == "response.output_text.delta":
+                break
+    with client.responses.retrieve(begun.id, stream=True, starting_after=first[-1].sequence_number) as stream:
+        rest = list(stream)
+    whole = list(client.responses.retrieve(begun.id, stream=True))
+    assert [*first, *rest] == whole, "no event is missing and none comes twice"
+    assert client.responses.retrieve(begun.id).output_text == WORDS
+
+
+def test_a_response_is_cancelled(client: Any) -> None:
+    begun = client.responses.create(
+        model="scripted/echo", input=script(endless=True, rate=50), background=True
+    )
+    assert client.responses.cancel(begun.id).status == "cancelled"
+    assert client.responses.retrieve(begun.id).status == "cancelled"
+    (*_, last) = client.responses.retrieve(begun.id, stream=True)
+    assert (last.type, last.response.status) == ("response.failed", "cancelled")
+
+
+def test_one_goes_on_where_another_ended(stand: Stand, client: Any) -> None:
+    first = client.responses.create(model="scripted/echo", input="one")
+    second = client.responses.create(model="scripted/echo", input="two", previous_response_id=first.id)
+    branch = client.responses.create(model="scripted/echo", input="three", previous_response_id=first.id)
+    assert (second.previous_response_id, second.output_text) == (first.id, "two")
+    assert (branch.usage.input_tokens, branch.output_text) == (3, "three"), "it knows nothing of the second"
+    third = client.responses.create(model="scripted/echo", input="four", previous_response_id=second.id)
+    assert third.usage.input_tokens == 5
+    running = client.responses.create(
+        model="scripted/echo", input=script(endless=True, rate=9), background=True
+    )
+    with pytest.raises(openai.ConflictError):
+        client.with_options(max_retries=0).responses.create(input="x", previous_response_id=running.id)
+    client.responses.cancel(running.id)
+    with pytest.raises(openai.NotFoundError):
+        client.responses.create(input="x", previous_response_id="resp_none")
+
+
+def test_tools_are_called_and_answered(client: Any) -> None:
+    answer = client.responses.create(model="scripted/echo", input=CALLS, tools=[TOOL])
+    (call,) = answer.output
+    assert (call.type, call.call_id, call.name, call.arguments) == (
+        "function_call",
+        "c1",
+        "look",
+        '{"at":"ö"}',
+    )
+    (*_, last) = client.responses.create(model="scripted/echo", input=CALLS, tools=[TOOL], stream=True)
+    assert last.response.output == answer.output
+    result = [{"type": "function_call_output", "call_id": "c1", "output": "a tree"}]
+    after = client.responses.create(
+        model="scripted/echo", input=result, previous_response_id=answer.id, tools=[TOOL]
+    )
+    assert after.output_text == "a tree"
+    said = [{"role": "user", "content": CALLS}, call.model_dump(), *result]
+    assert client.responses.create(model="scripted/echo", input=said, tools=[TOOL]).output_text == "a tree"
+
+
+class Tea(BaseModel):
+    price: float
+
+
+def test_a_format(client: Any) -> None:
+    answer = client.responses.parse(
+        model="scripted/echo", input=script(text='{"price": 2.5}'), text_format=Tea
+    )
+    assert answer.output_parsed == Tea(price=2.5)
+
+
+@pytest.mark.parametrize(
+    ("fields", "kind", "param"),
+    [
+        ({"model": "nobody/x"}, openai.NotFoundError, "model"),
+        ({"temperature": 9}, openai.BadRequestError, "temperature"),
+        ({"input": []}, openai.BadRequestError, "input"),
+        ({"input": [{"type": "item_reference", "id": "x"}]}, openai.BadRequestError, "input[0].type"),
+        ({"max_output_tokens": 0}, openai.BadRequestError, "max_output_tokens"),
+        ({"tools": [{"type": "web_search"}]}, openai.BadRequestError, "tools[0].type"),
+        ({"model": "scripted/status-401"}, openai.InternalServerError, None),
+    ],
+)  # fmt: skip
+def test_errors(
+    client: Any, fields: dict[str, Any], kind: type[openai.APIStatusError], param: str | None
+) -> None:
+    with pytest.raises(kind) as refused:
+        client.responses.create(**{"model": "scripted/echo", "input": "Hi", **fields})
+    assert refused.value.param == param
+
+
+def test_what_fails_in_the_background_says_so(client: Any) -> None:
+    begun = client.responses.create(model="scripted/status-401", input="Hi", background=True)
+    assert eventually(lambda: client.responses.retrieve(begun.id).status == "failed")
+    assert client.responses.retrieve(begun.id).error.code == "server_error"
+
+
+def test_anothers_response_is_none(stand: Stand, client: Any) -> None:
+    theirs = client.responses.create(model="scripted/echo", input="Hi")
+    http = httpx2.Client(trust_env=False)
+    key = stand.make_key(tenant="other")
+    other: Any = OpenAI(base_url=f"{stand.url}/v1", api_key=key, http_client=http, max_retries=0)
+    calls: list[Callable[[str], Any]] = [
+        lambda name: other.responses.retrieve(name),
+        lambda name: other.responses.cancel(name),
+        lambda name: other.responses.create(input="x", previous_response_id=name),
+    ]
+    for call in calls:
+        unknown = "resp_01900000-0000-7000-8000-000000000000"
+        with pytest.raises(openai.NotFoundError) as found:
+            call(theirs.id)
+        with pytest.raises(openai.NotFoundError) as missing:
+            call(unknown)
+        assert str(found.value).replace(theirs.id[5:], unknown[5:]) == str(missing.value)
