@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Header, Query
 from pydantic import BaseModel, ConfigDict, Field
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
 
 from palaver.producer.gateway.access.caller import Asking, Caller, Reading
 from palaver.producer.gateway.access.owning import check_session, is_uuid, own_job
@@ -153,7 +153,7 @@ async def say(
 
 @router.get(
     "/sessions/{session_id}/events",
-    response_class=ByteStream,
+    response_class=StreamingResponse,
     responses={
         200: {"description": "Server-sent events: `id` is the seq.", "content": {"text/event-stream": {}}}
     },

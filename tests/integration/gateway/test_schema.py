@@ -1,0 +1,72 @@
+"""The gateway against its own OpenAPI document: what fits it and what does not is answered as it says, never
+with a 5xx.
+"""
+
+from contextlib import suppress
+from typing import Any
+
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis.errors import Unsatisfiable
+from schemathesis import GenerationMode
+from schemathesis.checks import not_a_server_error
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
+
+from tests.integration.gateway.conftest import Stand, new_session
+
+pytestmark = [pytest.mark.redis, pytest.mark.worker, pytest.mark.xdist_group("gateway")]
+
+CHECKS = [
+    not_a_server_error,
+    status_code_conformance,
+    content_type_conformance,
+    response_schema_conformance,
+]
+PATIENT = settings(
+    max_examples=3,
+    deadline=None,
+    database=None,
+    derandomize=True,
+    phases=[Phase.explicit, Phase.generate],
+    suppress_health_check=list(HealthCheck),
+)
+ENDLESS = "/sessions/{session_id}/events"
+
+
+def test_answers_are_as_documented(stand: Stand) -> None:
+    handle = stand.client.submit("Hi", session_id=new_session(), tenant="acme")
+    handle.result(timeout=20)
+    known = {
+        "session_id": handle.session_id,
+        "job_id": handle.job_id,
+        "response_id": f"resp_{handle.job_id}",
+        "model": "scripted/echo",
+    }
+    with stand.http() as http:
+        document = http.get("/openapi.json").json()
+    api: Any = schemathesis.openapi.from_dict(document)
+    operations = [found.ok() for found in api.get_all_operations()]
+    assert {"POST /v1/chat/completions", "GET /sessions/{session_id}/events"} <= {o.label for o in operations}
+    for operation in operations:
+        _ask(operation, stand, GenerationMode.POSITIVE)
+        with suppress(Unsatisfiable):  # where nothing is asked, nothing can be asked wrongly
+            _ask(operation, stand, GenerationMode.NEGATIVE)
+        if operation.method.upper() == "GET" and operation.path != ENDLESS:
+            _ask(operation, stand, GenerationMode.POSITIVE, known)
+
+
+def _ask(operation: Any, stand: Stand, mode: GenerationMode, known: dict[str, str] | None = None) -> None:
+    headers = {"authorization": f"Bearer {stand.key}"}
+
+    @PATIENT
+    @given(case=operation.as_strategy(generation_mode=mode))
+    def answered(case: Any) -> None:
+        case.path_parameters.update({k: v for k, v in (known or {}).items() if k in case.path_parameters})
+        case.call_and_validate(base_url=stand.url, headers=headers, checks=CHECKS, timeout=20)
+
+    answered()
