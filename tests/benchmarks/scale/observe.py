@@ -1,0 +1,127 @@
+"""A real run that the model is held against: a Redis, a provider, several workers, all on this machine."""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from dataclasses import dataclass
+from urllib.request import urlopen
+
+from palaver.producer import Client
+from palaver.shared.ledger import SyncLedger
+from tests.benchmarks.contenders import Palaver
+from tests.benchmarks.stage import Load, Stage, cpu_seconds, stage
+from tests.benchmarks.streams import SETTLING_SECONDS, WINDOW_SECONDS
+from tests.servers import free_port
+
+IDLE_SECONDS = 3.0
+COUNTED = ("palaver_publish_batches_total", "palaver_publish_appends_total")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Observed:
+    """What was used in a while of the steady state, all workers together; times are of CPU, in seconds."""
+
+    streams: int
+    rate: float
+    workers: int
+    seconds: float
+    chunks: int  # that the provider wrote
+    batches: float
+    appends: float
+    worker: float
+    busiest: float  # worker
+    redis: float
+    provider: float
+    idle: float  # of a second, in a worker before it has streams
+
+
+def observe(streams: int, rate: float, workers: int, *, seconds: float = WINDOW_SECONDS) -> Observed:
+    """Run so many streams over so many workers, and look at the middle. A rate of 0: as fast as they go."""
+    chunks = int((seconds + 8 * SETTLING_SECONDS) * rate) if rate else 20_000
+    load = Load(streams=streams, chunks=chunks, rate=rate, slots=-(-streams // workers))
+    with stage() as on:
+        told = _Workers(on, load, workers)
+        rested = told.used()
+        time.sleep(IDLE_SECONDS)
+        idle = _of_workers(told.used(), rested)
+        told.submit()
+        on.until(lambda provided: provided["live"] == streams or provided["ended"] > 0)
+        time.sleep(SETTLING_SECONDS)
+        before, provided, began = told.used(), on.provided(), time.monotonic()
+        time.sleep(seconds)
+        after, later, took = told.used(), on.provided(), time.monotonic() - began
+    used = {name: after[name] - before[name] for name in after}
+    each = _of_workers(after, before)
+    return Observed(
+        streams=streams,
+        rate=rate,
+        workers=workers,
+        seconds=took,
+        chunks=later["written"] - provided["written"],
+        batches=used[COUNTED[0]],
+        appends=used[COUNTED[1]],
+        worker=sum(each),
+        busiest=max(each),
+        redis=used["redis"],
+        provider=used["provider"],
+        idle=sum(idle) / IDLE_SECONDS / workers,
+    )
+
+
+def _of_workers(after: dict[str, float], before: dict[str, float]) -> list[float]:
+    return [after[name] - before[name] for name in after if name.startswith("worker-")]
+
+
+class _Workers(Palaver):
+    """Several of them, each with its part of the slots, so that each has its part of the streams."""
+
+    def __init__(self, on: Stage, load: Load, count: int) -> None:
+        super().__init__(on, load)
+        environment = {
+            "PALAVER_REDIS_URL": self.settings.redis_url,
+            "PALAVER_CONFIG": self.settings.config,
+            "PALAVER_METRICS_ADDRESS": str(free_port()),
+        }
+        command = ("palaver", "worker", "--concurrency", str(load.room))
+        self._running = [
+            on.processes.start((*command, "--hostname", f"w{n}@scale"), name=f"worker-{n}", env=environment)
+            for n in range(count)
+        ]
+        for running in self._running:
+            running.wait_for("ready", seconds=60)
+        with SyncLedger(self.settings) as ledger:
+            while len(found := ledger.workers()) < count:
+                time.sleep(0.1)
+        self._pages = [f"http://{worker.data['metrics']}/metrics" for worker in found]
+
+    def submit(self) -> None:
+        with Client(self.settings) as client:
+            client.submit_many(
+                {"messages": self.load.question, "model": "bench/m", "session_id": f"bench-{number}"}
+                for number in range(self.load.streams)
+            )
+
+    def used(self) -> dict[str, float]:
+        """CPU of each process, and what the workers have counted together, until now."""
+        assert self.stage.redis.running is not None
+        pids = {f"worker-{n}": running.pid for n, running in enumerate(self._running)}
+        pids |= {"redis": self.stage.redis.running.pid, "provider": self.stage.provider.pid}
+        found = {name: cpu_seconds(pid) for name, pid in pids.items()}
+        pages = [_page(url) for url in self._pages]
+        for name in COUNTED:
+            values = [re.search(rf"^{name} (\S+)$", page, re.MULTILINE) for page in pages]
+            found[name] = sum(float(value[1]) for value in values if value is not None)
+        return found
+
+
+def cores() -> int:
+    """That the processes of a run share."""
+    return len(os.sched_getaffinity(0))
+
+
+def _page(url: str) -> str:
+    with urlopen(url, timeout=30) as response:  # noqa: S310 - a worker's own address
+        text: str = response.read().decode()
+        return text
