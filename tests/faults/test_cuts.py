@@ -18,6 +18,7 @@ from palaver.shared.jobs import ChatJob, Status
 from palaver.shared.ledger import Bounds, Canary, Claimed, Prospect, SyncLedger, operations, script_names
 from palaver.shared.ledger.replies import AgentSession
 from palaver.shared.sessions import SessionStatus
+from palaver.shared.spending import today
 from palaver.shared.tenants import Tenants
 from tests.faults.proxy import Proxy, Trap
 from tests.faults.stand import Job, Stand, until
@@ -57,8 +58,8 @@ AT_GATES = {
     *("gate_enter", "gate_leave", "gate_keep", "gate_pump", "gate_close", "gate_where", "gate_forget"),
 }
 """Of what requests to a provider with limits need; made twice at random in `test_gate.py`."""
-ADMITTING = {"admit"}
-"""Of what a submit needs where the number of jobs is bounded."""
+ADMITTING = {"admit", "spend"}
+"""Of what is needed where the number of jobs is bounded, and what they may cost."""
 TAKING_TURNS = {"ready_enter", "ready_begun", "ready_where", "ready_leave"}
 """Of what jobs of tenants and users need that wait for a worker."""
 TELLING = {"take", "note_webhook"}
@@ -341,7 +342,9 @@ def test_a_canary_whose_sender_hears_no_reply_is_found_lost_and_sent_again(
     assert names == WATCHING
 
 
-def test_a_job_that_hears_no_reply_has_one_place(stand: Stand, proxy: Proxy, ledger: SyncLedger) -> None:
+def test_a_job_that_hears_no_reply_has_one_place_and_one_cost(
+    stand: Stand, proxy: Proxy, ledger: SyncLedger
+) -> None:
     names = set[str]()
     cut = cutting(proxy, names)
     ledger.bounds = Bounds(None, Tenants({"acme": {"queued": 1}}))
@@ -352,6 +355,8 @@ def test_a_job_that_hears_no_reply_has_one_place(stand: Stand, proxy: Proxy, led
         cut("admit", lambda: ledger.submit(ChatJob(messages="Hi", tenant="acme")))
     ledger.cancel(job.job_id, job.job_id)
     assert ledger.submit(ChatJob(messages="Hi", tenant="acme")).created
+    adding = operations.spend(ledger.keys, today(), "acme", worker="w", number=1, nanos=10**9)
+    assert cut("spend", lambda: ledger.run(adding)) == ledger.spending("acme").spent == 1
     assert names == ADMITTING
 
 

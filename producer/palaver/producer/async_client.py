@@ -48,7 +48,7 @@ from palaver.shared.messages import MessagesLike
 from palaver.shared.reader_tokens import DEFAULT_SECONDS, make_reader_token
 from palaver.shared.responses import ChatResponse, ModelResponse
 from palaver.shared.settings import Settings
-from palaver.shared.spending import DailyUsage
+from palaver.shared.spending import DailyUsage, MonthlySpending
 
 if TYPE_CHECKING:  # as in `client`
     from palaver.producer.hub import Hub
@@ -218,6 +218,10 @@ class AsyncClient:
         """What was spent, by day, tenant and model; see `Client.usage`."""
         first, last = period(since, until)
         return await self.ledger.usage(since=first, until=last, tenant=tenant)
+
+    async def spending(self, tenant: str | None = None) -> MonthlySpending:
+        """What a tenant has spent in this month, and may; see `Client.spending`."""
+        return await self.ledger.spending(tenant)
 
     def seal(self, table: Mapping[str, Any]) -> str:
         """The name of a profile that no `palaver.toml` has; see `Client.seal`."""

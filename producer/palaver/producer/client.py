@@ -46,7 +46,7 @@ from palaver.shared.messages import MessagesLike
 from palaver.shared.reader_tokens import DEFAULT_SECONDS, make_reader_token
 from palaver.shared.responses import ChatResponse, ModelResponse
 from palaver.shared.settings import Settings
-from palaver.shared.spending import DailyUsage
+from palaver.shared.spending import DailyUsage, MonthlySpending
 
 if TYPE_CHECKING:  # loaded by who makes a client, with the library for Redis: not by all who import it
     from palaver.producer.reading import SendNow
@@ -267,6 +267,12 @@ class Client:
         """
         first, last = period(since, until)
         return self.ledger.usage(since=first, until=last, tenant=tenant)
+
+    def spending(self, tenant: str | None = None) -> MonthlySpending:
+        """What a tenant, or jobs without one, have spent in this month (UTC's), and may by the `[tenants]` of
+        this process's configuration. With a limit each request counts when it is over.
+        """
+        return self.ledger.spending(tenant)
 
     def seal(self, table: Mapping[str, Any]) -> str:
         """The name of a profile that no `palaver.toml` has: `model=f"{client.seal(…)}/gpt-4o-mini"`.

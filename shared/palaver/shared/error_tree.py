@@ -16,6 +16,7 @@ PalaverError
 ├── LedgerFullError                     the ledger's Redis is out of memory
 ├── BrokerFullError                     the Celery broker is
 ├── QueueFullError                      too many jobs are waiting
+├── SpendLimitError                     the tenant has spent what it may in this month
 ├── ConflictError                       an idempotency key or a job id was used with another body
 ├── SessionBusyError                    on_busy="reject" and a job runs
 ├── SessionClosedError                  the session takes no more messages
@@ -223,6 +224,29 @@ class QueueFullError(PalaverError):
     code = "queue_full"
     retryable = True
     http_status = 429
+
+
+class SpendLimitError(PalaverError):
+    """The tenant has spent what it may in this month.
+
+    `spent` and `limit` are dollars; `resets_at`, Unix time, is when the next month begins, UTC.
+    """
+
+    code = "spend_limit"
+    http_status = 402
+    fields = (*PalaverError.fields, "spent", "limit", "resets_at")
+
+    def __init__(
+        self,
+        message: str | None = None,
+        *,
+        spent: float = 0.0,
+        limit: float = 0.0,
+        resets_at: float = 0.0,
+        **context: Any,
+    ) -> None:
+        super().__init__(message, **context)
+        self.spent, self.limit, self.resets_at = spent, limit, resets_at
 
 
 class ConflictError(PalaverError):

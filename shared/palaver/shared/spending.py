@@ -1,10 +1,12 @@
 """What a job has spent, model by model, as a worker notes it in the ledger; and what was spent on a day."""
 
-from typing import Annotated
+from datetime import UTC, date, datetime
+from typing import Annotated, Self
 
 from pydantic import Field
 
 from palaver.shared.document import Document
+from palaver.shared.error_tree import SpendLimitError
 from palaver.shared.plain import Integer, Key, Real, Text, optional
 from palaver.shared.responses import Usage
 
@@ -29,6 +31,61 @@ class Spending(Document):
     tenant: Key | None = optional()
     said: Count = 0
     models: list[Spent] = Field(default_factory=list)
+
+
+class MonthlySpending(Document):
+    """What a tenant (None: jobs without one) has spent in a month of UTC's, like `2026-11`, in US dollars,
+    and what it may: `soft` is warned of, beyond `hard` nothing is asked for it until `resets_at`, Unix time.
+    """
+
+    tenant: Key | None = optional()
+    month: Text
+    spent: Annotated[Real, Field(ge=0)]
+    soft: Annotated[Real, Field(ge=0)] | None = None
+    hard: Annotated[Real, Field(ge=0)] | None = None
+    resets_at: Real
+
+    @classmethod
+    def of(
+        cls, tenant: str | None, day: date, spent: float, *, soft: float | None, hard: float | None
+    ) -> Self:
+        """That of the month of a day."""
+        following = date(day.year + day.month // 12, day.month % 12 + 1, 1)
+        resets_at = datetime(following.year, following.month, 1, tzinfo=UTC).timestamp()
+        month = month_of(day)
+        return cls(tenant=tenant or None, month=month, spent=spent, soft=soft, hard=hard, resets_at=resets_at)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing may be spent any more."""
+        return self.hard is not None and self.spent >= self.hard
+
+    @property
+    def is_much(self) -> bool:
+        """Whether it is to be warned of."""
+        return self.soft is not None and self.spent >= self.soft
+
+    def error(self) -> SpendLimitError:
+        """Why nothing is asked for the tenant."""
+        until = datetime.fromtimestamp(self.resets_at, UTC).date()
+        limit = self.hard or 0.0
+        told = f"{self.told}, and may spend {limit:g} a month: no model is asked for it before {until} (UTC)."
+        return SpendLimitError(told, spent=self.spent, limit=limit, resets_at=self.resets_at)
+
+    @property
+    def told(self) -> str:
+        """What was spent, in words."""
+        return f"The tenant {self.tenant or ''!r} has spent {self.spent:.2f} dollars in {self.month}"
+
+
+def today() -> date:
+    """UTC's."""
+    return datetime.now(UTC).date()
+
+
+def month_of(day: date) -> str:
+    """Like `2026-11`."""
+    return f"{day:%Y-%m}"
 
 
 class DailyUsage(Document):

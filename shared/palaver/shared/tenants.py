@@ -6,7 +6,7 @@ name no tenant are one tenant's, named `""`.
 """
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Final, Self
+from typing import Annotated, Any, Final, Protocol, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
@@ -16,7 +16,7 @@ from palaver.shared.error_tree import ConfigurationError, ValidationError
 from palaver.shared.plain import Integer, Real, refuse, shape
 from palaver.shared.settings import Settings
 
-__all__ = ["ANY_TENANT", "Tenant", "Tenants"]
+__all__ = ["ANY_TENANT", "PerTenant", "Tenant", "Tenants"]
 
 ANY_TENANT: Final = "*"
 """The table of all tenants that have none."""
@@ -38,7 +38,8 @@ class Tenant(Document):
 
     `running` of its jobs run at once, and `user_running` of each of its users; with a `weight` of 3 it has
     three turns where others have one. `queued` of its jobs may not have ended. `spend_soft` and `spend_hard`
-    are dollars of a calendar month, UTC.
+    are dollars of a calendar month, UTC: beyond the one its jobs are warned, beyond the other none is taken,
+    and no model asked.
     """
 
     running: Bound = None
@@ -53,6 +54,14 @@ class Tenant(Document):
         if self.spend_soft is not None and self.spend_hard is not None and self.spend_soft > self.spend_hard:
             refuse("spend_soft", f"must be at most spend_hard, {self.spend_hard:g}, not {self.spend_soft:g}")
         return self
+
+
+class PerTenant(Protocol):
+    """What each tenant may have."""
+
+    def of(self, tenant: str | None) -> Tenant:
+        """The part of the tenant that a job names, or of those that name none."""
+        ...
 
 
 class Tenants:
@@ -79,6 +88,11 @@ class Tenants:
         except ValidationError as error:
             problem = f"{settings.config}: {error.message}"
         raise ConfigurationError(problem)
+
+    @property
+    def names(self) -> list[str]:
+        """The tenants that have tables of their own."""
+        return [name for name in self._named if name != ANY_TENANT]
 
     def of(self, tenant: str | None) -> Tenant:
         """The part of the tenant that a job names, or of those that name none."""

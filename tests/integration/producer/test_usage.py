@@ -1,11 +1,13 @@
 """What was spent, through both clients."""
 
+import json
 from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
 from palaver.producer import AsyncClient, Client
-from palaver.shared.errors import ValidationError
+from palaver.producer.cli import usage as command
+from palaver.shared.errors import SpendLimitError, ValidationError
 from palaver.shared.jobs import Status
 from palaver.shared.ledger import Claimed, operations
 from palaver.shared.responses import Usage
@@ -33,6 +35,36 @@ def spend(client: Client, tenant: str, cost: float) -> None:
             retention=ledger.retention,
         )
     )
+
+
+async def test_a_month_is_told_beside_what_the_tenant_may(
+    client: Client,
+    settings: Settings,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for tenant in ("a", "a", "b"):
+        spend(client, tenant, 0.5)
+    tenants = {"a": {"spend_soft": 0.5, "spend_hard": 1.0}}
+    limited = settings.model_copy(update={"tenants": tenants})
+    with Client(limited) as other:
+        month = other.spending("a")
+        assert (month.spent, month.soft, month.hard, month.is_over) == (1.0, 0.5, 1.0, True)
+        assert other.spending("b").spent == 0.5
+        with pytest.raises(SpendLimitError):
+            other.submit("hi", tenant="a")
+    async with AsyncClient(limited) as third:
+        assert await third.spending("a") == month
+    monkeypatch.setenv("PALAVER_REDIS_URL", settings.redis_url)
+    monkeypatch.setenv("PALAVER_NAMESPACE", settings.namespace)
+    monkeypatch.setenv("PALAVER_TENANTS", json.dumps(tenants))
+    assert command.run(None, None, tenant=None, as_json=False) == 0
+    told = capsys.readouterr()
+    assert "0.500000" in told.out
+    assert f"a: $1.00 of $1.00 in {month.month}, warned from $0.50: nothing is asked" in told.err
+    assert command.run(None, None, tenant="a", as_json=True) == 0
+    *_, last = map(json.loads, capsys.readouterr().out.splitlines())
+    assert (last["tenant"], last["spent"], last["hard"], last["resets_at"]) == ("a", 1, 1, month.resets_at)
 
 
 async def test_both_clients_tell_the_same(client: Client, settings: Settings) -> None:

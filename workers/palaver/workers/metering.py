@@ -4,7 +4,7 @@ for a job. Pure.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
@@ -21,8 +21,8 @@ BYTES_A_TOKEN: Final = 4
 
 Price: TypeAlias = Callable[[Usage, str | None], float | None]
 """What a usage costs in US dollars, given the name under which the model answered; None: it is not known."""
-Told: TypeAlias = Callable[[ModelRef, Usage], None]
-"""Hears of each request's usage and cost."""
+Told: TypeAlias = Callable[[str | None, ModelRef, Usage], None]
+"""Hears of each request for a tenant, and of its usage and cost."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,10 +64,10 @@ class Meter:
 
 class Bill:
     """What a job has spent, over all its workers. `note` and `restored` carry it from one to the next; `told`
-    hears of each request of this worker.
+    hear of each request of this worker.
     """
 
-    def __init__(self, spending: Spending | None = None, *, told: Told | None = None) -> None:
+    def __init__(self, spending: Spending | None = None, *, told: Sequence[Told] = ()) -> None:
         spending = spending or Spending()
         self._told = told
         self.said = spending.said  # bytes of the answer that are accounted for
@@ -75,7 +75,7 @@ class Bill:
         self._models = {spent.model: spent for spent in spending.models}
 
     @classmethod
-    def restored(cls, note: bytes, tenant: str | None, *, told: Told | None = None) -> Bill:
+    def restored(cls, note: bytes, tenant: str | None, *, told: Sequence[Told] = ()) -> Bill:
         """The bill as an earlier worker has noted it; what another version wrote is none."""
         try:
             spending = Spending.model_validate_json(note) if note else Spending(tenant=tenant)
@@ -108,8 +108,9 @@ class Bill:
             known = spent.usage if spent.requests else None
             more = {"requests": spent.requests + 1, "usage": usage.plus(known)}
         self._models[str(ref)] = spent.model_copy(update=more)
-        if self._told is not None and not usage.from_cache:
-            self._told(ref, usage)
+        if not usage.from_cache:
+            for told in self._told:
+                told(self._tenant, ref, usage)
 
     def note(self) -> bytes:
         """For the ledger; empty while there is nothing to note."""

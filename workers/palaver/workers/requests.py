@@ -9,7 +9,7 @@ import time
 from collections.abc import Container
 from functools import partial
 
-from palaver.shared.errors import PalaverError, StreamInterruptedError
+from palaver.shared.errors import PalaverError, SpendLimitError, StreamInterruptedError
 from palaver.shared.jobs import ChatJob
 from palaver.workers.attempts import Attempts
 from palaver.workers.event_log import event_logger
@@ -84,7 +84,7 @@ class Requests:
                 run.ref = attempts.ref
                 async with await self._served.lend(run.ref.profile) as provider:
                     return await self._stream(run, work, attempts, provider, may_call=may_call, thinks=thinks)
-            except HandOver:
+            except (HandOver, SpendLimitError):  # no model's failure: none is asked instead
                 raise
             except PalaverError as error:
                 left = run.ends_at - time.monotonic()

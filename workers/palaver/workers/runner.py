@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -18,7 +19,7 @@ from palaver.workers.generation import Journal
 from palaver.workers.job_answer import JobAnswer
 from palaver.workers.lease import JobLease, LeaseKeeper
 from palaver.workers.link import Link
-from palaver.workers.metering import Bill
+from palaver.workers.metering import Bill, Told
 from palaver.workers.metrics import Counts
 from palaver.workers.models import Models
 from palaver.workers.notes import LedgerNotes
@@ -56,6 +57,7 @@ class Runner:
         sinks: Sinks,
         ending: Ending,
         counts: Counts,
+        spent: Sequence[Told],
         worker: str,
         lease_seconds: float,
         max_document_bytes: int,
@@ -73,6 +75,7 @@ class Runner:
         self._sinks = sinks
         self._ending = ending
         self._counts = counts
+        self._spent = spent
         self.runs: set[Run] = set()  # that go on
         self._worker = worker
         self._lease_seconds = lease_seconds
@@ -128,7 +131,7 @@ class Runner:
         work = self._parsed(run, claimed)
         run.job = work.job
         run.answer.journal = Journal.restored(claimed.journal)
-        run.answer.bill = Bill.restored(claimed.spent, work.job.tenant, told=self._counts.spent)
+        run.answer.bill = Bill.restored(claimed.spent, work.job.tenant, told=self._spent)
         if claimed.cancelled:  # only now: the session remembers what an earlier attempt has said
             raise asked_to_end(claimed.cancelled, claimed.job_id)
         run.end_within(claimed.deadline, work.job.timeouts.total)

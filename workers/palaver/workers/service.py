@@ -34,6 +34,7 @@ from palaver.workers.agents.requests import AgentRequests
 from palaver.workers.agents.routes import Routes
 from palaver.workers.agents.source import Agents
 from palaver.workers.batches import Drivers, Lines, Parts, Room
+from palaver.workers.budgets import Budgets
 from palaver.workers.cache import Cache, Flights
 from palaver.workers.chores import chores
 from palaver.workers.control import Control, Heeding
@@ -128,7 +129,10 @@ class WorkerService:
         self._agent_code = UserCode(settings.agent_threads, "agent")
         self._calls = Calls(allowed=networks(settings.webhook_networks), seconds=settings.webhook_seconds)
         self._breakers = Breakers()
-        self._ask = wrapped([self._make_cache(), self._breakers, self._gates, Measured(self._counts)])
+        self._budgets = Budgets(self.ledger, self._tenancy, worker=self.alias)
+        self._spent = (self._counts.spent, self._budgets.spent)
+        measured = Measured(self._counts)
+        self._ask = wrapped([self._make_cache(), self._budgets, self._breakers, self._gates, measured])
         self._prices = Prices()
         self._agents = self._make_agents()
         self._models = self._make_models()
@@ -283,6 +287,7 @@ class WorkerService:
         await self._agent_code.aclose()
         await self._served.aclose()
         await self._archive.aclose()
+        await self._budgets.aclose()
         await self.ledger.aclose()
 
     async def _check_archive(self) -> None:
@@ -419,6 +424,7 @@ class WorkerService:
                 link=link, keys=keys, retention=self.ledger.retention, log_content=settings.log_content
             ),
             counts=self._counts,
+            spent=self._spent,
             worker=self.alias,
             lease_seconds=settings.lease_seconds,
             max_document_bytes=settings.max_document_bytes,
@@ -436,10 +442,7 @@ class WorkerService:
                 leases=self._leases,
                 files=BatchFiles.of(settings),
                 lines=Lines(
-                    self._models,
-                    self._served,
-                    answer_bytes=settings.max_answer_bytes,
-                    spent=self._counts.spent,
+                    self._models, self._served, answer_bytes=settings.max_answer_bytes, spent=self._spent
                 ),
                 room=Room(LINE_BYTES),
                 worker=self.alias,

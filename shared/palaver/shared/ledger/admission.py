@@ -8,7 +8,7 @@ where there are bounds. A job that was stored before is known by its entry, or f
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol, Self
+from typing import Final, Self
 
 from palaver.shared.errors import QueueFullError
 from palaver.shared.jobs import ChatJob
@@ -19,22 +19,16 @@ from palaver.shared.ledger.operation import Query
 from palaver.shared.ledger.operations import admitting
 from palaver.shared.ledger.operations.submitting import session_of
 from palaver.shared.settings import Settings
-from palaver.shared.tenants import Tenant, Tenants
+from palaver.shared.tenants import PerTenant, Tenants
 
-__all__ = ["UNBOUNDED", "Bounds", "PerTenant", "admit"]
-
-
-class PerTenant(Protocol):
-    """What each tenant may have."""
-
-    def of(self, tenant: str | None) -> Tenant:
-        """The part of the tenant that a job names, or of those that name none."""
-        ...
+__all__ = ["UNBOUNDED", "Bounds", "admit"]
 
 
 @dataclass(slots=True)
 class Bounds:
-    """How many jobs may not have ended: in all (None: any number), and of each tenant."""
+    """How many jobs may not have ended, in all (None: any number) and of each tenant; and what a tenant may
+    spend.
+    """
 
     jobs: int | None
     tenants: PerTenant
@@ -43,6 +37,11 @@ class Bounds:
     def of_settings(cls, settings: Settings) -> Self:
         """As the settings and `palaver.toml` say now. Raises ConfigurationError."""
         return cls(settings.max_jobs, Tenants.load(settings))
+
+    def bind(self, job: ChatJob) -> bool:
+        """Whether there is anything to ask before the job is stored."""
+        tenant = self.tenants.of(job.tenant)
+        return tenant.queued is not None or tenant.spend_hard is not None or self.jobs is not None
 
     def of(self, job: ChatJob) -> dict[str, int]:
         """The lists that a job needs a place in, with their bounds."""

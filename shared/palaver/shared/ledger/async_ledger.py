@@ -14,6 +14,7 @@ from palaver.shared.batches import BatchJob, BatchStatus, BatchView
 from palaver.shared.errors import ErrorInfo, PalaverError
 from palaver.shared.jobs import ChatJob
 from palaver.shared.ledger import (
+    budgets,
     connections,
     deadletters,
     erasing,
@@ -48,7 +49,7 @@ from palaver.shared.ledger.replies import (
 from palaver.shared.ledger.sighting import Sight, Sighted
 from palaver.shared.ledger.views import Announcement, DeadLetter, Gate, JobView, LogBounds, Snapshot
 from palaver.shared.settings import Settings
-from palaver.shared.spending import DailyUsage
+from palaver.shared.spending import DailyUsage, MonthlySpending
 
 
 class AsyncLedger:
@@ -155,9 +156,11 @@ class AsyncLedger:
     async def note_batch(self, batch: BatchJob) -> None:
         """Before its lines are stored: they are found by it, for their owner, and to be removed some day.
 
-        Raises LedgerFullError.
+        Raises LedgerFullError, and SpendLimitError for a tenant that may spend no more.
         """
-        await self._drive(keeping.note_batch(self.keys, batch, retention=self.retention))
+        await self._drive(
+            keeping.note_batch(self.keys, batch, retention=self.retention, tenants=self.bounds.tenants)
+        )
 
     async def open_batch(self, batch: BatchJob) -> OpenedBatch:
         """Store a batch, whose lines are in the file store; the workers see it by themselves.
@@ -246,6 +249,10 @@ class AsyncLedger:
     async def usage(self, *, since: date, until: date, tenant: str | None = None) -> list[DailyUsage]:
         """What was spent from one day to another, by day, tenant and model; of one tenant, or of all."""
         return await self._drive(usage.listing(self.keys, since=since, until=until, tenant=tenant))
+
+    async def spending(self, tenant: str | None) -> MonthlySpending:
+        """What a tenant, or jobs without one, have spent in this month, and may."""
+        return await self._drive(budgets.spending(self.keys, tenant, self.bounds.tenants))
 
     async def gates(self) -> list[Gate]:
         """The profiles' gates that are closed or paused, or at which somebody waits."""

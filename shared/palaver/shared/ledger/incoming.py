@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from palaver.shared.errors import ConflictError, PalaverError
 from palaver.shared.jobs import ChatJob
-from palaver.shared.ledger import exchange
+from palaver.shared.ledger import budgets, exchange
 from palaver.shared.ledger.admission import UNBOUNDED, Bounds, admit
 from palaver.shared.ledger.exchange import Exchange
 from palaver.shared.ledger.keys import Keys
@@ -25,7 +25,7 @@ def submit(
     """Store a job; raises what `operations.submit` does."""
     for conflict in (yield from _conflicts(keys, [job])).values():
         raise conflict
-    if bounds.of(job):
+    if bounds.bind(job):
         (storing,) = yield from _storing(keys, [job], retention, bounds)
     else:
         storing = submitting.submit(keys, job, retention=retention)
@@ -46,12 +46,16 @@ def submit_many(
 def _storing(
     keys: Keys, jobs: Sequence[ChatJob], retention: Retention, bounds: Bounds
 ) -> Exchange[list[Operation[Submitted]]]:
-    """Of each job the operation that stores it; where there is no room, the one that finds it stored."""
-    bounded = [bounds.of(job) for job in jobs]
-    full = (yield from admit(keys, jobs, bounded)) if any(bounded) else {}
+    """Of each job the operation that stores it; where it may not be, the one that finds it stored."""
+    refused: dict[int, PalaverError] = {}
+    bounded: list[dict[str, int]] = [{}] * len(jobs)
+    if any(map(bounds.bind, jobs)):
+        refused |= yield from budgets.check(keys, jobs, bounds.tenants)
+        bounded = [{} if place in refused else bounds.of(job) for place, job in enumerate(jobs)]
+        refused |= yield from admit(keys, jobs, bounded)
     return [
-        submitting.repeat(keys, job, retention=retention, full=full[place])
-        if place in full
+        submitting.repeat(keys, job, retention=retention, refusal=refused[place])
+        if place in refused
         else submitting.submit(keys, job, retention=retention, counts=list_of(job.tenant) if most else "")
         for place, (job, most) in enumerate(zip(jobs, bounded, strict=True))
     ]

@@ -1,15 +1,20 @@
 """Which batches there are, without I/O: noted before anything of one is stored, listed while it goes on."""
 
 from palaver.shared.batches import BatchJob, BatchView
-from palaver.shared.ledger import exchange
+from palaver.shared.ledger import budgets, exchange
 from palaver.shared.ledger.exchange import Exchange
 from palaver.shared.ledger.keys import Keys
 from palaver.shared.ledger.operation import Retention
 from palaver.shared.ledger.operations import batch_keeping, batches, reading
+from palaver.shared.tenants import PerTenant
 
 
-def note_batch(keys: Keys, batch: BatchJob, *, retention: Retention) -> Exchange[None]:
-    """Note whose the batch is, and when it is to go."""
+def note_batch(keys: Keys, batch: BatchJob, *, retention: Retention, tenants: PerTenant) -> Exchange[None]:
+    """Note whose the batch is, and when it is to go. Raises SpendLimitError."""
+    if tenants.of(batch.tenant).spend_hard is not None:
+        month = yield from budgets.spending(keys, batch.tenant, tenants)
+        if month.is_over:
+            raise month.error()
     time = yield from exchange.query(reading.time())
     yield from exchange.query(batch_keeping.note_batch(keys, batch, time=time, retention=retention))
 

@@ -186,6 +186,10 @@ class Keys:
         """When somebody should next see to the webhook of each job that has one to deliver."""
         return f"{self.namespace}:webhooks"
 
+    def spent(self, day: date, tenant: str) -> str:
+        """What a tenant with a limit has spent in the month of a day, UTC; without a tenant: ``""``."""
+        return f"{self.namespace}:spent:{{{day:%Y-%m}/{tenant}}}"
+
     def unended(self, name: str) -> str:
         """A list of jobs that have not ended, where their number is bounded: of all, or of a tenant."""
         return f"{self.namespace}:unended:{{{name}}}"

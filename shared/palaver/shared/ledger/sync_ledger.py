@@ -14,6 +14,7 @@ from palaver.shared.batches import BatchJob, BatchStatus, BatchView
 from palaver.shared.errors import ErrorInfo, PalaverError
 from palaver.shared.jobs import ChatJob
 from palaver.shared.ledger import (
+    budgets,
     connections,
     deadletters,
     erasing,
@@ -48,7 +49,7 @@ from palaver.shared.ledger.replies import (
 from palaver.shared.ledger.sighting import Sight, Sighted
 from palaver.shared.ledger.views import Announcement, DeadLetter, Gate, JobView, LogBounds, Snapshot
 from palaver.shared.settings import Settings
-from palaver.shared.spending import DailyUsage
+from palaver.shared.spending import DailyUsage, MonthlySpending
 
 
 class SyncLedger:
@@ -148,9 +149,11 @@ class SyncLedger:
     def note_batch(self, batch: BatchJob) -> None:
         """Before its lines are stored: they are found by it, for their owner, and to be removed some day.
 
-        Raises LedgerFullError.
+        Raises LedgerFullError, and SpendLimitError for a tenant that may spend no more.
         """
-        self._drive(keeping.note_batch(self.keys, batch, retention=self.retention))
+        self._drive(
+            keeping.note_batch(self.keys, batch, retention=self.retention, tenants=self.bounds.tenants)
+        )
 
     def open_batch(self, batch: BatchJob) -> OpenedBatch:
         """Store a batch, whose lines are in the file store; the workers see it by themselves.
@@ -237,6 +240,10 @@ class SyncLedger:
     def usage(self, *, since: date, until: date, tenant: str | None = None) -> list[DailyUsage]:
         """What was spent from one day to another, by day, tenant and model; of one tenant, or of all."""
         return self._drive(usage.listing(self.keys, since=since, until=until, tenant=tenant))
+
+    def spending(self, tenant: str | None) -> MonthlySpending:
+        """What a tenant, or jobs without one, have spent in this month, and may."""
+        return self._drive(budgets.spending(self.keys, tenant, self.bounds.tenants))
 
     def gates(self) -> list[Gate]:
         """The profiles' gates that are closed or paused, or at which somebody waits."""

@@ -30,9 +30,9 @@ USUAL_CONCURRENCY = 16
 
 
 class Lines:
-    """Has models answer lines, of `answer_bytes` at most. One per process. `spent` hears of each request."""
+    """Has models answer lines, of `answer_bytes` at most. One per process. `spent` hear of each request."""
 
-    def __init__(self, models: Models, served: Served, *, answer_bytes: int, spent: Told) -> None:
+    def __init__(self, models: Models, served: Served, *, answer_bytes: int, spent: Sequence[Told]) -> None:
         self._models = models
         self._spent = spent
         self._served = served

@@ -94,7 +94,7 @@ class Counts:
         if tokens and seconds > 0:
             self._speed.observe(tokens / seconds, self._profiles.of(profile))
 
-    def spent(self, ref: ModelRef, usage: Usage) -> None:
+    def spent(self, _tenant: str | None, ref: ModelRef, usage: Usage) -> None:
         """On one request."""
         profile, model = self._profiles.of(ref.profile), self._models.of(ref.model)
         self._tokens.add(profile, model, "input", by=usage.input_tokens or 0)

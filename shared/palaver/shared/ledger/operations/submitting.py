@@ -10,6 +10,7 @@ from palaver.shared.errors import (
     ConflictError,
     ErrorInfo,
     JobCancelledError,
+    PalaverError,
     QueueFullError,
     SessionBusyError,
     SessionClosedError,
@@ -96,15 +97,15 @@ def submit(keys: Keys, job: ChatJob, *, retention: Retention, counts: str = "") 
     )
 
 
-def repeat(keys: Keys, job: ChatJob, *, retention: Retention, full: QueueFullError) -> Operation[Submitted]:
-    """What a submit of the job has said, if there was one; nothing is stored. Raises `full` if there was
+def repeat(keys: Keys, job: ChatJob, *, retention: Retention, refusal: PalaverError) -> Operation[Submitted]:
+    """What a submit of the job has said, if there was one; nothing is stored. Raises `refusal` if there was
     none.
     """
     session_id = session_of(job)
 
     def decode(raw: Any) -> Submitted:
         if not isinstance(raw, Exception) and text(raw[0]) == "full":
-            raise full
+            raise refusal
         return _submitted(session_id, job.job_id, raw)
 
     none = replace(retention, session_jobs=0)  # no session takes a job that it has not got

@@ -1,0 +1,35 @@
+"""What tenants have spent in this month, and may spend, as conversations without I/O."""
+
+from collections.abc import Sequence
+
+from palaver.shared.errors import SpendLimitError
+from palaver.shared.jobs import ChatJob
+from palaver.shared.ledger import exchange, usage
+from palaver.shared.ledger.exchange import Exchange
+from palaver.shared.ledger.keys import Keys
+from palaver.shared.ledger.operations import budgeting
+from palaver.shared.spending import MonthlySpending, today
+from palaver.shared.tenants import PerTenant
+
+
+def spending(keys: Keys, tenant: str | None, tenants: PerTenant) -> Exchange[MonthlySpending]:
+    """What the tenant has spent; the first who asks in a month has the days added up."""
+    name, day, limits = tenant or "", today(), tenants.of(tenant)
+    spent = yield from exchange.query(budgeting.spent_in_month(keys, day, name))
+    if spent is None:
+        rows = yield from usage.listing(keys, since=day.replace(day=1), until=day, tenant=name)
+        spent = sum(row.cost or 0.0 for row in rows)
+        if limits.spend_soft is not None or limits.spend_hard is not None:
+            yield from exchange.query(budgeting.begin_month(keys, day, name, spent))
+    return MonthlySpending.of(name, day, spent, soft=limits.spend_soft, hard=limits.spend_hard)
+
+
+def check(keys: Keys, jobs: Sequence[ChatJob], tenants: PerTenant) -> Exchange[dict[int, SpendLimitError]]:
+    """Which of the jobs, by their places, are of a tenant that may spend no more."""
+    limited = {job.tenant for job in jobs if tenants.of(job.tenant).spend_hard is not None}
+    over: dict[str | None, MonthlySpending] = {}
+    for tenant in limited:
+        month = yield from spending(keys, tenant, tenants)
+        if month.is_over:
+            over[tenant] = month
+    return {place: over[job.tenant].error() for place, job in enumerate(jobs) if job.tenant in over}

@@ -1,0 +1,166 @@
+"""What tenants may spend: warned of, kept by every worker, and told by every door."""
+
+import asyncio
+import logging
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from palaver.shared.batches import BatchJob, new_batch_id
+from palaver.shared.errors import QueueFullError, SpendLimitError
+from palaver.shared.jobs import ChatJob
+from palaver.shared.ledger import Submitted, operations
+from palaver.shared.spending import today
+from tests.integration.workers.conftest import Engine, MakeEngine
+from tests.integration.workers.test_batches import drive, open_batch_on
+from tests.integration.workers.test_costs import A_DOLLAR, COUNTED, SCRIPTED
+from tests.integration.workers.test_engine import end_of
+
+pytestmark = pytest.mark.redis
+
+TENANTS = {"acme": {"spend_soft": 100, "spend_hard": 200}, "small": {"spend_hard": 70}}
+PROFILES: dict[str, dict[str, Any]] = {
+    "dear": {**SCRIPTED, "prices": {"*": A_DOLLAR}},
+    "other": {**SCRIPTED, "prices": {"*": A_DOLLAR}},
+}
+SEVENTY = {"n": 4, "usage": COUNTED}
+"""A script that costs seventy dollars."""
+
+
+@pytest.fixture
+async def engine(make_engine: MakeEngine) -> Engine:
+    return await make_engine(
+        profiles=PROFILES,
+        tenants=TENANTS,
+        tools="tests.integration.workers.user_tools",
+        lease_seconds=60,
+        renew_seconds=20,
+    )
+
+
+async def answered(engine: Engine, tenant: str | None = "acme", **fields: Any) -> list[dict[str, Any]]:
+    """The events of a job that would cost seventy dollars, once what it cost is known to everybody."""
+    fields = {"model": "dear/echo", "session_id": None, "tenant": tenant} | fields
+    events = await engine.answer(fields.pop("messages", SEVENTY), **fields)
+    if saying := engine.service._budgets._saying:
+        await saying
+    return events
+
+
+def codes(events: list[dict[str, Any]]) -> list[str]:
+    return [event["data"]["code"] for event in events if event["type"] == "warning"]
+
+
+async def test_a_tenant_is_warned_and_then_refused(engine: Engine, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.WARNING)
+    warned = [codes(await answered(engine, session_id=f"s{n}")) for n in range(3)]
+    assert warned == [[], [], ["spend_soft"]]
+    with pytest.raises(SpendLimitError, match=r"'acme' has spent 210\.00 dollars") as refused:
+        await engine.submit("hi", tenant="acme")
+    error = refused.value
+    assert (error.spent, error.limit, error.retryable, error.http_status) == (210, 200, False, 402)
+    resets = datetime.fromtimestamp(error.resets_at, UTC)
+    assert (resets.day, resets.hour, resets > datetime.now(UTC)) == (1, 0, True)
+    assert await engine.submit("hi", tenant="other", session_id="other")
+    assert [record.message.split()[0] for record in caplog.records] == ["tenant.spends_much"]
+
+
+async def test_what_waits_when_the_limit_is_reached_is_not_asked(engine: Engine) -> None:
+    """Neither is the next model of its list: it is no model's failure."""
+    waiting = await engine.submit(SEVENTY, model=["dear/echo", "other/echo"], tenant="small", session_id="w")
+    await answered(engine, "small", session_id="s")
+    await engine.run(waiting)
+    events = await engine.events(waiting)
+    end = end_of(events)
+    assert (end["status"], end["error"]["type"]) == ("failed", "SpendLimitError")
+    assert end["error"]["details"]["limit"] == 70
+    assert "retry" not in [event["type"] for event in events]
+
+
+async def test_a_job_that_reaches_the_limit_asks_no_further_request(engine: Engine) -> None:
+    call = {"tool_calls": [{"name": "clock", "arguments": {}}], "usage": COUNTED, "text": "so far"}
+    rounds = {"rounds": [call]}
+    events = await answered(engine, "small", messages=rounds, tools=[{"name": "clock"}], session_id="s")
+    end = end_of(events)
+    assert (end["error"]["type"], end["text"]) == ("SpendLimitError", "so far")
+    assert end["usage"]["cost"] == 70
+
+
+async def test_lines_of_a_batch_count_before_it_ends(make_engine: MakeEngine, tmp_path: Path) -> None:
+    files = {"files_url": f"file://{tmp_path}/files"}
+    engine = await make_engine(profiles=PROFILES, tenants=TENANTS, **files)
+    lines = [SEVENTY, SEVENTY, SEVENTY]
+    batch = await open_batch_on(engine)(lines, tenant="small", window=1, model="dear/echo")
+    assert await drive(engine, batch) == "completed"
+    counts = (await engine.ledger.batch(batch.batch_id)).counts
+    assert (counts.completed, counts.failed) == (1, 2)
+    with pytest.raises(SpendLimitError):
+        await engine.ledger.note_batch(
+            BatchJob(batch_id=new_batch_id(None, None), input="0" * 64, total=1, tenant="small")
+        )
+
+
+async def test_an_answer_from_the_cache_is_given_beyond_the_limit(engine: Engine) -> None:
+    first = await engine.submit(SEVENTY, model="dear/echo", tenant="small", cache=True, session_id="a")
+    again = await engine.submit(SEVENTY, model="dear/echo", tenant="small", cache=True, session_id="b")
+    for job in (first, again):
+        await engine.run(job)
+    assert end_of(await engine.events(again))["usage"]["from_cache"] is True
+
+
+async def test_what_was_spent_before_there_was_a_limit_counts(make_engine: MakeEngine) -> None:
+    free = await make_engine(profiles=PROFILES)
+    await free.answer(SEVENTY, model="dear/echo", tenant="small")
+    engine = await make_engine(profiles=PROFILES, tenants=TENANTS)
+    with pytest.raises(SpendLimitError):
+        await engine.submit("hi", tenant="small")
+    assert (await engine.ledger.spending("small")).spent == 70
+
+
+async def test_workers_know_of_each_other(engine: Engine, make_engine: MakeEngine) -> None:
+    other = await make_engine(profiles=PROFILES, tenants=TENANTS)
+    jobs = [
+        await engine.submit(SEVENTY, model="dear/echo", tenant="acme", session_id=f"s{n}") for n in range(8)
+    ]
+    for place, job in enumerate(jobs):
+        worker = (engine, other)[place % 2]
+        await worker.run(job)
+        if saying := worker.service._budgets._saying:
+            await saying
+        for each in (engine, other):
+            each.service._budgets._months.clear()  # a second later
+    kinds = [end_of(await engine.events(job))["status"] for job in jobs]
+    assert kinds == ["completed"] * 3 + ["failed"] * 5
+    assert (await engine.ledger.spending("acme")).spent == 210
+
+
+async def test_an_outage_of_the_ledger_loses_no_cost(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An addition whose reply was lost is said again, under its number, and counts once."""
+    ledger, lost = engine.service.ledger, asyncio.Event()
+    run = ledger.run
+
+    async def cut(operation: Any) -> Any:
+        reply = await run(operation)
+        if operation.keys == (ledger.keys.spent(today(), "acme"),) and not lost.is_set():
+            lost.set()
+            raise QueueFullError("a failure of any kind")
+        return reply
+
+    monkeypatch.setattr(ledger, "run", cut)
+    monkeypatch.setattr("palaver.workers.budgets.PAUSE_SECONDS", 0.01)
+    await answered(engine, session_id="s")
+    assert lost.is_set()
+    assert (await engine.ledger.spending("acme")).spent == 70
+
+
+async def test_a_repeat_of_what_was_taken_is_answered_beyond_the_limit(engine: Engine) -> None:
+    job = ChatJob(messages="hi", tenant="small", session_id="s")
+    stored = await engine.ledger.submit(job)
+    keys = engine.ledger.keys
+    await engine.ledger.spending("small")
+    await engine.ledger.run(operations.spend(keys, today(), "small", worker="w", number=1, nanos=10**12))
+    assert await engine.ledger.submit(job) == stored
+    results = await engine.ledger.submit_many([job, ChatJob(messages="new", tenant="small")])
+    assert [type(result) for result in results] == [Submitted, SpendLimitError]
