@@ -132,7 +132,9 @@ class LedgerMachine(RuleBasedStateMachine):
             expected = replace(expected, cursor=told.first - 1)
         if isinstance(reply, Claimed):
             assert orjson.loads(reply.job)["job_id"] == call.place.job_id
-            reply = replace(reply, job=b"", history=[orjson.loads(message) for message in reply.history])
+            history = [orjson.loads(message) for message in reply.history]
+            # how long its message waited is a figure for metrics
+            reply = replace(reply, job=b"", history=history, waited=None)
         elif isinstance(reply, Looked):
             reply = replace(reply, next_look=UNKNOWN)
         assert type(reply) is type(expected), f"{call}: {reply!r}, the model says {expected!r}"
