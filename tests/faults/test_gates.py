@@ -42,6 +42,32 @@ def test_a_killed_worker_leaks_no_place_and_nobody_who_waits_is_forgotten(stand:
     assert stand.provider.stats()["max_open"] <= 2
 
 
+SHARED = """
+[tenants.acme]
+running = 3
+user_running = 2
+"""
+
+
+@pytest.mark.long
+def test_a_killed_worker_leaks_no_place_of_its_tenant(stand: Stand) -> None:
+    stand.configure(SHARED)
+    workers = stand.workers(2)
+    first = stand.submit(2, words=60, rate=20, tenant="acme", user="ann")
+    stand.streaming(first)
+    waiting = stand.submit(6, words=10, rate=20, tenant="acme", user="ann")
+    until(
+        lambda: all(stand.ledger.job(job.id).gate == "tenant/acme" for job in waiting),
+        "some jobs were not parked",
+    )
+    others = stand.submit(3, words=10, rate=20, tenant="acme", user="bob")
+    (holder, *_) = [worker for worker in workers if stand.held(first[:1], worker)]
+    stand.kill(holder)
+    stand.settle([*first, *waiting, *others])
+    assert stand.provider.stats()["max_open"] <= 3
+    assert stand.ledger.gates() == []
+
+
 @pytest.mark.long
 def test_a_real_minute_has_all_that_is_allowed_and_no_more(stand: Stand) -> None:
     stand.configure(MINUTE.format(url=stand.provider.openai_url))

@@ -179,7 +179,7 @@ def _print(status: Status) -> None:
         write("\n" + columns([("PROFILE", "PROVIDER"), *answers], indent=""))
     if status.gates:
         gates = [(one_line(gate.profile), *_gate(gate)) for gate in status.gates]
-        write("\n" + columns([("PROFILE", "REQUESTS", "WAITING", "CLOSED"), *gates], indent=""))
+        write("\n" + columns([("GATE", "RUNNING", "WAITING", "CLOSED"), *gates], indent=""))
     _print_batches(status.batches)
     for worker in status.workers:
         for why in worker.get("unserved", {}).values():

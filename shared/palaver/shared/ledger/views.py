@@ -29,13 +29,13 @@ class Pause:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gate:
-    """A profile's gate: what holds its requests to its limits."""
+    """A gate: what holds requests to their profile's limits, or jobs to what their tenant may have."""
 
-    profile: str
+    profile: str  # or `tenant/NAME`
     closed_for: float  # seconds that the provider has asked for; 0: it is open
     paused: Pause | None  # by an operator
-    waiting: int  # requests
-    running: int  # requests that have a place
+    waiting: int  # requests, or jobs
+    running: int  # those that have a place
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

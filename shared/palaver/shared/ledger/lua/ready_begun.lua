@@ -1,5 +1,5 @@
--- ready_begun: a worker has begun jobs. They wait no more; and where others wait longer for a turn that was before the
--- next one of theirs, these are to be sent at once, before what stands in the queue.
+-- ready_begun: a worker has begun jobs. They wait no more; and others who wait, and whose turn was before the one that
+-- these have had, are to be sent at once, before what stands in the queue.
 -- KEYS 1 palaver:ready:{all}
 -- keys used  as ready_enter · …:sent zset (SID/JID that were named in a reply → ms of Redis time) ·
 --       …:told:WORKER string: the token of its last call, and the reply
@@ -30,13 +30,14 @@ local function send_next(queue, tenant)
   to_send[#to_send + 1] = entry
 end
 
--- Those whose turn is before the next one of `name`, which has just had one.
-local function catch_up(all, name, queue, tenant_of)
-  local mine = turn_of(all, name)
+-- Those whose turn was before the one that `name` has just had. Not those before its next one: where messages come in
+-- turn by themselves, nobody is sent twice.
+local function catch_up(all, name, weight, queue, tenant)
+  local had = turn_of(all, name) - 1 / weight
   while #to_send < MOST do
     local first, turn = first_of(all)
-    if not first or turn > mine - 0.00001 then return end
-    send_next(queue, tenant_of or first)
+    if not first or turn > had - 0.00001 then return end
+    send_next(queue, tenant or first)
   end
 end
 
@@ -53,8 +54,8 @@ local function begin(entry, queue, user, tenant, weight, is_first)
   have_turn(circle(queue), tenant, tonumber(weight))
   drop(entry)
   if are_waiting then
-    catch_up(users_of(queue, tenant), user, queue, tenant)
-    catch_up(circle(queue), tenant, queue)
+    catch_up(users_of(queue, tenant), user, 1, queue, tenant)
+    catch_up(circle(queue), tenant, tonumber(weight), queue)
   end
 end
 

@@ -49,7 +49,7 @@ def note_begun(
     keys: Keys, starts: Sequence[Start], *, worker: str, token: str, are_waiting: bool
 ) -> Operation[Begun]:
     """A worker has begun these jobs, of which it tells once: the same token again gives the same reply. If
-    jobs `are_waiting` in its queues, the reply names those whose turn was before the next one of these.
+    jobs `are_waiting` in its queues, the reply names those whose turn was before the one that these have had.
 
     A worker waits for the reply before its next call.
     """

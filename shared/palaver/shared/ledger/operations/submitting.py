@@ -219,8 +219,10 @@ def _after_submit(keys: Keys, session_id: str, job: ChatJob, counts: str, raw: A
         commands = (
             Command("DEL", keys.index(job_id)),
             Command("ZREM", keys.due, due_member(session_id, job_id)),
-            *((wait_no_more(keys, session_id, job_id),) if takes_turns(job) else ()),
         )
+    # Who waits for its session's turn waits for no worker yet, and is sent with that turn.
+    if takes_turns(job) and (not is_there or (is_ok(raw) and int(raw[5]) > 0)):
+        commands = (*commands, wait_no_more(keys, session_id, job_id))
     if not is_there or (is_ok(raw) and Status(text(raw[4])).ended):
         commands = (*commands, *uncount(keys, session_id, job_id, counts))
     if is_ok(raw) and raw[6] and text(raw[6]) != job_id:
