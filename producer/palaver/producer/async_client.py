@@ -38,6 +38,7 @@ from palaver.producer.prepare import (
 )
 from palaver.producer.probing import PROBE_SECONDS, health_of, no_worker, probe_message
 from palaver.producer.sealed import SealedProfiles, check_kept, sealed_for
+from palaver.producer.tracing import traced
 from palaver.shared import stores
 from palaver.shared.errors import BatchNotFoundError
 from palaver.shared.health import Health
@@ -357,16 +358,18 @@ class AsyncClient:
             raise
 
     async def _submit(self, job: ChatJob) -> AsyncJobHandle:
-        await self._admit([job])
-        await self._in_turn(self.broker.prepare)
-        submitted = await self.ledger.submit(job)
-        await self.send([submitted.dispatch])
-        return self._handle(submitted)
+        with traced([job]) as (job,):
+            await self._admit([job])
+            await self._in_turn(self.broker.prepare)
+            submitted = await self.ledger.submit(job)
+            await self.send([submitted.dispatch])
+            return self._handle(submitted)
 
     async def _submit_chunk(self, jobs: list[ChatJob]) -> list[AsyncJobHandle]:
-        await self._in_turn(self.broker.prepare)
-        stored, errors = split(await self.ledger.submit_many(jobs))
-        await self.send([reply.dispatch for reply in stored])
+        with traced(jobs) as told:
+            await self._in_turn(self.broker.prepare)
+            stored, errors = split(await self.ledger.submit_many(told))
+            await self.send([reply.dispatch for reply in stored])
         if errors:
             raise errors[0]
         return [self._handle(reply) for reply in stored]

@@ -36,6 +36,7 @@ from palaver.producer.prepare import (
 )
 from palaver.producer.probing import PROBE_SECONDS, health_of, no_worker, probe_message
 from palaver.producer.sealed import SealedProfiles, check_kept, sealed_for
+from palaver.producer.tracing import traced
 from palaver.shared import stores
 from palaver.shared.errors import BatchNotFoundError, BrokerFullError, BrokerUnavailableError, PalaverError
 from palaver.shared.health import Health
@@ -394,17 +395,18 @@ class Client:
             raise
 
     def _submit(self, job: ChatJob) -> JobHandle:
-        self._admit([job])
-        self.broker.prepare()
-        submitted = self.ledger.submit(job)
-        self.send([submitted.dispatch])
-        return self._handle(submitted)
+        with traced([job]) as (job,):
+            self._admit([job])
+            self.broker.prepare()
+            submitted = self.ledger.submit(job)
+            self.send([submitted.dispatch])
+            return self._handle(submitted)
 
     def _submit_chunk(self, jobs: list[ChatJob]) -> list[JobHandle]:
-        self.broker.prepare()
-        replies = self.ledger.submit_many(jobs)
-        stored, errors = split(replies)
-        self.send(reply.dispatch for reply in stored)
+        with traced(jobs) as told:
+            self.broker.prepare()
+            stored, errors = split(self.ledger.submit_many(told))
+            self.send(reply.dispatch for reply in stored)
         if errors:
             raise errors[0]
         return [self._handle(reply) for reply in stored]

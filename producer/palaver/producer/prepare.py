@@ -75,6 +75,7 @@ class JobFields(TypedDict, total=False):
     webhook: str | None
     metadata: Mapping[str, Any]
     retry_of: str | None
+    traceparent: str | None
 
 
 def prepare(
@@ -123,6 +124,7 @@ def prepare_again(view: JobView, settings: Settings) -> ChatJob:
         "session_id": view.session_id,
         "retry_of": view.job_id,
         "idempotency_key": f"retry:{view.job_id}",
+        "traceparent": None,  # it is another trace
     }
     if job.on_busy in (OnBusy.INTERRUPT, OnBusy.ROLLBACK):
         fields["on_busy"] = OnBusy.ENQUEUE

@@ -48,9 +48,11 @@ MAX_VALUES: Final = 200_000
 MAX_FILES: Final = 100
 _LONGEST_MODEL: Final = 512
 MAX_TOOLS: Final = 1_000
+TRACEPARENT: Final = r"^00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$"
+"""The context of a job's trace, as W3C's Trace Context has it."""
 # The year 2100: above it, somebody wrote milliseconds.
 _LATEST_RUN: Final = 4_102_444_800.0
-GENERATED: Final = frozenset({"job_id", "session_id", "idempotency_key", "version"})
+GENERATED: Final = frozenset({"job_id", "session_id", "idempotency_key", "version", "traceparent"})
 """Fields that a client fills in by itself; they tell nothing about what is asked."""
 
 
@@ -304,6 +306,7 @@ class ChatJob(Document):
     webhook: WebAddress | None = optional()
     metadata: JsonObject = Field(default_factory=dict)
     retry_of: JobId | None = optional()
+    traceparent: Annotated[str, Field(pattern=TRACEPARENT)] | None = optional()
 
     @model_validator(mode="before")
     @classmethod

@@ -216,6 +216,10 @@ class Settings(BaseModel):
     """For agents that are plain functions."""
     log_format: Literal["text", "json"] = "text"
     """Of a worker's log."""
+    tracing: bool = False
+    """A worker traces its jobs with OpenTelemetry, to where the `OTEL_…` variables say."""
+    tracing_content: bool = False
+    """Adds prompts and answers to its spans."""
     log_content: bool = False
     """Adds prompts and answers to a worker's log."""
     metrics_address: Annotated[str, AfterValidator(_metrics_address)] = ""

@@ -49,6 +49,7 @@ FULL = {
     "webhook": "https://example.org/hook",
     "metadata": {"a": None, "b": [1.5]},
     "retry_of": "j0",
+    "traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
 }
 
 

@@ -29,6 +29,7 @@ from palaver.workers.shares import Shares
 from palaver.workers.sinks import Sinks
 from palaver.workers.starts import Starts
 from palaver.workers.stop import Park, Stop, asked_to_end, uninterrupted
+from palaver.workers.tracing import Tracing
 from palaver.workers.work import Work, read_job
 
 __all__ = ["Runner"]
@@ -58,6 +59,7 @@ class Runner:
         ending: Ending,
         counts: Counts,
         spent: Sequence[Told],
+        tracing: Tracing,
         worker: str,
         lease_seconds: float,
         max_document_bytes: int,
@@ -76,6 +78,7 @@ class Runner:
         self._ending = ending
         self._counts = counts
         self._spent = spent
+        self._tracing = tracing
         self.runs: set[Run] = set()  # that go on
         self._worker = worker
         self._lease_seconds = lease_seconds
@@ -97,6 +100,7 @@ class Runner:
             reason, gate = claimed.reason, claimed.gate
             return Outcome(session_id=session_id, job_id=job_id, status=None, reason=reason, gate=gate)
         self._counts.claimed(queue, claimed.waited)
+        ended, outcome = self._tracing.begin(claimed, queue), None
         run, writer = self._open(claimed, stop, asked)
         del claimed  # its document may be megabytes, and the stream may last for hours
         self.runs.add(run)
@@ -107,6 +111,7 @@ class Runner:
                     outcome = await uninterrupted(self._ending.end(run, error))
         finally:
             self.runs.discard(run)
+            ended(outcome)
         self._counts.ended(outcome)
         return outcome
 

@@ -35,7 +35,7 @@ from palaver.workers.agents.routes import Routes
 from palaver.workers.agents.source import Agents
 from palaver.workers.batches import Drivers, Lines, Parts, Room
 from palaver.workers.budgets import Budgets
-from palaver.workers.cache import Cache, Flights
+from palaver.workers.cache import Cache
 from palaver.workers.chores import chores
 from palaver.workers.control import Control, Heeding
 from palaver.workers.ending import Ending, Outcome
@@ -53,7 +53,7 @@ from palaver.workers.metrics import pages as metrics_pages
 from palaver.workers.metrics.pulse import Pulse
 from palaver.workers.models import Models
 from palaver.workers.pauses import Pauses
-from palaver.workers.policies import Breakers, wrapped
+from palaver.workers.policies import Ask, Breakers, wrapped
 from palaver.workers.presence import HEARTBEAT, Presence
 from palaver.workers.prices import Prices
 from palaver.workers.probing import examine
@@ -73,6 +73,7 @@ from palaver.workers.stop import HandOver, asked_to_end
 from palaver.workers.sweeper import Post
 from palaver.workers.tenancy import Tenancy
 from palaver.workers.tool_servers import ToolServers
+from palaver.workers.tracing import tracing_of
 from palaver.workers.webhooks import Calls
 
 __all__ = ["WorkerService"]
@@ -80,7 +81,6 @@ __all__ = ["WorkerService"]
 logger = event_logger("palaver.workers.service")
 
 LINE_BYTES = 16 << 20  # of stored lines of batches that run at once; each costs several times its bytes
-SLOTS_A_DRIVER = 4  # of a worker's slots every fourth may have a driver of a batch, but not the only one
 HAND_OVER_SECONDS = 5.0  # for the jobs that are handed over to be written off
 RENEWAL_SECONDS = 1.0  # between two looks at the files of the configuration
 
@@ -115,6 +115,7 @@ class WorkerService:
         self._starts = Starts(self._link, self.ledger.keys, self._tenancy, worker=self)
         self._pauses = Pauses(self.ledger, lambda: self.profiles, seconds=settings.lease_seconds * HEARTBEAT)
         self._counts = Counts()
+        self._tracing = tracing_of(settings, self.name)
         self._gates = self._make_gates()
         self._pauses.resumed = self._gates.resumed
         self._leases = self._make_leases()
@@ -131,8 +132,7 @@ class WorkerService:
         self._breakers = Breakers()
         self._budgets = Budgets(self.ledger, self._tenancy, worker=self.alias)
         self._spent = (self._counts.spent, self._budgets.spent)
-        measured = Measured(self._counts)
-        self._ask = wrapped([self._make_cache(), self._budgets, self._breakers, self._gates, measured])
+        self._ask = self._make_ask()
         self._prices = Prices()
         self._agents = self._make_agents()
         self._models = self._make_models()
@@ -289,6 +289,7 @@ class WorkerService:
         await self._archive.aclose()
         await self._budgets.aclose()
         await self.ledger.aclose()
+        await self._tracing.aclose()
 
     async def _check_archive(self) -> None:
         try:
@@ -351,25 +352,13 @@ class WorkerService:
         )
 
     def _make_toolbox(self) -> Toolbox:
-        settings = self.settings
         functions = FunctionTools(self._registry.functions, self._code)
-        return Toolbox(
-            [functions, *self._registry.sources, self._tool_servers],
-            seconds=settings.tool_seconds,
-            output_bytes=settings.tool_output_bytes,
-            rounds=settings.tool_rounds,
-        )
+        return Toolbox.of(self.settings, [functions, *self._registry.sources, self._tool_servers])
 
-    def _make_cache(self) -> Cache:
-        settings = self.settings
-        flights = Flights(
-            self._link,
-            self.ledger.keys,
-            self._subscriptions,
-            lease=settings.lease_seconds,
-            most=settings.cache_entries,
-        )
-        return Cache(flights, ttl=settings.cache_ttl, answer_bytes=settings.cache_answer_bytes)
+    def _make_ask(self) -> Ask:
+        cache = Cache.of(self.settings, self._link, self.ledger.keys, self._subscriptions)
+        nearest = (*self._tracing.policies, Measured(self._counts))
+        return wrapped([cache, self._budgets, self._breakers, self._gates, *nearest])
 
     def _make_agents(self) -> Agents:
         link, keys, settings = self._link, self.ledger.keys, self.settings
@@ -425,6 +414,7 @@ class WorkerService:
             ),
             counts=self._counts,
             spent=self._spent,
+            tracing=self._tracing,
             worker=self.alias,
             lease_seconds=settings.lease_seconds,
             max_document_bytes=settings.max_document_bytes,
@@ -448,8 +438,7 @@ class WorkerService:
                 worker=self.alias,
                 lease_seconds=settings.lease_seconds,
             )
-        most = min(self.slots - 1, max(1, self.slots // SLOTS_A_DRIVER))
-        return Drivers(parts, most=most, draining=lambda: self._draining)
+        return Drivers(parts, slots=self.slots, draining=lambda: self._draining)
 
     def _make_control(self) -> Control:
         heeding: Heeding = {

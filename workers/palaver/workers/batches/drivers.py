@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
 
 from palaver.workers.batches.driver import Driver, Parts
 from palaver.workers.event_log import event_logger
@@ -12,15 +13,18 @@ __all__ = ["Drivers"]
 
 logger = event_logger("palaver.workers.batches")
 
+SLOTS_A_DRIVER: Final = 4
+"""Every fourth slot may have a driver, but not the only one."""
+
 
 class Drivers:
-    """Drives batches; `parts` is None in a worker without a store of files, which drives none. At most `most`
-    at once: they must leave slots for jobs.
+    """Drives batches; `parts` is None in a worker without a store of files, which drives none. Of so many
+    `slots` they leave most to jobs.
     """
 
-    def __init__(self, parts: Parts | None, *, most: int, draining: Callable[[], bool]) -> None:
+    def __init__(self, parts: Parts | None, *, slots: int, draining: Callable[[], bool]) -> None:
         self._parts = parts
-        self._most = most
+        self._most = min(slots - 1, max(1, slots // SLOTS_A_DRIVER))
         self._draining = draining
         self._driven: set[str] = set()
 

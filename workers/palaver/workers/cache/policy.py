@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Sequence
+from typing import Self
 
 from palaver.shared.errors import StreamInterruptedError
 from palaver.shared.jobs import FinishReason
-from palaver.shared.ledger import operations
+from palaver.shared.ledger import Keys, Subscriptions, operations
 from palaver.shared.responses import Usage
+from palaver.shared.settings import Settings
 from palaver.workers.cache.answers import Recording, digest_of, parts_of
 from palaver.workers.cache.flights import Flights, Lead
+from palaver.workers.link import Link
 from palaver.workers.policies import Ask
 from palaver.workers.providers import (
     Caching,
@@ -35,6 +38,14 @@ class Cache:
         self._flights = flights
         self._ttl = ttl
         self._answer_bytes = answer_bytes
+
+    @classmethod
+    def of(cls, settings: Settings, link: Link, keys: Keys, subscriptions: Subscriptions) -> Self:
+        """As the settings want it."""
+        flights = Flights(
+            link, keys, subscriptions, lease=settings.lease_seconds, most=settings.cache_entries
+        )
+        return cls(flights, ttl=settings.cache_ttl, answer_bytes=settings.cache_answer_bytes)
 
     def __call__(
         self, ask: Ask, provider: Provider, request: GenerationRequest, sink: Sink

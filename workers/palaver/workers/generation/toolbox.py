@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
+from typing import Self
 
 from palaver.shared.jobs import ChatJob
 from palaver.shared.messages import ToolCall
 from palaver.shared.plain import shape
+from palaver.shared.settings import Settings
 from palaver.shared.tools import FunctionTool, is_named, is_pattern
 from palaver.workers.event_log import event_logger
 from palaver.workers.frames import frames
@@ -38,6 +40,16 @@ class Toolbox:
         self._seconds = seconds
         self._output_bytes = output_bytes
         self._rounds = rounds
+
+    @classmethod
+    def of(cls, settings: Settings, sources: Sequence[ToolSource]) -> Self:
+        """Within the settings' bounds."""
+        return cls(
+            sources,
+            seconds=settings.tool_seconds,
+            output_bytes=settings.tool_output_bytes,
+            rounds=settings.tool_rounds,
+        )
 
     async def kit(self, job: ChatJob) -> Kit:
         """The job's tools. A definition of nothing but a name is filled in from what a source knows of it, or
