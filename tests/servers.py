@@ -10,7 +10,7 @@ import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from importlib.util import find_spec
 from itertools import product
@@ -66,14 +66,16 @@ class RedisServer:
     port: int
     flavour: str
     running: Running | None = None
+    password: str | None = field(repr=False, default=None)
 
     @property
     def url(self) -> str:
-        return f"redis://127.0.0.1:{self.port}/0"
+        login = f":{self.password}@" if self.password else ""
+        return f"redis://{login}127.0.0.1:{self.port}/0"
 
     def client(self) -> redis.Redis:
         """A plain client of another vendor, so to speak: nothing of Palaver in it."""
-        return redis.Redis(port=self.port, socket_timeout=None)
+        return redis.Redis(port=self.port, password=self.password, socket_timeout=None)
 
     def wait_until_ready(self) -> None:
         """A ready line says that it listens; a PING that it answers."""
@@ -112,14 +114,18 @@ def run_redis(processes: Processes, binary: str, *options: str, port: int = 0) -
             server.running.stop()
 
 
-def start_redis(processes: Processes, binary: str, *options: str, port: int = 0) -> RedisServer:
-    """Start a server that persists nothing unless `options` say so, and wait until it answers."""
+def start_redis(
+    processes: Processes, binary: str, *options: str, port: int = 0, password: str | None = None
+) -> RedisServer:
+    """Start a server that persists nothing unless `options` say so, and wait until it answers; a `password`
+    is set by the options.
+    """
     port = port or free_port()
     plain = ("--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no")
     folder = processes.folder / f"redis-{port}"
     folder.mkdir(exist_ok=True)
     running = processes.start((binary, *plain, "--dir", folder, *options), name="redis")
-    server = RedisServer(port, Path(binary).name, running)
+    server = RedisServer(port, Path(binary).name, running, password)
     server.wait_until_ready()
     return server
 

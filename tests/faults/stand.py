@@ -179,7 +179,7 @@ class Stand:
     @property
     def prefetched(self) -> int:
         """So many messages of a queue may wait in a worker that has no slot for them."""
-        return 0 if BrokerURL.parse(self.settings.broker_url).is_redis else PREFETCH
+        return 0 if BrokerURL.parse(self.settings.broker_url).redis else PREFETCH
 
     def waiting(self, queue: str = Queue.NORMAL) -> int:
         """How many messages are in a queue."""

@@ -299,7 +299,12 @@ def _connection(url: str, seconds: float) -> Connection:
     from kombu import Connection
 
     broker = BrokerURL.parse(url)
-    options: dict[str, Any] = {"socket_connect_timeout": seconds, "socket_timeout": seconds, "max_retries": 0}
+    options: dict[str, Any] = {
+        "socket_connect_timeout": seconds,
+        "socket_timeout": seconds,
+        "max_retries": 0,
+        **broker.transport_options(seconds),
+    }
     if broker.queue_arguments is not None:
         options = {
             "read_timeout": seconds,

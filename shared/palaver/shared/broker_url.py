@@ -9,9 +9,9 @@ import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Self
-from urllib.parse import parse_qsl, urlencode, urlsplit
+from urllib.parse import parse_qsl, urlencode
 
-from palaver.shared.redis_url import SCHEMES, RedisURL, split_url, tls_options
+from palaver.shared.redis_url import SCHEMES, SENTINEL, RedisURL, split_url, tls_options
 
 AMQP: Final = ("amqp", "amqps", "pyamqp")
 QUORUM: Final = {"x-queue-type": "quorum"}
@@ -25,12 +25,14 @@ _CERT_REQS: Final = {"required": ssl.CERT_REQUIRED, "optional": ssl.CERT_OPTIONA
 class BrokerURL:
     """What to give a kombu connection, or the settings of a Celery application.
 
-    `tls` is what both call `ssl`; `queue_arguments` are those with which each of our queues is declared.
+    `tls` is what both call `ssl`; `queue_arguments` are those with which each of our queues is declared;
+    `redis` is what the URL says if the broker is a Redis.
     """
 
     url: str = field(repr=False)
     tls: Mapping[str, Any] | None = field(repr=False, default=None)
     queue_arguments: Mapping[str, str] | None = None
+    redis: RedisURL | None = None
 
     @classmethod
     def parse(cls, url: str) -> Self:
@@ -39,8 +41,13 @@ class BrokerURL:
         kinds = {split_url(part).scheme for part in parts}
         if kinds & {"amqps"}:
             return cls._with_tls(parts)
-        celery = ";".join(_for_celery(part) for part in parts)
-        return cls(url=celery, queue_arguments=QUORUM if is_amqp(url) else None)
+        if SENTINEL in kinds:
+            sentinels = RedisURL.parse(url)
+            return cls(url=sentinels.for_celery(), redis=sentinels)
+        read = [RedisURL.parse(part) if split_url(part).scheme in SCHEMES else part for part in parts]
+        celery = ";".join(part if isinstance(part, str) else part.for_celery() for part in read)
+        redis = next((part for part in read if isinstance(part, RedisURL)), None)
+        return cls(url=celery, queue_arguments=QUORUM if kinds & {*AMQP} else None, redis=redis)
 
     @classmethod
     def _with_tls(cls, parts: list[str]) -> Self:
@@ -49,22 +56,16 @@ class BrokerURL:
             raise ValueError("must have the same ssl_* options in each of its parts")
         return cls(url=";".join(bare for bare, _ in read), tls=_amqp_tls(read[0][1]), queue_arguments=QUORUM)
 
-    @property
-    def is_redis(self) -> bool:
-        """Whether the broker is a Redis."""
-        return urlsplit(self.url).scheme.startswith("redis")
+    def transport_options(self, seconds: float) -> dict[str, Any]:
+        """What kombu has to know of sentinels, which have so long to answer."""
+        if self.redis is None or self.redis.master is None:
+            return {}
+        from palaver.shared.sentinels import client_options  # which brings the whole client of Redis
 
-
-def is_amqp(url: str) -> bool:
-    """Whether a broker's URL is that of a RabbitMQ."""
-    return url.partition("://")[0] in AMQP
-
-
-def _for_celery(url: str) -> str:
-    scheme = split_url(url).scheme
-    if scheme == "sentinel":
-        raise ValueError("cannot be Redis Sentinel: name the master's address, or that of a proxy before it")
-    return RedisURL.parse(url).for_celery() if scheme in SCHEMES else url
+        return {
+            "master_name": self.redis.master,
+            "sentinel_kwargs": client_options(self.redis, seconds),
+        }
 
 
 def _amqps(url: str) -> tuple[str, dict[str, Any]]:

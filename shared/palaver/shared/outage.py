@@ -29,8 +29,19 @@ def problems() -> tuple[Problem, ...]:
     """What an error means: the first row that fits."""
     # The names of the errors bring the whole client; who made one fail has it.
     import redis.exceptions as redis
+    from redis.asyncio.sentinel import MasterNotFoundError as NoMasterOfLoopError
+    from redis.sentinel import MasterNotFoundError
 
+    from palaver.shared.sentinels import MasterUnknownError
+
+    unknown = (MasterUnknownError, MasterNotFoundError, NoMasterOfLoopError)
     return (
+        # behind the colon are those sentinels that did not answer
+        *(
+            Problem(error, "no sentinel answers that knows a working master of this name", " : ")
+            for error in unknown
+        ),
+        *(Problem(error, "its sentinels know no working master of this name") for error in unknown),
         Problem(redis.OutOfMemoryError, FULL),
         # a script of Redis 6 loses the word that tells the class
         Problem(redis.ResponseError, FULL, "command not allowed when used memory"),

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from palaver.shared.errors import ConfigurationError
 from palaver.shared.redis_url import RedisURL
+from palaver.shared.sentinels import find_master
 
 __all__ = ["Address"]
 
@@ -25,6 +26,7 @@ class Address:
     path: str | None  # of a unix socket; then it counts
     tls: ssl.SSLContext | None
     greeting: tuple[tuple[str, ...], ...] = field(repr=False)  # AUTH, SELECT, CLIENT SETNAME
+    sentinels: RedisURL | None = None  # who says which host and port that is now
 
     @classmethod
     def parse(cls, url: str, *, name: str) -> Address:
@@ -50,17 +52,21 @@ class Address:
             path=url.path,
             tls=None if url.tls is None else _tls(url.tls),
             greeting=tuple(greeting),
+            sentinels=url if url.sentinels else None,
         )
 
-    async def connect(self, protocol: Callable[[], P]) -> P:
-        """Open a connection; nothing is said yet. Raises OSError."""
+    async def connect(self, protocol: Callable[[], P], *, seconds: float) -> P:
+        """Open a connection; nothing is said yet. Raises OSError. `seconds` is what sentinels have to answer,
+        and no bound for the rest.
+        """
         loop = asyncio.get_running_loop()
         if self.path is not None:
             return (await loop.create_unix_connection(protocol, self.path))[1]
-        name = self.host if self.tls else None
-        _, made = await loop.create_connection(
-            protocol, self.host, self.port, ssl=self.tls, server_hostname=name
-        )
+        host, port = self.host, self.port
+        if self.sentinels is not None:
+            host, port = await find_master(self.sentinels, seconds)
+        name = host if self.tls else None
+        _, made = await loop.create_connection(protocol, host, port, ssl=self.tls, server_hostname=name)
         return made
 
 

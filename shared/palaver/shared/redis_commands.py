@@ -61,14 +61,16 @@ async def run_async(client: "redis.asyncio.Redis", data: bytes, count: int) -> l
 
 
 def _reply(connection: Any) -> Any:
+    # Said, because a connection that sentinels chose would else be used again after a timeout, and its next
+    # caller would be given a reply to this one.
     try:
-        return connection.read_response(disable_decoding=True)
+        return connection.read_response(disable_decoding=True, disconnect_on_error=True)
     except ResponseError as error:
         return error
 
 
 async def _async_reply(connection: Any) -> Any:
     try:
-        return await connection.read_response(disable_decoding=True)
+        return await connection.read_response(disable_decoding=True, disconnect_on_error=True)
     except ResponseError as error:
         return error

@@ -3,17 +3,24 @@
 `redis://[USER]:[PASSWORD]@HOST[:PORT][/DB]`, the same with `rediss` for TLS, and
 `unix://[USER]:[PASSWORD]@/PATH/OF/SOCKET[?db=DB]`. A query may say `db`, `username`, `password` and, for TLS,
 the `ssl_*` options of redis-py. What a URL cannot say is a setting of Palaver's.
+
+`sentinel://[USER:PASSWORD@]HOST[:PORT][/DB]?master_name=NAME` names a sentinel, and the login of the servers
+that it watches; further ones follow behind semicolons, `;sentinel://HOST[:PORT]`, as Celery writes them. Who
+the sentinels themselves let in is `sentinel_username` and `sentinel_password`, in the query of the first.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Self
 from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlencode, urlsplit
 
-SCHEMES: Final = ("redis", "rediss", "unix")
+SENTINEL: Final = "sentinel"
+SCHEMES: Final = ("redis", "rediss", "unix", SENTINEL)
 DEFAULT_PORT: Final = 6379
+SENTINEL_PORT: Final = 26379
 
 _CREDENTIALS: Final = ("username", "password")
+_SENTINEL_OPTIONS: Final = ("master_name", "sentinel_password", "sentinel_username")
 _VERIFY: Final = ("required", "optional", "none")
 _TLS_OPTIONS: Final = (
     "ssl_ca_certs",
@@ -46,7 +53,8 @@ def split_url(url: str) -> SplitResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RedisURL:
-    """Where a Redis is and what it asks for. With a `path`, of a unix socket, host and port mean nothing.
+    """Where a Redis is and what it asks for. With a `path`, of a unix socket, or a `master`, which the
+    `sentinels` know by this name, host and port mean nothing.
 
     `tls` holds the `ssl_*` options; None: no TLS.
     """
@@ -58,13 +66,18 @@ class RedisURL:
     username: str | None
     password: str | None = field(repr=False)
     tls: Mapping[str, Any] | None = field(repr=False)
+    master: str | None = None
+    sentinels: tuple[tuple[str, int], ...] = ()
+    sentinel_username: str | None = None
+    sentinel_password: str | None = field(repr=False, default=None)
 
     @classmethod
     def parse(cls, url: str) -> Self:
         """Raises ValueError, in words that hold nothing of the URL but the name of an unknown option."""
-        parts = split_url(url)
+        first, *others = url.split(";") if url.startswith(f"{SENTINEL}:") else [url]
+        parts = split_url(first)
         if parts.scheme not in SCHEMES:
-            raise ValueError("must be a redis://, rediss:// or unix:// URL")
+            raise ValueError("must be a redis://, rediss://, unix:// or sentinel:// URL")
         said = _options(parts)
         socket = parts.scheme == "unix"
         path = unquote(parts.path) if socket else None
@@ -80,16 +93,23 @@ class RedisURL:
             username=username or None,
             password=password or None,
             tls=tls_options(said) if parts.scheme == "rediss" else None,
+            master=said.get("master_name"),
+            sentinels=_sentinels(parts, others) if parts.scheme == SENTINEL else (),
+            sentinel_username=said.get("sentinel_username"),
+            sentinel_password=said.get("sentinel_password"),
         )
 
     def for_celery(self) -> str:
         """The same in the form that Celery and kombu know; TLS verifies as ours does, unless told not to."""
         login = ":".join(quote(word or "", safe="") for word in (self.username, self.password))
         login = f"{login}@" if login != ":" else ""
+        if self.sentinels:  # what the first says, kombu forgets when it goes on to the next
+            return ";".join(
+                f"{SENTINEL}://{login}{_host(host)}:{port}/{self.db}" for host, port in self.sentinels
+            )
         if self.path is not None:
             return f"redis+socket://{login}{quote(self.path)}?virtual_host={self.db}"
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        where = f"{login}{host}:{self.port}/{self.db}"
+        where = f"{login}{_host(self.host)}:{self.port}/{self.db}"
         if self.tls is None:
             return f"redis://{where}"
         return f"rediss://{where}?{urlencode({'ssl_cert_reqs': 'required', **self.tls})}"
@@ -97,15 +117,34 @@ class RedisURL:
 
 def _options(parts: SplitResult) -> dict[str, str]:
     said = dict(parse_qsl(parts.query, keep_blank_values=True))
-    known = ("db", *_CREDENTIALS, *_TLS_OPTIONS)
+    own = _SENTINEL_OPTIONS if parts.scheme == SENTINEL else _TLS_OPTIONS
+    known = ("db", *_CREDENTIALS, *own)
     for name in said:
+        if name in _TLS_OPTIONS and parts.scheme != "rediss":
+            raise ValueError(f"has the option {name} without TLS, which rediss:// asks for")
         if name not in known:
             # with an "@" behind it, it is a piece of a password with a question mark
             shown = f" ({name[:32]})" if name.isidentifier() and "@" not in parts.query else ""
             raise ValueError(f"has an option that is not known{shown}; known are {', '.join(known)}")
-        if name in _TLS_OPTIONS and parts.scheme != "rediss":
-            raise ValueError(f"has the option {name} without TLS, which rediss:// asks for")
+    if parts.scheme == SENTINEL and not said.get("master_name"):
+        raise ValueError("must name the master that its sentinels watch: sentinel://HOST?master_name=NAME")
     return said
+
+
+def _sentinels(first: SplitResult, others: Sequence[str]) -> tuple[tuple[str, int], ...]:
+    """Where they are. The further ones say nothing else, or what the first has said."""
+    read = [first, *map(split_url, others)]
+    for parts in read:
+        said = (parts.username, parts.password, parts.path.strip("/"), parts.query)
+        if parts.scheme != SENTINEL:
+            raise ValueError("must be sentinel:// in each of its parts")
+        if any(said) and said != (first.username, first.password, first.path.strip("/"), first.query):
+            raise ValueError("must have login, database and options in the first of its parts, for all")
+    return tuple((unquote(parts.hostname or "localhost"), parts.port or SENTINEL_PORT) for parts in read)
+
+
+def _host(name: str) -> str:
+    return f"[{name}]" if ":" in name else name
 
 
 def _database(text: str) -> int:

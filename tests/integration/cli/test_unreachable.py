@@ -54,6 +54,13 @@ def test_a_silent_ledger(shell: Shell, words: list[str], silent_port: int) -> No
     check(shell, words, f"127.0.0.1:{silent_port}")
 
 
+def test_refused_sentinels(shell: Shell) -> None:
+    shell.environment["PALAVER_REDIS_URL"] = (
+        "sentinel://:hunter2@127.0.0.1:1?master_name=m;sentinel://127.0.0.1:2"
+    )
+    check(shell, ["worker"], "sentinel://:***@127.0.0.1:1?master_name=m;sentinel://127.0.0.1:2")
+
+
 @pytest.mark.redis
 @pytest.mark.worker
 @pytest.mark.xdist_group("palaver-dev")

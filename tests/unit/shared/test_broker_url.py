@@ -26,7 +26,7 @@ def test_a_redis_for_celery(url: str, celery: str) -> None:
     broker = BrokerURL.parse(url)
     assert broker.url == celery
     assert Connection(celery).transport_cls in ("redis", "rediss")
-    assert broker.is_redis
+    assert broker.redis is not None
     assert broker.queue_arguments is None
 
 
@@ -37,12 +37,22 @@ def test_celery_reads_what_we_read() -> None:
     assert read["ssl"]["ssl_check_hostname"] is False
 
 
+def test_sentinels_for_celery() -> None:
+    broker = BrokerURL.parse("sentinel://:p@h:1/2?master_name=m&sentinel_password=s;sentinel://i")
+    assert broker.url == "sentinel://:p@h:1/2;sentinel://:p@i:26379/2"
+    assert Connection(broker.url).transport_cls == "sentinel"
+    options = broker.transport_options(3.0)
+    assert options["master_name"] == "m"
+    told = options["sentinel_kwargs"]
+    assert (told["password"], told["socket_timeout"], told["socket_connect_timeout"]) == ("s", 1.0, 1.0)
+
+
 @pytest.mark.parametrize("url", ["amqp://u:p@h//", "pyamqp://h/v", "amqp://a;amqp://b", "amqps://h//"])
 def test_queues_of_rabbitmq_are_quorum_queues(url: str) -> None:
     broker = BrokerURL.parse(url)
     assert broker.url == url
     assert broker.queue_arguments == QUORUM
-    assert not broker.is_redis
+    assert broker.redis is None
 
 
 def test_other_brokers_that_celery_knows_are_left_as_they_are() -> None:

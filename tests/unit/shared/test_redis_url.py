@@ -8,7 +8,19 @@ import pytest
 from palaver.shared.redis_url import RedisURL, split_url
 from palaver.shared.settings import redacted_url
 
-PLAIN = {"host": "h", "port": 6379, "path": None, "db": 0, "username": None, "password": None, "tls": None}
+PLAIN = {
+    "host": "h",
+    "port": 6379,
+    "path": None,
+    "db": 0,
+    "username": None,
+    "password": None,
+    "tls": None,
+    "master": None,
+    "sentinels": (),
+    "sentinel_username": None,
+    "sentinel_password": None,
+}
 
 
 @pytest.mark.parametrize(
@@ -39,7 +51,7 @@ def test_what_a_url_says(url: str, said: dict[str, Any]) -> None:
     ("url", "told"),
     [
         ("localhost", "must be a URL"),
-        ("http://h", "redis://, rediss:// or unix://"),
+        ("http://h", "redis://, rediss://, unix:// or sentinel://"),
         ("redis://h:99999/0", "a port above 65535"),
         ("redis://h:0/0", "port 0"),
         ("redis://h/zero", "a number for its database"),
@@ -63,7 +75,50 @@ def test_what_is_wrong_with_a_url(url: str, told: str) -> None:
     assert caught.value.__context__ is None
 
 
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("sentinel://h/?master_name=mymaster", {"sentinels": (("h", 26379),)}),
+        (
+            "sentinel://:p%40@h:1/2?master_name=mymaster;sentinel://i;sentinel://[::1]:3",
+            {"port": 1, "db": 2, "password": "p@", "sentinels": (("h", 1), ("i", 26379), ("::1", 3))},
+        ),
+        (
+            "sentinel://u:p@h/0?master_name=mymaster;sentinel://u:p@i/0?master_name=mymaster",
+            {"username": "u", "password": "p", "sentinels": (("h", 26379), ("i", 26379))},
+        ),
+        (
+            "sentinel://h?master_name=mymaster&sentinel_username=u&sentinel_password=s%26",
+            {"sentinels": (("h", 26379),), "sentinel_username": "u", "sentinel_password": "s&"},
+        ),
+    ],
+)
+def test_what_a_url_says_of_sentinels(url: str, said: dict[str, Any]) -> None:
+    read = RedisURL.parse(url)
+    assert asdict(read) == {**PLAIN, "master": "mymaster", **said}
+
+
+@pytest.mark.parametrize(
+    ("url", "told"),
+    [
+        ("sentinel://h:1", "name the master"),
+        ("sentinel://h?master_name=", "name the master"),
+        ("sentinel://h?master_name=m&ssl_ca_certs=/ca", "without TLS"),
+        ("sentinel://h?master_name=m&foo=1", r"not known \(foo\)"),
+        ("sentinel://h?master_name=m;redis://:hunter2@i", "sentinel:// in each"),
+        ("sentinel://h?master_name=m;sentinel://:hunter2@i", "in the first of its parts"),
+        ("sentinel://h;sentinel://i?master_name=m", "name the master"),
+        ("redis://h?master_name=m", "not known"),
+    ],
+)
+def test_what_is_wrong_with_a_url_of_sentinels(url: str, told: str) -> None:
+    with pytest.raises(ValueError, match=told) as caught:
+        RedisURL.parse(url)
+    assert "hunter2" not in str(caught.value)
+
+
 def test_no_password_in_a_repr() -> None:
+    assert "hunter2" not in repr(RedisURL.parse("sentinel://h?master_name=m&sentinel_password=hunter2"))
     assert "hunter2" not in repr(RedisURL.parse("rediss://:hunter2@h?ssl_password=hunter2"))
 
 

@@ -116,7 +116,7 @@ def _defaults(settings: Settings) -> dict[str, Any]:
     return {
         "broker_url": broker.url,
         "broker_use_ssl": False if broker.tls is None else dict(broker.tls),
-        "broker_transport_options": _transport_options(broker),
+        "broker_transport_options": _transport_options(broker, settings.connect_seconds),
         "broker_connection_retry_on_startup": True,
         # RabbitMQ closes a channel when a message waits too long in a worker that has no slot for it
         "broker_channel_error_retry": True,
@@ -146,11 +146,15 @@ def _exchanges(namespace: str) -> dict[str, str]:
     return {"control_exchange": namespace, "event_exchange": f"{namespace}.events"}
 
 
-def _transport_options(broker: BrokerURL) -> dict[str, Any]:
+def _transport_options(broker: BrokerURL, seconds: float) -> dict[str, Any]:
     """Redis only: queues in strict order, and no second delivery while a job may still run."""
-    if not broker.is_redis:
+    if broker.redis is None:
         return {}
-    return {"queue_order_strategy": "priority", "visibility_timeout": int(MAX_DEADLINE) + 24 * 3600}
+    return {
+        "queue_order_strategy": "priority",
+        "visibility_timeout": int(MAX_DEADLINE) + 24 * 3600,
+        **broker.transport_options(seconds),
+    }
 
 
 def _declare_queues(sender: Any, **_: Any) -> None:
@@ -162,12 +166,17 @@ def check_broker(settings: Settings) -> None:
     timeout while they connect, so this happens in a thread.
     """
     answer: Future[None] = Future()
-    broker = BrokerURL.parse(settings.broker_url)
+    broker, seconds = BrokerURL.parse(settings.broker_url), settings.connect_seconds
     tls: Any = False if broker.tls is None else dict(broker.tls)
 
     def connect() -> None:
         try:
-            with Connection(broker.url, ssl=tls, connect_timeout=settings.connect_seconds) as connection:
+            with Connection(
+                broker.url,
+                ssl=tls,
+                connect_timeout=seconds,
+                transport_options=broker.transport_options(seconds),
+            ) as connection:
                 connection.ensure_connection(max_retries=0)
             answer.set_result(None)
         except Exception as error:  # noqa: BLE001 - every transport has errors of its own
@@ -175,7 +184,7 @@ def check_broker(settings: Settings) -> None:
 
     threading.Thread(target=connect, daemon=True).start()
     try:
-        answer.result(settings.connect_seconds)
+        answer.result(seconds)
     except Exception as error:  # noqa: BLE001 - the same ones, and the timeout
         url = redacted_url(settings.broker_url)
         raise BrokerUnavailableError(f"The broker at {url} cannot be reached: {reason(error)}.") from None

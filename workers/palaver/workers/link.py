@@ -43,7 +43,16 @@ BACKOFF_SECONDS = (0.02, 1.0)  # first and longest pause between tries
 NO_SCRIPT = "NOSCRIPT"  # the server has forgotten its scripts
 
 # Replies of a server that cannot serve now but will, or that is the wrong one after a failover: connect anew.
-TRANSIENT = {"LOADING", "READONLY", "MASTERDOWN", "BUSY", "CLUSTERDOWN", "TRYAGAIN", "UNKILLABLE"}
+TRANSIENT = {
+    "BUSY",
+    "CLUSTERDOWN",
+    "LOADING",
+    "MASTERDOWN",
+    "NOREPLICAS",
+    "READONLY",
+    "TRYAGAIN",
+    "UNKILLABLE",
+}
 
 
 class Sender(Protocol):
@@ -336,7 +345,7 @@ class Link:
     async def _connect(self) -> None:
         """Open a connection, greet, load the scripts, and write again what has no reply yet."""
         async with asyncio.timeout(self._connect_seconds):
-            wire = await self._address.connect(lambda: _Wire(self._answered))
+            wire = await self._address.connect(lambda: _Wire(self._answered), seconds=self._connect_seconds)
             try:
                 await self._greet(wire)
             except BaseException:

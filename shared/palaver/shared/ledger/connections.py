@@ -6,6 +6,8 @@ from typing import Any, TypeVar
 
 import redis
 import redis.asyncio
+from redis import sentinel
+from redis.asyncio import sentinel as async_sentinel
 from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import ExponentialBackoff
 from redis.exceptions import RedisError
@@ -16,6 +18,7 @@ from palaver.shared.ledger.lanes import LANES
 from palaver.shared.ledger.places import CONNECTIONS
 from palaver.shared.outage import reason
 from palaver.shared.redis_url import RedisURL
+from palaver.shared.sentinels import AsyncSentinels, Sentinels
 from palaver.shared.settings import Settings, redacted_url
 
 K = TypeVar("K")
@@ -29,24 +32,27 @@ def sync_client(settings: Settings) -> redis.Redis:
     # A timeout is not retried: it has already taken all the time that the caller has.
     retry = Retry(ExponentialBackoff(cap=0.2, base=0.05), _RETRIES, (redis.exceptions.ConnectionError,))
     address = RedisURL.parse(settings.redis_url)
+    options = {"retry": retry, "max_connections": CONNECTIONS, **_options(address, settings)}
+    if address.master is not None:
+        kind_of_pool: Any = sentinel.SentinelConnectionPool  # redis-py has no types for it
+        sentinels = Sentinels(address, settings.connect_seconds)
+        return redis.Redis.from_pool(kind_of_pool(address.master, sentinels, **options))
     kind = _kind(address, redis.Connection, redis.SSLConnection, redis.UnixDomainSocketConnection)
-    pool = redis.ConnectionPool(
-        connection_class=kind, retry=retry, max_connections=CONNECTIONS, **_options(address, settings)
-    )
-    return redis.Redis.from_pool(pool)
+    return redis.Redis.from_pool(redis.ConnectionPool(connection_class=kind, **options))
 
 
 def async_client(settings: Settings) -> "redis.asyncio.Redis":
     """A pool of connections of one event loop, for its `Lanes`."""
     retry = AsyncRetry(ExponentialBackoff(cap=0.2, base=0.05), _RETRIES, (redis.exceptions.ConnectionError,))
     address = RedisURL.parse(settings.redis_url)
-    pool = redis.asyncio.ConnectionPool(
-        connection_class=_async_kind(address),
-        retry=retry,
-        max_connections=LANES,
-        **_options(address, settings),
-    )
-    return redis.asyncio.Redis.from_pool(pool)
+    options = {"retry": retry, "max_connections": LANES, **_options(address, settings)}
+    of = redis.asyncio
+    if address.master is not None:
+        kind_of_pool: Any = async_sentinel.SentinelConnectionPool
+        sentinels = AsyncSentinels(address, settings.connect_seconds)
+        return of.Redis.from_pool(kind_of_pool(address.master, sentinels, **options))
+    kind = _kind(address, of.Connection, of.SSLConnection, of.UnixDomainSocketConnection)
+    return of.Redis.from_pool(of.ConnectionPool(connection_class=kind, **options))
 
 
 @contextmanager
@@ -61,11 +67,6 @@ def translated(settings: Settings) -> Iterator[None]:
     # Raised outside: the cause's text may hold what was sent.
     url = redacted_url(settings.redis_url)
     raise LedgerUnavailableError(f"The ledger at {url} cannot be reached: {why}.")
-
-
-def _async_kind(address: RedisURL) -> type["redis.asyncio.connection.AbstractConnection"]:
-    of = redis.asyncio
-    return _kind(address, of.Connection, of.SSLConnection, of.UnixDomainSocketConnection)
 
 
 def _kind(address: RedisURL, plain: K, tls: K, socket: K) -> K:
@@ -86,5 +87,6 @@ def _options(address: RedisURL, settings: Settings) -> dict[str, Any]:
     }
     if address.path is not None:
         return {**common, "path": address.path}
-    options = {**common, "host": address.host, "port": address.port, "socket_keepalive": True}
-    return {**options, **(address.tls or {})}
+    if address.master is None:
+        common |= {"host": address.host, "port": address.port}
+    return {**common, "socket_keepalive": True, **(address.tls or {})}

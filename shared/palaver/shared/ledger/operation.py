@@ -4,7 +4,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Generic, Self, TypeVar
 
-from palaver.shared.errors import ConfigurationError, InternalError, LedgerFullError, PalaverError
+from palaver.shared.errors import (
+    ConfigurationError,
+    InternalError,
+    LedgerFullError,
+    LedgerUnavailableError,
+    PalaverError,
+)
 from palaver.shared.ledger.scripts import Script
 from palaver.shared.settings import Settings
 
@@ -123,6 +129,8 @@ def reply_error(error: Exception) -> PalaverError:
     # Redis 6 wraps the message of a command that a script was refused, and redis-py cuts off its first word.
     if "command not allowed when used memory" in str(error):
         return LedgerFullError()
+    if "NOREPLICAS" in str(error):
+        return LedgerUnavailableError("The ledger takes nothing now: too few replicas hear of it.")
     if any(words in str(error) for words in _NO_PERMISSION):
         return ConfigurationError(
             "The Redis user of PALAVER_REDIS_URL may not do all that the ledger needs: "

@@ -198,7 +198,7 @@ class Subscriptions:
         while True:
             with contextlib.suppress(OSError):
                 async with asyncio.timeout(self._connect_seconds):
-                    ear = await self._address.connect(lambda: _Ear(self._take))
+                    ear = await self._address.connect(lambda: _Ear(self._take), seconds=self._connect_seconds)
                 try:
                     await self._follow(ear)
                 finally:

@@ -20,6 +20,7 @@ from celery.worker import state
 from celery.worker.consumer.consumer import Consumer
 from kombu.transport.redis import Channel as RedisChannel
 from kombu.transport.redis import QoS as RedisQoS
+from kombu.transport.redis import SentinelChannel
 from kombu.transport.virtual import QoS as VirtualQoS
 from kombu.utils.encoding import bytes_to_str
 from kombu.utils.json import loads
@@ -160,8 +161,10 @@ def _is_for(message: Any, task: str) -> bool:
 def _ours(connection: Any) -> Any:
     """The connection, whose channels are of our kind if they are Redis's."""
     transport = connection.transport
-    if getattr(transport, "Channel", None) is RedisChannel:
-        transport.Channel = _RedisChannel
+    ours = {RedisChannel: _RedisChannel, SentinelChannel: _SentinelChannel}
+    kind = getattr(transport, "Channel", None)
+    if kind in ours:
+        transport.Channel = ours[kind]
     return connection
 
 
@@ -357,3 +360,7 @@ class _RedisChannel(RedisChannel):
         if self.connection.client is None:
             self.connection.client = self._address
         return super()._connparams(asynchronous=asynchronous)  # type: ignore[misc]
+
+
+class _SentinelChannel(_RedisChannel, SentinelChannel):
+    """The same, to the master that sentinels name."""

@@ -1,0 +1,122 @@
+"""A Redis with a replica, and three sentinels that watch it: a failover of one's own."""
+
+import signal
+from dataclasses import dataclass
+
+from redis import Redis
+from redis.sentinel import Sentinel
+
+from tests.processes import Processes
+from tests.servers import (
+    RedisServer,
+    eventually,
+    free_port,
+    missing,
+    new_namespace,
+    redis_binary,
+    start_redis,
+)
+
+MASTER = "mymaster"
+DOWN_AFTER_MS = 1000
+"""So long a master may be silent before its sentinels agree that it is gone."""
+QUORUM = 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class Watched(RedisServer):
+    """Whichever of two servers is the master, as sentinels at `ports` say it."""
+
+    servers: tuple[RedisServer, RedisServer]
+    """The master and its replica, at first."""
+    ports: tuple[int, ...]
+
+    @property
+    def url(self) -> str:
+        first, *others = self.ports
+        further = "".join(f";sentinel://127.0.0.1:{port}" for port in others)
+        return f"sentinel://:{self.password}@127.0.0.1:{first}/1?master_name={MASTER}{further}"
+
+    def client(self) -> Redis:
+        """Of whoever is the master when a command is sent."""
+        sentinel = Sentinel([("127.0.0.1", port) for port in self.ports])  # type: ignore[no-untyped-call]
+        client: Redis = sentinel.master_for(MASTER, password=self.password, db=1)  # type: ignore[no-untyped-call]
+        return client
+
+    def master(self) -> RedisServer:
+        """By the word of the last sentinel."""
+        with Redis(port=self.ports[-1]) as sentinel:
+            _, port = sentinel.sentinel_get_master_addr_by_name(MASTER)
+        return next(server for server in self.servers if server.port == int(port))
+
+    def kill_master(self) -> None:
+        """SIGKILL it, and wait until the other one has taken over."""
+        self.lose_master(signal.SIGKILL)
+
+    def lose_master(self, by: signal.Signals) -> None:
+        """Send it a signal, and wait until the other one has taken over."""
+        gone = self.master()
+        assert gone.running is not None
+        gone.running.signal(by)
+        assert eventually(lambda: self.master() is not gone, seconds=30)
+
+    def cut_off_replica(self) -> None:
+        """From now on it hears nothing of its master; for a few seconds it may become the next one."""
+        master = self.master()
+        (replica,) = (server for server in self.servers if server is not master)
+        with replica.client() as client:
+            client.config_set("masterauth", "wrong")
+        with master.client() as client:
+            client.execute_command("CLIENT", "KILL", "TYPE", "replica")
+            assert eventually(lambda: client.info("replication")["connected_slaves"] == 0)
+
+
+def start_watched(processes: Processes, *options: str) -> Watched:
+    """Start all of it, and wait until the sentinels know each other and the replica."""
+    binary = redis_binary("redis-7")
+    if binary is None:
+        missing("no Redis 7 server on this machine")
+    password = new_namespace()
+    secret = (
+        "--requirepass",
+        password,
+        "--masterauth",
+        password,
+        "--repl-diskless-sync-delay",
+        "0",
+        *options,
+    )
+    master = start_redis(processes, binary, *secret, password=password)
+    replica = start_redis(
+        processes, binary, *secret, "--replicaof", "127.0.0.1", str(master.port), password=password
+    )
+    ports = tuple(free_port() for _ in range(3))
+    for port in ports:
+        start_sentinel(processes, binary, port, master.port, password)
+    assert eventually(lambda: all(_is_ready(port) for port in ports), seconds=30)
+    return Watched(
+        port=ports[0], flavour="sentinel", password=password, servers=(master, replica), ports=ports
+    )
+
+
+def start_sentinel(processes: Processes, binary: str, port: int, master: int, password: str = "") -> None:
+    """Start one that watches the server on the port `master`."""
+    lines = (
+        f"port {port}",
+        "bind 127.0.0.1",
+        f"sentinel monitor {MASTER} 127.0.0.1 {master} {QUORUM}",
+        f"sentinel auth-pass {MASTER} {password}" if password else "",
+        f"sentinel down-after-milliseconds {MASTER} {DOWN_AFTER_MS}",
+        f"sentinel failover-timeout {MASTER} 5000",
+    )
+    path = processes.folder / f"sentinel-{port}.conf"
+    path.write_text("\n".join((*lines, "")))
+    processes.start((binary, path, "--sentinel"), name="sentinel").wait_for("Sentinel ID is", seconds=15)
+
+
+def _is_ready(port: int) -> bool:
+    with Redis(port=port, decode_responses=True) as sentinel:
+        seen = sentinel.sentinel_master(MASTER)
+        replicas = sentinel.sentinel_slaves(MASTER)
+    others = seen["num-other-sentinels"]
+    return others == 2 and any(replica["master-link-status"] == "ok" for replica in replicas)
