@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 import httpx2
 import pytest
 
+from palaver.shared.metrics import GATEWAY
 from tests.integration.gateway.conftest import Stand, new_session, script
 from tests.integration.gateway.sse import following, told, until_end
 from tests.servers import IN_TIME
@@ -45,6 +46,21 @@ def test_no_page_elsewhere_may_read_the_answers(http: httpx2.Client) -> None:
         "access-control-allow-origin"
         not in http.get("/healthz", headers={"origin": "https://x.example"}).headers
     )
+
+
+def test_requests_are_counted(http: httpx2.Client) -> None:
+    before = http.get("/metrics")
+    assert before.headers["content-type"].startswith("text/plain")
+    http.get("/sessions/unknown")
+    http.get("/sessions", params={"limit": 0})
+    http.get("/agents")
+    page = http.get("/metrics").text
+    for route, status in (("/sessions/{session_id}", 404), ("/sessions", 422), ("/agents", 200)):
+        labels = f'{{route="{route}",status="{status}"}}'
+        assert f"palaver_gateway_requests_total{labels} " in page
+    for metric in GATEWAY:
+        assert f"# TYPE {metric.name.removesuffix('_total')}" in page
+    assert "unknown" not in page
 
 
 def test_a_gateway_of_its_own(stand: Stand) -> None:

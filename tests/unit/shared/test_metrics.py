@@ -11,6 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families as parsed
 from palaver.shared.errors import ConfigurationError
 from palaver.shared.metrics import (
     EXPORTER,
+    GATEWAY,
     WORKER,
     Family,
     Histogram,
@@ -81,9 +82,9 @@ def test_names_that_anybody_may_make_up_stay_few() -> None:
 
 
 def test_the_catalogue_keeps_to_prometheus_conventions() -> None:
-    names = [metric.name for metric in (*WORKER, *EXPORTER)]
+    names = [metric.name for metric in (*WORKER, *GATEWAY, *EXPORTER)]
     assert len(set(names)) == len(names)
-    for metric in (*WORKER, *EXPORTER):
+    for metric in (*WORKER, *GATEWAY, *EXPORTER):
         assert metric.name.startswith("palaver_")
         assert metric.name.endswith("_total") == (metric.kind == "counter"), metric.name
         assert bool(metric.buckets) == (metric.kind == "histogram"), metric.name

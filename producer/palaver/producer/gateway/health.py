@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fastapi import APIRouter
-from starlette.responses import PlainTextResponse
+from starlette.responses import PlainTextResponse, Response
 
 from palaver.producer.gateway.state import Served
 from palaver.shared.errors import PalaverError
@@ -30,3 +30,14 @@ async def readyz(gateway: Served) -> PlainTextResponse:
     except PalaverError as error:
         reasons.append(f"ledger: {error.code}")
     return PlainTextResponse("".join(f"{reason}\n" for reason in reasons) or "ok\n", 503 if reasons else 200)
+
+
+@router.get(
+    "/metrics",
+    response_class=PlainTextResponse,
+    responses={200: {"description": "For Prometheus.", "content": {"text/plain": {}}}},
+)
+async def metrics(gateway: Served) -> Response:
+    """What this process has done, in Prometheus' text format."""
+    page = gateway.metrics_page()
+    return Response(page.body, page.status, None, page.content_type)

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import cached_property
 from typing import Annotated
 
 from fastapi import Depends, Request
 
 from palaver.producer.async_client import AsyncClient
 from palaver.producer.gateway.access.table import KeyTable
+from palaver.producer.gateway.counting import Counts
 from palaver.producer.gateway.fanout.feed import Feeds
 from palaver.producer.gateway.stream import ByteStream
 from palaver.producer.interfaces import AsyncConversations, Clients
+from palaver.shared.metrics import Page, metrics_page
 from palaver.shared.settings import Settings
 
 
@@ -28,7 +32,13 @@ class Gateway:
         self.keys = KeyTable(self.client, may_be_open=open_to_loopback and settings.gateway_auth == "auto")
         self.feeds = Feeds(self.client)
         self.streams: set[ByteStream] = set()
+        self.counts = Counts()
         self.draining = False
+
+    @cached_property
+    def metrics_page(self) -> Callable[[], Page]:
+        """Makes the page for Prometheus. Raises ConfigurationError where its client is not installed."""
+        return metrics_page(lambda: self.counts.families(streams=len(self.streams), feeds=len(self.feeds)))
 
     def drain(self) -> None:
         """From now on: readers are told to come back, to another process most likely."""

@@ -1,6 +1,6 @@
 """What Palaver's processes tell Prometheus: the table of metrics, plain counts, and the page of them."""
 
-from palaver.shared.metrics.catalogue import EXPORTER, WORKER, Kind, Metric
+from palaver.shared.metrics.catalogue import EXPORTER, GATEWAY, WORKER, Kind, Metric
 from palaver.shared.metrics.counting import OTHER, Histogram, Names, Sample, Spread, Tally
 from palaver.shared.metrics.page import Family, Page, metrics_page
 from palaver.shared.metrics.server import MetricsServer
@@ -8,6 +8,7 @@ from palaver.shared.metrics_address import MetricsAddress
 
 __all__ = [
     "EXPORTER",
+    "GATEWAY",
     "OTHER",
     "WORKER",
     "Family",

@@ -1,5 +1,6 @@
-"""Every metric of Palaver's own, in two tables: of a worker's process, and of the whole system as the
-exporter sees it. Names follow Prometheus' conventions; no label holds a session, a job, a user or content.
+"""Every metric of Palaver's own, in three tables: of a worker's process, of a gateway's, and of the whole
+system as the exporter sees it. Names follow Prometheus' conventions; no label holds a session, a job, a user
+or content.
 
 `python -m palaver.shared.metrics.table` writes them as deploy/METRICS.md.
 """
@@ -7,7 +8,7 @@ exporter sees it. Names follow Prometheus' conventions; no label holds a session
 from dataclasses import dataclass
 from typing import Final, Literal
 
-__all__ = ["EXPORTER", "WORKER", "Kind", "Metric"]
+__all__ = ["EXPORTER", "GATEWAY", "WORKER", "Kind", "Metric"]
 
 Kind = Literal["counter", "gauge", "histogram"]
 
@@ -118,6 +119,26 @@ WORKER: Final = (
     *(REQUESTS, ERRORS, RETRIES, FIRST_TOKEN, REQUEST, SPEED, TOKENS, COST),
     *(GATE_WAIT, GATE_PARKED, BREAKER, SWEEPS, SWEPT, LEASES, RENEWALS, LAG, BATCHES, APPENDS, LOOP_LAG),
 )
+
+# Of a gateway's process
+
+HTTP_REQUESTS: Final = Metric(
+    "palaver_gateway_requests_total",
+    "counter",
+    "Requests, by route and the status that their answer began with.",
+    ("route", "status"),
+)
+HTTP_SECONDS: Final = Metric(
+    "palaver_gateway_request_seconds",
+    "histogram",
+    "Until an answer began; that of a stream begins with its first words.",
+    ("route",),
+    _ANSWERS,
+)
+HTTP_STREAMS: Final = Metric("palaver_gateway_streams", "gauge", "Streams that are being told.")
+HTTP_FEEDS: Final = Metric("palaver_gateway_feeds", "gauge", "Sessions that somebody follows here.")
+
+GATEWAY: Final = (HTTP_REQUESTS, HTTP_SECONDS, HTTP_STREAMS, HTTP_FEEDS)
 
 # Of the whole system
 

@@ -4,7 +4,7 @@ import sys
 from collections.abc import Iterable
 from typing import Final
 
-from palaver.shared.metrics.catalogue import EXPORTER, WORKER, Metric
+from palaver.shared.metrics.catalogue import EXPORTER, GATEWAY, WORKER, Metric
 
 HEAD: Final = """\
 # Metrics
@@ -21,6 +21,12 @@ WORKER_HEAD: Final = """\
 machine the first gets that port, each further one the next that is free; which, it announces.
 
 """
+GATEWAY_HEAD: Final = """
+## A gateway
+
+It serves `/metrics`, `/healthz` and `/readyz` on its own port and asks for no API key there: keep it inside.
+
+"""
 EXPORTER_HEAD: Final = """
 ## The exporter
 
@@ -33,7 +39,8 @@ COLUMNS: Final = "| metric | type | labels | what it is |\n|---|---|---|---|\n"
 
 def metrics_table() -> str:
     """The page, in Markdown."""
-    return HEAD + WORKER_HEAD + _rows(WORKER) + EXPORTER_HEAD + _rows(EXPORTER)
+    tables = ((WORKER_HEAD, WORKER), (GATEWAY_HEAD, GATEWAY), (EXPORTER_HEAD, EXPORTER))
+    return HEAD + "".join(head + _rows(metrics) for head, metrics in tables)
 
 
 def _rows(metrics: Iterable[Metric]) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
@@ -12,6 +11,7 @@ from palaver.producer.gateway.answers import job_headers, json_response
 from palaver.producer.gateway.anthropic import request
 from palaver.producer.gateway.anthropic.answer import PATH, PING, MessageDialect, message
 from palaver.producer.gateway.asking import Job, nobody_waits
+from palaver.producer.gateway.counting import counted_router
 from palaver.producer.gateway.openai.errors import renamed
 
 
@@ -39,7 +39,7 @@ _EXAMPLE: Final[dict[str, Any]] = {
     "messages": [{"role": "user", "content": "Hello"}],
 }
 
-router = APIRouter(tags=["Anthropic"], responses=_ERRORS)
+router = counted_router(tags=["Anthropic"], responses=_ERRORS)
 
 
 class MessagesRequest(BaseModel):

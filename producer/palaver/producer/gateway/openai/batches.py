@@ -8,13 +8,14 @@ from collections.abc import Sequence
 from typing import Annotated, Any, Final, Literal
 
 import orjson
-from fastapi import APIRouter, Header, Query
+from fastapi import Header, Query
 from pydantic import BaseModel, ConfigDict
 from starlette.responses import Response
 
 from palaver.producer.gateway.access.caller import Asking, Caller
 from palaver.producer.gateway.access.owning import own_batch
 from palaver.producer.gateway.answers import json_response
+from palaver.producer.gateway.counting import counted_router
 from palaver.producer.gateway.openai.errors import OPENAI_ERRORS
 from palaver.producer.gateway.openai.files import ERRORS, OUTPUT
 from palaver.producer.gateway.state import Gateway, Served
@@ -24,7 +25,7 @@ from palaver.shared.ledger import operations
 from palaver.shared.owner import Owner
 from palaver.shared.plain import refuse
 
-router = APIRouter(tags=["OpenAI"], responses=OPENAI_ERRORS)
+router = counted_router(tags=["OpenAI"], responses=OPENAI_ERRORS)
 
 _DAY: Final = 24 * 3600.0
 _INPUT: Final = "palaver:input_file_id"

@@ -5,19 +5,19 @@ from __future__ import annotations
 import time
 from typing import Any, Final
 
-from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
 from palaver.producer import openai_body
 from palaver.producer.gateway.answers import job_headers, json_response
 from palaver.producer.gateway.asking import Job, nobody_waits
+from palaver.producer.gateway.counting import counted_router
 from palaver.producer.gateway.openai.chat_stream import ChatDialect
 from palaver.producer.gateway.openai.errors import OPENAI_ERRORS, renamed
 from palaver.shared.openai_answer import completion
 from palaver.shared.plain import refuse
 
-router = APIRouter(tags=["OpenAI"], responses=OPENAI_ERRORS)
+router = counted_router(tags=["OpenAI"], responses=OPENAI_ERRORS)
 
 _EXAMPLE: Final[dict[str, Any]] = {"messages": [{"role": "user", "content": "Hello"}]}
 

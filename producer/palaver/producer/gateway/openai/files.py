@@ -5,19 +5,20 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 from typing import Annotated, Any, Final, Literal
 
-from fastapi import APIRouter, File, Form, UploadFile
+from fastapi import File, Form, UploadFile
 from pydantic import BaseModel
 from starlette.responses import Response, StreamingResponse
 
 from palaver.producer.gateway.access.caller import Asking, Caller
 from palaver.producer.gateway.access.owning import own_batch
+from palaver.producer.gateway.counting import counted_router
 from palaver.producer.gateway.openai.errors import OPENAI_ERRORS
 from palaver.producer.gateway.state import Gateway, Served
 from palaver.shared.batches import BatchView
 from palaver.shared.errors import FileMissingError
 from palaver.shared.stores import FileRef
 
-router = APIRouter(tags=["OpenAI"], responses=OPENAI_ERRORS)
+router = counted_router(tags=["OpenAI"], responses=OPENAI_ERRORS)
 
 OUTPUT: Final = "batch-output-"
 ERRORS: Final = "batch-errors-"

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from fastapi import APIRouter, Request
+from fastapi import Request
 from pydantic import BaseModel
 from starlette.responses import Response
 
 from palaver.producer.gateway.access.caller import Asking, Caller
 from palaver.producer.gateway.answers import json_response
+from palaver.producer.gateway.counting import counted_router
 from palaver.producer.gateway.openai.errors import OPENAI_ERRORS
 from palaver.producer.gateway.state import Gateway, Served
 from palaver.producer.prepare import ALIAS
 from palaver.shared.plain import refuse
 
-router = APIRouter(tags=["OpenAI"], responses=OPENAI_ERRORS)
+router = counted_router(tags=["OpenAI"], responses=OPENAI_ERRORS)
 
 
 class Model(BaseModel):

@@ -7,7 +7,7 @@ from contextlib import aclosing, suppress
 from dataclasses import replace
 from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, Query
+from fastapi import Query
 from pydantic import BaseModel, ConfigDict
 from starlette.responses import Response
 
@@ -16,6 +16,7 @@ from palaver.producer.gateway.access.caller import Asking, Caller
 from palaver.producer.gateway.access.owning import own_job
 from palaver.producer.gateway.answers import job_headers, json_response
 from palaver.producer.gateway.asking import Job, entries_of, nobody_waits
+from palaver.producer.gateway.counting import counted_router
 from palaver.producer.gateway.openai import responses_request as request
 from palaver.producer.gateway.openai.errors import OPENAI_ERRORS, renamed
 from palaver.producer.gateway.openai.responses_answer import (
@@ -35,7 +36,7 @@ from palaver.shared.errors import JobNotFoundError, PalaverError
 from palaver.shared.jobs import ChatJob
 from palaver.shared.ledger import JobView
 
-router = APIRouter(tags=["OpenAI"], responses=OPENAI_ERRORS)
+router = counted_router(tags=["OpenAI"], responses=OPENAI_ERRORS)
 
 _ANSWER: Final[dict[int | str, dict[str, Any]]] = {
     200: {

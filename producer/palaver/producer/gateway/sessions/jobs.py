@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from typing import Annotated, Final
 
-from fastapi import APIRouter, Query
+from fastapi import Query
 from starlette.responses import Response
 
 from palaver.producer.gateway.access.caller import Asking
 from palaver.producer.gateway.access.owning import check_session, own_job
 from palaver.producer.gateway.answers import job_headers, json_response
+from palaver.producer.gateway.counting import counted_router
 from palaver.producer.gateway.fanout.frames import parse_cursor
 from palaver.producer.gateway.sessions.views import Accepted, Job, Listed, job_of
 from palaver.producer.gateway.state import Served
 from palaver.shared.jobs import Status
 
-router = APIRouter(tags=["jobs"])
+router = counted_router(tags=["jobs"])
 
 _PAGE: Final = 100
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import time
 from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, Header, Query
+from fastapi import Header, Query
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response, StreamingResponse
 
 from palaver.producer.gateway.access.caller import Asking, Caller, Reading
 from palaver.producer.gateway.access.owning import check_session, is_uuid, own_job
 from palaver.producer.gateway.answers import job_headers, json_response
+from palaver.producer.gateway.counting import counted_router
 from palaver.producer.gateway.fanout.frames import parse_cursor
 from palaver.producer.gateway.sessions.views import (
     Accepted,
@@ -31,7 +32,7 @@ from palaver.shared.errors import JobNotFoundError, SessionNotFoundError
 from palaver.shared.ledger import operations
 from palaver.shared.reader_tokens import DEFAULT_SECONDS, MOST_SECONDS
 
-router = APIRouter(tags=["sessions"])
+router = counted_router(tags=["sessions"])
 
 _PAGE: Final = 100
 _LARGEST_PAGE: Final = 500
