@@ -6,6 +6,8 @@ import argparse
 import asyncio
 import os
 import sys
+import zlib
+from collections.abc import Iterator
 from typing import Any
 
 import uvicorn
@@ -64,8 +66,16 @@ async def grow(context: Context[Any, Any]) -> str:
     return "grown"
 
 
+@server.tool()
+async def flood(packed: bool) -> str:
+    """Never called: see `Front`."""
+    return str(packed)
+
+
 class Front:
-    """Before the application: asks for the key, and lets an older server know nothing of newer requests."""
+    """Before the application: asks for the key, lets an older server know nothing of newer requests, and
+    answers calls of `flood` with a gigabyte.
+    """
 
     def __init__(self, app: Any, *, older: bool) -> None:
         self.app = app
@@ -81,11 +91,32 @@ class Front:
         elif self.older and headers.get(b"mcp-method") == b"server/discover":
             await self._refuse(send, 400)
         else:
-            await self.app(scope, receive, send)
+            first = await receive()
+            if b'"name":"flood"' in first.get("body", b"").replace(b" ", b""):
+                await self._flood(send, packed=b"true" in first["body"])
+                return
+            read = iter([first])
+            await self.app(scope, lambda: _next(read, receive), send)
+
+    async def _flood(self, send: Any, *, packed: bool) -> None:
+        encoding = [(b"content-encoding", b"gzip")] if packed else []
+        headers = [(b"content-type", b"application/json"), *encoding]
+        piece = bytes(1 << 20)
+        packer = zlib.compressobj(1, zlib.DEFLATED, 31)
+        begin, more = (packer.compress(piece) + packer.flush(zlib.Z_FULL_FLUSH) for _ in range(2))
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        for body in (begin, *[more] * 1023) if packed else [piece] * 1024:
+            await send({"type": "http.response.body", "body": body, "more_body": True})
+        await send({"type": "http.response.body", "body": b""})
 
     async def _refuse(self, send: Any, status: int) -> None:
         await send({"type": "http.response.start", "status": status, "headers": []})
         await send({"type": "http.response.body", "body": b""})
+
+
+async def _next(read: Iterator[Any], receive: Any) -> Any:
+    """What was received already, then what comes."""
+    return next(read, None) or await receive()
 
 
 async def over_http(port: int, *, older: bool) -> None:

@@ -84,7 +84,7 @@ def test_every_server_of_tools_is_asked_for_them(shell: Shell, processes: Proces
     done = shell.run("check", "--json")
     assert done.returncode == 1
     found = {each["name"]: each for each in json.loads(done.stdout)}
-    tools = ["price", "process", "stall", "much", "picture", "die", "grow"]
+    tools = ["price", "process", "stall", "much", "picture", "die", "grow", "flood"]
     assert (found["mcp.shop"]["problem"], found["mcp.shop"]["tools"]) == (None, tools)
     assert (found["mcp.process"]["problem"], found["mcp.process"]["tools"]) == (None, ["price", "die"])
     problems = {name: each["problem"] for name, each in found.items()}

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from resource import RUSAGE_SELF, getrusage
 from typing import Any
 
 import pytest
@@ -140,6 +141,17 @@ async def test_results_are_bounded_and_what_is_no_text_is_named(make_engine: Mak
         "x" * 50 + "\n[cut: 3000000 characters are more than 50 bytes]"
     )
     assert (await result(engine, "shop__picture"))["content"] == "[image/png, 3 bytes, left out]"
+
+
+async def test_a_gigabyte_is_not_read(make_engine: MakeEngine, shop: Shop) -> None:
+    shop.start()
+    engine = await make_engine(mcp={"shop": shop.table})
+    assert (await result(engine, "shop__price", item="tea"))["content"] == "tea: 4.50"
+    before = getrusage(RUSAGE_SELF).ru_maxrss
+    for packed in (False, True):
+        assert (await result(engine, "shop__flood", packed=packed))["is_error"]
+    assert getrusage(RUSAGE_SELF).ru_maxrss - before < 300 * 1024
+    assert (await result(engine, "shop__price", item="tea"))["content"] == "tea: 4.50"
 
 
 async def test_servers_may_have_tools_of_one_name(make_engine: MakeEngine) -> None:
@@ -347,7 +359,7 @@ async def test_nothing_of_it_is_in_the_log(
     secret = "s3cr3t-argument"
     for name in ("shop__price", "annex__price"):
         assert secret in (await result(engine, name, [ALL, {"name": "annex__*"}], item=secret))["content"]
-    assert "mcp.connected server=annex tools=7" in caplog.text
+    assert "mcp.connected server=annex tools=8" in caplog.text
     assert not [word for word in (KEY, secret) if word in caplog.text]
     assert KEY not in repr(engine.service.settings)
 

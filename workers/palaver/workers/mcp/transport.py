@@ -19,6 +19,7 @@ from palaver.shared.tool_servers import ToolServer
 
 __all__ = ["Signals", "client_of", "problem_of"]
 
+MOST_BYTES: Final = 16 * 1024 * 1024  # of a body that is one message; of events the package has a bound
 READ_SECONDS: Final = 300.0  # between two bytes of a stream that the server holds open; calls have their own
 SESSION_HEADER: Final = "mcp-session-id"
 
@@ -82,17 +83,45 @@ async def _watched(transport: Transport, lost: Callable[[], None]) -> AsyncItera
                 tasks.cancel_scope.cancel()
 
 
+class _Bounded(httpx2.AsyncByteStream):
+    """A body of at most so many bytes: the package reads it whole."""
+
+    def __init__(self, body: httpx2.AsyncByteStream, most: int) -> None:
+        self._body = body
+        self._most = most
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        size = 0
+        async for piece in self._body:
+            size += len(piece)
+            if size > self._most:
+                raise httpx2.StreamError(f"more than {self._most} bytes")
+            yield piece
+
+    async def aclose(self) -> None:
+        await self._body.aclose()
+
+
+def _bound(response: httpx2.Response) -> None:
+    """Nothing is read of what is compressed although nobody asked for it: a bomb, perhaps."""
+    packed = response.headers.get("content-encoding", "identity") != "identity"
+    events = response.headers.get("content-type", "").lower().startswith("text/event-stream")
+    if (packed or not events) and isinstance(response.stream, httpx2.AsyncByteStream):
+        response.stream = _Bounded(response.stream, 0 if packed else MOST_BYTES)
+
+
 @asynccontextmanager
 async def _over_http(server: ToolServer, signals: Signals) -> AsyncIterator[tuple[Any, Any]]:
     async def look(response: httpx2.Response) -> None:
         signals.refusal = response.status_code if response.is_error else None
         if response.status_code == httpx2.codes.NOT_FOUND and SESSION_HEADER in response.request.headers:
             signals.forgotten()
+        _bound(response)
 
     async with AsyncExitStack() as stack:
         http = await stack.enter_async_context(
             httpx2.AsyncClient(
-                headers=server.request_headers(),
+                headers={**server.request_headers(), "accept-encoding": "identity"},
                 timeout=httpx2.Timeout(server.connect_seconds, read=READ_SECONDS),
                 event_hooks={"response": [look]},
             )
