@@ -1,7 +1,7 @@
 -- The jobs that wait for a worker, beside their messages in the broker's queues: who names a tenant or a user is in a
 -- line of its user here; users take turns in their tenant, and tenants in all, by their weights. Needs: ready, clock.
 local of, sent = ready .. ':of', ready .. ':sent'
-local KEEP, OVER, MOST = 8 * 86400000, 60000, 100
+local KEEP, OVER = 8 * 86400000, 60000
 
 local function ms_kept(...)
   for _, key in ipairs({...}) do redis.call('PEXPIRE', key, KEEP) end

@@ -10,7 +10,8 @@ local ready, worker, token, are_waiting = KEYS[1], ARGV[1], ARGV[2], ARGV[3] == 
 -- include clock
 -- include ready
 local told = ready .. ':told:' .. worker
-local KEEP_TOLD, KEEP_SENT = 60000, 3600000
+-- One call sends no more than MOST: Redis does nothing else meanwhile, and the next start brings the others.
+local KEEP_TOLD, KEEP_SENT, MOST = 60000, 3600000, 20
 local to_send = {}
 
 -- Sends the next job of the tenant, which has its turn by this.
