@@ -144,6 +144,7 @@ def test_a_reader_token_reads_one_session(stand: Stand, theirs: dict[str, str]) 
             assert until_end(events, theirs["job"])
         messages = browser.get(f"/sessions/{session_id}/messages", headers=bearer)
         assert [message["content"] for message in messages.json()["items"]] == ["Hi", "Hi"]
+        assert browser.get(f"/sessions/{session_id}", headers=bearer).json()["context"] == {}
         refused = [
             browser.get(f"/sessions/{theirs['opened']}/events", headers=bearer),
             browser.post(f"/sessions/{session_id}/messages", json={"content": "Hi"}, headers=bearer),

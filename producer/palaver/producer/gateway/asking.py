@@ -13,7 +13,7 @@ from starlette.responses import Response
 
 from palaver.producer.cursor import Entry
 from palaver.producer.gateway.access.caller import Asking, Caller
-from palaver.producer.gateway.access.owning import is_new_session
+from palaver.producer.gateway.access.owning import check_new_job
 from palaver.producer.gateway.answers import job_headers
 from palaver.producer.gateway.state import Gateway, Served
 from palaver.producer.gateway.stream import KEEP_ALIVE, ByteStream
@@ -48,7 +48,7 @@ class Asker:
         self.caller.check_models([model] if isinstance(model, str) else model or [])
         _check_tools(job.get("tools"))
         if self.session_id is not None:
-            await is_new_session(self.gateway, self.caller, self.session_id)
+            await check_new_job(self.gateway, self.caller, self.session_id)
             job["session_id"] = self.session_id
         handle: AsyncJobHandle = await self.gateway.client.submit(messages, **job)
         return handle

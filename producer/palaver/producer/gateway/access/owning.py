@@ -26,13 +26,12 @@ async def check_session(gateway: Gateway, caller: Caller, session_id: str) -> No
         raise unknown_session(session_id)
 
 
-async def is_new_session(gateway: Gateway, caller: Caller, session_id: str) -> bool:
-    """Whether there is no session of this id. Raises SessionNotFoundError if it is another's."""
+async def check_new_job(gateway: Gateway, caller: Caller, session_id: str) -> None:
+    """Raises SessionNotFoundError if the session is another's; it may be a new one."""
     check_session_id(session_id)
     owner = await _owner(gateway, session_id)
     if owner.exists and not _is_his(caller, owner):
         raise unknown_session(session_id)
-    return not owner.exists
 
 
 async def own_job(gateway: Gateway, caller: Caller, job_id: str, *, document: bool = False) -> JobView:

@@ -5,7 +5,7 @@ https://html.spec.whatwg.org/multipage/server-sent-events.html
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from typing import Final
 
 import orjson
 
@@ -13,14 +13,6 @@ from palaver.producer.cursor import Entry
 
 HELLO: Final = b"retry: 1000\n: follow\n\n"
 """What a stream begins with: the headers arrive with it, and how soon to come back after a cut."""
-
-
-class Frame(NamedTuple):
-    """One event as it is sent. `follows`: it is the next one of the log."""
-
-    seq: int
-    follows: bool
-    data: bytes
 
 
 def encode(entry: Entry) -> bytes:

@@ -97,7 +97,10 @@ async def show_session(gateway: Served, caller: Reading, session_id: str) -> Ses
     """A session, and its jobs that have not ended."""
     opened = await _opened(gateway, caller, session_id)
     now = await gateway.client.ledger.snapshot(session_id, after=0)
-    return session_of(session_id, opened, now)
+    shown = session_of(session_id, opened, now)
+    if caller.reads is not None:  # what an agent is told is not for browsers
+        shown.context = {}
+    return shown
 
 
 @router.delete("/sessions/{session_id}", status_code=204)

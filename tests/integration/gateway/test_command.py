@@ -1,0 +1,91 @@
+"""`palaver keys` and `palaver gateway` as commands."""
+
+import json
+import socket
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from palaver.producer.cli import main
+from tests.integration.gateway.conftest import Stand
+
+pytestmark = [pytest.mark.redis, pytest.mark.xdist_group("gateway")]
+
+Run = Callable[..., tuple[int, list[Any], str]]
+
+
+@pytest.fixture
+def run(stand: Stand, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Run a command with --json: its exit code, what it printed, and what it complained of."""
+    for name, value in stand.environment.items():
+        monkeypatch.setenv(name, value)
+
+    def command(*words: str) -> tuple[int, list[Any], str]:
+        code = main([*words, "--json"])
+        said = capsys.readouterr()
+        return code, [json.loads(line) for line in said.out.splitlines()], said.err
+
+    return command
+
+
+def test_keys_are_made_listed_and_revoked(stand: Stand, run: Run) -> None:
+    words = (
+        "--name",
+        "web",
+        "--tenant",
+        "acme",
+        "--user",
+        "ann",
+        "-m",
+        "slow/*",
+        "-m",
+        "default",
+        "--rpm",
+        "60",
+    )
+    code, (made,), _ = run("keys", "create", *words, "--days", "1")
+    assert code == 0
+    assert (made["tenant"], made["user"], made["models"]) == ("acme", "ann", ["slow/*", "default"])
+    assert made["expires"] - made["created"] == 24 * 3600
+    with stand.http(made["key"]) as http:
+        assert http.get("/sessions").status_code == 200
+    _, listed, _ = run("keys", "list")
+    (known,) = [key for key in listed if key["id"] == made["id"]]
+    assert {**known, "key": made["key"]} == made
+    assert "digest" not in known
+    assert run("keys", "revoke", made["id"])[:2] == (0, [{"id": made["id"], "revoked": True}])
+    code, _, complaint = run("keys", "revoke", made["id"])
+    assert code == 2
+    assert made["id"] in complaint
+    assert made["id"] not in [key["id"] for key in run("keys", "list")[1]]
+
+
+def test_a_key_that_cannot_be_is_not_made(run: Run) -> None:
+    before = run("keys", "list")[1]
+    assert run("keys", "create", "--tenant", "a\nb")[0] == 2
+    assert run("keys", "list")[1] == before
+
+
+def test_a_list_for_people(stand: Stand, run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    stand.make_key(name="for \x1b[2Jpeople", tenant="acme")
+    assert main(["keys", "list"]) == 0
+    shown = capsys.readouterr().out
+    assert "TENANT" in shown
+    assert "\x1b" not in shown
+
+
+def test_a_port_that_somebody_has(run: Run) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        code, _, complaint = run("gateway", "--port", port)
+    assert code == 2
+    assert port in complaint
+
+
+def test_a_ledger_that_is_not_there(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PALAVER_REDIS_URL", "redis://127.0.0.1:9/0")
+    assert run("gateway", "--port", "0")[0] == 3
+    assert run("keys", "list")[0] == 3
