@@ -253,6 +253,10 @@ def test_headers_that_describe_arguments_are_not_believed(outsider: Outsider) ->
 def test_terminate_ends_the_job_with_its_partial_text(outsider: Outsider) -> None:
     outsider.submit({**outsider.document, "messages": json.dumps({"n": 5000, "rate": 50})})
     assert eventually(lambda: sum(e["type"] == "text_chunk" for e in outsider.events()) > 3)
+    # Another message of the same job comes, does nothing, and takes the running one's place nowhere.
+    again: dict[str, Any] = {"queue": "palaver.resume", "task_id": outsider.job}
+    outsider.celery.send_task("palaver.chat", args=(outsider.session, outsider.job), **again)
+    outsider.still_works()
     outsider.celery.control.revoke(outsider.job, terminate=True)
     end = outsider.ended()
     assert end["status"] == "cancelled"

@@ -20,7 +20,7 @@ from palaver.shared.errors import (
     PalaverError,
     ValidationError,
 )
-from palaver.shared.ids import valid_job_id, valid_session_id
+from palaver.shared.ids import new_token, valid_job_id, valid_session_id
 from palaver.shared.jobs import Status
 from palaver.shared.ledger import Canary
 from palaver.shared.names import TASK_BATCH, TASK_CHAT, TASK_PROBE, TASK_SUBMIT
@@ -124,6 +124,9 @@ class JobRequest(ResidentRequest):
         super().__init__(*args, **kwargs)
         # It is kept for as long as its stream lasts, beside a thousand others: most of its headers go.
         self._request_dict = {name: self._request_dict.get(name) for name in _KEPT_HEADERS}
+        if self.id in state.requests:
+            # A job that runs here was sent again: Celery knows one request of an id, and must find that one.
+            self.id = self._request_dict["id"] = f"{self.id}.{new_token()[:8]}"
 
     def on_accepted(self, pid: Any, time_accepted: float) -> None:
         """The job begins. Its message will only be acknowledged any more: the rest of it goes."""
