@@ -7,7 +7,7 @@ import time
 import weakref
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from datetime import date
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, Unpack, overload
@@ -40,7 +40,7 @@ from palaver.producer.probing import PROBE_SECONDS, health_of, no_worker, probe_
 from palaver.producer.sealed import SealedProfiles, check_kept, sealed_for
 from palaver.producer.tracing import traced
 from palaver.shared import stores
-from palaver.shared.errors import BatchNotFoundError
+from palaver.shared.errors import BatchNotFoundError, PalaverError
 from palaver.shared.health import Health
 from palaver.shared.ids import check_job_id, check_session_id
 from palaver.shared.jobs import ChatJob
@@ -355,6 +355,8 @@ class AsyncClient:
             await batching.store(self.batch_files, batch, intake)
         except BaseException:
             await batching.discard(self.batch_files, batch)
+            with suppress(PalaverError):
+                await self.ledger.abandon_batch(batch)
             raise
 
     async def _submit(self, job: ChatJob) -> AsyncJobHandle:

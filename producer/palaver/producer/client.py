@@ -6,6 +6,7 @@ import logging
 import time
 import weakref
 from collections.abc import Generator, Iterable, Mapping, Sequence
+from contextlib import suppress
 from datetime import date
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeVar, Unpack, overload
@@ -392,6 +393,8 @@ class Client:
             background().run(batching.store(self.batch_files, batch, intake))
         except BaseException:
             background().run(batching.discard(self.batch_files, batch))
+            with suppress(PalaverError):
+                self.ledger.abandon_batch(batch)
             raise
 
     def _submit(self, job: ChatJob) -> JobHandle:

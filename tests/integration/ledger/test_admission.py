@@ -8,6 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from palaver.shared.batches import BatchJob, new_batch_id
 from palaver.shared.errors import ConflictError, QueueFullError
 from palaver.shared.jobs import ChatJob, Status
 from palaver.shared.ledger.replies import Submitted
@@ -146,6 +147,29 @@ def test_many_at_once_fill_what_is_left(make_world: MakeWorld) -> None:
     assert created == [*[True] * 3, *[False] * 2, *[True] * 3, *[False] * 2, True, True, False]
     again = world.ledger.submit_many(jobs)
     assert [isinstance(result, Submitted) for result in again] == created[:10]
+
+
+def test_a_batch_counts_as_one_job_until_it_has_ended(make_world: MakeWorld) -> None:
+    world = make_world(tenants=TENANTS, max_jobs=9)
+
+    def batch() -> BatchJob:
+        return BatchJob(batch_id=new_batch_id(None, None), input="0" * 64, total=100, tenant="small")
+
+    first = batch()
+    for _ in range(2):  # it may be noted again
+        world.ledger.note_batch(first)
+    assert (entries(world, "=small"), entries(world, "all")) == (1, 1)
+    for refused in (lambda: world.ledger.note_batch(batch()), lambda: world.ledger.submit(of("small"))):
+        with pytest.raises(QueueFullError, match="'small' has 1 jobs"):
+            refused()
+    world.ledger.open_batch(first)
+    world.ledger.cancel_batch(first.batch_id)
+    world.sweep()
+    assert (entries(world, "=small"), entries(world, "all")) == (0, 0)
+    abandoned = batch()
+    world.ledger.note_batch(abandoned)
+    world.ledger.abandon_batch(abandoned)
+    world.ledger.note_batch(batch())
 
 
 def test_jobs_for_later_and_parked_ones_count(make_world: MakeWorld) -> None:

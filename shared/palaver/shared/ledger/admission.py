@@ -11,13 +11,12 @@ from dataclasses import dataclass
 from typing import Final, Self
 
 from palaver.shared.errors import QueueFullError
-from palaver.shared.jobs import ChatJob
 from palaver.shared.ledger import exchange
 from palaver.shared.ledger.exchange import Exchange
 from palaver.shared.ledger.keys import Keys
 from palaver.shared.ledger.operation import Query
 from palaver.shared.ledger.operations import admitting
-from palaver.shared.ledger.operations.submitting import session_of
+from palaver.shared.ledger.operations.admitting import Entry
 from palaver.shared.settings import Settings
 from palaver.shared.tenants import PerTenant, Tenants
 
@@ -38,16 +37,16 @@ class Bounds:
         """As the settings and `palaver.toml` say now. Raises ConfigurationError."""
         return cls(settings.max_jobs, Tenants.load(settings))
 
-    def bind(self, job: ChatJob) -> bool:
-        """Whether there is anything to ask before the job is stored."""
-        tenant = self.tenants.of(job.tenant)
-        return tenant.queued is not None or tenant.spend_hard is not None or self.jobs is not None
+    def bind(self, tenant: str | None) -> bool:
+        """Whether there is anything to ask before a job of the tenant is stored."""
+        its = self.tenants.of(tenant)
+        return its.queued is not None or its.spend_hard is not None or self.jobs is not None
 
-    def of(self, job: ChatJob) -> dict[str, int]:
-        """The lists that a job needs a place in, with their bounds."""
+    def of(self, tenant: str | None) -> dict[str, int]:
+        """The lists that a job of the tenant needs a place in, with their bounds."""
         bounds = {}
-        if (most := self.tenants.of(job.tenant).queued) is not None:
-            bounds[admitting.list_of(job.tenant)] = most
+        if (most := self.tenants.of(tenant).queued) is not None:
+            bounds[admitting.list_of(tenant)] = most
         if self.jobs is not None:
             bounds[admitting.ALL] = self.jobs
         return bounds
@@ -57,10 +56,10 @@ UNBOUNDED: Final = Bounds(None, Tenants({}))
 
 
 def admit(
-    keys: Keys, jobs: Sequence[ChatJob], bounds: Sequence[Mapping[str, int]]
+    keys: Keys, entries: Sequence[Entry], bounds: Sequence[Mapping[str, int]]
 ) -> Exchange[dict[int, QueueFullError]]:
-    """Take places for jobs, each in its lists (see `Bounds.of`); which of them, by their places in `jobs`,
-    got none, and why.
+    """Take places, for each entry in its lists (see `Bounds.of`); which of them, by their places in
+    `entries`, got none, and why.
     """
     wanted: defaultdict[tuple[str, int], list[int]] = defaultdict(list)
     for place, lists in enumerate(bounds):
@@ -71,14 +70,14 @@ def admit(
     # The list of all comes last: a job that its tenant has no room for is to keep nobody's place there.
     for (name, most), places in sorted(wanted.items(), key=lambda each: each[0][0] == admitting.ALL):
         for some in _slices([place for place in places if place not in full]):
-            asking = [(session_of(jobs[place]), jobs[place]) for place in some]
+            asking = [entries[place] for place in some]
             answer = yield from exchange.run(admitting.admit(keys, name, asking, most=most))
             for place, standing in zip(some, answer.places, strict=True):
                 if standing == admitting.REFUSED:
-                    full[place] = _full(name, answer, jobs[place])
+                    full[place] = _full(name, answer, entries[place].job_id)
                 elif standing == admitting.NEW:
                     taken.append((name, place))
-    yield from _give_up(keys, jobs, [(name, place) for name, place in taken if place in full])
+    yield from _give_up(keys, [(name, entries[place]) for name, place in taken if place in full])
     return full
 
 
@@ -88,20 +87,18 @@ def _slices(places: Sequence[int]) -> Iterator[Sequence[int]]:
         yield places[start : start + exchange.BATCH]
 
 
-def _give_up(keys: Keys, jobs: Sequence[ChatJob], taken: Sequence[tuple[str, int]]) -> Exchange[None]:
+def _give_up(keys: Keys, taken: Sequence[tuple[str, Entry]]) -> Exchange[None]:
     """Of what has no place in one list, the place in another one."""
-    commands = [
-        admitting.give_up(keys, name, session_of(jobs[place]), jobs[place].job_id) for name, place in taken
-    ]
+    commands = [admitting.give_up(keys, name, entry.session_id, entry.job_id) for name, entry in taken]
     if commands:
         yield from exchange.query(Query(commands=tuple(commands), decode=lambda _replies: None))
 
 
-def _full(name: str, answer: admitting.Admitted, job: ChatJob) -> QueueFullError:
-    whose = "There are" if name == admitting.ALL else f"The tenant {job.tenant or ''!r} has"
+def _full(name: str, answer: admitting.Admitted, job_id: str) -> QueueFullError:
+    whose = "There are" if name == admitting.ALL else f"The tenant {name[1:]!r} has"
     return QueueFullError(
         f"{whose} {answer.unended} jobs that have not ended, and no more are taken before one has: "
         f"try again in {answer.retry_after:.0f} s.",
-        job_id=job.job_id,
+        job_id=job_id,
         retry_after=answer.retry_after,
     )

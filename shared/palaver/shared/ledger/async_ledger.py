@@ -156,11 +156,13 @@ class AsyncLedger:
     async def note_batch(self, batch: BatchJob) -> None:
         """Before its lines are stored: they are found by it, for their owner, and to be removed some day.
 
-        Raises LedgerFullError, and SpendLimitError for a tenant that may spend no more.
+        Raises LedgerFullError, QueueFullError, SpendLimitError.
         """
-        await self._drive(
-            keeping.note_batch(self.keys, batch, retention=self.retention, tenants=self.bounds.tenants)
-        )
+        await self._drive(keeping.note_batch(self.keys, batch, retention=self.retention, bounds=self.bounds))
+
+    async def abandon_batch(self, batch: BatchJob) -> None:
+        """The lines of a batch that was noted could not be stored: it counts no more."""
+        await self._drive(keeping.abandon_batch(self.keys, batch))
 
     async def open_batch(self, batch: BatchJob) -> OpenedBatch:
         """Store a batch, whose lines are in the file store; the workers see it by themselves.

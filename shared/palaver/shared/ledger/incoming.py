@@ -15,7 +15,7 @@ from palaver.shared.ledger.exchange import Exchange
 from palaver.shared.ledger.keys import Keys
 from palaver.shared.ledger.operation import Operation, Retention
 from palaver.shared.ledger.operations import submitting
-from palaver.shared.ledger.operations.admitting import list_of
+from palaver.shared.ledger.operations.admitting import Entry, list_of
 from palaver.shared.ledger.replies import Submitted
 
 
@@ -25,7 +25,7 @@ def submit(
     """Store a job; raises what `operations.submit` does."""
     for conflict in (yield from _conflicts(keys, [job])).values():
         raise conflict
-    if bounds.bind(job):
+    if bounds.bind(job.tenant):
         (storing,) = yield from _storing(keys, [job], retention, bounds)
     else:
         storing = submitting.submit(keys, job, retention=retention)
@@ -49,10 +49,11 @@ def _storing(
     """Of each job the operation that stores it; where it may not be, the one that finds it stored."""
     refused: dict[int, PalaverError] = {}
     bounded: list[dict[str, int]] = [{}] * len(jobs)
-    if any(map(bounds.bind, jobs)):
+    if any(bounds.bind(job.tenant) for job in jobs):
         refused |= yield from budgets.check(keys, jobs, bounds.tenants)
-        bounded = [{} if place in refused else bounds.of(job) for place, job in enumerate(jobs)]
-        refused |= yield from admit(keys, jobs, bounded)
+        bounded = [{} if place in refused else bounds.of(job.tenant) for place, job in enumerate(jobs)]
+        entries = [Entry(submitting.session_of(job), job.job_id, job.deadline, job.run_at) for job in jobs]
+        refused |= yield from admit(keys, entries, bounded)
     return [
         submitting.repeat(keys, job, retention=retention, refusal=refused[place])
         if place in refused

@@ -2,21 +2,36 @@
 
 from palaver.shared.batches import BatchJob, BatchView
 from palaver.shared.ledger import budgets, exchange
+from palaver.shared.ledger.admission import UNBOUNDED, Bounds, admit
 from palaver.shared.ledger.exchange import Exchange
 from palaver.shared.ledger.keys import Keys
-from palaver.shared.ledger.operation import Retention
-from palaver.shared.ledger.operations import batch_keeping, batches, reading
-from palaver.shared.tenants import PerTenant
+from palaver.shared.ledger.operation import Query, Retention
+from palaver.shared.ledger.operations import admitting, batch_keeping, batches, reading
+from palaver.shared.ledger.operations.admitting import Entry
 
 
-def note_batch(keys: Keys, batch: BatchJob, *, retention: Retention, tenants: PerTenant) -> Exchange[None]:
-    """Note whose the batch is, and when it is to go. Raises SpendLimitError."""
-    if tenants.of(batch.tenant).spend_hard is not None:
-        month = yield from budgets.spending(keys, batch.tenant, tenants)
+def note_batch(
+    keys: Keys, batch: BatchJob, *, retention: Retention, bounds: Bounds = UNBOUNDED
+) -> Exchange[None]:
+    """Note whose the batch is, and when it is to go. It counts as one job of its tenant, until it ends.
+    Raises QueueFullError, SpendLimitError.
+    """
+    if bounds.tenants.of(batch.tenant).spend_hard is not None:
+        month = yield from budgets.spending(keys, batch.tenant, bounds.tenants)
         if month.is_over:
             raise month.error()
+    if lists := bounds.of(batch.tenant):
+        entry = Entry(batch.batch_id, batch.batch_id, batch.completion_window)
+        for full in (yield from admit(keys, [entry], [lists])).values():
+            raise full
     time = yield from exchange.query(reading.time())
     yield from exchange.query(batch_keeping.note_batch(keys, batch, time=time, retention=retention))
+
+
+def abandon_batch(keys: Keys, batch: BatchJob) -> Exchange[None]:
+    """The lines of a batch that was noted could not be stored: it counts no more."""
+    forget = admitting.uncount(keys, batch.batch_id, batch.batch_id, admitting.list_of(batch.tenant))
+    yield from exchange.query(Query(commands=forget, decode=lambda _replies: None))
 
 
 def listing(keys: Keys) -> Exchange[list[BatchView]]:

@@ -149,11 +149,13 @@ class SyncLedger:
     def note_batch(self, batch: BatchJob) -> None:
         """Before its lines are stored: they are found by it, for their owner, and to be removed some day.
 
-        Raises LedgerFullError, and SpendLimitError for a tenant that may spend no more.
+        Raises LedgerFullError, QueueFullError, SpendLimitError.
         """
-        self._drive(
-            keeping.note_batch(self.keys, batch, retention=self.retention, tenants=self.bounds.tenants)
-        )
+        self._drive(keeping.note_batch(self.keys, batch, retention=self.retention, bounds=self.bounds))
+
+    def abandon_batch(self, batch: BatchJob) -> None:
+        """The lines of a batch that was noted could not be stored: it counts no more."""
+        self._drive(keeping.abandon_batch(self.keys, batch))
 
     def open_batch(self, batch: BatchJob) -> OpenedBatch:
         """Store a batch, whose lines are in the file store; the workers see it by themselves.

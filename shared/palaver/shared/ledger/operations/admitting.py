@@ -2,9 +2,8 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
-from palaver.shared.jobs import ChatJob
 from palaver.shared.ledger.keys import Keys, due_member
 from palaver.shared.ledger.operation import Argument, Command, Operation, milliseconds
 from palaver.shared.ledger.operations.reading import checked
@@ -27,22 +26,31 @@ class Admitted:
     retry_after: float
 
 
+class Entry(NamedTuple):
+    """A job, or a batch, that asks for a place. It ends so many seconds after `run_at`, Unix time, or now."""
+
+    session_id: str
+    job_id: str
+    deadline: float
+    run_at: float | None = None
+
+
 def list_of(tenant: str | None) -> str:
     """The name of a tenant's list, or of the one of jobs that name none."""
     return f"={tenant or ''}"
 
 
-def admit(keys: Keys, name: str, entries: Sequence[tuple[str, ChatJob]], *, most: int) -> Operation[Admitted]:
-    """Ask for places in a list for jobs and the sessions they go to."""
+def admit(keys: Keys, name: str, entries: Sequence[Entry], *, most: int) -> Operation[Admitted]:
+    """Ask for places in a list."""
 
     def decode(raw: Any) -> Admitted:
         _, unended, wait, *places = checked(raw)
         return Admitted([int(place) for place in places], int(unended), int(wait) / 1000)
 
     args: list[Argument] = [most]
-    for session_id, job in entries:
-        run_at = milliseconds(job.run_at) if job.run_at else 0
-        args += [due_member(session_id, job.job_id), run_at, milliseconds(job.deadline)]
+    for session_id, job_id, deadline, run_at in entries:
+        begins = milliseconds(run_at) if run_at else 0
+        args += [due_member(session_id, job_id), begins, milliseconds(deadline)]
     return Operation(script=load("admit"), keys=(keys.unended(name),), args=tuple(args), decode=decode)
 
 

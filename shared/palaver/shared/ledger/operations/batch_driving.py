@@ -22,6 +22,7 @@ from palaver.shared.ledger.operation import (
     reply_error,
     text,
 )
+from palaver.shared.ledger.operations.admitting import list_of, uncount
 from palaver.shared.ledger.operations.batch_keeping import after_retention
 from palaver.shared.ledger.operations.batches import AT_ONCE, after_end, look_at_batch
 from palaver.shared.ledger.operations.spending import NANO, count_batch, fields_of
@@ -189,6 +190,7 @@ def sweep_batch(
         _, ended, tenant, *words = raw
         return (
             after_retention(keys, batch_id, int(ended), retention),
+            *uncount(keys, batch_id, batch_id, list_of(text(tenant))),
             *count_batch(
                 keys, batch_id, tenant=text(tenant), words=words, ended=int(ended), retention=retention
             ),

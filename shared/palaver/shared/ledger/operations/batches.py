@@ -114,10 +114,10 @@ def batch_results(keys: Keys, batch_id: str, *, after: int, count: int) -> Opera
 
 
 def after_end(keys: Keys, batch_id: str, raw: Sequence[Any]) -> tuple[Command, ...]:
-    """After a reply `ok`, status, ms: the webhook of a batch that has ended is due."""
+    """After a reply `ok`, status, ms: the webhook of a batch that has ended is due, and a sweep counts it."""
     if not BatchStatus(text(raw[1])).ended:
         return ()
-    return (hurry_webhook(keys, batch_id, batch_id, int(raw[2])),)
+    return (hurry_webhook(keys, batch_id, batch_id, int(raw[2])), *look_at_batch(keys, batch_id, AT_ONCE))
 
 
 def look_at_batch(keys: Keys, batch_id: str, time_ms: int) -> tuple[Command, ...]:
