@@ -13,6 +13,10 @@ import redis
 from celery import Celery
 
 from palaver.shared.ids import new_job_id, new_session_id
+from palaver.shared.jobs import Status
+from palaver.shared.ledger import SyncLedger
+from palaver.shared.settings import Settings
+from tests.browser import open_page
 from tests.integration.app.conftest import System
 from tests.processes import ROOT, Processes
 from tests.servers import eventually, free_port
@@ -21,6 +25,8 @@ pytestmark = [pytest.mark.redis, pytest.mark.worker, pytest.mark.xdist_group("sy
 
 CONFIGURATION = ROOT / "deploy/flower/flowerconfig.py"
 SECRET = "xyzzy-42"
+WRITES = "job => Number(document.querySelector(`tr[data-job='${job}']`).cells[5].innerText) > 0"
+"""Of the page of streams: the job's tokens a second."""
 
 
 @dataclass(frozen=True)
@@ -30,8 +36,11 @@ class Flower:
     url: str
     login: str = ""
 
-    def open(self, path: str, *, post: bool = False) -> str:
-        request = urllib.request.Request(self.url + path, data=b"" if post else None)  # noqa: S310
+    def open(self, path: str, *, post: bool = False, body: str = "", **headers: str) -> str:
+        data = body.encode() if post or body else None
+        request = urllib.request.Request(self.url + path, data=data)  # noqa: S310
+        for name, value in headers.items():
+            request.add_header(name.replace("_", "-"), value)
         if self.login:
             token = base64.b64encode(self.login.encode()).decode()
             request.add_header("Authorization", f"Basic {token}")
@@ -82,11 +91,11 @@ def client(system: System) -> Iterator[Celery]:
         yield client
 
 
-def submit(client: Celery, content: str) -> tuple[str, str, str]:
+def submit(client: Celery, content: str, **fields: str) -> tuple[str, str, str]:
     """The ids of a new job: its session, its own, and that of the task that carries it."""
     session_id, job_id = new_session_id(), new_job_id()
     messages = [{"role": "user", "content": content}]
-    document = {"session_id": session_id, "job_id": job_id, "messages": messages}
+    document = {"session_id": session_id, "job_id": job_id, "messages": messages, **fields}
     sent = client.send_task("palaver.submit", args=(document,), queue="palaver.submit")
     return session_id, job_id, str(sent.id)
 
@@ -142,10 +151,48 @@ def test_a_failed_job_shows_its_code(client: Celery, flower: Flower) -> None:
     assert SECRET not in json.dumps(flower.task(job_id))
 
 
+def test_live_streams_have_a_page_with_a_button_that_ends_one(
+    client: Celery, flower: Flower, system: System
+) -> None:
+    others = [submit(client, json.dumps({"endless": True, "rate": 50})) for _ in range(2)]
+    session_id, job_id, _ = submit(client, json.dumps({"endless": True, "rate": 50}), system=SECRET)
+    with open_page() as page:
+        page.goto(f"{flower.url}/tasks")
+        page.get_by_role("link", name="Streams").click()
+        row = page.locator(f"tr[data-job='{job_id}']")
+        row.wait_for()
+        assert row.get_by_text(session_id, exact=True).is_visible()
+        assert "scripted/echo" in row.inner_text() or "default" in row.inner_text()
+        page.wait_for_function(WRITES, arg=job_id)
+        row.get_by_role("button", name="Cancel").click()
+        row.wait_for(state="detached")
+        for _, other, _ in others:
+            assert page.locator(f"tr[data-job='{other}']").count() == 1
+        assert SECRET not in page.content()
+    with SyncLedger(Settings(redis_url=system.url)) as ledger:
+        assert ledger.job(job_id).status is Status.CANCELLED
+        for session, other, _ in others:
+            ledger.cancel(session, other)
+    assert 'palaver_flower_cancels_total{result="asked"} 1.0' in flower.open("/metrics")
+
+
+def test_only_the_page_s_own_button_ends_a_stream(flower: Flower) -> None:
+    ids = f"session_id=s1&job_id={new_job_id()}"
+    with pytest.raises(urllib.error.HTTPError, match="403"):
+        flower.open("/streams/cancel", body=ids)
+    with pytest.raises(urllib.error.HTTPError, match="400"):
+        flower.open("/streams/cancel", body="session_id=s1&job_id=<b>", X_Palaver="cancel")
+    assert json.loads(flower.open("/streams/cancel", body=ids, X_Palaver="cancel")) == {"status": "gone"}
+    assert set(json.loads(flower.open("/streams/data"))) == {"streams", "batches"}
+
+
 def test_beyond_the_loopback_it_asks_for_a_login(system: System, processes: Processes) -> None:
     flower = start_flower(system, processes, "--address=0.0.0.0", FLOWER_BASIC_AUTH="operator:sesame")
+    for path in ("/api/tasks", "/streams", "/streams/data"):
+        with pytest.raises(urllib.error.HTTPError, match="401"):
+            flower.open(path)
     with pytest.raises(urllib.error.HTTPError, match="401"):
-        flower.open("/api/tasks")
+        flower.open("/streams/cancel", post=True, X_Palaver="cancel")
     assert json.loads(Flower(flower.url, "operator:sesame").open("/api/tasks")) == {}
 
 

@@ -19,6 +19,8 @@ from typing import Any, Final
 from flower.events import EventsState  # type: ignore[import-untyped]
 from tornado.options import options
 
+from palaver.workers.flower_pages import install
+
 __all__ = ["basic_auth", "format_task", "natural_time"]
 
 HIDDEN: Final = "(...)"
@@ -65,6 +67,8 @@ def _login() -> list[str]:
 
 if not isinstance(vars(EventsState)["event"], _Masked):
     EventsState.event = _Masked(EventsState.event)
+
+install()
 
 natural_time = True
 basic_auth = _login()

@@ -46,7 +46,7 @@ from palaver.shared.ledger.replies import (
     Swept,
     Vigil,
 )
-from palaver.shared.ledger.sighting import Sight, Sighted
+from palaver.shared.ledger.sighting import Sight
 from palaver.shared.ledger.views import Announcement, DeadLetter, Gate, JobView, LogBounds, Snapshot
 from palaver.shared.settings import Settings
 from palaver.shared.spending import DailyUsage, MonthlySpending
@@ -236,7 +236,7 @@ class AsyncLedger:
         """A look at the jobs that have not ended; of many at a part of them."""
         return await self._drive(sighting.sight(self.keys))
 
-    async def running_jobs(self) -> list[Sighted]:
+    async def running_jobs(self) -> sighting.Running:
         """Jobs that run, with how much they have written; of more than a thousand some."""
         return await self._drive(sighting.running(self.keys, lease=self.settings.lease_seconds))
 

@@ -62,6 +62,14 @@ class Sight:
     oldest: list[Sighted]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Running:
+    """Jobs that run, with how much they have written, at a time of Redis's clock."""
+
+    time: float
+    jobs: list[Sighted]
+
+
 def sight(keys: Keys, *, most: int = MOST) -> Exchange[Sight]:
     """Look at `most` jobs."""
     now, total, drawn, oldest = yield from exchange.query(_members(keys, most))
@@ -77,13 +85,13 @@ def sight(keys: Keys, *, most: int = MOST) -> Exchange[Sight]:
     )
 
 
-def running(keys: Keys, *, lease: float, most: int = MOST) -> Exchange[list[Sighted]]:
-    """Jobs that run, with what they have written; of more than `most` some."""
+def running(keys: Keys, *, lease: float, most: int = MOST) -> Exchange[Running]:
+    """Jobs that run; of more than `most` some."""
     now = yield from exchange.query(_now())
     until = round((now + 2 * lease) * 1000)
     places = yield from exchange.query(_due_until(keys, until, most))
     jobs = yield from _sighted(keys, places, texts=True)
-    return [job for job in jobs if job.state == "running"]
+    return Running(time=now, jobs=[job for job in jobs if job.state == "running"])
 
 
 def _members(keys: Keys, most: int) -> Query[tuple[float, int, list[Place], list[Place]]]:

@@ -1,0 +1,164 @@
+"""The page of live streams, its data and its button. The data are the ledger's: ids, models and sizes. No
+worker is asked: one that hangs hides nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from functools import cache
+from typing import Any, Final, TypeVar
+
+from flower import urls  # type: ignore[import-untyped]
+from flower.api import BaseApiHandler  # type: ignore[import-untyped]
+from flower.views import BaseHandler  # type: ignore[import-untyped]
+from prometheus_client import Counter
+from tornado import web
+
+from palaver.shared.errors import JobGoneError, PalaverError
+from palaver.shared.ids import valid_job_id, valid_session_id
+from palaver.shared.ledger import Dispatch, SyncLedger
+from palaver.shared.settings import Settings
+from palaver.workers.flower_pages.templates import templates_beside
+from palaver.workers.pool.queues import own_queue
+
+__all__ = ["install"]
+
+T = TypeVar("T")
+
+MOST: Final = 500
+"""Streams on the page, the oldest first."""
+
+CANCELS: Final = Counter("palaver_flower_cancels", "Uses of the page's button, by its answer.", ["result"])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stream:
+    """A row of the page. Ages in seconds; `written` in bytes."""
+
+    session_id: str
+    job_id: str
+    model: str
+    worker: str
+    attempt: int
+    age: float
+    written: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch:
+    """A batch that has not ended."""
+
+    batch_id: str
+    status: str
+    done: int
+    failed: int
+    total: int
+
+
+def install() -> None:
+    """Add the page to Flower, once."""
+    if any(getattr(handler, "name", None) == "streams" for handler in urls.handlers):
+        return
+    urls.settings["template_loader"] = templates_beside(urls.settings)
+    urls.handlers[:0] = [
+        web.url(r"/streams", StreamsPage, name="streams"),
+        web.url(r"/streams/data", StreamsData, name="streams_data"),
+        web.url(r"/streams/cancel", StreamsCancel, name="streams_cancel"),
+    ]
+
+
+@cache
+def _ledger() -> SyncLedger:
+    return SyncLedger(Settings.load())
+
+
+async def _asked(ask: Callable[[], T]) -> T:
+    """What the ledger says, in a thread. A page is told why it does not."""
+    try:
+        return await asyncio.to_thread(ask)
+    except PalaverError as error:
+        raise web.HTTPError(error.status_code or 503, str(error)) from None
+
+
+class StreamsPage(BaseHandler):  # type: ignore[misc]
+    """The page itself."""
+
+    @web.authenticated
+    def get(self) -> None:
+        """Without data, which it asks for."""
+        self.render("streams.html", read_only=bool(self.application.options.read_only))
+
+
+class StreamsData(BaseHandler):  # type: ignore[misc]
+    """What the page shows."""
+
+    @web.authenticated
+    async def get(self) -> None:
+        """Streams and batches."""
+        streams, batches = await _asked(_now)
+        self.write({"streams": [asdict(row) for row in streams], "batches": [asdict(row) for row in batches]})
+
+
+class StreamsCancel(BaseApiHandler):  # type: ignore[misc]
+    """The button. Whoever may use Flower's API may use it."""
+
+    @web.authenticated
+    async def post(self) -> None:
+        """End a job, with its text so far."""
+        if self.application.options.read_only:
+            raise web.HTTPError(403, "this Flower is read-only")
+        if self.request.headers.get("X-Palaver") != "cancel":
+            raise web.HTTPError(403, "only this page's button may do that")  # no other site can send it
+        session_id, job_id = self.get_argument("session_id", ""), self.get_argument("job_id", "")
+        if not (valid_session_id(session_id) and valid_job_id(job_id)):
+            raise web.HTTPError(400, "session_id and job_id must name a job")
+        status, dispatch = await _asked(lambda: _cancel(session_id, job_id))
+        if dispatch is not None:
+            await asyncio.to_thread(_send, self.capp, dispatch)
+        CANCELS.labels(status).inc()
+        self.write({"status": status})
+
+
+def _now() -> tuple[list[Stream], list[Batch]]:
+    ledger = _ledger()
+    sight = ledger.running_jobs()
+    jobs = sorted(sight.jobs, key=lambda job: job.started or sight.time)[:MOST]
+    streams = [
+        Stream(
+            session_id=job.session_id,
+            job_id=job.job_id,
+            model=job.model,
+            worker=job.worker.rpartition("/")[0] or job.worker,
+            attempt=job.attempt,
+            age=max(0.0, sight.time - (job.started or sight.time)),
+            written=job.written,
+        )
+        for job in jobs
+    ]
+    batches = [
+        Batch(
+            batch_id=view.batch.batch_id,
+            status=str(view.status),
+            done=view.counts.done,
+            failed=view.counts.failed,
+            total=view.counts.total,
+        )
+        for view in ledger.open_batches()
+    ]
+    return streams, batches
+
+
+def _cancel(session_id: str, job_id: str) -> tuple[str, Dispatch | None]:
+    try:
+        cancelled = _ledger().cancel(session_id, job_id)
+    except JobGoneError:
+        return "gone", None
+    return str(cancelled.status) if cancelled.ended else "asked", cancelled.dispatch
+
+
+def _send(celery: Any, dispatch: Dispatch) -> None:
+    """The next job of its session; a sweep sends what is lost here."""
+    queue = own_queue(celery, dispatch.queue)
+    celery.send_task(dispatch.task, args=dispatch.args, task_id=dispatch.task_id, queue=queue)
