@@ -1,5 +1,6 @@
 """A failover of ledger and broker under load: nobody hangs, and what may be lost is told."""
 
+import signal
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -94,6 +95,24 @@ def test_a_master_without_replicas_that_must_have_one_takes_nothing(
         stand.ledger.submit(ChatJob(messages="Hello"))
     stand.raw.config_set("min-replicas-to-write", 0)
     stand.settle(jobs)
+
+
+def test_a_master_that_hangs_is_left_behind(
+    stand: Stand, watched: Watched, readers: ThreadPoolExecutor
+) -> None:
+    """As one whose machine has lost its network: no connection is closed."""
+    workers = stand.workers(2)
+    known = stand.submit(10, words=200, rate=20)
+    seen = [readers.submit(read, job) for job in known]
+    stand.streaming(known)
+    stand.let_pass(REPLICATED, since=time.time())
+    watched.lose_master(signal.SIGSTOP)
+    assert [future.result(PATIENCE) for future in seen] == [job.text for job in known]
+    with Load(stand) as load:  # the first ones may find the old master's connections
+        until(lambda: len(load.jobs) > 20, "jobs are not taken again")
+    stand.raw.close()  # the stand's own connection is one of those
+    stand.settle([*known, *load.jobs])
+    assert all(worker.process.poll() is None for worker in workers)
 
 
 def test_what_the_replica_did_not_hear_of_is_told_as_lost(

@@ -59,6 +59,11 @@ UNREACHABLE: Final = 3
 
 RETRY_SECONDS: Final = 1.0
 
+SILENT_SECONDS: Final = 10.0
+"""A broker that says nothing for so long is gone, although its connection is open: it hangs, or its host is
+away.
+"""
+
 ROUTES: Final = {
     TASK_CHAT: Queue.NORMAL,
     TASK_SUBMIT: Queue.SUBMIT,
@@ -147,12 +152,17 @@ def _exchanges(namespace: str) -> dict[str, str]:
 
 
 def _transport_options(broker: BrokerURL, seconds: float) -> dict[str, Any]:
-    """Redis only: queues in strict order, and no second delivery while a job may still run."""
+    """Redis only: queues in strict order, no second delivery while a job may still run, no wait for a host
+    that is gone.
+    """
     if broker.redis is None:
         return {}
     return {
         "queue_order_strategy": "priority",
         "visibility_timeout": int(MAX_DEADLINE) + 24 * 3600,
+        "socket_timeout": SILENT_SECONDS,
+        # kombu looks twice before it gives up on what it waits for
+        "health_check_interval": SILENT_SECONDS / 2,
         **broker.transport_options(seconds),
     }
 
