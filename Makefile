@@ -34,7 +34,7 @@ faults-rabbitmq: .venv/.test ## with RabbitMQ as broker: the faults that concern
 peers: .venv/peers/.ready ## the dialects against LiteLLM, llama.cpp and llama-cpp-python; compiles once: minutes
 	@$(BIN)/python -m pytest -q -rs -m peers tests/peers
 
-image: .venv/.test ## each step of deploy/Dockerfile without Docker, and the container that comes out; installs packages: a minute
+image: .venv/.test ## each step of deploy/Dockerfile without Docker, what comes out, and a Prometheus that watches it; installs packages: a minute
 	@$(BIN)/python -m pytest -q -s -rs -m image tests/image
 
 upgrades: .venv/.test ## workers and producers of the release before beside this one; RELEASE=v0.1.0 chooses it

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from palaver.shared.metrics import EXPORTER, WORKER
+from palaver.shared.metrics import EXPORTER, GATEWAY, WORKER
 from tests.integration.deploy.tools import DEPLOY, check
 
 PROMETHEUS = DEPLOY / "prometheus"
@@ -21,7 +21,7 @@ PANELS: list[dict[str, Any]] = DASHBOARD["panels"]
 SCALER: dict[str, Any] = yaml.safe_load(
     (DEPLOY / "kustomize/components/keda/scaledobject.yaml").read_text(encoding="utf-8")
 )
-METRICS = {metric.name: metric for metric in (*EXPORTER, *WORKER)}
+METRICS = {metric.name: metric for metric in (*EXPORTER, *GATEWAY, *WORKER)}
 FOREIGN = {"process_cpu_seconds_total", "process_resident_memory_bytes"}
 """Of Prometheus' client library."""
 

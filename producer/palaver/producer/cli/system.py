@@ -135,6 +135,7 @@ def _of_gates(gates: list[Gate]) -> Iterator[Family]:
     yield metrics.GATE_WAITING, [Sample((gate.profile,), gate.waiting) for gate in found]
     yield metrics.GATE_RUNNING, [Sample((gate.profile,), gate.running) for gate in found]
     yield metrics.GATE_CLOSED, [Sample((gate.profile,), gate.closed_for) for gate in found]
+    yield metrics.GATE_PAUSED, [Sample((gate.profile,), int(gate.paused is not None)) for gate in found]
 
 
 def _oldest(

@@ -182,6 +182,9 @@ GATE_RUNNING: Final = Metric("palaver_gate_running", "gauge", "Requests that hav
 GATE_CLOSED: Final = Metric(
     "palaver_gate_closed_seconds", "gauge", "Closed for so long still; 0: open.", ("profile",)
 )
+GATE_PAUSED: Final = Metric(
+    "palaver_gate_paused", "gauge", "1: an operator has paused the profile.", ("profile",)
+)
 WORKERS: Final = Metric("palaver_workers", "gauge", "Workers: live, draining.", ("state",))
 WORKER_SLOTS: Final = Metric("palaver_worker_slots", "gauge", "Slots of a worker.", ("worker",))
 WORKER_STREAMS: Final = Metric("palaver_worker_streams", "gauge", "Jobs that it runs.", ("worker",))
@@ -194,6 +197,7 @@ HEALTHY: Final = Metric("palaver_healthy", "gauge", "1: what palaver status --qu
 
 EXPORTER: Final = (
     *(UP, QUEUE_MESSAGES, QUEUE_AGE, CANARY_AGE, CANARY_WAIT, UNENDED, TENANT_JOBS, TENANT_AGE),
-    *(GATE_WAITING, GATE_RUNNING, GATE_CLOSED, WORKERS, WORKER_SLOTS, WORKER_STREAMS, SWEEP_AGE),
+    *(GATE_WAITING, GATE_RUNNING, GATE_CLOSED, GATE_PAUSED),
+    *(WORKERS, WORKER_SLOTS, WORKER_STREAMS, SWEEP_AGE),
     *(DEAD, OPEN_BATCHES, HEALTHY),
 )
