@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Collection, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -292,6 +293,26 @@ async def test_no_more_jobs_of_a_tenant_and_a_user_run_than_may(
     await one.engine.said(ann[1])
     await one.engine.ledger.cancel("ann1", ann[1].job_id)
     await ended(one, ann[1])
+
+
+async def test_who_waits_for_a_tenant_goes_on_when_its_bound_is_lifted(
+    make_workers: MakeWorkers, tmp_path: Path
+) -> None:
+    config = tmp_path / "palaver.toml"
+    config.write_text("[tenants.acme]\nrunning = 1\n")
+    one, other = desks = await make_workers({}, config=str(config))
+    first = await submit(one, HOLD, session_id="s0", tenant="acme")
+    await one.engine.said(first)
+    waiting = [await submit(other, session_id=f"s{n}", tenant="acme") for n in range(1, 5)]
+    for job in waiting:
+        await waits_at(one, job, "tenant/acme")
+    config.write_text("[tenants.acme]\nweight = 1\n")
+    async with asyncio.timeout(20):
+        while any(desk.engine.service._tenancy.of("acme").running for desk in desks):  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    await one.engine.ledger.cancel("s0", first.job_id)
+    async with asyncio.timeout(9):  # a place that nobody takes is another's after ten
+        assert [end["status"] for end in await ended(one, *waiting)] == ["completed"] * 4
 
 
 async def test_a_job_that_waits_for_its_provider_is_none_of_those_that_run(make_workers: MakeWorkers) -> None:

@@ -30,6 +30,9 @@ class Shares:
         """
         tenant = self._tenancy.of(job.tenant)
         if tenant.running is None and (tenant.user_running is None or job.user is None):
+            if claimed.gate == operations.tenant_gate(job.tenant or ""):
+                # It had waited there for a place, which it needs no more.
+                self._gates.give_up(claimed.gate, claimed.session_id, claimed.job_id)
             await work()
             return
         visit = _visit(claimed, job, tenant)
