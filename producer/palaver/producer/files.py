@@ -71,6 +71,14 @@ class AsyncFiles:
         """A file's content."""
         return b"".join([piece async for piece in self._store.open(file_id, _owner(tenant, user))])
 
+    async def pieces(
+        self, file_id: str, *, user: object = None, tenant: str | None = None
+    ) -> AsyncIterator[bytes]:
+        """A file's content piece by piece; what is wrong is raised at once, not by the first piece."""
+        owner = _owner(tenant, user)
+        await self._store.stat(file_id, owner)
+        return self._store.open(file_id, owner)
+
     async def delete(self, file_id: str, *, user: object = None, tenant: str | None = None) -> None:
         """Remove a file, and the text that was extracted from it."""
         await self._store.delete(file_id, _owner(tenant, user))

@@ -111,6 +111,15 @@ def test_a_response_format(client: OpenAI) -> None:
     assert parsed.choices[0].message.parsed == Tea(price=2.5)
 
 
+def test_a_job_goes_on_with_the_trace_of_its_request(stand: Stand, client: OpenAI) -> None:
+    trace = f"00-{'a' * 32}-{'b' * 16}-01"
+    for given, kept in ((trace, trace), ("00-nothing", None)):
+        answer = ask(client, "Hi", extra_headers={"traceparent": given})
+        view = stand.client.view(answer.id.removeprefix("chatcmpl-"), document=True)
+        assert view.document is not None
+        assert view.document.traceparent == kept
+
+
 def test_several_choices(client: OpenAI) -> None:
     assert ask(client, "Hi", n=1).choices[0].message.content == "Hi"
     with pytest.raises(openai.BadRequestError) as refused:

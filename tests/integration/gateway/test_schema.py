@@ -60,6 +60,21 @@ def test_answers_are_as_documented(stand: Stand) -> None:
             _ask(operation, stand, GenerationMode.POSITIVE, known)
 
 
+def test_the_examples_of_the_document_work(stand: Stand) -> None:
+    with stand.http() as http:
+        document = http.get("/openapi.json").json()
+        schemas, tried = document["components"]["schemas"], 0
+        for path, methods in document["paths"].items():
+            body = methods.get("post", {}).get("requestBody", {}).get("content", {}).get("application/json")
+            name = body["schema"]["$ref"].rpartition("/")[2] if body and "$ref" in body["schema"] else ""
+            for example in schemas.get(name, {}).get("examples", []):
+                session_id = http.post("/sessions", json={}).json()["session_id"]
+                answer = http.post(path.replace("{session_id}", session_id), json=example)
+                assert answer.is_success, (path, answer.text)
+                tried += 1
+    assert tried >= 6
+
+
 def _ask(operation: Any, stand: Stand, mode: GenerationMode, known: dict[str, str] | None = None) -> None:
     headers = {"authorization": f"Bearer {stand.key}"}
 

@@ -17,6 +17,7 @@ from palaver.producer.gateway.access.owning import check_new_job
 from palaver.producer.gateway.answers import job_headers
 from palaver.producer.gateway.state import Gateway, Served
 from palaver.producer.gateway.stream import KEEP_ALIVE, ByteStream
+from palaver.producer.gateway.tracing import trace_fields
 from palaver.producer.gateway.translation import Dialect, Translation
 from palaver.producer.handles import AsyncJobHandle
 from palaver.shared.errors import PalaverError
@@ -42,7 +43,7 @@ class Asker:
 
     async def submit(self, messages: Any, fields: Mapping[str, Any]) -> AsyncJobHandle:
         """Submit the job. Raises what `Client.submit` raises, ForbiddenError, SessionNotFoundError."""
-        job: dict[str, Any] = {"history": None, **fields, **self.caller.whose}
+        job: dict[str, Any] = {"history": None, **fields, **self.caller.whose, **trace_fields(self.request)}
         job["idempotency_key"] = self.idempotency_key
         model = job.get("model")
         self.caller.check_models([model] if isinstance(model, str) else model or [])

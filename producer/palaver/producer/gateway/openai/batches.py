@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import io
 from collections.abc import Sequence
-from typing import Annotated, Any, Final, Literal
+from tempfile import SpooledTemporaryFile
+from typing import IO, Annotated, Any, BinaryIO, Final, Literal, cast
 
 import orjson
 from fastapi import Header, Query
@@ -28,6 +28,8 @@ from palaver.shared.plain import refuse
 router = counted_router(tags=["OpenAI"], responses=OPENAI_ERRORS)
 
 _DAY: Final = 24 * 3600.0
+_IN_MEMORY: Final = 1024 * 1024
+"""A larger input waits in a temporary file while it is read."""
 _INPUT: Final = "palaver:input_file_id"
 """In the batch's metadata."""
 _OBJECT: Final[dict[int | str, dict[str, Any]]] = {
@@ -55,16 +57,20 @@ async def create_batch(
     idempotency_key: Annotated[str | None, Header(max_length=256)] = None,
 ) -> Response:
     """Open a batch. Every line is checked first, and nothing is begun while one is wrong."""
-    content = await gateway.client.files.read(body.input_file_id, **caller.whose)
-    if caller.key is not None and caller.key.models is not None:
-        caller.check_models(await asyncio.to_thread(_models, content))
     fields: dict[str, Any] = {
         **caller.whose,
         "completion_window": _DAY,
         "idempotency_key": idempotency_key,
         "metadata": {**(body.metadata or {}), _INPUT: body.input_file_id},
     }
-    handle = await gateway.client.batch(io.BytesIO(content), **fields)
+    pieces = await gateway.client.files.pieces(body.input_file_id, **caller.whose)
+    with SpooledTemporaryFile(max_size=_IN_MEMORY) as content:
+        async for piece in pieces:
+            await asyncio.to_thread(content.write, piece)
+        if caller.key is not None and caller.key.models is not None:
+            caller.check_models(await asyncio.to_thread(_models, content))
+        content.seek(0)
+        handle = await gateway.client.batch(cast("BinaryIO", content), **fields)
     return json_response(_batch(await handle.progress()))
 
 
@@ -111,10 +117,11 @@ async def _views(gateway: Gateway, caller: Caller, ids: Sequence[str]) -> list[B
     return views
 
 
-def _models(content: bytes) -> list[str]:
+def _models(content: IO[bytes]) -> list[str]:
     """The models that lines name; wrong lines are told when they are taken in."""
     found: dict[str, None] = {}
-    for line in content.splitlines():
+    content.seek(0)
+    for line in content:
         try:
             model = orjson.loads(line)["body"].get("model", "default")
         except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError):

@@ -100,9 +100,8 @@ async def read_file(gateway: Served, caller: Asking, file_id: str) -> Response:
         files, batch_id = gateway.client.batch_files, batch.batch.batch_id
         content = files.output(batch_id) if file_id.startswith(OUTPUT) else files.errors(batch_id)
         return StreamingResponse(content, media_type="application/octet-stream")
-    return Response(
-        await gateway.client.files.read(file_id, **caller.whose), 200, None, "application/octet-stream"
-    )
+    pieces = await gateway.client.files.pieces(file_id, **caller.whose)
+    return StreamingResponse(pieces, media_type="application/octet-stream")
 
 
 async def _batch_of(gateway: Gateway, caller: Caller, file_id: str) -> BatchView | None:

@@ -19,6 +19,8 @@ from palaver.shared.jobs import Status
 router = counted_router(tags=["jobs"])
 
 _PAGE: Final = 100
+_AT_ONCE: Final = 20
+"""So many are asked for at a time: they come with their answers."""
 
 
 @router.get("/jobs")
@@ -36,9 +38,10 @@ async def list_jobs(
     now = await ledger.snapshot(session, after=0)
     ids = [*now.jobs, *reversed(now.ended)]
     first = parse_cursor(after) or 0
-    page = ids[first : first + limit]
-    found = await ledger.snapshot(session, page)
-    jobs = [job_of(found.jobs[job_id]) for job_id in page if job_id in found.jobs]
+    page, jobs = ids[first : first + limit], list[Job]()
+    for start in range(0, len(page), _AT_ONCE):
+        found = await ledger.snapshot(session, page[start : start + _AT_ONCE])
+        jobs += [job_of(view) for view in found.jobs.values()]
     following = str(first + limit) if first + limit < len(ids) else None
     return Listed(items=[job for job in jobs if status in (None, job.status)], after=following)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Annotated, Any, Final
 
-from fastapi import Header, Query
+from fastapi import Header, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response, StreamingResponse
 
@@ -26,6 +26,7 @@ from palaver.producer.gateway.sessions.views import (
 )
 from palaver.producer.gateway.state import Gateway, Served
 from palaver.producer.gateway.stream import ByteStream
+from palaver.producer.gateway.tracing import trace_fields
 from palaver.producer.interfaces.personal_data import end_jobs
 from palaver.shared.conversations import ConversationSession
 from palaver.shared.errors import JobNotFoundError, SessionNotFoundError
@@ -132,6 +133,7 @@ async def list_messages(
 
 @router.post("/sessions/{session_id}/messages", status_code=202, response_model=Accepted)
 async def say(
+    request: Request,
     gateway: Served,
     caller: Asking,
     session_id: str,
@@ -141,7 +143,7 @@ async def say(
     """Say something in a session; the answer comes as events."""
     opened = await _opened(gateway, caller, session_id)
     fields: dict[str, Any] = body.model_dump(exclude_unset=True, exclude={"content"})
-    fields["idempotency_key"] = idempotency_key
+    fields |= {"idempotency_key": idempotency_key, **trace_fields(request)}
     caller.check_models([body.model] if isinstance(body.model, str) else body.model or [])
     message: list[Any] = [{"role": "user", "content": body.content}]
     if opened is not None:
