@@ -4,6 +4,7 @@ import base64
 import json
 import pickle
 import time
+import zlib
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -325,6 +326,19 @@ MALFORMED: dict[str, Malform] = {
         {**o.message(pickle.dumps([[SECRET], {}, {}])), "content-type": "application/x-python-serialize"}
     ),
     "yaml": lambda o: json.dumps({**o.message(SECRET.encode()), "content-type": "application/x-yaml"}),
+    "a deep message": lambda _: "[" * 100_000 + "]" * 100_000,
+    "a deep body": lambda o: json.dumps(o.message(b"[" * 100_000 + b"]" * 100_000)),
+    "a deep document": lambda o: json.dumps(
+        o.message(b"[[" + b'{"a":' * 100_000 + b"1" + b"}" * 100_000 + b"],{},{}]")
+    ),
+    "a number of many digits": lambda o: json.dumps(o.message(b"[[" + b"9" * 100_000 + b"],{},{}]")),
+    "a huge id": lambda o: json.dumps(o.message(b"[[],{},{}]", id=SECRET * 100_000)),
+    "a bomb": lambda o: json.dumps(
+        {
+            **o.message(zlib.compress(b"[[" + b" " * 50_000_000 + b"],{},{}]")),
+            "headers": {"task": "palaver.submit", "id": "outside", "compression": "application/x-gzip"},
+        }
+    ),
     "no headers": lambda o: json.dumps({**o.message(b"[[],{},{}]"), "headers": {}}),
     "headers are null": lambda o: json.dumps({**o.message(b"[[],{},{}]"), "headers": None}),
 }

@@ -47,12 +47,13 @@ SUBMIT_SECONDS = 300
 """A message with a whole job is its only copy until that is stored. If its worker has died before, it comes
 again after so long; a job that was stored all the same is not made twice."""
 
+LONGEST_ID = 1000  # of a task, in characters: Celery's log and events have it again and again
 NAME = re.compile(r"[\w.:@-]{1,200}")  # of a task, or its id
 
 CELERYS_DELAYS = "celery.worker.consumer.delayed_delivery:DelayedDelivery"
 DELAYS = "palaver.workers.pool.queues:Delays"
 
-MALFORMED = (TypeError, ValueError, KeyError, IndexError, AttributeError)
+MALFORMED = (TypeError, ValueError, KeyError, IndexError, AttributeError, RecursionError)
 
 
 class Intake(Consumer):
@@ -111,6 +112,8 @@ class Intake(Consumer):
 
         def on_task_received(message: Any) -> None:
             try:
+                if len(message.headers.get("id") or "") > LONGEST_ID:
+                    raise ValueError("the id is no id")
                 handle(message)
             except MALFORMED as error:
                 self._discard(message, error)
