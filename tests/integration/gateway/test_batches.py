@@ -83,7 +83,7 @@ def test_a_batch(client: Any, other: Any) -> None:
         metadata={"a": "b"},
     )
     assert (batch.input_file_id, batch.metadata, batch.request_counts.total) == (file.id, {"a": "b"}, 3)
-    assert eventually(lambda: client.batches.retrieve(batch.id).status == "completed", every=0.1)
+    assert eventually(lambda: client.batches.retrieve(batch.id).status == "completed", seconds=60, every=0.1)
     done = client.batches.retrieve(batch.id)
     assert (done.request_counts.completed, done.request_counts.failed) == (2, 1)
     assert done.completed_at >= done.created_at
@@ -115,7 +115,7 @@ def test_a_batch_is_cancelled(client: Any) -> None:
         input_file_id=file.id, endpoint="/v1/chat/completions", completion_window="24h"
     )
     assert client.batches.cancel(batch.id).status in ("cancelling", "cancelled")
-    assert eventually(lambda: client.batches.retrieve(batch.id).status == "cancelled", every=0.1)
+    assert eventually(lambda: client.batches.retrieve(batch.id).status == "cancelled", seconds=60, every=0.1)
 
 
 def test_wrong_batches(stand: Stand, client: Any, other: Any) -> None:

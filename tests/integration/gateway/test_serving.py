@@ -65,14 +65,14 @@ def test_requests_are_counted(http: httpx2.Client) -> None:
 
 def test_a_gateway_of_its_own(stand: Stand) -> None:
     """Impatient with slow clients; it stops while somebody reads, who goes on at another one."""
-    env = {"PALAVER_GATEWAY_STALL_SECONDS": "0.5", "PALAVER_GATEWAY_ORIGINS": "https://app.example"}
+    env = {"PALAVER_GATEWAY_STALL_SECONDS": "2", "PALAVER_GATEWAY_ORIGINS": "https://app.example"}
     running, url = stand.start_gateway(env=env)
     _it_cuts_off_who_stalls(url)
     with stand.http() as second, httpx2.Client(base_url=url, headers=second.headers, trust_env=False) as http:
         answer = http.get("/healthz", headers={"origin": "https://app.example"})
         assert answer.headers["access-control-allow-origin"] == "https://app.example"
         session_id = new_session()
-        handle = stand.client.submit(script(n=100, rate=50), session_id=session_id, tenant="acme")
+        handle = stand.client.submit(script(endless=True, rate=50), session_id=session_id, tenant="acme")
         with http.stream("GET", f"/sessions/{session_id}/events") as response:
             items: list[dict[str, Any]] = []
             stream = told(response)
@@ -86,6 +86,7 @@ def test_a_gateway_of_its_own(stand: Stand) -> None:
         assert len(hints) == 1
         assert 0 <= hints[0] < 2000
         assert running.wait(IN_TIME) == 0
+        handle.cancel()
         last = {"last-event-id": str(items[-1]["seq"])}
         with following(second, session_id, headers=last) as events:
             items += until_end(events, handle.job_id)
@@ -95,16 +96,13 @@ def test_a_gateway_of_its_own(stand: Stand) -> None:
 def _it_cuts_off_who_stalls(url: str) -> None:
     """Who does not finish the head of a request, or its body."""
     address = (urlsplit(url).hostname, urlsplit(url).port)
-    for begun, told_first in (
-        (b"", b""),
-        (b"GET /healthz HTTP/1.1\r\nhost: x\r\n", b""),
-        (
-            b"POST /sessions HTTP/1.1\r\ncontent-type: application/json\r\ncontent-length: 9\r\n\r\n",
-            b"HTTP/1.1 408",
-        ),
-    ):
-        with socket.create_connection(address, timeout=IN_TIME) as connection:
-            connection.sendall(begun)
+    body = b"POST /sessions HTTP/1.1\r\ncontent-type: application/json\r\ncontent-length: 9\r\n\r\n"
+    begun = {b"": b"", b"GET /healthz HTTP/1.1\r\nhost: x\r\n": b"", body: b"HTTP/1.1 408"}
+    connections = [socket.create_connection(address, timeout=IN_TIME) for _ in begun]
+    for connection, words in zip(connections, begun, strict=True):
+        connection.sendall(words)
+    for connection, told_first in zip(connections, begun.values(), strict=True):
+        with connection:
             assert connection.recv(12) == told_first
 
 
