@@ -22,8 +22,8 @@ from tests.servers import (
     start_redis,
 )
 
-# Examples are searched at random, and where nothing may be skipped they are the same ones each time: a change is
-# not judged by luck. How long one takes says something of the machine alone.
+# Examples are searched at random, but are the same each time where nothing may be skipped: a change is not
+# to be judged by luck. How long one takes says something of the machine alone.
 settings.register_profile(
     "patient",
     deadline=None,
