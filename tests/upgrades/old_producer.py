@@ -2,9 +2,11 @@
 
 import json
 import sys
+from contextlib import suppress
 
 import palaver.shared
 from palaver.producer import Client
+from palaver.shared.errors import JobCancelledError
 
 model = sys.argv[1]
 with Client() as client:
@@ -21,6 +23,8 @@ with Client() as client:
     endless = client.submit('{"n": 2000, "rate": 20}', model=model)
     next(iter(endless))
     endless.cancel()
+    with suppress(JobCancelledError):
+        endless.result(timeout=60)
     print(
         json.dumps(
             {

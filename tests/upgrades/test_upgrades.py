@@ -79,15 +79,17 @@ def test_streams_go_on_at_a_worker_of_the_other_version(
     stand: Stand, old: Release, way: str, how: signal.Signals
 ) -> None:
     versions = [old.environment, {}] if way == "update" else [{}, old.environment]
-    (leaving,) = stand.workers(1, env=versions[0])
-    jobs = stand.submit(20, words=120, rate=20)
-    stand.streaming(jobs)
-    following = stand.start_worker(env=versions[1])
+    leaving, following = (stand.start_worker(env=version) for version in versions)
+    ready(leaving)
     ready(following)
+    jobs = stand.submit(20, words=200, rate=20)
+    stand.streaming(jobs)
+    held = stand.held(jobs, leaving)
     leaving.signal(how)
     more = stand.submit(10, words=20, rate=20)
-    books = stand.settle([*jobs, *more])
-    assert all(len(books.attempts(job)) == 2 for job in jobs)
+    books = stand.settle([*jobs, *more], seconds=120)
+    assert held
+    assert all(len(books.attempts(job)) == 2 for job in held)
 
 
 def test_what_runs_is_the_release(old: Release) -> None:

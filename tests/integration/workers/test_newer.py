@@ -1,8 +1,11 @@
 """A worker that meets a job of a newer version."""
 
+from pathlib import Path
+
 import orjson
 import pytest
 
+from palaver.shared.batches import BatchJob, BatchStatus, new_batch_id
 from palaver.shared.contract import VERSION
 from palaver.shared.jobs import ChatJob, Status
 from tests.integration.workers.conftest import Engine, MakeEngine
@@ -48,3 +51,17 @@ async def test_it_can_be_cancelled(make_engine: MakeEngine) -> None:
     await engine.ledger.cancel("s1", job.job_id)
     await engine.run(job)
     assert (await engine.ledger.job(job.job_id)).status is Status.CANCELLED
+
+
+async def test_a_batch_is_looked_at_and_left_to_a_newer_worker(
+    make_engine: MakeEngine, tmp_path: Path
+) -> None:
+    engine = await make_engine(files_url=f"file://{tmp_path}/files")
+    batch = BatchJob(version=VERSION + 1, batch_id=new_batch_id(None, None), input="0" * 64, total=3)
+    await engine.ledger.open_batch(batch)
+    key = f"{engine.ledger.keys.base(batch.batch_id)}:batch"
+    document = orjson.loads(engine.client.hget(key, "doc") or b"")
+    engine.client.hset(key, "doc", orjson.dumps({**document, "colour": "red"}))
+    assert await engine.service.drive(batch.batch_id) == "newer"
+    view = await engine.ledger.batch(batch.batch_id)
+    assert (view.status, view.counts.done, view.batch.is_newer) == (BatchStatus.IN_PROGRESS, 0, True)
