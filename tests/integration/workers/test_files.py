@@ -219,6 +219,15 @@ async def test_an_extractor_has_no_keys_of_its_worker(
     assert "PATH" in found
 
 
+@pytest.mark.parametrize("said", ["1000000", '{"text": 5, "characters": "x"}'])
+async def test_a_parser_that_was_taken_over_says_nothing(
+    store: FileStore, make_files: MakeFiles, said: str
+) -> None:
+    ref = await store.put(said.encode(), filename="a.txt")
+    extracted = await make_files(text_extractor=f"{OWN}.TakenOver", extract_characters=1000).read(ref)
+    assert (extracted.text, extracted.problem) == ("", "the process that read it died")
+
+
 async def test_an_extractor_that_hangs_is_ended(store: FileStore, make_files: MakeFiles) -> None:
     ref = await store.put(b"x", filename="a.txt")
     extracted = await make_files(text_extractor=f"{OWN}.Hanging", extract_seconds=1).read(ref)

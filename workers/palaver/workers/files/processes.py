@@ -13,10 +13,12 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
-from typing import Final
+from tempfile import TemporaryFile
+from typing import Any, Final
 
 import orjson
 
@@ -35,6 +37,8 @@ KEPT: Final = (*_PLACES, "LANG", "LANGUAGE", "LC_ALL", "LC_CTYPE", "TZ")
 that a stranger's file has taken over should find none.
 """
 
+BYTES_PER_CHARACTER: Final = 6  # of JSON, at most
+BESIDE_THE_TEXT: Final = 4096
 LATE = 5.0  # seconds after which a process ends itself, when whoever is to end it cannot
 
 
@@ -68,24 +72,27 @@ class Processes:
         memory = settings.extract_megabytes * 1024 * 1024
         limits = (settings.extract_seconds + LATE, memory, settings.extract_characters)
         words = [self._place, str(path), settings.extract_language, *map(str, limits)]
-        process = subprocess.Popen(  # noqa: S603 - our own interpreter, our own module
-            [sys.executable, "-m", "palaver.workers.files.child", *words],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env=_environment(settings.extract_environment, folder=path.parent),
-            start_new_session=True,
-        )
-        self._running.add(process)
-        try:
-            answer, _ = process.communicate(timeout=settings.extract_seconds)
-        except subprocess.TimeoutExpired:
-            return Extracted(problem=f"it took longer than {settings.extract_seconds:g} seconds")
-        finally:
-            self._running.discard(process)
-            _end(process)
-            process.wait()
-        return _read(answer, process.returncode, content_type)
+        with TemporaryFile(dir=path.parent) as answer:  # a pipe would have no bound but the worker's memory
+            process = subprocess.Popen(  # noqa: S603 - our own interpreter, our own module
+                [sys.executable, "-m", "palaver.workers.files.child", *words],
+                stdin=subprocess.DEVNULL,
+                stdout=answer,
+                stderr=subprocess.DEVNULL,
+                env=_environment(settings.extract_environment, folder=path.parent),
+                start_new_session=True,
+            )
+            self._running.add(process)
+            try:
+                process.wait(timeout=settings.extract_seconds)
+            except subprocess.TimeoutExpired:
+                return Extracted(problem=f"it took longer than {settings.extract_seconds:g} seconds")
+            finally:
+                self._running.discard(process)
+                _end(process)
+                process.wait()
+            answer.seek(0)
+            said = _said(answer.read(settings.extract_characters * BYTES_PER_CHARACTER + BESIDE_THE_TEXT))
+        return _read(said if process.returncode == 0 else {}, process.returncode, content_type)
 
 
 def _environment(more: str, *, folder: Path) -> dict[str, str]:
@@ -95,16 +102,25 @@ def _environment(more: str, *, folder: Path) -> dict[str, str]:
     return {**kept, "HOME": str(folder), "TMPDIR": str(folder)}
 
 
-def _read(answer: bytes, code: int, content_type: str) -> Extracted:
-    if code != 0 or not answer:
-        logger.warning("extraction.died", type=content_type, code=code)
-        return Extracted(problem="the process that read it died")
-    said = orjson.loads(answer)
-    if "unavailable" in said:
-        return Extracted(problem=said["unavailable"], unavailable=True)
-    if "failed" in said:
-        return Extracted(problem=f"the extractor failed ({said['failed']})")
-    return Extracted(text=said["text"], characters=said["characters"])
+def _said(answer: bytes) -> dict[str, Any]:
+    """Nothing, if a parser that was taken over answers whatever it likes, or without end."""
+    try:
+        said = orjson.loads(answer)
+    except orjson.JSONDecodeError:
+        return {}
+    return said if isinstance(said, dict) else {}
+
+
+def _read(said: Mapping[str, Any], code: int, content_type: str) -> Extracted:
+    match said:
+        case {"unavailable": str(lack)}:
+            return Extracted(problem=lack, unavailable=True)
+        case {"failed": str(reason)}:
+            return Extracted(problem=f"the extractor failed ({reason})")
+        case {"text": str(text), "characters": int(characters)}:
+            return Extracted(text=text, characters=characters)
+    logger.warning("extraction.died", type=content_type, code=code)
+    return Extracted(problem="the process that read it died")
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
