@@ -43,6 +43,7 @@ BROAD_EXCEPTS: dict[str, str] = {
     "workers/palaver/workers/pool/residents.py:_each": "a worker that stops goes on stopping",
     "workers/palaver/workers/pool/post.py:_empty": "brokers have errors of their own",
     "workers/palaver/workers/pool/post.py:_publish": "the same",
+    "workers/palaver/workers/pool/post.py:_tell": "the same",
     "workers/palaver/workers/pool/tracer.py:__await__": "hands exceptions on to the greenlet",
     "workers/palaver/workers/pool/tracer.py:wait_for": "hands exceptions on to the coroutine",
     "workers/palaver/workers/ending.py:_finish": "what cannot be written must end the job",

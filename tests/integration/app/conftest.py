@@ -24,7 +24,11 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
     binary = any_redis_binary() or missing("no Redis server on this machine")
     with Processes(tmp_path_factory.mktemp("system")) as processes:
         url = start_redis(processes, binary).url
-        environment = {"PALAVER_REDIS_URL": url, "PALAVER_TENANTS": '{"bounded": {"queued": 1}}'}
+        environment = {
+            "PALAVER_REDIS_URL": url,
+            "PALAVER_TENANTS": '{"bounded": {"queued": 1}}',
+            "PALAVER_FILES_URL": f"file://{tmp_path_factory.mktemp('files')}",
+        }
         worker = LocalWorker.launch(processes, environment, "--concurrency", "20", "--without-mingle")
         assert worker.ready()
         yield System(url, environment, worker.running)

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import re
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ import pytest
 import redis
 from celery import Celery
 
+from palaver.producer import Client
 from palaver.shared.ids import new_job_id, new_session_id
 from palaver.shared.jobs import Status
 from palaver.shared.ledger import SyncLedger
@@ -174,6 +176,22 @@ def test_live_streams_have_a_page_with_a_button_that_ends_one(
         for session, other, _ in others:
             ledger.cancel(session, other)
     assert 'palaver_flower_cancels_total{result="asked"} 1.0' in flower.open("/metrics")
+
+
+def test_the_task_of_a_batch_shows_how_far_it_is(flower: Flower, system: System) -> None:
+    settings = Settings(redis_url=system.url, files_url=system.environment["PALAVER_FILES_URL"])
+    with Client(settings) as client:
+        batch = client.batch([json.dumps({"n": 1, "rate": 5})] * 30, model="scripted/echo", window=2)
+
+        def shown() -> list[dict[str, Any]]:
+            tasks = json.loads(flower.open("/api/tasks?taskname=palaver.batch")).values()
+            return [task for task in tasks if batch.batch_id in task["args"]]
+
+        assert eventually(lambda: any(task["state"] == "PROGRESS" for task in shown()))
+        (told,) = {task["result"] for task in shown() if task["state"] == "PROGRESS"}
+        assert re.fullmatch(r"\d+ of 30", told)
+        batch.cancel()
+        assert eventually(lambda: all(task["state"] == "SUCCESS" for task in shown()))
 
 
 def test_only_the_page_s_own_button_ends_a_stream(flower: Flower) -> None:

@@ -4,7 +4,9 @@ Messages, events, results and logs show ids, a status and a model, and never wha
 answered: `palaver.submit` is the one message with content, and its request shows none of it.
 """
 
+import asyncio
 from collections.abc import Coroutine
+from contextlib import suppress
 from typing import Any, TypeVar
 
 from celery import Task, shared_task
@@ -49,6 +51,8 @@ logger = event_logger("palaver.workers.tasks")
 T = TypeVar("T")
 
 HIDDEN = "(...)"
+
+PROGRESS_SECONDS = 2.0
 
 _ACCEPTED: dict[str, Any] = {"task": TASK_CHAT}
 """What is left of the headers of a job's message once the job begins."""
@@ -256,7 +260,12 @@ async def batch(self: BatchDoor, *args: Any, **kwargs: Any) -> dict[str, Any]:
     if batch_id is None:
         logger.warning("batch.discarded", task_id=self.request.id, reason="it names no batch")
         raise JobFailed(ValidationError.code)
-    return {"batch_id": batch_id, "became": await _guarded(self.service.drive(batch_id))}
+    telling = asyncio.create_task(_tell_progress(self, str(self.request.id), batch_id))
+    try:
+        became = await _guarded(self.service.drive(batch_id))
+    finally:
+        telling.cancel()
+    return {"batch_id": batch_id, "became": became}
 
 
 @shared_task(name=TASK_SUBMIT, base=SubmitDoor, bind=True)
@@ -296,6 +305,19 @@ async def probe(self: ProbeDoor, *args: Any, **kwargs: Any) -> dict[str, Any]:
         "profiles": service.profiles,
         **told,
     }
+
+
+async def _tell_progress(door: Door, task_id: str, batch_id: str) -> None:
+    """Tell those who watch the task how far its batch is, until cancelled. They need not know."""
+    told = None
+    while True:
+        await asyncio.sleep(PROGRESS_SECONDS)
+        with suppress(PalaverError):
+            view = await door.service.ledger.batch(batch_id)
+            if view.counts.done != told:
+                told = view.counts.done
+                progress = f"{told} of {view.counts.total}"
+                await door.post.tell("task-progress", task_id, worker=door.service.name, result=progress)
 
 
 def _unwanted(request: Any) -> PalaverError | None:

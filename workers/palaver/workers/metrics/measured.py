@@ -48,12 +48,14 @@ class Measured:
 class _First:
     """A sink that sees when the first token comes, and then steps out of the way."""
 
+    __slots__ = ("_clock", "_sink", "at", "room", "take")
+
     def __init__(self, sink: Sink, clock: Callable[[], float]) -> None:
         self._sink = sink
         self._clock = clock
         self.at: float | None = None
         self.room = sink.room
-        self.take = self._take
+        self.take: Callable[[list[Part]], bool] = self._take
 
     def _take(self, parts: list[Part]) -> bool:
         if any(isinstance(part, _TOKENS) for part in parts):

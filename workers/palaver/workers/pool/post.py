@@ -77,6 +77,11 @@ class Post:
         done, _ = await asyncio.wait([self._asking], timeout=ANSWER_SECONDS)
         return self._asking.result() if done else ()
 
+    async def tell(self, event: str, task_id: str, *, worker: str, **facts: Any) -> None:
+        """Send an event of a task that this worker runs, for those who watch. It may be lost."""
+        sending = _in_thread(lambda: self._tell(event, {"uuid": task_id, **facts}, worker))
+        await asyncio.wait([sending], timeout=ANSWER_SECONDS)
+
     def _serve(self) -> None:
         """Send what has gathered, one batch after the other."""
         while True:
@@ -109,6 +114,13 @@ class Post:
             ignore_result=True,
             producer=producer,
         )
+
+    def _tell(self, event: str, facts: dict[str, Any], worker: str) -> None:
+        try:
+            with self._app.events.default_dispatcher(hostname=worker) as dispatcher:
+                dispatcher.send(event, **facts)
+        except Exception as error:  # noqa: BLE001 - every transport has errors of its own
+            logger.info("event.not_sent", error=type(error).__name__)
 
     def _empty(self) -> list[str]:
         try:
