@@ -9,9 +9,10 @@ test: WORKERS ?= 3
 faults faults-rabbitmq soak: WORKERS ?= 2
 SECONDS ?= 600
 ROUNDS ?= 5
+PAGE := producer/palaver/producer/gateway/page
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test faults faults-rabbitmq peers image upgrades soak check bench schema lock clean
+.PHONY: help setup demo test faults faults-rabbitmq peers page page-build image upgrades soak check bench schema lock clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /  make \1\t/' | expand -t 24
@@ -33,6 +34,13 @@ faults-rabbitmq: .venv/.test ## with RabbitMQ as broker: the faults that concern
 
 peers: .venv/peers/.ready ## the dialects against LiteLLM, llama.cpp and llama-cpp-python; compiles once: minutes
 	@$(BIN)/python -m pytest -q -rs -m peers tests/peers
+
+page: .venv/.test $(PAGE)/node_modules/.ready ## the chat page: what src/ makes is what is checked in, and works in a browser; a minute
+	@node $(PAGE)/build.mjs --check
+	@$(BIN)/python -m pytest -q -rs -m page tests/page
+
+page-build: $(PAGE)/node_modules/.ready ## compile the chat page and copy the libraries that it stands on (needs npm)
+	@node $(PAGE)/build.mjs
 
 image: .venv/.test ## each step of deploy/Dockerfile without Docker, what comes out, and a Prometheus that watches it; installs packages: a minute
 	@$(BIN)/python -m pytest -q -s -rs -m image tests/image
@@ -81,6 +89,11 @@ clean: ## remove what the commands above made
 .venv/.test: requirements/test.txt .venv/.ready
 	@echo "Installing what the tests need."
 	@$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements/test.txt
+	@touch $@
+
+# The compiler and the libraries of the chat page, to change it: nobody needs them to run it.
+$(PAGE)/node_modules/.ready: $(PAGE)/package-lock.json
+	@npm --prefix $(PAGE) ci --silent
 	@touch $@
 
 # What Palaver is measured beside, in a venv of its own: never a dependency. --no-deps: the lock is complete.

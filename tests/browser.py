@@ -4,7 +4,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Browser, Page, sync_playwright
 
 from tests.servers import missing
 
@@ -12,20 +12,27 @@ NAMES = ("chromium", "chromium-browser", "google-chrome")
 
 
 @contextmanager
-def open_page() -> Iterator[Page]:
-    """An empty page; what it complains of fails the test at its end."""
+def open_browser() -> Iterator[Browser]:
+    """The machine's Chromium."""
     binary = next(filter(None, map(shutil.which, NAMES)), None)
     if binary is None:
         missing("no Chromium on this machine")
     with sync_playwright() as playwright:
         # Without its sandbox it also runs as root, as in a container.
         browser = playwright.chromium.launch(executable_path=binary, args=["--no-sandbox"])
+        try:
+            yield browser
+        finally:
+            browser.close()
+
+
+@contextmanager
+def open_page() -> Iterator[Page]:
+    """An empty page; what it complains of fails the test at its end."""
+    with open_browser() as browser:
         page = browser.new_page()
         page.set_default_timeout(20_000)
         errors: list[str] = []
         page.on("pageerror", lambda error: errors.append(str(error)))
-        try:
-            yield page
-            assert errors == []
-        finally:
-            browser.close()
+        yield page
+        assert errors == []

@@ -83,12 +83,14 @@ def stand(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stand]:
 
 
 @contextmanager
-def running_stand(folder: Path) -> Iterator[Stand]:
+def running_stand(
+    folder: Path, *, toml: str = PALAVER_TOML, worker_env: dict[str, str] | None = None
+) -> Iterator[Stand]:
     binary = any_redis_binary()
     if binary is None:
         missing("no Redis server on this machine")
     config = folder / "palaver.toml"
-    config.write_text(PALAVER_TOML)
+    config.write_text(toml)
     with Processes(folder) as processes:
         redis = start_redis(processes, binary)
         values = {"redis_url": redis.url, "config": str(config), "secret": SECRET}
@@ -99,7 +101,7 @@ def running_stand(folder: Path) -> Iterator[Stand]:
         worker = processes.start(
             ("palaver", "worker", "--without-mingle", "--concurrency", "100"),
             name="worker",
-            env={**environment, "PYTHONPATH": str(ROOT), "PALAVER_DRAIN_SECONDS": "1"},
+            env={**environment, "PYTHONPATH": str(ROOT), "PALAVER_DRAIN_SECONDS": "1", **(worker_env or {})},
         )
         with Client(settings) as client:
             stand = Stand(settings, processes, environment, "", key, client)

@@ -19,6 +19,7 @@ from palaver.producer.gateway.anthropic import messages
 from palaver.producer.gateway.bounds import Bounds, RefusedBody
 from palaver.producer.gateway.faults import ErrorBody, error_response, unexpected
 from palaver.producer.gateway.openai import batches, chat, files, models, responses
+from palaver.producer.gateway.page import page
 from palaver.producer.gateway.sessions import jobs, sessions
 from palaver.producer.gateway.state import Gateway
 from palaver.shared.errors import AccessError, PalaverError, ValidationError
@@ -46,6 +47,7 @@ _ROUTERS: Final = (
     files.router,
     batches.router,
     messages.router,
+    page.router,
 )
 _ERRORS: Final[dict[int | str, dict[str, Any]]] = {
     "4XX": {"model": ErrorBody, "description": "What is wrong with the request."},

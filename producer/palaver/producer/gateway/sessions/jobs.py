@@ -31,6 +31,7 @@ async def list_jobs(
     status: Annotated[Status | None, Query(description="Only those that are like this.")] = None,
     after: Annotated[str | None, Query(max_length=128, description="The `after` of the page before.")] = None,
     limit: Annotated[int, Query(ge=1, le=_PAGE)] = _PAGE,
+    whole: Annotated[bool, Query(description="With what was answered.")] = False,
 ) -> Listed[Job]:
     """A session's jobs: those that have not ended, then the last hundred that have, the latest first."""
     await check_session(gateway, caller, session)
@@ -41,7 +42,7 @@ async def list_jobs(
     page, jobs = ids[first : first + limit], list[Job]()
     for start in range(0, len(page), _AT_ONCE):
         found = await ledger.snapshot(session, page[start : start + _AT_ONCE])
-        jobs += [job_of(view) for view in found.jobs.values()]
+        jobs += [job_of(view, whole=whole) for view in found.jobs.values()]
     following = str(first + limit) if first + limit < len(ids) else None
     return Listed(items=[job for job in jobs if status in (None, job.status)], after=following)
 

@@ -31,6 +31,7 @@ from palaver.producer.interfaces.personal_data import end_jobs
 from palaver.shared.conversations import ConversationSession
 from palaver.shared.errors import JobNotFoundError, SessionNotFoundError
 from palaver.shared.ledger import operations
+from palaver.shared.plain import refuse
 from palaver.shared.reader_tokens import DEFAULT_SECONDS, MOST_SECONDS
 
 router = counted_router(tags=["sessions"])
@@ -57,6 +58,9 @@ class NewMessage(BaseModel):
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"content": "Hello"}]})
 
     content: str | list[dict[str, Any]] = Field(description="Text, or a list of parts as OpenAI has them.")
+    earlier: list[dict[str, Any]] = Field(
+        default=[], max_length=1000, description="What was said before: messages that begin an empty session."
+    )
     model: str | list[str] | None = None
     system: str | None = None
     params: dict[str, Any] | None = None
@@ -142,10 +146,12 @@ async def say(
 ) -> Response:
     """Say something in a session; the answer comes as events."""
     opened = await _opened(gateway, caller, session_id)
-    fields: dict[str, Any] = body.model_dump(exclude_unset=True, exclude={"content"})
+    fields: dict[str, Any] = body.model_dump(exclude_unset=True, exclude={"content", "earlier"})
     fields |= {"idempotency_key": idempotency_key, **trace_fields(request)}
     caller.check_models([body.model] if isinstance(body.model, str) else body.model or [])
-    message: list[Any] = [{"role": "user", "content": body.content}]
+    if body.earlier and await gateway.client.ledger.messages(session_id):
+        refuse("earlier", "is only for a session in which nothing was said yet")
+    message: list[Any] = [*body.earlier, {"role": "user", "content": body.content}]
     if opened is not None:
         handle = await gateway.conversations.submit_message(
             session_id, message, caller.user, tenant=caller.tenant, **fields

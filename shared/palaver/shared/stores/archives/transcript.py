@@ -1,12 +1,16 @@
 """What a job says in its conversation, as messages to store. Pure, and the same however often it is asked."""
 
 from collections.abc import Iterator
-from typing import Any
+from itertools import groupby
+from operator import attrgetter
+from typing import Any, Final
 
 from palaver.shared.conversations import ConversationMessage, MessageType, message_id
 from palaver.shared.jobs import ChatJob, Status
 from palaver.shared.ledger import JobView
 from palaver.shared.responses import ChatResponse
+
+_TYPES: Final[dict[str, MessageType]] = {"user": MessageType.USER, "assistant": MessageType.AGENT}
 
 
 def messages_of(view: JobView) -> list[ConversationMessage]:
@@ -18,13 +22,22 @@ def messages_of(view: JobView) -> list[ConversationMessage]:
     job = view.document if view.document_json else None
     if job is None:
         return []
-    said = [*(_asked(job) if job.retry_of is None else ()), *(_answered(view) if view.status.ended else ())]
-    return [_message(view, position, fields) for position, fields in enumerate(said)]
+    asked = [] if job.retry_of is not None else [{"created": view.created, **said} for said in _asked(job)]
+    ended = view.ended or view.created
+    answered = [{"created": ended, **said} for said in _answered(view)] if view.status.ended else []
+    return [_message(view, position, fields) for position, fields in enumerate([*asked, *answered])]
 
 
 def _asked(job: ChatJob) -> Iterator[dict[str, Any]]:
-    text = "\n".join(message.text for message in job.messages if message.role == "user")
-    yield {"message_type": MessageType.USER, "content": text, "files": job.files}
+    """A job that begins with turns of another conversation has these first, marked `earlier`."""
+    turns = [message for message in job.messages if message.role in _TYPES]
+    runs = [(role, list(run)) for role, run in groupby(turns, attrgetter("role"))]
+    while runs and runs[-1][0] != "user":
+        runs.pop()  # the beginning of the answer, which has it
+    for number, (role, run) in enumerate(runs, start=1):
+        is_last = number == len(runs)
+        about = {"files": job.files} if is_last else {"metadata": {"earlier": True}}
+        yield {"message_type": _TYPES[role], "content": "\n".join(said.text for said in run), **about}
 
 
 def _answered(view: JobView) -> Iterator[dict[str, Any]]:
@@ -45,12 +58,10 @@ def _answered(view: JobView) -> Iterator[dict[str, Any]]:
 
 
 def _message(view: JobView, position: int, fields: dict[str, Any]) -> ConversationMessage:
-    asked = fields["message_type"] is MessageType.USER
     return ConversationMessage(
         id=message_id(view.session_id, view.job_id, position),
         session_id=view.session_id,
         job_id=view.job_id,
         position=position,
-        created=view.created if asked else view.ended or view.created,
         **fields,
     )

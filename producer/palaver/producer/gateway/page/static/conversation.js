@@ -1,0 +1,95 @@
+/** One session, as long as it is on the screen: loaded, followed, and kept right however the network is. */
+import { GatewayError } from "./client.js";
+import { Transcript } from "./transcript.js";
+export class Conversation {
+    client;
+    id;
+    listener;
+    transcript = new Transcript();
+    session = null;
+    #closed = new AbortController();
+    #looking = false;
+    constructor(client, id, listener) {
+        this.client = client;
+        this.id = id;
+        this.listener = listener;
+    }
+    /** Load what was said and follow what is being said, until `close`. */
+    async run() {
+        try {
+            const after = await this.#load();
+            const signal = this.#closed.signal;
+            const onConnection = (is) => signal.aborted || this.listener.connected(is);
+            for await (const event of this.client.events(this.id, { after, signal, onConnection }))
+                this.#take(event);
+        }
+        catch (error) {
+            if (this.#closed.signal.aborted)
+                return;
+            if (!(error instanceof GatewayError))
+                throw error;
+            this.listener.refused(error);
+        }
+    }
+    close() {
+        this.#closed.abort();
+    }
+    /** This job answers that question: known here before its events say so. */
+    asked(jobId, question, files) {
+        const said = { role: "user", content: question, files, job_id: jobId };
+        this.transcript.addMessages([{ ...said, id: null, reasoning: null, widget: null, metadata: {} }]);
+        this.listener.changed(this.transcript.turns.get(jobId) ?? null);
+    }
+    /** The cursor comes first: what happens while messages and jobs are fetched is then among the events. */
+    async #load() {
+        const session = await this.#patiently(() => this.client.session(this.id));
+        const messages = await this.#patiently(() => this.client.messages(this.id));
+        const jobs = await this.#patiently(() => this.client.jobs(this.id));
+        this.session = session;
+        this.transcript.addMessages(messages);
+        this.transcript.addJobs(jobs);
+        this.listener.changed(null);
+        return session.resume_after;
+    }
+    #take(event) {
+        const turn = this.transcript.apply(event);
+        if (turn === null)
+            return;
+        this.listener.changed(turn);
+        // Asked elsewhere: its question is among the messages.
+        if (event.type === "job_queued" && turn.question === null)
+            void this.#lookForQuestions();
+        if (event.type === "resync" && turn.status !== "running" && turn.status !== "queued")
+            void this.#lookAt(turn);
+    }
+    async #lookForQuestions() {
+        if (this.#looking)
+            return;
+        this.#looking = true;
+        const messages = await this.#patiently(() => this.client.messages(this.id)).catch(() => []);
+        this.#looking = false;
+        this.transcript.addMessages(messages);
+        this.listener.changed(null);
+    }
+    async #lookAt(turn) {
+        const job = await this.#patiently(() => this.client.job(turn.id)).catch(() => null);
+        if (job === null)
+            return;
+        this.transcript.addJobs([job]);
+        this.listener.changed(turn);
+    }
+    /** Again and again while the gateway is away. Throws what it refuses for good. */
+    async #patiently(request) {
+        for (;;) {
+            try {
+                return await request();
+            }
+            catch (error) {
+                if (this.#closed.signal.aborted || !(error instanceof GatewayError) || !error.passing)
+                    throw error;
+                this.listener.connected(false);
+                await new Promise((resolve) => setTimeout(resolve, 1000));
+            }
+        }
+    }
+}

@@ -1,0 +1,52 @@
+import { byId, h } from "./dom.js";
+const NAME = "palaver.model";
+const AGENT = "agent:";
+export class ModelChoice {
+    client;
+    #select = byId("model");
+    #models = [];
+    #agents = [];
+    #agent = null;
+    constructor(client) {
+        this.client = client;
+        this.#select.addEventListener("change", () => localStorage.setItem(NAME, this.#select.value));
+    }
+    /** The agent of the session on the screen: it answers, whatever is chosen. */
+    set agent(path) {
+        if (path === this.#agent)
+            return;
+        this.#agent = path;
+        this.#show();
+    }
+    get chosen() {
+        const value = this.#select.value;
+        return this.#agent !== null || value === "" || value.startsWith(AGENT) ? {} : { model: value };
+    }
+    get chosenAgent() {
+        const value = this.#select.value;
+        return value.startsWith(AGENT) ? { agent: value.slice(AGENT.length) } : {};
+    }
+    async refresh() {
+        [this.#models, this.#agents] = await Promise.all([this.client.models(), this.client.agents()]);
+        this.#show();
+    }
+    #show() {
+        const options = this.#models.map((model) => h("option", { value: model }, model));
+        const agents = this.#agents.map((path) => h("option", { value: AGENT + path }, path));
+        if (this.#agent !== null)
+            this.#select.replaceChildren(h("option", { value: AGENT + this.#agent }, this.#agent));
+        else {
+            const none = h("option", { value: "" }, "Default model");
+            const groups = [group("Models", options), group("Agents", agents)].filter((one) => one.children.length);
+            this.#select.replaceChildren(...(this.#models.includes("default") ? [] : [none]), ...groups);
+        }
+        this.#select.disabled = this.#agent !== null;
+        const wanted = localStorage.getItem(NAME);
+        const has = (value) => [...this.#select.options].some((option) => option.value === value);
+        if (this.#agent === null)
+            this.#select.value = has(wanted) ? wanted : has("default") ? "default" : "";
+    }
+}
+function group(label, options) {
+    return h("optgroup", { label }, ...options);
+}

@@ -1,0 +1,80 @@
+import { byId, h, icon } from "./dom.js";
+export class Sidebar {
+    client;
+    choices;
+    #list = byId("sessions");
+    #panel = byId("sidebar");
+    #menu = byId("menu");
+    #current = null;
+    #sessions = [];
+    constructor(client, choices) {
+        this.client = client;
+        this.choices = choices;
+        this.#menu.addEventListener("click", () => this.open(!this.isOpen));
+        byId("shade").addEventListener("click", () => this.open(false));
+        this.#panel.addEventListener("keydown", (event) => {
+            if (event.key === "Escape" && this.isOpen)
+                this.open(false);
+        });
+    }
+    get isOpen() {
+        return this.#menu.getAttribute("aria-expanded") === "true";
+    }
+    /** On a narrow screen the list lies over the chat. */
+    open(is) {
+        this.#menu.setAttribute("aria-expanded", String(is));
+        document.body.classList.toggle("sidebar-open", is);
+        if (is)
+            this.#panel.querySelector("a, button")?.focus();
+        else if (this.#panel.contains(document.activeElement))
+            this.#menu.focus();
+    }
+    set current(id) {
+        this.#current = id;
+        this.#show();
+    }
+    async refresh() {
+        this.#sessions = await this.client.sessions();
+        this.#show();
+    }
+    #show() {
+        const days = new Map();
+        for (const session of this.#sessions) {
+            const day = dayOf(session.created ?? 0);
+            days.set(day, [...(days.get(day) ?? []), this.#item(session)]);
+        }
+        const groups = [...days].map(([day, items]) => h("li", {}, h("h3", {}, day), h("ul", {}, ...items)));
+        this.#list.replaceChildren(...(groups.length ? groups : [h("li", { class: "none" }, "No chats yet.")]));
+    }
+    #item(session) {
+        const id = session.session_id;
+        const name = titleOf(session);
+        const link = h("a", { href: `#${encodeURIComponent(id)}`, title: name, onclick: () => this.open(false) }, name);
+        if (id === this.#current)
+            link.setAttribute("aria-current", "page");
+        const remove = h("button", { type: "button", class: "quiet", "aria-label": `Delete ${name}`, title: "Delete" }, icon("trash"));
+        remove.addEventListener("click", () => void this.#remove(session));
+        return h("li", {}, link, remove);
+    }
+    async #remove(session) {
+        if (!confirm(`Delete “${titleOf(session)}” for good?`))
+            return;
+        await this.client.deleteSession(session.session_id);
+        this.choices.removed(session.session_id);
+        await this.refresh();
+    }
+}
+/** What it is called in lists. */
+export function titleOf(session) {
+    const named = session.context.title;
+    return typeof named === "string" && named.trim() ? named : (session.agent ?? "Chat");
+}
+function dayOf(seconds) {
+    const date = new Date(seconds * 1000);
+    const days = Math.round((new Date().setHours(0, 0, 0, 0) - new Date(date).setHours(0, 0, 0, 0)) / 86_400_000);
+    if (days <= 0)
+        return "Today";
+    if (days === 1)
+        return "Yesterday";
+    return days < 7 ? "This week" : date.toLocaleDateString(undefined, { month: "long", year: "numeric" });
+}
