@@ -1,6 +1,7 @@
 """What readers cost a gateway: `python -m tests.benchmarks.gateway [IDLE] [READERS] [SESSIONS]`.
 
-First many that hear nothing, each of a session of its own; then some that hear 20 events a second.
+First many that hear nothing, each of a session of its own; then some that hear 20 events a second. At last
+what OpenAI's API costs: until the first word of an answer, and for each chunk of streams as fast as they go.
 """
 
 from __future__ import annotations
@@ -11,8 +12,10 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from http.client import HTTPConnection, HTTPResponse
 from pathlib import Path
 
 from palaver.producer import Client
@@ -101,6 +104,46 @@ def busy(readers: int, sessions: int) -> Figures:
         return {**told, "cpu_us": used / told["events"] * 1e6, "memory_mb": memory_kb(on.gateway.pid) / 1024}
 
 
+def answering(count: int, streams: int, chunks: int) -> Figures:
+    """Milliseconds until the first word of an unpaced answer, one by one; then chunks a second of many."""
+    with system() as on:
+        connection = HTTPConnection("127.0.0.1", on.port)
+        firsts = sorted(_first_word(connection) for _ in range(count))
+        used, began = cpu_seconds(on.gateway.pid), time.monotonic()
+        with ThreadPoolExecutor(streams) as pool:
+            list(
+                pool.map(
+                    lambda _: _ask(HTTPConnection("127.0.0.1", on.port), chunks).read(), range(10 * streams)
+                )
+            )
+        total, seconds = 10 * streams * chunks, time.monotonic() - began
+        return {
+            "first_p50_ms": firsts[count // 2] * 1000,
+            "first_p99_ms": firsts[count * 99 // 100] * 1000,
+            "chunks_a_second": total / seconds,
+            "cpu_us_a_chunk": (cpu_seconds(on.gateway.pid) - used) / total * 1e6,
+            "memory_mb": memory_kb(on.gateway.pid) / 1024,
+        }
+
+
+def _first_word(connection: HTTPConnection) -> float:
+    began = time.perf_counter()
+    response = _ask(connection, 3)
+    while b'"content":" w0"' not in response.readline():
+        pass
+    first = time.perf_counter() - began
+    response.read()
+    return first
+
+
+def _ask(connection: HTTPConnection, chunks: int) -> HTTPResponse:
+    prompt = json.dumps({"n": chunks, "rate": 0})
+    body = {"stream": True, "messages": [{"role": "user", "content": prompt}]}
+    headers = {"content-type": "application/json"}
+    connection.request("POST", "/v1/chat/completions", json.dumps(body), headers)
+    return connection.getresponse()
+
+
 def main(words: list[str]) -> None:
     """Print the figures as JSON, a line each."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -110,6 +153,7 @@ def main(words: list[str]) -> None:
         print(json.dumps({"idle": idle(count)}), flush=True)
     if readers:
         print(json.dumps({"busy": busy(readers, sessions)}), flush=True)
+    print(json.dumps({"answering": answering(200, 20, 100)}), flush=True)
 
 
 if __name__ == "__main__":
