@@ -30,6 +30,7 @@ from kombu import Connection
 from palaver.producer import Client, JobHandle
 from palaver.shared.accumulator import Accumulator
 from palaver.shared.broker_url import BrokerURL
+from palaver.shared.errors import JobNotFoundError
 from palaver.shared.events import parse_event
 from palaver.shared.jobs import Status
 from palaver.shared.ledger import SyncLedger
@@ -222,6 +223,14 @@ class Stand:
         text = "".join(f" w{number}" for number in range(words))
         jobs = [{"messages": json.dumps(script), "model": model, **fields} for _ in range(count)]
         return [Job(handle, text) for handle in self.client.submit_many(jobs)]
+
+    def knows(self, job_id: str) -> bool:
+        """Whether the ledger has a job of this id."""
+        try:
+            self.client.job(job_id)
+        except JobNotFoundError:
+            return False
+        return True
 
     def held(self, jobs: Sequence[Job], worker: Running) -> list[Job]:
         """Those of the jobs that this worker runs, or ran when it was killed, until its leases are over."""

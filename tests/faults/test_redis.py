@@ -94,5 +94,5 @@ def test_a_whole_job_comes_back_from_a_worker_that_died_before_it_could_store_it
         for tag in messages.zrange("unacked_index", 0, -1):
             messages.zincrby("unacked_index", -SUBMIT_SECONDS, tag)  # five minutes later
     stand.workers(1)
-    until(lambda: stand.raw.exists(f"palaver:job:{job_id}"), "the message has not come back")
+    until(lambda: stand.knows(job_id), "the message has not come back")
     assert stand.client.job(job_id).result(timeout=30).content

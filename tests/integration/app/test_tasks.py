@@ -325,6 +325,9 @@ MALFORMED: dict[str, Malform] = {
     "a pickle": lambda o: json.dumps(
         {**o.message(pickle.dumps([[SECRET], {}, {}])), "content-type": "application/x-python-serialize"}
     ),
+    "msgpack": lambda o: json.dumps(
+        {**o.message(b"\x91\xa7" + SECRET.encode()), "content-type": "application/x-msgpack"}
+    ),
     "yaml": lambda o: json.dumps({**o.message(SECRET.encode()), "content-type": "application/x-yaml"}),
     "a deep message": lambda _: "[" * 100_000 + "]" * 100_000,
     "a deep body": lambda o: json.dumps(o.message(b"[" * 100_000 + b"]" * 100_000)),
