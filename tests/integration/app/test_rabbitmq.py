@@ -23,7 +23,7 @@ from palaver.shared.names import QUEUES
 from palaver.shared.settings import Settings
 from tests.certificates import write_client_certificate
 from tests.outsider import text_of
-from tests.processes import Processes, Running
+from tests.processes import ROOT, Processes, Running
 from tests.rabbitmq import RabbitMQ, start_rabbitmq
 from tests.servers import IN_TIME, any_redis_binary, eventually, free_port, missing, start_redis
 
@@ -119,6 +119,7 @@ def test_a_wrong_password_is_told_in_time_without_it(system: System) -> None:
 
 
 def test_all_queues_are_quorum_queues_and_there_are_no_others(system: System) -> None:
+    """Until the last test but one adds some for an application of its own."""
     kinds = {name: kind for name, kind in system.broker.kinds().items() if not name.startswith("celeryev.")}
     kinds = {name: kind for name, kind in kinds.items() if not name.endswith(".pidbox")}
     assert kinds == {str(name): "quorum" for name in QUEUES}
@@ -181,6 +182,26 @@ def test_operators_see_it_as_any_celery_worker(system: System, client: Client) -
     assert {queue["name"] for queue in queues} == {str(name) for name in QUEUES}
     (stats,) = (asked.stats() or {}).values()
     assert stats["pool"]["waiting"] == 0
+
+
+def test_tasks_of_one_s_own_wait_in_rabbitmq_for_their_countdown(
+    system: System, processes: Processes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    environment = {**system.environment, "PALAVER_BROKER_URL": system.broker.url, "PALAVER_NAMESPACE": "own"}
+    words = ("-A", "tests.integration.app.own_quorum_app", "worker", "--loglevel", "INFO", "--without-mingle")
+    worker = processes.start(("celery", *words), name="own", env={**environment, "PYTHONPATH": str(ROOT)})
+    worker.wait_for(r"\bready\b", seconds=60)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    from tests.integration.app.own_quorum_app import tell  # reads them
+
+    sent = time.time()
+    tell.apply_async(("late",), countdown=2)
+    tell.apply_async(("early",))
+    worker.wait_for("told early")
+    worker.wait_for("told late")
+    assert time.time() - sent >= 1
+    assert "Traceback" not in worker.output
 
 
 def test_the_status_shows_it(system: System, processes: Processes) -> None:
