@@ -147,3 +147,24 @@ def test_what_is_wrong_is_told(
     answer = http.request(method, path.replace("{}", session_id), json=body)
     assert answer.status_code == status, answer.text
     assert param is None or answer.json()["error"]["param"] == param
+
+
+def test_a_chat_goes_on_in_another_session(http: httpx2.Client) -> None:
+    session_id = http.post("/sessions", json={}).json()["session_id"]
+    earlier = [{"role": "user", "content": "one"}, {"role": "assistant", "content": "ONE"}]
+    path = f"/sessions/{session_id}/messages"
+    job = http.post(path, json={"content": "two", "earlier": earlier}).json()
+    with following(http, session_id, after=job["cursor"]) as events:
+        end = until_end(events, job["job_id"])[-1]
+    assert end["data"]["usage"]["input_tokens"] == 3, "the model was told all of it"
+    items = http.get(path).json()["items"]
+    assert [(item["role"], item["content"], item["metadata"]) for item in items] == [
+        ("user", "one", {"earlier": True}),
+        ("assistant", "ONE", {"earlier": True}),
+        ("user", "two", {}),
+        ("assistant", "two", {}),
+    ]
+    refused = http.post(path, json={"content": "three", "earlier": earlier})
+    assert (refused.status_code, refused.json()["error"]["param"]) == (422, "earlier")
+    (told,) = http.get("/jobs", params={"session": session_id, "whole": True}).json()["items"]
+    assert told["response"]["content"] == "two"

@@ -145,6 +145,10 @@ export class PalaverClient {
     return this.#json("POST", `/jobs/${jobId}/retry`);
   }
 
+  file(id: string): Promise<FileObject> {
+    return this.#json("GET", `/v1/files/${encodeURIComponent(id)}`);
+  }
+
   async upload(file: File): Promise<FileObject> {
     const form = new FormData();
     form.set("purpose", "user_data");

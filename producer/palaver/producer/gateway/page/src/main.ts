@@ -123,10 +123,25 @@ class Page {
     const made = new TurnView(turn, {
       edit: (asked) => this.#edit(asked),
       retry: (asked) => void this.#retry(asked),
-      fileName: (id) => this.#fileNames.get(id) ?? "File",
+      fileName: (id) => this.#fileName(id),
     });
     this.#views.set(turn.id, made);
     this.#turns.append(made.element);
+  }
+
+  /** Of a file that was not attached here, the name is asked for. */
+  #fileName(id: string): string {
+    const known = this.#fileNames.get(id);
+    if (known !== undefined) return known;
+    this.#fileNames.set(id, "File");
+    void this.#client.file(id).then(
+      (file) => {
+        this.#fileNames.set(id, file.filename);
+        if (this.#conversation) this.#changed(this.#conversation, null);
+      },
+      () => {}, // it may be gone
+    );
+    return "File";
   }
 
   async #send({ text, files }: Question): Promise<void> {
@@ -135,7 +150,8 @@ class Page {
       const earlier = edited && this.#conversation ? earlierTo(this.#conversation.transcript, edited) : [];
       const id = edited || !this.#conversation ? await this.#openSession(text) : this.#conversation.id;
       for (const file of files) this.#fileNames.set(file.id, file.filename);
-      const message = { content: text, files: files.map((file) => file.id), ...this.#models.chosen };
+      const stored = [...(edited?.files ?? []), ...files.map((file) => file.id)];
+      const message = { content: text, files: stored, ...this.#models.chosen };
       const accepted = await this.#client.sayOnce(id, earlier.length ? { ...message, earlier } : message);
       this.#editing = null;
       this.#atEnd = true;
@@ -159,9 +175,8 @@ class Page {
 
   async #retry(turn: Turn): Promise<void> {
     await this.#told(async () => {
-      const accepted = await this.#client.retry(turn.id);
+      await this.#client.retry(turn.id); // its events show it
       this.#atEnd = true;
-      this.#conversation?.asked(accepted.job_id, turn.question ?? "", turn.files);
     });
   }
 

@@ -47,11 +47,12 @@ export class TurnView {
   }
 
   #showQuestion(turn: Turn): void {
-    const asked = `${turn.question}\n${turn.files.join()}`;
+    const names = turn.files.map((id) => this.#actions.fileName(id));
+    const asked = JSON.stringify([turn.question, names]);
     if (asked === this.#asked) return;
     this.#asked = asked;
     this.#question.hidden = turn.question === null;
-    const files = turn.files.map((id) => h("li", {}, icon("file"), this.#actions.fileName(id)));
+    const files = names.map((name) => h("li", {}, icon("file"), name));
     const edit = h("button", { type: "button", class: "quiet", title: "Edit and ask again", onclick: () => this.#actions.edit(turn) });
     edit.append(icon("edit"), h("span", { class: "words" }, "Edit"));
     this.#question.replaceChildren(

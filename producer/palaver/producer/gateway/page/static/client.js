@@ -92,6 +92,9 @@ export class PalaverClient {
     retry(jobId) {
         return this.#json("POST", `/jobs/${jobId}/retry`);
     }
+    file(id) {
+        return this.#json("GET", `/v1/files/${encodeURIComponent(id)}`);
+    }
     async upload(file) {
         const form = new FormData();
         form.set("purpose", "user_data");

@@ -124,10 +124,23 @@ class Page {
         const made = new TurnView(turn, {
             edit: (asked) => this.#edit(asked),
             retry: (asked) => void this.#retry(asked),
-            fileName: (id) => this.#fileNames.get(id) ?? "File",
+            fileName: (id) => this.#fileName(id),
         });
         this.#views.set(turn.id, made);
         this.#turns.append(made.element);
+    }
+    /** Of a file that was not attached here, the name is asked for. */
+    #fileName(id) {
+        const known = this.#fileNames.get(id);
+        if (known !== undefined)
+            return known;
+        this.#fileNames.set(id, "File");
+        void this.#client.file(id).then((file) => {
+            this.#fileNames.set(id, file.filename);
+            if (this.#conversation)
+                this.#changed(this.#conversation, null);
+        }, () => { });
+        return "File";
     }
     async #send({ text, files }) {
         await this.#told(async () => {
@@ -136,7 +149,8 @@ class Page {
             const id = edited || !this.#conversation ? await this.#openSession(text) : this.#conversation.id;
             for (const file of files)
                 this.#fileNames.set(file.id, file.filename);
-            const message = { content: text, files: files.map((file) => file.id), ...this.#models.chosen };
+            const stored = [...(edited?.files ?? []), ...files.map((file) => file.id)];
+            const message = { content: text, files: stored, ...this.#models.chosen };
             const accepted = await this.#client.sayOnce(id, earlier.length ? { ...message, earlier } : message);
             this.#editing = null;
             this.#atEnd = true;
@@ -160,9 +174,8 @@ class Page {
     }
     async #retry(turn) {
         await this.#told(async () => {
-            const accepted = await this.#client.retry(turn.id);
+            await this.#client.retry(turn.id); // its events show it
             this.#atEnd = true;
-            this.#conversation?.asked(accepted.job_id, turn.question ?? "", turn.files);
         });
     }
     #edit(turn) {

@@ -85,13 +85,15 @@ export class Transcript {
 export function isOpen(turn) {
     return turn.status === "queued" || turn.status === "running";
 }
-/** What was said before a turn, as a job takes it. */
+/** What was said before a turn, as a job takes it. What was not answered is left out: so it is in sessions. */
 export function earlierTo(transcript, turn) {
     const turns = [...transcript.turns.values()];
+    let question = null; // of one that was asked again, the first time
     return turns.slice(0, turns.indexOf(turn)).flatMap((before) => {
-        const [question, words] = [before.question, answerOf(before)];
-        if (!question || !words)
-            return []; // what was not answered is not told either: so it is in sessions
+        question = before.question ?? question;
+        const words = answerOf(before);
+        if (!question || !words || before.status === "failed" || before.status === "expired")
+            return [];
         return [{ role: "user", content: question }, { role: "assistant", content: words }];
     });
 }

@@ -31,12 +31,13 @@ export class TurnView {
         this.#showFooter(turn);
     }
     #showQuestion(turn) {
-        const asked = `${turn.question}\n${turn.files.join()}`;
+        const names = turn.files.map((id) => this.#actions.fileName(id));
+        const asked = JSON.stringify([turn.question, names]);
         if (asked === this.#asked)
             return;
         this.#asked = asked;
         this.#question.hidden = turn.question === null;
-        const files = turn.files.map((id) => h("li", {}, icon("file"), this.#actions.fileName(id)));
+        const files = names.map((name) => h("li", {}, icon("file"), name));
         const edit = h("button", { type: "button", class: "quiet", title: "Edit and ask again", onclick: () => this.#actions.edit(turn) });
         edit.append(icon("edit"), h("span", { class: "words" }, "Edit"));
         this.#question.replaceChildren(h("h2", { class: "unseen" }, "You"), h("div", { class: "bubble" }, turn.question ?? ""), ...(files.length ? [h("ul", { class: "files", "aria-label": "Files" }, ...files)] : []), h("div", { class: "tools" }, edit, copyButton(() => turn.question ?? "", "Copy question")));

@@ -1,0 +1,199 @@
+"""What a person does with the page, and what answers are made of."""
+
+import re
+
+import pytest
+from playwright.sync_api import BrowserContext, Page, expect
+
+from palaver.producer import Client
+from tests.integration.gateway.conftest import Stand, script
+from tests.page.test_page import WORDS, ask, expect_answer, expect_end, session_of
+from tests.processes import ROOT
+from tests.servers import missing
+
+pytestmark = [pytest.mark.page, pytest.mark.redis, pytest.mark.worker, pytest.mark.xdist_group("page")]
+
+AXE = ROOT / "producer/palaver/producer/gateway/page/node_modules/axe-core/axe.min.js"
+
+
+def test_an_answer_is_stopped_and_its_words_stay(page: Page) -> None:
+    turn = ask(page, WORDS)
+    expect(turn.locator(".markdown")).to_contain_text("w10")
+    page.get_by_role("button", name="Stop the answer").click()
+    expect_end(turn, "cancelled")
+    expect(turn).to_contain_text("Stopped.")
+    said = turn.locator(".markdown").inner_text()
+    assert WORDS.startswith(said)
+    assert said != WORDS
+    expect(page.get_by_role("button", name="Stop the answer")).to_be_hidden()
+    page.reload()
+    expect_end(turn, "cancelled")
+    expect(turn.locator(".markdown")).to_have_text(said)
+
+
+def test_what_failed_is_asked_again(page: Page) -> None:
+    failing = script(text="well", rate=0, fail={"status": 401, "times": 1})
+    turn = ask(page, failing, "quick/echo")
+    expect_end(turn, "failed")
+    expect(turn.locator(".wrong")).to_contain_text("401")
+    turn.get_by_role("button", name="Ask again").click()
+    again = page.locator(".turn").nth(1)
+    expect_answer(again, "well")
+    page.reload()
+    expect(turn.locator(".wrong")).to_contain_text("401")
+    expect_answer(again, "well")
+
+
+def test_a_question_is_edited_and_asked_again(page: Page) -> None:
+    expect_answer(ask(page, "one", "quick/echo"), "one")
+    expect_answer(ask(page, "two", "quick/echo"), "two")
+    old = session_of(page)
+    page.get_by_label("Message").press("ArrowUp")
+    expect(page.get_by_label("Message")).to_have_value("two")
+    page.get_by_label("Message").fill("three")
+    page.get_by_label("Message").press("Enter")
+    page.wait_for_url(lambda url: old not in url)
+    bubbles = page.locator(".bubble")
+    expect(bubbles).to_have_text(["one", "three"])
+    expect_answer(page.locator(".turn").nth(1), "three")
+    page.reload()
+    expect(bubbles).to_have_text(["one", "three"])
+    expect(page.locator(".markdown")).to_have_text(["one", "three"])
+    page.goto(f"/#{old}")
+    expect(bubbles).to_have_text(["one", "two"])
+
+
+def test_files_are_dropped_and_go_with_the_question(page: Page, stand: Stand) -> None:
+    data = page.evaluate_handle(
+        "() => { const data = new DataTransfer();"
+        " data.items.add(new File(['tea: 4.50'], 'prices.txt', {type: 'text/plain'})); return data }"
+    )
+    page.dispatch_event("body", "dragover", {"dataTransfer": data})
+    expect(page.get_by_text("Drop the files here")).to_be_visible()
+    page.dispatch_event("body", "drop", {"dataTransfer": data})
+    attached = page.get_by_role("list", name="Attached files")
+    expect(attached).to_contain_text("9 B")
+    turn = ask(page, "What is in it?", "quick/echo")
+    expect_end(turn)
+    expect(attached.get_by_role("listitem")).to_have_count(0)
+    expect(turn.get_by_role("list", name="Files")).to_have_text("prices.txt")
+    page.reload()
+    expect(turn.get_by_role("list", name="Files")).to_have_text("prices.txt")
+
+
+def test_markdown_reasoning_tokens_and_cost_are_shown(page: Page) -> None:
+    turn = ask(page, "Show me", "quick/markdown")
+    expect_end(turn)
+    expect(turn.get_by_role("heading", name="Leases")).to_be_visible()
+    expect(turn.get_by_role("cell", name="the log")).to_be_visible()
+    expect(turn.locator("figure.code figcaption")).to_contain_text("python")
+    link = turn.get_by_role("link", name="link")
+    assert (link.get_attribute("target"), link.get_attribute("rel")) == (
+        "_blank",
+        "noopener noreferrer nofollow",
+    )
+    reasoning = turn.locator("details", has_text="Reasoning")
+    expect(reasoning.locator(".reasoning")).to_be_hidden()
+    reasoning.locator("summary").click()
+    expect(reasoning.locator(".reasoning")).to_contain_text("The user wants")
+    expect(turn.locator(".facts")).to_contain_text(re.compile(r"quick/markdown · \d+ tokens · \$0\.\d+"))
+    expect(page.locator("#sum")).to_contain_text("tokens · $0.")
+
+
+def test_widgets_of_an_agent_stand_where_they_were_shown(page: Page) -> None:
+    expect_end(ask(page, "Tea?", "agent:kettle/"))
+    turn = ask(page, "More tea?")
+    expect_end(turn)
+    expect(turn.get_by_role("cell", name="4.5")).to_be_visible()
+    expect(turn.locator("figure", has_text="Ulm")).to_contain_text("<b>clear</b>")
+    kinds = turn.locator(".blocks > *").evaluate_all("blocks => blocks.map(block => block.className)")
+    assert kinds == ["markdown", "widget", "widget", "markdown"]
+    expect(page.get_by_label("Model")).to_be_disabled()
+
+
+def test_tool_calls_and_their_results_are_shown(page: Page, stand: Stand) -> None:
+    session_id = "with-tools"
+    page.goto(f"/#{session_id}")
+    client: Client = stand.client
+    tools = [{"name": "price"}]
+    client.submit("tea?", model="quick/shop", tools=tools, session_id=session_id, tenant="acme", wait=True)
+    page.goto("/#")
+    page.goto(f"/#{session_id}")
+    turn = page.locator(".turn")
+    expect_end(turn)
+    client.submit("more?", model="quick/shop", tools=tools, session_id=session_id, tenant="acme", wait=True)
+    call = page.locator(".turn").nth(1).locator("details", has_text="price")
+    expect(call).to_contain_text("done")
+    call.locator("summary").click()
+    expect(call.get_by_label("Result")).to_have_text("4.5")
+
+
+def test_a_place_in_the_line_is_shown(page: Page) -> None:
+    first = ask(page, WORDS, "slow/echo")
+    expect(first.locator(".markdown")).to_contain_text("w1")
+    second = ask(page, "next", "quick/echo")
+    expect(second).to_contain_text("1 ahead in this chat")
+    expect_answer(first)
+    expect_answer(second, "next")
+
+
+def test_what_a_hostile_model_writes_does_nothing(page: Page, complaints: list[str]) -> None:
+    requests: list[str] = []
+    page.on("request", lambda request: requests.append(request.url))
+    turn = ask(page, "<img src=x onerror='window.broken = 0'>", "quick/hostile")
+    expect_end(turn)
+    expect(turn.locator(".markdown")).to_contain_text("cover")
+    assert page.evaluate("window.broken") is None
+    assert not [url for url in requests if "evil" in url]
+    harmful = turn.locator(
+        "script, iframe, svg:not(.icon), form, style, img, math, [onerror], [onclick], [style], [id]"
+    )
+    expect(harmful).to_have_count(0)
+    links = turn.locator(".markdown a").evaluate_all("links => links.map(link => [link.protocol, link.rel])")
+    assert links == [["https:", "noopener noreferrer nofollow"]] * len(links)
+    expect(turn.get_by_role("link", name="Image: secret")).to_be_visible()
+    assert not [told for told in complaints if "TypeError" in told]
+    blocked = page.evaluate(
+        "try { document.body.innerHTML = '<b>x</b>'; 'taken' } catch (error) { error.name }"
+    )
+    assert blocked == "TypeError", "no text becomes HTML, whoever writes it"
+
+
+def test_all_of_it_is_done_without_a_mouse(page: Page) -> None:
+    page.keyboard.press("Tab")
+    page.get_by_label("Message").fill("")
+    page.get_by_label("Message").press_sequentially("two")
+    page.keyboard.press("Shift+Enter")
+    page.keyboard.type("lines")
+    page.get_by_label("Model").select_option("slow/endless")
+    page.get_by_label("Message").focus()
+    page.keyboard.press("Enter")
+    turn = page.locator(".turn")
+    expect(turn.locator(".bubble")).to_have_text("two\nlines")
+    expect(turn.locator(".markdown")).to_contain_text("w3")
+    page.keyboard.press("Escape")
+    expect_end(turn, "cancelled")
+    page.keyboard.press("Alt+n")
+    expect(page.locator(".turn")).to_have_count(0)
+    expect(page.get_by_label("Message")).to_be_focused()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 390])
+def test_axe_finds_nothing(page: Page, context: BrowserContext, scheme: str, width: int) -> None:
+    if not AXE.exists():
+        missing("no axe-core (make page installs it)")
+    page.emulate_media(color_scheme="dark" if scheme == "dark" else "light", reduced_motion="reduce")
+    page.set_viewport_size({"width": width, "height": 800})
+    expect_end(ask(page, "Show me", "quick/markdown"))
+    page.evaluate(AXE.read_text(encoding="utf-8"))
+    found = page.evaluate("axe.run()")["violations"]
+    assert [(rule["id"], [node["html"] for node in rule["nodes"]]) for rule in found] == []
+
+
+def test_a_chat_is_deleted(page: Page) -> None:
+    expect_end(ask(page, "away with it", "quick/echo"))
+    page.on("dialog", lambda dialog: dialog.accept())
+    page.get_by_role("button", name="Delete away with it").click()
+    expect(page.get_by_role("link", name="away with it")).to_have_count(0)
+    expect(page.locator(".turn")).to_have_count(0)
