@@ -30,20 +30,14 @@ from palaver.shared.settings import Settings
 from palaver.shared.stores.archives import open_archive
 from palaver.shared.stores.batch_files import BatchFiles
 from palaver.shared.webhooks import networks
-from palaver.workers.agents.requests import AgentRequests
-from palaver.workers.agents.routes import Routes
-from palaver.workers.agents.source import Agents
+from palaver.workers.answering import Answering
 from palaver.workers.batches import Drivers, Lines, Parts, Room
 from palaver.workers.budgets import Budgets
-from palaver.workers.cache import Cache
 from palaver.workers.chores import chores
 from palaver.workers.control import Control, Heeding
 from palaver.workers.ending import Ending, Outcome
 from palaver.workers.event_log import event_logger
-from palaver.workers.files import JobFiles
-from palaver.workers.files.attachments import Attachments
 from palaver.workers.gates import Gates
-from palaver.workers.generation import FunctionTools, Prompts, Registry, Toolbox, UserCode
 from palaver.workers.http import HttpClient
 from palaver.workers.lease import LeaseKeeper
 from palaver.workers.lending import Lending, Make
@@ -51,16 +45,13 @@ from palaver.workers.link import Link
 from palaver.workers.metrics import Counts, Measured
 from palaver.workers.metrics import pages as metrics_pages
 from palaver.workers.metrics.pulse import Pulse
-from palaver.workers.models import Models
 from palaver.workers.pauses import Pauses
-from palaver.workers.policies import Ask, Breakers, wrapped
+from palaver.workers.policies import Breakers
 from palaver.workers.presence import HEARTBEAT, Presence
-from palaver.workers.prices import Prices
 from palaver.workers.probing import examine
 from palaver.workers.providers import create
 from palaver.workers.publisher import Publisher
 from palaver.workers.readiness import Readiness, Watch
-from palaver.workers.requests import Requests
 from palaver.workers.rounds import for_ever
 from palaver.workers.runner import Runner
 from palaver.workers.running import Running
@@ -72,7 +63,6 @@ from palaver.workers.starts import Starts
 from palaver.workers.stop import HandOver, asked_to_end
 from palaver.workers.sweeper import Post
 from palaver.workers.tenancy import Tenancy
-from palaver.workers.tool_servers import ToolServers
 from palaver.workers.tracing import tracing_of
 from palaver.workers.webhooks import Calls
 
@@ -121,21 +111,12 @@ class WorkerService:
         self._leases = self._make_leases()
         sealed = SealedProfiles(settings, self.ledger)
         self._served = Served(settings, Lending(HttpClient(), make), sealed, catalog)
-        self._code = UserCode(settings.tool_threads)
-        self._registry = Registry.load(settings.tools)
-        self._tool_servers = ToolServers(settings, self._code)
-        self._toolbox = self._make_toolbox()
-        self._files = JobFiles.of(settings)
-        self._sinks = Sinks(load_sinks(settings, self._code), self.ledger, self._subscriptions)
-        self._agent_code = UserCode(settings.agent_threads, "agent")
         self._calls = Calls(allowed=networks(settings.webhook_networks), seconds=settings.webhook_seconds)
         self._breakers = Breakers()
         self._budgets = Budgets(self.ledger, self._tenancy, worker=self.alias)
         self._spent = (self._counts.spent, self._budgets.spent)
-        self._ask = self._make_ask()
-        self._prices = Prices()
-        self._agents = self._make_agents()
-        self._models = self._make_models()
+        self._answering = self._make_answering()
+        self._sinks = Sinks(load_sinks(settings, self._answering.code), self.ledger, self._subscriptions)
         self._runner = self._make_runner()
         self._drivers = self._make_drivers()
         self._running = Running()
@@ -171,7 +152,7 @@ class WorkerService:
         self._served.warn()
         await self._link.start()
         await self._check_archive()
-        await self._toolbox.start()
+        await self._answering.start()
         await self._pauses.refresh()
         self._begin("pulse", self._pulse.run)
         self._metrics = metrics_pages.serve(self.settings.metrics_address, self._shown())
@@ -281,10 +262,7 @@ class WorkerService:
         self._leases.give_up(LedgerUnavailableError("The worker stopped before Redis could be told."))
         await self._link.stop()
         await self._running.idle(HAND_OVER_SECONDS)
-        await self._toolbox.aclose()
-        await self._code.aclose()
-        await self._files.aclose()
-        await self._agent_code.aclose()
+        await self._answering.aclose()
         await self._served.aclose()
         await self._archive.aclose()
         await self._budgets.aclose()
@@ -348,51 +326,20 @@ class WorkerService:
             self.alias,
             worker=self._told,
             profiles=lambda: self._served.announcements,
-            agents=lambda: self._agents.announcements,
+            agents=lambda: self._answering.agents.announcements,
         )
 
-    def _make_toolbox(self) -> Toolbox:
-        functions = FunctionTools(self._registry.functions, self._code)
-        return Toolbox.of(self.settings, [functions, *self._registry.sources, self._tool_servers])
-
-    def _make_ask(self) -> Ask:
-        cache = Cache.of(self.settings, self._link, self.ledger.keys, self._subscriptions)
+    def _make_answering(self) -> Answering:
         nearest = (*self._tracing.policies, Measured(self._counts))
-        return wrapped([cache, self._budgets, self._breakers, self._gates, *nearest])
-
-    def _make_agents(self) -> Agents:
-        link, keys, settings = self._link, self.ledger.keys, self.settings
-        return Agents(
-            Routes.load(settings.agents),
-            link=link,
-            keys=keys,
-            code=self._agent_code,
-            requests=AgentRequests(
-                served=self._served,
-                ask=self._ask,
-                prices=self._prices,
-                paused=self._pauses,
-                counts=self._counts,
-            ),
-            files=self._files,
-            seconds=settings.agent_seconds,
-            most=settings.max_document_bytes,
-            log_content=settings.log_content,
-        )
-
-    def _make_models(self) -> Models:
-        settings = self.settings
-        return Models(
-            requests=Requests(
-                served=self._served,
-                ask=self._ask,
-                prices=self._prices,
-                paused=self._pauses,
-                counts=self._counts,
-            ),
-            toolbox=self._toolbox,
-            prompts=Prompts(self._registry.prompts, self._code, seconds=settings.tool_seconds),
-            attachments=Attachments(self._files, characters=settings.files_prompt_characters),
+        return Answering(
+            self.settings,
+            self.ledger,
+            self._link,
+            self._subscriptions,
+            served=self._served,
+            policies=[self._budgets, self._breakers, self._gates, *nearest],
+            paused=self._pauses,
+            counts=self._counts,
         )
 
     def _make_runner(self) -> Runner:
@@ -404,8 +351,8 @@ class WorkerService:
                 link, keys, log_entries=settings.log_maxlen, answer_bytes=settings.max_answer_bytes
             ),
             leases=self._leases,
-            models=self._models,
-            agents=self._agents,
+            models=self._answering.models,
+            agents=self._answering.agents,
             shares=Shares(self._gates, self._tenancy),
             starts=self._starts,
             sinks=self._sinks,
@@ -432,7 +379,10 @@ class WorkerService:
                 leases=self._leases,
                 files=BatchFiles.of(settings),
                 lines=Lines(
-                    self._models, self._served, answer_bytes=settings.max_answer_bytes, spent=self._spent
+                    self._answering.models,
+                    self._served,
+                    answer_bytes=settings.max_answer_bytes,
+                    spent=self._spent,
                 ),
                 room=Room(LINE_BYTES),
                 worker=self.alias,
@@ -467,7 +417,7 @@ class WorkerService:
         while True:
             await asyncio.sleep(RENEWAL_SECONDS)
             self._tenancy.renew()
-            await self._tool_servers.renew()
+            await self._answering.renew()
             if await self._served.renew():
                 await self._presence.announce()
 
