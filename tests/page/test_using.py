@@ -109,6 +109,9 @@ def test_widgets_of_an_agent_stand_where_they_were_shown(page: Page) -> None:
     kinds = turn.locator(".blocks > *").evaluate_all("blocks => blocks.map(block => block.className)")
     assert kinds == ["markdown", "widget", "widget", "markdown"]
     expect(page.get_by_label("Model")).to_be_disabled()
+    page.reload()
+    expect(turn.locator(".blocks > *")).to_have_count(4)
+    assert kinds == turn.locator(".blocks > *").evaluate_all("blocks => blocks.map(block => block.className)")
 
 
 def test_tool_calls_and_their_results_are_shown(page: Page, stand: Stand) -> None:
@@ -126,6 +129,8 @@ def test_tool_calls_and_their_results_are_shown(page: Page, stand: Stand) -> Non
     expect(call).to_contain_text("done")
     call.locator("summary").click()
     expect(call.get_by_label("Result")).to_have_text("4.5")
+    page.reload()
+    expect(call).to_contain_text("done")
 
 
 def test_a_place_in_the_line_is_shown(page: Page) -> None:

@@ -41,6 +41,8 @@ test("wherever events begin, and whatever is known by then, the words are the sa
       transcript.addMessages([said("user", "?", { job_id: "j1" })]);
       transcript.addJobs(jobs);
       for (const told of [...LOG.slice(first), ...LOG]) transcript.apply(told); // and all of it once more
+      const kinds = transcript.turns.get("j1").blocks.map((block) => block.kind);
+      assert.deepEqual(kinds, ["reasoning", "text", "tool", "text"], `from ${first}, ${jobs.length} known`);
       assert.equal(answerOf(transcript.turns.get("j1")), "one two", `from ${first}, ${jobs.length} known`);
     }
   }

@@ -1,15 +1,20 @@
 /** One session, as long as it is on the screen: loaded, followed, and kept right however the network is. */
 import { GatewayError, type PalaverClient } from "./client.js";
-import type { PalaverEvent, Session } from "./documents.js";
+import type { Job, PalaverEvent, Session } from "./documents.js";
 import { Transcript, type Turn } from "./transcript.js";
 
 export interface Listener {
   /** This turn, or if null any of them, is another now. */
   changed(turn: Turn | null): void;
+  /** Its answer has just come to its end. */
+  ended(turn: Turn): void;
   connected(is: boolean): void;
   /** There is no such session, or it may not be read: nothing more will come. */
   refused(error: GatewayError): void;
 }
+
+/** Events of ended answers that are told again at most, so that their tools and widgets stand in their places. */
+const MOST_RECALLED = 1000;
 
 export class Conversation {
   readonly transcript = new Transcript();
@@ -57,12 +62,14 @@ export class Conversation {
     this.transcript.addMessages(messages);
     this.transcript.addJobs(jobs);
     this.listener.changed(null);
-    return session.resume_after;
+    return recallFrom(jobs, session.resume_after);
   }
 
   #take(event: PalaverEvent): void {
+    const knew = this.transcript.turns.get(event.job_id)?.endSeq != null;
     const turn = this.transcript.apply(event);
     if (turn === null) return;
+    if (event.type === "stream_end" && !knew) this.listener.ended(turn);
     this.listener.changed(turn);
     // Asked elsewhere: its question is among the messages.
     if (event.type === "job_queued" && turn.question === null) void this.#lookForQuestions();
@@ -97,4 +104,10 @@ export class Conversation {
       }
     }
   }
+}
+
+/** The cursor before the latest ended jobs that have few enough events; `after` if there are none. */
+function recallFrom(jobs: Job[], after: number): number {
+  const near = jobs.map((job) => job.cursor).filter((cursor) => cursor >= after - MOST_RECALLED);
+  return Math.min(after, ...near);
 }

@@ -68,6 +68,8 @@ export interface Job {
   status: Status;
   model: string;
   position: number;
+  /** The seq before its first event. */
+  cursor: number;
   created: number;
   started: number | null;
   ended: number | null;

@@ -35,6 +35,7 @@ export interface Turn {
 
 export class Transcript {
   readonly turns = new Map<string, Turn>();
+  readonly #recalled = new Map<string, Turn>();
   #unanswered: Said | undefined;
 
   /** What was said, in order. */
@@ -79,7 +80,7 @@ export class Transcript {
   /** Take an event. Returns the turn that it changed, or null. */
   apply(event: PalaverEvent): Turn | null {
     const turn = this.#turn(event.job_id);
-    if (turn.endSeq !== null && event.seq <= turn.endSeq) return null;
+    if (turn.endSeq !== null) return this.#recall(turn, event);
     if (event.type === "stream_end") end(turn, event.data, event);
     else if (event.type === "resync") resync(turn, event.data);
     else grow(turn, event);
@@ -90,6 +91,21 @@ export class Transcript {
   get active(): Turn | null {
     const open = [...this.turns.values()].filter((turn) => isOpen(turn));
     return open.find((turn) => turn.status === "running") ?? open[0] ?? null;
+  }
+
+  /** An ended turn is told once more: only its events know where tools and widgets stood between the words. */
+  #recall(turn: Turn, event: PalaverEvent): Turn | null {
+    if (event.type === "stream_start" && !event.data.offset) this.#recalled.set(turn.id, { ...turn, follows: true });
+    const again = this.#recalled.get(turn.id);
+    if (!again) return null;
+    if (event.type !== "stream_end" && event.type !== "resync") {
+      grow(again, event);
+      return null;
+    }
+    this.#recalled.delete(turn.id);
+    if (event.type === "resync" || answerOf(again) !== answerOf(turn)) return null;
+    turn.blocks = again.blocks;
+    return turn;
   }
 
   /** The history's last question is that of the job which goes on. */

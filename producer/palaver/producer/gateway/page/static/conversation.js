@@ -1,6 +1,8 @@
 /** One session, as long as it is on the screen: loaded, followed, and kept right however the network is. */
 import { GatewayError } from "./client.js";
 import { Transcript } from "./transcript.js";
+/** Events of ended answers that are told again at most, so that their tools and widgets stand in their places. */
+const MOST_RECALLED = 1000;
 export class Conversation {
     client;
     id;
@@ -49,12 +51,15 @@ export class Conversation {
         this.transcript.addMessages(messages);
         this.transcript.addJobs(jobs);
         this.listener.changed(null);
-        return session.resume_after;
+        return recallFrom(jobs, session.resume_after);
     }
     #take(event) {
+        const knew = this.transcript.turns.get(event.job_id)?.endSeq != null;
         const turn = this.transcript.apply(event);
         if (turn === null)
             return;
+        if (event.type === "stream_end" && !knew)
+            this.listener.ended(turn);
         this.listener.changed(turn);
         // Asked elsewhere: its question is among the messages.
         if (event.type === "job_queued" && turn.question === null)
@@ -92,4 +97,9 @@ export class Conversation {
             }
         }
     }
+}
+/** The cursor before the latest ended jobs that have few enough events; `after` if there are none. */
+function recallFrom(jobs, after) {
+    const near = jobs.map((job) => job.cursor).filter((cursor) => cursor >= after - MOST_RECALLED);
+    return Math.min(after, ...near);
 }

@@ -6,7 +6,7 @@ import { byId, h } from "./dom.js";
 import { forgetKey, keepKey, storedKey } from "./keys.js";
 import { ModelChoice } from "./model_choice.js";
 import { Sidebar, titleOf } from "./sidebar.js";
-import { earlierTo, isOpen } from "./transcript.js";
+import { earlierTo } from "./transcript.js";
 import { dollars, TurnView } from "./turn_view.js";
 const TITLE_LENGTH = 60;
 const NEAR = 120; // pixels from the end, within which the end is what one looks at
@@ -78,6 +78,7 @@ class Page {
     #follow(id) {
         const conversation = new Conversation(this.#client, id, {
             changed: (turn) => this.#changed(conversation, turn),
+            ended: (turn) => this.#say(turn.status === "completed" ? "The answer is complete." : `The answer ended: ${turn.status}.`),
             connected: (is) => this.#show("offline", is ? "" : "Connecting again…"),
             refused: (error) => this.#conversation === conversation && this.#failed(error),
         });
@@ -94,8 +95,6 @@ class Page {
             this.#models.agent = conversation.session?.agent ?? null;
             this.#showTitle();
         }
-        if (turn && !isOpen(turn) && turn.endSeq !== null)
-            this.#say(turn.status === "completed" ? "The answer is complete." : `The answer ended: ${turn.status}.`);
         // A hidden tab has no frames; what it shows when one comes back to it must be there.
         if (document.hidden)
             this.#draw();

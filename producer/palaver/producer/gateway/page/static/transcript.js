@@ -1,5 +1,6 @@
 export class Transcript {
     turns = new Map();
+    #recalled = new Map();
     #unanswered;
     /** What was said, in order. */
     addMessages(messages) {
@@ -48,8 +49,8 @@ export class Transcript {
     /** Take an event. Returns the turn that it changed, or null. */
     apply(event) {
         const turn = this.#turn(event.job_id);
-        if (turn.endSeq !== null && event.seq <= turn.endSeq)
-            return null;
+        if (turn.endSeq !== null)
+            return this.#recall(turn, event);
         if (event.type === "stream_end")
             end(turn, event.data, event);
         else if (event.type === "resync")
@@ -62,6 +63,23 @@ export class Transcript {
     get active() {
         const open = [...this.turns.values()].filter((turn) => isOpen(turn));
         return open.find((turn) => turn.status === "running") ?? open[0] ?? null;
+    }
+    /** An ended turn is told once more: only its events know where tools and widgets stood between the words. */
+    #recall(turn, event) {
+        if (event.type === "stream_start" && !event.data.offset)
+            this.#recalled.set(turn.id, { ...turn, follows: true });
+        const again = this.#recalled.get(turn.id);
+        if (!again)
+            return null;
+        if (event.type !== "stream_end" && event.type !== "resync") {
+            grow(again, event);
+            return null;
+        }
+        this.#recalled.delete(turn.id);
+        if (event.type === "resync" || answerOf(again) !== answerOf(turn))
+            return null;
+        turn.blocks = again.blocks;
+        return turn;
     }
     /** The history's last question is that of the job which goes on. */
     #askLast() {
