@@ -1,5 +1,6 @@
 """What a person does with the page, and what answers are made of."""
 
+import json
 import re
 
 import pytest
@@ -201,4 +202,16 @@ def test_a_chat_is_deleted(page: Page) -> None:
     page.on("dialog", lambda dialog: dialog.accept())
     page.get_by_role("button", name="Delete away with it").click()
     expect(page.get_by_role("link", name="away with it")).to_have_count(0)
+    expect(page.locator(".turn")).to_have_count(0)
+
+
+def test_what_the_gateway_refuses_is_told(page: Page) -> None:
+    expect_end(ask(page, "keep me", "quick/echo"))
+    page.on("dialog", lambda dialog: dialog.accept())
+    refusal = json.dumps({"error": {"message": "Not today.", "code": "busy"}})
+    page.route("**/sessions/*", lambda route: route.fulfill(status=503, body=refusal))
+    page.get_by_role("button", name="Delete keep me").click()
+    expect(page.get_by_role("alert")).to_have_text("Not today.")
+    expect(page.get_by_role("link", name="keep me")).to_be_visible()
+    page.goto("/#%")
     expect(page.locator(".turn")).to_have_count(0)

@@ -14,7 +14,7 @@ const NEAR = 120; // pixels from the end, within which the end is what one looks
 
 class Page {
   readonly #client = new PalaverClient({ key: storedKey });
-  readonly #sidebar = new Sidebar(this.#client, { removed: (id) => id === this.#conversation?.id && this.#goTo(null) });
+  readonly #sidebar = new Sidebar(this.#client, { remove: (id) => void this.#remove(id) });
   readonly #models = new ModelChoice(this.#client);
   readonly #composer = new Composer(this.#client, {
     send: (question) => this.#send(question),
@@ -63,7 +63,7 @@ class Page {
 
   /** Show the session that the address names. */
   #open(): void {
-    const id = decodeURIComponent(location.hash.slice(1)) || null;
+    const id = named(location.hash);
     if (id === (this.#conversation?.id ?? null) && id !== null) return;
     this.#conversation?.close();
     this.#conversation = null;
@@ -180,6 +180,12 @@ class Page {
     });
   }
 
+  async #remove(id: string): Promise<void> {
+    await this.#told(() => this.#client.deleteSession(id));
+    if (id === this.#conversation?.id) this.#goTo(null);
+    await this.#refresh();
+  }
+
   #edit(turn: Turn): void {
     this.#editing = turn;
     this.#composer.write(turn.question ?? "", { editing: true });
@@ -248,6 +254,15 @@ class Page {
   #isAtEnd(): boolean {
     const { scrollTop, clientHeight, scrollHeight } = this.#scroll;
     return scrollHeight - scrollTop - clientHeight < NEAR;
+  }
+}
+
+/** The session that an address names, also one that somebody typed. */
+function named(hash: string): string | null {
+  try {
+    return decodeURIComponent(hash.slice(1)) || null;
+  } catch {
+    return hash.slice(1);
   }
 }
 

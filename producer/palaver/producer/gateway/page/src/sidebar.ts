@@ -4,7 +4,7 @@ import type { Session } from "./documents.js";
 import { byId, h, icon } from "./dom.js";
 
 export interface Choices {
-  removed(id: string): void;
+  remove(id: string): void;
 }
 
 export class Sidebar {
@@ -63,15 +63,10 @@ export class Sidebar {
     const link = h("a", { href: `#${encodeURIComponent(id)}`, title: name, onclick: () => this.open(false) }, name);
     if (id === this.#current) link.setAttribute("aria-current", "page");
     const remove = h("button", { type: "button", class: "quiet", "aria-label": `Delete ${name}`, title: "Delete" }, icon("trash"));
-    remove.addEventListener("click", () => void this.#remove(session));
+    remove.addEventListener("click", () => {
+      if (confirm(`Delete “${name}” for good?`)) this.choices.remove(id);
+    });
     return h("li", {}, link, remove);
-  }
-
-  async #remove(session: Session): Promise<void> {
-    if (!confirm(`Delete “${titleOf(session)}” for good?`)) return;
-    await this.client.deleteSession(session.session_id);
-    this.choices.removed(session.session_id);
-    await this.refresh();
   }
 }
 

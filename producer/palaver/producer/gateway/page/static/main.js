@@ -12,7 +12,7 @@ const TITLE_LENGTH = 60;
 const NEAR = 120; // pixels from the end, within which the end is what one looks at
 class Page {
     #client = new PalaverClient({ key: storedKey });
-    #sidebar = new Sidebar(this.#client, { removed: (id) => id === this.#conversation?.id && this.#goTo(null) });
+    #sidebar = new Sidebar(this.#client, { remove: (id) => void this.#remove(id) });
     #models = new ModelChoice(this.#client);
     #composer = new Composer(this.#client, {
         send: (question) => this.#send(question),
@@ -58,7 +58,7 @@ class Page {
     }
     /** Show the session that the address names. */
     #open() {
-        const id = decodeURIComponent(location.hash.slice(1)) || null;
+        const id = named(location.hash);
         if (id === (this.#conversation?.id ?? null) && id !== null)
             return;
         this.#conversation?.close();
@@ -177,6 +177,12 @@ class Page {
             this.#atEnd = true;
         });
     }
+    async #remove(id) {
+        await this.#told(() => this.#client.deleteSession(id));
+        if (id === this.#conversation?.id)
+            this.#goTo(null);
+        await this.#refresh();
+    }
     #edit(turn) {
         this.#editing = turn;
         this.#composer.write(turn.question ?? "", { editing: true });
@@ -243,6 +249,15 @@ class Page {
     #isAtEnd() {
         const { scrollTop, clientHeight, scrollHeight } = this.#scroll;
         return scrollHeight - scrollTop - clientHeight < NEAR;
+    }
+}
+/** The session that an address names, also one that somebody typed. */
+function named(hash) {
+    try {
+        return decodeURIComponent(hash.slice(1)) || null;
+    }
+    catch {
+        return hash.slice(1);
     }
 }
 window.addEventListener("unhandledrejection", (event) => {

@@ -53,15 +53,11 @@ export class Sidebar {
         if (id === this.#current)
             link.setAttribute("aria-current", "page");
         const remove = h("button", { type: "button", class: "quiet", "aria-label": `Delete ${name}`, title: "Delete" }, icon("trash"));
-        remove.addEventListener("click", () => void this.#remove(session));
+        remove.addEventListener("click", () => {
+            if (confirm(`Delete “${name}” for good?`))
+                this.choices.remove(id);
+        });
         return h("li", {}, link, remove);
-    }
-    async #remove(session) {
-        if (!confirm(`Delete “${titleOf(session)}” for good?`))
-            return;
-        await this.client.deleteSession(session.session_id);
-        this.choices.removed(session.session_id);
-        await this.refresh();
     }
 }
 /** What it is called in lists. */
