@@ -3,11 +3,13 @@ does `palaver status`.
 """
 
 import json
+import os
 import threading
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 import redis
@@ -85,11 +87,18 @@ def test_a_queue_that_it_was_told_not_to_consume_is_told(watched: Watched) -> No
     assert watched.is_ready()
 
 
-def test_a_worker_that_holds_its_connections_and_takes_nothing_is_found_out(watched: Watched) -> None:
-    watched.celery.control.broadcast("hang", arguments={"seconds": 4.0})
-    assert eventually(lambda: watched.says("canary"), every=0.1)
-    assert "nobody takes the canary of" in watched.ready()
-    assert eventually(lambda: watched.told("nobody has taken its canary"))
+def test_a_worker_that_holds_its_connections_and_takes_nothing_is_found_out(
+    watched: Watched, tmp_path: Path
+) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    watched.celery.control.broadcast("hang", arguments={"pipe": str(pipe)})
+    try:
+        assert eventually(lambda: watched.says("canary"), every=0.1)
+        assert "nobody takes the canary of" in watched.ready()
+        assert eventually(lambda: watched.told("nobody has taken its canary"))
+    finally:
+        pipe.write_bytes(b"go on")
     assert watched.is_ready()
 
 
