@@ -96,7 +96,7 @@ def test_urgent_jobs_go_first_and_the_rest_in_order(stand: Stand) -> None:
     normal = stand.submit(2 * PREFETCH, words=1)
     high = stand.submit(2 * PREFETCH, words=1, priority=9)
     fetched = "all that may wait here has come"
-    until(lambda: stand.waiting(Queue.HIGH) == PREFETCH, fetched)
+    until(lambda: 0 <= stand.waiting(Queue.HIGH) - PREFETCH <= 1, fetched)  # a canary may wait among them
     live.handle.cancel()
     stand.settle([*high, *normal, *low])
     begun = {job.id: stand.ledger.job(job.id, job.session).started or 0 for job in [*high, *normal, *low]}
