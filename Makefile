@@ -93,7 +93,7 @@ clean: ## remove what the commands above made
 
 # The compiler and the libraries of the chat page, to change it: nobody needs them to run it.
 $(PAGE)/node_modules/.ready: $(PAGE)/package-lock.json
-	@npm --prefix $(PAGE) ci --silent
+	@cd $(PAGE) && npm ci --no-audit --no-fund --loglevel=error
 	@touch $@
 
 # What Palaver is measured beside, in a venv of its own: never a dependency. --no-deps: the lock is complete.

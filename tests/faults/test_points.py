@@ -29,7 +29,8 @@ def _forgets(words: list[bytes]) -> bool:
 
 
 def _is_message(words: list[bytes]) -> bool:
-    return words[1].startswith(b"palaver.")
+    """Of a job: a canary is none."""
+    return words[1].startswith(b"palaver.") and b'"palaver.chat"' in words[2]
 
 
 POINTS = {
