@@ -51,6 +51,8 @@ def check_webhook(url: str, allowed: tuple[Network, ...] = ()) -> None:
         host = None
     if not host:
         refuse("webhook", "must be an address with a host and, if any, a port from 1 to 65535")
+    if not host.isascii():
+        refuse("webhook", "must have a host in ASCII: a name with other letters in its xn-- form")
     if parts.username is not None or parts.password is not None:
         refuse("webhook", "must not hold a user or a password: its requests are signed")
     if parts.scheme != "https" and not allowed:

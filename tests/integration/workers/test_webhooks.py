@@ -349,7 +349,11 @@ async def post(url: str, *addresses: str, allowed: str = "") -> Answer:
 
 
 @pytest.mark.parametrize(
-    "host", ["127.0.0.1", "localhost", "2130706433", "0x7f000001", "127.1", "[::ffff:127.0.0.1]", "0.0.0.0"]
+    "host",
+    [
+        *("127.0.0.1", "localhost", "2130706433", "0x7f000001", "127.1", "[::ffff:127.0.0.1]", "0.0.0.0"),
+        *("\uff11\uff12\uff17.0.0.1", "\u2460\u2461\u2466.0.0.1", "127\u30020\u30020\u30021"),
+    ],
 )
 async def test_no_spelling_of_ones_own_address_is_called(receiver: Receiver, host: str) -> None:
     answer = await post(receiver.url.replace("127.0.0.1", host))

@@ -51,6 +51,8 @@ def test_unless_it_is_allowed() -> None:
             "https://127.0.0.1/",
             "https://[::1]:8080/",
             "https://10.0.0.1",
+            "https://\uff11\uff12\uff17.0.0.1/",
+            "https://127\u30020\u30020\u30021/",
         ),
     ],
 )

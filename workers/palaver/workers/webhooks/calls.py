@@ -10,9 +10,9 @@ import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
-from urllib.parse import urlsplit
 
 import aiohttp
+from aiohttp import AddrInfoType
 from aiohttp.abc import AbstractResolver, ResolveResult
 from aiohttp.resolver import ThreadedResolver
 
@@ -84,8 +84,6 @@ class Calls:
 
     async def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> Answer:
         """One request; it does not raise for what a receiver or the network does."""
-        if not self._literal_may_be_called(url):
-            return Answer(problem="the address may not be called")
         try:
             async with self._opened().post(
                 url, data=body, headers=headers, allow_redirects=False
@@ -110,6 +108,7 @@ class Calls:
                 use_dns_cache=False,
                 limit=0,  # a wait for a place would be part of the try's time
                 force_close=True,
+                socket_factory=self._socket,
             )
             self._session = aiohttp.ClientSession(
                 connector=connector,
@@ -122,13 +121,14 @@ class Calls:
             )
         return self._session
 
-    def _literal_may_be_called(self, url: str) -> bool:
-        """An address that stands in the URL itself is not resolved."""
-        try:
-            address = _address(urlsplit(url).hostname or "")
-        except ValueError:
-            return True  # a name
-        return may_be_called(address, self._allowed)
+    def _socket(self, info: AddrInfoType) -> socket.socket:
+        """A socket for this address, whatever has led to it: one that stands in the URL, in any spelling, is
+        not resolved.
+        """
+        family, kind, protocol, _, address = info
+        if not may_be_called(_address(str(address[0])), self._allowed):
+            raise _ForbiddenError
+        return socket.socket(family, kind, protocol)
 
 
 def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
