@@ -8,9 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
+from palaver.producer.gateway.shapes import Json, list_at, object_at
 from palaver.shared.plain import refuse, shape
-
-Json = dict[str, Any]
 
 _PARAMS: Final = {
     "max_tokens": "max_tokens",
@@ -56,15 +55,15 @@ def place(param: str) -> str:
 
 
 def _messages(messages: Any) -> Iterator[Json]:
-    for number, message in enumerate(_list(messages, "messages")):
+    for number, message in enumerate(list_at(messages, "messages")):
         at = f"messages[{number}]"
-        role, content = _object(message, at).get("role"), message.get("content")
+        role, content = object_at(message, at).get("role"), message.get("content")
         if role not in ("user", "assistant", "system"):
             refuse(f"{at}.role", f"must be user or assistant, not {shape(role)}")
         if isinstance(content, str):
             yield {"role": role, "content": content}
         else:
-            blocks = [_object(block, at) for block in _list(content, f"{at}.content")]
+            blocks = [object_at(block, at) for block in list_at(content, f"{at}.content")]
             yield from _assistant(blocks) if role == "assistant" else _user(role, blocks, at)
 
 
@@ -105,7 +104,7 @@ def _part(block: Json, at: str) -> Json:
         return {"type": "text", "text": block.get("text")}
     if block.get("type") != "image":
         refuse(f"{at}.type", "must be text, image or tool_result")
-    source = _object(block.get("source"), f"{at}.source")
+    source = object_at(block.get("source"), f"{at}.source")
     url = source.get("url")
     if source.get("type") == "base64":
         url = f"data:{source.get('media_type')};base64,{source.get('data')}"
@@ -113,7 +112,7 @@ def _part(block: Json, at: str) -> Json:
 
 
 def _tool(tool: Any, at: str) -> Json:
-    known = _object(tool, at)
+    known = object_at(tool, at)
     if "input_schema" not in known:
         refuse(at, "must have an input_schema: tools that Anthropic runs itself are not offered")
     fields: Json = {"name": known.get("name"), "parameters": known["input_schema"]}
@@ -121,7 +120,7 @@ def _tool(tool: Any, at: str) -> Json:
 
 
 def _tool_choice(choice: Any) -> Json:
-    known = _object(choice, "tool_choice")
+    known = object_at(choice, "tool_choice")
     fields: Json = {"tool_choice": _MODES.get(known.get("type", ""), "")}
     if known.get("type") == "tool":
         fields = {"tool_choice": {"mode": "function", "name": known.get("name")}}
@@ -133,7 +132,7 @@ def _tool_choice(choice: Any) -> Json:
 
 
 def _thinking(thinking: Any) -> Json | bool:
-    known = _object(thinking, "thinking")
+    known = object_at(thinking, "thinking")
     if known.get("type") == "disabled":
         return False
     budget = known.get("budget_tokens")
@@ -143,19 +142,7 @@ def _thinking(thinking: Any) -> Json | bool:
 def _text(content: Any, at: str) -> str:
     if isinstance(content, str):
         return content
-    texts = [_object(block, at) for block in _list(content, at)]
+    texts = [object_at(block, at) for block in list_at(content, at)]
     if any(block.get("type") != "text" or not isinstance(block.get("text"), str) for block in texts):
         refuse(at, "must be text")
     return "".join(block["text"] for block in texts)
-
-
-def _object(value: Any, at: str) -> Json:
-    if not isinstance(value, dict):
-        refuse(at, f"must be an object, not {shape(value)}")
-    return value
-
-
-def _list(value: Any, at: str) -> list[Any]:
-    if not isinstance(value, list):
-        refuse(at, f"must be a list, not {shape(value)}")
-    return value

@@ -8,12 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
+from palaver.producer.gateway.shapes import Json, list_at, object_at
 from palaver.shared.errors import JobNotFinishedError, ValidationError
 from palaver.shared.jobs import ChatJob
 from palaver.shared.ledger import JobView
-from palaver.shared.plain import refuse, shape
-
-Json = dict[str, Any]
+from palaver.shared.plain import refuse
 
 _PARAMS: Final = {
     "max_output_tokens": "max_tokens",
@@ -35,8 +34,8 @@ def job_fields(body: Mapping[str, Any]) -> Json:
     given = {name: value for name, value in body.items() if value is not None}
     params: Json = {ours: given[theirs] for theirs, ours in _PARAMS.items() if theirs in given}
     params["extra"] = {name: value for name, value in given.items() if name not in _TAKEN}
-    if (form := _object(given.get("text", {}), "text").get("format")) is not None:
-        params |= _format(_object(form, "text.format"))
+    if (form := object_at(given.get("text", {}), "text").get("format")) is not None:
+        params |= _format(object_at(form, "text.format"))
     fields: Json = {
         "model": given.get("model"),
         "messages": list(_messages(given.get("input"))),
@@ -48,10 +47,10 @@ def job_fields(body: Mapping[str, Any]) -> Json:
     if "parallel_tool_calls" in given:
         fields["parallel_tool_calls"] = given["parallel_tool_calls"]
     if tools := given.get("tools"):
-        fields["tools"] = [_tool(tool, f"tools[{n}]") for n, tool in enumerate(_list(tools, "tools"))]
+        fields["tools"] = [_tool(tool, f"tools[{n}]") for n, tool in enumerate(list_at(tools, "tools"))]
     if "tool_choice" in given:
         fields["tool_choice"] = given["tool_choice"]
-    effort = _object(given.get("reasoning", {}), "reasoning").get("effort")
+    effort = object_at(given.get("reasoning", {}), "reasoning").get("effort")
     if effort is not None:
         fields["reasoning"] = False if effort == "none" else {"effort": effort}
     return fields
@@ -94,9 +93,9 @@ def _messages(given: Any) -> Iterator[Json]:
     if isinstance(given, str):
         yield {"role": "user", "content": given}
         return
-    for number, item in enumerate(_list(given, "input")):
+    for number, item in enumerate(list_at(given, "input")):
         at = f"input[{number}]"
-        known = _object(item, at)
+        known = object_at(item, at)
         kind = known.get("type", "message")
         if kind == "message":
             yield {"role": known.get("role"), "content": _content(known.get("content"), at)}
@@ -117,11 +116,11 @@ def _messages(given: Any) -> Iterator[Json]:
 def _content(content: Any, at: str) -> Any:
     if isinstance(content, str):
         return content
-    return [_part(part, f"{at}.content[{n}]") for n, part in enumerate(_list(content, f"{at}.content"))]
+    return [_part(part, f"{at}.content[{n}]") for n, part in enumerate(list_at(content, f"{at}.content"))]
 
 
 def _part(part: Any, at: str) -> Json:
-    known = _object(part, at)
+    known = object_at(part, at)
     if known.get("type") in _TEXT:
         return {"type": "text", "text": known.get("text")}
     if known.get("type") != "input_image":
@@ -131,7 +130,7 @@ def _part(part: Any, at: str) -> Json:
 
 
 def _tool(tool: Any, at: str) -> Json:
-    known = _object(tool, at)
+    known = object_at(tool, at)
     if known.get("type") != "function":
         refuse(f"{at}.type", "must be function: tools that OpenAI runs itself are not offered")
     names = ("name", "description", "parameters", "strict")
@@ -146,15 +145,3 @@ def _format(form: Json) -> Json:
         schema = {name: value for name, value in form.items() if name != "type"}
         return {"response_format": {"type": "json_schema", "json_schema": schema}}
     return {"response_format": form}
-
-
-def _object(value: Any, at: str) -> Json:
-    if not isinstance(value, dict):
-        refuse(at, f"must be an object, not {shape(value)}")
-    return value
-
-
-def _list(value: Any, at: str) -> list[Any]:
-    if not isinstance(value, list):
-        refuse(at, f"must be a list, not {shape(value)}")
-    return value
