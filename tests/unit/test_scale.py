@@ -1,10 +1,15 @@
 """The model behind the table of sizes: what must be so whatever things cost."""
 
+import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
-from tests.benchmarks.scale.__main__ import FULL, fewest_workers, most_streams
+from tests.benchmarks.scale import __main__ as scale
+from tests.benchmarks.scale.__main__ import COSTS as KEPT_COSTS
+from tests.benchmarks.scale.__main__ import FULL, RUNS, fewest_workers, keep, most_streams
+from tests.benchmarks.scale.compared import BOUND, beside, worst
 from tests.benchmarks.scale.fit import costs_of, least_squares
 from tests.benchmarks.scale.model import Costs, Scene, simulate
 from tests.benchmarks.scale.observe import Observed
@@ -101,3 +106,47 @@ def test_the_plan_fills_nobody_beyond_its_bound() -> None:
     assert (
         simulate(Scene(streams=most, rate=10, workers=workers, seconds=1.0), dear).redis_busy <= FULL + 0.02
     )
+
+
+def test_a_run_is_beside_what_the_model_says_of_it() -> None:
+    run = observed(300, 10, COSTS)
+    told = beside(run, COSTS, cores=64, seconds=0.5).told
+    seen = replace(run, worker=told.worker_cpu * run.chunks, redis=told.redis_cpu * run.chunks)
+    alike = beside(seen, COSTS, cores=64, seconds=0.5)
+    assert worst([alike]) == pytest.approx(0)
+    dearer = beside(replace(seen, redis=seen.redis * 1.25), COSTS, cores=64, seconds=0.5)
+    assert worst([alike, dearer]) == pytest.approx(0.2)
+    assert "(-20%)" in dearer.row
+
+
+def test_kept_runs_are_within_a_tenth_of_the_model() -> None:
+    """On whatever machine they were made; nothing is run here. Where none are kept nothing is held."""
+    if not RUNS.exists():
+        return
+    costs, runs = (json.loads(path.read_text(encoding="utf-8")) for path in (KEPT_COSTS, RUNS))
+    for kept in (costs, runs):
+        assert min(_share(kept["measured"][f"idle {when}"]) for when in ("before", "after")) >= scale.QUIET
+    pairs = [
+        beside(Observed(**run), Costs(**costs["seconds"]), cores=runs["measured"]["cores"], seconds=0.5)
+        for run in runs["runs"]
+    ]
+    assert {pair.run.workers for pair in pairs} == {1, 2, 4}
+    assert worst(pairs) <= BOUND, "".join(pair.row for pair in pairs)
+
+
+def _share(percent: str) -> float:
+    return float(percent.rstrip("%")) / 100
+
+
+@pytest.mark.parametrize(("before", "after"), [(0.5, 1.0), (1.0, 0.5)])
+def test_a_busy_machine_leaves_what_was_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, before: float, after: float
+) -> None:
+    file = tmp_path / "costs.json"
+    file.write_text("as it was")
+    monkeypatch.setattr(scale, "idle", lambda: after)
+    assert keep(file, before, {"seconds": {}}) == 2
+    assert file.read_text() == "as it was"
+    monkeypatch.setattr(scale, "idle", lambda: 1.0)
+    assert keep(file, 0.99, {"seconds": {}}) == 0
+    assert json.loads(file.read_text())["measured"]["idle before"] == "99%"

@@ -1,10 +1,10 @@
 """How many workers and Redis servers carry so many streams.
 
     python -m tests.benchmarks.scale measure             real runs; what each step costs here, into costs.json
-    python -m tests.benchmarks.scale compare             real runs at 1, 2 and 4 workers beside the model
+    python -m tests.benchmarks.scale compare             real runs at 1, 2, 4 workers, into runs.json, RUNS.md
     python -m tests.benchmarks.scale plan [--rate 20]    the table of sizes; needs only costs.json
 
-`measure` and `compare` want an otherwise idle machine, and take two minutes each.
+`measure` and `compare` take two minutes each, and keep what they find only where little else runs.
 """
 
 from __future__ import annotations
@@ -15,21 +15,24 @@ import math
 import platform
 import sys
 import time
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from tests.benchmarks.machine import idle
-from tests.benchmarks.provider import TICK
+from tests.benchmarks.scale.compared import BOUND, HEAD, beside, worst
 from tests.benchmarks.scale.fit import costs_of
 from tests.benchmarks.scale.model import Costs, Outcome, Scene, simulate
 from tests.benchmarks.scale.observe import Observed, cores, observe
 
-COSTS: Final = Path(__file__).with_name("costs.json")
+HERE: Final = Path(__file__).parent
+COSTS: Final = HERE / "costs.json"
+RUNS: Final = HERE / "runs.json"
+TABLE: Final = HERE / "RUNS.md"
+TITLE: Final = "# Real runs beside the model, made by `python -m tests.benchmarks.scale compare`\n"
 MEASURED: Final = ((100, 5), (300, 10), (1000, 10), (1000, 20), (100, 0))
 """Streams and their rate, with one worker: chunks that travel alone, in company, merged."""
 COMPARED: Final = ((1, 600, 10), (2, 600, 10), (4, 600, 10), (1, 1000, 20), (2, 1000, 20), (4, 1000, 20))
-BOUND: Final = 0.10
 QUIET: Final = 0.95
 FULL: Final = 0.7  # of a core: what a process is filled to, so that there is room for a burst
 STEP: Final = 250
@@ -44,6 +47,10 @@ def main(words: list[str]) -> int:
     options = parser.parse_args(words)
     if options.what == "measure":
         return measure()
+    if not COSTS.exists():
+        parser.error(
+            f"there is no {COSTS.name}: `measure` makes it, on a machine that is at least {QUIET:.0%} idle"
+        )
     kept = json.loads(COSTS.read_text(encoding="utf-8"))
     costs = Costs(**kept["seconds"])
     print("costs of", ", ".join(f"{name} {value}" for name, value in kept["measured"].items()))
@@ -51,50 +58,31 @@ def main(words: list[str]) -> int:
 
 
 def measure() -> int:
-    """Run, fit, keep."""
-    share, runs = warned(), []
+    """Run, fit, keep; 2 if nothing is kept."""
+    before, runs = idle_share(), []
     for streams, rate in MEASURED:
         runs.append(observe(streams, rate, 1))
         print(_line(runs[-1]), flush=True)
     costs = costs_of(runs)
-    kept = {
-        "measured": _circumstances(share),
-        "seconds": asdict(costs),
-        "runs": [asdict(run) for run in runs],
-    }
-    COSTS.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
     print({name: f"{value * 1e6:.1f} us" for name, value in asdict(costs).items()})
-    return 0
+    return keep(COSTS, before, {"seconds": asdict(costs), "runs": [asdict(run) for run in runs]})
 
 
 def compare(costs: Costs) -> int:
-    """Model beside run; 1 if a cost differs by more than a tenth."""
-    warned()
-    worst = 0.0
-    print(
-        "workers  streams x rate    worker us/chunk          Redis us/chunk         streams/batch     carried"
-    )
+    """Model beside run; 1 if a cost differs by more than a tenth, 2 if nothing is kept."""
+    before, pairs = idle_share(), []
+    print(HEAD, end="", flush=True)
     for workers, streams, rate in COMPARED:
-        run = observe(streams, rate, workers)
-        scene = Scene(
-            streams=streams, rate=rate, workers=workers, cores=cores(), with_provider=True, tick=TICK
-        )
-        told = simulate(scene, replace(costs, provider=run.provider / run.chunks))
-        pairs = [
-            (told.worker_cpu * 1e6, run.worker / run.chunks * 1e6),
-            (told.redis_cpu * 1e6, run.redis / run.chunks * 1e6),
-        ]
-        errors = [model / real - 1 for model, real in pairs]
-        worst = max(worst, *map(abs, errors))
-        shown = "".join(
-            f"{model:8.1f} {real:7.1f} {error:+6.0%}"
-            for (model, real), error in zip(pairs, errors, strict=True)
-        )
-        batches = f"{told.streams_a_batch:8.1f} {run.appends / run.batches:7.1f}"
-        carried = f"{told.carried / told.offered:7.0%}"
-        print(f"{workers:7}  {streams:6} x {rate:<6} {shown}   {batches}   {carried}", flush=True)
-    print(f"worst of the costs: {worst:.0%} (bound {BOUND:.0%})")
-    return int(worst > BOUND)
+        pairs.append(beside(observe(streams, rate, workers), costs, cores=cores()))
+        print(pairs[-1].row, end="", flush=True)
+    print(f"worst of the costs: {worst(pairs):.0%} (bound {BOUND:.0%})")
+    unkept = keep(RUNS, before, {"runs": [asdict(pair.run) for pair in pairs]})
+    if not unkept:
+        circumstances = json.loads(RUNS.read_text(encoding="utf-8"))["measured"]
+        about = ", ".join(f"{name} {value}" for name, value in circumstances.items())
+        rows = "".join(pair.row for pair in pairs)
+        TABLE.write_text(f"{TITLE}\n{about}. Worst: {worst(pairs):.0%}.\n\n{HEAD}{rows}", encoding="utf-8")
+    return unkept or int(worst(pairs) > BOUND)
 
 
 def plan(costs: Costs, rate: float) -> int:
@@ -133,7 +121,7 @@ def fewest_workers(costs: Costs, streams: int, rate: float) -> tuple[int, Outcom
         workers += 1
 
 
-def warned() -> float:
+def idle_share() -> float:
     """How idle the machine is; said, where that is too little for figures that mean something."""
     share = idle()
     if share < QUIET:
@@ -141,9 +129,24 @@ def warned() -> float:
     return share
 
 
-def _circumstances(share: float) -> dict[str, str]:
-    system = f"{cores()} cores, {platform.machine()}, Python {platform.python_version()}"
-    return {"date": time.strftime("%Y-%m-%d"), "machine": system, "idle before": f"{share:.0%}"}
+def keep(path: Path, before: float, what: dict[str, Any]) -> int:
+    """Write it, with its circumstances, if the machine was quiet before and is so now; else 2."""
+    after = idle()
+    if min(before, after) < QUIET:
+        told = f"the machine was {before:.0%} idle before and is {after:.0%} now, {QUIET:.0%} is needed"
+        print(f"{path.name} is left as it was: {told}", file=sys.stderr)
+        return 2
+    system = f"{platform.machine()}, Python {platform.python_version()}"
+    circumstances = {
+        "date": time.strftime("%Y-%m-%d"),
+        "machine": system,
+        "cores": cores(),
+        "idle before": f"{before:.0%}",
+        "idle after": f"{after:.0%}",
+    }
+    path.write_text(json.dumps({"measured": circumstances, **what}, indent=1) + "\n", encoding="utf-8")
+    print(f"kept in {path.name}")
+    return 0
 
 
 def _line(run: Observed) -> str:
