@@ -1,11 +1,13 @@
 """The release before this one, as a folder that processes can be started from.
 
-It is PALAVER_TEST_RELEASE (any git ref), else the newest tag `v…`, else, until there is one, the commit in
-`baseline`: before a release nothing is promised, and that commit may be replaced when stored data changes on
-purpose. The release runs with the dependencies of this checkout.
+It is PALAVER_TEST_RELEASE (any git ref), else the newest tag `v1.2.3` that this commit is not part of, else,
+until there is one, the commit in `baseline`: before a release nothing is promised, and that commit may be
+replaced when stored data changes on purpose. A shallow clone is given the tags of where it comes from, if
+that answers. The release runs with the dependencies of this checkout.
 """
 
 import os
+import re
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +17,7 @@ from tests.servers import missing
 
 ROOMS = ("shared", "producer", "workers")
 BASELINE = Path(__file__).with_name("baseline")
+RELEASED = re.compile(r"v\d+\.\d+\.\d+")
 
 
 @dataclass(frozen=True)
@@ -22,6 +25,7 @@ class Release:
     """A version of the sources, by a git ref."""
 
     ref: str
+    why: str  # this one
     folder: Path
 
     @property
@@ -32,19 +36,33 @@ class Release:
 
 def previous(folder: Path) -> Release:
     """The release before this one, unpacked below `folder`. Skips the test where git does not have it."""
-    ref = os.environ.get("PALAVER_TEST_RELEASE") or _newest_tag() or BASELINE.read_text().strip()
-    packed = _git("archive", "--format=tar", ref, *ROOMS)
+    ref, why = chosen()
+    packed = _git(ROOT, "archive", "--format=tar", ref, *ROOMS)
     if packed is None:
-        missing(f"this checkout does not have the release {ref}: git fetch --unshallow --tags")
+        missing(f"this checkout does not have {ref} ({why}): git fetch --unshallow --tags")
     subprocess.run(("tar", "-x", "-C", folder), input=packed, check=True, timeout=60)
-    return Release(ref, folder)
+    return Release(ref, why, folder)
 
 
-def _newest_tag() -> str:
-    found = _git("describe", "--tags", "--abbrev=0", "--match", "v[0-9]*", "HEAD^")
-    return (found or b"").decode().strip()
+def chosen(repository: Path = ROOT) -> tuple[str, str]:
+    """A git ref, and why it is this one."""
+    if given := os.environ.get("PALAVER_TEST_RELEASE"):
+        return given, "PALAVER_TEST_RELEASE"
+    if tag := _newest_tag(repository):
+        return tag, "the newest tag of a release before this commit"
+    return BASELINE.read_text().strip(), "the commit in tests/upgrades/baseline: there is no tag of a release"
 
 
-def _git(*words: str) -> bytes | None:
-    done = subprocess.run(("git", *words), cwd=ROOT, capture_output=True, timeout=60, check=False)
+def _newest_tag(repository: Path) -> str:
+    if _git(repository, "rev-parse", "--is-shallow-repository") == b"true\n":
+        _git(repository, "fetch", "--quiet", "--depth=1", "origin", "refs/tags/v*:refs/tags/v*")
+    # This commit may be the release itself.
+    listed = (
+        _git(repository, "tag", "--list", "v*", "--sort=-version:refname", "--no-contains", "HEAD") or b""
+    )
+    return next((tag for tag in listed.decode().split() if RELEASED.fullmatch(tag)), "")
+
+
+def _git(repository: Path, *words: str) -> bytes | None:
+    done = subprocess.run(("git", *words), cwd=repository, capture_output=True, timeout=60, check=False)
     return None if done.returncode else done.stdout

@@ -26,7 +26,7 @@ TALK = [" w0", " w1"]
 @pytest.fixture(scope="module")
 def old(tmp_path_factory: pytest.TempPathFactory) -> Release:
     release = previous(tmp_path_factory.mktemp("release"))
-    print(f"beside {release.ref}")
+    print(f"beside {release.ref}: {release.why}")
     return release
 
 
