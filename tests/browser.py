@@ -1,12 +1,19 @@
-"""A page in a real browser: the machine's Chromium, driven by Playwright, which brings none of its own."""
+"""A page in a real browser: the machine's Chromium, driven by Playwright, which brings none of its own.
+
+Playwright is in the group `page`: what opens a browser is marked `page`, too.
+"""
+
+from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-
-from playwright.sync_api import Browser, Page, sync_playwright
+from typing import TYPE_CHECKING
 
 from tests.servers import missing
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 
@@ -14,6 +21,8 @@ NAMES = ("chromium", "chromium-browser", "google-chrome")
 @contextmanager
 def open_browser() -> Iterator[Browser]:
     """The machine's Chromium."""
+    from playwright.sync_api import sync_playwright
+
     binary = next(filter(None, map(shutil.which, NAMES)), None)
     if binary is None:
         missing("no Chromium on this machine")

@@ -153,6 +153,7 @@ def test_a_failed_job_shows_its_code(client: Celery, flower: Flower) -> None:
     assert SECRET not in json.dumps(flower.task(job_id))
 
 
+@pytest.mark.page
 def test_live_streams_have_a_page_with_a_button_that_ends_one(
     client: Celery, flower: Flower, system: System
 ) -> None:
