@@ -5,16 +5,19 @@ with its own entry point and health check, from a root that nobody may write to.
 import signal
 import subprocess
 import tempfile
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 
 from palaver.producer import Client
 from palaver.shared.settings import Settings
+from tests.collector import start_collector
 from tests.image.dockerfile import Image
 from tests.processes import ROOT, Processes
-from tests.servers import RedisServer, eventually
+from tests.servers import RedisServer, eventually, free_port
 
 pytestmark = [pytest.mark.image, pytest.mark.redis, pytest.mark.timeout(600)]
 
@@ -51,12 +54,28 @@ def test_a_container_serves_jobs_from_a_read_only_root(
     image: Image, redis_server: RedisServer, processes: Processes
 ) -> None:
     url = {"PALAVER_REDIS_URL": redis_server.url}
+    port = free_port()
     words = (*image.as_user, *image.command("ENTRYPOINT"), *image.command("CMD"))
     check = image.command("HEALTHCHECK")
     assert image.run(check, url).returncode == 1
-    worker = processes.start(words, name="container", env=image.environment(url), cwd=image.root / "tmp")
-    assert eventually(lambda: image.run(check, url).returncode == 0, seconds=60, every=0.5)
-    with Client(Settings(redis_url=redis_server.url)) as client:
-        assert client.submit("as in a container").result(timeout=30).content == "as in a container"
-    worker.signal(signal.SIGTERM)
-    assert worker.wait(30) == 0
+    with start_collector() as collector:
+        env = {"PALAVER_METRICS_ADDRESS": f"127.0.0.1:{port}", "PALAVER_TRACING": "1"}
+        env |= {"OTEL_EXPORTER_OTLP_ENDPOINT": collector.url}
+        env = dict(image.environment(url | env))
+        worker = processes.start(words, name="container", env=env, cwd=image.root / "tmp")
+        assert eventually(lambda: image.run(check, url).returncode == 0, seconds=60, every=0.5)
+        with Client(Settings(redis_url=redis_server.url)) as client:
+            assert client.submit("as in a container").result(timeout=30).content == "as in a container"
+        for probe in probes():
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}{probe}", timeout=10) as answer:
+                assert answer.status == 200, probe
+        worker.signal(signal.SIGTERM)
+        assert worker.wait(30) == 0
+        assert collector.named("palaver.job")
+
+
+def probes() -> list[str]:
+    """Where Kubernetes asks a worker how it is."""
+    text = (ROOT / "deploy/kustomize/base/worker.yaml").read_text(encoding="utf-8")
+    (container,) = yaml.safe_load(text)["spec"]["template"]["spec"]["containers"]
+    return [container[f"{kind}Probe"]["httpGet"]["path"] for kind in ("startup", "readiness", "liveness")]

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterator
+from contextlib import closing
 
 import pytest
 import redis
@@ -10,6 +11,7 @@ from redis.exceptions import NoPermissionError
 from redis.retry import Retry
 
 from palaver.producer import Client
+from palaver.producer.cli.system import System
 from palaver.shared.errors import ConfigurationError
 from palaver.shared.jobs import Status
 from palaver.shared.settings import Settings
@@ -73,6 +75,10 @@ def test_workers_and_producers_and_readers_have_all_that_they_need(
             ("celery", "-A", "palaver.workers", "inspect", "ping"), name="inspect", env=environment
         )
         assert inspected.wait(30) == 0, inspected.output
+    with closing(System(Settings(redis_url=url(guarded, "worker")))) as system:
+        shown = {metric.name for metric, values in system.families() if values}
+        assert system.problems == []
+        assert "palaver_ledger_memory_bytes" in shown
     assert refused(guarded) == []
 
 

@@ -6,6 +6,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from contextlib import closing
 
 import pytest
 import redis
@@ -19,8 +20,10 @@ from palaver.shared.jobs import ChatJob
 from palaver.shared.ledger import Claimed, SyncLedger, operations, sighting
 from palaver.shared.metrics import EXPORTER
 from palaver.shared.settings import Settings
+from tests.integration.ledger.batch_world import BatchWorld
+from tests.integration.ledger.world import World
 from tests.processes import Processes
-from tests.servers import free_port
+from tests.servers import RedisServer, free_port
 
 pytestmark = pytest.mark.redis
 
@@ -175,6 +178,34 @@ def test_workers_canaries_and_sweeps_are_told(system: System, ledger: SyncLedger
     assert values(system, "palaver_last_sweep_age_seconds")[()] < 10
     assert values(system, "palaver_healthy") == {(): 1}
     assert json.loads(pages(system)["/targets"]().body)[0]["targets"] == ["10.0.0.1:9464"]
+
+
+def test_lines_of_batches_are_counted(
+    system: System, settings: Settings, redis_server: RedisServer, namespace: str
+) -> None:
+    assert values(system, "palaver_batch_lines") == {("running",): 0, ("waiting",): 0}
+    with closing(World(redis_server, namespace=namespace)) as world:
+        one, other = BatchWorld(world, 10), BatchWorld(world, 5)
+        one.claim("d1", 4)
+        one.note("d1", 0)
+        other.claim("d2", 1)
+        world.ledger.cancel_batch(other.id)
+    with closing(System(settings)) as later:
+        assert values(later, "palaver_batches_open") == {(): 2}
+        lines = {("running",): 3 + 1, ("waiting",): 10 - 4}
+        assert values(later, "palaver_batch_lines") == lines, "of a batch that is called off none begins"
+
+
+def test_memory_of_redis_is_told_beside_its_bound(system: System, redis_server: RedisServer) -> None:
+    with redis_server.client() as raw:
+        raw.config_set("maxmemory", 3_000_000_000)
+        try:
+            used = values(system, "palaver_ledger_memory_bytes")[()]
+            limits = values(system, "palaver_ledger_memory_limit_bytes")
+            assert used == pytest.approx(raw.info("memory")["used_memory"], rel=0.5)
+        finally:
+            raw.config_set("maxmemory", 0)
+    assert limits == {(): 3_000_000_000}
 
 
 def test_a_ledger_that_is_away_is_told_and_nothing_else(namespace: str) -> None:

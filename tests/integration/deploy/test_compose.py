@@ -3,12 +3,15 @@
 import json
 import re
 import subprocess
+import tomllib
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from palaver.producer import Client
 from palaver.shared.settings import Settings
@@ -24,7 +27,7 @@ COMPOSE: dict[str, Any] = yaml.safe_load((DEPLOY / "compose.yaml").read_text(enc
 @pytest.mark.parametrize(
     "command",
     [
-        ("hadolint", "deploy/Dockerfile"),
+        pytest.param(("hadolint", "deploy/Dockerfile"), marks=pytest.mark.deploy, id="hadolint"),
         ("check-jsonschema", "--builtin-schema", "vendor.compose-spec", "deploy/compose.yaml"),
         ("yamllint", "--strict", "deploy", ".pre-commit-config.yaml", ".yamllint.yaml"),
     ],
@@ -61,16 +64,42 @@ def test_no_container_of_ours_has_rights_or_a_root_to_write_to() -> None:
     assert all(port.startswith("127.0.0.1:") for port in opened), "something is open to the network"
 
 
-def test_workers_have_what_settings_ask_for_and_a_volume_that_they_can_write_to() -> None:
+def test_the_image_has_whatever_a_setting_may_ask_for() -> None:
+    lock = (ROOT / "requirements/service.txt").read_text(encoding="utf-8")
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    wanted = {
+        canonicalize_name(Requirement(line).name)
+        for extra, lines in extras["optional-dependencies"].items()
+        if extra not in ("extraction", "django", "testing", "dev", "all")
+        for line in lines
+    }
+    there = set(re.findall(r"^([a-z0-9-]+)==", lock, re.MULTILINE))
+    assert wanted - there - {"palaver"} == set()
+
+
+def test_workers_have_a_volume_that_they_can_write_to() -> None:
     assert "files" in COMPOSE["volumes"]
     assert f"files:{VOLUME}" in COMPOSE["services"]["worker"]["volumes"]
-    lock = (ROOT / "requirements/service.txt").read_text(encoding="utf-8")
-    for package in ("obstore", "sqlalchemy", "cryptography", "mcp"):  # what settings may ask for
-        assert re.search(rf"^{package}==", lock, re.MULTILINE), f"the image has no {package}"
     assert re.search(rf"install -d .*{VOLUME}$", DOCKERFILE, re.MULTILINE)
     owner, folder = "10001:10001", str(Path(VOLUME).parent)
     assert f"--chown={owner} {folder} {folder}\n" in DOCKERFILE, "a volume has root's rights"
     assert f"USER {owner}\n" in DOCKERFILE
+
+
+def test_each_service_has_the_secrets_that_it_needs() -> None:
+    keys = {"worker": {"OPENAI_API_KEY", "PALAVER_SECRET"}, "gateway": {"PALAVER_SECRET"}}
+    for name, service in COMPOSE["services"].items():
+        if service["image"] == "palaver":
+            given = {key for key in service["environment"] if key.endswith(("_KEY", "_SECRET"))}
+            assert given == keys.get(name, set()), name
+
+
+def test_redis_refuses_before_the_host_ends_it() -> None:
+    command = COMPOSE["services"]["redis"]["command"]
+    options = dict(zip(command[1::2], command[2::2], strict=True))
+    assert options["--maxmemory"].endswith("mb")
+    assert options["--maxmemory-policy"] == "noeviction"
+    assert options["--appendonly"] == "yes"
 
 
 class Composed:
@@ -118,9 +147,9 @@ class Composed:
         check = COMPOSE["services"][service].get(
             "healthcheck", {"test": ["CMD", "palaver", "status", "--quick"]}
         )
-        words = [self.translated(word) for word in check["test"][1:]]
-        if words[0] == "redis-cli":
-            words[1:1] = ["-p", self.redis_port]
+        kind, *words = [self.translated(word) for word in check["test"]]
+        if kind == "CMD-SHELL":
+            words = ["/bin/sh", "-c", words[0].replace("redis-cli", f"redis-cli -p {self.redis_port}")]
         env = clean_environment(self.environment(service))
         done = subprocess.run(
             words, cwd=self.processes.folder, env=env, capture_output=True, timeout=30, check=False

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -70,6 +70,60 @@ def test_prometheus_understands_all_of_it(tmp_path: Path) -> None:
 
 def test_alerts_fire_when_they_should_and_only_then() -> None:
     check("promtool", "test", "rules", "alerts_test.yaml", package="prometheus", cwd=PROMETHEUS)
+
+
+def test_kubernetes_has_the_same_alerts() -> None:
+    kubernetes = DEPLOY / "kustomize/components/prometheus-operator/prometheusrule.yaml"
+    rule = yaml.safe_load(kubernetes.read_text(encoding="utf-8"))
+    assert (rule["apiVersion"], rule["kind"]) == ("monitoring.coreos.com/v1", "PrometheusRule")
+    assert rule["spec"] == ALERTS, "run `make schema`"
+
+
+WANTED: dict[str, tuple[dict[str, float], dict[str, int]]] = {
+    # what the exporter tells, and the workers that each trigger wants for it
+    "idle": ({"workers": 2}, {"load": 0, "age": 0}),
+    "1,300 streams, 150 that wait": ({"workers": 2, "streams": 1300, "messages": 150}, {"load": 3, "age": 0}),
+    "lines of batches fill both": ({"workers": 2, "streams": 2, "lines": 2000}, {"load": 3, "age": 0}),
+    "short jobs wait for 30 s": ({"workers": 4, "age": 30, "messages": 90}, {"load": 1, "age": 8}),
+    "nobody is there": ({"workers": 0, "age": 60, "messages": 3}, {"load": 1, "age": 4}),
+}
+SERIES = {
+    "workers": 'palaver_workers{state="live"}',
+    "streams": 'palaver_worker_streams{worker="a"}',
+    "lines": 'palaver_batch_lines{state="running"}',
+    "messages": 'palaver_queue_messages{queue="normal"}',
+    "age": 'palaver_queue_oldest_age_seconds{queue="normal"}',
+}
+
+
+def test_the_scaler_wants_what_its_formula_says(tmp_path: Path) -> None:
+    triggers = {trigger["name"]: trigger["metadata"] for trigger in SCALER["spec"]["triggers"]}
+    rules = [
+        {"record": f"wanted:{name}", "expr": f"ceil(({told['query']}) / {told['threshold']})"}
+        for name, told in triggers.items()
+    ]
+    scenes = [_scene(name, *scene) for name, scene in WANTED.items()]
+    # Redis is away: no answer, so that the number stays as it is.
+    scenes.append(_scene("away", {"messages": 5}, {"load": None, "age": None}, only=["messages"]))
+    (tmp_path / "rules.yaml").write_text(yaml.safe_dump({"groups": [{"name": "all", "rules": rules}]}))
+    file = tmp_path / "test.yaml"
+    file.write_text(yaml.safe_dump({"rule_files": ["rules.yaml"], "tests": scenes}))
+    check("promtool", "test", "rules", file, package="prometheus")
+
+
+def _scene(
+    name: str, told: dict[str, float], wanted: Mapping[str, int | None], only: Iterable[str] = SERIES
+) -> dict[str, Any]:
+    def asked(trigger: str, value: int | None) -> dict[str, Any]:
+        samples = [] if value is None else [{"labels": f"wanted:{trigger}", "value": value}]
+        return {"expr": f"wanted:{trigger}", "eval_time": "2m", "exp_samples": samples}
+
+    return {
+        "name": name,
+        "interval": "1m",
+        "input_series": [{"series": SERIES[what], "values": f"{told.get(what, 0)}x5"} for what in only],
+        "promql_expr_test": [asked(trigger, value) for trigger, value in wanted.items()],
+    }
 
 
 def test_every_alert_has_both_tests_a_severity_and_a_runbook() -> None:

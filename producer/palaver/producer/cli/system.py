@@ -10,9 +10,11 @@ from typing import Final
 
 from palaver.producer.broker import Broker
 from palaver.producer.cli.verdict import live, problems_of
+from palaver.shared.batches import BatchStatus, BatchView
 from palaver.shared.errors import PalaverError
 from palaver.shared.ledger import Announcement, Gate, SyncLedger, Vigil
 from palaver.shared.ledger.operations import dead
+from palaver.shared.ledger.operations.memory import Memory, memory
 from palaver.shared.ledger.sighting import Sight, Sighted
 from palaver.shared.metrics import EXPORTER, OTHER, Family, Sample
 from palaver.shared.metrics import catalogue as metrics
@@ -86,7 +88,8 @@ class System:
         yield from _of_jobs(sight)
         yield from _of_gates(ledger.gates())
         yield metrics.DEAD, [Sample((), ledger.query(dead.size(ledger.keys)))]
-        yield metrics.OPEN_BATCHES, [Sample((), len(ledger.open_batches()))]
+        yield from _of_batches(ledger.open_batches())
+        yield from _of_memory(ledger.query(memory()))
 
 
 def _of_workers(workers: list[Announcement]) -> Iterator[Family]:
@@ -136,6 +139,21 @@ def _of_gates(gates: list[Gate]) -> Iterator[Family]:
     yield metrics.GATE_RUNNING, [Sample((gate.profile,), gate.running) for gate in found]
     yield metrics.GATE_CLOSED, [Sample((gate.profile,), gate.closed_for) for gate in found]
     yield metrics.GATE_PAUSED, [Sample((gate.profile,), int(gate.paused is not None)) for gate in found]
+
+
+def _of_batches(batches: list[BatchView]) -> Iterator[Family]:
+    yield metrics.OPEN_BATCHES, [Sample((), len(batches))]
+    running = sum(batch.running for batch in batches)
+    # Of one that is called off no further line begins.
+    feeding = [batch for batch in batches if batch.status is not BatchStatus.CANCELLING]
+    waiting = sum(batch.counts.total - batch.counts.done - batch.running for batch in feeding)
+    yield metrics.BATCH_LINES, [Sample(("running",), running), Sample(("waiting",), waiting)]
+
+
+def _of_memory(memory: Memory) -> Iterator[Family]:
+    yield metrics.MEMORY, [Sample((), memory.used)]
+    if memory.limit:
+        yield metrics.MEMORY_LIMIT, [Sample((), memory.limit)]
 
 
 def _oldest(

@@ -193,11 +193,20 @@ SWEEP_AGE: Final = Metric(
 )
 DEAD: Final = Metric("palaver_dead_letters", "gauge", "Jobs that failed or expired and are kept.")
 OPEN_BATCHES: Final = Metric("palaver_batches_open", "gauge", "Batches that have not ended.")
+BATCH_LINES: Final = Metric(
+    "palaver_batch_lines", "gauge", "Lines of open batches without a result: waiting, running.", ("state",)
+)
+MEMORY: Final = Metric("palaver_ledger_memory_bytes", "gauge", "That the ledger's Redis uses.")
+MEMORY_LIMIT: Final = Metric(
+    "palaver_ledger_memory_limit_bytes",
+    "gauge",
+    "That it may use at most: its maxmemory; where it has none, all memory of its machine.",
+)
 HEALTHY: Final = Metric("palaver_healthy", "gauge", "1: what palaver status --quick calls healthy.")
 
 EXPORTER: Final = (
     *(UP, QUEUE_MESSAGES, QUEUE_AGE, CANARY_AGE, CANARY_WAIT, UNENDED, TENANT_JOBS, TENANT_AGE),
     *(GATE_WAITING, GATE_RUNNING, GATE_CLOSED, GATE_PAUSED),
     *(WORKERS, WORKER_SLOTS, WORKER_STREAMS, SWEEP_AGE),
-    *(DEAD, OPEN_BATCHES, HEALTHY),
+    *(DEAD, OPEN_BATCHES, BATCH_LINES, MEMORY, MEMORY_LIMIT, HEALTHY),
 )
