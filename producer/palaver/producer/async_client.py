@@ -228,9 +228,12 @@ class AsyncClient:
         """The name of a profile that no `palaver.toml` has; see `Client.seal`."""
         return self._sealed.add(table)
 
-    def reader_token(self, session_id: str, *, seconds: float = DEFAULT_SECONDS) -> str:
+    def reader_token(
+        self, session_id: str, *, tenant: str | None = None, seconds: float = DEFAULT_SECONDS
+    ) -> str:
         """A token for a browser, to read one session; see `Client.reader_token`."""
-        return make_reader_token(self.settings, session_id, seconds=seconds, now=time.time())
+        now = time.time()
+        return make_reader_token(self.settings, session_id, tenant=tenant, seconds=seconds, now=now)
 
     async def expire_all(self) -> None:
         """End the jobs past their deadline that no worker sees to; see `Client.expire_all`."""

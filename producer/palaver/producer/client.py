@@ -285,13 +285,16 @@ class Client:
         """
         return self._sealed.add(table)
 
-    def reader_token(self, session_id: str, *, seconds: float = DEFAULT_SECONDS) -> str:
+    def reader_token(
+        self, session_id: str, *, tenant: str | None = None, seconds: float = DEFAULT_SECONDS
+    ) -> str:
         """Who holds it may read this session for so many seconds, through a gateway, and do nothing else.
 
-        For a browser. Needs `PALAVER_SECRET`, the same as the gateway's (ConfigurationError). Raises
-        ValidationError.
+        For a browser. `tenant` is that of the session's jobs. Needs `PALAVER_SECRET`, the same as the
+        gateway's (ConfigurationError). Raises ValidationError.
         """
-        return make_reader_token(self.settings, session_id, seconds=seconds, now=time.time())
+        now = time.time()
+        return make_reader_token(self.settings, session_id, tenant=tenant, seconds=seconds, now=now)
 
     def expire_all(self) -> None:
         """End the jobs past their deadline that no worker sees to: what looks at all jobs begins with it."""

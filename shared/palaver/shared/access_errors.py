@@ -31,6 +31,14 @@ class TooManyRequestsError(AccessError):
     http_status = 429
 
 
+class GatewayFullError(AccessError):
+    """The gateway has as many connections as it takes."""
+
+    code = "gateway_full"
+    retryable = True
+    http_status = 503
+
+
 class RequestTooLargeError(AccessError):
     """The request is larger than the gateway takes."""
 

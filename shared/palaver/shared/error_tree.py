@@ -43,6 +43,7 @@ PalaverError
 │   ├── UnauthorizedError
 │   ├── ForbiddenError
 │   ├── TooManyRequestsError            retryable
+│   ├── GatewayFullError                retryable
 │   ├── RequestTooLargeError
 │   └── RequestTimeoutError             retryable
 ├── ChatClientError                     an abstract ChatClient's stream failed

@@ -3,6 +3,7 @@
 from palaver.shared.access_errors import (
     AccessError,
     ForbiddenError,
+    GatewayFullError,
     RequestTimeoutError,
     RequestTooLargeError,
     TooManyRequestsError,
@@ -104,6 +105,7 @@ __all__ = [
     "FileTooLargeError",
     "FileTypeError",
     "ForbiddenError",
+    "GatewayFullError",
     "InternalError",
     "JobCancelledError",
     "JobEndedError",

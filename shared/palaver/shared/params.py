@@ -3,14 +3,22 @@
 from collections.abc import Mapping
 from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from palaver.shared.document import Document
-from palaver.shared.plain import Flag, Integer, JsonObject, Real, Text, optional, shape
+from palaver.shared.plain import Flag, Integer, JsonObject, Real, Text, optional, refuse, shape
 
 Effort = Literal["minimal", "low", "medium", "high", "xhigh"]
 DEFAULT_EFFORT: Final[Effort] = "medium"
 Penalty = Annotated[Real, Field(ge=-2, le=2)]
+RESERVED: Final = frozenset(
+    (
+        *("model", "models", "messages", "system", "prompt", "input", "instructions"),
+        *("tools", "tool_choice", "parallel_tool_calls", "functions", "function_call"),
+        *("n", "max_tokens", "max_completion_tokens", "max_output_tokens", "stream", "stream_options"),
+    )
+)
+"""What a request says of this, the job's own fields say: they are checked, limited and counted."""
 
 
 class ReasoningOptions(Document):
@@ -49,8 +57,16 @@ def _token_keys(value: Any) -> Any:
     }
 
 
+def _unreserved(value: dict[str, Any]) -> dict[str, Any]:
+    for name in value:
+        if name in RESERVED:
+            refuse(name, "is a field of the job, or none that it may have")
+    return value
+
+
 class ChatParams(Document):
-    """Everything optional that shapes an answer; None is never sent. `extra` is merged into the request last.
+    """Everything optional that shapes an answer; None is never sent. `extra` goes into the request as it is,
+    beside what the job and its profile say: it takes the place of nothing.
 
     `return_raw` keeps the provider's body, `return_raw_events` its events; `include_usage` asks for token
     counts of a stream.
@@ -73,7 +89,7 @@ class ChatParams(Document):
     seed: Annotated[Integer, Field(ge=-(2**63), lt=2**63)] | None = optional()
     response_format: JsonObject | None = optional()
     reasoning: ReasoningOptions | None = optional()
-    extra: JsonObject = Field(default_factory=dict)
+    extra: Annotated[JsonObject, AfterValidator(_unreserved)] = Field(default_factory=dict)
     include_usage: Flag = True
     return_raw: Flag = False
     return_raw_events: Flag = False

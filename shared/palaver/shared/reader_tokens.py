@@ -1,7 +1,8 @@
 """Reader tokens: who holds one may read one session for a while, and do nothing else; for browsers.
 
-A token is `plr_PAYLOAD.MAC`, both base64url; the payload is JSON, `[SESSION, EXPIRES]`. It is signed with a
-key derived from `PALAVER_SECRET`, so that whoever has that can make one without asking anybody.
+A token is `plr_PAYLOAD.MAC`, both base64url; the payload is JSON, `[SESSION, EXPIRES, TENANT]`. It is signed
+with a key derived from `PALAVER_SECRET`, so that whoever has that can make one without asking anybody. The
+tenant is the session's: when that was erased, and another tenant has its name, the token reads nothing.
 """
 
 import hashlib
@@ -14,13 +15,14 @@ import orjson
 
 from palaver.shared.error_tree import ConfigurationError
 from palaver.shared.ids import check_session_id, valid_session_id
+from palaver.shared.owner import Owner
 from palaver.shared.plain import refuse, shape
 from palaver.shared.settings import Settings
 
 PREFIX: Final = "plr_"
 DEFAULT_SECONDS: Final = 3600.0
 MOST_SECONDS: Final = 7 * 24 * 3600.0
-_PURPOSE: Final = b"palaver reader token"
+_PURPOSE: Final = b"palaver reader token of a tenant"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,15 +31,21 @@ class ReaderToken:
 
     session_id: str
     expires: float
+    tenant: str | None
 
 
-def make_reader_token(settings: Settings, session_id: str, *, seconds: float, now: float) -> str:
-    """A token for this session. Raises ValidationError, and ConfigurationError without `PALAVER_SECRET`."""
+def make_reader_token(
+    settings: Settings, session_id: str, *, tenant: str | None = None, seconds: float, now: float
+) -> str:
+    """A token for this session, which is the tenant's. Raises ValidationError, and ConfigurationError without
+    `PALAVER_SECRET`.
+    """
     check_session_id(session_id)
+    Owner.validated({"tenant": tenant})
     number = isinstance(seconds, int | float) and not isinstance(seconds, bool)
     if not (number and 0 < seconds <= MOST_SECONDS):
         refuse("seconds", f"must be above 0 and at most {MOST_SECONDS:g}, not {shape(seconds)}")
-    payload = orjson.dumps([session_id, round(now + seconds, 3)])
+    payload = orjson.dumps([session_id, round(now + seconds, 3), tenant])
     return f"{PREFIX}{_text(payload)}.{_text(_mac(settings, payload))}"
 
 
@@ -52,8 +60,8 @@ def read_reader_token(settings: Settings, token: str, *, now: float) -> ReaderTo
         return None
     if not hmac.compare_digest(mac, _mac(settings, payload)):
         return None
-    session_id, expires = orjson.loads(payload)
-    return ReaderToken(session_id, expires) if valid_session_id(session_id) and now < expires else None
+    read = ReaderToken(*orjson.loads(payload))
+    return read if valid_session_id(read.session_id) and now < read.expires else None
 
 
 def _mac(settings: Settings, payload: bytes) -> bytes:

@@ -273,7 +273,11 @@ class Settings(BaseModel):
     gateway_body_bytes: Count = 8 * 1024 * 1024
     """A longer request to the gateway is refused; files have a bound of their own."""
     gateway_connections: Count = 10_000
-    """So many connections a process of the gateway has at once; further requests are refused."""
+    """So many connections a process of the gateway has at once; on further ones requests are refused."""
+    gateway_key_requests: Count = 5_000
+    """So many requests of one API key a process of the gateway answers at once, streams included."""
+    gateway_token_requests: Count = 100
+    """So many of one reader token."""
     gateway_stall_seconds: Positive = 60.0
     """A client of the gateway that takes or sends nothing for so long, while it should, is cut off."""
     gateway_origins: str = ""

@@ -1,7 +1,9 @@
 """Who may do what: keys, tenants, users, reader tokens, limits."""
 
 import asyncio
+import json
 import time
+from typing import Any
 
 import httpx2
 import pytest
@@ -17,54 +19,143 @@ from tests.integration.gateway.sse import following, until_end
 pytestmark = [pytest.mark.redis, pytest.mark.worker, pytest.mark.xdist_group("gateway")]
 
 
+LINE = {
+    "custom_id": "1",
+    "method": "POST",
+    "url": "/v1/chat/completions",
+    "body": {"model": "scripted/echo", "messages": [{"role": "user", "content": "Hi"}]},
+}
+
+
 @pytest.fixture(scope="module")
 def theirs(stand: Stand) -> dict[str, str]:
     """Ids of what is acme's."""
     session_id = new_session()
-    handle = stand.client.submit("Hi", session_id=session_id, tenant="acme")
+    handle = stand.client.submit("Hi", session_id=session_id, tenant="acme", user="ann")
     handle.result(timeout=20)
     with stand.http() as http:
         opened = http.post("/sessions", json={}).json()["session_id"]
-    return {"session": session_id, "opened": opened, "job": handle.job_id}
+        named = {"idempotency-key": new_session()}
+        asked = http.post("/v1/chat/completions", json=BODIES["/v1/chat/completions"], headers=named)
+        upload = {"file": ("lines.jsonl", json.dumps(LINE))}
+        file = http.post("/v1/files", files=upload, data={"purpose": "batch"}).json()["id"]
+        window = {"endpoint": LINE["url"], "completion_window": "24h"}
+        batch = http.post("/v1/batches", json={"input_file_id": file, **window}).json()["id"]
+    ids = {"session": session_id, "opened": opened, "job": handle.job_id, "file": file, "batch": batch}
+    return {**ids, "keyed": asked.headers["x-palaver-session"]}
 
 
+UNKNOWN = {
+    "session": "s-unknown",
+    "opened": "00000000-0000-4000-8000-000000000000",
+    "job": "01900000-0000-7000-8000-000000000000",
+    "file": "01900000-0000-7000-8000-000000000001",
+    "batch": "01900000-0000-7000-8000-000000000002",
+    "keyed": "key-unknown",
+}
+BODIES: dict[str, dict[str, Any]] = {
+    "/sessions/{session}/messages": {"content": "Hi"},
+    "/sessions/{opened}/messages": {"content": "Hi"},
+    "/sessions/{keyed}/messages": {"content": "Hi"},
+    "/sessions/{session}/tokens": {},
+    "/v1/responses": {"input": "Hi", "previous_response_id": "resp_{job}"},
+    "/v1/chat/completions": {"messages": [{"role": "user", "content": "Hi"}]},
+    "/v1/batches": {
+        "input_file_id": "{file}",
+        "endpoint": "/v1/chat/completions",
+        "completion_window": "24h",
+    },
+}
 ROUTES = [
-    ("GET", "/sessions/{session}"),
-    ("GET", "/sessions/{opened}"),
-    ("GET", "/sessions/{session}/messages"),
-    ("GET", "/sessions/{opened}/messages"),
-    ("POST", "/sessions/{session}/messages"),
-    ("POST", "/sessions/{opened}/messages"),
-    ("GET", "/sessions/{session}/events"),
-    ("GET", "/sessions/{opened}/events"),
-    ("POST", "/sessions/{session}/tokens"),
-    ("DELETE", "/sessions/{session}"),
-    ("DELETE", "/sessions/{opened}"),
-    ("GET", "/jobs?session={session}"),
-    ("GET", "/jobs/{job}"),
-    ("DELETE", "/jobs/{job}"),
-    ("POST", "/jobs/{job}/retry"),
+    ("GET", "/sessions/{session}", ""),
+    ("GET", "/sessions/{opened}", ""),
+    ("GET", "/sessions/{keyed}", ""),
+    ("GET", "/sessions/{session}/messages", ""),
+    ("GET", "/sessions/{opened}/messages", ""),
+    ("GET", "/sessions/{keyed}/messages", ""),
+    ("POST", "/sessions/{session}/messages", ""),
+    ("POST", "/sessions/{opened}/messages", ""),
+    ("POST", "/sessions/{keyed}/messages", ""),
+    ("GET", "/sessions/{session}/events", ""),
+    ("GET", "/sessions/{session}/events?job={job}", ""),
+    ("GET", "/sessions/{own}/events?job={job}", ""),
+    ("GET", "/sessions/{opened}/events", ""),
+    ("POST", "/sessions/{session}/tokens", ""),
+    ("DELETE", "/sessions/{session}", ""),
+    ("DELETE", "/sessions/{opened}", ""),
+    ("GET", "/jobs?session={session}", ""),
+    ("GET", "/jobs/{job}", ""),
+    ("DELETE", "/jobs/{job}", ""),
+    ("POST", "/jobs/{job}/retry", ""),
+    ("GET", "/v1/responses/resp_{job}", ""),
+    ("GET", "/v1/responses/resp_{job}?stream=true", ""),
+    ("POST", "/v1/responses/resp_{job}/cancel", ""),
+    ("POST", "/v1/responses", ""),
+    ("POST", "/v1/chat/completions", "{session}"),
+    ("POST", "/v1/chat/completions", "{opened}"),
+    ("POST", "/v1/chat/completions", "{keyed}"),
+    ("GET", "/v1/files/{file}", ""),
+    ("GET", "/v1/files/{file}/content", ""),
+    ("DELETE", "/v1/files/{file}", ""),
+    ("POST", "/v1/batches", ""),
+    ("GET", "/v1/batches/{batch}", ""),
+    ("POST", "/v1/batches/{batch}/cancel", ""),
+    ("GET", "/v1/files/batch-output-{batch}/content", ""),
 ]
-BODIES = {"messages": {"content": "Hi"}, "tokens": {}}
 
 
-@pytest.mark.parametrize(("method", "path"), ROUTES)
+@pytest.mark.parametrize(("method", "path", "session"), ROUTES)
 def test_what_is_anothers_answers_as_what_never_was(
-    stand: Stand, theirs: dict[str, str], method: str, path: str
+    stand: Stand, theirs: dict[str, str], method: str, path: str, session: str
 ) -> None:
-    body = BODIES.get(path.rpartition("/")[2])
-    unknown = {"session": new_session(), "opened": "00000000-0000-4000-8000-000000000000"}
-    unknown["job"] = "01900000-0000-7000-8000-000000000000"
-    others = [stand.make_key(tenant="other"), stand.make_key(), stand.make_key(tenant="acme", user="bob")]
-    for key in others if "{opened}" in path else others[:2]:
-        with stand.http(key) as http:
-            found = http.request(method, path.format(**theirs), json=body)
-            missing = http.request(method, path.format(**unknown), json=body)
+    """Of another tenant, of none, and of another user of the same."""
+
+    def ask(http: httpx2.Client, ids: dict[str, str]) -> httpx2.Response:
+        body = BODIES.get(path)
+        if body is not None:
+            words = json.dumps(body)
+            for name, value in ids.items():
+                words = words.replace(f"{{{name}}}", value)
+            body = json.loads(words)
+        headers = {"x-palaver-session": session.format(**ids)} if session else {}
+        return http.request(method, path.format(**ids), json=body, headers=headers)
+
+    for fields in ({"tenant": "other"}, {}, {"tenant": "acme", "user": "bob"}):
+        with stand.http(stand.make_key(**fields)) as http:
+            own = {"own": http.post("/sessions", json={}).json()["session_id"]}
+            found, missing = ask(http, {**own, **theirs}), ask(http, {**own, **UNKNOWN})
         told = found.text
         for name, value in theirs.items():
-            told = told.replace(value, unknown[name])
+            told = told.replace(value, UNKNOWN[name])
         assert (found.status_code, told) == (404, missing.text)
         assert {*found.headers} == {*missing.headers}
+
+
+def test_nobody_comes_into_the_session_of_a_key(stand: Stand) -> None:
+    """Whoever can guess the key of somebody else's request has nothing of it."""
+    named = {"idempotency-key": new_session()}
+    body = BODIES["/v1/chat/completions"]
+    sessions = set()
+    for fields in ({"tenant": "acme"}, {"tenant": "other"}, {}, {"tenant": "acme", "user": "bob"}):
+        with stand.http(stand.make_key(**fields)) as http:
+            answer = http.post("/v1/chat/completions", json=body, headers=named)
+            assert answer.status_code == 200
+            sessions.add(answer.headers["x-palaver-session"])
+            again = http.post("/v1/chat/completions", json=body, headers=named)
+            assert again.headers["x-palaver-job"] == answer.headers["x-palaver-job"]
+    assert len(sessions) == 4
+
+
+def test_a_key_of_a_user_reads_what_is_his(stand: Stand) -> None:
+    with stand.http(stand.make_key(tenant="acme", user="bob")) as http:
+        answer = http.post("/v1/responses", json={"input": "Hi"})
+        answer_id, session_id = answer.json()["id"], answer.headers["x-palaver-session"]
+        assert http.get(f"/v1/responses/{answer_id}").status_code == 200
+        assert http.get(f"/sessions/{session_id}/messages").status_code == 200
+        more = {"input": "And?", "previous_response_id": answer_id}
+        assert http.post("/v1/responses", json=more).status_code == 200
+    with stand.http() as http:
+        assert http.get(f"/v1/responses/{answer_id}").status_code == 200, "acme's own service acts for all"
 
 
 def test_without_a_key_nothing_is_served(stand: Stand, theirs: dict[str, str]) -> None:
@@ -108,6 +199,16 @@ def test_a_key_is_for_its_models(stand: Stand) -> None:
         for model in ({"model": "scripted/echo"}, {"model": ["slow/echo", "scripted/echo"]}, {}):
             refused = http.post(path, json={"content": "Hi", **model})
             assert (refused.status_code, refused.json()["error"]["param"]) == (403, "model")
+        over = {"content": "Hi", "model": "slow/echo", "params": {"extra": {"model": "gpt-5-pro"}}}
+        refused = http.post(path, json=over)
+        assert (refused.status_code, refused.json()["error"]["param"]) == (422, "params.extra.model")
+        for name, value in {"messages": [], "max_tokens": 999, "n": 2, "models": ["a/b"]}.items():
+            refused = http.post("/v1/responses", json={"model": "slow/echo", "input": "Hi", name: value})
+            assert (refused.status_code, refused.json()["error"]["param"]) == (400, name)
+        done = stand.client.submit("Hi", model="scripted/echo", tenant="acme")
+        done.result(timeout=20)
+        refused = http.post(f"/jobs/{done.job_id}/retry")
+        assert (refused.status_code, refused.json()["error"]["param"]) == (403, "model")
 
 
 def test_a_key_has_a_limit(stand: Stand) -> None:
@@ -153,7 +254,26 @@ def test_a_reader_token_reads_one_session(stand: Stand, theirs: dict[str, str]) 
             browser.post(f"/sessions/{session_id}/tokens", json={}, headers=bearer),
         ]
         assert [answer.status_code for answer in refused] == [403] * len(refused)
-        over = make_reader_token(stand.settings, session_id, seconds=1, now=time.time() - 2)
+        for tenant in ("other", None):
+            token = stand.client.reader_token(session_id, tenant=tenant)
+            assert browser.get(f"/sessions/{session_id}/events", params={"token": token}).status_code == 404
+        over = make_reader_token(stand.settings, session_id, tenant="acme", seconds=1, now=time.time() - 2)
         for token in (over, made["token"][:-4] + "AAAA", stand.key):
             assert browser.get(f"/sessions/{session_id}/events", params={"token": token}).status_code == 401
-    assert stand.client.reader_token(session_id).startswith("plr_")
+
+
+@pytest.mark.parametrize(
+    ("path", "param"),
+    [
+        ("/v1/chat/completions", "metadata.palaver:background"),
+        ("/v1/responses", "metadata.palaver:background"),
+        ("/sessions/{opened}/messages", "metadata.palaver:background"),
+    ],
+)
+def test_nobody_says_what_only_the_gateway_says_of_a_job(
+    http: httpx2.Client, theirs: dict[str, str], path: str, param: str
+) -> None:
+    body = {"input": "Hi"} if path == "/v1/responses" else BODIES[path]
+    answer = http.post(path.format(**theirs), json={**body, "metadata": {"palaver:background": True}})
+    assert answer.status_code in (400, 422)
+    assert answer.json()["error"]["param"] == param

@@ -139,6 +139,19 @@ def test_without_keys_this_machine_is_served(stand: Stand) -> None:
         assert http.get("/sessions", headers={"authorization": "Bearer anything"}).status_code == 200
         for headers in ({"host": "evil.example"}, {"x-forwarded-for": "192.0.2.1"}, {"forwarded": "for=x"}):
             assert http.get("/sessions", headers=headers).status_code == 401
+        upload = {
+            "file": ("a.txt", b"from a page")
+        }  # which a page may send without being asked whether it may
+        for headers, status in (
+            ({"origin": "https://evil.example", "sec-fetch-site": "cross-site"}, 403),
+            ({"origin": "null"}, 403),
+            ({"sec-fetch-site": "cross-site"}, 403),
+            ({"origin": url.replace("127.0.0.1", "localhost"), "sec-fetch-site": "same-site"}, 403),
+            ({"origin": url, "sec-fetch-site": "same-origin"}, 200),
+        ):
+            assert http.post("/v1/files", files=upload, headers=headers).status_code == status
+        sent = http.post("/sessions", content=b"{}", headers={"content-type": "text/plain"})
+        assert sent.status_code == 422, "what a form can send is no JSON"
     running.kill()
 
 

@@ -3,14 +3,16 @@
 import pytest
 
 from palaver.shared.api_keys import ApiKey
+from palaver.shared.batches import BatchJob, new_batch_id
 from palaver.shared.conversations import ConversationSession
-from palaver.shared.errors import SessionNotFoundError
+from palaver.shared.errors import ErrorInfo, SessionNotFoundError, ValidationError
+from palaver.shared.ids import session_for
 from palaver.shared.ledger import operations
 from tests.integration.ledger.world import World
 
 
 def owner(world: World, session_id: str) -> operations.SessionOwner:
-    return world.ledger.query(operations.session_owner(world.keys, session_id))
+    return world.ledger.query(operations.session_owners(world.keys, [session_id]))[0]
 
 
 def test_a_session_is_of_the_tenant_of_its_first_job(world: World) -> None:
@@ -19,19 +21,57 @@ def test_a_session_is_of_the_tenant_of_its_first_job(world: World) -> None:
     assert owner(world, "s1") == operations.SessionOwner(
         exists=True, tenant="acme", user=None, is_conversation=False
     )
-    world.submit("s1", tenant="acme")
-    world.submit("s1")
+    world.submit("s1", tenant="acme", user="bob")
     before = sorted(world.raw.keys())
-    with pytest.raises(SessionNotFoundError):
-        world.submit("s1", tenant="other")
+    for tenant in ("other", None):
+        with pytest.raises(SessionNotFoundError):
+            world.submit("s1", tenant=tenant)
     assert sorted(world.raw.keys()) == before, "what is refused leaves nothing"
+    assert (owner(world, "s1").tenant, owner(world, "s1").user) == ("acme", None)
+
+
+def test_no_tenant_is_one_like_any_other(world: World) -> None:
+    world.submit("s1", user="ann")
+    world.submit("s1")
+    with pytest.raises(SessionNotFoundError):
+        world.submit("s1", tenant="acme")
+    assert (owner(world, "s1").tenant, owner(world, "s1").user) == (None, "ann")
+
+
+def test_a_foreign_key_is_not_told_to_be_taken(world: World) -> None:
+    world.submit("s1", tenant="acme", idempotency_key="k")
+    for tenant in ("other", None):
+        with pytest.raises(SessionNotFoundError):
+            world.submit("s1", tenant=tenant, idempotency_key="k")
+
+
+def test_the_sessions_of_keys_are_their_tenants_and_users(world: World) -> None:
+    """Nobody can take the name before them either."""
+    mine = world.submit(None, idempotency_key="k", tenant="acme", user="ann")
+    others = [{"tenant": "acme", "user": "bob"}, {"tenant": "acme"}, {"tenant": "other", "user": "ann"}, {}]
+    sessions = [world.submit(None, idempotency_key="k", **fields).session_id for fields in others]
+    assert len({mine.session_id, *sessions}) == 5
+    world.submit(mine.session_id, tenant="acme")
+    for tenant in ("other", None):
+        with pytest.raises(ValidationError, match="session_id"):
+            world.submit(mine.session_id, tenant=tenant)
+    free = session_for("acme", "never used")
+    with pytest.raises(ValidationError, match="session_id"):
+        world.submit(free, tenant="other")
+
+
+def test_a_refused_job_makes_nobody_its_sessions_owner(world: World) -> None:
+    world.ledger.refuse("s1", "j1", ErrorInfo(type="ValidationError", code="c", message="m"))
+    world.submit("s1", tenant="acme")
     assert owner(world, "s1").tenant == "acme"
 
 
-def test_nobody_takes_over_a_session_without_a_tenant(world: World) -> None:
-    world.submit("s1")
-    world.submit("s1", tenant="acme")
-    assert owner(world, "s1").tenant is None
+def test_a_batch_is_its_tenants(world: World) -> None:
+    batch = BatchJob(batch_id=new_batch_id("acme", "k"), input="0" * 64, total=1, tenant="acme")
+    world.ledger.open_batch(batch)
+    assert owner(world, batch.batch_id).tenant == "acme"
+    with pytest.raises(ValidationError, match="session_id"):
+        world.submit(batch.batch_id, tenant="other")
 
 
 def test_a_conversation_is_its_tenants(world: World) -> None:
@@ -41,8 +81,22 @@ def test_a_conversation_is_its_tenants(world: World) -> None:
         exists=True, tenant="acme", user="ann", is_conversation=True
     )
     world.submit(session.session_id, tenant="acme")
+    for tenant in ("other", None):
+        with pytest.raises(SessionNotFoundError):
+            world.submit(session.session_id, tenant=tenant)
+
+
+def test_a_conversation_of_no_tenant_stays_one(world: World) -> None:
+    session = ConversationSession(user="ann", created=1.0)
+    opening = operations.open_session(world.keys, session, retention=world.ledger.retention)
+    world.ledger.run(opening)
     with pytest.raises(SessionNotFoundError):
-        world.submit(session.session_id, tenant="other")
+        world.submit(session.session_id, tenant="acme")
+    world.submit(session.session_id, user="ann")
+    known = ConversationSession(user="bob", created=1.0)
+    world.submit(known.session_id)
+    world.ledger.run(operations.open_session(world.keys, known, retention=world.ledger.retention))
+    assert world.ledger.query(operations.session(world.keys, known.session_id)) == known
 
 
 def test_keys_are_kept_and_dropped(world: World) -> None:

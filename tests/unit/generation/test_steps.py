@@ -112,8 +112,6 @@ def test_calls_of_others_end_the_job() -> None:
 
 def test_a_name_that_nobody_defined_is_answered_where_tools_run() -> None:
     assert next_step(PLAIN, HERE, Journal([called(call("made_up"))])) == RunTools((call("made_up"),))
-    others = Kit(HERE.definitions, HERE.served, others=True)
-    assert next_step(PLAIN, others, Journal([called(call("made_up"))])) == Done()
 
 
 def test_the_rounds_end_with_a_request_without_tools() -> None:

@@ -60,8 +60,6 @@ async def results(toolbox: Toolbox, asked: ChatJob, *names: str) -> list[Result]
 async def test_a_job_without_tools_has_none() -> None:
     toolbox = box(Store("a", "look"))
     assert await toolbox.kit(ChatJob(messages="?")) == Kit(rounds=3)
-    raw = ChatJob(messages="?", params={"extra": {"tools": []}})
-    assert await toolbox.kit(raw) == Kit(others=True, rounds=3)
 
 
 async def test_a_bare_name_is_filled_in_and_a_definition_stays() -> None:

@@ -95,7 +95,7 @@ class TestParameters:
             "stream": True,
             "temperature": 0.5,
             "top_p": 0.9,
-            "top_k": 6,
+            "top_k": 5,
             "stop_sequences": ["x"],
             "metadata": {"user_id": "u"},
             "service_tier": "auto",

@@ -8,10 +8,11 @@ import pytest
 
 from palaver.shared.errors import ConfigurationError, ValidationError
 from palaver.shared.messages import parse_history, parse_messages
-from palaver.shared.params import ChatParams, ReasoningOptions
+from palaver.shared.params import RESERVED, ChatParams, ReasoningOptions
 from palaver.shared.profiles import Profile
 from palaver.shared.tools import FunctionTool, ToolChoice
-from palaver.workers.providers import GenerationRequest, detect_provider
+from palaver.workers.providers import Dialect, GenerationRequest, detect_provider
+from palaver.workers.providers.anthropic import AnthropicDialect
 from palaver.workers.providers.flavours import flavour_of, reasoning_fields
 from palaver.workers.providers.ollama import OllamaDialect
 from palaver.workers.providers.openai import OpenAIDialect
@@ -62,11 +63,20 @@ def test_openai_parameters_keep_their_names() -> None:
     }
 
 
-def test_openai_extra_wins_and_usage_can_be_left_out() -> None:
-    params = ChatParams(temperature=1, include_usage=False, extra={"temperature": 2, "min_p": 0.1})
-    body = openai().request(asked(params=params)).body
-    assert (body["temperature"], body["min_p"]) == (2, 0.1)
-    assert "stream_options" not in body
+@pytest.mark.parametrize(
+    "dialect", [openai(), ollama(), AnthropicDialect(Profile(name="p", kind="anthropic"))]
+)
+def test_extra_takes_the_place_of_nothing(dialect: Dialect) -> None:
+    thinks = {"reasoning": ReasoningOptions(max_tokens=2000)}
+    plain = dialect.request(asked(params=ALL, **thinks)).body
+    theirs = {name: "theirs" for name in plain if name not in RESERVED}
+    params = ALL.merged({"extra": {**theirs, "min_p": 0.1}})
+    assert len(theirs) > 1
+    assert dialect.request(asked(params=params, **thinks)).body == {**plain, "min_p": 0.1}
+
+
+def test_openai_usage_can_be_left_out() -> None:
+    assert "stream_options" not in openai().request(asked(params=ChatParams(include_usage=False))).body
 
 
 def test_openai_n_needs_a_whole_body() -> None:

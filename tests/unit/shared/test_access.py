@@ -64,7 +64,7 @@ def test_a_token_is_for_one_session_and_ends() -> None:
     token = make_reader_token(SETTINGS, "s1", seconds=60, now=1000.0)
     read = read_reader_token(SETTINGS, token, now=1059.0)
     assert read is not None
-    assert (read.session_id, read.expires) == ("s1", 1060.0)
+    assert (read.session_id, read.expires, read.tenant) == ("s1", 1060.0, None)
     assert read_reader_token(SETTINGS, token, now=1060.0) is None
     assert read_reader_token(Settings(secret="b" * 32), token, now=1001.0) is None
     assert read_reader_token(Settings(), token, now=1001.0) is None
@@ -93,3 +93,5 @@ def test_a_token_needs_the_secret_and_a_time() -> None:
             make_reader_token(SETTINGS, "s1", seconds=seconds, now=0.0)
     with pytest.raises(ValidationError):
         make_reader_token(SETTINGS, "s 1", seconds=60, now=0.0)
+    with pytest.raises(ValidationError):
+        make_reader_token(SETTINGS, "s1", tenant="", seconds=60, now=0.0)

@@ -16,6 +16,8 @@ from palaver.shared import (
     validate_stop,
 )
 from palaver.shared.errors import ValidationError
+from palaver.shared.jobs import ChatJob
+from palaver.shared.params import RESERVED
 
 NAN = float("nan")
 
@@ -63,6 +65,15 @@ def test_what_is_refused_names_its_field(name: Any, value: Any) -> None:
         ChatParams(**{name: value})
     assert (caught.value.param or "").partition(".")[0] == name
     assert caught.value.__context__ is None
+
+
+@pytest.mark.parametrize("name", sorted(RESERVED))
+def test_extra_says_nothing_that_the_job_says(name: str) -> None:
+    with pytest.raises(ValidationError) as caught:
+        ChatJob(messages="hi", params={"extra": {"mine": 1, name: None}})
+    assert caught.value.param == f"params.extra.{name}"
+    with pytest.raises(ValidationError):
+        ChatParams().merged({"extra": {name: 1}})
 
 
 def test_stop_is_always_a_list() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -15,6 +16,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import Response
 
 from palaver.producer.gateway import health
+from palaver.producer.gateway.access.watch import watch
 from palaver.producer.gateway.anthropic import messages
 from palaver.producer.gateway.bounds import Bounds, RefusedBody
 from palaver.producer.gateway.faults import ErrorBody, error_response, unexpected
@@ -65,7 +67,10 @@ def create_app(settings: Settings | None = None, *, open_to_loopback: bool = Fal
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        watching = asyncio.create_task(watch(gateway), name="palaver-watch")
         yield
+        watching.cancel()
+        await asyncio.wait([watching])
         await gateway.aclose()
 
     app = FastAPI(
@@ -83,16 +88,16 @@ def create_app(settings: Settings | None = None, *, open_to_loopback: bool = Fal
     app.exception_handler(RequestValidationError)(_not_valid)
     app.exception_handler(HTTPException)(_refused)
     app.exception_handler(Exception)(_crashed)
-    _add_middleware(app, gateway.settings)
+    _add_middleware(app, gateway)
     return app
 
 
-def _add_middleware(app: FastAPI, settings: Settings) -> None:
-    app.add_middleware(Bounds, settings=settings)
-    if origins := [origin.strip() for origin in settings.gateway_origins.split(",") if origin.strip()]:
+def _add_middleware(app: FastAPI, gateway: Gateway) -> None:
+    app.add_middleware(Bounds, settings=gateway.settings)
+    if gateway.origins:
         app.add_middleware(
             CORSMiddleware,
-            allow_origins=origins,
+            allow_origins=gateway.origins,
             allow_methods=["GET", "POST", "DELETE"],
             allow_headers=_TAKEN_HEADERS,
             expose_headers=_OUR_HEADERS,

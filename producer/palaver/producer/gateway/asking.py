@@ -13,14 +13,14 @@ from starlette.responses import Response
 
 from palaver.producer.cursor import Entry
 from palaver.producer.gateway.access.caller import Asking, Caller
-from palaver.producer.gateway.access.owning import check_new_job
+from palaver.producer.gateway.access.owning import check_session
 from palaver.producer.gateway.answers import job_headers
 from palaver.producer.gateway.state import Gateway, Served
 from palaver.producer.gateway.stream import KEEP_ALIVE, ByteStream
 from palaver.producer.gateway.tracing import trace_fields
 from palaver.producer.gateway.translation import Dialect, Translation
 from palaver.producer.handles import AsyncJobHandle
-from palaver.shared.errors import PalaverError
+from palaver.shared.errors import PalaverError, StreamInterruptedError
 from palaver.shared.plain import refuse
 from palaver.shared.responses import ChatResponse
 from palaver.shared.tools import is_pattern
@@ -28,6 +28,8 @@ from palaver.shared.tools import is_pattern
 PATIENCE_SECONDS: Final = 10.0
 """How long a stream waits for its first words before it answers 200: what fails sooner has a status."""
 _CLIENT_LEFT: Final = 499
+_OURS: Final = "palaver:"
+"""So begin metadata of jobs that the gateway itself writes, and believes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,15 +43,22 @@ class Asker:
     session_id: str | None
     cancels: bool
 
-    async def submit(self, messages: Any, fields: Mapping[str, Any]) -> AsyncJobHandle:
-        """Submit the job. Raises what `Client.submit` raises, ForbiddenError, SessionNotFoundError."""
+    async def submit(
+        self, messages: Any, fields: Mapping[str, Any], *, marks: Mapping[str, Any] | None = None
+    ) -> AsyncJobHandle:
+        """Submit the job; `marks` are metadata of our own. Raises what `Client.submit` raises,
+        ForbiddenError, SessionNotFoundError.
+        """
         job: dict[str, Any] = {"history": None, **fields, **self.caller.whose, **trace_fields(self.request)}
         job["idempotency_key"] = self.idempotency_key
+        check_metadata(job.get("metadata"))
+        if marks:
+            job["metadata"] = {**(job.get("metadata") or {}), **marks}
         model = job.get("model")
         self.caller.check_models([model] if isinstance(model, str) else model or [])
         _check_tools(job.get("tools"))
         if self.session_id is not None:
-            await check_new_job(self.gateway, self.caller, self.session_id)
+            await check_session(self.gateway, self.caller, self.session_id)
             job["session_id"] = self.session_id
         handle: AsyncJobHandle = await self.gateway.client.submit(messages, **job)
         return handle
@@ -77,17 +86,23 @@ class Asker:
     async def stream(
         self, handle: AsyncJobHandle, dialect: Dialect, *, model: str, keep_alive: bytes = KEEP_ALIVE
     ) -> Response:
-        """The answer as a stream. Raises the job's error if it fails before the first word, and soon."""
+        """The answer as a stream. Raises what fails before the first word, and soon: the job, or who reads
+        its events.
+        """
         translation = Translation(dialect, model=model)
         pieces = _told(entries_of(self.gateway, handle), translation)
         first = asyncio.create_task(anext(pieces, b""))
         await asyncio.wait([first], timeout=PATIENCE_SECONDS)
-        if first.done() and not translation.begun and translation.error is not None:
-            await pieces.aclose()
-            raise translation.error
+        if first.done():
+            first.result()
+            if translation.error is not None and not translation.begun:
+                await pieces.aclose()
+                raise translation.error
         return ByteStream(
             _after(first, pieces),
             live=self.gateway.streams,
+            caller=self.caller,
+            session_id=handle.session_id,
             headers=job_headers(handle),
             keep_alive=keep_alive,
             when_gone=lambda: self.left(handle),
@@ -140,12 +155,18 @@ async def entries_of(gateway: Gateway, handle: AsyncJobHandle) -> AsyncGenerator
 async def _told(
     portions: AsyncGenerator[list[Entry], None], translation: Translation
 ) -> AsyncGenerator[bytes, None]:
-    async with aclosing(portions):
-        async for entries in portions:
-            if piece := translation.feed(entries):
-                yield piece
-            if translation.done:
-                return
+    """What is to be told, up to an end that tells how it ended: also when it is not known how the job did."""
+    try:
+        async with aclosing(portions):
+            async for entries in portions:
+                if piece := translation.feed(entries):
+                    yield piece
+                if translation.done:
+                    return
+        lost: PalaverError = StreamInterruptedError("The job's events ended before its answer did.")
+    except PalaverError as error:
+        lost = error
+    yield translation.fail(lost)
 
 
 async def _after(
@@ -166,6 +187,13 @@ async def _after(
 async def _until_gone(request: Request) -> None:
     while (await request.receive())["type"] != "http.disconnect":
         pass
+
+
+def check_metadata(metadata: Any) -> None:
+    """Raises ValidationError for what only we may say of a job."""
+    for name in metadata if isinstance(metadata, dict) else ():
+        if name.startswith(_OURS):
+            refuse(f"metadata.{name[:64]}", f"must not begin with {_OURS}")
 
 
 def _check_tools(tools: Any) -> None:

@@ -5,17 +5,31 @@ server.
 from __future__ import annotations
 
 import asyncio
+from contextlib import ExitStack
+from typing import Final
 
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from palaver.producer.gateway.counting import Counts
 from palaver.producer.gateway.faults import error_response
-from palaver.shared.errors import PalaverError, RequestTimeoutError, RequestTooLargeError
+from palaver.shared.errors import (
+    GatewayFullError,
+    PalaverError,
+    RequestTimeoutError,
+    RequestTooLargeError,
+)
 from palaver.shared.settings import Settings
 
+LEAVING: Final = "palaver.leaving"
+"""In a request's scope: what is left once it is answered, streams to their end."""
+WATCHED: Final = ("/healthz", "/readyz", "/metrics")
+"""Who asks for these decides whether the process lives: they are answered however full it is."""
 _UPLOADS = "/v1/files"
 _FORM_BYTES = 64 * 1024
 """What a form has beside the file in it."""
+_FULL_SECONDS: Final = 5.0
+"""After that a client may try again."""
 
 
 class RefusedBody(HTTPException):
@@ -44,7 +58,29 @@ class Bounds:
         if _declared(scope) > limit:
             await error_response(scope["path"], _too_large(limit))(scope, receive, send)
             return
-        await self._app(scope, _Counted(receive, limit, self._patience), send)
+        with ExitStack() as leaving:
+            scope[LEAVING] = leaving
+            await self._app(scope, _Counted(receive, limit, self._patience), send)
+
+
+class WhenFull:
+    """What serves connections beyond the bound: it answers whatever watches the process, and refuses all
+    else.
+    """
+
+    def __init__(self, app: ASGIApp, counts: Counts) -> None:
+        self._app = app
+        self._counts = counts
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """See ASGI."""
+        if scope["path"] in WATCHED:
+            await self._app(scope, receive, send)
+            return
+        refusal = error_response(scope["path"], GatewayFullError(retry_after=_FULL_SECONDS))
+        refusal.headers["connection"] = "close"
+        self._counts.add("", refusal.status_code, 0.0)
+        await refusal(scope, receive, send)
 
 
 class _Counted:

@@ -16,6 +16,7 @@ from palaver.shared.errors import (
     FileMissingError,
     FileRefusedError,
     InternalError,
+    JobLostError,
     PalaverError,
     UnauthorizedError,
     ValidationError,
@@ -117,6 +118,8 @@ def _anthropic(error: PalaverError) -> tuple[int, Body]:
 def _status(error: PalaverError) -> int:
     if isinstance(error, AuthenticationError):  # the provider refuses our key: the caller's is fine
         return 502
+    if isinstance(error, JobLostError):  # whose request it is has done nothing wrong
+        return 500
     if isinstance(error, ConfigurationError):
         return 501
     return error.http_status

@@ -24,7 +24,7 @@ async def healthz() -> PlainTextResponse:
 )
 async def readyz(gateway: Served) -> PlainTextResponse:
     """It takes requests: it does not stop, and the ledger answers."""
-    reasons = ["draining: it stops"] if gateway.draining else []
+    reasons = ["draining: it stops"] if gateway.streams.draining else []
     try:
         await gateway.client.ledger.check()
     except PalaverError as error:

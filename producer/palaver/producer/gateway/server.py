@@ -10,10 +10,12 @@ from types import FrameType
 from typing import Any, Final
 
 import uvicorn
+from starlette.types import ASGIApp
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from palaver.producer.gateway.access.caller import is_loopback
 from palaver.producer.gateway.app import create_app
+from palaver.producer.gateway.bounds import WhenFull
 from palaver.producer.gateway.state import Gateway
 from palaver.shared.errors import ConfigurationError
 from palaver.shared.settings import Settings
@@ -25,12 +27,19 @@ _TOO_LARGE: Final = (
 _BACKLOG: Final = 2048
 _IDLE_SECONDS: Final = 75
 """For the next request on a connection: longer than balancers keep theirs."""
+_HASTE_SECONDS: Final = 5.0
+"""For the head of a request, while there are more connections than there may be."""
 
 
 class Protocol(HttpToolsProtocol):
-    """A connection. Its request's head is bounded in size and time, and what it does not take is not kept."""
+    """A connection. Its request's head is bounded in size and time, and what it does not take is not kept.
+
+    Beyond `most_connections` it is served by `when_full`, and has to be quick.
+    """
 
     stall_seconds = 60.0
+    most_connections = 10_000
+    when_full: ASGIApp
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
@@ -39,6 +48,9 @@ class Protocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn's
         super().connection_made(transport)
+        if len(self.connections) > self.most_connections:
+            self.app = self.when_full
+            self.stall_seconds = min(self.stall_seconds, _HASTE_SECONDS)
         self._give_up_later()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -99,7 +111,7 @@ class Server(uvicorn.Server):
 
     def __init__(self, config: uvicorn.Config, gateway: Gateway, when_ready: Callable[[], None]) -> None:
         super().__init__(config)
-        self._gateway = gateway
+        self.gateway = gateway
         self._when_ready = when_ready
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -110,7 +122,7 @@ class Server(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Take no connection any more, end the streams that can go on elsewhere, wait for the others."""
         # Once uvicorn has marked its connections to be closed after their response.
-        asyncio.get_running_loop().call_soon(self._gateway.drain)
+        asyncio.get_running_loop().call_soon(self.gateway.streams.drain)
         await super().shutdown(sockets)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
@@ -124,30 +136,40 @@ def serve(settings: Settings, *, host: str, port: int, when_ready: Callable[[str
 
     Raises ConfigurationError if it cannot listen there.
     """
-    listener = _listen(host, port)
+    listener = listen(host, port)
     with listener:
         where = f"http://{_shown(host)}:{listener.getsockname()[1]}"
-        app = create_app(settings, open_to_loopback=is_loopback(host))
-        protocol = type("Protocol", (Protocol,), {"stall_seconds": settings.gateway_stall_seconds})
-        config = uvicorn.Config(
-            app,
-            http=protocol,
-            ws="none",
-            log_config=None,
-            access_log=False,
-            proxy_headers=False,
-            server_header=False,
-            headers=[("x-content-type-options", "nosniff")],
-            backlog=_BACKLOG,
-            limit_concurrency=settings.gateway_connections,
-            timeout_keep_alive=_IDLE_SECONDS,
-            timeout_graceful_shutdown=max(1, round(settings.drain_seconds)),
-        )
-        server = Server(config, app.state.gateway, lambda: when_ready(where))
+        server = make_server(settings, host=host, when_ready=lambda: when_ready(where))
         server.run(sockets=[listener])
 
 
-def _listen(host: str, port: int) -> socket.socket:
+def make_server(settings: Settings, *, host: str, when_ready: Callable[[], None]) -> Server:
+    """A gateway that does not serve yet; `host` is where it will listen. Raises ConfigurationError."""
+    app = create_app(settings, open_to_loopback=is_loopback(host))
+    gateway: Gateway = app.state.gateway
+    bounds = {
+        "stall_seconds": settings.gateway_stall_seconds,
+        "most_connections": settings.gateway_connections,
+        "when_full": WhenFull(app, gateway.counts),
+    }
+    config = uvicorn.Config(
+        app,
+        http=type("Protocol", (Protocol,), bounds),
+        ws="none",
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        headers=[("x-content-type-options", "nosniff")],
+        backlog=_BACKLOG,
+        timeout_keep_alive=_IDLE_SECONDS,
+        timeout_graceful_shutdown=max(1, round(settings.drain_seconds)),
+    )
+    return Server(config, gateway, when_ready)
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A socket for it; port 0: a free one. Raises ConfigurationError."""
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         listener = socket.socket(family, kind, protocol)

@@ -9,10 +9,11 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from palaver.producer.async_client import AsyncClient
+from palaver.producer.gateway.access.crowd import Crowd
 from palaver.producer.gateway.access.table import KeyTable
 from palaver.producer.gateway.counting import Counts
 from palaver.producer.gateway.fanout.feed import Feeds
-from palaver.producer.gateway.stream import ByteStream
+from palaver.producer.gateway.stream import Streams
 from palaver.producer.interfaces import AsyncConversations, Clients
 from palaver.shared.metrics import Page, metrics_page
 from palaver.shared.settings import Settings
@@ -31,20 +32,15 @@ class Gateway:
         self.conversations = AsyncConversations(self._clients)
         self.keys = KeyTable(self.client, may_be_open=open_to_loopback and settings.gateway_auth == "auto")
         self.feeds = Feeds(self.client)
-        self.streams: set[ByteStream] = set()
+        self.crowd = Crowd()
+        self.streams = Streams()
         self.counts = Counts()
-        self.draining = False
+        self.origins = [name for word in settings.gateway_origins.split(",") if (name := word.strip())]
 
     @cached_property
     def metrics_page(self) -> Callable[[], Page]:
         """Makes the page for Prometheus. Raises ConfigurationError where its client is not installed."""
         return metrics_page(lambda: self.counts.families(streams=len(self.streams), feeds=len(self.feeds)))
-
-    def drain(self) -> None:
-        """From now on: readers are told to come back, to another process most likely."""
-        self.draining = True
-        for stream in list(self.streams):
-            stream.restart()
 
     async def aclose(self) -> None:
         """Close what is open."""

@@ -5,14 +5,18 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, MutableSet
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping
 from contextlib import aclosing, suppress
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
 from palaver.shared.errors import PalaverError
+
+if TYPE_CHECKING:  # who asks knows what all requests share, and that knows the streams
+    from palaver.producer.gateway.access.caller import Caller
 
 log = logging.getLogger("palaver.gateway")
 
@@ -21,12 +25,17 @@ KEEP_ALIVE: Final = b": keep-alive\n\n"
 _RESTART_SECONDS: Final = 2.0
 """All readers of a process that stops come back within this time, not at once."""
 
+Interruption = Literal["gone", "restart", "over"]
+"""The client left, the process stops, the client may read no more."""
+Ending = Literal["whole", "broken"] | Interruption
+
 
 class ByteStream(Response):
-    """A stream of server-sent events. `pieces` are whole events, and are closed when the stream ends.
+    """A stream of server-sent events of one session. `pieces` are whole events, and are closed when it ends.
 
     Silence is broken by `keep_alive`. `when_gone` is awaited if the client leaves before the end. While it
     is sent it is in `live`; `resumable` tells whether a client can go on elsewhere where this one stopped.
+    One that is not, and breaks, ends without the end of its answer, so that nobody takes it for whole.
     """
 
     media_type = "text/event-stream"
@@ -35,7 +44,9 @@ class ByteStream(Response):
         self,
         pieces: AsyncGenerator[bytes, None],
         *,
-        live: MutableSet[ByteStream],
+        live: Streams,
+        caller: Caller,
+        session_id: str,
         headers: Mapping[str, str] | None = None,
         keep_alive: bytes = KEEP_ALIVE,
         resumable: bool = False,
@@ -44,59 +55,76 @@ class ByteStream(Response):
         self.status_code = 200
         self.background = None
         self.init_headers({"cache-control": "no-store", "x-accel-buffering": "no", **(headers or {})})
+        self.caller = caller
+        self.session_id = session_id
         self._pieces = pieces
         self._live = live
         self._keep_alive = keep_alive
         self._resumable = resumable
         self._when_gone = when_gone
-        self._task: asyncio.Task[None] | None = None
-        self._interrupted: Literal["gone", "restart"] | None = None
+        self._task: asyncio.Task[object] | None = None
+        self._interrupted: Interruption | None = None
         self._silent = True
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Write it. See ASGI."""
-        loop = asyncio.get_running_loop()
-        self._task = asyncio.current_task()
-        watch = loop.create_task(_until_gone(receive))
-        watch.add_done_callback(lambda _: self._interrupt("gone"))
-        timer = _Repeating(loop, lambda: self._break_silence(send))
-        self._live.add(self)
-        try:
-            await self._write(send)
-        except asyncio.CancelledError:
-            if self._interrupted is None or self._task is None:
-                raise
-            self._task.uncancel()
-        finally:
-            self._live.discard(self)
-            timer.cancel()
-            self._task = None
-            watch.cancel()
-            await self._pieces.aclose()
-        if self._interrupted == "restart":
+        async with aclosing(self._pieces):
+            await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
+            draining = self._resumable and self._live.draining
+            ending = "restart" if draining else await self._until_over(receive, send)
+        if ending == "gone":
+            if self._when_gone is not None:
+                await self._when_gone()
+        elif ending == "restart":
             hint = int(random.random() * _RESTART_SECONDS * 1000)
             await send(_piece(b"retry: %d\n: restarting\n\n" % hint, more=False))
-        elif self._interrupted == "gone" and self._when_gone is not None:
-            await self._when_gone()
+        elif ending == "whole" or self._resumable:
+            await send(_piece(b"", more=False))
+        # else the server sees an answer that has no end, and cuts the connection
 
     def restart(self) -> None:
         """End it with a hint to come back, if a client can go on elsewhere."""
         if self._resumable:
             self._interrupt("restart")
 
-    async def _write(self, send: Send) -> None:
-        start: Message = {"type": "http.response.start", "status": 200, "headers": self.raw_headers}
-        await send(start)
-        async with aclosing(self._pieces) as pieces:
-            try:
-                async for piece in pieces:
-                    self._silent = False
-                    await send(_piece(piece, more=True))
-            except PalaverError as error:  # too late for a status: the client comes back and is told
-                log.warning("stream_ended code=%s", error.code)
-        await send(_piece(b"", more=False))
+    def end(self) -> None:
+        """End it: who reads it may do so no more. Who comes back is told why."""
+        self._interrupt("over")
 
-    def _interrupt(self, why: Literal["gone", "restart"]) -> None:
+    async def _until_over(self, receive: Receive, send: Send) -> Ending:
+        loop = asyncio.get_running_loop()
+        self._task = asyncio.current_task()
+        watch = loop.create_task(_until_gone(receive))
+        watch.add_done_callback(lambda _: self._interrupt("gone"))
+        timers: list[_Repeating | asyncio.TimerHandle] = [_Repeating(loop, lambda: self._break_silence(send))]
+        if self.caller.expires is not None:
+            timers.append(loop.call_later(max(0.0, self.caller.expires - time.time()), self.end))
+        self._live.join(self)
+        try:
+            return await self._write(send)
+        except asyncio.CancelledError:
+            if self._interrupted is None or self._task is None:
+                raise
+            self._task.uncancel()
+            return self._interrupted
+        finally:
+            self._live.leave(self)
+            for timer in timers:
+                timer.cancel()
+            self._task = None
+            watch.cancel()
+
+    async def _write(self, send: Send) -> Ending:
+        try:
+            async for piece in self._pieces:
+                self._silent = False
+                await send(_piece(piece, more=True))
+        except PalaverError as error:  # too late for a status: who comes back is told
+            log.warning("stream_ended code=%s", error.code)
+            return "broken"
+        return "whole"
+
+    def _interrupt(self, why: Interruption) -> None:
         if self._task is not None and self._interrupted is None:
             self._interrupted = why
             self._task.cancel()
@@ -106,6 +134,36 @@ class ByteStream(Response):
         if self._silent and self._task is not None:
             await send(_piece(self._keep_alive, more=True))
         self._silent = True
+
+
+class Streams:
+    """The streams that a process is writing. Once it is `draining`, readers are told to come back, to another
+    process most likely.
+    """
+
+    def __init__(self) -> None:
+        self.draining = False
+        self._live: set[ByteStream] = set()
+
+    def __len__(self) -> int:
+        return len(self._live)
+
+    def __iter__(self) -> Iterator[ByteStream]:
+        return iter(list(self._live))
+
+    def join(self, stream: ByteStream) -> None:
+        """It begins."""
+        self._live.add(stream)
+
+    def leave(self, stream: ByteStream) -> None:
+        """It has ended."""
+        self._live.discard(stream)
+
+    def drain(self) -> None:
+        """End those that can go on elsewhere."""
+        self.draining = True
+        for stream in self:
+            stream.restart()
 
 
 class _Repeating:

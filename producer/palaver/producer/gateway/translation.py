@@ -61,13 +61,13 @@ class Translation:
                 pieces.append(self._take(entry))
             except StreamInterruptedError as error:
                 error.job_id = entry.job_id
-                pieces.append(self._fail(error))
+                pieces.append(self.fail(error))
         return b"".join(pieces)
 
     def _take(self, entry: Entry) -> bytes:
         data: Data = entry.fields["data"]
         if entry.type == "stream_end" and (error := _error(data, entry.job_id)) is not None:
-            return self._fail(error)
+            return self.fail(error)
         take = self._TAKE.get(entry.type)
         if take is None:
             return b""
@@ -98,7 +98,8 @@ class Translation:
         self.done = True
         return rest + self._dialect.end(response)
 
-    def _fail(self, error: PalaverError) -> bytes:
+    def fail(self, error: PalaverError) -> bytes:
+        """End it otherwise; what is to be told."""
         self.done, self.error = True, error
         return self._dialect.failed(error)
 

@@ -19,7 +19,6 @@ class Kit:
     definitions: list[FunctionTool] | None = None  # as a model is told of them
     served: Mapping[str, tuple[ToolSource, Offer]] = field(default_factory=dict)
     missing: tuple[str, ...] = ()  # what it names of a source that does not have it now; no model is told
-    others: bool = False  # the model may know of tools that are not among the definitions
     rounds: int = 10  # so often may tools be called, before the model has to answer without
 
     def answers(self, call: ToolCall) -> bool:
@@ -32,7 +31,7 @@ class Kit:
         if any(tool.name == call.name for tool in self.definitions or ()):
             return False
         missing = any(is_named(name, call.name) for name in self.missing)
-        return missing or (bool(self.served) and not self.others)
+        return missing or bool(self.served)
 
     def choice(self, wanted: ToolChoice | None) -> ToolChoice | None:
         """The job's choice, as far as its tools are there."""

@@ -54,9 +54,8 @@ class Toolbox:
     async def kit(self, job: ChatJob) -> Kit:
         """The job's tools. A definition of nothing but a name is filled in from what a source knows of it, or
         left out if it is a source's own and is not there."""
-        others = "tools" in job.params.extra
         if not job.tools:
-            return Kit(others=others, rounds=self._rounds)
+            return Kit(rounds=self._rounds)
         offers = {
             name: (source, offer)
             for source in reversed(self._sources)
@@ -70,7 +69,7 @@ class Toolbox:
             for tool in tools
             if tool.name not in missing
         ]
-        return Kit(definitions or None, served, missing, others, self._rounds)
+        return Kit(definitions or None, served, missing, self._rounds)
 
     def _misses(self, tool: FunctionTool, offers: Mapping[str, object]) -> bool:
         """Whether a tool is one of ours that is not there now. What a caller has defined is the caller's."""

@@ -80,13 +80,14 @@ class AnthropicDialect:
         return (generation.prefix and _thinking_options(request) is None) or self._always_prefix
 
     def request(self, request: GenerationRequest) -> DialectRequest:
-        """The body; None is never sent, and `params.extra` is merged last and wins."""
+        """The body; None is never sent, and of `params.extra` what nothing else says."""
         generation = generation_of(request.model)
         fields, warnings = wire.parameters(request.params, PARAMETERS)
         thinking = _thinking(request, generation, warnings)
         _fit_sampling(fields, generation, warnings, thinks=bool(thinking))
         _fit_stops(fields, warnings)
         body: dict[str, Any] = {
+            **request.params.extra,
             "model": request.model,
             # What may be thought comes on top: a job's max_tokens bounds its answer.
             "max_tokens": fields.pop("max_tokens", self._max_tokens) + thinking.pop("budget", 0),
@@ -101,7 +102,6 @@ class AnthropicDialect:
         body |= _output(request, generation, thinking, warnings)
         body |= thinking
         body |= _tools(request, warnings, thinks=bool(thinking))
-        body |= request.params.extra
         return DialectRequest("/v1/messages", body, tuple(warnings))
 
     def decoder(self, request: GenerationRequest) -> AnthropicDecoder:

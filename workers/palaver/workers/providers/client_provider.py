@@ -98,7 +98,7 @@ def _asked(request: GenerationRequest) -> tuple[str, str | None, dict[str, Any]]
     system = [message.text for message in request.messages if message.role in (Role.SYSTEM, Role.DEVELOPER)]
     others = [message for message in request.messages if message.role not in (Role.SYSTEM, Role.DEVELOPER)]
     params = request.params.model_dump(exclude_none=True, exclude=set(_NO_PARAMETERS))
-    more: dict[str, Any] = {"model": request.model, **params, **request.params.extra}
+    more: dict[str, Any] = {**request.params.extra, "model": request.model, **params}
     if request.reasoning is not None:
         more["reasoning"] = request.reasoning.model_dump()
     if request.tools:

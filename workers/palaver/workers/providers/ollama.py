@@ -68,11 +68,12 @@ class OllamaDialect:
         return dict(self._headers)
 
     def request(self, request: GenerationRequest) -> DialectRequest:
-        """The body; None is never sent. `params.extra` is merged last and wins, its `options` key by key."""
+        """The body; None is never sent, and of `params.extra`, and its `options`, what nothing else says."""
         given, warnings = wire.parameters(request.params, PARAMETERS)
         extra = dict(request.params.extra)
-        options = {**self._defaults, **given, **_own_options(extra)}
+        options = {**_own_options(extra), **self._defaults, **given}
         body: dict[str, Any] = {
+            **extra,
             "model": request.model,
             "messages": self._messages(request),
             "stream": wire.streams(request, several=False),
@@ -84,7 +85,6 @@ class OllamaDialect:
         body |= _reasoning(request, warnings)
         body |= _format(request.params.response_format, warnings)
         body |= _tools(request, warnings)
-        body |= extra
         return DialectRequest("/api/chat", body, tuple(warnings))
 
     def decoder(self, request: GenerationRequest) -> OllamaDecoder:

@@ -65,10 +65,11 @@ class OpenAIDialect:
         return dict(self._headers)
 
     def request(self, request: GenerationRequest) -> DialectRequest:
-        """The body; None is never sent, and `params.extra` is merged last and wins."""
+        """The body; None is never sent, and of `params.extra` what nothing else says."""
         stream = wire.streams(request, several=self._names["n"] is not None)
         warnings: list[WarningPart] = []
-        body: dict[str, Any] = {"model": request.model, "messages": self._messages(request)}
+        body: dict[str, Any] = {**request.params.extra, "model": request.model}
+        body["messages"] = self._messages(request)
         if stream:
             body["stream"] = True
         if stream and request.params.include_usage and self._flavour.stream_usage:
@@ -80,7 +81,6 @@ class OpenAIDialect:
         body |= _tools(request)
         if request.prefix and self.continues_prefix:
             body |= self._flavour.prefix_body
-        body |= request.params.extra
         return DialectRequest(self._path(self._paths.chat, request.model), body, tuple(warnings))
 
     def decoder(self, request: GenerationRequest) -> OpenAIDecoder:

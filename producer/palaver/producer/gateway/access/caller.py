@@ -5,19 +5,21 @@ from __future__ import annotations
 import ipaddress
 import math
 import time
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Annotated, Any, Final
 
 from fastapi import Depends, Header, Path, Query, Request
 from fastapi.security import APIKeyHeader, HTTPBearer
 
+from palaver.producer.gateway.bounds import LEAVING
 from palaver.producer.gateway.state import Gateway, Served
 from palaver.shared.api_keys import ApiKey
 from palaver.shared.errors import ForbiddenError, TooManyRequestsError, UnauthorizedError
 from palaver.shared.ids import new_token
 from palaver.shared.ledger import operations
 from palaver.shared.owner import Owner
-from palaver.shared.reader_tokens import PREFIX, read_reader_token
+from palaver.shared.reader_tokens import PREFIX, ReaderToken, read_reader_token
 
 DEFAULT_USER: Final = "api"
 """Whose things are that a key without a user makes, for no user in particular."""
@@ -30,17 +32,31 @@ _header = APIKeyHeader(name="x-api-key", auto_error=False, description="As Anthr
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Caller:
-    """Whose the request is. `reads` is the one session that a reader token is for."""
+    """Whose the request is. `reads`: the one session that the reader token is for, which he has instead of a
+    key.
+    """
 
     tenant: str | None = None
     user: str = DEFAULT_USER
     key: ApiKey | None = None
-    reads: str | None = None
+    reads: ReaderToken | None = None
 
     @property
     def whose(self) -> dict[str, Any]:
         """The owner, as arguments of clients and conversations."""
         return {"tenant": self.tenant, "user": self.user}
+
+    @property
+    def is_held_to_user(self) -> bool:
+        """Whether he is one user, and no service that asks for any of its tenant's."""
+        return self.key is not None and self.key.user is not None
+
+    @property
+    def expires(self) -> float | None:
+        """When what he came with ends, as Unix time; None: never."""
+        if self.reads is not None:
+            return self.reads.expires
+        return None if self.key is None else self.key.expires
 
     def check_models(self, models: list[str]) -> None:
         """Raises ForbiddenError for a model that the key is not for."""
@@ -66,7 +82,7 @@ async def _caller(
 ) -> Caller:
     credential = _credential(request)
     if await gateway.keys.is_open():
-        _check_local(request)
+        _check_local(request, gateway)
         return Caller(user=_named(user))
     if credential is None:
         raise UnauthorizedError
@@ -74,6 +90,7 @@ async def _caller(
         raise ForbiddenError("A reader token is for the events and messages of its session alone.")
     key = await gateway.keys.key(credential)
     await _throttle(gateway, key)
+    _take_place(request, gateway, key.id, gateway.settings.gateway_key_requests)
     if key.user is not None and user is not None and user != key.user:
         raise ForbiddenError("The API key is one user's, and X-Palaver-User names another.")
     return Caller(tenant=key.tenant, user=key.user or _named(user), key=key)
@@ -99,7 +116,8 @@ async def _reader(
         raise UnauthorizedError("The reader token is not valid, or its time is over.")
     if read.session_id != session_id:
         raise ForbiddenError("The reader token is for another session.")
-    return Caller(reads=session_id)
+    _take_place(request, gateway, credential, gateway.settings.gateway_token_requests)
+    return Caller(tenant=read.tenant, reads=read)
 
 
 Asking = Annotated[Caller, Depends(_caller)]
@@ -117,16 +135,31 @@ async def _throttle(gateway: Gateway, key: ApiKey) -> None:
         raise TooManyRequestsError(retry_after=math.ceil(wait * 1000) / 1000)
 
 
+def _take_place(request: Request, gateway: Gateway, name: str, most: int) -> None:
+    """For as long as the request is answered."""
+    leaving: ExitStack = request.scope[LEAVING]
+    leaving.enter_context(gateway.crowd.place(name, most))
+
+
 def _named(user: str | None) -> str:
     return Owner.validated({"user": user}).user or DEFAULT_USER
 
 
-def _check_local(request: Request) -> None:
-    """Without a key only programs of this machine are served, and no page that a name of theirs led here."""
+def _check_local(request: Request, gateway: Gateway) -> None:
+    """Without a key only programs of this machine are served, and no page that a name of theirs led here, or
+    that has a browser of this machine ask.
+    """
     proxied = any(name in request.headers for name in _PROXIED)
     if proxied or not is_loopback(request.url.hostname or ""):
         raise UnauthorizedError(
             "Without API keys the gateway serves this machine alone: palaver keys create makes one."
+        )
+    origin = request.headers.get("origin")
+    if origin in gateway.origins or origin == f"{request.url.scheme}://{request.headers.get('host')}":
+        return
+    if origin is not None or request.headers.get("sec-fetch-site") == "cross-site":
+        raise ForbiddenError(
+            "Without API keys no page elsewhere may call: PALAVER_GATEWAY_ORIGINS names those that may."
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from uuid import UUID
 
 from palaver.producer.gateway.access.caller import Caller
@@ -16,29 +17,25 @@ from palaver.shared.ledger.operations import SessionOwner
 async def check_session(gateway: Gateway, caller: Caller, session_id: str) -> None:
     """Raises SessionNotFoundError for a session that is not the caller's."""
     check_session_id(session_id)
-    if caller.reads == session_id:
-        return
-    owner = await _owner(gateway, session_id)
-    if not _is_his(caller, owner):
-        if not owner.exists and is_uuid(session_id):  # perhaps the archive still has it
-            await gateway.conversations.session(session_id, **caller.whose)
-            return
+    if (await lost_sessions(gateway, [(caller, session_id)]))[0]:
         raise unknown_session(session_id)
 
 
-async def check_new_job(gateway: Gateway, caller: Caller, session_id: str) -> None:
-    """Raises SessionNotFoundError if the session is another's; it may be a new one."""
-    check_session_id(session_id)
-    owner = await _owner(gateway, session_id)
-    if owner.exists and not _is_his(caller, owner):
-        raise unknown_session(session_id)
+async def lost_sessions(gateway: Gateway, asked: Sequence[tuple[Caller, str]]) -> list[bool]:
+    """Of each session whether it is not, or no more, the caller's beside it."""
+    ids = list(dict.fromkeys(session_id for _, session_id in asked))
+    owners = dict(zip(ids, await _owners(gateway, ids), strict=True))
+    return [
+        not (_is_his(caller, owners[session_id]) or await _is_archived(gateway, caller, owners, session_id))
+        for caller, session_id in asked
+    ]
 
 
 async def own_job(gateway: Gateway, caller: Caller, job_id: str, *, document: bool = False) -> JobView:
     """A job of the caller's. Raises JobNotFoundError."""
     check_job_id(job_id)
     session_id = await gateway.client.ledger.find(job_id)
-    if session_id is None or not _is_his(caller, await _owner(gateway, session_id)):
+    if session_id is None or not _is_his(caller, (await _owners(gateway, [session_id]))[0]):
         raise JobNotFoundError(f"There is no job {job_id}.", job_id=job_id)
     return await gateway.client.view(job_id, session_id, document=document)
 
@@ -69,12 +66,26 @@ def unknown_session(session_id: str) -> SessionNotFoundError:
     return SessionNotFoundError(f"There is no session {session_id}.", param="session_id")
 
 
-async def _owner(gateway: Gateway, session_id: str) -> SessionOwner:
+async def _owners(gateway: Gateway, session_ids: Sequence[str]) -> list[SessionOwner]:
     ledger = gateway.client.ledger
-    return await ledger.query(operations.session_owner(ledger.keys, session_id))
+    return await ledger.query(operations.session_owners(ledger.keys, session_ids))
 
 
 def _is_his(caller: Caller, owner: SessionOwner) -> bool:
     if not owner.exists or owner.tenant != caller.tenant:
         return False
-    return not owner.is_conversation or owner.user == caller.user
+    of_any_user = caller.reads is not None or not (owner.is_conversation or caller.is_held_to_user)
+    return of_any_user or owner.user == caller.user
+
+
+async def _is_archived(
+    gateway: Gateway, caller: Caller, owners: Mapping[str, SessionOwner], session_id: str
+) -> bool:
+    """Whether it is a conversation of his that the ledger has forgotten."""
+    if owners[session_id].exists or caller.reads is not None or not is_uuid(session_id):
+        return False
+    try:
+        await gateway.conversations.session(session_id, **caller.whose)
+    except SessionNotFoundError:
+        return False
+    return True

@@ -50,6 +50,11 @@ class KeyTable:
             raise UnauthorizedError
         return key
 
+    async def still_takes(self, key: ApiKey) -> bool:
+        """Whether a key that was taken is one that is taken now."""
+        known = await self._key(key.id)
+        return known is not None and known.digest == key.digest and not known.has_expired(time.time())
+
     async def _key(self, key_id: str) -> ApiKey | None:
         known = self._known.get(key_id)
         if known is not None and time.monotonic() - known[1] < FRESH_SECONDS:

@@ -16,7 +16,7 @@ from palaver.producer.async_client import AsyncClient
 from palaver.producer.gateway.fanout.frames import HELLO, encode
 from palaver.producer.gateway.fanout.ring import Ring
 from palaver.producer.reader import Reader
-from palaver.shared.errors import PalaverError
+from palaver.shared.errors import StreamInterruptedError
 
 _CATCH_UP_PAGE: Final = 200
 """Events of the log in memory at a time, for a client that catches up."""
@@ -29,7 +29,6 @@ class Feed:
         self.session_id = session_id
         self.followers = 0
         self.ring = Ring(0)
-        self.error: PalaverError | None = None
         self._client = client
         self._waiting: set[asyncio.Future[None]] = set()
         self._starting: asyncio.Task[None] | None = None
@@ -49,10 +48,16 @@ class Feed:
         if tasks:
             await asyncio.wait(tasks)
 
+    @property
+    def is_over(self) -> bool:
+        """Whether it reads no more."""
+        return self._task is not None and self._task.done()
+
     async def news(self) -> None:
-        """Return when there is more. Raises the error that ended the feed."""
-        if self.error is not None:
-            raise self.error
+        """Return when there is more. Raises what ended the feed."""
+        if self._task is not None and self._task.done():
+            self._task.result()
+            raise StreamInterruptedError("The session's reader has stopped.")
         waiter = asyncio.get_running_loop().create_future()
         self._waiting.add(waiter)
         try:
@@ -64,16 +69,13 @@ class Feed:
         reader = await self._client.reading.live_reader(self.session_id)
         self.ring = Ring(reader.seq)
         self._task = asyncio.create_task(self._run(reader), name=f"palaver-feed-{self.session_id}")
+        self._task.add_done_callback(lambda _: self._wake())
 
     async def _run(self, reader: Reader) -> None:
         async with aclosing(reader):
-            try:
-                while (entries := await reader.entries()) is not None:
-                    self.ring.add(entries)
-                    self._wake()
-            except PalaverError as error:
-                self.error = error
-        self._wake()
+            while (entries := await reader.entries()) is not None:
+                self.ring.add(entries)
+                self._wake()
 
     def _wake(self) -> None:
         waiting, self._waiting = self._waiting, set()
@@ -138,7 +140,7 @@ class Feeds:
     @asynccontextmanager
     async def _joined(self, session_id: str) -> AsyncIterator[Feed]:
         feed = self._feeds.get(session_id)
-        if feed is None or feed.error is not None:  # those who are still told of an error leave it
+        if feed is None or feed.is_over:  # those who are still told why leave it
             feed = self._feeds[session_id] = Feed(self._client, session_id)
         feed.followers += 1
         try:

@@ -66,20 +66,20 @@ class ResponsesRequest(BaseModel):
 @router.post("/v1/responses", responses=_ANSWER)
 async def create_response(asker: Job, body: ResponsesRequest) -> Response:
     """Answer; with `background`, later."""
-    gateway = asker.gateway
+    gateway, marks = asker.gateway, dict[str, Any]()
     with renamed(request.place):
         fields = request.job_fields(body.model_dump(exclude_unset=True))
         if body.previous_response_id is not None:
             previous = await _own(gateway, asker.caller, body.previous_response_id)
             fields["history"] = request.history_of(previous)
             asker = replace(asker, session_id=asker.session_id or previous.session_id)
-            fields["metadata"] = {**fields["metadata"], PREVIOUS: body.previous_response_id}
+            marks[PREVIOUS] = body.previous_response_id
         if body.background:
-            fields["metadata"] = {**fields["metadata"], BACKGROUND: True}
-        handle = await asker.submit(fields.pop("messages"), fields)
+            marks[BACKGROUND] = True
+        handle = await asker.submit(fields.pop("messages"), fields, marks=marks)
     if body.stream:
         view = await gateway.client.view(handle.job_id, handle.session_id, document=True)
-        return _stream(gateway, handle, view, starting_after=0)
+        return _stream(gateway, asker.caller, handle, view, starting_after=0)
     if not body.background and await asker.whole(handle) is None:
         return nobody_waits()
     view = await gateway.client.view(handle.job_id, handle.session_id, document=True)
@@ -100,7 +100,7 @@ async def show_response(
     view = await _own(gateway, caller, response_id)
     handle = await gateway.client.job(view.job_id)
     if stream:
-        return _stream(gateway, handle, view, starting_after=starting_after)
+        return _stream(gateway, caller, handle, view, starting_after=starting_after)
     return json_response(whole(view), headers=job_headers(handle))
 
 
@@ -122,11 +122,19 @@ async def _own(gateway: Gateway, caller: Caller, response_id: str) -> JobView:
     return await own_job(gateway, caller, response_id.removeprefix(PREFIX), document=True)
 
 
-def _stream(gateway: Gateway, handle: AsyncJobHandle, view: JobView, *, starting_after: int) -> Response:
+def _stream(
+    gateway: Gateway, caller: Caller, handle: AsyncJobHandle, view: JobView, *, starting_after: int
+) -> Response:
     job = view.document or ChatJob(messages="-", job_id=view.job_id)
     begun = draft(view.job_id, view.created, job)
     pieces = _events(entries_of(gateway, handle), begun, starting_after)
-    return ByteStream(pieces, live=gateway.streams, headers=job_headers(handle))
+    return ByteStream(
+        pieces,
+        live=gateway.streams,
+        caller=caller,
+        session_id=handle.session_id,
+        headers=job_headers(handle),
+    )
 
 
 async def _events(

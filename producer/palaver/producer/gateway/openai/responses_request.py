@@ -26,6 +26,7 @@ _TAKEN: Final = {
     *("previous_response_id", "reasoning", "store", "stream", "stream_options", "text", "tool_choice"),
     *("tools", "truncation"),
 }
+_EXTRA: Final = "params.extra."
 _TEXT: Final = ("input_text", "output_text", "text")
 
 
@@ -58,9 +59,11 @@ def job_fields(body: Mapping[str, Any]) -> Json:
 
 def place(param: str) -> str:
     """Where in the request a field of the job was given."""
-    name = param.removeprefix("params.").removeprefix("extra.")
-    if name.startswith("messages"):
-        return "input" + name.removeprefix("messages")
+    if param.startswith("messages"):
+        return "input" + param.removeprefix("messages")
+    if param.startswith(_EXTRA):
+        return param.removeprefix(_EXTRA)
+    name = param.removeprefix("params.")
     return {ours: theirs for theirs, ours in _PARAMS.items()}.get(name, name)
 
 

@@ -64,7 +64,8 @@ async def cancel_job(gateway: Served, caller: Asking, job_id: str) -> Job:
 @router.post("/jobs/{job_id}/retry", status_code=202, response_model=Accepted)
 async def retry_job(gateway: Served, caller: Asking, job_id: str) -> Response:
     """Do an ended job again, as a new job of its session. Repeated, it names the same new job."""
-    await own_job(gateway, caller, job_id)
+    view = await own_job(gateway, caller, job_id, document=True)
+    caller.check_models(view.document.models if view.document is not None else [])
     handle = await gateway.client.retry(job_id)
     accepted = Accepted(job_id=handle.job_id, session_id=handle.session_id, cursor=handle.cursor)
     return json_response(accepted, status=202, headers=job_headers(handle))

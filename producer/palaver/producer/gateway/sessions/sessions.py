@@ -12,6 +12,7 @@ from starlette.responses import Response, StreamingResponse
 from palaver.producer.gateway.access.caller import Asking, Caller, Reading
 from palaver.producer.gateway.access.owning import check_session, is_uuid, own_job
 from palaver.producer.gateway.answers import job_headers, json_response
+from palaver.producer.gateway.asking import check_metadata
 from palaver.producer.gateway.counting import counted_router
 from palaver.producer.gateway.fanout.frames import parse_cursor
 from palaver.producer.gateway.sessions.views import (
@@ -149,6 +150,7 @@ async def say(
     fields: dict[str, Any] = body.model_dump(exclude_unset=True, exclude={"content", "earlier"})
     fields |= {"idempotency_key": idempotency_key, **trace_fields(request)}
     caller.check_models([body.model] if isinstance(body.model, str) else body.model or [])
+    check_metadata(body.metadata)
     if body.earlier and await gateway.client.ledger.messages(session_id):
         refuse("earlier", "is only for a session in which nothing was said yet")
     message: list[Any] = [*body.earlier, {"role": "user", "content": body.content}]
@@ -187,14 +189,14 @@ async def follow(
     else:
         await _check_job(gateway, caller, session_id, job)
         pieces = gateway.feeds.follow_job(session_id, job, cursor)
-    return ByteStream(pieces, live=gateway.streams, resumable=True)
+    return ByteStream(pieces, live=gateway.streams, caller=caller, session_id=session_id, resumable=True)
 
 
 @router.post("/sessions/{session_id}/tokens", status_code=201)
 async def make_token(gateway: Served, caller: Asking, session_id: str, body: NewToken) -> ReaderTokenView:
     """A token for a browser, which may read this session's events and messages for a while."""
     await check_session(gateway, caller, session_id)
-    token = gateway.client.reader_token(session_id, seconds=body.seconds)
+    token = gateway.client.reader_token(session_id, tenant=caller.tenant, seconds=body.seconds)
     return ReaderTokenView(token=token, session_id=session_id, expires=time.time() + body.seconds)
 
 

@@ -25,7 +25,7 @@ redis.call('HSET', batch, 'doc', document, 'fp', fingerprint, 'status', 'in_prog
   'created', int(now), 'expires', int(expires), 'kept', kept, 'first', cursor, 'tenant', tenant)
 if fail_fast then redis.call('HSET', batch, 'fail_fast', 1) end
 keep(batch)
-redis.call('HSET', session, 'seq', cursor)
+redis.call('HSET', session, 'seq', cursor, 'tenant', tenant)
 raise(session, int(kept - now))
 raise(session, keep_session)
 return {'ok', cursor, 'in_progress'}

@@ -5,8 +5,8 @@
 --      11 queue · 12 run_at, ms of Unix time (0: now) · 13 deadline in ms from submit or run_at
 --      14 '1': the session's history is read at claim · 15 model · 16 document
 --      17 messages that the session's history gets, one JSON a line · 18 error for a job that this one interrupts
---      19 how many of the session's jobs may not have ended · 20 tenant ('' for none): a new session is this one's
---      21 name of the list of unended jobs that has it ('' for none)
+--      19 how many of the session's jobs may not have ended · 20 tenant ('' for none, which is
+--      one like any other) · 21 name of the list of unended jobs that has it ('' for none) · 22 user ('' for none)
 -- reply ok, job id, cursor, created (1, 0), status, position, job to send ('' for none), its queue, ms of Redis time
 --       | conflict, job id | busy, active job | closed, status | full, jobs that have not ended
 --       | foreign: the session is another tenant's
@@ -14,7 +14,7 @@ local base, sid, jid = KEYS[1], ARGV[1], ARGV[2]
 local fingerprint, idempotency_key, on_busy, queue = ARGV[8], ARGV[9], ARGV[10], ARGV[11]
 local run_at, deadline_after, reads_history = math.max(tonumber(ARGV[12]), 0), tonumber(ARGV[13]), ARGV[14] == '1'
 local model, document, user_messages, interrupted = ARGV[15], ARGV[16], ARGV[17], ARGV[18]
-local most_unended, tenant, counts = tonumber(ARGV[19]), ARGV[20], ARGV[21]
+local most_unended, tenant, counts, user = tonumber(ARGV[19]), ARGV[20], ARGV[21], ARGV[22]
 local job = base .. ':job:' .. jid
 -- include clock
 -- include retention
@@ -54,6 +54,12 @@ local function instead(reply)
   return reply
 end
 
+-- A session is of the tenant and the user of its first job, unless it was opened as somebody's.
+local session_status, active, seq, owner, opened = unpack(
+  redis.call('HMGET', session, 'status', 'active', 'seq', 'tenant', 'created'))
+owner = owner or opened and ''
+if owner and owner ~= tenant then return instead({'foreign'}) end
+
 local known = redis.call('HGET', job, 'fp')
 if known then
   if known ~= fingerprint then return {'conflict', jid} end
@@ -61,15 +67,13 @@ if known then
 end
 local key = idempotency_key ~= '' and base .. ':key:' .. idempotency_key
 if key then
-  local owner = redis.call('GET', key)
-  local body = owner and redis.call('HGET', job_key(owner), 'fp')
+  local first = redis.call('GET', key)
+  local body = first and redis.call('HGET', job_key(first), 'fp')
   if body then
-    if body ~= fingerprint then return instead({'conflict', owner}) end
-    return instead(recall(owner, 0))
+    if body ~= fingerprint then return instead({'conflict', first}) end
+    return instead(recall(first, 0))
   end
 end
-local session_status, active, seq, owner = unpack(redis.call('HMGET', session, 'status', 'active', 'seq', 'tenant'))
-if tenant ~= '' and owner and owner ~= tenant then return instead({'foreign'}) end
 if session_status == 'completed' or session_status == 'archived' then return instead({'closed', session_status}) end
 if on_busy == 'reject' and run_at <= now then
   local ahead = active and is_live(active) and active or first_waiting()
@@ -95,8 +99,9 @@ local is_new = list(jid, '+inf')
 local cursor = tonumber(seq or 0)
 local last = redis.call('XREVRANGE', events, '+', '-', 'COUNT', 1)
 if last[1] then cursor = math.max(cursor, tonumber(string.match(last[1][1], '^%d+'))) end
-if tenant ~= '' and not seq then redis.call('HSET', session, 'seq', cursor, 'tenant', tenant)
-else redis.call('HSET', session, 'seq', cursor) end
+if owner then redis.call('HSET', session, 'seq', cursor)
+elseif user == '' then redis.call('HSET', session, 'seq', cursor, 'tenant', tenant)
+else redis.call('HSET', session, 'seq', cursor, 'tenant', tenant, 'user', user) end
 
 -- It was here before and is lost, by a failover or because nobody ended it: the place that it had is not this one's.
 if active == jid or not is_new then leave(jid) end

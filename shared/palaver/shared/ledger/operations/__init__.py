@@ -14,7 +14,7 @@ if TYPE_CHECKING:
         api_keys,
         drop_api_key,
         keep_api_key,
-        session_owner,
+        session_owners,
         throttle,
     )
     from palaver.shared.ledger.operations.agents import keep_context
@@ -128,7 +128,7 @@ if TYPE_CHECKING:
     )
 
 _HOMES: Final = {
-    "access": "SessionOwner api_key api_keys drop_api_key keep_api_key session_owner throttle",
+    "access": "SessionOwner api_key api_keys drop_api_key keep_api_key session_owners throttle",
     "agents": "keep_context",
     "batch_driving": (
         "batch_parts claim_lines end_batch flush_results gather_results leave_batch note_results renew_driver"
@@ -241,7 +241,7 @@ __all__ = [
     "seq",
     "session",
     "session_of",
-    "session_owner",
+    "session_owners",
     "sessions",
     "set_status",
     "settle",

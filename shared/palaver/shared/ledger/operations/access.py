@@ -18,8 +18,8 @@ _AT_ONCE: Final = 10
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionOwner:
-    """What is known of a session's owner; `exists` is False for one that never was. `user` is that of a
-    conversation.
+    """Whose a session is; `exists` is False for one that never was. `tenant` and `user` are those of its
+    conversation, or else of its first job.
     """
 
     exists: bool
@@ -76,21 +76,17 @@ def throttle(keys: Keys, name: str, *, per_minute: int, token: str) -> Operation
     return Operation(script=load("throttle"), keys=(keys.throttle(name),), args=args, decode=decode)
 
 
-def session_owner(keys: Keys, session_id: str) -> Query[SessionOwner]:
-    """Whose a session is: its conversation's tenant's, else that of its first job, or its batch's."""
+def session_owners(keys: Keys, session_ids: Sequence[str]) -> Query[list[SessionOwner]]:
+    """Whose each of these sessions is."""
+    fields = ("seq", "tenant", "created", "user")
+    commands = tuple(Command("HMGET", keys.session(session_id), *fields) for session_id in session_ids)
+    return Query(commands=commands, decode=lambda replies: [_owner(*values) for values in replies])
 
-    def decode(replies: Sequence[Any]) -> SessionOwner:
-        (seq, tenant, created, user), batch = replies
-        owner = tenant or batch
-        return SessionOwner(
-            exists=seq is not None or created is not None,
-            tenant=text(owner) if owner else None,
-            user=text(user) if user else None,
-            is_conversation=created is not None,
-        )
 
-    commands = (
-        Command("HMGET", keys.session(session_id), "seq", "tenant", "created", "user"),
-        Command("HGET", f"{keys.base(session_id)}:batch", "tenant"),
+def _owner(seq: Any, tenant: Any, created: Any, user: Any) -> SessionOwner:
+    return SessionOwner(
+        exists=seq is not None or created is not None,
+        tenant=text(tenant) if tenant else None,
+        user=text(user) if user else None,
+        is_conversation=created is not None,
     )
-    return Query(commands=commands, decode=decode)

@@ -79,7 +79,7 @@ def _record(keys: Keys, session_id: str) -> Command:
 
 
 def _session(session_id: str, values: Sequence[bytes | None]) -> ConversationSession | None:
-    known = {name: value for name, value in zip(_FIELDS, values, strict=True) if value is not None}
+    known = {name: value for name, value in zip(_FIELDS, values, strict=True) if value}
     if "created" not in known:
         return None
     words = {name: text(value) for name, value in known.items() if name not in ("context", "created")}

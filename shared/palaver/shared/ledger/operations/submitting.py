@@ -57,7 +57,7 @@ def session_of(job: ChatJob) -> str:
     if job.session_id is not None:
         return job.session_id
     if job.idempotency_key is not None:
-        return session_for(job.tenant, job.idempotency_key)
+        return session_for(job.tenant, job.idempotency_key, job.user)
     return job.job_id
 
 
@@ -161,7 +161,7 @@ def accepted_job(raw: Any, job_id: str) -> Any:
                 param="session_id",
             )
         case "foreign":
-            raise SessionNotFoundError("There is no such session.", param="session_id")
+            raise SessionNotFoundError("The job's tenant has no such session.", param="session_id")
         case "closed":
             raise SessionClosedError(
                 f"The session is {text(raw[1])} and takes no more messages.", param="session_id"
@@ -190,6 +190,7 @@ def _submit_args(session_id: str, job: ChatJob, retention: Retention, counts: st
             retention.session_jobs,
             job.tenant or "",
             counts,
+            job.user or "",
         ),
     )
     return args

@@ -1,0 +1,53 @@
+"""A gateway in a thread of the test's process: its constants can be changed, and what it holds looked at."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from threading import Event, Thread
+from typing import Any
+
+import httpx2
+
+from palaver.producer.gateway.server import Server, listen, make_server
+from palaver.producer.gateway.state import Gateway
+from palaver.shared.settings import Settings
+from tests.integration.gateway.conftest import make_key
+from tests.servers import IN_TIME
+
+
+@dataclass(frozen=True)
+class Here:
+    """It serves at `url`; `key` is acme's."""
+
+    settings: Settings
+    server: Server
+    gateway: Gateway
+    url: str
+    key: str
+
+    def http(self, key: str | None = None, **options: Any) -> httpx2.Client:
+        """A client, with `acme`'s key or another one."""
+        headers = {"authorization": f"Bearer {key or self.key}"}
+        return httpx2.Client(base_url=self.url, headers=headers, timeout=IN_TIME, trust_env=False, **options)
+
+    def make_key(self, **fields: Any) -> str:
+        """Another API key."""
+        return make_key(self.settings, **fields)
+
+
+@contextmanager
+def gateway_here(settings: Settings) -> Iterator[Here]:
+    """While it serves."""
+    key, ready = make_key(settings, tenant="acme"), Event()
+    with listen("127.0.0.1", 0) as listener:
+        server = make_server(settings, host="127.0.0.1", when_ready=ready.set)
+        thread = Thread(target=server.run, kwargs={"sockets": [listener]}, name="gateway")
+        thread.start()
+        try:
+            assert ready.wait(IN_TIME)
+            url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+            yield Here(settings, server, server.gateway, url, key)
+        finally:
+            server.should_exit = True
+            thread.join(IN_TIME)
+            assert not thread.is_alive()

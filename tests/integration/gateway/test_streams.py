@@ -1,0 +1,354 @@
+"""How streams go on and how they end: silence, slow readers, keys that end, ledgers that are away, crowds.
+
+The gateway is in this process, and the test is the worker: it says what happens, and when.
+"""
+
+import socket
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from typing import Any
+from urllib.parse import urlsplit
+
+import anthropic
+import httpx2
+import openai
+import pytest
+
+from palaver.producer import reader
+from palaver.producer.gateway import asking, stream
+from palaver.producer.gateway.access import table, watch
+from palaver.shared.jobs import Status
+from palaver.shared.ledger import operations
+from palaver.shared.ledger.replies import Submitted
+from palaver.shared.reader_tokens import make_reader_token
+from tests.integration.gateway.conftest import new_session
+from tests.integration.gateway.here import Here, gateway_here
+from tests.integration.gateway.sse import Told, following, told, until_end
+from tests.integration.ledger.world import World
+from tests.servers import IN_TIME, RedisServer, eventually
+
+pytestmark = pytest.mark.redis
+
+SECRET = "of this gateway and of its tests, long"
+BODY: dict[str, Any] = {"model": "scripted/echo", "messages": [{"role": "user", "content": "Hi"}]}
+APIS = ("/v1/chat/completions", "/v1/messages", "/v1/responses")
+
+
+@pytest.fixture
+def world(redis_server: RedisServer) -> Iterator[World]:
+    world = World(
+        redis_server, secret=SECRET, drain_seconds=1.0, gateway_token_requests=2, gateway_connections=6
+    )
+    yield world
+    world.close()
+
+
+@pytest.fixture
+def here(world: World) -> Iterator[Here]:
+    with gateway_here(world.settings) as here:
+        yield here
+
+
+def body_for(path: str) -> dict[str, Any]:
+    if path == "/v1/responses":
+        return {"model": BODY["model"], "input": "Hi", "stream": True}
+    return {**BODY, "stream": True, "max_tokens": 10}
+
+
+def job_of(response: httpx2.Response) -> Submitted:
+    """The job of an answer, for the worker that the test is."""
+    return submitted(response.headers["x-palaver-session"], response.headers["x-palaver-job"])
+
+
+def submitted(session_id: str, job_id: str) -> Submitted:
+    return Submitted(
+        session_id=session_id,
+        job_id=job_id,
+        cursor=0,
+        created=True,
+        status=Status.QUEUED,
+        position=0,
+        dispatch=None,
+    )
+
+
+def begin(world: World, job: Submitted, *texts: str) -> None:
+    """Take the job, and say something."""
+    world.claim(job)
+    start = b'"type":"stream_start","data":{"model":"m","provider":"p","offset":0,"metadata":{}}'
+    world.ledger.run(
+        operations.append(**world.claim_of(job, 1), first=1, events=[start], text="", reset=True)
+    )
+    world.append(job, *texts, first=2)
+
+
+def ended(items: Iterator[Told]) -> list[Told]:
+    """What a stream says up to its own end, which is to come."""
+    return list(items)
+
+
+# Silence
+
+
+def test_a_silence_is_broken(here: Here, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stream, "KEEP_ALIVE_SECONDS", 0.05)
+    monkeypatch.setattr(asking, "PATIENCE_SECONDS", 0.05)
+    job = world.submit(new_session(), tenant="acme")
+    with here.http() as http:
+        with http.stream("GET", f"/sessions/{job.session_id}/events") as response:
+            comments = (item.value for item in told(response) if item.kind == "comment")
+            assert [next(comments) for _ in range(3)] == ["follow", "keep-alive", "keep-alive"]
+        with http.stream("POST", "/v1/messages", json=body_for("/v1/messages")) as response:
+            assert response.status_code == 200, "so long nothing is told to a client that waits"
+            lines = response.iter_lines()
+            assert [next(lines) for _ in range(2)] == ["event: ping", 'data: {"type":"ping"}']
+
+
+def test_what_fails_late_is_told_in_the_stream(
+    here: Here, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(asking, "PATIENCE_SECONDS", 0.05)
+    with here.http() as http, http.stream("POST", APIS[0], json=body_for(APIS[0])) as response:
+        assert response.status_code == 200
+        world.ledger.cancel(job_of(response).session_id, job_of(response).job_id)
+        assert '"code":"job_cancelled"' in response.read().decode()
+
+
+# Streams that break
+
+
+def lose(world: World, job: Submitted) -> None:
+    """As a failover does that has not got the job."""
+    keys = list(world.raw.scan_iter(f"*{{{job.session_id}}}*"))
+    world.raw.delete(*keys, world.keys.index(job.job_id))
+
+
+def official(here: Here, path: str) -> None:
+    """An official client takes a stream to its end."""
+    stream: Iterator[Any]
+    if path == "/v1/messages":
+        claude = anthropic.Anthropic(base_url=here.url, api_key=here.key, max_retries=0)
+        stream = claude.messages.create(**BODY, max_tokens=10, stream=True)
+    else:
+        client = openai.OpenAI(base_url=f"{here.url}/v1", api_key=here.key, max_retries=0)
+        stream = client.chat.completions.create(**BODY, stream=True)
+    list(stream)
+
+
+@pytest.mark.parametrize("begun", [False, True])
+@pytest.mark.parametrize("path", APIS)
+def test_an_answer_that_is_lost_is_never_whole(
+    here: Here, world: World, monkeypatch: pytest.MonkeyPatch, path: str, begun: bool
+) -> None:
+    monkeypatch.setattr(reader, "SILENCE_SECONDS", 0.05)
+    monkeypatch.setattr(asking, "PATIENCE_SECONDS", 0.0)
+    with here.http() as http, http.stream("POST", path, json=body_for(path)) as response:
+        job = job_of(response)
+        if begun:
+            begin(world, job, "one")
+        lose(world, job)
+        try:
+            words = response.read().decode()
+        except httpx2.RemoteProtocolError:
+            assert path == "/v1/responses", "it was cut; the others have words for it"
+            return
+    assert "error" in words
+    assert '"finish_reason":"stop"' not in words
+    assert "message_stop" not in words
+    assert "response.completed" not in words
+
+
+@pytest.mark.parametrize("path", APIS[:2])
+def test_before_the_first_word_a_failure_has_a_status(
+    here: Here, world: World, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    monkeypatch.setattr(reader, "SILENCE_SECONDS", 0.05)
+    before = set(world.raw.scan_iter("palaver:job:*"))
+
+    def come_and_go() -> bool:
+        """The worker that the test is: it loses the job as soon as there is one."""
+        for key in set(world.raw.scan_iter("palaver:job:*")) - before:
+            session_id = world.raw.get(key)
+            job_id = key.decode().rpartition(":")[2]
+            if isinstance(session_id, bytes) and world.raw.exists(world.keys.events(session_id.decode())):
+                lose(world, submitted(session_id.decode(), job_id))
+                return True
+        return False
+
+    with ThreadPoolExecutor(1) as pool:
+        losing = pool.submit(eventually, come_and_go)
+        with pytest.raises((openai.InternalServerError, anthropic.InternalServerError)):
+            official(here, path)
+        assert losing.result(IN_TIME)
+
+
+@pytest.mark.parametrize("begun", [False, True])
+def test_a_ledger_that_goes_away(
+    own_redis: Callable[[], RedisServer], monkeypatch: pytest.MonkeyPatch, begun: bool
+) -> None:
+    monkeypatch.setattr(reader, "SILENCE_SECONDS", 0.05)
+    monkeypatch.setattr(reader, "OUTAGE_SECONDS", 0.1)
+    if begun:
+        monkeypatch.setattr(asking, "PATIENCE_SECONDS", 0.0)
+    world = World(own_redis(), secret=SECRET, drain_seconds=1.0)
+    running = world.server.running
+    assert running is not None
+    with ThreadPoolExecutor(1) as pool, gateway_here(world.settings) as here, here.http() as http:
+        if not begun:
+            stored = pool.submit(eventually, lambda: list(world.raw.scan_iter("palaver:job:*")))
+            stored.add_done_callback(lambda _: running.kill())
+        with http.stream("POST", APIS[0], json=body_for(APIS[0])) as response:
+            if begun:
+                begin(world, job_of(response), "one")
+                running.kill()
+            words = response.read().decode()
+    assert response.status_code == (200 if begun else 503)
+    assert '"code":"ledger_unavailable"' in words
+    world.close()
+
+
+# Who may read no more
+
+
+@pytest.fixture
+def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is looked at every few seconds is looked at often."""
+    for module in (table, watch):
+        monkeypatch.setattr(module, "FRESH_SECONDS", 0.05)
+
+
+@pytest.mark.parametrize("kind", ["token", "key"])
+def test_a_stream_ends_with_the_token_or_the_key(here: Here, world: World, kind: str) -> None:
+    job, now = world.submit(new_session(), tenant="acme"), time.time()
+    if kind == "token":
+        credential = make_reader_token(world.settings, job.session_id, tenant="acme", seconds=1, now=now)
+    else:
+        credential = here.make_key(tenant="acme", expires=now + 1)
+    path = f"/sessions/{job.session_id}/events"
+    with here.http(credential) as http:
+        with http.stream("GET", path) as response:
+            assert [item.kind for item in ended(told(response))] == ["retry", "comment", "event"]
+        assert http.get(path).status_code == 401
+
+
+def test_the_streams_of_a_revoked_key_end(
+    hasty: None, here: Here, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(asking, "PATIENCE_SECONDS", 0.0)
+    job, key = world.submit(new_session(), tenant="acme"), here.make_key(tenant="acme")
+    path = f"/sessions/{job.session_id}/events"
+    with here.http(key) as http, http.stream("GET", path) as events:
+        items = told(events)
+        assert next(items).kind == "retry"
+        with http.stream("POST", APIS[0], json=body_for(APIS[0])) as answer:
+            begin(world, job_of(answer), "one")
+            world.ledger.query(operations.drop_api_key(world.keys, key.split("_")[1]))
+            with pytest.raises(httpx2.RemoteProtocolError):
+                answer.read()
+        ended(items)
+        assert http.get(path).status_code == 401
+
+
+def test_an_erased_session_is_told_to_nobody(hasty: None, here: Here, world: World) -> None:
+    job = world.submit(new_session(), tenant="acme")
+    path = f"/sessions/{job.session_id}/events"
+    token = make_reader_token(world.settings, job.session_id, tenant="acme", seconds=60, now=time.time())
+    with ExitStack() as stack:
+        readers = [stack.enter_context(here.http(credential)) for credential in (token, here.key)]
+        streams = [told(stack.enter_context(http.stream("GET", path))) for http in readers]
+        assert [next(items).kind for items in streams] == ["retry", "retry"]
+        world.ledger.erase([job.session_id])
+        for items in streams:
+            ended(items)
+        world.submit(job.session_id, "the next one's", tenant="other")
+        for http in readers:
+            for what in (path, path.replace("events", "messages")):
+                assert http.get(what).status_code == 404
+
+
+# Too many
+
+
+def test_a_full_gateway_still_says_that_it_lives(here: Here, world: World) -> None:
+    job = world.submit(new_session(), tenant="acme")
+    with ExitStack() as stack, here.http() as late:
+        http = stack.enter_context(here.http())
+        for _ in range(world.settings.gateway_connections):
+            stack.enter_context(following(http, job.session_id))
+        assert [late.get(path).status_code for path in ("/healthz", "/readyz", "/metrics")] == [200] * 3
+        own = late.get("/sessions")
+        chat, message = (late.post(path, json={**BODY, "max_tokens": 1}) for path in APIS[:2])
+        for refused in (own, chat, message):
+            assert refused.status_code == 503
+            assert (refused.headers["retry-after"], refused.headers["connection"]) == ("5", "close")
+        assert own.json()["error"]["code"] == chat.json()["error"]["code"] == "gateway_full"
+        assert message.json()["error"]["type"] == "overloaded_error"
+        assert 'palaver_gateway_requests_total{route="",status="503"} 3' in late.get("/metrics").text
+    with here.http() as http:
+        assert eventually(lambda: http.get("/sessions").status_code == 200)
+
+
+def test_one_token_cannot_take_a_process(here: Here, world: World) -> None:
+    job = world.submit(new_session(), tenant="acme")
+
+    def token(seconds: float) -> str:
+        return make_reader_token(
+            world.settings, job.session_id, tenant="acme", seconds=seconds, now=time.time()
+        )
+
+    with here.http(token(60)) as http, here.http(token(61)) as other:
+        with following(http, job.session_id), following(http, job.session_id):
+            refused = http.get(f"/sessions/{job.session_id}")
+            assert (refused.status_code, refused.headers["retry-after"]) == (429, "5")
+            assert other.get(f"/sessions/{job.session_id}").status_code == 200
+        assert eventually(lambda: http.get(f"/sessions/{job.session_id}").status_code == 200)
+
+
+def test_who_comes_while_it_stops_is_sent_on(here: Here, world: World) -> None:
+    job = world.submit(new_session(), tenant="acme")
+    here.gateway.streams.draining = True
+    with here.http() as http, http.stream("GET", f"/sessions/{job.session_id}/events") as response:
+        assert [item.kind for item in ended(told(response))] == ["retry", "comment"]
+        assert http.get("/readyz").status_code == 503
+
+
+# Slow and broken readers
+
+
+def test_who_takes_nothing_is_cut_off(world: World) -> None:
+    """More is written than the kernels on both sides take, so the gateway has to wait for him."""
+    settings = world.settings.model_copy(update={"gateway_stall_seconds": 0.5})
+    job = world.submit(new_session(), tenant="acme")
+    words = ["x" * 400_000] * 25
+    with gateway_here(settings) as here, socket.socket() as stuck, here.http() as http:
+        stuck.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        stuck.connect((urlsplit(here.url).hostname, urlsplit(here.url).port))
+        head = f"GET /sessions/{job.session_id}/events HTTP/1.1\r\nhost: x\r\n"
+        stuck.sendall(f"{head}authorization: Bearer {here.key}\r\n\r\n".encode())
+        with following(http, job.session_id) as events:
+            assert eventually(lambda: len(here.gateway.streams) == 2)
+            begin(world, job, *words)
+            world.finish(job)
+            told_whole = until_end(events, job.job_id)
+        assert [len(event["data"].get("delta", "")) for event in told_whole].count(400_000) == len(words)
+        assert eventually(lambda: not len(here.gateway.streams)), "it waits for nobody for ever"
+        stuck.settimeout(IN_TIME)
+        got = b"".join(iter(lambda: stuck.recv(1_000_000), b""))
+        assert b"stream_end" not in got[-1000:], "it ended before the answer did"
+
+
+def test_a_reader_that_crashes_leaves_nobody_waiting(here: Here, world: World) -> None:
+    job = world.submit(new_session(), tenant="acme")
+    with here.http() as http:
+        with http.stream("GET", f"/sessions/{job.session_id}/events") as response:
+            items = told(response)
+            assert [next(items).kind for _ in range(3)] == ["retry", "comment", "event"]
+            world.raw.xadd(world.keys.events(job.session_id), {"e": "no event"}, id="2-0")
+            world.raw.publish(world.keys.channel(job.session_id), b'{"seq":3,"job_id":"j","type":"progress"}')
+            with pytest.raises(httpx2.RemoteProtocolError):
+                ended(items)
+            world.raw.xdel(world.keys.events(job.session_id), "2-0")
+        with following(http, job.session_id) as events:
+            assert next(events)["job_id"] == job.job_id
