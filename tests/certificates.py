@@ -1,5 +1,8 @@
-"""Certificates of clients, by an authority of trustme's; Erlang takes none of those that trustme makes."""
+"""Certificates of an authority of trustme's: a Redis's and its client's; and of a client of RabbitMQ, since
+Erlang takes none of those that trustme makes.
+"""
 
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -14,6 +17,48 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+
+@dataclass(frozen=True, kw_only=True)
+class Certificates:
+    """Files: who vouches, and what a server on 127.0.0.1 and its client show, each with its key."""
+
+    authority: Path
+    server: Path
+    client: Path
+
+    def of_redis(self, port: int) -> dict[str, str]:
+        """What a Redis, or a sentinel, is configured with, to listen on this port with TLS and demand a
+        certificate of its clients there; those that it asks itself, it asks with TLS.
+        """
+        return {
+            "tls-port": str(port),
+            "tls-cert-file": str(self.server),
+            "tls-key-file": str(self.server),
+            "tls-ca-cert-file": str(self.authority),
+            "tls-replication": "yes",
+        }
+
+    @property
+    def query(self) -> str:
+        """What a URL says of all that."""
+        return f"ssl_ca_certs={self.authority}&ssl_certfile={self.client}&ssl_keyfile={self.client}"
+
+    def distrust(self) -> None:
+        """From now on, the authority's file is of another one."""
+        trustme.CA().cert_pem.write_to_path(str(self.authority))
+
+
+def write_certificates(folder: Path) -> Certificates:
+    """Make an authority, which vouches for both."""
+    made = Certificates(
+        authority=folder / "authority.pem", server=folder / "server.pem", client=folder / "client.pem"
+    )
+    trusted = trustme.CA()
+    trusted.cert_pem.write_to_path(str(made.authority))
+    for path in (made.server, made.client):
+        trusted.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(str(path))
+    return made
 
 
 def write_client_certificate(authority: trustme.CA, path: Path) -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from redis import Redis
 from redis.sentinel import Sentinel
 
+from tests.certificates import Certificates
 from tests.processes import Processes
 from tests.servers import (
     RedisServer,
@@ -99,10 +100,19 @@ def start_watched(processes: Processes, *options: str) -> Watched:
     )
 
 
-def start_sentinel(processes: Processes, binary: str, port: int, master: int, password: str = "") -> None:
-    """Start one that watches the server on the port `master`."""
+def start_sentinel(
+    processes: Processes,
+    binary: str,
+    port: int,
+    master: int,
+    password: str = "",
+    *,
+    tls: Certificates | None = None,
+) -> None:
+    """Start one that watches the server on the port `master`; with `tls`, it talks nothing else."""
+    own = {"port": str(port)} if tls is None else {"port": "0", **tls.of_redis(port)}
     lines = (
-        f"port {port}",
+        *(f"{name} {value}" for name, value in own.items()),
         "bind 127.0.0.1",
         f"sentinel monitor {MASTER} 127.0.0.1 {master} {QUORUM}",
         f"sentinel auth-pass {MASTER} {password}" if password else "",

@@ -8,7 +8,7 @@ import subprocess
 import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
@@ -128,6 +128,11 @@ def start_redis(
     server = RedisServer(port, Path(binary).name, running, password)
     server.wait_until_ready()
     return server
+
+
+def words(options: Mapping[str, str]) -> list[str]:
+    """Options of a configuration file, as on the command line."""
+    return [word for name, value in options.items() for word in (f"--{name}", value)]
 
 
 @contextmanager

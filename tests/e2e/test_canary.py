@@ -1,135 +1,411 @@
-"""Canaries: words that stand for keys, prompts and answers, looked for in all that a run leaves behind.
+"""Canaries in one run with everything switched on, looked for in all that it leaves behind, the environments
+of its processes aside.
 
-Keys may be nowhere. What was asked and answered may be in the ledger, which is there to keep it, and in no
-log, message, announcement or line of Flower.
+Keys may be nowhere but where they were put. What is said and answered may be in the ledger and in the store
+of files, which are there to keep it; in the message of `palaver.submit` while it waits; and where the caller
+asked for it to be sent. It is in no log, trace, page, metric, other message, nor in the repr of an object.
 """
 
 import json
 import re
 import signal
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+import time
+import urllib.error
+import urllib.request
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
+import httpx2
 import pytest
 import redis
+from celery import Celery
 
 from palaver.producer import Client
+from palaver.producer.interfaces import Chat, Clients, Conversations
+from palaver.shared.api_keys import ApiKey
 from palaver.shared.errors import PalaverError
+from palaver.shared.jobs import Status
+from palaver.shared.ledger import SyncLedger, operations
+from palaver.shared.sealing import Seal
 from palaver.shared.settings import Settings
-from tests.processes import Processes
-from tests.servers import RedisServer
+from palaver.shared.webhooks import secret_text, secrets, tenant_secret
+from tests import canaries
+from tests.canaries import (
+    ANSWER,
+    FILE,
+    HOSTILE,
+    KEYS,
+    LINE,
+    METADATA,
+    OUTSIDE,
+    PROMPT,
+    REDIS_PASSWORD,
+    SAID,
+    SYSTEM,
+    UNSAID,
+    content_of,
+    words_in,
+)
+from tests.collector import Collector, start_collector
+from tests.processes import ROOT, Processes, Running
+from tests.servers import any_redis_binary, eventually, free_port, missing, start_redis
 
-KEYS = {
-    "PALAVER_SECRET": "canary-of-the-secret-that-seals-profiles",
-    "PALAVER_WEBHOOK_SECRET": "whsec_Y2FuYXJ5IG9mIHRoZSB3ZWJob29rcyBzZWNyZXQ=",
-    "CANARY_API_KEY": "sk-canary-of-the-profile",
+pytestmark = [pytest.mark.redis, pytest.mark.worker, pytest.mark.xdist_group("canary")]
+
+TENANT = "acme"
+OF_SESSIONS = r"\{[^}]+\}:(job:.*|events|messages|stored|session|batch|batch:results)"
+LEDGER = re.compile(rf"palaver:({OF_SESSIONS}|cache:.*)$")
+"""Keys that may hold what was said: jobs, logs, histories, contexts of agents, batches, the cache."""
+STORED = ("files/", "canary_code.py", "__pycache__/", "key-of-a-profile")
+"""Files that hold what was put there."""
+FLOWER = ROOT / "deploy/flower/flowerconfig.py"
+LOGGED = ("job.ended", "webhook.delivered")
+"""Events of the workers' logs, some of many."""
+OPTIONS = {
+    "LEASE_SECONDS": "2",
+    "RENEW_SECONDS": "0.5",
+    "WEBHOOK_NETWORKS": "127.0.0.0/8",
+    "TOOLS": "canary_code",
+    "AGENTS": "canary_code",
+    "TRACING": "1",
 }
-SEALED_KEY = "sk-canary-of-a-program"
-REDIS_PASSWORD = "canary-of-redis"
-PROMPT, ANSWER = "canary in the prompt", "canary in the answer"
-LEDGER = re.compile(r"palaver:\{[^}]+\}:(job:.*|events|messages|stored)$")
-"""Where content may be."""
 
 
-class Provider(BaseHTTPRequestHandler):
-    """Answers one model, and refuses another as providers do: with the key that it was shown in its words."""
+@dataclass
+class Left:
+    """What the run has left behind, by where it was found."""
 
-    def do_POST(self) -> None:
-        asked = json.loads(self.rfile.read(int(self.headers["content-length"])))
-        if asked["model"] == "refused":
-            key = self.headers["authorization"].removeprefix("Bearer ")
-            return self._answer(401, {"error": {"message": f"Incorrect API key provided: {key}."}})
-        choice = {"message": {"role": "assistant", "content": ANSWER}, "finish_reason": "stop"}
-        return self._answer(200, {"choices": [choice]})
+    keys: tuple[str, ...]
+    pages: dict[str, str] = field(default_factory=dict)
+    told: dict[str, str] = field(default_factory=dict)
+    """Reprs of objects."""
+    errors: str = ""
+    """What errors say, which may be the words of a provider, and so what it was asked; but no key."""
+    waiting: dict[str, str] = field(default_factory=dict)
+    """The broker while no worker was there."""
+    broker: dict[str, str] = field(default_factory=dict)
+    ledger: dict[str, str] = field(default_factory=dict)
+    spans: str = ""
+    files: dict[str, str] = field(default_factory=dict)
+    """All that is in the folder of the run, what its processes wrote above all."""
+    used: str = ""
+    """What the provider was asked, and the receiver was told."""
 
-    def _answer(self, status: int, document: dict[str, Any]) -> None:
-        body = json.dumps(document).encode()
-        self.send_response(status)
-        self.send_header("content-type", "application/json")
-        self.send_header("content-length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_: object) -> None:
-        """Says nothing."""
-
-
-@contextmanager
-def provider() -> Iterator[str]:
-    with ThreadingHTTPServer(("127.0.0.1", 0), Provider) as server:
-        thread = Thread(target=server.serve_forever)
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_port}/v1"
-        server.shutdown()
-        thread.join()
+    @property
+    def quiet(self) -> dict[str, str]:
+        """All places where nobody keeps what was said."""
+        return {**self.pages, **self.told, **self.broker, **self.files, "spans": self.spans}
 
 
-def content_of(connection: redis.Redis) -> dict[str, bytes]:
-    """Every key with all that is in it."""
-    readers: dict[bytes, Callable[[Any], Any]] = {
-        b"string": connection.get,
-        b"hash": connection.hgetall,
-        b"list": lambda key: connection.lrange(key, 0, -1),
-        b"set": connection.smembers,
-        b"zset": lambda key: connection.zrange(key, 0, -1),
-        b"stream": connection.xrange,
+@dataclass
+class Run:
+    """The system, and its parts in this process."""
+
+    folder: Path
+    processes: Processes
+    settings: Settings
+    environment: dict[str, str]
+    client: Client
+    receiver: canaries.Receiver
+    left: Left
+    url: str = ""
+
+    def start(self, *words: str, **env: str) -> Running:
+        return self.processes.start(words, name=words[-1], env={**self.environment, **env})
+
+    def worker(self) -> tuple[Running, str]:
+        """One that is ready, and where it tells of itself."""
+        port = free_port()
+        running = self.start(
+            "palaver", "worker", "--without-mingle", "--loglevel", "DEBUG", PALAVER_METRICS_ADDRESS=str(port)
+        )
+        return running, f"http://127.0.0.1:{port}"
+
+    def note(self, name: str, *told: object) -> None:
+        """Keep what objects say of themselves."""
+        self.left.told[name] = repr(told)
+
+    def look(self, name: str, url: str, **headers: str) -> str:
+        """Keep a page."""
+        request = urllib.request.Request(url, headers=headers)  # noqa: S310 - the loopback
+        try:
+            with urllib.request.urlopen(request, timeout=20) as answer:  # noqa: S310 - the same
+                text = answer.read().decode()
+        except urllib.error.HTTPError as error:
+            text = error.read().decode()
+        self.left.pages[f"{name} {url}"] = text
+        return str(text)
+
+
+@pytest.fixture(scope="module")
+def left(tmp_path_factory: pytest.TempPathFactory) -> Left:
+    folder = tmp_path_factory.mktemp("canary")
+    with ExitStack() as stack:
+        base_url, asked = stack.enter_context(canaries.provider())
+        collector = stack.enter_context(start_collector())
+        taking = stack.enter_context(canaries.receiver())
+        processes = stack.enter_context(Processes(folder))
+        run, connections = prepare(folder, processes, base_url, collector, taking)
+        stack.enter_context(run.client)
+        make_all(run, asked, connections)
+        run.left.spans = "".join(body.decode("latin-1") for body in collector.bodies)
+        run.left.used = "\n".join([*asked.asked, *taking.told])
+        for path in folder.rglob("*"):
+            name = str(path.relative_to(folder))
+            if path.is_file() and not name.startswith(STORED):
+                run.left.files[name] = path.read_text(errors="replace")
+    return run.left
+
+
+def prepare(
+    folder: Path, processes: Processes, base_url: str, collector: Collector, taking: canaries.Receiver
+) -> tuple[Run, dict[str, redis.Redis]]:
+    """A Redis with a password, the ledger and the broker in a database each; settings, and a client."""
+    binary = any_redis_binary() or missing("no Redis server on this machine")
+    server = start_redis(processes, binary)
+    server.client().config_set("requirepass", REDIS_PASSWORD)
+    url = f"redis://:{REDIS_PASSWORD}@127.0.0.1:{server.port}"
+    (folder / "canary_code.py").write_text(canaries.USER_CODE)
+    (folder / "key-of-a-profile").write_text(canaries.FILE_KEY)
+    profiles = {"p": 'api_key_env = "CANARY_API_KEY"', "q": f'api_key_file = "{folder}/key-of-a-profile"'}
+    tables = [
+        f'[providers.{name}]\nkind = "openai"\nbase_url = "{base_url}"\n{key}\n'
+        for name, key in profiles.items()
+    ]
+    (folder / "palaver.toml").write_text("\n".join([*tables, '[models]\ndefault = "p/m"\n']))
+    settings = Settings(
+        redis_url=f"{url}/0",
+        broker_url=f"{url}/1",
+        config=str(folder / "palaver.toml"),
+        files_url=f"file://{folder}/files",
+        secret=KEYS["PALAVER_SECRET"],
+        webhook_networks="127.0.0.0/8",
+    )
+    named = ("redis_url", "broker_url", "config", "files_url")
+    environment = {
+        **KEYS,
+        **{f"PALAVER_{name.upper()}": str(getattr(settings, name)) for name in named},
+        **{f"PALAVER_{name}": value for name, value in OPTIONS.items()},
+        "OTEL_EXPORTER_OTLP_ENDPOINT": collector.url,
+        "OTEL_BSP_SCHEDULE_DELAY": "100",
+        "FLOWER_UNAUTHENTICATED_API": "true",
     }
-    keys: Any = connection.scan_iter()
-    kinds: Any = {key: connection.type(key) for key in keys}
-    return {key.decode(): repr(readers[kind](key)).encode() for key, kind in kinds.items()}
+    (secret,) = secrets(KEYS["PALAVER_WEBHOOK_SECRET"])
+    taking.key = secret_text(tenant_secret(secret, TENANT))
+    keys = (*KEYS.values(), canaries.FILE_KEY, canaries.SEALED_KEY, REDIS_PASSWORD, taking.key)
+    run = Run(folder, processes, settings, environment, Client(settings), taking, Left(keys))
+    ports = {"ledger": 0, "broker": 1}
+    return run, {
+        name: redis.Redis(port=server.port, password=REDIS_PASSWORD, db=db) for name, db in ports.items()
+    }
 
 
-@pytest.fixture
-def server(own_redis: Callable[..., RedisServer]) -> RedisServer:
-    started = own_redis()
-    started.client().config_set("requirepass", REDIS_PASSWORD)
-    return started
+def make_all(run: Run, asked: type[canaries.Provider], connections: dict[str, redis.Redis]) -> None:
+    """The run itself."""
+    flower_port, exporter_port = free_port(), free_port()
+    key_text, key = ApiKey.make(tenant=TENANT)
+    with SyncLedger(run.settings) as ledger:
+        ledger.query(operations.keep_api_key(ledger.keys, key))
+    flower = run.start(
+        "celery", "-A", "palaver.workers", "flower", f"--conf={FLOWER}", f"--port={flower_port}"
+    )
+    exporter = run.start("palaver", "exporter", "--port", str(exporter_port))
+    gateway = run.start("palaver", "gateway", "--port", "0", "--json")
+    chats = submit_all(run)
+    tasks = submit_outside(run)
+    run.left.waiting = content_of(connections["broker"])
+    assert eventually(lambda: answers(f"http://127.0.0.1:{flower_port}/healthcheck"), seconds=60, every=0.1)
+    first, metrics = run.worker()
+    run.url = gateway.wait_for(r'"ready":true,"url":"([^"]+)"', seconds=60)[1]
+    first.wait_for(r"\bready\b", seconds=60)
+    agents(run)
+    end_all(run, chats)
+    over_http(run, key_text)
+    run.look("worker", f"{metrics}/metrics")
+    second, metrics = kill(run, first, asked)
+    assert run.receiver.news.wait(30)
+    dead = [run.start("palaver", *words, "--json") for words in (("dead", "list"), ("status",))]
+    look_at_all(run, tasks, {"flower": flower_port, "exporter": exporter_port}, metrics)
+    for command in dead:
+        command.wait()
+    for running in (second, gateway, exporter, flower):
+        running.signal(signal.SIGTERM)
+    for running in (first, second, gateway, exporter, flower, *dead):
+        running.wait()
+        running.drained()
+    run.left.broker = {f"broker {name}": text for name, text in content_of(connections["broker"]).items()}
+    run.left.ledger = content_of(connections["ledger"])
 
 
-def test_nothing_that_a_run_leaves_behind_tells_a_key_or_what_was_said(
-    server: RedisServer, processes: Processes, tmp_path: Path
-) -> None:
-    config = tmp_path / "palaver.toml"
-    url = f"redis://:{REDIS_PASSWORD}@127.0.0.1:{server.port}/0"
-    connection = redis.Redis(port=server.port, password=REDIS_PASSWORD)
-    with provider() as base_url:
-        profile = {"kind": "openai", "base_url": base_url, "api_key_env": "CANARY_API_KEY"}
-        lines = [f"{name} = {json.dumps(value)}" for name, value in profile.items()]
-        config.write_text("\n".join(["[providers.p]", *lines, ""]))
-        environment = {**KEYS, "PALAVER_REDIS_URL": url, "PALAVER_CONFIG": str(config)}
-        settings = Settings(redis_url=url, secret=KEYS["PALAVER_SECRET"], config=str(config))
-        with Client(settings) as client:
-            sealed = client.seal({"kind": "openai", "base_url": base_url, "api_key": SEALED_KEY})
-            models = [f"{name}/{model}" for name in ("p", sealed) for model in ("m", "refused")]
-            handles = [client.submit(PROMPT, model=model, max_retries=0) for model in models]
-            waiting = content_of(connection)
-            words = ("palaver", "worker", "--loglevel", "DEBUG")
-            worker = processes.start(words, name="worker", env=environment)
-            errors = []
-            for handle in handles:
-                try:
-                    assert handle.result(timeout=30).content == ANSWER
-                except PalaverError as error:
-                    errors.append(repr(error) + str(error) + repr(error.__dict__))
-            assert len(errors) == 2
-            assert all("Incorrect API key" in error for error in errors)
-            told = repr([settings, client, handles, *(handle.view() for handle in handles)])
-    ended = content_of(connection)
-    worker.signal(signal.SIGTERM)
-    assert worker.wait() == 0
-    worker.drained()
-    assert "job.ended" in worker.output
-    keys = [*KEYS.values(), SEALED_KEY, REDIS_PASSWORD]
-    for key in keys:
-        for place, content in {**waiting, **ended}.items():
-            assert key.encode() not in content, f"{key} in {place}"
-        assert key not in worker.output + told + repr(errors), key
-    for word in (PROMPT, ANSWER):
-        assert word not in worker.output + told + repr(errors)
-        found = {place for place, content in {**waiting, **ended}.items() if word.encode() in content}
-        assert found
-        assert not [place for place in found if not LEDGER.match(place)]
+def answers(url: str) -> bool:
+    with suppress(urllib.error.URLError, ConnectionError):
+        urllib.request.urlopen(url, timeout=5).close()  # noqa: S310 - the loopback
+        return True
+    return False
+
+
+def submit_all(run: Run) -> list[Any]:
+    """Jobs of every kind, before a worker is there."""
+    client = run.client
+    sealed = client.seal({"kind": "openai", "base_url": base_of(run), "api_key": canaries.SEALED_KEY})
+    file = client.files.upload(f"{FILE} {FILE}".encode(), filename="notes.txt", user="ann", tenant=TENANT)
+    models = [f"{name}/{model}" for name in ("p", "q", sealed) for model in ("m", "refused")]
+    same: dict[str, Any] = {"system": SYSTEM, "max_retries": 0, "metadata": {"note": METADATA}}
+    handles = [client.submit(PROMPT, model=model, **same) for model in models]
+    handles += [client.submit(PROMPT, model=f"p/{model}", **same) for model in ("hostile", "garbage")]
+    handles += [client.submit(PROMPT, model="p/m", cache=True, **same) for _ in range(2)]
+    tools = [{"name": "lookup"}, {"name": "broken"}]
+    handles.append(client.submit(PROMPT, model="p/caller", tools=tools, **same))
+    handles.append(client.submit(PROMPT, files=[file], user="ann", tenant=TENANT, **same))
+    handles.append(client.submit(PROMPT, webhook=run.receiver.url, tenant=TENANT, **same))
+    handles.append(client.submit(PROMPT, deadline=1, run_at=time.time() - 5, **same))
+    batch = client.batch([LINE, {"messages": LINE, "model": "p/refused"}], user="ann", tenant=TENANT)
+    chat = Chat(base_url=base_of(run), api_key=canaries.SEALED_KEY, model="m", clients=Clients(run.settings))
+    seal = Seal(KEYS["PALAVER_SECRET"])
+    profile = seal.seal({"kind": "openai", "base_url": base_of(run), "api_key": canaries.SEALED_KEY})
+    run.note("objects", run.settings, client, client.ledger, client.broker, client.files, chat, seal, profile)
+    run.note("opened", seal.open(profile), file, batch, handles)
+    return [*handles, batch]
+
+
+def base_of(run: Run) -> str:
+    found = re.search(r'base_url = "([^"]+)"', (run.folder / "palaver.toml").read_text())
+    assert found
+    return found[1]
+
+
+def submit_outside(run: Run) -> list[str]:
+    """From a program that has only Celery: a job, and what is none."""
+    documents: list[Any] = [
+        {"session_id": "outside", "messages": OUTSIDE, "model": "p/m"},
+        {"messages": HOSTILE, HOSTILE: HOSTILE},
+        {"messages": [{"role": HOSTILE, "content": HOSTILE}], "params": {"temperature": HOSTILE}},
+        HOSTILE,
+    ]
+    with Celery(broker=run.settings.broker_url, set_as_current=False) as celery:
+        celery.conf.task_send_sent_event = True  # it announces all that it sends
+        sent = [celery.send_task("palaver.submit", (each,), queue="palaver.submit") for each in documents]
+        hostile = ({"messages": HOSTILE},)
+        sent.append(celery.send_task("palaver.submit", hostile, queue="palaver.submit", serializer="pickle"))
+    return [str(each.id) for each in sent]
+
+
+def agents(run: Run) -> None:
+    """In conversations, one of an agent that fails."""
+    with Clients(run.settings) as clients:
+        conversations = Conversations(clients)
+        for path in ("helper/", "broken/"):
+            session = conversations.create_session(path, user="ann", context={"word": canaries.CONTEXT})
+            answer = conversations.send_message(session.id, PROMPT, "ann", timeout=30)
+            assert answer["status"] == ("success" if path == "helper/" else "error")
+            run.note(path, session, conversations.messages(session.id, user="ann"), clients, conversations)
+            run.note(f"error of {path}", answer.get("error"))
+
+
+def end_all(run: Run, handles: list[Any]) -> None:
+    """Wait for every job, and keep what its objects and errors show of themselves."""
+    *jobs, batch = handles
+    failed = 0
+    for handle in jobs:
+        try:
+            response = handle.result(timeout=60)
+            assert ANSWER in response.content
+            run.note(f"response {handle.job_id}", response, list(handle.chunks()))
+        except PalaverError as error:
+            failed += 1
+            run.left.errors += repr([error, *error.args, vars(error), error.__cause__, error.__context__])
+            run.note(f"partial {handle.job_id}", error.response)
+        view = run.client.view(handle.job_id, document=True)
+        run.note(f"view {handle.job_id}", view, view.document, list(handle.events()))
+    assert failed == 6, "three keys were refused, two answers are none, one job came too late"
+    assert batch.wait(timeout=60).status.ended
+    run.note("batch", batch, batch.progress, list(batch.results()), run.client.dead())
+
+
+def over_http(run: Run, key: str) -> None:
+    """The gateway, by a key, and by a token that stands in an address, as browsers have it."""
+    with httpx2.Client(base_url=run.url, timeout=30, trust_env=False) as http:
+        mine = {"authorization": f"Bearer {key}"}
+        for stream in (False, True):
+            body = {"model": "p/m", "stream": stream, "messages": [{"role": "user", "content": PROMPT}]}
+            assert ANSWER in http.post("/v1/chat/completions", json=body, headers=mine).text
+        body = {**body, "model": "p/refused", "stream": False}
+        assert http.post("/v1/chat/completions", json=body, headers=mine).status_code == 502
+        session = http.post("/sessions", json={"context": {"word": canaries.CONTEXT}}, headers=mine).json()
+        path = f"/sessions/{session['session_id']}"
+        job = http.post(f"{path}/messages", json={"content": PROMPT}, headers=mine).json()["job_id"]
+        token = http.post(f"{path}/tokens", json={}, headers=mine).json()["token"]
+        events = http.get(f"{path}/events", params={"token": token, "job": job}).text
+        assert ANSWER in events
+        for wrong in ({"content": HOSTILE, HOSTILE: 1}, {"content": HOSTILE, "model": HOSTILE}, HOSTILE):
+            refused = http.post(f"{path}/messages", json=wrong, headers=mine)
+            assert refused.status_code in (403, 404, 422)
+        broken = http.post(f"{path}/messages", content=f"{{{HOSTILE}".encode(), headers=mine)
+        assert broken.status_code in (400, 422)
+        stranger = {"authorization": f"Bearer plv_{'0' * 12}_{HOSTILE:x<43}"}
+        assert http.get(path, headers=stranger).status_code == 401
+        assert http.get(f"{path}/events", params={"token": f"plr_{HOSTILE}.{HOSTILE}"}).status_code == 401
+        run.look("gateway", f"{run.url}/metrics")
+    run.left.keys += (key.split("_", 2)[2], token)
+
+
+def kill(run: Run, first: Running, asked: type[canaries.Provider]) -> tuple[Running, str]:
+    """A worker in the middle of an answer; another one ends that."""
+    handle = run.client.submit(PROMPT, model="p/slow")
+    assert eventually(lambda: bool(handle.view().text))
+    second, metrics = run.worker()
+    second.wait_for(r"\bready\b", seconds=60)
+    first.kill()
+    asked.again.set()
+    assert ANSWER in handle.result(timeout=60).content
+    assert handle.status is Status.COMPLETED
+    return second, metrics
+
+
+def look_at_all(run: Run, tasks: list[str], ports: dict[str, int], metrics: str) -> None:
+    """Pages of Flower, and what Prometheus is told."""
+    flower = f"http://127.0.0.1:{ports['flower']}"
+    known = json.loads(run.look("flower", f"{flower}/api/tasks"))
+    assert len(known) > 15
+    for task in {*known, *tasks}:
+        for page in ("task", "api/task/info", "api/task/result"):
+            run.look("flower", f"{flower}/{page}/{task}")
+    for page in ("tasks", "workers?json=1", "api/workers", "streams", "streams/data", "metrics", "broker"):
+        run.look("flower", f"{flower}/{page}")
+    run.look("worker", f"{metrics}/metrics")
+    run.look("exporter", f"http://127.0.0.1:{ports['exporter']}/metrics")
+
+
+def test_everything_was_there_to_be_told(left: Left) -> None:
+    """Else nothing could be found elsewhere."""
+    used = "\n".join([*left.ledger.values(), left.used])
+    shown = (KEYS["CANARY_API_KEY"], canaries.FILE_KEY, canaries.SEALED_KEY)
+    assert words_in(used, (*SAID, *shown)) == [*SAID, *shown]
+    assert words_in("\n".join(left.waiting.values()), (OUTSIDE, HOSTILE)) == [OUTSIDE, HOSTILE]
+    assert "Incorrect API key" in left.errors
+    logs = "\n".join(text for name, text in left.files.items() if name.endswith(".log"))
+    assert [event for event in LOGGED if event not in logs] == []
+    assert left.spans.count("palaver.job") > 10
+    assert all("palaver_" in text for page, text in left.pages.items() if page.endswith("/metrics"))
+
+
+def test_no_key_is_anywhere(left: Left) -> None:
+    places = {**left.quiet, **left.waiting, **left.ledger, "errors": left.errors}
+    assert not {place: found for place, text in places.items() if (found := words_in(text, left.keys))}
+
+
+def test_what_is_said_is_where_it_is_kept_and_nowhere_else(left: Left) -> None:
+    words = (*SAID, *UNSAID)
+    assert not {place: found for place, text in left.quiet.items() if (found := words_in(text, words))}
+    kept = {name: found for name, text in left.ledger.items() if (found := words_in(text, words))}
+    assert not [name for name in kept if not LEDGER.match(name)]
+    assert not [name for name, found in kept.items() if {*found} & {*UNSAID}]
+
+
+def test_a_message_that_waits_has_ids_alone(left: Left) -> None:
+    """But that of `palaver.submit`, which brings the job itself."""
+    assert {name for name, text in left.waiting.items() if words_in(text, (*SAID, HOSTILE))} == {
+        "palaver.submit"
+    }

@@ -12,9 +12,11 @@ from standardwebhooks import Webhook
 from palaver.producer import Client
 from palaver.shared.events import WarningEvent
 from palaver.shared.settings import Settings
+from palaver.shared.webhooks import secret_text, secrets, tenant_secret
 from tests.processes import Running
 
 SECRET = "whsec_c2VjcmV0IG9mIGEgc3lzdGVtIHVuZGVyIHRlc3Q="
+KEY = secret_text(tenant_secret(secrets(SECRET)[0], None))
 
 
 @contextmanager
@@ -25,7 +27,7 @@ def receiver() -> Iterator[tuple[str, Queue[bytes]]]:
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["content-length"]))
-            Webhook(SECRET).verify(body, dict(self.headers))
+            Webhook(KEY).verify(body, dict(self.headers))
             told.put(body)
             self.send_response(204)
             self.end_headers()

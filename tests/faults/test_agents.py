@@ -11,6 +11,7 @@ AGENTS = ("walking/", "plain/", "asking/")
 
 
 @pytest.mark.long
+@pytest.mark.any_broker
 def test_a_worker_is_killed_while_agents_answer(stand: Stand) -> None:
     env = {"PYTHONPATH": str(ROOT), "PALAVER_AGENTS": "tests.faults.walking_agents"}
     first, *_ = stand.workers(2, env=env)

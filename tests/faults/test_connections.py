@@ -29,6 +29,7 @@ def test_connections_that_are_reset_again_and_again(stand: Stand) -> None:
     assert {attempt for job in jobs for attempt in books.attempts(job)} == {1}
 
 
+@pytest.mark.any_broker
 def test_workers_that_are_split_from_redis_write_nothing_later(stand: Stand) -> None:
     with Proxy(stand.redis.port) as proxy:
         cut_off = stand.workers(2, env={"PALAVER_REDIS_URL": proxy.url})

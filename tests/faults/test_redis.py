@@ -21,7 +21,11 @@ pytestmark = [pytest.mark.redis, pytest.mark.worker, pytest.mark.xdist_group("fa
 
 
 @pytest.mark.parametrize(
-    ("settings", "pause"), [(HURRIED, 5), (UNHURRIED, 15)], ids=["longer than a lease", "15 seconds"]
+    ("settings", "pause"),
+    [
+        pytest.param(HURRIED, 5, id="longer than a lease", marks=pytest.mark.any_broker),
+        pytest.param(UNHURRIED, 15, id="15 seconds"),
+    ],
 )
 def test_a_pause_takes_nobody_over(
     own_redis: OwnRedis, make_stand: MakeStand, settings: dict[str, str], pause: int
@@ -37,6 +41,7 @@ def test_a_pause_takes_nobody_over(
     assert {attempt for job in jobs for attempt in books.attempts(job)} == {1}
 
 
+@pytest.mark.any_broker
 def test_a_restart_with_its_file(own_redis: OwnRedis, make_stand: MakeStand) -> None:
     durable = ("--appendonly", "yes", "--appendfsync", "always")
     redis = own_redis(*durable)

@@ -53,7 +53,11 @@ def test_a_second_signal_hands_over_at_once(stand: Stand) -> None:
 
 @pytest.mark.long
 @pytest.mark.parametrize(
-    ("away", "signals"), [("dead", 1), ("hanging", 2)], ids=["dead, drained", "hanging, told twice"]
+    ("away", "signals"),
+    [
+        pytest.param("dead", 1, id="dead, drained", marks=pytest.mark.any_broker),
+        pytest.param("hanging", 2, id="hanging, told twice"),
+    ],
 )
 def test_a_worker_leaves_while_redis_is_away(
     own_redis: OwnRedis, make_stand: MakeStand, away: str, signals: int

@@ -11,6 +11,7 @@ from tests.faults.stand import Stand, in_time
 pytestmark = [pytest.mark.redis, pytest.mark.worker, pytest.mark.xdist_group("faults")]
 
 
+@pytest.mark.any_broker
 def test_jobs_begin_within_a_second_of_their_time(stand: Stand) -> None:
     stand.workers(2)
     at = time.time() + 2
@@ -28,6 +29,7 @@ def test_a_reader_ends_a_job_past_its_deadline_though_no_worker_lives(stand: Sta
     stand.settle([job], status=Status.EXPIRED)
 
 
+@pytest.mark.any_broker
 def test_a_deadline_ends_what_waits_and_what_streams(stand: Stand) -> None:
     stand.workers(1, slots=2)
     jobs = stand.submit(8, words=400, rate=20, deadline=3)

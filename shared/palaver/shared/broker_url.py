@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Self
 from urllib.parse import parse_qsl, urlencode
 
-from palaver.shared.redis_url import SCHEMES, SENTINEL, RedisURL, split_url, tls_options
+from palaver.shared.redis_url import SCHEMES, SENTINELS, RedisURL, split_url, tls_options
 
 AMQP: Final = ("amqp", "amqps", "pyamqp")
 QUORUM: Final = {"x-queue-type": "quorum"}
@@ -41,9 +41,10 @@ class BrokerURL:
         kinds = {split_url(part).scheme for part in parts}
         if kinds & {"amqps"}:
             return cls._with_tls(parts)
-        if SENTINEL in kinds:
+        if kinds & {*SENTINELS}:
             sentinels = RedisURL.parse(url)
-            return cls(url=sentinels.for_celery(), redis=sentinels)
+            tls = None if sentinels.tls is None else sentinels.checked_tls()
+            return cls(url=sentinels.for_celery(), tls=tls, redis=sentinels)
         read = [RedisURL.parse(part) if split_url(part).scheme in SCHEMES else part for part in parts]
         celery = ";".join(part if isinstance(part, str) else part.for_celery() for part in read)
         redis = next((part for part in read if isinstance(part, RedisURL)), None)

@@ -13,7 +13,7 @@ from __future__ import annotations
 import inspect
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Generic, TypeVar
 
 from palaver.shared.messages import Message, parse_history
@@ -39,7 +39,7 @@ class PreCompletionEvent:
 class CompletionEvent:
     """What was answered. Another text replaces it in the response and in the memory."""
 
-    text: str
+    text: str = field(repr=False)
 
     def check(self) -> None:
         """Raises ValidationError for what is no text."""

@@ -7,6 +7,7 @@ the `ssl_*` options of redis-py. What a URL cannot say is a setting of Palaver's
 `sentinel://[USER:PASSWORD@]HOST[:PORT][/DB]?master_name=NAME` names a sentinel, and the login of the servers
 that it watches; further ones follow behind semicolons, `;sentinel://HOST[:PORT]`, as Celery writes them. Who
 the sentinels themselves let in is `sentinel_username` and `sentinel_password`, in the query of the first.
+`sentinels://` is the same with TLS, to the sentinels and to the servers that they name.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,12 +16,14 @@ from typing import Any, Final, Self
 from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlencode, urlsplit
 
 SENTINEL: Final = "sentinel"
-SCHEMES: Final = ("redis", "rediss", "unix", SENTINEL)
+SENTINELS: Final = (SENTINEL, "sentinels")
+SCHEMES: Final = ("redis", "rediss", "unix", *SENTINELS)
 DEFAULT_PORT: Final = 6379
 SENTINEL_PORT: Final = 26379
 
 _CREDENTIALS: Final = ("username", "password")
 _SENTINEL_OPTIONS: Final = ("master_name", "sentinel_password", "sentinel_username")
+_WITH_TLS: Final = ("rediss", "sentinels")
 _VERIFY: Final = ("required", "optional", "none")
 _TLS_OPTIONS: Final = (
     "ssl_ca_certs",
@@ -56,7 +59,7 @@ class RedisURL:
     """Where a Redis is and what it asks for. With a `path`, of a unix socket, or a `master`, which the
     `sentinels` know by this name, host and port mean nothing.
 
-    `tls` holds the `ssl_*` options; None: no TLS.
+    `tls` holds the `ssl_*` options, for sentinels too; None: no TLS.
     """
 
     host: str
@@ -74,10 +77,10 @@ class RedisURL:
     @classmethod
     def parse(cls, url: str) -> Self:
         """Raises ValueError, in words that hold nothing of the URL but the name of an unknown option."""
-        first, *others = url.split(";") if url.startswith(f"{SENTINEL}:") else [url]
+        first, *others = url.split(";") if url.startswith(SENTINELS) else [url]
         parts = split_url(first)
         if parts.scheme not in SCHEMES:
-            raise ValueError("must be a redis://, rediss://, unix:// or sentinel:// URL")
+            raise ValueError("must be a redis://, rediss://, unix://, sentinel:// or sentinels:// URL")
         said = _options(parts)
         socket = parts.scheme == "unix"
         path = unquote(parts.path) if socket else None
@@ -92,15 +95,17 @@ class RedisURL:
             db=_database(said.get("db", "" if socket else parts.path.strip("/"))),
             username=username or None,
             password=password or None,
-            tls=tls_options(said) if parts.scheme == "rediss" else None,
+            tls=tls_options(said) if parts.scheme in _WITH_TLS else None,
             master=said.get("master_name"),
-            sentinels=_sentinels(parts, others) if parts.scheme == SENTINEL else (),
+            sentinels=_sentinels(parts, others) if parts.scheme in SENTINELS else (),
             sentinel_username=said.get("sentinel_username"),
             sentinel_password=said.get("sentinel_password"),
         )
 
     def for_celery(self) -> str:
-        """The same in the form that Celery and kombu know; TLS verifies as ours does, unless told not to."""
+        """The same in the form that Celery and kombu know; TLS verifies as ours does, unless told not to. For
+        sentinels the TLS is left out: no URL of theirs can say it.
+        """
         login = ":".join(quote(word or "", safe="") for word in (self.username, self.password))
         login = f"{login}@" if login != ":" else ""
         if self.sentinels:  # what the first says, kombu forgets when it goes on to the next
@@ -112,21 +117,26 @@ class RedisURL:
         where = f"{login}{_host(self.host)}:{self.port}/{self.db}"
         if self.tls is None:
             return f"redis://{where}"
-        return f"rediss://{where}?{urlencode({'ssl_cert_reqs': 'required', **self.tls})}"
+        return f"rediss://{where}?{urlencode(self.checked_tls())}"
+
+    def checked_tls(self) -> dict[str, Any]:
+        """The `ssl_*` options, and that certificates are checked unless they say otherwise."""
+        return {"ssl_cert_reqs": "required", **(self.tls or {})}
 
 
 def _options(parts: SplitResult) -> dict[str, str]:
     said = dict(parse_qsl(parts.query, keep_blank_values=True))
-    own = _SENTINEL_OPTIONS if parts.scheme == SENTINEL else _TLS_OPTIONS
-    known = ("db", *_CREDENTIALS, *own)
+    of_sentinels = _SENTINEL_OPTIONS if parts.scheme in SENTINELS else ()
+    of_tls = _TLS_OPTIONS if parts.scheme in _WITH_TLS else ()
+    known = ("db", *_CREDENTIALS, *of_sentinels, *of_tls)
     for name in said:
-        if name in _TLS_OPTIONS and parts.scheme != "rediss":
-            raise ValueError(f"has the option {name} without TLS, which rediss:// asks for")
+        if name in _TLS_OPTIONS and not of_tls:
+            raise ValueError(f"has the option {name} without TLS, which rediss:// and sentinels:// ask for")
         if name not in known:
             # with an "@" behind it, it is a piece of a password with a question mark
             shown = f" ({name[:32]})" if name.isidentifier() and "@" not in parts.query else ""
             raise ValueError(f"has an option that is not known{shown}; known are {', '.join(known)}")
-    if parts.scheme == SENTINEL and not said.get("master_name"):
+    if of_sentinels and not said.get("master_name"):
         raise ValueError("must name the master that its sentinels watch: sentinel://HOST?master_name=NAME")
     return said
 
@@ -136,8 +146,8 @@ def _sentinels(first: SplitResult, others: Sequence[str]) -> tuple[tuple[str, in
     read = [first, *map(split_url, others)]
     for parts in read:
         said = (parts.username, parts.password, parts.path.strip("/"), parts.query)
-        if parts.scheme != SENTINEL:
-            raise ValueError("must be sentinel:// in each of its parts")
+        if parts.scheme != first.scheme:
+            raise ValueError(f"must be {first.scheme}:// in each of its parts")
         if any(said) and said != (first.username, first.password, first.path.strip("/"), first.query):
             raise ValueError("must have login, database and options in the first of its parts, for all")
     return tuple((unquote(parts.hostname or "localhost"), parts.port or SENTINEL_PORT) for parts in read)

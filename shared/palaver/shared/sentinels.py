@@ -63,6 +63,7 @@ def client_options(url: RedisURL, seconds: float) -> dict[str, Any]:
     """Of redis-py's client of one sentinel. They are asked one after the other."""
     patience = seconds / (len(url.sentinels) + 1)
     return {
+        **({} if url.tls is None else {"ssl": True, **url.tls}),
         "username": url.sentinel_username,
         "password": url.sentinel_password,
         "socket_connect_timeout": patience,

@@ -263,7 +263,7 @@ class Settings(BaseModel):
     pusher: dict[str, Any] = Field(default_factory=dict)
     """An application at Pusher: `app_id`, `key`, `secret` (or `secret_env`), `cluster`, as JSON."""
     webhook_secret: Annotated[SecretStr, AfterValidator(_webhook_secret)] | None = None
-    """Signs webhooks, `whsec_` and 24 to 64 bytes as base64; while it is changed two, the new one first."""
+    """Makes the keys of webhooks; `whsec_` and 24 to 64 bytes as base64; while changed two, the new first."""
     webhook_networks: Annotated[str, AfterValidator(_networks)] = ""
     """Of one's own that webhooks may call: `10.0.0.0/8, ::1`; with any, `http://` is accepted too."""
     webhook_seconds: Positive = 15.0
@@ -329,7 +329,7 @@ class Settings(BaseModel):
 
     def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
         for name, value in super().__repr_args__():
-            if name in (*_URLS, "files_url", "archive_url") and value:
+            if name is not None and name.endswith("_url") and value:
                 value = redacted_url(str(value))
             elif name in ("providers", "models", "mcp", "tenants", "pusher"):
                 value = sorted(value)

@@ -1,19 +1,35 @@
-"""What settings say of webhooks: the keys that sign them, and where they may go."""
+"""What settings say of webhooks: the keys that sign them, and where they may go.
+
+Whoever can verify a webhook can forge one, since a key for both is the same. So each tenant's are signed with
+a key of its own, which is made of that of the setting and the tenant's name, and that one leaves no worker.
+"""
 
 import base64
+import hmac
 import ipaddress
 from typing import Final
 from urllib.parse import urlsplit
 
 from palaver.shared.plain import refuse
 
-__all__ = ["Address", "Network", "check_webhook", "may_be_called", "networks", "secrets"]
+__all__ = [
+    "Address",
+    "Network",
+    "check_webhook",
+    "may_be_called",
+    "networks",
+    "secret_text",
+    "secrets",
+    "tenant_secret",
+]
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 _TRANSLATED: Final = ipaddress.IPv6Network("64:ff9b::/96")
 """IPv4 addresses as a NAT64 gateway sees them (RFC 6052)."""
+
+_PURPOSE: Final = b"palaver webhooks of the tenant "
 
 
 def secrets(words: str) -> tuple[bytes, ...]:
@@ -22,6 +38,16 @@ def secrets(words: str) -> tuple[bytes, ...]:
     if not keys or not all(24 <= len(key) <= 64 for key in keys):
         raise ValueError("a key must have 24 to 64 bytes")
     return keys
+
+
+def tenant_secret(secret: bytes, tenant: str | None) -> bytes:
+    """The key of a tenant, 32 bytes; None is for the jobs of no tenant, which is one more."""
+    return hmac.digest(secret, _PURPOSE + (tenant or "").encode(), "sha256")
+
+
+def secret_text(secret: bytes) -> str:
+    """A key as receivers are given it: `whsec_BASE64`."""
+    return f"whsec_{base64.b64encode(secret).decode()}"
 
 
 def networks(words: str) -> tuple[Network, ...]:

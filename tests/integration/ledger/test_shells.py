@@ -138,7 +138,7 @@ async def test_a_server_that_says_nothing_is_given_up_in_time() -> None:
 def test_a_url_of_something_else_is_a_configuration_error() -> None:
     with pytest.raises(
         ConfigurationError,
-        match=r"PALAVER_REDIS_URL: must be a redis://, rediss://, unix:// or sentinel:// URL",
+        match=r"PALAVER_REDIS_URL: must be a redis://, rediss://, unix://, sentinel:// or sentinels:// URL",
     ):
         SyncLedger(Settings(redis_url="http://x", broker_url="redis://x"))
 

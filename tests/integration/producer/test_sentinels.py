@@ -4,6 +4,7 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
+from pathlib import Path
 
 import pytest
 
@@ -14,9 +15,10 @@ from palaver.shared.ledger.subscriptions import Signal, Subscriptions
 from palaver.shared.names import Queue
 from palaver.shared.settings import Settings
 from palaver.workers.link import Link
+from tests.certificates import Certificates, write_certificates
 from tests.processes import Processes
 from tests.sentinels import MASTER, start_sentinel
-from tests.servers import IN_TIME, RedisServer, free_port, missing, redis_binary
+from tests.servers import IN_TIME, RedisServer, free_port, missing, redis_binary, start_redis, words
 
 pytestmark = pytest.mark.redis
 
@@ -24,21 +26,38 @@ UNKNOWN = "its sentinels know no working master of this name"
 UNHEARD = "no sentinel answers that knows a working master of this name"
 
 
-def url_of(*ports: int, name: str = MASTER) -> str:
+def url_of(*ports: int, name: str = MASTER, scheme: str = "sentinel", query: str = "") -> str:
     first, *others = ports
-    further = "".join(f";sentinel://127.0.0.1:{port}" for port in others)
-    return f"sentinel://:hunter2@127.0.0.1:{first}/0?master_name={name}{further}"
+    further = "".join(f";{scheme}://127.0.0.1:{port}" for port in others)
+    return f"{scheme}://:hunter2@127.0.0.1:{first}/0?master_name={name}{query}{further}"
 
 
 @pytest.fixture
-def sentinel(processes: Processes, redis_server: RedisServer) -> int:
+def binary() -> str:
+    return redis_binary("redis-7") or missing("no Redis 7 server on this machine")
+
+
+@pytest.fixture
+def sentinel(processes: Processes, binary: str, redis_server: RedisServer) -> int:
     """The port of one that watches the Redis of this test."""
-    binary = redis_binary("redis-7")
-    if binary is None:
-        missing("no Redis 7 server on this machine")
     port = free_port()
     start_sentinel(processes, binary, port, redis_server.port)
     return port
+
+
+@pytest.fixture
+def certificates(tmp_path: Path) -> Certificates:
+    return write_certificates(tmp_path)
+
+
+@pytest.fixture
+def behind_tls(processes: Processes, binary: str, certificates: Certificates) -> tuple[RedisServer, str]:
+    """A Redis with a sentinel, to which nobody talks without TLS, and their URL."""
+    tls, port = free_port(), free_port()
+    server = start_redis(processes, binary, *words(certificates.of_redis(tls)))
+    start_sentinel(processes, binary, port, tls, tls=certificates)
+    url = url_of(free_port(), port, scheme="sentinels", query=f"&{certificates.query}")
+    return server, url.replace(":hunter2@", "")
 
 
 @pytest.fixture
@@ -51,7 +70,17 @@ def silent() -> Iterator[list[int]]:
 
 async def test_everybody_finds_the_master(sentinel: int, redis_server: RedisServer) -> None:
     """Also when the first sentinel that is asked is away."""
-    settings = Settings(redis_url=url_of(free_port(), sentinel).replace(":hunter2@", ""))
+    await check_found(url_of(free_port(), sentinel).replace(":hunter2@", ""), redis_server)
+
+
+async def test_everybody_finds_it_by_sentinels_with_tls(behind_tls: tuple[RedisServer, str]) -> None:
+    server, url = behind_tls
+    await check_found(url, server)
+
+
+async def check_found(url: str, redis_server: RedisServer) -> None:
+    """Each way to the ledger and to the broker works."""
+    settings = Settings(redis_url=url)
     with closing(SyncLedger(settings)) as ledger, closing(Broker.of(settings)) as broker:
         ledger.check()
         broker.send([Dispatch("session", "job", Queue.NORMAL)])
@@ -96,6 +125,18 @@ async def check_all(url: str, told: str, *, connect_seconds: float = 2.0) -> flo
 
 async def test_a_name_that_no_sentinel_knows(sentinel: int) -> None:
     await check_all(url_of(sentinel, name="other"), UNKNOWN)
+
+
+async def test_a_sentinel_that_a_stranger_vouches_for_is_none(
+    behind_tls: tuple[RedisServer, str], certificates: Certificates
+) -> None:
+    certificates.distrust()
+    await check_all(behind_tls[1], UNHEARD)
+
+
+async def test_a_sentinel_that_talks_no_tls_is_none(sentinel: int, certificates: Certificates) -> None:
+    url = url_of(sentinel, scheme="sentinels", query=f"&{certificates.query}")
+    await check_all(url, UNHEARD)
 
 
 async def test_no_sentinel_is_there() -> None:

@@ -17,7 +17,7 @@ from standardwebhooks import Webhook
 from palaver.shared.batches import errors_name
 from palaver.shared.jobs import ChatJob, Status
 from palaver.shared.ledger import JobView
-from palaver.shared.webhooks import networks, secrets
+from palaver.shared.webhooks import networks, secret_text, secrets, tenant_secret
 from palaver.workers.webhooks import Calls, Deliverer
 from palaver.workers.webhooks.calls import Answer
 from palaver.workers.webhooks.deliverer import ROWS
@@ -29,13 +29,23 @@ pytestmark = pytest.mark.redis
 
 SECRET = "whsec_" + base64.b64encode(b"hush " * 6).decode()
 HERE = networks("127.0.0.0/8")
+TENANT = "acme"
 MOST = (ROWS + 1) * AT_ONE_HOST  # that may be waited for at one host
 
 
+def key_of(tenant: str | None) -> str:
+    """What `palaver webhook secret` says."""
+    (secret,) = secrets(SECRET)
+    return secret_text(tenant_secret(secret, tenant))
+
+
 class Receiver:
-    """Takes what is posted; answers as `answers` say, in their order, then with 204."""
+    """Takes what is posted; answers as `answers` say, in their order, then with 204. It is of one tenant, or
+    of none.
+    """
 
     def __init__(self) -> None:
+        self.tenant: str | None = None
         self.told: list[dict[str, Any]] = []
         self.ids: list[str] = []
         self.answers: list[web.Response] = []
@@ -46,7 +56,7 @@ class Receiver:
 
     async def take(self, request: web.Request) -> web.Response:
         body = await request.text()
-        Webhook(SECRET).verify(body, dict(request.headers))
+        Webhook(key_of(self.tenant)).verify(body, dict(request.headers))
         async with self._news:
             self.told.append(json.loads(body))
             self.ids.append(request.headers["webhook-id"])
@@ -134,13 +144,33 @@ async def test_an_answer_is_told(engine: Engine, receiver: Receiver, deliver: De
     assert (data["metadata"], data["error"], data["text"]) == ({"order": 7}, None, None)
 
 
+async def test_each_tenant_has_a_key_of_its_own(engine: Engine, receiver: Receiver, deliver: Deliver) -> None:
+    """Who has one, to verify what it is told, can sign nothing that another one's receiver believes."""
+    await deliver()
+    receiver.tenant = TENANT
+    job = await engine.submit("hello", webhook=receiver.url, tenant=TENANT)
+    await engine.run(job)
+    await stands(engine, job, "delivered")
+    for number, tenant in enumerate(("acme2", None)):
+        of_another = await engine.submit(
+            "hello", webhook=receiver.url, tenant=tenant, session_id=f"other{number}"
+        )
+        await engine.run(of_another)
+        await stands(engine, of_another, "given up")
+    assert receiver.ids == [job.job_id]
+    assert len({SECRET, *map(key_of, (TENANT, "acme2", None))}) == 4
+
+
 async def test_the_end_of_a_batch_is_told(
     make_engine: MakeEngine, receiver: Receiver, deliver: Deliver, tmp_path: Path
 ) -> None:
     driver = await make_engine(files_url=f"file://{tmp_path}/files")
     open_batch = open_batch_on(driver)
-    batch = await open_batch([{"text": "yes"}, {"fail": {"status": 400}}], webhook=receiver.url, user="ann")
-    unbegun = await open_batch([{"text": "no"}], webhook=receiver.url)
+    receiver.tenant = TENANT
+    batch = await open_batch(
+        [{"text": "yes"}, {"fail": {"status": 400}}], webhook=receiver.url, user="ann", tenant=TENANT
+    )
+    unbegun = await open_batch([{"text": "no"}], webhook=receiver.url, tenant=TENANT)
     await deliver()
     assert await driver.service.drive(batch.batch_id) == "completed"
     await receiver.has(1)

@@ -28,10 +28,12 @@ from palaver.shared.errors import (
     ValidationError,
 )
 from palaver.shared.jobs import Timeouts
-from palaver.workers.http import EXCEPTIONS, _mapped, _Source, proxy_for
+from palaver.shared.profiles import Profile
+from palaver.workers.http import EXCEPTIONS, HttpClient, _mapped, _Source, proxy_for
 from palaver.workers.providers.errors import Codes, response_error, retry_after, stream_error
 from palaver.workers.providers.ollama_decoder import ERRORS as OLLAMA_ERRORS
 from palaver.workers.providers.openai_decoder import ERRORS
+from palaver.workers.providers.scripted import ScriptedProvider
 
 
 @pytest.mark.parametrize(
@@ -238,3 +240,12 @@ def test_proxies(
 def test_a_proxy_must_speak_http() -> None:
     with pytest.raises(ConfigurationError):
         proxy_for("http://h", {"all": "socks5://user:secret@p"}, {})
+
+
+def test_a_key_that_a_provider_repeats_is_told_nowhere() -> None:
+    profile = Profile(name="p", kind="scripted", headers={"Authorization": "Bearer hunter2-hunter2"})
+    told = "Bearer hunter2-hunter2 is wrong"
+    error = ValidationError(told, param=told)
+    ScriptedProvider(profile, HttpClient()).label(error)
+    assert (error.message, error.param) == ("*** is wrong", "*** is wrong")
+    assert "hunter2" not in repr(error) + repr(vars(error))

@@ -47,6 +47,14 @@ def test_sentinels_for_celery() -> None:
     assert (told["password"], told["socket_timeout"], told["socket_connect_timeout"]) == ("s", 1.0, 1.0)
 
 
+def test_sentinels_with_tls_for_celery() -> None:
+    broker = BrokerURL.parse("sentinels://:p@h:1/2?master_name=m&ssl_ca_certs=/ca;sentinels://i")
+    assert broker.url == "sentinel://:p@h:1/2;sentinel://:p@i:26379/2"
+    assert broker.tls == {"ssl_cert_reqs": "required", "ssl_ca_certs": "/ca"}
+    told = broker.transport_options(3.0)["sentinel_kwargs"]
+    assert (told["ssl"], told["ssl_ca_certs"]) == (True, "/ca")
+
+
 @pytest.mark.parametrize("url", ["amqp://u:p@h//", "pyamqp://h/v", "amqp://a;amqp://b", "amqps://h//"])
 def test_queues_of_rabbitmq_are_quorum_queues(url: str) -> None:
     broker = BrokerURL.parse(url)

@@ -43,6 +43,6 @@ def test_tls_is_checked_unless_the_url_says_not_to() -> None:
 
 
 def test_what_is_no_redis_url_is_named_without_its_password() -> None:
-    with pytest.raises(ConfigurationError, match="unix:// or sentinel://") as caught:
+    with pytest.raises(ConfigurationError, match="sentinel:// or sentinels://") as caught:
         parse("http://me:secret@h")
     assert "secret" not in str(caught.value)

@@ -51,12 +51,13 @@ def test_what_a_url_says(url: str, said: dict[str, Any]) -> None:
     ("url", "told"),
     [
         ("localhost", "must be a URL"),
-        ("http://h", "redis://, rediss://, unix:// or sentinel://"),
+        ("http://h", "redis://, rediss://, unix://, sentinel:// or sentinels://"),
         ("redis://h:99999/0", "a port above 65535"),
         ("redis://h:0/0", "port 0"),
         ("redis://h/zero", "a number for its database"),
         ("redis://h?db=zero", "a number for its database"),
-        ("redis://h?foo=1", r"not known \(foo\); known are db, username, password, ssl_ca_certs"),
+        ("redis://h?foo=1", r"not known \(foo\); known are db, username, password$"),
+        ("rediss://h?foo=1", r"not known \(foo\); known are db, username, password, ssl_ca_certs"),
         ("redis://h?protocol=3", "not known"),
         ("redis://h?ssl_cert_reqs=none", "without TLS"),
         ("rediss://h?ssl_cert_reqs=perhaps", "required, optional, none"),
@@ -91,6 +92,10 @@ def test_what_is_wrong_with_a_url(url: str, told: str) -> None:
             "sentinel://h?master_name=mymaster&sentinel_username=u&sentinel_password=s%26",
             {"sentinels": (("h", 26379),), "sentinel_username": "u", "sentinel_password": "s&"},
         ),
+        (
+            "sentinels://h?master_name=mymaster&ssl_ca_certs=/ca;sentinels://i",
+            {"sentinels": (("h", 26379), ("i", 26379)), "tls": {"ssl_ca_certs": "/ca"}},
+        ),
     ],
 )
 def test_what_a_url_says_of_sentinels(url: str, said: dict[str, Any]) -> None:
@@ -108,6 +113,9 @@ def test_what_a_url_says_of_sentinels(url: str, said: dict[str, Any]) -> None:
         ("sentinel://h?master_name=m;redis://:hunter2@i", "sentinel:// in each"),
         ("sentinel://h?master_name=m;sentinel://:hunter2@i", "in the first of its parts"),
         ("sentinel://h;sentinel://i?master_name=m", "name the master"),
+        ("sentinels://h", "name the master"),
+        ("sentinels://h?master_name=m;sentinel://:hunter2@i", "sentinels:// in each"),
+        ("sentinels://h?master_name=m&ssl_cert_reqs=perhaps", "required, optional, none"),
         ("redis://h?master_name=m", "not known"),
     ],
 )

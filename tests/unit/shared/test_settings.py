@@ -144,6 +144,8 @@ def test_no_secret_in_a_repr() -> None:
         redis_url="rediss://user:hunter2@h:1/0",
         secret="hunter2" * 5,
         providers={"a": {"kind": "openai", "api_key": "hunter2"}},
+        archive_url="postgresql://u:hunter2@h/d",
+        tika_url="http://u:hunter2@h:9998",
     )
     assert "hunter2" not in repr(settings) + str(settings)
 

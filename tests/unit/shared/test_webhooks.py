@@ -1,12 +1,20 @@
 """What settings say of webhooks: which addresses may be called, and by which keys they are signed."""
 
+import hmac
 import ipaddress
 
 import pytest
 
 from palaver.shared.errors import ConfigurationError, ValidationError
 from palaver.shared.settings import Settings
-from palaver.shared.webhooks import check_webhook, may_be_called, networks, secrets
+from palaver.shared.webhooks import (
+    check_webhook,
+    may_be_called,
+    networks,
+    secret_text,
+    secrets,
+    tenant_secret,
+)
 
 PUBLIC = [
     "93.184.215.14",
@@ -79,6 +87,15 @@ def test_a_key_that_is_none_is_refused_and_not_told(secret: str) -> None:
     with pytest.raises(ConfigurationError, match="PALAVER_WEBHOOK_SECRET") as refused:
         Settings(webhook_secret=secret)
     assert secret == "" or secret not in str(refused.value)
+
+
+def test_the_key_of_a_tenant_can_be_made_by_anybody_who_has_the_secret() -> None:
+    """As `openssl` makes it, so that a service in another language may: HMAC-SHA256."""
+    (secret,) = secrets("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
+    key = tenant_secret(secret, "acme")
+    assert key == hmac.new(secret, b"palaver webhooks of the tenant acme", "sha256").digest()
+    assert secrets(secret_text(key)) == (key,)
+    assert tenant_secret(secret, None) not in (secret, key)
 
 
 def test_networks_that_are_none_are_refused() -> None:

@@ -1,17 +1,11 @@
-"""Where an exception happened, for logs."""
+"""Where an exception happened, for a worker's log."""
 
-import traceback
-
+from palaver.shared.frames import frames
 from palaver.workers.event_log import event_logger
 
 __all__ = ["frames", "report"]
 
 logger = event_logger("palaver.workers.runner")
-
-
-def frames(error: BaseException) -> str:
-    """The lines of code that it passed, without its text, which may quote a prompt, an answer or a key."""
-    return "".join(traceback.format_tb(error.__traceback__))
 
 
 def report(bug: Exception, where: str) -> None:

@@ -3,6 +3,7 @@ ours.
 """
 
 import asyncio
+import re
 import threading
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
@@ -106,8 +107,11 @@ class LoopThread:
 
 
 def _report(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """Log what nobody caught: where it happened, but not the exception's text, which may quote a prompt."""
+    """Log what nobody caught: where it happened, but not the exception's text, which may quote a prompt; nor
+    what a callback was called with, which asyncio puts behind its name.
+    """
     error = context.get("exception")
     where = f"\n{frames(error)}" if error is not None else ""
-    facts = {"said": context.get("message"), "error": error and type(error).__name__}
+    said = re.split(r"[(<]", str(context.get("message")), maxsplit=1)[0].strip()
+    facts = {"said": said, "error": error and type(error).__name__}
     logger.error(f"loop.unhandled{where}", **facts)

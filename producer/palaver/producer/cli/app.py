@@ -22,6 +22,8 @@ provider = typer.Typer(help="Have a provider asked by nobody for a while.", rich
 app.add_typer(provider, name="provider")
 keys = typer.Typer(help="API keys of the gateway.", rich_markup_mode=None)
 app.add_typer(keys, name="keys")
+webhook = typer.Typer(help="Webhooks and who receives them.", rich_markup_mode=None)
+app.add_typer(webhook, name="webhook")
 archive = typer.Typer(help="The database of conversations, PALAVER_ARCHIVE_URL.", rich_markup_mode=None)
 app.add_typer(archive, name="archive")
 
@@ -162,6 +164,18 @@ def revoke_key(
     from palaver.producer.cli.keys import revoke
 
     return revoke(key_id, as_json=as_json)
+
+
+@webhook.command("secret")
+def webhook_secret(
+    tenant: Annotated[str | None, typer.Argument(help="Default: of jobs without a tenant.")] = None,
+    *,
+    as_json: Json = False,
+) -> int:
+    """Print what a tenant's receivers verify webhooks with. Needs the workers' PALAVER_WEBHOOK_SECRET."""
+    from palaver.producer.cli.webhook import secret
+
+    return secret(tenant, as_json=as_json)
 
 
 @app.command()

@@ -18,7 +18,7 @@ CHECK: Final = (sys.executable, "-m", "palaver.workers.check")
 def run(names: Sequence[str], *, as_json: bool) -> int:
     """Show what was found; 0 when all answered and have the models and tools that the configuration names."""
     require_worker()
-    checked = subprocess.run([*CHECK, *names], stdout=subprocess.PIPE, check=False)  # noqa: S603
+    checked = subprocess.run([*CHECK, *names], stdout=subprocess.PIPE, check=False)  # noqa: S603 - our own interpreter
     results = [json.loads(line) for line in checked.stdout.splitlines()]
     if as_json:
         write_json(results)

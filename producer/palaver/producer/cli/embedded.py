@@ -65,7 +65,8 @@ def _binaries() -> Iterator[str]:
 def _version(path: str) -> tuple[str, tuple[int, ...]]:
     """Name and version of a server binary; version () when it does not run here."""
     try:
-        done = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=5, check=True)  # noqa: S603
+        command = (path, "--version")
+        done = subprocess.run(command, capture_output=True, text=True, timeout=5, check=True)  # noqa: S603 - of PATH
     except (OSError, subprocess.SubprocessError):
         return Path(path).name, ()
     found = re.search(r"\bv=(\d+(?:\.\d+)*)", done.stdout)

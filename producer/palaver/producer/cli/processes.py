@@ -63,7 +63,7 @@ class Parts:
         self._happened: SimpleQueue[Part | None] = SimpleQueue()
         self._stopping = False
         script = str(Path(__file__).with_name("guard.py"))
-        self._guard = subprocess.Popen(  # noqa: S603
+        self._guard = subprocess.Popen(  # noqa: S603 - what `palaver dev` consists of
             [sys.executable, "-I", "-S", script],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
@@ -92,7 +92,7 @@ class Parts:
 
         `on_line` is given each line that it writes, in a thread of its own; by default they are logged.
         """
-        process = subprocess.Popen(  # noqa: S603
+        process = subprocess.Popen(  # noqa: S603 - what `palaver dev` consists of
             command,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,

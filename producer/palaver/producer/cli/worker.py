@@ -19,7 +19,7 @@ def run(arguments: list[str], *, agents: str | None = None) -> int:
     require_worker()
     _check_services(Settings.load())
     sys.stdout.flush()
-    os.execv(WORKER[0], [*WORKER, *arguments])  # noqa: S606
+    os.execv(WORKER[0], [*WORKER, *arguments])  # noqa: S606 - our own interpreter
 
 
 def require_worker() -> None:

@@ -14,6 +14,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
 
 from palaver.producer.gateway import health
 from palaver.producer.gateway.access.watch import watch
@@ -25,6 +26,7 @@ from palaver.producer.gateway.page import page
 from palaver.producer.gateway.sessions import jobs, sessions
 from palaver.producer.gateway.state import Gateway
 from palaver.shared.errors import AccessError, PalaverError, ValidationError
+from palaver.shared.frames import frames
 from palaver.shared.plain import below
 from palaver.shared.settings import Settings
 
@@ -73,7 +75,7 @@ def create_app(settings: Settings | None = None, *, open_to_loopback: bool = Fal
         await asyncio.wait([watching])
         await gateway.aclose()
 
-    app = FastAPI(
+    app = _Application(
         title="Palaver",
         description=_DESCRIPTION,
         version=version("palaver"),
@@ -90,6 +92,22 @@ def create_app(settings: Settings | None = None, *, open_to_loopback: bool = Fal
     app.exception_handler(Exception)(_crashed)
     _add_middleware(app, gateway)
     return app
+
+
+class _Application(FastAPI):
+    """Tells the log where a bug of ours was met, and nothing of the exception's text, which may quote a
+    prompt, an answer or a key: the server, which would log that too, does not hear of it.
+    """
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """See ASGI. What was to be answered has been, by `_crashed`."""
+        try:
+            await super().__call__(scope, receive, send)
+        except Exception as error:
+            if scope["type"] != "http":
+                raise
+            route = getattr(scope.get("route"), "path", "")
+            log.error("request_failed route=%s error=%s\n%s", route, type(error).__name__, frames(error))
 
 
 def _add_middleware(app: FastAPI, gateway: Gateway) -> None:
@@ -129,4 +147,4 @@ async def _refused(request: Request, error: HTTPException) -> Response:
 
 
 async def _crashed(request: Request, _error: Exception) -> Response:
-    return error_response(request.url.path, unexpected())  # the server logs the traceback
+    return error_response(request.url.path, unexpected())

@@ -89,4 +89,6 @@ def _options(address: RedisURL, settings: Settings) -> dict[str, Any]:
         return {**common, "path": address.path}
     if address.master is None:
         common |= {"host": address.host, "port": address.port}
+    elif address.tls is not None:
+        common["ssl"] = True  # a pool of sentinels has no other way to be told
     return {**common, "socket_keepalive": True, **(address.tls or {})}

@@ -50,7 +50,7 @@ class AgentView:
     """A class agent at a path."""
 
     agent: type
-    arguments: Mapping[str, Any] = field(default_factory=dict)
+    arguments: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     def make(self) -> Any:
         """The agent; called once in each worker process."""

@@ -45,8 +45,8 @@ class Conversation:
     services: Services
     message: Message
     history: list[Message] = field(default_factory=list)
-    file_texts: Mapping[str, str] = field(default_factory=dict)  # of the files of this message
-    context: BaseModel | Mapping[str, Any] | None = None
+    file_texts: Mapping[str, str] = field(default_factory=dict, repr=False)  # of the files of this message
+    context: BaseModel | Mapping[str, Any] | None = field(default=None, repr=False)
     _calls: set[Future[Any]] = field(default_factory=set)
     _closed: bool = False
 

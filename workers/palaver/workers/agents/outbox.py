@@ -17,7 +17,7 @@ __all__ = ["Outbox", "Piece", "Start", "Told"]
 class Start:
     """The agent begins to write, and what it says of that."""
 
-    metadata: Mapping[str, Any] = field(default_factory=dict)
+    metadata: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,7 @@ class Told:
     """An event: a widget, an object."""
 
     kind: str
-    data: Mapping[str, Any]
+    data: Mapping[str, Any] = field(repr=False)
 
 
 Piece: TypeAlias = str | Start | Told

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -15,7 +15,7 @@ __all__ = ["Extracted", "Extraction"]
 class Extracted:
     """What came of it. Without a `problem` the text is the file's, and may be empty."""
 
-    text: str = ""
+    text: str = field(default="", repr=False)
     problem: str | None = None  # for readers; ids, types and reasons, no content
     unavailable: bool = False  # the worker lacks what it takes: another one may have it
     characters: int = 0  # of the whole text; more than `text` has, if it was cut

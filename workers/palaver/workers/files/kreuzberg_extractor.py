@@ -57,6 +57,6 @@ def _lacking(lang: str) -> str | None:
     if program is None:
         return "the worker has no tesseract"
     command = (program, "--list-langs")
-    listed = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)  # noqa: S603
+    listed = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)  # noqa: S603 - of PATH
     missing = set(lang.split("+")) - set(listed.stdout.split())
     return f"the worker's tesseract has no language {', '.join(sorted(missing))}" if missing else None

@@ -7,7 +7,7 @@ covers stays in the session, for whoever reads that.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from palaver.shared.messages import Message, Role
@@ -27,7 +27,7 @@ INSTRUCTION: Final = (
 class Abstract:
     """What was said up to the answer of the job `until`."""
 
-    text: str
+    text: str = field(repr=False)
     until: str
 
     def message(self) -> Message:

@@ -33,7 +33,7 @@ class ToolContext:
     call_id: str
     tenant: str | None = None
     user: str | None = None
-    metadata: Mapping[str, Any] = field(default_factory=dict)  # the job's own
+    metadata: Mapping[str, Any] = field(default_factory=dict, repr=False)  # the job's own
     stopped: threading.Event = field(default_factory=threading.Event)  # nobody waits any more
 
 

@@ -5,7 +5,7 @@ Pure. Readers are told by the offset of the next `stream_start`: 0 drops what th
 keeps it.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from palaver.shared.profiles import Resume
 
@@ -18,7 +18,7 @@ CONTINUE_PROMPT = "continue"
 class Beginning:
     """Where the next stream begins, and how the provider is told."""
 
-    said: str = ""  # text that stays; empty: the answer begins anew
+    said: str = field(default="", repr=False)  # text that stays; empty: the answer begins anew
     prompt: str | None = None  # ask to go on, in a user message after that text; None: as an assistant prefix
 
 

@@ -27,6 +27,7 @@ from kombu.utils.json import loads
 from redis.exceptions import OutOfMemoryError
 
 from palaver.shared.names import TASK_CHAT, TASK_SUBMIT
+from palaver.shared.settings import redacted_url
 from palaver.workers.event_log import event_logger
 
 __all__ = ["Intake"]
@@ -53,6 +54,8 @@ NAME = re.compile(r"[\w.:@-]{1,200}")  # of a task, or its id
 CELERYS_DELAYS = "celery.worker.consumer.delayed_delivery:DelayedDelivery"
 DELAYS = "palaver.workers.pool.queues:Delays"
 
+TOLD_OF_BROKER = ("transport", "hostname", "port", "virtual_host", "connect_timeout", "heartbeat")
+
 MALFORMED = (TypeError, ValueError, KeyError, IndexError, AttributeError, RecursionError)
 
 
@@ -76,6 +79,11 @@ class Intake(Consumer):
             super().restart(parent, *args, **kwargs)
             if forgotten:
                 parent.connection = None
+
+        def info(self, parent: Any) -> dict[str, Any]:
+            """What `inspect stats` and Flower tell of the consumer."""
+            info: dict[str, Any] = super().info(parent)
+            return {**info, "broker": broker_told(info["broker"])} if "broker" in info else info
 
     connection_errors: tuple[type[Exception], ...]
     hub: Any  # kombu's, or None under a transport without one
@@ -154,6 +162,17 @@ def _told(message: Any, error: Exception | None) -> dict[str, Any]:
         "queue": delivery.get("routing_key"),
         "bytes": len(message.body or ""),
     }
+
+
+def broker_told(connection: Any) -> Any:
+    """What operators are told of the broker, of all that kombu knows of a connection: logins of sentinels and
+    keys of certificates are among the options.
+    """
+    if not isinstance(connection, dict):
+        return connection
+    told = {name: connection.get(name) for name in TOLD_OF_BROKER}
+    host = str(told["hostname"])
+    return {**told, "hostname": redacted_url(host) if "://" in host else host}
 
 
 def _is_for(message: Any, task: str) -> bool:

@@ -16,6 +16,7 @@ from typing import Any
 from celery.concurrency import prefork
 
 from palaver.workers.event_log import event_logger
+from palaver.workers.frames import frames
 
 __all__ = ["Mailbox"]
 
@@ -90,7 +91,7 @@ def _run(call: Call | None) -> None:
     began = time.monotonic()
     try:
         call()
-    except Exception as error:
-        # A faulty signal handler or backend of a user's app must not take the worker's other streams down.
+    except Exception as error:  # noqa: BLE001 - a user's app's signal handler, or its backend
+        # A faulty one must not take the worker's other streams down; its text may quote what it was given.
         facts = {"error": type(error).__name__, "seconds": time.monotonic() - began}
-        logger.exception("pool.callback_failed", **facts)
+        logger.error(f"pool.callback_failed\n{frames(error)}", **facts)

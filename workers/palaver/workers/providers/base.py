@@ -85,7 +85,7 @@ class DialectRequest:
     """What a dialect makes of a request: path below the base URL, JSON body, and what it had to leave out."""
 
     path: str
-    body: dict[str, Any]
+    body: dict[str, Any] = field(repr=False)
     warnings: tuple[WarningPart, ...] = ()
 
 
@@ -94,7 +94,7 @@ class Question:
     """A request that generates nothing: a GET, or with a body a POST."""
 
     path: str
-    body: dict[str, Any] | None = None
+    body: dict[str, Any] | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -283,16 +283,20 @@ class Provider:
         return
 
     def label(self, error: PalaverError) -> None:
-        """Put the provider's name into the error, and take keys out that the provider repeats in its
-        message.
+        """Put the provider's name into the error, and take keys out that the provider repeats in what it
+        says.
         """
         error.provider = error.provider or self.profile.name
-        message = error.message
+        error.args = (self._masked(error.message), *error.args[1:])
+        if error.param is not None:
+            error.param = self._masked(error.param)
+
+    def _masked(self, text: str) -> str:
         for value in self.profile.secrets():
             for secret in (value, value.rpartition(" ")[2]):
                 if len(secret) >= _SHORTEST_SECRET:
-                    message = message.replace(secret, "***")
-        error.args = (message, *error.args[1:])
+                    text = text.replace(secret, "***")
+        return text
 
 
 class HttpProvider(Provider):

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from palaver.shared.errors import JobNotFoundError, PalaverError
 from palaver.shared.ledger import AsyncLedger, operations
+from palaver.shared.webhooks import tenant_secret
 from palaver.workers.event_log import event_logger
 from palaver.workers.rounds import Rounds
 from palaver.workers.webhooks.calls import Answer, Calls
@@ -40,7 +41,7 @@ DELIVERED, GIVEN_UP = "delivered", "given up"
 
 
 class Deliverer:
-    """Delivers the webhooks of `ledger` by `calls`, signed with each of the `secrets`."""
+    """Delivers the webhooks of `ledger` by `calls`; each of the `secrets` makes a key for each tenant."""
 
     def __init__(
         self,
@@ -114,7 +115,8 @@ class Deliverer:
         tries = int(end.standing or 0) + 1
         now = await self._ledger.query(operations.time())
         body = end.body()
-        headers = headers_for(end.job_id, body, secrets=self._secrets, now=now)
+        keys = [tenant_secret(secret, end.tenant) for secret in self._secrets]
+        headers = headers_for(end.job_id, body, secrets=keys, now=now)
         answer = await self._calls.post(url, body, headers)
         facts = {"job_id": end.job_id, "host": urlsplit(url).hostname, "tries": tries}
         if answer.taken:

@@ -20,6 +20,7 @@ class End:
 
     session_id: str
     job_id: str  # of a batch its own, as the session's
+    tenant: str | None
     created: float
     ended: float | None
     standing: str | None  # of the webhook
@@ -41,6 +42,7 @@ def _of_batch(view: BatchView) -> End:
     return End(
         session_id=view.batch.batch_id,
         job_id=view.batch.batch_id,
+        tenant=view.batch.tenant,
         created=view.created_at,
         ended=view.ended_at,
         standing=view.webhook,
@@ -54,6 +56,7 @@ def _of_job(view: JobView) -> End:
     return End(
         session_id=view.session_id,
         job_id=view.job_id,
+        tenant=None if job is None else job.tenant,
         created=view.created,
         ended=(view.ended or 0.0) if view.status.ended else None,
         standing=view.webhook,

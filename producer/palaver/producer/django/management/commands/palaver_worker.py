@@ -30,4 +30,4 @@ class Command(BaseCommand):
         except PalaverError as error:
             raise CommandError(str(error)) from None
         words = [word for word in options["options"] if word != "--"]
-        os.execv(WORKER[0], [*WORKER, *words])  # noqa: S606
+        os.execv(WORKER[0], [*WORKER, *words])  # noqa: S606 - our own interpreter

@@ -1,0 +1,30 @@
+"""What the application does with a bug of ours."""
+
+import logging
+
+import httpx2
+import pytest
+
+from palaver.producer.gateway.app import create_app
+from palaver.shared.settings import Settings
+
+SECRET = "xyzzy-42"
+
+
+async def test_a_bug_is_told_by_where_it_is_and_not_by_its_words(caplog: pytest.LogCaptureFixture) -> None:
+    app = create_app(Settings(redis_url="redis://127.0.0.1:1"))
+
+    @app.get("/bug/{word}")
+    async def bug(word: str) -> None:
+        raise RuntimeError(word)
+
+    transport = httpx2.ASGITransport(app)  # which raises what an application does
+    async with httpx2.AsyncClient(transport=transport, base_url="http://gateway") as http:
+        with caplog.at_level(logging.DEBUG):
+            answer = await http.get(f"/bug/{SECRET}")
+    assert (answer.status_code, answer.json()["error"]["code"]) == (500, "internal")
+    told = [record for record in caplog.records if record.name == "palaver.gateway"]
+    assert "request_failed route=/bug/{word} error=RuntimeError" in told[0].getMessage()
+    assert "raise RuntimeError(word)" in told[0].getMessage()
+    assert not [record for record in caplog.records if record.exc_info]
+    assert SECRET not in "".join(record.getMessage() for record in told)
