@@ -14,13 +14,10 @@ from palaver.shared.plain import Text, refuse, shape
 SESSION_ID: Final = r"[A-Za-z0-9._:-]{1,128}"
 # No colon: a job id is followed by ":text" and the like in ledger keys.
 JOB_ID: Final = r"[A-Za-z0-9._-]{1,128}"
-KEY_SESSION: Final = "key-"
-"""So begin the names of sessions that idempotency keys name: such a session is of one tenant, which its name
-tells, so that nobody else takes the name.
-"""
 
 _SESSION_ID = re.compile(SESSION_ID)
 _JOB_ID = re.compile(JOB_ID)
+_KEY_SESSION = re.compile(r"key-[0-9a-f]{40}")
 
 
 def valid_session_id(value: object) -> TypeGuard[str]:
@@ -79,23 +76,16 @@ def new_token() -> str:
     return secrets.token_hex(16)
 
 
-def session_for(tenant: str | None, idempotency_key: str, user: str | None = None) -> str:
-    """The session of a job that has an idempotency key and no session: equal keys of one user of a tenant
-    must meet in one place.
-    """
+def session_for(tenant: str | None, idempotency_key: str) -> str:
+    """The session of a job that has an idempotency key and no session: equal keys must meet in one place."""
     # The length prefix keeps ("a", "bc") and ("ab", "c") apart.
-    owner = user or ""
-    return f"{_key_sessions_of(tenant)}{_digest(f'{len(owner)}:{owner}{idempotency_key}')[:40]}"
+    owner = tenant or ""
+    digest = hashlib.sha256(f"{len(owner)}:{owner}{idempotency_key}".encode()).hexdigest()
+    return f"key-{digest[:40]}"
 
 
-def may_name(tenant: str | None, session_id: str) -> bool:
-    """Whether a job of this tenant may be in a session of this name, whoever has it."""
-    return not session_id.startswith(KEY_SESSION) or session_id.startswith(_key_sessions_of(tenant))
-
-
-def _key_sessions_of(tenant: str | None) -> str:
-    return f"{KEY_SESSION}{_digest(tenant or '')[:20]}-"
-
-
-def _digest(words: str) -> str:
-    return hashlib.sha256(words.encode()).hexdigest()
+def is_key_session(session_id: str) -> bool:
+    """Whether only an idempotency key may have a session of this name begin: whoever guesses a key could
+    else take the name before its tenant does.
+    """
+    return _KEY_SESSION.fullmatch(session_id) is not None

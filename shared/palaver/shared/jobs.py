@@ -13,7 +13,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, fie
 from palaver.shared.contract import VERSION, version_of
 from palaver.shared.document import Document
 from palaver.shared.error_tree import NewerDocumentError, ValidationError
-from palaver.shared.ids import KEY_SESSION, JobId, SessionId, may_name, new_job_id
+from palaver.shared.ids import JobId, SessionId, new_job_id
 from palaver.shared.messages import Message, parse_history, parse_messages
 from palaver.shared.modes import ChatMode
 from palaver.shared.names import DEFAULT_PRIORITY
@@ -360,12 +360,6 @@ class ChatJob(Document):
     def _session_for_history(self) -> Self:
         if self.history == "session" and self.session_id is None and self.idempotency_key is None:
             refuse("history", "is the session's, but the job names no session_id")
-        return self
-
-    @model_validator(mode="after")
-    def _own_session(self) -> Self:
-        if self.session_id is not None and not may_name(self.tenant, self.session_id):
-            refuse("session_id", f"begins with {KEY_SESSION}: idempotency keys of another tenant name it")
         return self
 
     @model_validator(mode="after")

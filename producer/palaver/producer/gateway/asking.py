@@ -50,7 +50,7 @@ class Asker:
         ForbiddenError, SessionNotFoundError.
         """
         job: dict[str, Any] = {"history": None, **fields, **self.caller.whose, **trace_fields(self.request)}
-        job["idempotency_key"] = self.idempotency_key
+        job["idempotency_key"] = self.caller.own_key(self.idempotency_key)
         check_metadata(job.get("metadata"))
         if marks:
             job["metadata"] = {**(job.get("metadata") or {}), **marks}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import ipaddress
 import math
 import time
@@ -57,6 +58,12 @@ class Caller:
         if self.reads is not None:
             return self.reads.expires
         return None if self.key is None else self.key.expires
+
+    def own_key(self, idempotency_key: str | None) -> str | None:
+        """An idempotency key that meets no other user's, where he is held to what is his."""
+        if idempotency_key is None or not self.is_held_to_user:
+            return idempotency_key
+        return hashlib.sha256(f"{len(self.user)}:{self.user}{idempotency_key}".encode()).hexdigest()
 
     def check_models(self, models: list[str]) -> None:
         """Raises ForbiddenError for a model that the key is not for."""

@@ -7,14 +7,16 @@
 --      17 messages that the session's history gets, one JSON a line · 18 error for a job that this one interrupts
 --      19 how many of the session's jobs may not have ended · 20 tenant ('' for none, which is
 --      one like any other) · 21 name of the list of unended jobs that has it ('' for none) · 22 user ('' for none)
+--      23 '1': the session is not to begin with this job
 -- reply ok, job id, cursor, created (1, 0), status, position, job to send ('' for none), its queue, ms of Redis time
 --       | conflict, job id | busy, active job | closed, status | full, jobs that have not ended
---       | foreign: the session is another tenant's
+--       | foreign: the session is another tenant's, or kept for one
 local base, sid, jid = KEYS[1], ARGV[1], ARGV[2]
 local fingerprint, idempotency_key, on_busy, queue = ARGV[8], ARGV[9], ARGV[10], ARGV[11]
 local run_at, deadline_after, reads_history = math.max(tonumber(ARGV[12]), 0), tonumber(ARGV[13]), ARGV[14] == '1'
 local model, document, user_messages, interrupted = ARGV[15], ARGV[16], ARGV[17], ARGV[18]
-local most_unended, tenant, counts, user = tonumber(ARGV[19]), ARGV[20], ARGV[21], ARGV[22]
+local most_unended, tenant, counts = tonumber(ARGV[19]), ARGV[20], ARGV[21]
+local user, only_goes_on = ARGV[22], ARGV[23] == '1'
 local job = base .. ':job:' .. jid
 -- include clock
 -- include retention
@@ -58,7 +60,7 @@ end
 local session_status, active, seq, owner, opened = unpack(
   redis.call('HMGET', session, 'status', 'active', 'seq', 'tenant', 'created'))
 owner = owner or opened and ''
-if owner and owner ~= tenant then return instead({'foreign'}) end
+if owner and owner ~= tenant or only_goes_on and not (owner or seq) then return instead({'foreign'}) end
 
 local known = redis.call('HGET', job, 'fp')
 if known then

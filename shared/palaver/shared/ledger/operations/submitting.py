@@ -16,7 +16,7 @@ from palaver.shared.errors import (
     SessionClosedError,
     SessionNotFoundError,
 )
-from palaver.shared.ids import session_for
+from palaver.shared.ids import is_key_session, session_for
 from palaver.shared.jobs import ChatJob, Status, fingerprint_of, said
 from palaver.shared.ledger.keys import Keys, due_member
 from palaver.shared.ledger.operation import (
@@ -57,8 +57,15 @@ def session_of(job: ChatJob) -> str:
     if job.session_id is not None:
         return job.session_id
     if job.idempotency_key is not None:
-        return session_for(job.tenant, job.idempotency_key, job.user)
+        return session_for(job.tenant, job.idempotency_key)
     return job.job_id
+
+
+def _only_goes_on(session_id: str, job: ChatJob) -> bool:
+    """Whether the session has to be there: its name is for another's idempotency key."""
+    if not is_key_session(session_id):
+        return False
+    return job.idempotency_key is None or session_id != session_for(job.tenant, job.idempotency_key)
 
 
 def reserve(keys: Keys, jobs: Sequence[ChatJob]) -> Query[list[bool]]:
@@ -191,6 +198,7 @@ def _submit_args(session_id: str, job: ChatJob, retention: Retention, counts: st
             job.tenant or "",
             counts,
             job.user or "",
+            "1" if _only_goes_on(session_id, job) else "",
         ),
     )
     return args
