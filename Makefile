@@ -29,12 +29,13 @@ test: .venv/.test ## the tests; TESTS="tests/unit -k jobs" chooses
 deploy-check: .venv/.deploy ## the Dockerfile and Kubernetes' files, read by hadolint, Kustomize and Kubernetes' schemas; installs these: 225 MB
 	@$(BIN)/python -m pytest -q -rs -m deploy tests/integration/deploy
 
+# File by file: each process has servers of its own, and a fault mostly waits, for leases to run out.
 faults: .venv/.test ## what production does to it, for real: minutes
-	@PALAVER_TEST_PROFILE=ci $(BIN)/python -m pytest -q -rs -m "not soak and not rabbitmq" -n $(WORKERS) --dist loadgroup tests/faults
+	@PALAVER_TEST_PROFILE=ci $(BIN)/python -m pytest -q -rs -m "not soak and not rabbitmq" -n $(WORKERS) --dist loadfile tests/faults
 
 faults-rabbitmq: .venv/.test ## with RabbitMQ as broker: the faults that concern one, quorum queues, TLS: minutes
 	@PALAVER_TEST_BROKER=rabbitmq $(BIN)/python -m pytest -q -rs -m "any_broker or rabbitmq" \
-		-n $(WORKERS) --dist loadgroup tests/integration/app tests/faults
+		-n $(WORKERS) --dist loadfile tests/integration/app tests/faults
 
 peers: .venv/peers/.ready ## the dialects against LiteLLM, llama.cpp and llama-cpp-python; compiles once: minutes
 	@$(BIN)/python -m pytest -q -rs -m peers tests/peers

@@ -411,6 +411,9 @@ def drain(
 ) -> int:
     """Have a worker take no more jobs, let streams end for PALAVER_DRAIN_SECONDS, hand over the rest, leave.
 
+    What keeps it running (Kubernetes, compose, systemd) then starts another in its place: to have one fewer,
+    change the number there.
+
     Exit code 0: it has said that it drains (with --wait: it is gone); 1: it does not answer.
     """
     from palaver.producer.cli.drain import run

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from palaver.producer.cli.failures import complain
 from palaver.producer.cli.operator import operator
-from palaver.producer.cli.terminal import one_line, write, write_json
+from palaver.producer.cli.terminal import note, one_line, write, write_json
 from palaver.shared.errors import ValidationError
 from palaver.shared.ledger import Announcement, SyncLedger, operations
 from palaver.shared.settings import Settings
@@ -15,6 +15,7 @@ from palaver.shared.settings import Settings
 ANSWER_SECONDS: Final = 10.0
 AGAIN_SECONDS: Final = 1.0  # a notice reaches only those who listen at that moment
 LOOK_SECONDS: Final = 0.1
+SUPERVISED: Final = "Kubernetes, compose or systemd start another in its place: to have one fewer, tell them."
 
 
 def run(name: str, *, wait: bool, as_json: bool) -> int:
@@ -27,6 +28,8 @@ def run(name: str, *, wait: bool, as_json: bool) -> int:
                 complain(late, code="no_answer", as_json=as_json)
                 return 1
             _report(worker, gone=False, as_json=as_json)
+        if not as_json:
+            note(SUPERVISED)
         for worker in workers if wait else ():
             _until(partial(_is_gone, ledger, worker.name))
             _report(worker, gone=True, as_json=as_json)
