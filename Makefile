@@ -13,7 +13,7 @@ PAGE := producer/palaver/producer/gateway/page
 RULES := deploy/kustomize/components/prometheus-operator/prometheusrule.yaml
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test deploy-check faults faults-rabbitmq peers page page-build image upgrades soak check bench schema lock clean
+.PHONY: help setup demo test deploy-check faults faults-rabbitmq peers page page-build image upgrades soak check audit bench schema lock clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /  make \1\t/' | expand -t 24
@@ -57,6 +57,9 @@ soak: .venv/.test ## 200 streams and a kill every 15 s for SECONDS=600; then the
 	@PALAVER_TEST_SOAK_SECONDS=$(SECONDS) $(BIN)/python -m pytest -q -s -m soak tests/faults/test_soak.py
 	@PALAVER_TEST_PROFILE=soak $(BIN)/python -m pytest -q -rs -m "" -n $(WORKERS) --dist loadgroup tests/faults/test_ledger_model.py
 
+audit: .venv/.audit ## are weaknesses of the pinned packages known? Asks the Python Package Index
+	@$(BIN)/python requirements/audit.py
+
 check: .venv/.page ## style, types, the walls between the rooms, stale schemas and locks
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -97,8 +100,8 @@ clean: ## remove what the commands above made
 	@$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements/test.txt
 	@touch $@
 
-# What only some of the tests need, and is large: `make test` neither installs nor runs it.
-.venv/.deploy .venv/.page: .venv/.%: requirements/%.txt .venv/.test
+# What only some of the tests need, and is large, or only one target: `make test` neither installs nor runs it.
+.venv/.audit .venv/.deploy .venv/.page: .venv/.%: requirements/%.txt .venv/.test
 	@echo "Installing what make $* needs beside."
 	@$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements/$*.txt
 	@touch $@
