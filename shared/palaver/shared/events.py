@@ -1,7 +1,7 @@
 """The events of a session's log: a tagged union, one class per type. Text is data, never known to a repr."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Final, Literal, TypeAlias, Union, get_args
+from typing import Annotated, Any, Final, Literal, Self, TypeAlias, Union, get_args
 
 import orjson
 from pydantic import ConfigDict, Field
@@ -88,6 +88,28 @@ class ReasoningChunk(BaseEvent):
 
     type: Literal["reasoning_chunk"] = "reasoning_chunk"
     data: DeltaData
+
+
+class ThinkingBlockData(Data):
+    """`block` is what the provider wants back, without its words: `type`, `signature` or `data`. `length`:
+    the words are the last so many characters of the reasoning.
+    """
+
+    block: JsonObject
+    length: Count = 0
+
+    @classmethod
+    def of(cls, block: Mapping[str, Any]) -> Self:
+        """That of a block as the provider gave it."""
+        told = {name: value for name, value in block.items() if name != "thinking"}
+        return cls(block=told, length=len(block.get("thinking") or ""))
+
+
+class ThinkingBlock(BaseEvent):
+    """A block of what the model thought is whole, and signed by its provider."""
+
+    type: Literal["thinking_block"] = "thinking_block"
+    data: ThinkingBlockData
 
 
 class ContentData(Data):
@@ -241,6 +263,7 @@ Event: TypeAlias = Annotated[
     | StreamStart
     | TextChunk
     | ReasoningChunk
+    | ThinkingBlock
     | Content
     | ToolCallEvent
     | ToolResult

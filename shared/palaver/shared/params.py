@@ -6,7 +6,17 @@ from typing import Annotated, Any, Final, Literal, Self
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from palaver.shared.document import Document
-from palaver.shared.plain import Flag, Integer, JsonObject, Real, Text, optional, refuse, shape
+from palaver.shared.plain import (
+    Flag,
+    Integer,
+    JsonObject,
+    Real,
+    Text,
+    mark,
+    optional,
+    refuse,
+    shape,
+)
 
 Effort = Literal["minimal", "low", "medium", "high", "xhigh"]
 DEFAULT_EFFORT: Final[Effort] = "medium"
@@ -24,12 +34,14 @@ RESERVED: Final = frozenset(
 class ReasoningOptions(Document):
     """How a model shall think before it answers. Made from `True`, `False`, an effort, or an object.
 
-    `effort` None leaves it to the provider's default; `max_tokens` bounds the thinking.
+    `effort` None leaves it to the provider's default; `max_tokens` bounds the thinking. That comes on top of
+    the job's `max_tokens`, or with `within` is a part of it, as Anthropic counts.
     """
 
     enabled: Flag = True
     effort: Effort | None = optional()
     max_tokens: Annotated[Integer, Field(ge=1)] | None = optional()
+    within: Flag = mark()
 
     @model_validator(mode="before")
     @classmethod
@@ -46,6 +58,15 @@ def _stop(value: Any) -> Any:
     if not stops or any(not isinstance(stop, str) or not stop for stop in stops):
         raise ValueError("must be one or more non-empty strings")
     return list(stops)
+
+
+def _format(value: dict[str, Any]) -> dict[str, Any]:
+    kind, schema = value.get("type", "text"), value.get("json_schema")
+    if not isinstance(kind, str):
+        raise ValueError(f"must have a string as type, not {shape(kind)}")
+    if kind == "json_schema" and not isinstance(schema, dict):
+        raise ValueError(f"must have an object as json_schema, not {shape(schema)}")
+    return value
 
 
 def _token_keys(value: Any) -> Any:
@@ -87,7 +108,7 @@ class ChatParams(Document):
     user: Text | None = optional()
     n: Annotated[Integer, Field(ge=1, le=128)] | None = optional()
     seed: Annotated[Integer, Field(ge=-(2**63), lt=2**63)] | None = optional()
-    response_format: JsonObject | None = optional()
+    response_format: Annotated[JsonObject, AfterValidator(_format)] | None = optional()
     reasoning: ReasoningOptions | None = optional()
     extra: Annotated[JsonObject, AfterValidator(_unreserved)] = Field(default_factory=dict)
     include_usage: Flag = True

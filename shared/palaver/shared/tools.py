@@ -38,7 +38,8 @@ ToolName = Annotated[Text, AfterValidator(_tool_name)]
 
 
 class FunctionTool(Document):
-    """A function that the model may call; `parameters` is the JSON Schema of its arguments.
+    """A function that the model may call; `parameters` is the JSON Schema of its arguments. `cache_control`,
+    which Anthropic knows: the prompt up to this tool is to be cached.
 
     OpenAI's nested form (`{"type": "function", "function": {…}}`) is taken too, and is what `to_dict` gives.
     """
@@ -47,6 +48,7 @@ class FunctionTool(Document):
     description: Text | None = optional()
     parameters: JsonObject = Field(default_factory=lambda: dict(_ANY_ARGUMENTS))
     strict: Flag = False
+    cache_control: JsonObject | None = optional()
 
     @model_validator(mode="before")
     @classmethod

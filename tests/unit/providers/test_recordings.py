@@ -12,6 +12,7 @@ from palaver.shared.errors import PalaverError
 from palaver.workers.providers import (
     FinishPart,
     MessagePart,
+    MetadataPart,
     Part,
     ReasoningDelta,
     TextDelta,
@@ -153,7 +154,7 @@ def test_noise_is_an_error_of_ours_and_nothing_else(noise: bytes, kind: str, siz
         assert decode(Recording(data, kind=kind), reads).error is not None
 
 
-def test_signed_thinking_comes_back_with_calls_alone() -> None:
+def test_signed_thinking_comes_back() -> None:
     thinking = (
         messages.start()
         + messages.begin(type="thinking", thinking="", signature="")
@@ -170,7 +171,30 @@ def test_signed_thinking_comes_back_with_calls_alone() -> None:
     ]
     assert asked.reasoning == "let me see"
     told = decode(Recording(b"", kind="anthropic"), [thinking + messages.HELLO + messages.ending()])
-    assert told.fields == {}
+    assert told.fields == asked.fields
+
+
+def test_a_block_of_thinking_is_told_before_the_words_behind_it() -> None:
+    thinking = (
+        messages.start()
+        + messages.begin(type="thinking", thinking="", signature="")
+        + messages.thought("hm")
+        + messages.delta(type="signature_delta", signature="c2ln")
+        + messages.stop()
+    )
+    parts = AnthropicDecoder(DecoderOptions()).feed(thinking + messages.HELLO)
+    (told,) = [number for number, part in enumerate(parts) if isinstance(part, MessagePart)]
+    (first, *_) = [number for number, part in enumerate(parts) if isinstance(part, TextDelta)]
+    assert told < first
+
+
+def test_which_stop_sequence_has_ended_an_answer() -> None:
+    decoder = AnthropicDecoder(DecoderOptions())
+    delta = {"stop_reason": "stop_sequence", "stop_sequence": "END"}
+    ending = messages.event("message_delta", delta=delta) + messages.END
+    decoder.feed(messages.start() + messages.HELLO + ending)
+    found = [part.data for part in decoder.finish() if isinstance(part, MetadataPart)]
+    assert found == [{"stop_sequence": "END"}]
 
 
 def test_what_the_prompt_cache_had_is_told_apart() -> None:

@@ -40,6 +40,7 @@ DATA = {
     ),
     "text_chunk": st.fixed_dictionaries({"delta": text}, optional={"raw": json_objects}),
     "reasoning_chunk": st.fixed_dictionaries({"delta": text}),
+    "thinking_block": st.fixed_dictionaries({"block": json_objects}, optional={"length": st.integers(0, 9)}),
     "content": st.fixed_dictionaries({"content_type": name, "data": json_values}),
     "tool_call": st.fixed_dictionaries({"id": name, "name": name, "arguments": text | json_objects}),
     "tool_result": st.fixed_dictionaries({"id": name, "content": json_values, "is_error": st.booleans()}),

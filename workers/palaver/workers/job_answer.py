@@ -18,7 +18,7 @@ from palaver.shared.errors import (
     PalaverError,
     ValidationError,
 )
-from palaver.shared.events import RetryData, StreamEndData, WarningData
+from palaver.shared.events import RetryData, StreamEndData, ThinkingBlockData, WarningData
 from palaver.shared.jobs import FinishReason, Status
 from palaver.shared.messages import Message, ToolCall
 from palaver.shared.profiles import ModelRef
@@ -68,6 +68,7 @@ class JobAnswer:
         self._told: ModelRef | None = None  # whose stream_start readers had last; None: it is not of now
         self._calls: list[ToolCall] = []  # told when the answer is whole: a cut one has called nobody
         self._fields: dict[str, Any] = {}
+        self._thoughts_told = 0  # of the request's blocks of thinking
         self._model: str | None = None  # the name under which the model answered
         self._meter: Meter | None = None  # of the request that is going on
         self._before = 0  # bytes that were said when it began
@@ -100,6 +101,7 @@ class JobAnswer:
         self._drops = not goes_on and bool(self._left or thought)
         self._thought_through = goes_on and bool(thought)
         self._calls, self._fields, self._model, self._reason = [], {}, None, None
+        self._thoughts_told = 0
         self.ref = ref
         self.begun = self.finished = False
 
@@ -265,7 +267,9 @@ class JobAnswer:
             "model": self._model or model,
             "provider": self.ref.profile if self.ref else last.provider,
             "tool_calls": self.journal.open_calls,
-            "metadata": {name: count for name, count in counts.items() if count} | self._metadata,
+            "metadata": {name: count for name, count in counts.items() if count}
+            | self._signed_thinking(last)
+            | self._metadata,
             "widgets": self.widgets or None,
             "raw": self._raw,
             "parsed": self.parsed if error is None else None,
@@ -275,6 +279,13 @@ class JobAnswer:
         if error is not None:
             return ChatResponse.failed(error, **fields)
         return ChatResponse(finish_reason=self._reason or last.finish_reason, **fields)
+
+    def _signed_thinking(self, last: Reply) -> dict[str, Any]:
+        """The blocks of thinking of the last request that somebody has signed: who answers its calls has to
+        send them back.
+        """
+        blocks = (self._fields or last.fields).get("thinking_blocks") or ()
+        return {"thinking_blocks": blocks} if any(map(_is_signed, blocks)) else {}
 
     def _begin(self) -> None:
         """Write the `stream_start` that is due. A request that goes on with the job in the words of the same
@@ -334,6 +345,13 @@ class JobAnswer:
 
     def _keep_fields(self, part: MessagePart) -> None:
         self._fields.update(part.fields)
+        blocks = part.fields.get("thinking_blocks", ())
+        for block in blocks[self._thoughts_told :]:
+            if _is_signed(block) and not self._thought_through:
+                if not self.begun:
+                    self._begin()
+                self.writer.event("thinking_block", ThinkingBlockData.of(block).model_dump(mode="json"))
+        self._thoughts_told = max(self._thoughts_told, len(blocks))
 
     def _keep_metadata(self, part: MetadataPart) -> None:
         self._metadata.update(part.data)
@@ -363,3 +381,7 @@ class JobAnswer:
         WarningPart: _warn,
         FinishPart: _finish,
     }
+
+
+def _is_signed(block: Mapping[str, Any]) -> bool:
+    return bool(block.get("signature") or block.get("data"))

@@ -83,14 +83,15 @@ class AnthropicDialect:
         """The body; None is never sent, and of `params.extra` what nothing else says."""
         generation = generation_of(request.model)
         fields, warnings = wire.parameters(request.params, PARAMETERS)
-        thinking = _thinking(request, generation, warnings)
+        most = fields.pop("max_tokens", self._max_tokens)
+        thinking = _thinking(request, generation, warnings, most)
         _fit_sampling(fields, generation, warnings, thinks=bool(thinking))
         _fit_stops(fields, warnings)
         body: dict[str, Any] = {
             **request.params.extra,
             "model": request.model,
-            # What may be thought comes on top: a job's max_tokens bounds its answer.
-            "max_tokens": fields.pop("max_tokens", self._max_tokens) + thinking.pop("budget", 0),
+            # What may be thought comes on top, unless the job says otherwise: max_tokens bounds its answer.
+            "max_tokens": most + thinking.pop("budget", 0),
             "messages": self._messages(request),
             "stream": wire.streams(request, several=False),
         }
@@ -161,9 +162,11 @@ def _thinking_options(request: GenerationRequest) -> ReasoningOptions | None:
 
 
 def _thinking(
-    request: GenerationRequest, generation: Generation, warnings: list[WarningPart]
+    request: GenerationRequest, generation: Generation, warnings: list[WarningPart], most: int
 ) -> dict[str, Any]:
-    """`thinking`, and how many tokens it may take as `budget`; nothing unless it is asked for."""
+    """`thinking`, and how many tokens it may take beyond the `most` of the answer as `budget`; nothing unless
+    it is asked for.
+    """
     options = _thinking_options(request)
     if options is None:
         return {}
@@ -174,16 +177,23 @@ def _thinking(
         )
         warnings.append(wire.unsupported("reasoning", told))
         return {}
-    if not generation.adaptive and budget != budget_of(options):
+    if not generation.adaptive and options.within and most <= _LEAST_BUDGET:
+        told = f"To think within max_tokens, which is {most}, they have to be more than {_LEAST_BUDGET}."
+        warnings.append(wire.unsupported("reasoning", told))
+        return {}
+    if options.within:
+        budget = min(budget, most - 1)
+    elif not generation.adaptive and budget != budget_of(options):
         told = f"Anthropic's least budget for thinking is {_LEAST_BUDGET} tokens, which is sent instead."
         warnings.append(WarningPart("parameter_changed", told, "reasoning.max_tokens"))
+    beyond = 0 if options.within else budget
     if not generation.adaptive:
-        return {"thinking": {"type": "enabled", "budget_tokens": budget}, "budget": budget}
+        return {"thinking": {"type": "enabled", "budget_tokens": budget}, "budget": beyond}
     if options.max_tokens is not None:
         told = "This model decides itself how many tokens it thinks; the bound is left out."
         warnings.append(wire.unsupported("reasoning.max_tokens", told))
     # Newer models think in silence unless they are asked for a summary.
-    return {"thinking": {"type": "adaptive", "display": "summarized"}, "budget": budget}
+    return {"thinking": {"type": "adaptive", "display": "summarized"}, "budget": beyond}
 
 
 def _answers_unsigned_calls(messages: Sequence[Message]) -> bool:
@@ -273,4 +283,6 @@ def _tool(tool: FunctionTool) -> dict[str, Any]:
         sent["description"] = tool.description
     if tool.strict:
         sent["strict"] = True
+    if tool.cache_control is not None:
+        sent["cache_control"] = tool.cache_control
     return sent

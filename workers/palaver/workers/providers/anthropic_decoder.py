@@ -17,7 +17,7 @@ from palaver.workers.providers.decoded_answer import AnswerDecoder
 from palaver.workers.providers.decoder_options import DecoderOptions
 from palaver.workers.providers.errors import stream_error
 from palaver.workers.providers.lenient import integer, lenient_json
-from palaver.workers.providers.parts import MessagePart, Part, TextDelta, WarningPart
+from palaver.workers.providers.parts import MessagePart, MetadataPart, Part, TextDelta, WarningPart
 from palaver.workers.providers.sse import ServerEvent
 from palaver.workers.providers.stream_or_body import StreamOrBody
 from palaver.workers.providers.text import repaired
@@ -64,7 +64,12 @@ class _Open:
         self.signature: list[str] = [block.signature] if block.signature else []
         self.data = block.data
 
-    def signed(self) -> dict[str, str] | None:
+    @property
+    def is_signed(self) -> bool:
+        """Whether it is thinking that the provider takes back."""
+        return self.kind == "redacted_thinking" or (self.kind == "thinking" and bool(self.signature))
+
+    def thought(self) -> dict[str, str] | None:
         """A block of thinking, as the provider wants it back."""
         if self.kind == "redacted_thinking":
             return {"type": self.kind, "data": repaired(self.data or "")}
@@ -75,8 +80,9 @@ class _Open:
 
 
 class AnthropicDecoder(AnswerDecoder):
-    """See `base.Decoder`. An answer with tool calls has its signed thinking in a MessagePart, as
-    `thinking_blocks`: the provider wants it back, unchanged, with the results of the calls.
+    """See `base.Decoder`. The blocks of signed thinking so far are in a MessagePart each time that one is
+    whole, as `thinking_blocks`: the provider wants them back, unchanged, with the results of calls. Which
+    stop sequence has ended the answer is `stop_sequence` in its metadata.
     """
 
     def __init__(self, options: DecoderOptions) -> None:
@@ -86,6 +92,8 @@ class AnthropicDecoder(AnswerDecoder):
         self._open: dict[int, _Open] = {}  # by the server's index
         self._usage: dict[str, Any] = {}
         self._left_out: set[str] = set()
+        self._thoughts_told = 0  # blocks of thinking that a MessagePart had
+        self._stop_sequence: str | None = None
 
     def feed(self, data: bytes) -> list[Part]:
         """See `Decoder.feed`."""
@@ -118,8 +126,11 @@ class AnthropicDecoder(AnswerDecoder):
         for block in self._blocks:
             if block.kind == "tool_use" and block.input:
                 answer.tools.feed(block.number, None, None, block.input)
-        thinking = self._thinking() if answer.tools else []
-        return parts + thinking + answer.finish(FINISH_REASONS)
+        if answer.tools or any(block.is_signed for block in self._blocks):
+            self._tell_thinking(parts)
+        if self._stop_sequence is not None and answer.reason == "stop_sequence":
+            parts.append(MetadataPart({"stop_sequence": repaired(self._stop_sequence)}))
+        return parts + answer.finish(FINISH_REASONS)
 
     def _take_uncommon(self, event: ServerEvent, parts: list[Part], *, cut: bool = False) -> None:
         """An event that is not as documented. `cut`: the stream ended inside it, so its sender is not to
@@ -165,8 +176,10 @@ class AnthropicDecoder(AnswerDecoder):
         elif kind == "message_start" and event.message is not None:
             self._take_message(event.message, parts)
         elif kind == "message_delta":
-            answer.reason = (event.delta.stop_reason if event.delta else None) or answer.reason
+            self._take_stop(event.delta or Delta())
             self._count(event.usage, parts)
+        elif kind == "content_block_stop":
+            self._end_block(event.index, parts)
         elif kind == "message_stop":
             answer.ended = True
         elif not kind and sent.data.strip() != b"{}":
@@ -179,8 +192,17 @@ class AnthropicDecoder(AnswerDecoder):
         answer.model = answer.model or message.model
         for index, block in enumerate(message.content or ()):
             self._begin_block(block, index, None, parts)
-        answer.reason = message.stop_reason or answer.reason
+        self._take_stop(message)
         self._count(message.usage, parts)
+
+    def _take_stop(self, said: Message | Delta) -> None:
+        self._answer.reason = said.stop_reason or self._answer.reason
+        self._stop_sequence = said.stop_sequence or self._stop_sequence
+
+    def _end_block(self, index: int | None, parts: list[Part]) -> None:
+        block = self._known(index)
+        if block is not None and block.is_signed:
+            self._tell_thinking(parts)
 
     def _begin_block(self, block: Block, index: int | None, raw: bytes | None, parts: list[Part]) -> None:
         answer = self._answer
@@ -220,14 +242,18 @@ class AnthropicDecoder(AnswerDecoder):
             self._leave_out(delta.type, parts)
 
     def _block(self, index: int | None, kind: str) -> _Open:
-        """The block that a delta belongs to: the last one, where the server does not say."""
-        last = self._blocks[-1] if self._blocks else None
-        found = last if index is None else self._open.get(index)
+        """The block that a delta belongs to."""
+        found = self._known(index)
         if found is None:
             found = _Open(len(self._blocks), Block(type=kind))
             self._blocks.append(found)
             self._open[found.number if index is None else index] = found
         return found
+
+    def _known(self, index: int | None) -> _Open | None:
+        """The block of an index: the last one, where the server does not say."""
+        last = self._blocks[-1] if self._blocks else None
+        return last if index is None else self._open.get(index)
 
     def _leave_out(self, kind: str | None, parts: list[Part]) -> None:
         told = repaired(kind or "unknown")[:64]
@@ -237,9 +263,11 @@ class AnthropicDecoder(AnswerDecoder):
             message = f"The answer has content of the type {told!r}; it is left out."
             parts.append(WarningPart("content_left_out", message))
 
-    def _thinking(self) -> list[Part]:
-        blocks = [signed for block in self._blocks if (signed := block.signed())]
-        return [MessagePart({"thinking_blocks": blocks})] if blocks else []
+    def _tell_thinking(self, parts: list[Part]) -> None:
+        blocks = [thought for block in self._blocks if (thought := block.thought())]
+        if len(blocks) > self._thoughts_told:
+            self._thoughts_told = len(blocks)
+            parts.append(MessagePart({"thinking_blocks": blocks}))
 
     def _count(self, usage: dict[str, Any] | None, parts: list[Part]) -> None:
         """Counts come at the beginning and, as totals, at the end; some servers send a 0 in one place."""

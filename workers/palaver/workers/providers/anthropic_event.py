@@ -33,6 +33,7 @@ class Delta(msgspec.Struct, gc=False):
     signature: str | None = None
     partial_json: str | dict[str, Any] | None = None
     stop_reason: str | None = None
+    stop_sequence: str | None = None
 
 
 class Message(msgspec.Struct, gc=False):
@@ -41,6 +42,7 @@ class Message(msgspec.Struct, gc=False):
     model: str | None = None
     content: list[Block] | None = None
     stop_reason: str | None = None
+    stop_sequence: str | None = None
     usage: dict[str, Any] | None = None
 
 
@@ -87,6 +89,7 @@ def lenient_message(document: dict[str, Any]) -> Message:
         model=text(document.get("model")),
         content=[_block(block) for block in dictionaries(content)],
         stop_reason=text(document.get("stop_reason")),
+        stop_sequence=text(document.get("stop_sequence")),
         usage=dictionary(document.get("usage")),
     )
 
@@ -116,4 +119,5 @@ def _delta(item: Any) -> Delta | None:
         signature=text(item.get("signature")),
         partial_json=piece if isinstance(piece, dict | str) else None,
         stop_reason=text(item.get("stop_reason")),
+        stop_sequence=text(item.get("stop_sequence")),
     )

@@ -57,6 +57,7 @@ class Flavour:
         ("json_object", "json_schema")
     )  # types of response_format beside text
     stream_usage: bool = True  # takes stream_options; those that refuse it tell the usage of a stream unasked
+    cache_marks: bool = False  # takes `cache_control` in messages; those that do not refuse the request
     developer_role: bool = False  # knows the role developer; otherwise it travels as system
     message_name: bool = True  # takes `name` in a message
     call_id: re.Pattern[str] | None = None  # what the id of a call must look like
@@ -149,6 +150,7 @@ FLAVOURS: Final[dict[str, Flavour]] = {
     ),
     "openrouter": Flavour(
         base_url="https://openrouter.ai/api/v1",
+        cache_marks=True,
         reasoning="openrouter",
         reasoning_back="reasoning",
         prefix=True,

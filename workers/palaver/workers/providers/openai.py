@@ -130,6 +130,8 @@ class OpenAIDialect:
         given = message.payload()
         sent = {name: value for name, value in given.items() if value is not None and name not in _NOT_SENT}
         sent.setdefault("content", None)
+        if not self._flavour.cache_marks:
+            sent = _unmarked(sent)
         if message.role is Role.DEVELOPER and not self._flavour.developer_role:
             sent["role"] = "system"
         if not self._flavour.message_name:
@@ -158,6 +160,14 @@ class OpenAIDialect:
             del fields["n"]
             warnings.append(wire.unsupported("n", "A stream has one answer; n is left out."))
         return fields
+
+
+def _unmarked(message: dict[str, Any]) -> dict[str, Any]:
+    """The message without what Anthropic is told of its prompt cache."""
+    parts = message["content"]
+    if isinstance(parts, list):
+        parts = [{name: part[name] for name in part if name != "cache_control"} for part in parts]
+    return {**{name: message[name] for name in message if name != "cache_control"}, "content": parts}
 
 
 def _paths(flavour: Flavour, profile: Profile) -> tuple[Paths, str]:

@@ -51,7 +51,8 @@ class RawPart(msgspec.Struct, frozen=True, tag="raw"):
 
 class MessagePart(msgspec.Struct, frozen=True, tag="message"):
     """Fields that the provider wants back in the assistant message when the job goes on after this answer,
-    such as signed thinking; under names of their own. They are told to nobody else.
+    such as signed thinking; under names of their own. Of `thinking_blocks` readers are told too, since
+    clients of Anthropic's API send them back themselves; of all others nobody is.
     """
 
     fields: dict[str, Any]

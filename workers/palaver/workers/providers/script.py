@@ -27,6 +27,7 @@ from palaver.shared.responses import Usage
 from palaver.workers.providers.base import GenerationRequest
 from palaver.workers.providers.parts import (
     FinishPart,
+    MessagePart,
     Part,
     ReasoningDelta,
     TextDelta,
@@ -86,7 +87,7 @@ class Script(Document):
     """One answer. What it says is `n` numbered words (` w0 w1 …`), `endless` ones, a `text`, a list of
     `deltas`, or the last user message once more. Times are in seconds, `rate` in deltas a second (0:
     without a pause). A job of several requests is answered by the `rounds` in turn, the last for all that
-    follow: each has fields over the others.
+    follow: each has fields over the others. With a `signature` its reasoning is a block that is signed.
     """
 
     n: Count | None = None
@@ -96,6 +97,7 @@ class Script(Document):
     rate: Annotated[Real, Field(ge=0, le=1_000_000)] | None = None
     start: Seconds | None = None
     reasoning: Text | None = None
+    signature: Text | None = None
     tool_calls: list[ScriptedCall] = Field(default_factory=list)
     usage: Flag | JsonObject = True
     finish_reason: FinishReason | None = None
@@ -170,6 +172,8 @@ def play(
         if limit is not None and said >= limit:
             break
         yield Step(at, [part])
+        if isinstance(part, MessagePart):
+            continue
         said += 1
         at += period
     if fail is not None:
@@ -183,6 +187,9 @@ def _deltas(script: Script, request: GenerationRequest) -> Iterator[Part]:
     said = ("" if script.rounds else before) + (request.prefix or "")
     if script.reasoning and not said:
         yield from (ReasoningDelta(word) for word in _WORD.findall(script.reasoning))
+        if script.signature:
+            block = {"type": "thinking", "thinking": script.reasoning, "signature": script.signature}
+            yield MessagePart({"thinking_blocks": [block]})
     if script.tool_calls and all(words is None for words in (script.text, script.n, script.deltas)):
         return
     yield from (TextDelta(delta) for delta in _after(said, _answer(script, request, subject)) if delta)
