@@ -62,11 +62,12 @@ async def test_a_job_without_tools_has_none() -> None:
     assert await toolbox.kit(ChatJob(messages="?")) == Kit(rounds=3)
 
 
-async def test_a_bare_name_is_filled_in_and_a_definition_stays() -> None:
+async def test_a_bare_name_is_filled_in_and_a_definition_is_the_callers() -> None:
     own = {"name": "add", "description": "Mine."}
     kit = await box(Store("a", "look", "add")).kit(job("look", own, "other"))
     assert [tool.description for tool in kit.definitions or []] == ["a's", "Mine.", None]
-    assert sorted(kit.served) == ["add", "look"]
+    assert sorted(kit.served) == ["look"]
+    assert not kit.answers(calls("add")[0])
 
 
 async def test_of_two_tools_of_one_name_the_first_sources_counts() -> None:

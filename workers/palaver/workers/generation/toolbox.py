@@ -52,8 +52,9 @@ class Toolbox:
         )
 
     async def kit(self, job: ChatJob) -> Kit:
-        """The job's tools. A definition of nothing but a name is filled in from what a source knows of it, or
-        left out if it is a source's own and is not there."""
+        """The job's tools. A definition of nothing but a name means a source's tool, and is filled in from
+        what that knows of it, or left out if it is not there; what a caller has defined is the caller's.
+        """
         if not job.tools:
             return Kit(rounds=self._rounds)
         offers = {
@@ -63,9 +64,9 @@ class Toolbox:
         }
         tools = list(_each(job.tools, offers))
         missing = tuple(tool.name for tool in tools if self._misses(tool, offers))
-        served = {tool.name: offers[tool.name] for tool in tools if tool.name in offers}
+        served = {tool.name: offers[tool.name] for tool in tools if tool.is_bare and tool.name in offers}
         definitions = [
-            served[tool.name][1].definition if tool.is_bare and tool.name in served else tool
+            served[tool.name][1].definition if tool.name in served else tool
             for tool in tools
             if tool.name not in missing
         ]
