@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 from palaver.shared.jobs import ChatJob
 from palaver.shared.messages import Message, Role
 from palaver.shared.profiles import Profile
+from palaver.shared.token_estimate import tokens_of
 from palaver.shared.tools import FunctionTool
 from palaver.workers.generation import answered
-from palaver.workers.policies import Room, fitted, room_for, tokens_of
+from palaver.workers.policies import Room, fitted, room_for
 
 
 def user(text: str = "?") -> Message:

@@ -20,10 +20,11 @@ from palaver.shared.ledger.replies import Place
 from palaver.shared.ledger.subscriptions import Subscriptions
 from palaver.shared.profiles import Limits, Profile
 from palaver.shared.responses import Usage
+from palaver.shared.token_estimate import tokens_of
 from palaver.workers.event_log import event_logger
 from palaver.workers.link import Link
 from palaver.workers.metrics import Counts
-from palaver.workers.policies import Ask, tokens_of
+from palaver.workers.policies import Ask
 from palaver.workers.providers import Asker, GenerationRequest, Part, Provider, Sink, UsagePart
 from palaver.workers.stop import Park
 from palaver.workers.tenancy import Tenancy

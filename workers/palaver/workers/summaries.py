@@ -8,11 +8,12 @@ from typing import Final
 from palaver.shared.errors import MalformedStreamError, ProviderError
 from palaver.shared.params import ChatParams
 from palaver.shared.profiles import ModelRef
+from palaver.shared.token_estimate import BYTES_A_TOKEN
 from palaver.workers.event_log import event_logger
 from palaver.workers.generation import Abstract, reach, summary_request
 from palaver.workers.heard import Heard
 from palaver.workers.metering import Meter
-from palaver.workers.policies import BYTES_A_TOKEN, Ask
+from palaver.workers.policies import Ask
 from palaver.workers.prices import Prices
 from palaver.workers.providers import GenerationRequest, Provider
 from palaver.workers.run import Run

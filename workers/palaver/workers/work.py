@@ -12,10 +12,11 @@ from palaver.shared.ledger import Claimed
 from palaver.shared.messages import Message, Part, Role, TextPart
 from palaver.shared.params import ChatParams
 from palaver.shared.response_schema import AnswerSchema
+from palaver.shared.token_estimate import tokens_of
 from palaver.shared.tools import ToolChoice
 from palaver.workers.files.attachments import attach
 from palaver.workers.generation import Abstract, Journal, Kit, answered, opening, recalled
-from palaver.workers.policies import Beginning, fitted, room_for, tokens_of
+from palaver.workers.policies import Beginning, fitted, room_for
 from palaver.workers.providers import Asker, Caching, GenerationRequest
 
 __all__ = ["asker", "fit", "line_work", "read_job", "request_for"]

@@ -5,7 +5,7 @@ Decisions are pure. `asking` puts those about single requests between the runner
 
 from palaver.workers.policies.asking import Ask, Breakers, Policy, wrapped
 from palaver.workers.policies.breaker import State
-from palaver.workers.policies.fitting import BYTES_A_TOKEN, Room, fitted, room_for, tokens_of
+from palaver.workers.policies.fitting import Room, fitted, room_for
 from palaver.workers.policies.history import additions
 from palaver.workers.policies.resume import Beginning, begin
 from palaver.workers.policies.retry import (
@@ -19,7 +19,6 @@ from palaver.workers.policies.retry import (
 )
 
 __all__ = [
-    "BYTES_A_TOKEN",
     "PATIENCE",
     "Again",
     "Ask",
@@ -37,6 +36,5 @@ __all__ = [
     "fitted",
     "pass_over",
     "room_for",
-    "tokens_of",
     "wrapped",
 ]

@@ -1,25 +1,21 @@
 """Which part of a history fits into a model's context. Pure.
 
 The oldest turns are left out, each whole: a user message with all that answered it, so that no result of a
-tool is without its call. Tokens are estimated, too many rather than too few; what a provider says of its own
-tokenizer is known only after it was asked.
+tool is without its call. Tokens are estimated.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from palaver.shared.jobs import ChatJob
-from palaver.shared.messages import ImagePart, Message, Role
-from palaver.shared.tools import FunctionTool
+from palaver.shared.messages import Message, Role
+from palaver.shared.token_estimate import tokens_of
 
-__all__ = ["BYTES_A_TOKEN", "Room", "fitted", "room_for", "tokens_of"]
+__all__ = ["Room", "fitted", "room_for"]
 
-BYTES_A_TOKEN: Final = 3  # of UTF-8: English has four, other scripts have two or three
-MESSAGE_TOKENS: Final = 8  # what a message costs beside its words
-IMAGE_TOKENS: Final = 1500
 MOST_ANSWER_TOKENS: Final = 4096  # kept free for an answer of no bound, but not more than …
 ANSWER_PART: Final = 4  # … this part of the context
 
@@ -67,24 +63,6 @@ def fitted(history: Sequence[Message], room: Room, *, keep_last: bool = False) -
             break
         kept = turn + kept
     return kept
-
-
-def tokens_of(messages: Iterable[Message], tools: Iterable[FunctionTool] = ()) -> int:
-    """About how many tokens these are; of several the sum of each."""
-    return sum(map(_tokens, messages)) + sum(_of_bytes(len(tool.to_json())) for tool in tools)
-
-
-def _tokens(message: Message) -> int:
-    words = [message.text, message.reasoning or ""]
-    size = sum(len(text.encode()) for text in words)
-    size += sum(len(call.to_json()) for call in message.tool_calls or ())
-    parts = message.content if isinstance(message.content, list) else []
-    images = sum(isinstance(part, ImagePart) for part in parts)
-    return _of_bytes(size) + MESSAGE_TOKENS + images * IMAGE_TOKENS
-
-
-def _of_bytes(size: int) -> int:
-    return -(-size // BYTES_A_TOKEN)
 
 
 def _turns(history: Sequence[Message]) -> list[list[Message]]:
