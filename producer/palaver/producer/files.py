@@ -7,7 +7,7 @@ import os
 from collections.abc import AsyncIterable, AsyncIterator, Iterable
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import Any, BinaryIO, Final
 
 from palaver.producer.background import background
 from palaver.shared import stores
@@ -42,18 +42,20 @@ class AsyncFiles:
         source: Source,
         *,
         filename: str | None = None,
+        purpose: str | None = None,
         user: object = None,
         tenant: str | None = None,
     ) -> stores.FileRef:
         """Store a file, read piece by piece as it is sent.
 
-        `filename` is what it is shown as; by default the source's own name. Raises, with nothing stored:
-        FileTooLargeError, FileTypeError, and ValidationError for what is empty or cannot be read.
+        `filename` is what it is shown as; by default the source's own name. `purpose` changes nothing, and is
+        kept. Raises, with nothing stored: FileTooLargeError, FileTypeError, and ValidationError for what is
+        empty or cannot be read.
         """
         if filename is not None and not isinstance(filename, str):
             refuse("filename", f"must be a string, not {shape(filename)}")
         name = filename or _name_of(source)
-        put = partial(self._store.put, filename=name, owner=_owner(tenant, user))
+        put = partial(self._store.put, filename=name, purpose=purpose, owner=_owner(tenant, user))
         if isinstance(source, str | os.PathLike):
             with _opened(Path(source)) as file:
                 return await put(_pieces(file), size=os.fstat(file.fileno()).st_size)
@@ -118,11 +120,13 @@ class Files:
         source: Source,
         *,
         filename: str | None = None,
+        purpose: str | None = None,
         user: object = None,
         tenant: str | None = None,
     ) -> stores.FileRef:
         """Store a file; see `AsyncFiles.upload`."""
-        return background().run(self._files.upload(source, filename=filename, user=user, tenant=tenant))
+        named: dict[str, Any] = {"filename": filename, "purpose": purpose, "user": user, "tenant": tenant}
+        return background().run(self._files.upload(source, **named))
 
     def get(self, file_id: str, *, user: object = None, tenant: str | None = None) -> stores.FileRef:
         """What is known of a file."""

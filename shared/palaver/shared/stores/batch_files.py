@@ -83,6 +83,13 @@ class BatchFiles:
         """Store errors.jsonl."""
         await self._objects.put(errors_name(batch_id), content)
 
+    async def size(self, name: str) -> int:
+        """Bytes of an object, by its full name."""
+        size = await self._objects.size(name)
+        if size is None:
+            raise _missing(name)
+        return size
+
     def output(self, batch_id: str) -> AsyncGenerator[bytes, None]:
         """output.jsonl, piece by piece."""
         return self._stream(output_name(batch_id))

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from palaver.shared.document import Document
 from palaver.shared.owner import Owner
-from palaver.shared.plain import Integer, Real, Text, optional
+from palaver.shared.plain import Integer, Name, Real, Text, optional
 
 LONGEST_FILENAME: Final = 255  # characters
 _FILE_ID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -18,7 +18,7 @@ class FileRef(Document):
     """A stored file. A job carries its `id` alone.
 
     `type` is the content type that was found by looking at the content, `size` in bytes, `sha256` of the
-    content as hex digits, `created` Unix time in seconds.
+    content as hex digits, `created` Unix time in seconds, `purpose` what its owner said that it is for.
     """
 
     id: Text
@@ -27,6 +27,7 @@ class FileRef(Document):
     size: Annotated[Integer, Field(ge=0)]
     sha256: Text
     created: Real
+    purpose: Name | None = optional()
     tenant: Text | None = optional()
     user: Text | None = optional()
 

@@ -70,6 +70,7 @@ class FileStore:
         content: bytes | AsyncIterable[bytes],
         *,
         filename: str,
+        purpose: str | None = None,
         owner: Owner = NOBODY,
         size: int | None = None,
     ) -> FileRef:
@@ -93,6 +94,7 @@ class FileStore:
             size=0,
             sha256="",
             created=time.time(),
+            purpose=purpose,
             tenant=owner.tenant,
             user=owner.user,
         )

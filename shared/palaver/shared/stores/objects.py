@@ -82,12 +82,15 @@ class Objects:
 
     async def exists(self, name: str) -> bool:
         """Whether there is such an object."""
+        return await self.size(name) is not None
+
+    async def size(self, name: str) -> int | None:
+        """How many bytes an object has; None if there is none."""
         try:
             with self._told():
-                await obstore.head_async(self._store, name)
+                return int((await obstore.head_async(self._store, name))["size"])
         except _MISSING:
-            return False
-        return True
+            return None
 
     async def delete(self, *names: str) -> None:
         """Remove objects; those that are not there are no error."""
