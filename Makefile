@@ -13,7 +13,7 @@ PAGE := producer/palaver/producer/gateway/page
 RULES := deploy/kustomize/components/prometheus-operator/prometheusrule.yaml
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test deploy-check faults faults-rabbitmq peers page page-build image upgrades soak check audit bench schema lock clean
+.PHONY: help setup demo test deploy-check faults faults-rabbitmq fuzz peers page page-build image upgrades soak check audit bench schema lock clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /  make \1\t/' | expand -t 24
@@ -36,6 +36,9 @@ faults: .venv/.test ## what production does to it, for real: minutes
 faults-rabbitmq: .venv/.test ## with RabbitMQ as broker: the faults that concern one, quorum queues, TLS: minutes
 	@PALAVER_TEST_BROKER=rabbitmq $(BIN)/python -m pytest -q -rs -m "any_broker or rabbitmq" \
 		-n $(WORKERS) --dist loadfile tests/integration/app tests/faults
+
+fuzz: .venv/.test ## hundreds of bodies for each API of the gateway, made from its OpenAPI document: less than a minute
+	@$(BIN)/python -m pytest -q -rs -m fuzz tests/integration/gateway
 
 peers: .venv/peers/.ready ## the dialects against LiteLLM, llama.cpp and llama-cpp-python; compiles once: minutes
 	@$(BIN)/python -m pytest -q -rs -m peers tests/peers

@@ -24,7 +24,10 @@ def output_line(batch_id: str, created: float, result: BatchResult) -> bytes:
     info = response.error_info
     if not response.success and info is not None and info.code == JobExpiredError.code:
         return _line(name, result.custom_id, None, {"code": "batch_expired", "message": _EXPIRED})
-    body = completion(name, int(created), response) if response.success else {"error": _error(response)}
+    if response.success:
+        body = completion(name, int(created), response, model=_model(response))
+    else:
+        body = {"error": _error(response)}
     status = 200 if response.success else (info.http_status if info else 500)
     return _line(name, result.custom_id, {"status_code": status, "request_id": name, "body": body}, None)
 
@@ -33,6 +36,11 @@ def invalid_line(number: int, custom_id: str | None, problem: PalaverError) -> b
     """The line in errors.jsonl of an input line (counted from 1) that was left out; ends with a newline."""
     error = {"code": problem.code, "message": problem.message, "param": problem.param, "line": number}
     return _line(f"line-{number}", custom_id, None, error)
+
+
+def _model(response: ChatResponse) -> str:
+    """As it can be asked for."""
+    return "/".join(name for name in (response.provider, response.model) if name)
 
 
 def _line(name: str, custom_id: str | None, response: Any, error: Any) -> bytes:

@@ -105,7 +105,14 @@ def validation_error(
     """Our error for pydantic's: `param` is the path of the first wrong field, the message tells up to
     three. `tell` describes a wrong value.
     """
-    problems = [_problem(item, prefix, tell) for item in _telling(error.errors(include_url=False))]
+    return told_of(error.errors(include_url=False), prefix=prefix, tell=tell)
+
+
+def told_of(
+    items: Sequence[Any], *, prefix: str = "", tell: Callable[[object], str] = shape
+) -> ValidationError:
+    """Our error for what pydantic's `errors()` lists, which a framework may have taken apart already."""
+    problems = [_problem(item, prefix, tell) for item in _telling(items)]
     told = "; ".join(text for _, text in problems[:_MOST_TOLD])
     if len(problems) > _MOST_TOLD:
         told += f"; and {len(problems) - _MOST_TOLD} more"

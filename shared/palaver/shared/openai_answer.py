@@ -12,14 +12,16 @@ from palaver.shared.messages import ToolCall
 from palaver.shared.responses import ChatResponse, Usage
 
 
-def completion(name: str, created: int, response: ChatResponse) -> dict[str, Any]:
-    """A `chat.completion`, whose id is made of the name; `created` is Unix time in seconds."""
+def completion(name: str, created: int, response: ChatResponse, *, model: str) -> dict[str, Any]:
+    """A `chat.completion`, whose id is made of the name; `created` is Unix time in seconds, `model` one that
+    can be asked for.
+    """
     others = [ChatResponse.validated(other) for other in response.metadata.get("choices") or ()]
     body = {
         "id": f"chatcmpl-{name}",
         "object": "chat.completion",
         "created": created,
-        "model": response.model,
+        "model": model,
         "choices": [_choice(index, choice) for index, choice in enumerate([response, *others])],
     }
     return body if response.usage is None else {**body, "usage": usage(response.usage)}

@@ -1,6 +1,7 @@
 """The official `anthropic` package against the gateway: only its base_url is another one."""
 
 from collections.abc import Iterator
+from itertools import groupby
 from typing import Any
 
 import anthropic
@@ -8,11 +9,15 @@ import httpx2
 import pytest
 from anthropic import Anthropic
 
-from tests.integration.gateway.conftest import Stand, script
+from tests.integration.gateway.conftest import Stand, new_session, script
 
 pytestmark = [pytest.mark.redis, pytest.mark.worker, pytest.mark.xdist_group("gateway")]
 
 TOOL = {"name": "look", "description": "Looks.", "input_schema": {"type": "object", "properties": {}}}
+PDF = {
+    "type": "document",
+    "source": {"type": "base64", "media_type": "application/pdf", "data": "aGk="},
+}
 CALLS = script(tool_calls=[{"id": "c1", "name": "look", "arguments": {"at": "ö"}}])
 
 
@@ -33,26 +38,36 @@ def test_a_message(client: Any) -> None:
         **asked("one two three", system="Be brief.", stop_sequences=["x"], extra_body={"top_k": 5})
     )
     assert [block.text for block in answer.content] == ["one two three"]
-    assert (answer.role, answer.stop_reason, answer.model) == ("assistant", "end_turn", "echo")
+    assert (answer.role, answer.stop_reason, answer.model) == (
+        "assistant",
+        "end_turn",
+        "scripted/echo",
+    )
     assert (answer.usage.input_tokens, answer.usage.output_tokens) == (5, 3)
     cut = client.messages.create(**asked("one two three", max_tokens=2))
     assert (cut.stop_reason, cut.content[0].text) == ("max_tokens", "one two")
 
 
 def test_a_stream(client: Any) -> None:
-    prompt = script(n=20, reasoning="I count.", rate=0)
+    prompt = script(n=20, reasoning="I count.", signature="SIG==", rate=0)
     thinking = {"type": "enabled", "budget_tokens": 1024}
     with client.messages.stream(**asked(prompt, max_tokens=2000, thinking=thinking)) as stream:
         kinds = [event.type for event in stream]
         answer = stream.get_final_message()
     assert [block.type for block in answer.content] == ["thinking", "text"]
-    assert answer.content[0].thinking == "I count."
+    assert (answer.content[0].thinking, answer.content[0].signature) == ("I count.", "SIG==")
     assert answer.content[1].text == "".join(f" w{number}" for number in range(20))
-    assert kinds[0] == "message_start"
-    assert kinds[-1] == "message_stop"
+    raw = [kind for kind in kinds if kind not in ("text", "thinking", "signature")]  # the package's own
+    assert [kind for kind, _ in groupby(raw)] == [
+        "message_start",
+        *("content_block_start", "content_block_delta", "content_block_stop") * 2,
+        "message_delta",
+        "message_stop",
+    ]
     assert answer.usage.output_tokens == 22
     whole = client.messages.create(**asked(prompt, max_tokens=2000, thinking=thinking))
     assert [block.type for block in whole.content] == ["thinking", "text"]
+    assert whole.content[0] == answer.content[0]
 
 
 def test_tools_are_called_and_answered(client: Any) -> None:
@@ -72,10 +87,77 @@ def test_tools_are_called_and_answered(client: Any) -> None:
     assert after.content[0].text == "a tree"
 
 
+def test_a_tool_round_with_thinking(stand: Stand, client: Any) -> None:
+    prompt = script(reasoning="I look.", signature="SIG==", tool_calls=[{"id": "c1", "name": "look"}])
+    thinking = {"type": "enabled", "budget_tokens": 1024}
+    options: dict[str, Any] = {"tools": [TOOL], "thinking": thinking, "max_tokens": 2000}
+    with client.messages.stream(**asked(prompt, **options)) as stream:
+        answer = stream.get_final_message()
+    assert client.messages.create(**asked(prompt, **options)).content == answer.content
+    assert [block.type for block in answer.content] == ["thinking", "tool_use"]
+    assert answer.content[0].signature == "SIG=="
+    image = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "aGk="}}
+    result = {"type": "tool_result", "tool_use_id": "c1", "is_error": True, "content": [image]}
+    messages = [
+        {"role": "user", "content": prompt},
+        {"role": "assistant", "content": answer.content},
+        {"role": "user", "content": [result, {"type": "text", "text": "So?"}]},
+    ]
+    after = client.messages.with_raw_response.create(**asked("", **options, messages=messages))
+    job = stand.client.view(after.headers["x-palaver-job"], document=True).document
+    assert job is not None
+    called, answered, _ = job.messages[1:]
+    assert (called.model_extra or {})["thinking_blocks"] == [answer.content[0].model_dump(exclude_none=True)]
+    assert answered.metadata == {"is_error": True}
+
+
+def test_a_prompt_to_be_cached(stand: Stand, client: Any) -> None:
+    mark = {"type": "ephemeral"}
+    system = [{"type": "text", "text": "Be brief.", "cache_control": mark}]
+    counts = {"input_tokens": 47, "output_tokens": 2, "details": {"cache_read_input_tokens": 40}}
+    answer = client.messages.with_raw_response.create(
+        **asked(script(text="Hi", usage=counts), system=system, tools=[{**TOOL, "cache_control": mark}])
+    )
+    usage = answer.parse().usage
+    assert (usage.input_tokens, usage.cache_read_input_tokens) == (7, 40)
+    job = stand.client.view(answer.headers["x-palaver-job"], document=True).document
+    assert job is not None
+    assert job.tools is not None
+    assert (job.tools[0].cache_control, job.messages[0].model_dump()["content"]) == (mark, system)
+
+
+def test_tokens_are_counted(client: Any) -> None:
+    short = client.messages.count_tokens(model="scripted/echo", messages=asked("Hi")["messages"])
+    long = client.messages.count_tokens(
+        model="scripted/echo", messages=asked("Hi")["messages"], system="x " * 300, tools=[TOOL]
+    )
+    assert 0 < short.input_tokens < 20 < 200 < long.input_tokens
+
+
+def test_a_request_is_repeated_where_that_may_help(stand: Stand) -> None:
+    seen: list[int] = []
+    http = httpx2.Client(trust_env=False, event_hooks={"response": [lambda r: seen.append(r.status_code)]})
+    client: Any = Anthropic(base_url=stand.url, api_key=stand.key, http_client=http, max_retries=1)
+    with pytest.raises(anthropic.InternalServerError) as refused:
+        client.messages.create(**asked("Hi", model="scripted/status-401"))
+    assert seen == [502], "the provider's key is wrong: another try would not help"
+    assert (refused.value.request_id or "").startswith("req_")
+    assert client.messages.create(**asked("Hi"))._request_id.startswith("req_")
+    impatient = client.with_options(timeout=0.3, max_retries=0)
+    key = {"Idempotency-Key": new_session()}
+    prompt = script(n=20, rate=25)
+    with pytest.raises(anthropic.APITimeoutError):
+        impatient.messages.create(**asked(prompt, extra_headers=key))
+    answer = client.messages.create(**asked(prompt, extra_headers=key))
+    assert answer.content[0].text == "".join(f" w{number}" for number in range(20))
+
+
 def test_blocks_of_text_and_images(client: Any) -> None:
     image = {"type": "base64", "media_type": "image/png", "data": "aGk="}
     content = [{"type": "image", "source": image}, {"type": "text", "text": "one two"}]
     assert client.messages.create(**asked(content)).content[0].text == "one two"
+    document = {"type": "document", "source": {"type": "text", "media_type": "text/plain", "data": "three"}}
+    assert client.messages.create(**asked([*content, document])).content[0].text == "one twothree"
 
 
 @pytest.mark.parametrize("stream", [False, True])
@@ -90,6 +172,11 @@ def test_blocks_of_text_and_images(client: Any) -> None:
         ({"messages": [{"role": "user", "content": [{"type": "video"}]}]}, anthropic.BadRequestError),
         ({"tools": [{"type": "web_search_20250305", "name": "web_search"}]}, anthropic.BadRequestError),
         ({"tool_choice": {"type": "some"}}, anthropic.BadRequestError),
+        ({"tools": 5}, anthropic.BadRequestError),
+        ({"metadata": "x"}, anthropic.BadRequestError),
+        ({"thinking": {"type": "enabled", "budget_tokens": 5000}}, anthropic.BadRequestError),
+        ({"messages": [{"role": "assistant", "content": [{"type": "text"}]}]}, anthropic.BadRequestError),
+        ({"messages": [{"role": "user", "content": [PDF]}]}, anthropic.BadRequestError),
         ({"model": "scripted/status-401"}, anthropic.InternalServerError),
     ],
 )  # fmt: skip
@@ -128,3 +215,9 @@ def test_who_has_no_key(stand: Stand) -> None:
 
 def test_models(client: Any) -> None:
     assert "scripted/echo" in [model.id for model in client.models.list()]
+    found = client.models.retrieve("scripted/echo")
+    assert (found.type, found.id, found.display_name) == ("model", "scripted/echo", "scripted/echo")
+    with pytest.raises(anthropic.NotFoundError) as refused:
+        client.models.retrieve("scripted/none")
+    body: Any = refused.value.body
+    assert body["error"]["type"] == "not_found_error"

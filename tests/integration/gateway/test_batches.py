@@ -30,6 +30,9 @@ def other(stand: Stand) -> Iterator[Any]:
         yield client
 
 
+EXPIRY = {"anchor": "created_at", "seconds": 3600}
+
+
 def lines(*prompts: str, model: str = "scripted/echo") -> bytes:
     entries = [
         {
@@ -50,6 +53,17 @@ def uploaded(client: Any, content: bytes, name: str = "input.jsonl") -> Any:
 def test_files(client: Any, other: Any) -> None:
     file = uploaded(client, b"one two", "notes.txt")
     assert (file.filename, file.bytes, file.purpose) == ("notes.txt", 7, "batch")
+    other_one = client.files.create(file=("a.txt", b"x"), purpose="assistants")
+    assert client.files.retrieve(other_one.id).purpose == "assistants"
+    assert [found.id for found in client.files.list(purpose="assistants")] == [other_one.id]
+    first = client.files.list(limit=1, order="asc")
+    assert first.has_more
+    assert {file.id, other_one.id} <= {found.id for found in first}, "the next pages are asked for"
+    for wrong in ({"purpose": "nonsense"}, {"purpose": "batch", "expires_after": EXPIRY}):
+        with pytest.raises(openai.BadRequestError):
+            client.files.create(file=("a.txt", b"x"), **wrong)
+    with pytest.raises(openai.BadRequestError):
+        client.files.list(after="none")
     assert client.files.content(file.id).read() == b"one two"
     assert file.id in [found.id for found in client.files.list()]
     assert client.files.retrieve(file.id).filename == "notes.txt"
@@ -92,7 +106,14 @@ def test_a_batch(client: Any, other: Any) -> None:
     assert answers["line 1"]["choices"][0]["message"]["content"] == "two"
     (error,) = client.files.content(done.error_file_id).text.splitlines()
     assert json.loads(error)["custom_id"] == "line 2"
-    assert client.files.retrieve(done.output_file_id).purpose == "batch_output"
+    result = client.files.retrieve(done.output_file_id)
+    content = client.files.content(done.output_file_id).read()
+    assert (result.purpose, result.bytes) == ("batch_output", len(content))
+    with pytest.raises(openai.BadRequestError):
+        client.files.delete(done.output_file_id)
+    assert client.models.retrieve(answers["line 1"]["model"]).id == "scripted/echo"
+    with pytest.raises(openai.BadRequestError):
+        client.batches.list(after="none")
     assert batch.id in [found.id for found in client.batches.list(limit=1)]
     assert batch.id not in [found.id for found in other.batches.list()]
     for call, name in (
@@ -128,6 +149,10 @@ def test_wrong_batches(stand: Stand, client: Any, other: Any) -> None:
         other.batches.create(input_file_id=good.id, **asked)
     with pytest.raises(openai.BadRequestError):
         client.batches.create(input_file_id=good.id, endpoint="/v1/embeddings", completion_window="24h")
+    every = json.loads(lines("one"))
+    every["body"]["tools"] = [{"type": "function", "function": {"name": "*"}}]
+    with pytest.raises(openai.BadRequestError, match="one by one"):
+        client.batches.create(input_file_id=uploaded(client, json.dumps(every).encode()).id, **asked)
     slow = stand.make_key(tenant="acme", models=["slow/*"])
     limited: Any = OpenAI(
         base_url=f"{stand.url}/v1", api_key=slow, http_client=httpx2.Client(trust_env=False)

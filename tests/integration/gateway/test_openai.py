@@ -42,7 +42,7 @@ def test_a_completion(client: OpenAI) -> None:
         "stop",
     )
     assert answer.id.startswith("chatcmpl-")
-    assert answer.model == "echo"
+    assert client.models.retrieve(answer.model).id == ECHO, "it can be asked for"
     assert answer.usage is not None
     assert (answer.usage.prompt_tokens, answer.usage.completion_tokens, answer.usage.total_tokens) == (
         3,
@@ -122,9 +122,10 @@ def test_a_job_goes_on_with_the_trace_of_its_request(stand: Stand, client: OpenA
 
 def test_several_choices(client: OpenAI) -> None:
     assert ask(client, "Hi", n=1).choices[0].message.content == "Hi"
-    with pytest.raises(openai.BadRequestError) as refused:
-        ask(client, "Hi", n=2, stream=True)
-    assert refused.value.param == "n"
+    for stream in (True, False):  # the scripted provider knows no n
+        with pytest.raises(openai.BadRequestError) as refused:
+            ask(client, "Hi", n=2, stream=stream)
+        assert refused.value.param == "n"
 
 
 @pytest.mark.parametrize("stream", [False, True])
@@ -250,6 +251,22 @@ def test_models(client: OpenAI) -> None:
     assert client.models.retrieve("scripted/echo").owned_by == "scripted"
     with pytest.raises(openai.NotFoundError):
         client.models.retrieve("scripted/none")
+
+
+def test_a_request_has_an_id_and_a_head(http: httpx2.Client, client: OpenAI) -> None:
+    answer = ask(client, "Hi")
+    assert answer._request_id.startswith("req_")
+    with pytest.raises(openai.NotFoundError) as refused:
+        ask(client, "Hi", model="nobody/x")
+    assert (refused.value.request_id or "").startswith("req_")
+    for path in ("/healthz", "/", "/v1/models"):
+        head, got = http.head(path), http.get(path)
+        assert (head.status_code, head.content) == (200, b"")
+        assert head.headers["content-type"] == got.headers["content-type"]
+    job = http.post("/v1/responses", json={"input": script(endless=True, rate=9), "background": True}).json()
+    events = http.head(f"/v1/responses/{job['id']}?stream=true")  # which goes on, and is not waited for
+    assert events.headers["content-type"].startswith("text/event-stream")
+    client.responses.cancel(job["id"])
 
 
 async def test_the_async_client(stand: Stand) -> None:

@@ -9,7 +9,7 @@ import pytest
 from openai import OpenAI
 from pydantic import BaseModel
 
-from tests.integration.gateway.conftest import Stand, script
+from tests.integration.gateway.conftest import Stand, new_session, script
 from tests.servers import eventually
 
 pytestmark = [pytest.mark.redis, pytest.mark.worker, pytest.mark.xdist_group("gateway")]
@@ -34,7 +34,11 @@ def test_a_response(client: Any) -> None:
         metadata={"a": "b"},
         temperature=0.5,
     )
-    assert (answer.status, answer.output_text, answer.model) == ("completed", "one two three", "echo")
+    assert (answer.status, answer.output_text, answer.model) == (
+        "completed",
+        "one two three",
+        "scripted/echo",
+    )
     assert (answer.instructions, answer.metadata, answer.temperature) == ("Be brief.", {"a": "b"}, 0.5)
     assert (answer.usage.input_tokens, answer.usage.output_tokens) == (5, 3)
     assert client.responses.retrieve(answer.id) == answer
@@ -51,7 +55,7 @@ def test_a_stream(client: Any) -> None:
     deltas = [event.delta for event in events if event.type == "response.output_text.delta"]
     assert "".join(deltas) == events[-1].response.output_text == WORDS
     numbers = [event.sequence_number for event in events]
-    assert numbers == sorted(numbers)
+    assert numbers == list(range(len(numbers)))
     whole = client.responses.retrieve(events[-1].response.id)
     assert whole == events[-1].response
     with client.responses.stream(model="scripted/echo", input=prompt) as stream:
@@ -59,20 +63,104 @@ def test_a_stream(client: Any) -> None:
 
 
 def test_a_response_in_the_background_is_followed_from_anywhere(client: Any) -> None:
-    begun = client.responses.create(model="slow/echo", input=script(n=20), background=True)
-    assert begun.status in ("queued", "in_progress")
-    assert begun.background is True
     first = []
-    with client.responses.retrieve(begun.id, stream=True) as stream:
+    stream = client.responses.create(model="slow/echo", input=script(n=20), background=True, stream=True)
+    with stream:
         for event in stream:
             first.append(event)
             if event.type == "response.output_text.delta":
                 break
+    begun = first[0].response
+    assert [event.type for event in first[:2]] == ["response.created", "response.queued"]
+    assert (begun.status, begun.background) == ("queued", True)
     with client.responses.retrieve(begun.id, stream=True, starting_after=first[-1].sequence_number) as stream:
         rest = list(stream)
     whole = list(client.responses.retrieve(begun.id, stream=True))
     assert [*first, *rest] == whole, "no event is missing and none comes twice"
+    for number in (0, 1, 2, 3, len(whole) // 2, len(whole) - 2, len(whole) - 1):
+        again = client.responses.retrieve(begun.id, stream=True, starting_after=number)
+        assert list(again) == whole[number + 1 :]
     assert client.responses.retrieve(begun.id).output_text == WORDS
+
+
+def test_a_response_that_waits_is_told_at_once_and_can_be_come_back_to(stand: Stand, client: Any) -> None:
+    session_id = new_session()
+    stand.client.submit("Hi", session_id=session_id, tenant="acme").result(timeout=20)
+    headers = {"x-palaver-session": session_id}
+    blocking = script(endless=True, rate=20)
+    running = client.responses.create(input=blocking, background=True, extra_headers=headers)
+    with client.responses.create(input="Hi", background=True, stream=True, extra_headers=headers) as stream:
+        created = next(iter(stream))
+    assert (created.type, created.response.status) == ("response.created", "queued")
+    assert client.responses.retrieve(created.response.id).status == "queued"
+    client.responses.cancel(running.id)
+    told = list(client.responses.retrieve(created.response.id, stream=True, starting_after=0))
+    assert told[-1].response.output_text == "Hi"
+
+
+def test_a_response_that_fails_before_its_first_word(client: Any) -> None:
+    with client.responses.stream(model="scripted/status-401", input="Hi") as told:
+        assert [event.type for event in told] == ["response.created", "response.failed"]
+    (*_, last) = client.responses.create(model="scripted/status-401", input="Hi", stream=True)
+    assert last.response.error.message
+
+
+def test_what_was_asked_is_told_again(client: Any) -> None:
+    form = {"type": "json_schema", "name": "tea", "schema": {"type": "object"}}
+    kept = client.responses.create(
+        model="scripted/echo",
+        input=script(text="{}"),
+        text={"format": form, "verbosity": "low"},
+        max_output_tokens=9,
+    )
+    assert kept.store is True
+    assert (kept.text.format.name, kept.text.format.type, kept.text.verbosity) == (
+        "tea",
+        "json_schema",
+        "low",
+    )
+    assert client.responses.retrieve(kept.id).text == kept.text
+
+
+def test_a_response_that_is_not_to_be_stored_is_shown_to_nobody(client: Any) -> None:
+    answer = client.responses.create(model="scripted/echo", input="Hi", store=False)
+    assert (answer.store, answer.output_text) == (False, "Hi")
+    for call in (client.responses.retrieve, client.responses.cancel, client.responses.delete):
+        with pytest.raises(openai.NotFoundError):
+            call(answer.id)
+    with pytest.raises(openai.NotFoundError):
+        client.responses.create(input="Hi", previous_response_id=answer.id)
+
+
+def test_a_response_is_deleted(stand: Stand, client: Any) -> None:
+    answer = client.responses.create(model="scripted/echo", input="Hi")
+    other: Any = OpenAI(
+        base_url=f"{stand.url}/v1",
+        api_key=stand.make_key(tenant="other"),
+        http_client=httpx2.Client(trust_env=False),
+    )
+    with pytest.raises(openai.NotFoundError):
+        other.responses.delete(answer.id)
+    client.responses.delete(answer.id)
+    with pytest.raises(openai.NotFoundError):
+        client.responses.retrieve(answer.id)
+    first = client.responses.create(model="scripted/echo", input="one")
+    client.responses.create(model="scripted/echo", input="two", previous_response_id=first.id)
+    with pytest.raises(openai.ConflictError):
+        client.with_options(max_retries=0).responses.delete(first.id)
+
+
+def test_what_a_response_was_asked_with(client: Any) -> None:
+    said = [{"role": "user", "content": f"word {number}"} for number in range(3)]
+    answer = client.responses.create(model="scripted/echo", input=said)
+    items = list(client.responses.input_items.list(answer.id, limit=2))
+    assert [item.content[0].text for item in items] == ["word 2", "word 1", "word 0"]
+    first = client.responses.input_items.list(answer.id, limit=2, order="asc")
+    assert (first.has_more, [item.content[0].text for item in first.data]) == (True, ["word 0", "word 1"])
+    with pytest.raises(openai.BadRequestError):
+        client.responses.input_items.list(answer.id, after="msg_none")
+    counted = client.responses.input_tokens.count(model="scripted/echo", input=said)
+    assert counted.input_tokens > 3
 
 
 def test_a_response_is_cancelled(client: Any) -> None:

@@ -27,14 +27,21 @@ CHECKS = [
     content_type_conformance,
     response_schema_conformance,
 ]
+FEW, MANY = 2, 100
 PATIENT = settings(
-    max_examples=3,
     deadline=None,
     database=None,
     derandomize=True,
     phases=[Phase.explicit, Phase.generate],
     suppress_health_check=list(HealthCheck),
 )
+BODIES = [
+    "/v1/chat/completions",
+    "/v1/responses",
+    "/v1/responses/input_tokens",
+    "/v1/messages",
+    "/v1/messages/count_tokens",
+]
 ENDLESS = "/sessions/{session_id}/events"
 
 
@@ -53,11 +60,20 @@ def test_answers_are_as_documented(stand: Stand) -> None:
     operations = [found.ok() for found in api.get_all_operations()]
     assert {"POST /v1/chat/completions", "GET /sessions/{session_id}/events"} <= {o.label for o in operations}
     for operation in operations:
-        _ask(operation, stand, GenerationMode.POSITIVE)
+        _ask(operation, stand, GenerationMode.POSITIVE, FEW)
         with suppress(Unsatisfiable):  # where nothing is asked, nothing can be asked wrongly
-            _ask(operation, stand, GenerationMode.NEGATIVE)
+            _ask(operation, stand, GenerationMode.NEGATIVE, FEW)
         if operation.method.upper() == "GET" and operation.path != ENDLESS:
-            _ask(operation, stand, GenerationMode.POSITIVE, known)
+            _ask(operation, stand, GenerationMode.POSITIVE, FEW, known)
+
+
+@pytest.mark.fuzz
+@pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE])
+@pytest.mark.parametrize("path", BODIES)
+def test_bodies_of_any_kind_are_answered_as_documented(stand: Stand, path: str, mode: GenerationMode) -> None:
+    with stand.http() as http:
+        api: Any = schemathesis.openapi.from_dict(http.get("/openapi.json").json())
+    _ask(api[path]["POST"], stand, mode, MANY, body={"model": "scripted/echo"})
 
 
 def test_the_examples_of_the_document_work(stand: Stand) -> None:
@@ -75,13 +91,23 @@ def test_the_examples_of_the_document_work(stand: Stand) -> None:
     assert tried >= 6
 
 
-def _ask(operation: Any, stand: Stand, mode: GenerationMode, known: dict[str, str] | None = None) -> None:
+def _ask(
+    operation: Any,
+    stand: Stand,
+    mode: GenerationMode,
+    examples: int,
+    known: dict[str, str] | None = None,
+    body: dict[str, Any] | None = None,
+) -> None:
+    """`known` are parts of the path that there are; `body` goes over every body that has such fields."""
     headers = {"authorization": f"Bearer {stand.key}"}
 
-    @PATIENT
+    @settings(PATIENT, max_examples=examples)
     @given(case=operation.as_strategy(generation_mode=mode))
     def answered(case: Any) -> None:
         case.path_parameters.update({k: v for k, v in (known or {}).items() if k in case.path_parameters})
+        if isinstance(case.body, dict):
+            case.body |= {name: value for name, value in (body or {}).items() if name in case.body}
         case.call_and_validate(base_url=stand.url, headers=headers, checks=CHECKS, timeout=20)
 
     answered()

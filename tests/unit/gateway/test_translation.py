@@ -1,5 +1,6 @@
 """What an API that takes nothing back is told of a job's events."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import orjson
@@ -31,6 +32,10 @@ class Words:
         self.said.append(f"({delta})")
         return b"r"
 
+    def thought(self, block: Mapping[str, Any], length: int) -> bytes:
+        self.said.append(f"[{length}]")
+        return b"s"
+
     def end(self, response: ChatResponse) -> bytes:
         self.said.append(".")
         return b"e"
@@ -52,8 +57,17 @@ def text(delta: str) -> Entry:
     return entry("text_chunk", delta=delta)
 
 
-def end(content: str) -> Entry:
-    return entry("stream_end", status="completed", response={"content": content})
+def reasoning(delta: str) -> Entry:
+    return entry("reasoning_chunk", delta=delta)
+
+
+def signed(length: int) -> Entry:
+    return entry("thinking_block", block={"type": "thinking", "signature": "s"}, length=length)
+
+
+def end(content: str, reasoning: str | None = None) -> Entry:
+    response = {"content": content, "reasoning": reasoning}
+    return entry("stream_end", status="completed", response=response)
 
 
 def told(*entries: Entry) -> str:
@@ -67,19 +81,21 @@ def told(*entries: Entry) -> str:
 @pytest.mark.parametrize(
     ("entries", "expected"),
     [
-        ([entry("job_queued"), start(), text("a"), text("b"), end("ab")], "<m>ab."),
-        ([start(), text("a"), start(1), text("b"), end("ab")], "<m>ab."),
-        ([start(), text("ab"), start(), text("a"), text("bc"), end("abc")], "<m>abc."),
-        ([start(), text("ab"), start(), text("ax"), end("ax")], "<m>ab!stream_interrupted"),
-        ([start(), text("ab"), start(), text("a"), end("a")], "<m>ab!stream_interrupted"),
-        ([start(), text("a"), entry("resync", text="abc", reasoning=""), text("d"), end("abcd")], "<m>abcd."),
+        ([entry("job_queued"), start(), text("a"), text("b"), end("ab")], "<asked>ab."),
+        ([start(), text("a"), start(1), text("b"), end("ab")], "<asked>ab."),
+        ([start(), text("ab"), start(), text("a"), text("bc"), end("abc")], "<asked>abc."),
+        ([start(), text("ab"), start(), text("ax"), end("ax")], "<asked>ab!stream_interrupted"),
+        ([start(), text("ab"), start(), text("a"), end("a")], "<asked>ab!stream_interrupted"),
+        ([start(), text("a"), entry("resync", text="ab"), text("c"), end("abc")], "<asked>abc."),
         ([entry("resync", text="ab", reasoning="r"), end("ab")], "<asked>(r)ab."),
-        ([start(), entry("reasoning_chunk", delta="r"), text("a"), end("a")], "<m>(r)a."),
-        ([start(), text("a"), end("abc")], "<m>abc."),
+        ([start(), entry("reasoning_chunk", delta="r"), text("a"), end("a")], "<asked>(r)a."),
+        ([start(), text("a"), end("abc")], "<asked>abc."),
+        ([start(), reasoning("r"), signed(1), text("a"), end("a", "r")], "<asked>(r)[1]a."),
+        ([start(), reasoning("rs"), start(), reasoning("r"), signed(1), end("", "rs")], "<asked>(rs)."),
         ([end("")], "<asked>."),
         ([entry("stream_end", status="cancelled")], "!job_cancelled"),
-        ([start(), text("a"), entry("stream_end", status="expired"), text("b")], "<m>a!job_expired"),
-        ([entry("something_new"), start(), end("")], "<m>."),
+        ([start(), text("a"), entry("stream_end", status="expired"), text("b")], "<asked>a!job_expired"),
+        ([entry("something_new"), start(), end("")], "<asked>."),
     ],
 )  # fmt: skip
 def test_nothing_is_told_twice_or_taken_back(entries: list[Entry], expected: str) -> None:
@@ -100,4 +116,4 @@ def test_an_answer_that_begins_anew_is_told_once(
             size = data.draw(st.integers(1, len(said) - place))
             entries.append(text(said[place : place + size]))
             place += size
-    assert told(*entries, end(whole)) == f"<m>{whole}."
+    assert told(*entries, end(whole)) == f"<asked>{whole}."

@@ -18,16 +18,18 @@ from starlette.types import Receive, Scope, Send
 
 from palaver.producer.gateway import health
 from palaver.producer.gateway.access.watch import watch
+from palaver.producer.gateway.answers import request_id_headers
 from palaver.producer.gateway.anthropic import messages
 from palaver.producer.gateway.bounds import Bounds, RefusedBody
-from palaver.producer.gateway.faults import ErrorBody, error_response, unexpected
+from palaver.producer.gateway.faults import ErrorBody, error_response, told_as, unexpected
+from palaver.producer.gateway.heads import Heads
 from palaver.producer.gateway.openai import batches, chat, files, models, responses
 from palaver.producer.gateway.page import page
 from palaver.producer.gateway.sessions import jobs, sessions
 from palaver.producer.gateway.state import Gateway
+from palaver.shared.document import told_of
 from palaver.shared.errors import AccessError, PalaverError, ValidationError
 from palaver.shared.frames import frames
-from palaver.shared.plain import below
 from palaver.shared.settings import Settings
 
 log = logging.getLogger("palaver.gateway")
@@ -36,7 +38,10 @@ _DESCRIPTION: Final = """
 Durable, resumable chats with language models. OpenAI's and Anthropic's clients work by setting their
 `base_url`; sessions have events that any number of readers follow, from any point on (`id` is the cursor).
 """
-_OUR_HEADERS: Final = ["X-Palaver-Job", "X-Palaver-Session", "X-Palaver-Cursor", "Retry-After"]
+_OUR_HEADERS: Final = [
+    *("X-Palaver-Job", "X-Palaver-Session", "X-Palaver-Cursor"),
+    *("Retry-After", "X-Request-Id", "Request-Id"),
+]
 _TAKEN_HEADERS: Final = [
     *("Authorization", "Content-Type", "Idempotency-Key", "Last-Event-ID", "X-Api-Key"),
     *("X-Palaver-User", "X-Palaver-Session", "X-Palaver-On-Disconnect"),
@@ -112,6 +117,7 @@ class _Application(FastAPI):
 
 def _add_middleware(app: FastAPI, gateway: Gateway) -> None:
     app.add_middleware(Bounds, settings=gateway.settings)
+    app.add_middleware(Heads)
     if gateway.origins:
         app.add_middleware(
             CORSMiddleware,
@@ -122,29 +128,34 @@ def _add_middleware(app: FastAPI, gateway: Gateway) -> None:
         )
 
 
+def _told(request: Request, error: PalaverError) -> Response:
+    response = error_response(told_as(request), error)
+    response.headers.update(request_id_headers(request))
+    return response
+
+
 async def _failed(request: Request, error: PalaverError) -> Response:
-    return error_response(request.url.path, error)
+    return _told(request, error)
 
 
 async def _not_valid(request: Request, error: RequestValidationError) -> Response:
-    item = error.errors()[0]
-    path = ""
-    for part in item["loc"][1:]:
-        path = f"{path}[{part}]" if isinstance(part, int) else below(path, str(part))
-    reason = str(item["msg"])
-    told = f"{path}: {reason[:1].lower()}{reason[1:]}" if path else reason
-    return error_response(request.url.path, ValidationError(told, param=path or None))
+    items = error.errors()
+    if items[0]["type"] == "json_invalid":
+        return _told(request, ValidationError("The body is not valid JSON."))
+    # Their places begin with the part of the request: a client knows where it put what.
+    named = [{**item, "loc": item["loc"][1:] or item["loc"]} for item in items]
+    return _told(request, told_of(named))
 
 
 async def _refused(request: Request, error: HTTPException) -> Response:
     """What the framework itself refuses: an unknown path, another method, a body that is no JSON."""
     if isinstance(error, RefusedBody):
-        return error_response(request.url.path, error.error)
+        return _told(request, error.error)
     refusal = AccessError(str(error.detail), status_code=error.status_code)
-    response = error_response(request.url.path, refusal)
+    response = _told(request, refusal)
     response.headers.update(error.headers or {})
     return response
 
 
 async def _crashed(request: Request, _error: Exception) -> Response:
-    return error_response(request.url.path, unexpected())
+    return _told(request, unexpected())

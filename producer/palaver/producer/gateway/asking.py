@@ -17,15 +17,15 @@ from palaver.producer.gateway.access.owning import check_session
 from palaver.producer.gateway.answers import job_headers
 from palaver.producer.gateway.state import Gateway, Served
 from palaver.producer.gateway.stream import KEEP_ALIVE, ByteStream
+from palaver.producer.gateway.tool_rules import check_tools
 from palaver.producer.gateway.tracing import trace_fields
 from palaver.producer.gateway.translation import Dialect, Translation
 from palaver.producer.handles import AsyncJobHandle
 from palaver.shared.errors import PalaverError, StreamInterruptedError
 from palaver.shared.plain import refuse
 from palaver.shared.responses import ChatResponse
-from palaver.shared.tools import is_pattern
 
-PATIENCE_SECONDS: Final = 10.0
+PATIENCE_SECONDS: Final = 1.0
 """How long a stream waits for its first words before it answers 200: what fails sooner has a status."""
 _CLIENT_LEFT: Final = 499
 _OURS: Final = "palaver:"
@@ -56,7 +56,7 @@ class Asker:
             job["metadata"] = {**(job.get("metadata") or {}), **marks}
         model = job.get("model")
         self.caller.check_models([model] if isinstance(model, str) else model or [])
-        _check_tools(job.get("tools"))
+        check_tools(job.get("tools"))
         if self.session_id is not None:
             await check_session(self.gateway, self.caller, self.session_id)
             job["session_id"] = self.session_id
@@ -194,12 +194,3 @@ def check_metadata(metadata: Any) -> None:
     for name in metadata if isinstance(metadata, dict) else ():
         if name.startswith(_OURS):
             refuse(f"metadata.{name[:64]}", f"must not begin with {_OURS}")
-
-
-def _check_tools(tools: Any) -> None:
-    """A client runs its tools itself: it cannot ask for all those of the workers."""
-    for tool in tools if isinstance(tools, list) else ():
-        function = tool.get("function", tool) if isinstance(tool, dict) else {}
-        name = function.get("name") if isinstance(function, dict) else None
-        if isinstance(name, str) and is_pattern(name):
-            refuse("tools", "must be named one by one")

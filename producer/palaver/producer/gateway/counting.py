@@ -12,6 +12,7 @@ from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
+from palaver.producer.gateway.answers import request_id_headers
 from palaver.producer.gateway.faults import error_body
 from palaver.shared.errors import PalaverError, ValidationError
 from palaver.shared.metrics import Family, Histogram, Sample, Tally, catalogue
@@ -55,6 +56,7 @@ class CountedRoute(APIRoute):
                 raise
             else:
                 status = response.status_code
+                response.headers.update(request_id_headers(request))
             finally:
                 counts: Counts = request.app.state.gateway.counts
                 counts.add(self.path, status, time.perf_counter() - began)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from pydantic import BaseModel
+from starlette.requests import Request
 from starlette.responses import Response
 
 from palaver.producer.gateway.answers import json_response
@@ -24,6 +25,7 @@ from palaver.shared.errors import (
 
 Body = dict[str, Any]
 
+_MESSAGES: Final = "/v1/messages"
 _RETRIED_BY_CLIENTS: Final = (408, 409, 429)
 """And all from 500 on: OpenAI's and Anthropic's clients repeat a request after these, unless told not to."""
 
@@ -56,6 +58,17 @@ class ErrorBody(BaseModel):
     error: ErrorDetail
 
 
+def told_as(request: Request) -> str:
+    """The path by which the shape of a request's errors is chosen: two APIs share the list of models."""
+    path = request.url.path
+    return _MESSAGES if path.startswith("/v1/models") and is_anthropic(request) else path
+
+
+def is_anthropic(request: Request) -> bool:
+    """Whether Anthropic's client asks."""
+    return "anthropic-version" in request.headers
+
+
 def error_response(path: str, error: PalaverError) -> Response:
     """The answer to a request to this path that failed."""
     if isinstance(
@@ -80,7 +93,7 @@ def openai_error(error: PalaverError) -> Body:
 
 
 def _shape(path: str) -> Callable[[PalaverError], tuple[int, Body]]:
-    if path.startswith("/v1/messages"):
+    if path.startswith(_MESSAGES):
         return _anthropic
     return _openai if path.startswith("/v1/") else _own
 

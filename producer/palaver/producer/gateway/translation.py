@@ -24,13 +24,18 @@ class Dialect(Protocol):
     """How an API tells an answer. Each method returns whole server-sent events."""
 
     def begin(self, model: str) -> bytes:
-        """It begins. Called once, before all others but `failed`."""
+        """It begins. Called once, before all others but `failed`; the model as it was asked for."""
 
     def text(self, delta: str) -> bytes:
         """More of the answer."""
 
     def reasoning(self, delta: str) -> bytes:
         """More of what the model thought."""
+
+    def thought(self, block: Mapping[str, Any], length: int) -> bytes:
+        """A block of what the model thought is whole: its last `length` characters, and what its provider
+        wants back of it.
+        """
 
     def end(self, response: ChatResponse) -> bytes:
         """All was told; calls of tools are in the response."""
@@ -74,7 +79,7 @@ class Translation:
         if self.begun:
             return take(self, data)
         self.begun = True
-        begin = self._dialect.begin(data.get("model") or self._model)
+        begin = self._dialect.begin(self._model)
         return begin + take(self, data)
 
     def _start(self, data: Data) -> bytes:
@@ -88,6 +93,11 @@ class Translation:
 
     def _thought(self, data: Data) -> bytes:
         return self._reasoning.add(data["delta"])
+
+    def _thinking_block(self, data: Data) -> bytes:
+        if self._reasoning.is_behind or self._text.is_behind:  # it was told before
+            return b""
+        return self._dialect.thought(data["block"], data.get("length", 0))
 
     def _resync(self, data: Data) -> bytes:
         return self._reasoning.whole(data.get("reasoning", "")) + self._text.whole(data.get("text", ""))
@@ -107,6 +117,7 @@ class Translation:
         "stream_start": _start,
         "text_chunk": _chunk,
         "reasoning_chunk": _thought,
+        "thinking_block": _thinking_block,
         "resync": _resync,
         "stream_end": _end,
     }
@@ -141,6 +152,11 @@ class _Told:
         if last and self._anew is not None and self._anew != self._joined:
             raise _other_words()
         return rest
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether it began anew, and says what was told before."""
+        return self._anew is not None
 
     @property
     def _joined(self) -> str:

@@ -5,6 +5,7 @@ https://docs.anthropic.com/en/api/messages-streaming
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 import orjson
@@ -13,7 +14,7 @@ from palaver.producer.gateway.faults import error_body
 from palaver.shared.errors import PalaverError
 from palaver.shared.jobs import FinishReason
 from palaver.shared.messages import ToolCall
-from palaver.shared.responses import ChatResponse
+from palaver.shared.responses import ChatResponse, Usage
 
 Json = dict[str, Any]
 
@@ -31,19 +32,17 @@ _EMPTY: Final = {
 }
 
 
-def message(job_id: str, response: ChatResponse) -> Json:
-    """The whole message."""
-    content: list[Json] = []
-    if response.reasoning:
-        content.append({**_EMPTY["thinking"], "thinking": response.reasoning})
+def message(job_id: str, model: str, response: ChatResponse) -> Json:
+    """The whole message; the model as it was asked for."""
+    content = _thinking(response)
     if response.content:
         content.append({**_EMPTY["text"], "text": response.content})
     content += [_tool_use(call) for call in response.tool_calls]
     return {
-        **_envelope(job_id, response.model or ""),
+        **_envelope(job_id, model),
         "content": content,
-        "stop_reason": _stop_reason(response),
-        "usage": _usage(response),
+        **_stop(response),
+        "usage": _usage(response.usage),
     }
 
 
@@ -54,12 +53,12 @@ class MessageDialect:
         self._job_id = job_id
         self._index = -1
         self._open: str | None = None  # the kind of the block that is being told
+        self._said = 0  # characters of it
 
     def begin(self, model: str) -> bytes:
         """See `Dialect`."""
-        usage = {"input_tokens": 0, "output_tokens": 0}
-        begun = {**_envelope(self._job_id, model), "content": [], "stop_reason": None, "usage": usage}
-        return _event("message_start", {"message": begun}) + PING
+        begun = {**_envelope(self._job_id, model), "content": [], "stop_reason": None, "stop_sequence": None}
+        return _event("message_start", {"message": {**begun, "usage": _usage(None)}}) + PING
 
     def text(self, delta: str) -> bytes:
         """See `Dialect`."""
@@ -67,7 +66,20 @@ class MessageDialect:
 
     def reasoning(self, delta: str) -> bytes:
         """See `Dialect`."""
-        return self._into("thinking") + self._delta({"type": "thinking_delta", "thinking": delta})
+        opened = self._into("thinking")
+        self._said += len(delta)
+        return opened + self._delta({"type": "thinking_delta", "thinking": delta})
+
+    def thought(self, block: Mapping[str, Any], length: int) -> bytes:
+        """See `Dialect`. A signature is for all words of its block: of one that had others it is left out."""
+        if block.get("type") == "redacted_thinking":
+            return self._close() + self._start(dict(block)) + self._stop()
+        opened = b"" if length else self._into("thinking")
+        if self._open != "thinking" or self._said != length:
+            return opened
+        return (
+            opened + self._delta({"type": "signature_delta", "signature": block["signature"]}) + self._close()
+        )
 
     def end(self, response: ChatResponse) -> bytes:
         """See `Dialect`."""
@@ -78,8 +90,8 @@ class MessageDialect:
             pieces.append(self._start({**block, "input": {}}))
             pieces.append(self._delta({"type": "input_json_delta", "partial_json": arguments}))
             pieces.append(self._stop())
-        delta = {"stop_reason": _stop_reason(response), "stop_sequence": None}
-        pieces.append(_event("message_delta", {"delta": delta, "usage": _usage(response)}))
+        told = {"delta": _stop(response), "usage": _usage(response.usage)}
+        pieces.append(_event("message_delta", told))
         pieces.append(_event("message_stop", {}))
         return b"".join(pieces)
 
@@ -95,7 +107,7 @@ class MessageDialect:
         return closed + self._start(_EMPTY[kind])
 
     def _close(self) -> bytes:
-        was, self._open = self._open, None
+        was, self._open, self._said = self._open, None, 0
         return b"" if was is None else self._stop()
 
     def _start(self, block: Json) -> bytes:
@@ -110,13 +122,20 @@ class MessageDialect:
 
 
 def _envelope(job_id: str, model: str) -> Json:
-    return {
-        "id": f"msg_{job_id}",
-        "type": "message",
-        "role": "assistant",
-        "model": model,
-        "stop_sequence": None,
-    }
+    return {"id": f"msg_{job_id}", "type": "message", "role": "assistant", "model": model}
+
+
+def _thinking(response: ChatResponse) -> list[Json]:
+    """The signed blocks, where they are all that was thought; else the words, which nobody has signed."""
+    blocks: Iterable[Json] = response.metadata.get("thinking_blocks") or ()
+    thoughts = response.reasoning or ""
+    if "".join(block.get("thinking", "") for block in blocks) == thoughts:
+        return [{**_unsigned(block), **block} for block in blocks]
+    return [{**_EMPTY["thinking"], "thinking": thoughts}] if thoughts else []
+
+
+def _unsigned(block: Json) -> Json:
+    return {"signature": ""} if block.get("type") == "thinking" else {}
 
 
 def _tool_use(call: ToolCall) -> Json:
@@ -124,17 +143,36 @@ def _tool_use(call: ToolCall) -> Json:
     return {"type": "tool_use", "id": call.id, "name": call.name, "input": arguments}
 
 
-def _stop_reason(response: ChatResponse) -> str:
-    reason = response.finish_reason
-    return _STOPPED.get(reason, "end_turn") if reason is not None else "end_turn"
+def _stop(response: ChatResponse) -> Json:
+    """Why it ended; which stop sequence did it only Anthropic's own API says."""
+    sequence, reason = response.metadata.get("stop_sequence"), response.finish_reason
+    if sequence is not None and reason is FinishReason.STOP:
+        return {"stop_reason": "stop_sequence", "stop_sequence": sequence}
+    told = _STOPPED.get(reason, "end_turn") if reason is not None else "end_turn"
+    return {"stop_reason": told, "stop_sequence": None}
 
 
-def _usage(response: ChatResponse) -> Json:
-    spent = response.usage
+def _usage(spent: Usage | None) -> Json:
+    """Anthropic counts what the prompt cache had, or took, apart from `input_tokens`."""
+    details = spent.details if spent is not None else {}
+    others = details.get("prompt_tokens_details")
+    read = details.get("cache_read_input_tokens")
+    if read is None and isinstance(others, dict):
+        read = others.get("cached_tokens")
+    cached = {
+        "cache_creation_input_tokens": _count(details.get("cache_creation_input_tokens")),
+        "cache_read_input_tokens": _count(read),
+    }
+    asked = (spent and spent.input_tokens) or 0
     return {
-        "input_tokens": (spent and spent.input_tokens) or 0,
+        "input_tokens": max(0, asked - sum(cached.values())),
+        **cached,
         "output_tokens": (spent and spent.output_tokens) or 0,
     }
+
+
+def _count(value: Any) -> int:
+    return value if isinstance(value, int) else 0
 
 
 def _event(kind: str, data: Json) -> bytes:

@@ -1,18 +1,22 @@
-"""`POST /v1/messages`."""
+"""`POST /v1/messages`, and how many tokens one would have."""
 
 from __future__ import annotations
 
 from typing import Any, Final
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel
 from starlette.responses import Response
 
-from palaver.producer.gateway.answers import job_headers, json_response
+from palaver.producer.gateway.access.caller import Asking
+from palaver.producer.gateway.answers import ESTIMATED, job_headers, json_response
 from palaver.producer.gateway.anthropic import request
 from palaver.producer.gateway.anthropic.answer import PATH, PING, MessageDialect, message
+from palaver.producer.gateway.anthropic.body import CountRequest, MessagesRequest
 from palaver.producer.gateway.asking import Job, nobody_waits
 from palaver.producer.gateway.counting import counted_router
 from palaver.producer.gateway.openai.errors import renamed
+from palaver.shared.jobs import ChatJob
+from palaver.shared.token_estimate import prompt_tokens
 
 
 class AnthropicError(BaseModel):
@@ -29,28 +33,18 @@ class AnthropicErrorBody(BaseModel):
     error: AnthropicError
 
 
+class TokenCount(BaseModel):
+    """About how many tokens they are: no tokenizer is asked."""
+
+    input_tokens: int
+
+
 _ERRORS: Final[dict[int | str, dict[str, Any]]] = {
     "4XX": {"model": AnthropicErrorBody, "description": "What is wrong with the request."},
     "5XX": {"model": AnthropicErrorBody, "description": "What failed."},
 }
-_EXAMPLE: Final[dict[str, Any]] = {
-    "model": "scripted/echo",
-    "max_tokens": 100,
-    "messages": [{"role": "user", "content": "Hello"}],
-}
 
 router = counted_router(tags=["Anthropic"], responses=_ERRORS)
-
-
-class MessagesRequest(BaseModel):
-    """As Anthropic's; `model` is `profile/model` or an alias."""
-
-    model_config = ConfigDict(extra="allow", json_schema_extra={"examples": [_EXAMPLE]})
-
-    model: str
-    max_tokens: int = Field(ge=1)
-    messages: list[dict[str, Any]]
-    stream: bool | None = None
 
 
 @router.post(
@@ -65,7 +59,7 @@ class MessagesRequest(BaseModel):
 async def create_message(asker: Job, body: MessagesRequest) -> Response:
     """Answer a conversation."""
     with renamed(request.place):
-        fields = request.job_fields(body.model_dump(exclude_unset=True))
+        fields = request.job_fields(body)
         handle = await asker.submit(fields.pop("messages"), fields)
     if body.stream:
         dialect = MessageDialect(handle.job_id)
@@ -73,4 +67,12 @@ async def create_message(asker: Job, body: MessagesRequest) -> Response:
     response = await asker.whole(handle)
     if response is None:
         return nobody_waits()
-    return json_response(message(handle.job_id, response), headers=job_headers(handle))
+    return json_response(message(handle.job_id, body.model, response), headers=job_headers(handle))
+
+
+@router.post(f"{PATH}/count_tokens", response_model=TokenCount)
+async def count_tokens(_: Asking, body: CountRequest) -> Response:
+    """Estimate how many tokens a prompt has: too many rather than too few."""
+    with renamed(request.place):
+        job = ChatJob.validated(request.prompt_fields(body))
+    return json_response(TokenCount(input_tokens=prompt_tokens(job)), headers=ESTIMATED)

@@ -9,7 +9,7 @@ from typing import IO, Annotated, Any, BinaryIO, Final, Literal, cast
 
 import orjson
 from fastapi import Header, Query
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
 from palaver.producer.gateway.access.caller import Asking, Caller
@@ -18,7 +18,9 @@ from palaver.producer.gateway.answers import json_response
 from palaver.producer.gateway.counting import counted_router
 from palaver.producer.gateway.openai.errors import OPENAI_ERRORS
 from palaver.producer.gateway.openai.files import ERRORS, OUTPUT
+from palaver.producer.gateway.openai.paging import place_behind
 from palaver.producer.gateway.state import Gateway, Served
+from palaver.producer.gateway.tool_rules import check_tools
 from palaver.shared.batches import CHAT_COMPLETIONS, BatchStatus, BatchView
 from palaver.shared.errors import BatchNotFoundError
 from palaver.shared.ledger import operations
@@ -46,7 +48,9 @@ class NewBatch(BaseModel):
     endpoint: Literal["/v1/chat/completions"]
     completion_window: Literal["24h"]
     metadata: dict[str, str] | None = None
-    output_expires_after: dict[str, Any] | None = None
+    output_expires_after: None = Field(
+        default=None, description="Not offered: results are kept until removed."
+    )
 
 
 @router.post("/v1/batches", responses=_OBJECT)
@@ -67,8 +71,7 @@ async def create_batch(
     with SpooledTemporaryFile(max_size=_IN_MEMORY) as content:
         async for piece in pieces:
             await asyncio.to_thread(content.write, piece)
-        if caller.key is not None and caller.key.models is not None:
-            caller.check_models(await asyncio.to_thread(_models, content))
+        caller.check_models(await asyncio.to_thread(_checked_models, content))
         content.seek(0)
         handle = await gateway.client.batch(cast("BinaryIO", content), **fields)
     return json_response(_batch(await handle.progress()))
@@ -85,7 +88,7 @@ async def list_batches(
     ledger = gateway.client.ledger
     ids = await ledger.query(operations.batches_of(ledger.keys, Owner(**caller.whose)))
     ids.reverse()
-    first = ids.index(after) + 1 if after in ids else 0
+    first = place_behind(ids, after)
     views = await _views(gateway, caller, ids[first : first + limit])
     data = [_batch(view) for view in views]
     told = {"object": "list", "data": data, "has_more": first + limit < len(ids)}
@@ -117,17 +120,19 @@ async def _views(gateway: Gateway, caller: Caller, ids: Sequence[str]) -> list[B
     return views
 
 
-def _models(content: IO[bytes]) -> list[str]:
-    """The models that lines name; wrong lines are told when they are taken in."""
+def _checked_models(content: IO[bytes]) -> list[str]:
+    """The models that lines name, whose tools are checked; wrong lines are told when they are taken in."""
     found: dict[str, None] = {}
     content.seek(0)
-    for line in content:
+    for number, line in enumerate(content, 1):
         try:
-            model = orjson.loads(line)["body"].get("model", "default")
+            body = orjson.loads(line)["body"]
+            model = body.get("model", "default")
         except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError):
             continue
         if not isinstance(model, str):
             refuse("model", "must be text")
+        check_tools(body.get("tools"), f"line {number}: body.tools")
         found[model] = None
     return list(found)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import Any, Final
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
@@ -14,8 +14,11 @@ from palaver.producer.gateway.asking import Job, nobody_waits
 from palaver.producer.gateway.counting import counted_router
 from palaver.producer.gateway.openai.chat_stream import ChatDialect
 from palaver.producer.gateway.openai.errors import OPENAI_ERRORS, renamed
+from palaver.producer.gateway.shapes import Open, TextOr
+from palaver.shared.messages import Message
 from palaver.shared.openai_answer import completion
-from palaver.shared.plain import refuse
+from palaver.shared.plain import Flag, Integer, JsonObject, JsonValue, Real, Text, refuse
+from palaver.shared.tools import FunctionTool
 
 router = counted_router(tags=["OpenAI"], responses=OPENAI_ERRORS)
 
@@ -25,22 +28,39 @@ _EXAMPLE: Final[dict[str, Any]] = {"messages": [{"role": "user", "content": "Hel
 class StreamOptions(BaseModel):
     """What a stream tells beside the answer."""
 
-    include_usage: bool = False
+    include_usage: Flag = False
 
 
-class ChatRequest(BaseModel):
+class ChatRequest(Open):
     """As OpenAI's; fields that are not named here are sent to the provider as they are.
 
     `model` is `profile/model`, an alias, or left out: then the default answers.
     """
 
-    model_config = ConfigDict(extra="allow", json_schema_extra={"examples": [_EXAMPLE]})
+    model_config = ConfigDict(json_schema_extra={"examples": [_EXAMPLE]})
 
-    messages: list[dict[str, Any]]
-    model: str | None = None
-    stream: bool | None = None
+    messages: list[Message]
+    model: Text | None = None
+    stream: Flag | None = None
     stream_options: StreamOptions | None = None
-    n: int | None = Field(default=None, ge=1, le=128)
+    n: Annotated[Integer, Field(ge=1, le=128)] | None = None
+    tools: list[FunctionTool] | None = None
+    tool_choice: JsonValue | None = None
+    parallel_tool_calls: Flag | None = None
+    response_format: JsonObject | None = None
+    max_tokens: Integer | None = None
+    max_completion_tokens: Integer | None = None
+    temperature: Real | None = None
+    top_p: Real | None = None
+    presence_penalty: Real | None = None
+    frequency_penalty: Real | None = None
+    logit_bias: JsonObject | None = None
+    stop: TextOr[Text] | None = None
+    seed: Integer | None = None
+    reasoning_effort: Literal["none", "minimal", "low", "medium", "high", "xhigh"] | None = None
+    logprobs: Flag | None = None
+    metadata: JsonObject | None = None
+    user: Text | None = None
 
 
 @router.post(
@@ -57,7 +77,7 @@ async def create_completion(asker: Job, body: ChatRequest) -> Response:
     if body.stream and body.n is not None and body.n > 1:
         refuse("n", "must be 1 in a stream: its chunks are of one answer")
     with renamed(openai_body.place):
-        fields = openai_body.job_fields(body.model_dump(exclude_unset=True))
+        fields = openai_body.job_fields(body.given())
         handle = await asker.submit(fields.pop("messages"), fields)
     if body.stream:
         usage = body.stream_options is not None and body.stream_options.include_usage
@@ -66,5 +86,7 @@ async def create_completion(asker: Job, body: ChatRequest) -> Response:
     response = await asker.whole(handle)
     if response is None:
         return nobody_waits()
-    answer = completion(handle.job_id, int(time.time()), response)
+    answer = completion(handle.job_id, int(time.time()), response, model=body.model or "default")
+    if len(answer["choices"]) < (body.n or 1):
+        refuse("n", "must be 1: this model gives one choice at a time")
     return json_response(answer, headers=job_headers(handle))

@@ -5,6 +5,7 @@ https://platform.openai.com/docs/api-reference/chat-streaming
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 import orjson
@@ -44,6 +45,10 @@ class ChatDialect:
     def reasoning(self, delta: str) -> bytes:
         """See `Dialect`."""
         return self._before_reasoning + orjson.dumps(delta) + self._behind
+
+    def thought(self, block: Mapping[str, Any], length: int) -> bytes:
+        """See `Dialect`. Nobody asks for it here."""
+        return b""
 
     def end(self, response: ChatResponse) -> bytes:
         """See `Dialect`."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 from typing import Annotated, Any, Final, Literal
 
-from fastapi import File, Form, UploadFile
+from fastapi import File, Form, Query, UploadFile
 from pydantic import BaseModel
 from starlette.responses import Response, StreamingResponse
 
@@ -13,9 +13,11 @@ from palaver.producer.gateway.access.caller import Asking, Caller
 from palaver.producer.gateway.access.owning import own_batch
 from palaver.producer.gateway.counting import counted_router
 from palaver.producer.gateway.openai.errors import OPENAI_ERRORS
+from palaver.producer.gateway.openai.paging import listed
 from palaver.producer.gateway.state import Gateway, Served
-from palaver.shared.batches import BatchView
+from palaver.shared.batches import BatchView, errors_name, output_name
 from palaver.shared.errors import FileMissingError
+from palaver.shared.plain import refuse
 from palaver.shared.stores import FileRef
 
 router = counted_router(tags=["OpenAI"], responses=OPENAI_ERRORS)
@@ -23,6 +25,8 @@ router = counted_router(tags=["OpenAI"], responses=OPENAI_ERRORS)
 OUTPUT: Final = "batch-output-"
 ERRORS: Final = "batch-errors-"
 """What the ids of a batch's results begin with; the batch's id follows."""
+
+Purpose = Literal["assistants", "batch", "fine-tune", "vision", "user_data", "evals"]
 
 _PIECE: Final = 1024 * 1024
 
@@ -40,11 +44,13 @@ class FileObject(BaseModel):
 
 
 class FileList(BaseModel):
-    """All files of a user, the oldest first."""
+    """A page of a user's files."""
 
     object: Literal["list"] = "list"
     data: list[FileObject]
-    has_more: Literal[False] = False
+    first_id: str | None
+    last_id: str | None
+    has_more: bool
 
 
 class FileDeleted(BaseModel):
@@ -60,31 +66,46 @@ async def upload_file(
     gateway: Served,
     caller: Asking,
     file: Annotated[UploadFile, File(description="At most PALAVER_FILES_MAX_BYTES.")],
-    purpose: Annotated[str, Form(max_length=64)] = "user_data",
+    purpose: Annotated[Purpose, Form()] = "user_data",
+    expires_after: Annotated[
+        str | None, Form(alias="expires_after[anchor]", description="Not offered: files are kept.")
+    ] = None,
 ) -> FileObject:
     """Store a file, which jobs and batches may name."""
-    pieces = _pieces(file)
-    ref = await gateway.client.files.upload(pieces, filename=file.filename or "file", **caller.whose)
-    return _file(ref, purpose)
+    if expires_after is not None:
+        refuse("expires_after", "is not offered: a file is kept until it is removed")
+    named: dict[str, Any] = {"filename": file.filename or "file", "purpose": purpose}
+    return _file(await gateway.client.files.upload(_pieces(file), **named, **caller.whose))
 
 
 @router.get("/v1/files")
-async def list_files(gateway: Served, caller: Asking) -> FileList:
-    """The caller's files."""
-    return FileList(data=[_file(ref) for ref in await gateway.client.files.list(**caller.whose)])
+async def list_files(
+    gateway: Served,
+    caller: Asking,
+    purpose: Annotated[str | None, Query(max_length=64, description="Only those that are for this.")] = None,
+    after: Annotated[str | None, Query(max_length=256, description="The last id of the page before.")] = None,
+    limit: Annotated[int, Query(ge=1, le=10_000)] = 10_000,
+    order: Literal["asc", "desc"] = "desc",
+) -> FileList:
+    """The caller's files, the latest first. Results of batches are not among them: batches name them."""
+    found = [_file(ref) for ref in await gateway.client.files.list(**caller.whose)]
+    wanted = [file.model_dump() for file in found if purpose in (None, file.purpose)]
+    return FileList(**listed(wanted if order == "asc" else wanted[::-1], after=after, limit=limit))
 
 
 @router.get("/v1/files/{file_id}")
 async def show_file(gateway: Served, caller: Asking, file_id: str) -> FileObject:
     """What is known of a file."""
     if (batch := await _batch_of(gateway, caller, file_id)) is not None:
-        return _result(file_id, batch)
+        return await _result(gateway, file_id, batch)
     return _file(await gateway.client.files.get(file_id, **caller.whose))
 
 
 @router.delete("/v1/files/{file_id}")
 async def delete_file(gateway: Served, caller: Asking, file_id: str) -> FileDeleted:
     """Remove a file."""
+    if await _batch_of(gateway, caller, file_id) is not None:
+        refuse("file_id", "is a result of a batch, which is kept as long as the batch")
     await gateway.client.files.delete(file_id, **caller.whose)
     return FileDeleted(id=file_id)
 
@@ -115,23 +136,27 @@ async def _batch_of(gateway: Gateway, caller: Caller, file_id: str) -> BatchView
     return None
 
 
-def _file(ref: FileRef, purpose: str | None = None) -> FileObject:
-    """A file of which nobody says what it is for is told by its name."""
+def _file(ref: FileRef) -> FileObject:
+    """A file of which nobody said what it is for is told by its name."""
     told = "batch" if ref.filename.endswith(".jsonl") else "user_data"
     return FileObject(
         id=ref.id,
         bytes=ref.size,
         created_at=int(ref.created),
         filename=ref.filename,
-        purpose=purpose or told,
+        purpose=ref.purpose or told,
     )
 
 
-def _result(file_id: str, view: BatchView) -> FileObject:
+async def _result(gateway: Gateway, file_id: str, view: BatchView) -> FileObject:
     created: Any = view.ended_at or view.created_at
-    # How many bytes they are only the store knows, and nobody asks.
+    name = output_name if file_id.startswith(OUTPUT) else errors_name
     return FileObject(
-        id=file_id, bytes=0, created_at=int(created), filename=f"{file_id}.jsonl", purpose="batch_output"
+        id=file_id,
+        bytes=await gateway.client.batch_files.size(name(view.batch.batch_id)),
+        created_at=int(created),
+        filename=f"{file_id}.jsonl",
+        purpose="batch_output",
     )
 
 

@@ -11,6 +11,7 @@ from starlette.responses import Response
 from palaver.producer.gateway.access.caller import Asking, Caller
 from palaver.producer.gateway.answers import json_response
 from palaver.producer.gateway.counting import counted_router
+from palaver.producer.gateway.faults import is_anthropic
 from palaver.producer.gateway.openai.errors import OPENAI_ERRORS
 from palaver.producer.gateway.state import Gateway, Served
 from palaver.producer.prepare import ALIAS
@@ -39,18 +40,18 @@ class Models(BaseModel):
 async def list_models(request: Request, gateway: Served, caller: Asking) -> Response:
     """The models by name; of a profile that lists none, any `profile/model` may be asked for."""
     models = await _models(gateway, caller)
-    if "anthropic-version" in request.headers:
-        return json_response(_anthropic(models))
+    if is_anthropic(request):
+        return json_response(_anthropic_page(models))
     return json_response(Models(data=models))
 
 
-@router.get("/v1/models/{model:path}")
-async def show_model(gateway: Served, caller: Asking, model: str) -> Model:
+@router.get("/v1/models/{model:path}", response_model=Model)
+async def show_model(request: Request, gateway: Served, caller: Asking, model: str) -> Response:
     """One of them."""
     found = next((known for known in await _models(gateway, caller) if known.id == model), None)
     if found is None:
         refuse("model", f"there is no model {model[:64]!r}")
-    return found
+    return json_response(_anthropic(found) if is_anthropic(request) else found)
 
 
 async def _models(gateway: Gateway, caller: Caller) -> list[Model]:
@@ -63,10 +64,13 @@ async def _models(gateway: Gateway, caller: Caller) -> list[Model]:
     return [model for model in models if caller.key is None or caller.key.allows([model.id])]
 
 
-def _anthropic(models: list[Model]) -> dict[str, Any]:
-    data = [
-        {"type": "model", "id": model.id, "display_name": model.id, "created_at": "1970-01-01T00:00:00Z"}
-        for model in models
-    ]
+def _anthropic_page(models: list[Model]) -> dict[str, Any]:
     ids: list[Any] = [model.id for model in models] or [None]
+    data = [_anthropic(model) for model in models]
     return {"data": data, "has_more": False, "first_id": ids[0], "last_id": ids[-1]}
+
+
+def _anthropic(model: Model) -> dict[str, Any]:
+    """As Anthropic tells it: an unknown time is the epoch."""
+    named = {"type": "model", "id": model.id, "display_name": model.id}
+    return {**named, "created_at": "1970-01-01T00:00:00Z", "lifecycle": "active"}

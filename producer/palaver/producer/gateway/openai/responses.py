@@ -5,36 +5,39 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 from contextlib import aclosing, suppress
 from dataclasses import replace
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 
 from fastapi import Query
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel
 from starlette.responses import Response
 
 from palaver.producer.cursor import Entry
 from palaver.producer.gateway.access.caller import Asking, Caller
 from palaver.producer.gateway.access.owning import own_job
-from palaver.producer.gateway.answers import job_headers, json_response
+from palaver.producer.gateway.answers import ESTIMATED, job_headers, json_response
 from palaver.producer.gateway.asking import Job, entries_of, nobody_waits
 from palaver.producer.gateway.counting import counted_router
 from palaver.producer.gateway.openai import responses_request as request
 from palaver.producer.gateway.openai.errors import OPENAI_ERRORS, renamed
+from palaver.producer.gateway.openai.paging import listed
 from palaver.producer.gateway.openai.responses_answer import (
-    BACKGROUND,
     PREFIX,
-    PREVIOUS,
     ResponseDialect,
     draft,
-    numbered,
+    input_items,
     whole,
 )
+from palaver.producer.gateway.openai.responses_body import CountRequest, ResponsesRequest
+from palaver.producer.gateway.openai.responses_request import UNSTORED
 from palaver.producer.gateway.state import Gateway, Served
 from palaver.producer.gateway.stream import ByteStream
 from palaver.producer.gateway.translation import Translation
 from palaver.producer.handles import AsyncJobHandle
-from palaver.shared.errors import JobNotFoundError, PalaverError
+from palaver.producer.interfaces.personal_data import end_jobs
+from palaver.shared.errors import JobNotFoundError, PalaverError, WrongStateError
 from palaver.shared.jobs import ChatJob
-from palaver.shared.ledger import JobView
+from palaver.shared.ledger import JobView, operations
+from palaver.shared.token_estimate import prompt_tokens
 
 router = counted_router(tags=["OpenAI"], responses=OPENAI_ERRORS)
 
@@ -47,39 +50,45 @@ _ANSWER: Final[dict[int | str, dict[str, Any]]] = {
 _CANCEL_SECONDS: Final = 5.0
 
 
-class ResponsesRequest(BaseModel):
-    """As OpenAI's; `model` is `profile/model` or an alias, or left out: then the default answers.
+class ResponseDeleted(BaseModel):
+    """A response that is gone."""
 
-    A response is kept as long as its job (`PALAVER_RETENTION`), whatever `store` says.
-    """
+    id: str
+    object: Literal["response"] = "response"
+    deleted: Literal[True] = True
 
-    model_config = ConfigDict(extra="allow", json_schema_extra={"examples": [{"input": "Hello"}]})
 
-    input: str | list[dict[str, Any]]
-    model: str | None = None
-    stream: bool | None = None
-    background: bool | None = None
-    previous_response_id: str | None = None
-    metadata: dict[str, Any] | None = None
+class InputItems(BaseModel):
+    """What a response was asked with."""
+
+    object: Literal["list"] = "list"
+    data: list[dict[str, Any]]
+    first_id: str | None
+    last_id: str | None
+    has_more: bool
+
+
+class InputTokens(BaseModel):
+    """About how many tokens they are: no tokenizer is asked."""
+
+    object: Literal["response.input_tokens"] = "response.input_tokens"
+    input_tokens: int
 
 
 @router.post("/v1/responses", responses=_ANSWER)
 async def create_response(asker: Job, body: ResponsesRequest) -> Response:
     """Answer; with `background`, later."""
-    gateway, marks = asker.gateway, dict[str, Any]()
+    gateway = asker.gateway
     with renamed(request.place):
-        fields = request.job_fields(body.model_dump(exclude_unset=True))
+        fields = request.job_fields(body)
         if body.previous_response_id is not None:
             previous = await _own(gateway, asker.caller, body.previous_response_id)
             fields["history"] = request.history_of(previous)
             asker = replace(asker, session_id=asker.session_id or previous.session_id)
-            marks[PREVIOUS] = body.previous_response_id
-        if body.background:
-            marks[BACKGROUND] = True
-        handle = await asker.submit(fields.pop("messages"), fields, marks=marks)
+        handle = await asker.submit(fields.pop("messages"), fields, marks=request.marks(body))
     if body.stream:
         view = await gateway.client.view(handle.job_id, handle.session_id, document=True)
-        return _stream(gateway, asker.caller, handle, view, starting_after=0)
+        return _stream(gateway, asker.caller, handle, view)
     if not body.background and await asker.whole(handle) is None:
         return nobody_waits()
     view = await gateway.client.view(handle.job_id, handle.session_id, document=True)
@@ -93,14 +102,14 @@ async def show_response(
     response_id: str,
     stream: bool = False,
     starting_after: Annotated[
-        int, Query(ge=0, lt=2**53, description="Only events with a sequence_number above it.")
-    ] = 0,
+        int | None, Query(ge=0, lt=2**53, description="Only events with a sequence_number above it.")
+    ] = None,
 ) -> Response:
     """A response as it is now, or its events from its first or from any other on."""
     view = await _own(gateway, caller, response_id)
     handle = await gateway.client.job(view.job_id)
     if stream:
-        return _stream(gateway, caller, handle, view, starting_after=starting_after)
+        return _stream(gateway, caller, handle, view, -1 if starting_after is None else starting_after)
     return json_response(whole(view), headers=job_headers(handle))
 
 
@@ -116,20 +125,70 @@ async def cancel_response(gateway: Served, caller: Asking, response_id: str) -> 
     return json_response(whole(view), headers=job_headers(handle))
 
 
+@router.delete("/v1/responses/{response_id}")
+async def delete_response(gateway: Served, caller: Asking, response_id: str) -> ResponseDeleted:
+    """Remove a response for good; what still runs is cancelled. One that shares its session with others goes
+    with the session: DELETE /sessions/{id}.
+    """
+    view = await _own(gateway, caller, response_id)
+    ledger = gateway.client.ledger
+    opened = await ledger.query(operations.session(ledger.keys, view.session_id))
+    now = await ledger.snapshot(view.session_id, after=0)
+    if opened is not None or {*now.jobs, *now.ended} != {view.job_id}:
+        told = (
+            f"The response is one of several in the session {view.session_id}, which is removed as a whole."
+        )
+        raise WrongStateError(told)
+    await end_jobs(ledger, view.session_id)
+    await ledger.erase([view.session_id])
+    return ResponseDeleted(id=response_id)
+
+
+@router.get("/v1/responses/{response_id}/input_items")
+async def list_input_items(
+    gateway: Served,
+    caller: Asking,
+    response_id: str,
+    after: Annotated[str | None, Query(max_length=256, description="The last id of the page before.")] = None,
+    limit: Annotated[int, Query(ge=1, le=100)] = 20,
+    order: Literal["asc", "desc"] = "desc",
+) -> InputItems:
+    """What the response was asked with, the latest first."""
+    view = await _own(gateway, caller, response_id)
+    items = [] if view.document is None else input_items(view.document)
+    return InputItems(**listed(items if order == "asc" else items[::-1], after=after, limit=limit))
+
+
+@router.post("/v1/responses/input_tokens", response_model=InputTokens)
+async def count_input_tokens(gateway: Served, caller: Asking, body: CountRequest) -> Response:
+    """Estimate how many tokens an input has: too many rather than too few."""
+    with renamed(request.place):
+        fields = request.prompt_fields(body)
+        if body.previous_response_id is not None:
+            previous = await _own(gateway, caller, body.previous_response_id)
+            fields["history"] = request.history_of(previous)
+        job = ChatJob.validated(fields)
+    return json_response(InputTokens(input_tokens=prompt_tokens(job)), headers=ESTIMATED)
+
+
 async def _own(gateway: Gateway, caller: Caller, response_id: str) -> JobView:
+    """A response of the caller's; one that was not to be stored is as unknown as one that never was."""
+    unknown = JobNotFoundError(f"There is no response {response_id[:128]!r}.")
     if not response_id.startswith(PREFIX):
-        raise JobNotFoundError(f"There is no response {response_id[:128]!r}.")
-    return await own_job(gateway, caller, response_id.removeprefix(PREFIX), document=True)
+        raise unknown
+    view = await own_job(gateway, caller, response_id.removeprefix(PREFIX), document=True)
+    if view.document is not None and view.document.metadata.get(UNSTORED):
+        raise unknown
+    return view
 
 
 def _stream(
-    gateway: Gateway, caller: Caller, handle: AsyncJobHandle, view: JobView, *, starting_after: int
+    gateway: Gateway, caller: Caller, handle: AsyncJobHandle, view: JobView, starting_after: int = -1
 ) -> Response:
     job = view.document or ChatJob(messages="-", job_id=view.job_id)
-    begun = draft(view.job_id, view.created, job)
-    pieces = _events(entries_of(gateway, handle), begun, starting_after)
+    dialect = ResponseDialect(draft(view.job_id, view.created, job), after=starting_after)
     return ByteStream(
-        pieces,
+        _events(entries_of(gateway, handle), dialect),
         live=gateway.streams,
         caller=caller,
         session_id=handle.session_id,
@@ -138,19 +197,18 @@ def _stream(
 
 
 async def _events(
-    portions: AsyncGenerator[list[Entry], None], begun: dict[str, Any], starting_after: int
+    portions: AsyncGenerator[list[Entry], None], dialect: ResponseDialect
 ) -> AsyncGenerator[bytes, None]:
-    """The events; all are made, since what they say depends on those before, and those asked for told."""
-    translation = Translation(ResponseDialect(begun), model=begun["model"])
+    """The events, of which the first is told before anything has happened."""
+    translation = Translation(dialect, model="")
+    if created := dialect.created():
+        yield created
     async with aclosing(portions):
         async for entries in portions:
-            told = [
-                numbered(events, before=entry.seq - 1, seq=entry.seq)
-                for entry in entries
-                # of what a resync tells nobody knows how much was told: the end has all of it
-                if (events := translation.feed([entry]))
-                and entry.seq > starting_after
-                and not (starting_after and entry.type == "resync")
-            ]
-            if told:
-                yield b"".join(told)
+            told = []
+            for entry in entries:
+                told.append(translation.feed([entry]))
+                if entry.type == "resync":
+                    dialect.resynced()
+            if piece := b"".join(told):
+                yield piece

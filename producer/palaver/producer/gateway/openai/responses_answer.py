@@ -5,16 +5,24 @@ https://platform.openai.com/docs/api-reference/responses/object
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 import orjson
 
 from palaver.producer.gateway.faults import openai_error
+from palaver.producer.gateway.openai.responses_request import (
+    BACKGROUND,
+    OURS,
+    PREVIOUS,
+    UNSTORED,
+    text_format,
+)
 from palaver.shared.accumulator import end_error
 from palaver.shared.errors import PalaverError
 from palaver.shared.jobs import ChatJob, FinishReason, Status
 from palaver.shared.ledger import JobView
-from palaver.shared.messages import ToolCall
+from palaver.shared.messages import Message, Part, Role, TextPart, ToolCall
 from palaver.shared.responses import ChatResponse, Usage
 
 Json = dict[str, Any]
@@ -44,15 +52,15 @@ def draft(job_id: str, created: float, job: ChatJob) -> Json:
         "incomplete_details": None,
         "instructions": job.system,
         "max_output_tokens": params.max_tokens,
-        "metadata": {name: value for name, value in job.metadata.items() if name not in _OURS},
+        "metadata": {name: value for name, value in job.metadata.items() if not name.startswith(OURS)},
         "model": ",".join(job.models) or "default",
         "output": [],
         "parallel_tool_calls": job.parallel_tool_calls is not False,
         "previous_response_id": job.metadata.get(PREVIOUS),
         "reasoning": {"effort": effort, "summary": None},
-        "store": True,
+        "store": not job.metadata.get(UNSTORED),
         "temperature": params.temperature,
-        "text": {"format": {"type": "text"}},
+        "text": _text_options(job),
         "tool_choice": job.tool_choice.to_dict() if job.tool_choice else "auto",
         "tools": [{"type": "function", **tool.to_dict()["function"]} for tool in job.tools or ()],
         "top_p": params.top_p,
@@ -62,10 +70,10 @@ def draft(job_id: str, created: float, job: ChatJob) -> Json:
     }
 
 
-BACKGROUND: Final = "palaver:background"
-PREVIOUS: Final = "palaver:previous_response_id"
-"""In the metadata of the job."""
-_OURS: Final = (BACKGROUND, PREVIOUS)
+def _text_options(job: ChatJob) -> Json:
+    verbosity = job.params.extra.get("verbosity")
+    told = {"format": text_format(job.params.response_format)}
+    return told if verbosity is None else {**told, "verbosity": verbosity}
 
 
 def whole(view: JobView) -> Json:
@@ -82,7 +90,7 @@ def whole(view: JobView) -> Json:
 
 def completed(begun: Json, response: ChatResponse) -> Json:
     """The response with its answer."""
-    done = {**begun, "status": "completed", "model": response.model or begun["model"]}
+    done = {**begun, "status": "completed"}
     if response.finish_reason in (FinishReason.LENGTH, FinishReason.CONTENT_FILTER):
         short = response.finish_reason is FinishReason.LENGTH
         done["status"] = "incomplete"
@@ -99,23 +107,36 @@ def failed(begun: Json, error: PalaverError | None, status: Status) -> Json:
 
 
 class ResponseDialect:
-    """Tells one response as events. `sequence_number` is the seq of the log's event that they tell of; only
-    the last of those has it, the others that of the event before: who comes back with it is told all of them.
+    """Tells one response as events, numbered from 0 without a gap. All are made each time, since what one
+    says depends on those before; who comes back is told those `after` the number that he had last.
     """
 
-    def __init__(self, begun: Json) -> None:
+    def __init__(self, begun: Json, *, after: int = -1) -> None:
         self._begun = begun
+        self._after = after
+        self._number = -1  # of the last event
         self._id = begun["id"]
         self._items: list[Json] = []  # what is told, or was
         self._text: list[str] = []
         self._open: str | None = None
 
+    def created(self) -> bytes:
+        """There is such a response. Called once, before all else."""
+        told = self._event("response.created", response=self._begun)
+        return (
+            told + self._event("response.queued", response=self._begun) if self._begun["background"] else told
+        )
+
     def begin(self, model: str) -> bytes:
         """See `Dialect`."""
-        self._begun = {**self._begun, "model": model, "status": "in_progress"}
-        return _event("response.created", response=self._begun) + _event(
-            "response.in_progress", response=self._begun
-        )
+        self._begun = {**self._begun, "status": "in_progress"}
+        return self._event("response.in_progress", response=self._begun)
+
+    def resynced(self) -> None:
+        """What was told now stands for events that nobody can number any more: the next ones are above all
+        that whoever came back may have had.
+        """
+        self._number = max(self._number, self._after)
 
     def text(self, delta: str) -> bytes:
         """See `Dialect`."""
@@ -125,6 +146,10 @@ class ResponseDialect:
         """See `Dialect`."""
         return self._into("reasoning") + self._delta("response.reasoning_text.delta", delta)
 
+    def thought(self, block: Mapping[str, Any], length: int) -> bytes:
+        """See `Dialect`. Nobody asks for it here."""
+        return b""
+
     def end(self, response: ChatResponse) -> bytes:
         """See `Dialect`."""
         pieces = [self._close()]
@@ -133,30 +158,30 @@ class ResponseDialect:
             place = {"output_index": len(self._items), "item_id": item["id"]}
             self._items.append(item)
             pieces += [
-                _event("response.output_item.added", **_place(place), item={**item, "arguments": ""}),
-                _event("response.function_call_arguments.delta", **place, delta=item["arguments"]),
-                _event(
+                self._event("response.output_item.added", **_place(place), item={**item, "arguments": ""}),
+                self._event("response.function_call_arguments.delta", **place, delta=item["arguments"]),
+                self._event(
                     "response.function_call_arguments.done",
                     **place,
                     name=item["name"],
                     arguments=item["arguments"],
                 ),
-                _event("response.output_item.done", **_place(place), item=item),
+                self._event("response.output_item.done", **_place(place), item=item),
             ]
         done = {**completed(self._begun, response), "output": self._items}
         kind = "incomplete" if done["status"] == "incomplete" else "completed"
-        return b"".join([*pieces, _event(f"response.{kind}", response=done)])
+        return b"".join([*pieces, self._event(f"response.{kind}", response=done)])
 
     def failed(self, error: PalaverError) -> bytes:
         """See `Dialect`."""
         status = Status.CANCELLED if error.code == "job_cancelled" else Status.FAILED
-        return _event("response.failed", response=failed(self._begun, error, status))
+        return self._event("response.failed", response=failed(self._begun, error, status))
 
     def _delta(self, kind: str, delta: str) -> bytes:
         self._text.append(delta)
         item = self._items[-1]
         more: Json = {"logprobs": []} if self._open == "message" else {}
-        return _event(
+        return self._event(
             kind, item_id=item["id"], output_index=len(self._items) - 1, content_index=0, delta=delta, **more
         )
 
@@ -170,7 +195,7 @@ class ResponseDialect:
         self._items.append(item)
         self._open = kind
         index = len(self._items) - 1
-        added = _event("response.output_item.added", output_index=index, item=item)
+        added = self._event("response.output_item.added", output_index=index, item=item)
         return closed + added + self._part_event("added", part)
 
     def _close(self) -> bytes:
@@ -186,21 +211,28 @@ class ResponseDialect:
         name = "output_text" if kind == "message" else "reasoning_text"
         return b"".join(
             (
-                _event(f"response.{name}.done", **place, text=text, **more),
+                self._event(f"response.{name}.done", **place, text=text, **more),
                 self._part_event("done", whole["content"][0]),
-                _event("response.output_item.done", output_index=place["output_index"], item=item),
+                self._event("response.output_item.done", output_index=place["output_index"], item=item),
             )
         )
 
     def _part_event(self, what: str, part: Json) -> bytes:
         index = len(self._items) - 1
-        return _event(
+        return self._event(
             f"response.content_part.{what}",
             item_id=self._items[-1]["id"],
             output_index=index,
             content_index=0,
             part=part,
         )
+
+    def _event(self, kind: str, **data: Any) -> bytes:
+        self._number += 1
+        if self._number <= self._after:
+            return b""
+        told = {"type": kind, "sequence_number": self._number, **data}
+        return b"event: %s\ndata: %s\n\n" % (kind.encode(), orjson.dumps(told))
 
 
 def _output(name: str, response: ChatResponse) -> list[Json]:
@@ -209,6 +241,37 @@ def _output(name: str, response: ChatResponse) -> list[Json]:
     for number, item in enumerate(items):
         item["id"] = f"{item['id']}_{number}"
     return items + [_function_call(call) for call in response.tool_calls]
+
+
+def input_items(job: ChatJob) -> list[Json]:
+    """What a response was asked with, in order, as items with ids."""
+    items = [item for message in job.messages for item in _items(message)]
+    return [{"id": f"{_KINDS[item['type']]}_{job.job_id}_in_{n}", **item} for n, item in enumerate(items)]
+
+
+_KINDS: Final = {"message": "msg", "function_call": "fc", "function_call_output": "fco"}
+
+
+def _items(message: Message) -> Iterator[Json]:
+    if message.role is Role.TOOL:
+        output = {"call_id": message.tool_call_id, "output": message.text, "status": "completed"}
+        yield {"type": "function_call_output", **output}
+        return
+    if message.content:
+        kind = "output_text" if message.role is Role.ASSISTANT else "input_text"
+        parts = message.content if isinstance(message.content, list) else [TextPart(text=message.content)]
+        content = [_input_part(part, kind) for part in parts]
+        yield {"type": "message", "role": str(message.role), "status": "completed", "content": content}
+    for call in message.tool_calls or ():
+        named = _function_call(call)
+        yield {name: named[name] for name in ("type", "status", "call_id", "name", "arguments")}
+
+
+def _input_part(part: Part, kind: str) -> Json:
+    if isinstance(part, TextPart):
+        more: Json = {"annotations": []} if kind == "output_text" else {}
+        return {"type": kind, "text": part.text, **more}
+    return {"type": "input_image", "detail": part.image_url.detail or "auto", "image_url": part.image_url.url}
 
 
 def _message(name: str, text: str) -> Json:
@@ -255,25 +318,3 @@ def _details(spent: Usage, name: str) -> Json:
 
 def _place(place: Json) -> Json:
     return {"output_index": place["output_index"]}
-
-
-def _event(kind: str, **data: Any) -> bytes:
-    """An event without its number, which `numbered` adds."""
-    return b"event: %s\ndata: %s\n\n" % (
-        kind.encode(),
-        orjson.dumps({"type": kind, "sequence_number": -1, **data}),
-    )
-
-
-_UNNUMBERED: Final = b'"sequence_number":-1'
-
-
-def numbered(events: bytes, *, before: int, seq: int) -> bytes:
-    """These events with their numbers: the last has that of the log's event, the others the one before."""
-    *others, last = events.removesuffix(b"\n\n").split(b"\n\n")
-    pieces = [_number(event, before) for event in others]
-    return b"\n\n".join([*pieces, _number(last, seq), b""])
-
-
-def _number(event: bytes, number: int) -> bytes:
-    return event.replace(_UNNUMBERED, b'"sequence_number":%d' % number, 1)

@@ -5,14 +5,32 @@ https://platform.openai.com/docs/api-reference/responses/create
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any, Final
 
-from palaver.producer.gateway.shapes import Json, list_at, object_at
+from palaver.producer.gateway.openai.responses_body import (
+    CallItem,
+    Item,
+    MessageItem,
+    OutputItem,
+    Part,
+    Prompt,
+    ResponsesRequest,
+    TextPart,
+    Tool,
+)
+from palaver.producer.gateway.shapes import Json
 from palaver.shared.errors import JobNotFinishedError, ValidationError
 from palaver.shared.jobs import ChatJob
 from palaver.shared.ledger import JobView
 from palaver.shared.plain import refuse
+
+OURS: Final = "palaver:"
+"""What the names of our own metadata begin with."""
+BACKGROUND: Final = "palaver:background"
+PREVIOUS: Final = "palaver:previous_response_id"
+UNSTORED: Final = "palaver:unstored"
+"""In the metadata of the job."""
 
 _PARAMS: Final = {
     "max_output_tokens": "max_tokens",
@@ -20,41 +38,47 @@ _PARAMS: Final = {
     "top_p": "top_p",
     "user": "user",
 }
-_TAKEN: Final = {
-    *_PARAMS,
-    *("background", "include", "input", "instructions", "metadata", "model", "parallel_tool_calls"),
-    *("previous_response_id", "reasoning", "store", "stream", "stream_options", "text", "tool_choice"),
-    *("tools", "truncation"),
-}
 _EXTRA: Final = "params.extra."
-_TEXT: Final = ("input_text", "output_text", "text")
+_LOGPROBS: Final = "message.output_text.logprobs"
 
 
-def job_fields(body: Mapping[str, Any]) -> Json:
-    """The fields of the job. Raises ValidationError; what is not known here goes to the provider as it is."""
-    given = {name: value for name, value in body.items() if value is not None}
-    params: Json = {ours: given[theirs] for theirs, ours in _PARAMS.items() if theirs in given}
-    params["extra"] = {name: value for name, value in given.items() if name not in _TAKEN}
-    if (form := object_at(given.get("text", {}), "text").get("format")) is not None:
-        params |= _format(object_at(form, "text.format"))
-    fields: Json = {
-        "model": given.get("model"),
-        "messages": list(_messages(given.get("input"))),
-        "metadata": given.get("metadata", {}),
-        "params": params,
-    }
-    if "instructions" in given:
-        fields["system"] = given["instructions"]
-    if "parallel_tool_calls" in given:
-        fields["parallel_tool_calls"] = given["parallel_tool_calls"]
-    if tools := given.get("tools"):
-        fields["tools"] = [_tool(tool, f"tools[{n}]") for n, tool in enumerate(list_at(tools, "tools"))]
-    if "tool_choice" in given:
-        fields["tool_choice"] = given["tool_choice"]
-    effort = object_at(given.get("reasoning", {}), "reasoning").get("effort")
-    if effort is not None:
+def job_fields(body: ResponsesRequest) -> Json:
+    """The fields of the job. Raises ValidationError for what would be another request if it were ignored;
+    what is not known here goes to the provider as it is.
+    """
+    _check(body)
+    extra = body.others
+    if body.text is not None and body.text.verbosity is not None:
+        extra["verbosity"] = body.text.verbosity
+    given = {ours: getattr(body, theirs) for theirs, ours in _PARAMS.items()}
+    params: Json = {name: value for name, value in given.items() if value is not None}
+    params["extra"] = extra
+    form = body.text.format if body.text is not None else None
+    if form is not None:
+        params |= _format(form)
+    return {**prompt_fields(body), "metadata": body.metadata or {}, "params": params}
+
+
+def marks(body: ResponsesRequest) -> Json:
+    """What its job's metadata is to say of a response, for later."""
+    given = {BACKGROUND: body.background, UNSTORED: body.store is False, PREVIOUS: body.previous_response_id}
+    return {name: value for name, value in given.items() if value}
+
+
+def prompt_fields(body: Prompt) -> Json:
+    """Those of them that a model is told. Raises ValidationError."""
+    fields: Json = {"model": body.model, "messages": list(_messages(body))}
+    if body.tools:
+        fields["tools"] = [_tool(tool, f"tools[{n}]") for n, tool in enumerate(body.tools)]
+    if body.reasoning is not None and body.reasoning.effort is not None:
+        effort = body.reasoning.effort
         fields["reasoning"] = False if effort == "none" else {"effort": effort}
-    return fields
+    more = {
+        "system": body.instructions,
+        "parallel_tool_calls": body.parallel_tool_calls,
+        "tool_choice": body.tool_choice,
+    }
+    return fields | {name: value for name, value in more.items() if value is not None}
 
 
 def place(param: str) -> str:
@@ -86,58 +110,72 @@ def history_of(previous: JobView) -> list[Json]:
     return [*_said(job), answer]
 
 
+def _check(body: ResponsesRequest) -> None:
+    for name in ("conversation", "prompt", "max_tool_calls"):
+        if getattr(body, name) is not None:
+            refuse(name, "is not offered")
+    if body.truncation == "auto":
+        refuse("truncation", "must be disabled: nothing of the input is left out")
+    if body.top_logprobs or _LOGPROBS in (body.include or ()):
+        refuse("include", "must not ask for logprobs: an answer's probabilities are not kept")
+    if body.background and body.store is False:
+        refuse("store", "must not be false in the background: nobody could ask for the answer")
+
+
 def _said(job: ChatJob) -> Iterator[Json]:
     history = job.history if isinstance(job.history, list) else []
     for message in (*history, *job.messages):
         yield message.model_dump(mode="json", exclude_unset=True)
 
 
-def _messages(given: Any) -> Iterator[Json]:
-    if isinstance(given, str):
-        yield {"role": "user", "content": given}
+def _messages(body: Prompt) -> Iterator[Json]:
+    """As messages: calls that follow each other, or the words before them, are one answer's."""
+    if isinstance(body.input, str):
+        yield {"role": "user", "content": body.input}
         return
-    for number, item in enumerate(list_at(given, "input")):
-        at = f"input[{number}]"
-        known = object_at(item, at)
-        kind = known.get("type", "message")
-        if kind == "message":
-            yield {"role": known.get("role"), "content": _content(known.get("content"), at)}
-        elif kind == "function_call":
-            call = {
-                "id": known.get("call_id"),
-                "name": known.get("name"),
-                "arguments": known.get("arguments"),
-            }
-            yield {"role": "assistant", "content": None, "tool_calls": [call]}
-        elif kind == "function_call_output":
-            told = _content(known.get("output"), at)
-            yield {"role": "tool", "tool_call_id": known.get("call_id"), "content": told}
-        elif kind != "reasoning":  # what it thought is not told to a model again
-            refuse(f"{at}.type", f"is not taken here: {str(kind)[:64]!r}")
+    answer: Json | None = None
+    for item in body.input:
+        if isinstance(item, CallItem):
+            answer = answer or {"role": "assistant", "content": None}
+            call = {"id": item.call_id, "name": item.name, "arguments": item.arguments}
+            answer.setdefault("tool_calls", []).append(call)
+            continue
+        message = _message(item)
+        if message is None:
+            continue
+        if answer is not None:
+            yield answer
+        answer = message if message["role"] == "assistant" else None
+        if answer is None:
+            yield message
+    if answer is not None:
+        yield answer
 
 
-def _content(content: Any, at: str) -> Any:
-    if isinstance(content, str):
-        return content
-    return [_part(part, f"{at}.content[{n}]") for n, part in enumerate(list_at(content, f"{at}.content"))]
+def _message(item: Item) -> Json | None:
+    if isinstance(item, MessageItem):
+        return {"role": item.role, "content": _content(item.content)}
+    if isinstance(item, OutputItem):
+        return {"role": "tool", "tool_call_id": item.call_id, "content": _content(item.output)}
+    return None
 
 
-def _part(part: Any, at: str) -> Json:
-    known = object_at(part, at)
-    if known.get("type") in _TEXT:
-        return {"type": "text", "text": known.get("text")}
-    if known.get("type") != "input_image":
-        refuse(f"{at}.type", "must be input_text, output_text or input_image")
-    detail = {"detail": known["detail"]} if isinstance(known.get("detail"), str) else {}
-    return {"type": "image_url", "image_url": {"url": known.get("image_url"), **detail}}
+def _content(content: str | list[Part]) -> Any:
+    return content if isinstance(content, str) else [_part(part) for part in content]
 
 
-def _tool(tool: Any, at: str) -> Json:
-    known = object_at(tool, at)
-    if known.get("type") != "function":
+def _part(part: Part) -> Json:
+    if isinstance(part, TextPart):
+        return {"type": "text", "text": part.text}
+    detail = {"detail": part.detail} if part.detail is not None else {}
+    return {"type": "image_url", "image_url": {"url": part.image_url, **detail}}
+
+
+def _tool(tool: Tool, at: str) -> Json:
+    if tool.type != "function":
         refuse(f"{at}.type", "must be function: tools that OpenAI runs itself are not offered")
     names = ("name", "description", "parameters", "strict")
-    return {name: known[name] for name in names if known.get(name) is not None}
+    return {name: value for name in names if (value := getattr(tool, name)) is not None}
 
 
 def _format(form: Json) -> Json:
@@ -147,4 +185,14 @@ def _format(form: Json) -> Json:
     if form.get("type") == "json_schema":
         schema = {name: value for name, value in form.items() if name != "type"}
         return {"response_format": {"type": "json_schema", "json_schema": schema}}
+    if form.get("type") != "json_object":
+        refuse("text.format.type", "must be text, json_object or json_schema")
     return {"response_format": form}
+
+
+def text_format(response_format: Json | None) -> Json:
+    """`text.format` again, of what `response_format` was made of it."""
+    if response_format is None:
+        return {"type": "text"}
+    schema = response_format.get("json_schema")
+    return {"type": "json_schema", **schema} if isinstance(schema, dict) else response_format
