@@ -88,6 +88,8 @@ class PalaverError(Exception):
 
     code: ClassVar[str] = "palaver_error"
     fields: ClassVar[tuple[str, ...]] = ("status_code", "retry_after")
+    callers_fault: ClassVar[bool] = False
+    """What was asked for is at fault: no operator can mend that."""
     retryable: bool = False
     http_status: int = 500
     type: str = "PalaverError"
@@ -149,6 +151,7 @@ class ValidationError(PalaverError, ValueError):
     """The input is not valid."""
 
     code = "invalid_request"
+    callers_fault = True
     http_status = 422
 
 
@@ -156,6 +159,7 @@ class NewerDocumentError(ValidationError):
     """The document is of a newer version than this process knows."""
 
     code = "newer_document"
+    callers_fault = False
 
 
 class ConfigurationError(PalaverError):
@@ -234,6 +238,7 @@ class SpendLimitError(PalaverError):
     """
 
     code = "spend_limit"
+    callers_fault = True
     http_status = 402
     fields = (*PalaverError.fields, "spent", "limit", "resets_at")
 

@@ -30,6 +30,7 @@ class NotFoundError(APIError):
     """The provider does not have what was asked for."""
 
     code = "not_found"
+    callers_fault = True
     http_status = 404
 
 
@@ -97,6 +98,7 @@ class ContentFilterError(ProviderError):
     """The provider's content filter refused the request."""
 
     code = "content_filter"
+    callers_fault = True
     http_status = 422
 
 

@@ -77,7 +77,7 @@ def test_workers_and_producers_and_readers_have_all_that_they_need(
         assert inspected.wait(30) == 0, inspected.output
     with closing(System(Settings(redis_url=url(guarded, "worker")))) as system:
         shown = {metric.name for metric, values in system.families() if values}
-        assert system.problems == []
+        assert system.problems() == []
         assert "palaver_ledger_memory_bytes" in shown
     assert refused(guarded) == []
 

@@ -17,6 +17,7 @@ from celery import Celery
 
 from palaver.producer import Client
 from palaver.producer.cli import status
+from palaver.shared.jobs import ChatJob
 from palaver.shared.settings import Settings
 from tests.processes import Processes, Running
 from tests.servers import any_redis_binary, eventually, missing, start_redis
@@ -35,10 +36,10 @@ class Watched:
     celery: Celery
     redis: redis.Redis
 
-    def ready(self) -> str:
+    def ready(self, page: str = "readyz") -> str:
         """What /readyz says; empty if it says yes."""
         try:
-            with urllib.request.urlopen(f"http://{self.address}/readyz", timeout=10) as answer:
+            with urllib.request.urlopen(f"http://{self.address}/{page}", timeout=10) as answer:
                 return "" if answer.read() == b"ok\n" else "?"
         except urllib.error.HTTPError as error:
             return error.read().decode() if error.code == 503 else f"? {error.code}"
@@ -94,11 +95,39 @@ def test_a_worker_that_holds_its_connections_and_takes_nothing_is_found_out(
     os.mkfifo(pipe)
     watched.celery.control.broadcast("hang", arguments={"pipe": str(pipe)})
     try:
-        assert eventually(lambda: watched.says("canary"), every=0.1)
-        assert "nobody takes the canary of" in watched.ready()
+        assert eventually(lambda: watched.says("stuck") and watched.says("canary"), every=0.1)
         assert eventually(lambda: watched.told("nobody has taken its canary"))
     finally:
         pipe.write_bytes(b"go on")
+    assert watched.is_ready()
+
+
+def test_one_that_works_on_a_backlog_is_ready_while_canaries_wait_behind_it(watched: Watched) -> None:
+    assert eventually(lambda: status.look(watched.settings).healthy, every=0.2)
+    watched.celery.control.broadcast("dawdle", arguments={"seconds": 0.05})
+    try:
+        with Client(watched.settings) as client:
+
+            def too_long_for_an_idle_system() -> bool:
+                client.submit_many([ChatJob(messages="hello", priority=9) for _ in range(20)])
+                waits = client.ledger.vigil().canaries["palaver.low"].waits_for
+                assert not watched.says("canary")
+                assert not watched.says("stuck")
+                assert not [told for told in status.look(watched.settings).problems if "take" in told]
+                return waits > 2.0
+
+            assert eventually(too_long_for_an_idle_system, every=0.1)
+    finally:
+        watched.celery.control.broadcast("dawdle", arguments={"seconds": 0.0})
+
+
+def test_one_whose_thread_turns_and_that_asks_for_no_messages_is_found_out(watched: Watched) -> None:
+    watched.celery.control.broadcast("starve", arguments={"room": 0})
+    try:
+        assert eventually(lambda: watched.says("stuck") and watched.says("canary"), every=0.1)
+        assert watched.ready("startupz") == "", "started it has"
+    finally:
+        watched.celery.control.broadcast("starve", arguments={"room": 1})
     assert watched.is_ready()
 
 

@@ -19,6 +19,7 @@ from palaver.producer.cli.system import System
 from palaver.shared.jobs import ChatJob
 from palaver.shared.ledger import Claimed, SyncLedger, operations, sighting
 from palaver.shared.metrics import EXPORTER
+from palaver.shared.profiles import Limits
 from palaver.shared.settings import Settings
 from tests.integration.ledger.batch_world import BatchWorld
 from tests.integration.ledger.world import World
@@ -161,6 +162,57 @@ def test_more_tenants_than_a_label_may_have_are_others(system: System, ledger: S
     assert "other" in tenants
 
 
+def test_tenants_of_whom_a_part_is_drawn_have_the_same_labels_each_time(
+    system: System, ledger: SyncLedger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sighting.sight, "__kwdefaults__", {"most": 60})
+    monkeypatch.setattr("palaver.producer.cli.system.FRESH_SECONDS", 0.0)
+    ledger.submit_many(
+        [ChatJob(messages="x", session_id=f"s{n}", tenant=f"tenant-{n % 60}") for n in range(300)]
+    )
+    first = {tenant for tenant, *_ in values(system, "palaver_tenant_jobs")}
+    union = first.union(*({tenant for tenant, *_ in values(system, "palaver_tenant_jobs")} for _ in range(9)))
+    assert len(first) == 21
+    assert len(union) <= 24
+
+
+def profile(ledger: SyncLedger, name: str, kind: str = "scripted") -> None:
+    ledger.run(operations.announce(ledger.keys.profiles, {name: {"kind": kind}}, seconds=60))
+
+
+def test_the_gates_of_served_profiles_are_told_also_while_nobody_waits(
+    system: System, ledger: SyncLedger
+) -> None:
+    for name in ("openai", "idle"):
+        profile(ledger, name)
+    profile(ledger, "default", "alias")
+    enter = operations.enter_gate(
+        ledger.keys,
+        "openai",
+        ("s1", "j1"),
+        token="t",
+        line=operations.Line(),
+        limits=Limits(concurrent=5),
+        lease=60,
+    )
+    assert ledger.run(enter).has_place
+    assert values(system, "palaver_gate_running") == {("openai",): 1, ("idle",): 0}
+    assert values(system, "palaver_gate_waiting") == {("openai",): 0, ("idle",): 0}
+    assert values(system, "palaver_gate_paused") == {("openai",): 0, ("idle",): 0}
+
+
+def test_gates_of_many_profiles_have_few_labels(system: System, ledger: SyncLedger) -> None:
+    profile(ledger, "openai")
+    for n in range(120):
+        ledger.run(operations.close_gate(ledger.keys, f"{'sealed-' if n % 2 else 'p'}{n}", 60))
+        ledger.run(operations.close_gate(ledger.keys, f"q{n}", 60))
+    closed = {name: seconds for (name,), seconds in values(system, "palaver_gate_closed_seconds").items()}
+    assert len(closed) <= 102
+    assert closed["sealed"] == pytest.approx(60, abs=5)
+    assert closed["other"] == pytest.approx(60, abs=5)
+    assert not [name for name in closed if name.startswith("sealed-")]
+
+
 def test_workers_canaries_and_sweeps_are_told(system: System, ledger: SyncLedger) -> None:
     worker = {"name": "w", "running": 3, "slots": 5, "metrics": "10.0.0.1:9464"}
     ledger.run(operations.announce(ledger.keys.workers, {"w/1": worker}, seconds=60))
@@ -175,6 +227,7 @@ def test_workers_canaries_and_sweeps_are_told(system: System, ledger: SyncLedger
     assert values(system, "palaver_worker_slots") == {("w",): 5, ("v",): 5}
     assert values(system, "palaver_worker_streams") == {("w",): 3, ("v",): 1}
     assert values(system, "palaver_queue_canary_age_seconds")[("low",)] > 0
+    assert values(system, "palaver_queue_stalled") == {("low",): 0}
     assert values(system, "palaver_last_sweep_age_seconds")[()] < 10
     assert values(system, "palaver_healthy") == {(): 1}
     assert json.loads(pages(system)["/targets"]().body)[0]["targets"] == ["10.0.0.1:9464"]
@@ -206,6 +259,20 @@ def test_memory_of_redis_is_told_beside_its_bound(system: System, redis_server: 
         finally:
             raw.config_set("maxmemory", 0)
     assert limits == {(): 3_000_000_000}
+
+
+def test_a_queue_that_nobody_takes_from_although_there_is_room_is_stalled(
+    system: System, ledger: SyncLedger
+) -> None:
+    worker = {"name": "w", "running": 0, "slots": 5, "taken": {"palaver.low": 0.0}}
+    ledger.run(operations.announce(ledger.keys.workers, {"w/1": worker}, seconds=60))
+    queues = {"palaver.normal": False, "palaver.low": False}
+    ledger.run(operations.send_canaries(ledger.keys, queues, period=60, lost=30))
+    with redis.Redis.from_url(ledger.settings.redis_url) as raw:
+        for queue in queues:
+            raw.hincrby(ledger.keys.canaries, f"{queue} sent", -60_000)
+    assert values(system, "palaver_queue_stalled") == {("normal",): 1, ("low",): 0}
+    assert values(system, "palaver_healthy") == {(): 0}
 
 
 def test_a_ledger_that_is_away_is_told_and_nothing_else(namespace: str) -> None:

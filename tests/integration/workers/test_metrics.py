@@ -3,13 +3,17 @@
 import asyncio
 import urllib.error
 import urllib.request
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families as parsed
 
+from palaver.shared.jobs import Status
 from palaver.shared.metrics import WORKER
+from palaver.shared.profiles import Breaker
+from palaver.workers.policies.asking import KEPT
 from tests.integration.workers.conftest import PROVIDERS, Engine, MakeEngine
 
 pytestmark = pytest.mark.redis
@@ -114,6 +118,24 @@ async def test_a_retry_is_an_error_more_and_a_job_that_goes_on(told: Engine) -> 
     assert found["palaver_jobs_total{outcome=completed}"] == 1
 
 
+async def test_what_a_provider_refuses_for_what_was_asked_is_no_error_of_the_provider(told: Engine) -> None:
+    await told.answer({"fail": {"kind": "status", "status": 400}, "text": ""})
+    found = await values(told)
+    assert found["palaver_refused_requests_total{code=invalid_request profile=scripted}"] == 1
+    assert found["palaver_jobs_total{code=invalid_request outcome=refused}"] == 1
+    assert not [name for name in found if name.startswith("palaver_provider_errors_total{")]
+
+
+async def test_the_end_of_a_job_is_no_lost_lease(make_engine: MakeEngine) -> None:
+    told = await make_engine(metrics_address="127.0.0.1:0", lease_seconds=60, renew_seconds=0.001)
+    jobs = [await told.submit("hello", session_id=f"s{n}") for n in range(100)]
+    outcomes = await asyncio.gather(*(told.run(job) for job in jobs))
+    assert {outcome.status for outcome in outcomes} == {Status.COMPLETED}
+    found = await values(told)
+    assert found["palaver_lease_renewals_total{result=renewed}"] > 0
+    assert "palaver_lease_renewals_total{result=lost}" not in found
+
+
 async def test_live_streams_are_shown_by_their_profile(told: Engine) -> None:
     job = await told.submit({"endless": True}, model="slow/echo")
     running = asyncio.create_task(told.run(job))
@@ -128,7 +150,7 @@ async def test_live_streams_are_shown_by_their_profile(told: Engine) -> None:
 
 async def test_the_canary_measures_the_way_to_a_reader(told: Engine) -> None:
     heard = asyncio.Event()
-    pulse = told.service._pulse
+    pulse = told.service._vitals.pulse
     count = pulse._published
 
     def published(seconds: float) -> None:
@@ -142,9 +164,22 @@ async def test_the_canary_measures_the_way_to_a_reader(told: Engine) -> None:
     assert 0 < found["palaver_publish_lag_seconds_sum{}"] < 20
 
 
+async def test_breakers_of_sealed_profiles_are_one_series(told: Engine) -> None:
+    await told.answer("hello")
+    breakers = told.service._breakers
+    for n in range(KEPT + 50):
+        provider: Any = SimpleNamespace(profile=SimpleNamespace(name=f"sealed-{n}", breaker=Breaker()))
+        breakers._admission(provider)
+    assert len(breakers.states) == KEPT + 1
+    shown = [name for name in await values(told) if name.startswith("palaver_breaker_state")]
+    assert {name.partition("profile=")[2].partition(" ")[0] for name in shown} == {"scripted", "sealed"}
+    assert len(shown) == 6
+
+
 async def test_the_loop_that_hangs_is_told(told: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     assert await fetched(told, "/healthz") == (200, "ok\n")
-    monkeypatch.setattr(told.service._pulse, "_clock", lambda: told.service._pulse._last + 12.0)
+    pulse = told.service._vitals.pulse
+    monkeypatch.setattr(pulse, "_clock", lambda: pulse._last + 12.0)
     status, text = await fetched(told, "/healthz")
     assert (status, text) == (503, "loop: the stream loop has not turned for 12 seconds\n")
     assert (await fetched(told, "/readyz"))[0] == 503

@@ -1,6 +1,8 @@
 """Spans of a worker in this process, kept in memory."""
 
+import asyncio
 import sys
+import threading
 from collections.abc import Sequence
 
 import pytest
@@ -14,8 +16,11 @@ from palaver.shared.errors import ConfigurationError, ValidationError
 from palaver.shared.jobs import ChatJob, fingerprint
 from palaver.shared.settings import Settings
 from palaver.workers import service
+from palaver.workers.metrics import Counts
+from palaver.workers.stop import HandOver
 from palaver.workers.tracing import Tracing, tracing_of
-from palaver.workers.tracing.spans import Spans
+from palaver.workers.tracing import spans as tracing_spans
+from palaver.workers.tracing.spans import JobTraces, Spans
 from tests.integration.workers.conftest import Engine, MakeEngine
 
 pytestmark = pytest.mark.redis
@@ -31,8 +36,13 @@ def exporter() -> InMemorySpanExporter:
 
 
 @pytest.fixture
-def provider(exporter: InMemorySpanExporter) -> TracerProvider:
-    provider = TracerProvider()
+def traces() -> JobTraces:
+    return JobTraces()
+
+
+@pytest.fixture
+def provider(exporter: InMemorySpanExporter, traces: JobTraces) -> TracerProvider:
+    provider = TracerProvider(id_generator=traces)
     provider.add_span_processor(SimpleSpanProcessor(exporter))
     return provider
 
@@ -44,10 +54,14 @@ def content() -> bool:
 
 @pytest.fixture
 async def traced_engine(
-    make_engine: MakeEngine, provider: TracerProvider, content: bool, monkeypatch: pytest.MonkeyPatch
+    make_engine: MakeEngine,
+    provider: TracerProvider,
+    traces: JobTraces,
+    content: bool,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> Engine:
     """An engine whose spans are kept."""
-    spans = Spans(provider.get_tracer("test"), content=content, close=provider.shutdown)
+    spans = Spans(provider.get_tracer("test"), content=content, close=provider.shutdown, traces=traces)
     monkeypatch.setattr(service, "tracing_of", lambda *_: spans)
     return await make_engine(lease_seconds=60, renew_seconds=20)
 
@@ -74,6 +88,79 @@ async def test_an_attempt_and_its_requests_are_of_the_trace_that_the_job_carries
     assert not failed.status.is_ok
     assert answered.status.is_unset
     assert [event.name for event in attempt.events] == ["stream_end"]
+
+
+async def test_all_attempts_of_a_job_whose_producer_does_not_trace_are_of_one_trace(
+    traced_engine: Engine, exporter: InMemorySpanExporter
+) -> None:
+    for session in ("s1", "s2"):
+        job = await traced_engine.submit({"endless": True}, session_id=session, model="slow/echo")
+        first = asyncio.create_task(traced_engine.run(job))
+        await traced_engine.said(job)
+        assert traced_engine.service._running.stop(job.job_id, HandOver("Another one goes on."))
+        assert (await first).reason == "released"
+        second = asyncio.create_task(traced_engine.run(job))
+        await asyncio.sleep(0)
+        assert traced_engine.service.end(job.job_id)
+        await second
+    spans = exporter.get_finished_spans()
+    attempts = named(exporter, "palaver.job")
+    assert [attempt.attributes and attempt.attributes["palaver.attempt"] for attempt in attempts] == [
+        1,
+        2,
+        1,
+        2,
+    ]
+    assert all(attempt.parent is None for attempt in attempts)
+    traces = [attempt.context.trace_id for attempt in attempts if attempt.context is not None]
+    assert traces[0] == traces[1] != traces[2] == traces[3]
+    assert {span.context.trace_id for span in spans if span.context is not None} == {traces[0], traces[2]}
+
+
+async def test_a_request_that_fails_by_a_bug_says_so_in_its_span(
+    traced_engine: Engine, exporter: InMemorySpanExporter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise RuntimeError(SECRET)
+
+    monkeypatch.setattr(Counts, "requested", broken)
+    await traced_engine.answer("hello")
+    (request,) = named(exporter, "chat echo")
+    assert request.attributes is not None
+    assert request.attributes["error.type"] == "RuntimeError"
+    assert not request.status.is_ok
+    assert SECRET not in "".join(span.to_json() for span in exporter.get_finished_spans())
+
+
+async def test_a_document_that_cannot_be_read_has_a_span_all_the_same(
+    traced_engine: Engine, exporter: InMemorySpanExporter
+) -> None:
+    job = await traced_engine.submit("hello")
+    ledger = traced_engine.ledger
+    traced_engine.client.hset(ledger.keys.job(job.session_id or "", job.job_id), "doc", "{" + SECRET)
+    await traced_engine.run(job)
+    (attempt,) = named(exporter, "palaver.job")
+    assert attempt.attributes is not None
+    assert attempt.attributes["error.type"] == "invalid_request"
+
+
+async def test_a_collector_that_hangs_holds_up_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tracing_spans, "FLUSH_SECONDS", 0.05)
+    over, closing = threading.Event(), threading.Event()
+
+    def hang() -> None:
+        closing.set()
+        over.wait()
+
+    spans = Spans(TracerProvider().get_tracer("test"), content=False, close=hang)
+    try:
+        async with asyncio.timeout(10):
+            await spans.aclose()
+        assert closing.is_set()
+        (thread,) = (thread for thread in threading.enumerate() if thread.name == "palaver-traces")
+        assert thread.daemon
+    finally:
+        over.set()
 
 
 async def test_a_job_that_failed_says_its_code_and_no_more(

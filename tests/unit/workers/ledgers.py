@@ -46,6 +46,7 @@ class Connection:
 
     jobs: dict[str, Job] = field(default_factory=dict)
     frames: list[tuple[bytes, int, Callable[[list[Any]], None]]] = field(default_factory=list)
+    published: list[tuple[str, str]] = field(default_factory=list)
 
     def send(self, data: bytes, expects: int, done: Callable[[list[Any]], None]) -> None:
         self.frames.append((data, expects, done))
@@ -57,7 +58,13 @@ class Connection:
         reader.feed(data)
         sent = list(iter(reader.gets, False))
         assert len(sent) == expects
-        return [self.jobs[words[5].decode()].append(words) for words in sent[:commands]]
+        return [self._answer(words) for words in sent[:commands]]
+
+    def _answer(self, words: list[bytes]) -> Any:
+        if words[0] == b"PUBLISH":
+            self.published.append((words[1].decode(), words[2].decode()))
+            return 1
+        return self.jobs[words[5].decode()].append(words)
 
     def reply(self) -> None:
         """The oldest frame arrives and is answered."""

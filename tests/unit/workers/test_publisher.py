@@ -72,6 +72,37 @@ async def test_what_gathers_during_a_round_trip_leaves_together_when_the_replies
     assert desk.publisher.batches == 2
 
 
+async def test_a_canary_says_when_the_oldest_word_of_its_batch_was_said() -> None:
+    desk = Desk()
+    writer = desk.open()
+    writer.text("a")
+    await asyncio.sleep(0)
+    desk.now = 1.0
+    writer.text("b")
+    desk.now = 4.0
+    desk.publisher.send_canary("canaries")
+    assert len(desk.connection.frames) == 1, "it waits for the round trip, as the words do"
+    desk.connection.reply()
+    desk.connection.reply()
+    assert texts(desk.job()) == ["a", "b"]
+    assert desk.connection.published == [("canaries", "1.0")]
+    assert (desk.publisher.batches, desk.publisher.appends) == (2, 2)
+
+
+async def test_a_canary_of_an_idle_publisher_leaves_at_once_and_holds_up_nothing() -> None:
+    desk = Desk()
+    writer = desk.open()
+    desk.now = 2.0
+    desk.publisher.send_canary("canaries")
+    await asyncio.sleep(0)
+    writer.text("a")
+    desk.connection.reply()
+    assert desk.connection.published == [("canaries", "2.0")]
+    desk.connection.reply()
+    assert texts(desk.job()) == ["a"]
+    assert (desk.publisher.batches, desk.publisher.appends) == (1, 1)
+
+
 async def test_only_adjacent_deltas_of_one_kind_are_merged() -> None:
     desk = Desk()
     writer = desk.open()

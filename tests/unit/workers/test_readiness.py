@@ -22,17 +22,17 @@ class World:
     connected: bool = True
     draining: bool = False
     serving: bool = True
-    consumption: Consumption = field(default_factory=lambda: Consumption(queues=ALL))
+    consumption: Consumption = field(default_factory=lambda: Consumption(queues=ALL, roomy=99.0))
     waits: dict[str, float] = field(default_factory=dict)
     swept_ago: float | None = 1.0
     looked: float | None = 0.0
     now: float = 0.0
 
-    def reasons(self) -> dict[str, str]:
+    def readiness(self) -> Readiness:
         canaries = {q: CanaryState(waits_for=seconds, waited=None) for q, seconds in self.waits.items()}
         watch: Any = type("Seen", (), {})()
-        watch.seen, watch.looked = Vigil(canaries=canaries, swept_ago=self.swept_ago), self.looked
-        readiness = Readiness(
+        watch.seen, watch.looked = Vigil(time=0.0, canaries=canaries, swept_ago=self.swept_ago), self.looked
+        return Readiness(
             leases=cast("LeaseKeeper", self),
             connected=lambda: self.connected,
             draining=lambda: self.draining,
@@ -42,7 +42,9 @@ class World:
             consumption=lambda: self.consumption,
             watch=cast("Watch", watch),
         )
-        return {problem.reason: problem.told for problem in readiness.problems()}
+
+    def reasons(self) -> dict[str, str]:
+        return {problem.reason: problem.told for problem in self.readiness().problems()}
 
 
 def test_a_worker_that_does_its_work_is_ready() -> None:
@@ -74,6 +76,11 @@ def test_a_worker_that_does_its_work_is_ready() -> None:
             "canary",
             "there is room, and yet nobody takes the canary of palaver.low 16 seconds",
         ),
+        (
+            World(consumption=Consumption(queues=ALL, roomy=99.0, silent=16.0)),
+            "stuck",
+            "there is room, and yet it has asked for no message for 16 seconds",
+        ),
         (World(swept_ago=16.0), "sweeps", "no sweep was completed for 16 seconds"),
         (World(swept_ago=6.0, now=10.0), "sweeps", "no sweep was completed for 16 seconds"),
     ],
@@ -83,9 +90,30 @@ def test_a_reason_is_told_in_a_word_and_a_line(world: World, reason: str, told: 
     assert world.reasons() == {reason: told}
 
 
-def test_a_canary_may_wait_while_all_slots_are_taken() -> None:
-    full = Consumption(queues=ALL, room=False)
-    assert World(consumption=full, waits={"palaver.low": 99.0}).reasons() == {}
+def test_a_worker_that_is_full_or_was_until_lately_need_not_ask_for_messages() -> None:
+    for roomy in (0.0, 14.0):
+        full = Consumption(queues=ALL, roomy=roomy, silent=99.0)
+        assert World(consumption=full, waits={"palaver.low": 99.0}).reasons() == {}
+
+
+def test_a_canary_may_wait_behind_a_backlog_that_this_worker_works_on() -> None:
+    busy = Consumption(queues=ALL, roomy=99.0, taken={"palaver.normal": 0.1})
+    assert World(consumption=busy, waits={"palaver.normal": 99.0, "palaver.low": 99.0}).reasons() == {}
+    idle = Consumption(queues=ALL, roomy=99.0, taken={"palaver.normal": 16.0})
+    assert set(World(consumption=idle, waits={"palaver.low": 99.0}).reasons()) == {"canary"}
+
+
+def test_what_is_taken_from_a_queue_behind_it_excuses_no_canary() -> None:
+    skipping = Consumption(queues=ALL, roomy=99.0, taken={"palaver.low": 0.1})
+    told = World(consumption=skipping, waits={"palaver.normal": 99.0, "palaver.low": 99.0}).reasons()
+    assert told == {"canary": "there is room, and yet nobody takes the canary of palaver.normal 99 seconds"}
+
+
+def test_it_has_started_once_it_takes_jobs_whatever_the_weather() -> None:
+    storm = World(connected=False, unconfirmed=99.0, waits={"palaver.low": 99.0}, swept_ago=99.0)
+    assert storm.readiness().starting() == []
+    assert World(draining=True).readiness().starting() == []
+    assert [problem.reason for problem in World(serving=False).readiness().starting()] == ["starting"]
 
 
 def test_the_canary_of_a_queue_that_is_another_worker_s_is_not_this_one_s() -> None:

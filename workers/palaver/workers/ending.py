@@ -44,6 +44,7 @@ class Outcome:
     status: Status | None  # None: the job was not ended here
     reason: str | None = None  # then: why not (gone, leased, fenced, released, parked …)
     code: str | None = None  # the error's code, for a job that did not complete
+    refused: bool = False  # it failed for what it had asked for
     model: str | None = None  # profile/model that answered or failed last
     gate: str = ""  # where a job had waited that has ended before its message came
     dispatch: Dispatch | None = None  # a message to send now: the session's next job, or this one handed over
@@ -101,8 +102,8 @@ class Ending:
         logger.info("job.ended", **run.told(status=finished.status, error=error and error.type))
         if self._log_content:
             log_interaction(run, last.response)
-        code = error.code if error is not None else None
-        return await self._outcome(run, finished.dispatch, status=finished.status, code=code)
+        known = {} if error is None else {"code": error.code, "refused": error.callers_fault}
+        return await self._outcome(run, finished.dispatch, status=finished.status, **known)
 
     async def _recall(self, run: Run) -> None:
         """What the ledger has refused nobody has read: the answer is what it has."""

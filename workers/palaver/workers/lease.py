@@ -13,9 +13,9 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
-from palaver.shared.errors import LeaseError, PalaverError
+from palaver.shared.errors import JobEndedError, LeaseError, PalaverError
 from palaver.shared.ledger import Claimed, Keys, Operation, Renewed, operations
 from palaver.workers.event_log import event_logger
 from palaver.workers.link import Link
@@ -80,17 +80,25 @@ class JobLease:
 class Held:
     """A lease that is renewed for as long as its block goes on."""
 
-    __slots__ = ("_lease", "_leases")
+    __slots__ = ("_all", "ending", "lease")
 
-    def __init__(self, leases: set[Lease], lease: Lease) -> None:
-        self._leases = leases
-        self._lease = lease
+    def __init__(self, held: set[Held], lease: Lease) -> None:
+        self._all = held
+        self.lease = lease
+        self.ending = False
 
-    def __enter__(self) -> None:
-        self._leases.add(self._lease)
+    def __enter__(self) -> Self:
+        self._all.add(self)
+        return self
 
     def __exit__(self, *error: object) -> None:
-        self._leases.discard(self._lease)
+        self._all.discard(self)
+
+    def ends(self) -> None:
+        """Its worker is about to end it, or to give it up. A renewal may come after that: then nothing is
+        lost.
+        """
+        self.ending = True
 
 
 class LeaseKeeper:
@@ -114,12 +122,12 @@ class LeaseKeeper:
         self._counts = counts
         self._beside = beside
         self._clock = clock
-        self._leases: set[Lease] = set()
+        self._held: set[Held] = set()
         self._confirmed = clock()  # since then, all leases held
         self._due = asyncio.Event()
 
     def __len__(self) -> int:
-        return len(self._leases)
+        return len(self._held)
 
     @property
     def unconfirmed(self) -> float:
@@ -128,7 +136,7 @@ class LeaseKeeper:
 
     def hold(self, lease: Lease) -> Held:
         """For `with`: renews a lease until the block is left."""
-        return Held(self._leases, lease)
+        return Held(self._held, lease)
 
     def renew_now(self) -> None:
         """Ask now, not at the next turn: a notice may have been missed, and replies have the cancel flag."""
@@ -136,8 +144,8 @@ class LeaseKeeper:
 
     def give_up(self, reason: PalaverError) -> None:
         """Stop all work for this reason: the worker goes, and the leases run out by themselves."""
-        for lease in list(self._leases):
-            lease.give_up(reason)
+        for held in list(self._held):
+            held.lease.give_up(reason)
 
     async def run(self) -> None:
         """Renew until cancelled."""
@@ -153,20 +161,23 @@ class LeaseKeeper:
 
     async def renew(self) -> None:
         """Renew every lease once, in one write."""
-        leases, asked = list(self._leases), self._clock()
-        if not leases:
+        renewed, asked = list(self._held), self._clock()
+        if not renewed:
             self._confirmed = asked
             return
-        renewals = [lease.renewal(self._lease_seconds) for lease in leases]
+        renewals = [held.lease.renewal(self._lease_seconds) for held in renewed]
         answers = await self._link.run_all([*renewals, *self._beside()])
         late = self._clock() - asked >= self._lease_seconds
         if not late:
             self._confirmed = asked
-        self._count(answers[: len(leases)], late=late)
-        for lease, answer in zip(leases, answers, strict=False):
-            lease.settle(answer, asked + self._lease_seconds)
+        for held, answer in zip(renewed, answers, strict=False):
+            self._count(held, answer, late=late)
+            held.lease.settle(answer, asked + self._lease_seconds)
 
-    def _count(self, answers: Sequence[Any], *, late: bool) -> None:
-        lost = sum(isinstance(answer, PalaverError) for answer in answers)
-        self._counts.renewed("lost", lost)
-        self._counts.renewed("late" if late else "renewed", len(answers) - lost)
+    def _count(self, held: Held, answer: Any, *, late: bool) -> None:
+        if not isinstance(answer, PalaverError):
+            self._counts.renewed("late" if late else "renewed")
+        elif not isinstance(answer, LeaseError):
+            self._counts.renewed("failed")
+        elif not (held.ending or isinstance(answer, JobEndedError)):
+            self._counts.renewed("lost")

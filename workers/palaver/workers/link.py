@@ -229,10 +229,6 @@ class Link:
         """Return when Redis has carried out everything that was written before."""
         await self._ask(_pack("PING"), 1)
 
-    def publish(self, channel: str, message: str) -> None:
-        """Tell a channel's subscribers, behind everything that was written before."""
-        self.send(_pack("PUBLISH", channel, message), 1, _logged)
-
     async def _ask(self, data: bytes, expects: int) -> Replies:
         future: asyncio.Future[Replies] = asyncio.get_running_loop().create_future()
 

@@ -280,6 +280,8 @@ class Publisher:
         self._log_entries = log_entries
         self._clock = clock
         self._gathering: list[Writer] = []  # have something to send, in the order in which they first spoke
+        self._gathered_since = 0.0  # the first of them has spoken then, by the clock
+        self._canary = ""  # the channel that is to be told how old the next batch is
         self._batch: list[Writer] = []  # wait for the reply to what they sent
         self._busy = False  # a batch is on its way, or will be before this turn of the loop ends
         self.batches = 0
@@ -302,10 +304,25 @@ class Publisher:
     def enqueue(self, writer: Writer) -> None:
         """Take what this writer gathers along with the next batch."""
         writer.queued = True
+        if not self._gathering:
+            self._gathered_since = self._clock()
         self._gathering.append(writer)
         if not self._busy:
-            self._busy = True
-            asyncio.get_running_loop().call_soon(self._send)
+            self._begin()
+
+    def send_canary(self, channel: str) -> None:
+        """Tell the channel's subscribers, right behind the next batch, when its oldest word was said, by the
+        clock. If nothing has gathered they are told at once.
+        """
+        if not self._gathering:
+            self._gathered_since = self._clock()
+        self._canary = channel
+        if not self._busy:
+            self._begin()
+
+    def _begin(self) -> None:
+        self._busy = True
+        asyncio.get_running_loop().call_soon(self._send)
 
     def _send(self) -> None:
         now = self._clock()
@@ -316,10 +333,13 @@ class Publisher:
             if command is not None:
                 commands.append(command)
                 self._batch.append(writer)
+        self.batches += bool(commands)
+        self.appends += len(commands)
+        if self._canary:
+            commands.append(_packed_canary(self._canary, self._gathered_since))
+            self._canary = ""
         self._busy = bool(commands)
         if commands:
-            self.batches += 1
-            self.appends += len(commands)
             self._sender.send(b"".join(commands), len(commands), self._replied)
 
     def _replied(self, replies: Replies) -> None:
@@ -333,7 +353,7 @@ class Publisher:
         for writer, reply in zip(batch, replies, strict=False):
             writer.settle(reply)
         self._busy = False
-        if self._gathering:
+        if self._gathering or self._canary:
             self._send()
 
 
@@ -356,6 +376,11 @@ def _bulks(*words: str | int) -> bytes:
     """Words as Redis's wire format has them inside a command."""
     encoded = [str(word).encode() for word in words]
     return b"".join([b"$%d\r\n%b\r\n" % (len(word), word) for word in encoded])
+
+
+def _packed_canary(channel: str, since: float) -> bytes:
+    words = _bulks("PUBLISH", channel, repr(since))
+    return b"*3\r\n%b" % words
 
 
 def _packed(

@@ -1,15 +1,17 @@
 """Whether a worker does its work: it consumes, its leases are renewed, somebody sweeps. That it is connected
 says nothing of that.
 
-So that an idle system says it too, each broker queue has a canary: a message that any worker takes, and the
-next one is sent a while later. One that waits while there are free slots says that nobody takes jobs.
+A worker is judged by what it does itself: it asks its broker for messages while it has room. So that it shows
+whether they come, each broker queue has a canary: a message that any worker takes, and the next one is sent a
+while later. One may wait behind a backlog; one that waits while a worker has room and takes nothing says that
+this worker does not take jobs.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 from palaver.shared.ledger import AsyncLedger, Sendable, Vigil, operations
@@ -35,14 +37,14 @@ class Problem:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Consumption:
-    """What the worker's consumer does: is it connected, which of its `queues` it does not consume, and is
-    there room for another job.
-    """
+    """What the worker's consumer does. Times are seconds until now."""
 
     connected: bool = True
-    missing: frozenset[str] = frozenset()
+    missing: frozenset[str] = frozenset()  # of its queues, those that it does not consume
     queues: frozenset[str] = frozenset()
-    room: bool = True
+    roomy: float = 0.0  # for so long there has been room for another job; 0: there is none
+    silent: float = 0.0  # since it should have had an answer to its question for messages
+    taken: Mapping[str, float] = field(default_factory=dict)  # since it took a message, by queue
 
 
 class Post(Protocol):
@@ -63,7 +65,7 @@ class Watch:
         self._post = post
         self._clock = clock
         self._late = ledger.settings.lease_seconds * LATE
-        self.seen = Vigil(canaries={}, swept_ago=None)
+        self.seen = Vigil(time=0.0, canaries={}, swept_ago=None)
         self.looked: float | None = None  # on the monotonic clock
 
     async def run(self) -> None:
@@ -103,8 +105,8 @@ class Readiness:
         found = []
         if self.draining():
             found.append(Problem("draining", "it takes no more jobs, and stops"))
-        elif not self.serving:
-            found.append(Problem("starting", "it does not take jobs yet"))
+        else:
+            found += self.starting()
         if not self.connected():
             found.append(Problem("ledger", "it has no connection to Redis"))
         found += self._of_leases()
@@ -113,6 +115,12 @@ class Readiness:
             found += self._of_consumption(consumption)
             found += self._of_watch(consumption)
         return found
+
+    def starting(self) -> list[Problem]:
+        """That it has not begun to take jobs, while that is so. Nothing that it shares with others is asked:
+        who is waited for by this must come up in any weather.
+        """
+        return [] if self.serving else [Problem("starting", "it does not take jobs yet")]
 
     def _of_leases(self) -> list[Problem]:
         late = self.leases.unconfirmed
@@ -127,6 +135,10 @@ class Readiness:
         if consumption.missing:
             names = ", ".join(sorted(consumption.missing))
             return [Problem("consumers", f"it does not consume {names}")]
+        silent = min(consumption.silent, consumption.roomy)
+        if silent > self.lease_seconds * LATE:
+            told = f"there is room, and yet it has asked for no message for {silent:.0f} seconds"
+            return [Problem("stuck", told)]
         return []
 
     def _of_watch(self, consumption: Consumption) -> list[Problem]:
@@ -135,15 +147,17 @@ class Readiness:
             return []
         ago = self.clock() - watch.looked
         found = []
-        overdue = {
-            queue: seconds
-            for queue, seconds in watch.seen.overdue(late).items()
-            if queue in consumption.queues and consumption.room
-        }
-        if overdue:
-            waits = ", ".join(f"{queue} {seconds + ago:.0f} seconds" for queue, seconds in overdue.items())
-            found.append(Problem("canary", f"there is room, and yet nobody takes the canary of {waits}"))
+        if consumption.roomy > late:
+            untaken = watch.seen.untaken(late, consumption.taken).items()
+            overdue = {queue: seconds + ago for queue, seconds in untaken if queue in consumption.queues}
+            if overdue:
+                found.append(Problem("canary", _of_canaries(overdue)))
         swept_ago = watch.seen.swept_ago
         if swept_ago is not None and swept_ago + ago > late:
             found.append(Problem("sweeps", f"no sweep was completed for {swept_ago + ago:.0f} seconds"))
         return found
+
+
+def _of_canaries(overdue: Mapping[str, float]) -> str:
+    waits = ", ".join(f"{queue} {seconds:.0f} seconds" for queue, seconds in overdue.items())
+    return f"there is room, and yet nobody takes the canary of {waits}"

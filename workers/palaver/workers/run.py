@@ -6,7 +6,7 @@ import asyncio
 import math
 import time
 from collections.abc import Awaitable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from palaver.shared.errors import InternalError, JobExpiredError, PalaverError, TimeoutError
@@ -17,6 +17,7 @@ from palaver.workers.frames import report
 from palaver.workers.job_answer import JobAnswer
 from palaver.workers.notes import Notes
 from palaver.workers.stop import Park, Stop
+from palaver.workers.tracing import Attempt
 from palaver.workers.work import Work
 
 __all__ = ["Run", "failure_of", "pause"]
@@ -36,6 +37,7 @@ class Run:
     ends_at: float = math.inf  # deadline, on the monotonic clock
     job: ChatJob | None = None  # None until it was read; one that cannot be leaves no history
     ref: ModelRef | None = None  # the model that was asked last
+    attempt: Attempt = field(default_factory=Attempt)  # as its trace has it
 
     def told(self, **more: Any) -> dict[str, Any]:
         """What a line of log says about it."""

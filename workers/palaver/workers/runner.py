@@ -100,18 +100,19 @@ class Runner:
             reason, gate = claimed.reason, claimed.gate
             return Outcome(session_id=session_id, job_id=job_id, status=None, reason=reason, gate=gate)
         self._counts.claimed(queue, claimed.waited)
-        ended, outcome = self._tracing.begin(claimed, queue), None
         run, writer = self._open(claimed, stop, asked)
+        run.attempt, outcome = self._tracing.begin(run.claimed, queue), None
         del claimed  # its document may be megabytes, and the stream may last for hours
         self.runs.add(run)
         try:
-            with self._leases.hold(JobLease(self._keys, run.claimed, writer, stop)):
+            with self._leases.hold(JobLease(self._keys, run.claimed, writer, stop)) as held:
                 async with self._sinks.told_of(session_id, job_id):
                     error = await self._work(run)
+                    held.ends()
                     outcome = await uninterrupted(self._ending.end(run, error))
         finally:
             self.runs.discard(run)
-            ended(outcome)
+            run.attempt.end(outcome)
         self._counts.ended(outcome)
         return outcome
 
@@ -135,6 +136,7 @@ class Runner:
         claimed, run.unread = run.unread or run.claimed, None
         work = self._parsed(run, claimed)
         run.job = work.job
+        run.attempt.carries(work.job.traceparent)
         run.answer.journal = Journal.restored(claimed.journal)
         run.answer.bill = Bill.restored(claimed.spent, work.job.tenant, told=self._spent)
         if claimed.cancelled:  # only now: the session remembers what an earlier attempt has said

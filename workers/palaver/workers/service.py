@@ -23,7 +23,6 @@ from palaver.shared.health import Health
 from palaver.shared.ids import new_token
 from palaver.shared.ledger import AsyncLedger, Bounds, Canary, Dispatch, operations
 from palaver.shared.ledger.subscriptions import Subscriptions
-from palaver.shared.metrics import MetricsServer
 from palaver.shared.names import Queue
 from palaver.shared.profiles import Catalog
 from palaver.shared.settings import Settings
@@ -43,8 +42,6 @@ from palaver.workers.lease import LeaseKeeper
 from palaver.workers.lending import Lending, Make
 from palaver.workers.link import Link
 from palaver.workers.metrics import Counts, Measured
-from palaver.workers.metrics import pages as metrics_pages
-from palaver.workers.metrics.pulse import Pulse
 from palaver.workers.pauses import Pauses
 from palaver.workers.policies import Breakers
 from palaver.workers.presence import HEARTBEAT, Presence
@@ -64,6 +61,7 @@ from palaver.workers.stop import HandOver, asked_to_end
 from palaver.workers.sweeper import Post
 from palaver.workers.tenancy import Tenancy
 from palaver.workers.tracing import tracing_of
+from palaver.workers.vitals import Vitals
 from palaver.workers.webhooks import Calls
 
 __all__ = ["WorkerService"]
@@ -124,19 +122,20 @@ class WorkerService:
         self._last_words: asyncio.Task[None] | None = None
         self.leave: Callable[[], object] = self.begin_drain
         """Has this process end as SIGTERM does; an operator wants it."""
-        self.readiness = self._make_readiness()
+        self._vitals = self._make_vitals()
         self._started = time.time()
         self._presence = self._make_presence()
-        self._pulse = Pulse(
-            self._link, self._subscriptions, self.ledger.keys.canary(self.alias), self._counts.published
-        )
-        self._metrics: MetricsServer | None = None
         self._tasks: list[asyncio.Task[None]] = []
 
     @property
     def running(self) -> int:
         """How many jobs are being run."""
         return len(self._running)
+
+    @property
+    def readiness(self) -> Readiness:
+        """Whether it does its work."""
+        return self._vitals.readiness
 
     @property
     def profiles(self) -> list[str]:
@@ -154,8 +153,8 @@ class WorkerService:
         await self._check_archive()
         await self._answering.start()
         await self._pauses.refresh()
-        self._begin("pulse", self._pulse.run)
-        self._metrics = metrics_pages.serve(self.settings.metrics_address, self._shown())
+        self._begin("pulse", self._vitals.pulse.run)
+        self._vitals.show()
         self._begin("leases", self._leases.run)
         self._begin("control", self._make_control().run)
         self._begin("pauses", self._pauses.run)
@@ -257,8 +256,7 @@ class WorkerService:
         await self._calls.aclose()
         await self._subscriptions.aclose()
         await self._presence.withdraw()
-        if self._metrics is not None:
-            await asyncio.to_thread(self._metrics.close)
+        await self._vitals.aclose()
         self._leases.give_up(LedgerUnavailableError("The worker stopped before Redis could be told."))
         await self._link.stop()
         await self._running.idle(HAND_OVER_SECONDS)
@@ -274,19 +272,6 @@ class WorkerService:
             await self._archive.check()
         except ArchiveUnavailableError as error:
             logger.warning("worker.archive_unavailable", worker=self.name, reason=error.message)
-
-    def _shown(self) -> metrics_pages.Parts:
-        return metrics_pages.Parts(
-            name=self.name,
-            counts=self._counts,
-            pulse=self._pulse,
-            breakers=self._breakers,
-            leases=self._leases,
-            publisher=self._runner.publisher,
-            runs=lambda: self._runner.runs,
-            slots=lambda: self.slots,
-            problems=self.readiness.problems,
-        )
 
     def _begin(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
         self._tasks.append(asyncio.create_task(for_ever(name, work), name=f"palaver-{name}"))
@@ -311,12 +296,19 @@ class WorkerService:
             beside=self._gates.renewals,
         )
 
-    def _make_readiness(self) -> Readiness:
-        return Readiness(
+    def _make_vitals(self) -> Vitals:
+        return Vitals(
+            self.settings,
+            name=self.name,
+            channel=self.ledger.keys.canary(self.alias),
+            link=self._link,
+            subscriptions=self._subscriptions,
             leases=self._leases,
-            connected=lambda: self._link.connected,
+            runner=self._runner,
+            breakers=self._breakers,
+            counts=self._counts,
+            slots=lambda: self.slots,
             draining=lambda: self._draining,
-            lease_seconds=self.settings.lease_seconds,
         )
 
     def _make_presence(self) -> Presence:
@@ -431,8 +423,7 @@ class WorkerService:
             "slots": self.slots,
             "started": self._started,
             "draining": self._draining,
-            "problems": {problem.reason: problem.told for problem in self.readiness.problems()},
             "unserved": dict(self._served.unserved),
             "sinks": self._sinks.counts,
-            "metrics": None if self._metrics is None else str(self._metrics.address),
+            **self._vitals.told(),
         }

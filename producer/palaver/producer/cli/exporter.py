@@ -46,10 +46,10 @@ def pages(system: System) -> dict[str, Callable[[], Page]]:
 
 
 def _readiness(system: System) -> Page:
-    system.families()
-    if not system.problems:
+    problems = system.problems()
+    if not problems:
         return Page(b"ok\n")
-    return Page("".join(f"{problem}\n" for problem in system.problems).encode(), 503)
+    return Page("".join(f"{problem}\n" for problem in problems).encode(), 503)
 
 
 def _targets(system: System) -> Page:

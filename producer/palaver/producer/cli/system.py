@@ -5,18 +5,20 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Final
 
 from palaver.producer.broker import Broker
-from palaver.producer.cli.verdict import live, problems_of
+from palaver.producer.cli.largest import Largest
+from palaver.producer.cli.verdict import live, problems_of, stalled
 from palaver.shared.batches import BatchStatus, BatchView
 from palaver.shared.errors import PalaverError
 from palaver.shared.ledger import Announcement, Gate, SyncLedger, Vigil
 from palaver.shared.ledger.operations import dead
 from palaver.shared.ledger.operations.memory import Memory, memory
+from palaver.shared.ledger.replies import CanaryState
 from palaver.shared.ledger.sighting import Sight, Sighted
-from palaver.shared.metrics import EXPORTER, OTHER, Family, Sample
+from palaver.shared.metrics import EXPORTER, OTHER, Family, Metric, ProfileNames, Sample
 from palaver.shared.metrics import catalogue as metrics
 from palaver.shared.names import QUEUES
 from palaver.shared.settings import Settings
@@ -26,6 +28,9 @@ __all__ = ["System"]
 FRESH_SECONDS: Final = 1.0
 """Two scrapes within this time are told the same."""
 MOST_TENANTS: Final = 20
+MOST_PROFILES: Final = 100
+
+Labels = tuple[str, ...]
 
 _QUEUES: Final = {queue.value: queue.rpartition(".")[2] for queue in QUEUES}
 
@@ -37,10 +42,12 @@ class System:
         self._lease = settings.lease_seconds
         self._ledger = SyncLedger(settings)
         self._broker = Broker.of(settings)
+        self._tenants = Largest(MOST_TENANTS)
+        self._told: set[Labels] = set()  # of their jobs
+        self._profiles = ProfileNames(MOST_PROFILES)
         self._lock = threading.Lock()
         self._read = float("-inf")
         self._families: list[Family] = []
-        self.problems: list[str] = []  # why ledger or broker could not be asked last
 
     def families(self) -> list[Family]:
         """All of `catalogue.EXPORTER`; what could not be asked has no values."""
@@ -49,6 +56,16 @@ class System:
                 found = dict.fromkeys(EXPORTER, ()) | dict(self._ask())
                 self._families, self._read = list(found.items()), time.monotonic()
             return self._families
+
+    def problems(self) -> list[str]:
+        """Why ledger or broker cannot be asked."""
+        found = []
+        for service, check in (("ledger", self._ledger.check), ("broker", self._broker.check)):
+            try:
+                check()
+            except PalaverError as error:
+                found.append(f"{service}: {error}")
+        return found
 
     def addresses(self) -> list[str]:
         """Where live workers serve their metrics. LedgerUnavailableError."""
@@ -61,13 +78,11 @@ class System:
         self._ledger.close()
 
     def _ask(self) -> Iterator[Family]:
-        self.problems = []
         up: list[Sample] = []
         for service, ask in (("ledger", self._ask_ledger), ("broker", self._ask_broker)):
             try:
                 yield from list(ask())
-            except PalaverError as error:
-                self.problems.append(f"{service}: {error}")
+            except PalaverError:
                 up.append(Sample((service,), 0))
             else:
                 up.append(Sample((service,), 1))
@@ -84,12 +99,41 @@ class System:
         healthy = bool(live(workers)) and not problems_of(workers, vigil, lease=self._lease)
         yield metrics.HEALTHY, [Sample((), healthy)]
         yield from _of_workers(workers)
-        yield from _of_vigil(vigil)
-        yield from _of_jobs(sight)
-        yield from _of_gates(ledger.gates())
+        yield from _of_vigil(vigil, stalled(workers, vigil, lease=self._lease))
+        yield from _of_queues(sight)
+        yield from self._of_tenants(sight)
+        yield from self._of_gates(ledger.profile_gates())
         yield metrics.DEAD, [Sample((), ledger.query(dead.size(ledger.keys)))]
         yield from _of_batches(ledger.open_batches())
         yield from _of_memory(ledger.query(memory()))
+
+    def _of_tenants(self, sight: Sight) -> Iterator[Family]:
+        largest = self._tenants.look(Counter(job.tenant for job in sight.drawn))
+
+        def labels(job: Sighted) -> tuple[str, str]:
+            return job.tenant if job.tenant in largest else OTHER, _QUEUES.get(job.queue, OTHER)
+
+        part = sight.total / len(sight.drawn) if sight.drawn else 0.0
+        counts: Counter[Labels] = Counter((*labels(job), job.state) for job in sight.drawn)
+        # What a draw misses this once is 0, and no gap.
+        self._told = {told for told in self._told | counts.keys() if told[0] in largest | {OTHER}}
+        jobs = {told: round(counts[told] * part) for told in sorted(self._told)}
+        yield metrics.TENANT_JOBS, _samples(jobs)
+        yield metrics.TENANT_AGE, _samples(_oldest(sight.time, _waiting(sight), labels))
+
+    def _of_gates(self, gates: list[Gate]) -> Iterator[Family]:
+        """Those of profiles that share a name are told as one: what waits and runs at them together."""
+        named: dict[str, list[Gate]] = {}
+        for gate in gates:
+            named.setdefault(self._profiles.of(gate.profile), []).append(gate)
+        told: tuple[tuple[Metric, Callable[[list[Gate]], float]], ...] = (
+            (metrics.GATE_WAITING, lambda same: sum(gate.waiting for gate in same)),
+            (metrics.GATE_RUNNING, lambda same: sum(gate.running for gate in same)),
+            (metrics.GATE_CLOSED, lambda same: max(gate.closed_for for gate in same)),
+            (metrics.GATE_PAUSED, lambda same: any(gate.paused is not None for gate in same)),
+        )
+        for metric, value in told:
+            yield metric, [Sample((name,), value(same)) for name, same in named.items()]
 
 
 def _of_workers(workers: list[Announcement]) -> Iterator[Family]:
@@ -102,43 +146,31 @@ def _of_workers(workers: list[Announcement]) -> Iterator[Family]:
         yield metric, _samples({(name,): value for name, value in sums.items()})
 
 
-def _of_vigil(vigil: Vigil) -> Iterator[Family]:
-    canaries = {(_QUEUES[queue],): state for queue, state in vigil.canaries.items() if queue in _QUEUES}
-    yield metrics.CANARY_AGE, [Sample(queue, state.waits_for) for queue, state in canaries.items()]
-    waited = {queue: state.waited for queue, state in canaries.items()}
-    yield metrics.CANARY_WAIT, [Sample(queue, wait) for queue, wait in waited.items() if wait is not None]
+def _of_vigil(vigil: Vigil, stalled: Collection[str]) -> Iterator[Family]:
+    canaries = {queue: state for queue, state in vigil.canaries.items() if queue in _QUEUES}
+    yield metrics.CANARY_AGE, _of_canaries(canaries, lambda _, state: state.waits_for)
+    waited = {queue: state for queue, state in canaries.items() if state.waited is not None}
+    yield metrics.CANARY_WAIT, _of_canaries(waited, lambda _, state: state.waited or 0.0)
+    yield metrics.STALLED, _of_canaries(canaries, lambda queue, _: queue in stalled)
     if vigil.swept_ago is not None:
         yield metrics.SWEEP_AGE, [Sample((), vigil.swept_ago)]
 
 
-def _of_jobs(sight: Sight) -> Iterator[Family]:
+def _of_canaries(
+    canaries: Mapping[str, CanaryState], value: Callable[[str, CanaryState], float]
+) -> list[Sample]:
+    return [Sample((_QUEUES[queue],), value(queue, state)) for queue, state in canaries.items()]
+
+
+def _of_queues(sight: Sight) -> Iterator[Family]:
     yield metrics.UNENDED, [Sample((), sight.total)]
-    waiting = [job for job in (*sight.drawn, *sight.oldest) if job.state == "waiting"]
-    queued = [job for job in waiting if job.sent is not None and job.queue in _QUEUES]
+    queued = [job for job in _waiting(sight) if job.sent is not None and job.queue in _QUEUES]
     ages = dict.fromkeys(((name,) for name in _QUEUES.values()), 0.0)
     yield metrics.QUEUE_AGE, _samples(ages | _oldest(sight.time, queued, lambda job: (_QUEUES[job.queue],)))
 
-    part = sight.total / len(sight.drawn) if sight.drawn else 0.0
-    jobs = Counter(job.tenant for job in sight.drawn)
-    largest = {tenant for tenant, _ in jobs.most_common(MOST_TENANTS)}
 
-    def tenant(job: Sighted) -> str:
-        return job.tenant if job.tenant in largest else OTHER
-
-    def queue(job: Sighted) -> str:
-        return _QUEUES.get(job.queue, OTHER)
-
-    counts = Counter((tenant(job), queue(job), job.state) for job in sight.drawn)
-    yield metrics.TENANT_JOBS, _samples({labels: round(count * part) for labels, count in counts.items()})
-    yield metrics.TENANT_AGE, _samples(_oldest(sight.time, waiting, lambda job: (tenant(job), queue(job))))
-
-
-def _of_gates(gates: list[Gate]) -> Iterator[Family]:
-    found = [gate for gate in gates if "/" not in gate.profile]  # the others are of tenants
-    yield metrics.GATE_WAITING, [Sample((gate.profile,), gate.waiting) for gate in found]
-    yield metrics.GATE_RUNNING, [Sample((gate.profile,), gate.running) for gate in found]
-    yield metrics.GATE_CLOSED, [Sample((gate.profile,), gate.closed_for) for gate in found]
-    yield metrics.GATE_PAUSED, [Sample((gate.profile,), int(gate.paused is not None)) for gate in found]
+def _waiting(sight: Sight) -> list[Sighted]:
+    return [job for job in (*sight.drawn, *sight.oldest) if job.state == "waiting"]
 
 
 def _of_batches(batches: list[BatchView]) -> Iterator[Family]:
@@ -156,15 +188,13 @@ def _of_memory(memory: Memory) -> Iterator[Family]:
         yield metrics.MEMORY_LIMIT, [Sample((), memory.limit)]
 
 
-def _oldest(
-    now: float, jobs: Iterable[Sighted], labels: Callable[[Sighted], tuple[str, ...]]
-) -> dict[tuple[str, ...], float]:
-    ages: dict[tuple[str, ...], float] = {}
+def _oldest(now: float, jobs: Iterable[Sighted], labels: Callable[[Sighted], Labels]) -> dict[Labels, float]:
+    ages: dict[Labels, float] = {}
     for job in jobs:
         age = max(0.0, now - job.waits_since)
         ages[labels(job)] = max(age, ages.get(labels(job), 0.0))
     return ages
 
 
-def _samples(values: Mapping[tuple[str, ...], float]) -> list[Sample]:
+def _samples(values: Mapping[Labels, float]) -> list[Sample]:
     return [Sample(labels, value) for labels, value in values.items()]

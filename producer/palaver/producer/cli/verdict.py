@@ -1,6 +1,7 @@
 """Whether a system works, by what its workers and its ledger say."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from palaver.producer.cli.terminal import one_line, seconds
@@ -15,8 +16,18 @@ def live(workers: Sequence[Announcement]) -> list[Announcement]:
     return [worker for worker in workers if not worker.data.get("draining")]
 
 
+def stalled(workers: Sequence[Announcement], vigil: Vigil, *, lease: float) -> dict[str, float]:
+    """Queues that nobody takes from although a live worker has room, and for how many seconds their canaries
+    wait. A canary may wait behind a backlog, and while all slots are taken.
+    """
+    taking = live(workers)
+    if not any(worker.data.get("running", 0) < worker.data.get("slots", 0) for worker in taking):
+        return {}
+    return vigil.untaken(lease * LATE, _taken(taking, vigil.time))
+
+
 def problems_of(workers: Sequence[Announcement], vigil: Vigil, *, lease: float) -> list[str]:
-    """What is wrong although there are workers. Canaries may wait while none of them has a free slot."""
+    """What is wrong although there are workers."""
     taking, late = live(workers), lease * LATE
     if not taking:
         return []
@@ -25,9 +36,17 @@ def problems_of(workers: Sequence[Announcement], vigil: Vigil, *, lease: float) 
         for worker in taking
         for told in worker.data.get("problems", {}).values()
     ]
-    if any(worker.data.get("running", 0) < worker.data.get("slots", 0) for worker in taking):
-        waiting = vigil.overdue(late).items()
-        found += [f"{queue}: nobody has taken its canary for {seconds(wait)}" for queue, wait in waiting]
+    waiting = stalled(workers, vigil, lease=lease).items()
+    found += [f"{queue}: nobody has taken its canary for {seconds(wait)}" for queue, wait in waiting]
     if vigil.swept_ago is not None and vigil.swept_ago > late:
         found.append(f"no sweep was completed for {seconds(vigil.swept_ago)}")
+    return found
+
+
+def _taken(workers: Sequence[Announcement], now: float) -> Mapping[str, float]:
+    """How many seconds ago any of them took a message of each queue, as they said it last."""
+    found: dict[str, float] = {}
+    for worker in workers:
+        for queue, ago in worker.data.get("taken", {}).items():
+            found[queue] = min(found.get(queue, math.inf), max(0.0, now - worker.time) + ago)
     return found

@@ -236,10 +236,6 @@ class AsyncLedger:
         """A look at the jobs that have not ended; of many at a part of them."""
         return await self._drive(sighting.sight(self.keys))
 
-    async def running_jobs(self) -> sighting.Running:
-        """Jobs that run, with how much they have written; of more than a thousand some."""
-        return await self._drive(sighting.running(self.keys, lease=self.settings.lease_seconds))
-
     async def vigil(self) -> Vigil:
         """How long the broker's queues make one wait, and when a sweep was completed."""
         return await self.query(watching.vigil(self.keys))

@@ -32,6 +32,16 @@ def query(query: Query[R]) -> Exchange[R]:
     return decode_query(query, replies)
 
 
+def query_many(queries: Sequence[Query[R]]) -> Exchange[list[R]]:
+    """Run independent queries in few round trips."""
+    results: list[R] = []
+    for start in range(0, len(queries), BATCH):
+        batch = queries[start : start + BATCH]
+        replies = iter((yield from _sent([command.words for each in batch for command in each.commands])))
+        results += [decode_query(each, [next(replies) for _ in each.commands]) for each in batch]
+    return results
+
+
 def run(operation: Operation[R]) -> Exchange[R]:
     """Run one operation; raises its verdict."""
     raw = (yield from _scripts([operation]))[0]

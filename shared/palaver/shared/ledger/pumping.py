@@ -1,5 +1,7 @@
 """Gates as conversations without I/O: what time has made free there is handed out, and how they are."""
 
+from collections.abc import Collection
+
 from palaver.shared.ledger import exchange
 from palaver.shared.ledger.exchange import Exchange
 from palaver.shared.ledger.keys import Keys
@@ -27,9 +29,19 @@ def listing(keys: Keys) -> Exchange[list[Gate]]:
     """The gates that are closed or paused, or at which somebody waits, by name."""
     noted = yield from exchange.query(gating.gates(keys))
     served = yield from exchange.run(reading.announced(keys.profiles))
-    gates = []
-    for profile in sorted({*noted, *(announcement.name for announcement in served)}):
-        gate = yield from exchange.query(gating.gate(keys, profile))
-        if gate.closed_for or gate.paused or gate.waiting:
-            gates.append(gate)
-    return gates
+    names = {*noted, *(announcement.name for announcement in served)}
+    gates = yield from _looked_at(keys, names)
+    return [gate for gate in gates if gate.closed_for or gate.paused or gate.waiting]
+
+
+def of_profiles(keys: Keys) -> Exchange[list[Gate]]:
+    """The gates of all profiles that are served, and of those at which something is to be seen; by name."""
+    noted = yield from exchange.query(gating.gates(keys))
+    served = yield from exchange.run(reading.announced(keys.profiles))
+    profiles = {name for name in noted if not name.startswith(gating.TENANT)}
+    profiles.update(each.name for each in served if each.data.get("kind") != "alias")
+    return (yield from _looked_at(keys, profiles))
+
+
+def _looked_at(keys: Keys, names: Collection[str]) -> Exchange[list[Gate]]:
+    return (yield from exchange.query_many([gating.gate(keys, name) for name in sorted(names)]))

@@ -1,5 +1,7 @@
 """What the ledger answers. Times are seconds unless a name says otherwise."""
 
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, Literal, Protocol, Self
 
@@ -103,16 +105,27 @@ class CanaryState:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Vigil:
-    """The canaries by their queues, and how many seconds ago a sweep was completed; None: nobody has noted
-    one.
+    """At a `time` of Redis: the canaries by their queues, and how many seconds ago a sweep was completed
+    (None: nobody has noted one).
     """
 
+    time: float
     canaries: dict[str, CanaryState]
     swept_ago: float | None
 
-    def overdue(self, seconds: float) -> dict[str, float]:
-        """Queues whose canary waits for longer than that, and how long."""
-        return {queue: state.waits_for for queue, state in self.canaries.items() if state.waits_for > seconds}
+    def untaken(self, seconds: float, taken: Mapping[str, float]) -> dict[str, float]:
+        """Queues whose canary waits for longer than that, and how long, although nobody was busy with what
+        comes before it: from that queue and those before it nothing was taken within that time either.
+
+        `taken` is how many seconds ago a message of a queue was.
+        """
+        found, ago = {}, math.inf
+        for queue in QUEUES:
+            ago = min(ago, taken.get(queue, math.inf))
+            state = self.canaries.get(queue)
+            if state is not None and min(state.waits_for, ago) > seconds:
+                found[queue.value] = state.waits_for
+        return found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,6 +17,9 @@ from palaver.shared.names import QUEUES
 MOST: Final = 1000
 OLDEST: Final = 100
 """Beside a part that is drawn at random: those that a sweeper is to look at first."""
+PAGE: Final = 1000
+PAGES: Final = 20
+"""Of entries that are looked at for jobs that run."""
 
 _FIELDS: Final = (
     *("status", "holder", "parked", "gate", "resume", "queue", "sent", "created", "started", "model"),
@@ -64,10 +67,14 @@ class Sight:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Running:
-    """Jobs that run, with how much they have written, at a time of Redis's clock."""
+    """Jobs that run, with how much they have written, at a time of Redis's clock.
+
+    `whole`: there are no others.
+    """
 
     time: float
     jobs: list[Sighted]
+    whole: bool
 
 
 def sight(keys: Keys, *, most: int = MOST) -> Exchange[Sight]:
@@ -85,13 +92,26 @@ def sight(keys: Keys, *, most: int = MOST) -> Exchange[Sight]:
     )
 
 
-def running(keys: Keys, *, lease: float, most: int = MOST) -> Exchange[Running]:
-    """Jobs that run; of more than `most` some."""
+def running(keys: Keys, *, lease: float, most: int, before: Sequence[Place] = ()) -> Exchange[Running]:
+    """At most `most` jobs that run; those of `before` that still do are among them.
+
+    A lease is renewed all the time, so among the entries that a sweep will look at soon those of running jobs
+    are the last; what was submitted lately comes before them, and is looked at when there are too few.
+    """
     now = yield from exchange.query(_now())
     until = round((now + 2 * lease) * 1000)
-    places = yield from exchange.query(_due_until(keys, until, most))
-    jobs = yield from _sighted(keys, places, texts=True)
-    return Running(time=now, jobs=[job for job in jobs if job.state == "running"])
+    held = yield from _held(keys, before)
+    pages = 0
+    whole = False
+    while not whole and len(held) <= most and pages < PAGES:
+        page = yield from exchange.query(_due_until(keys, until, pages))
+        held |= yield from _held(keys, page)
+        whole = len(page) < PAGE
+        pages += 1
+    jobs = yield from _sighted(keys, list(held)[:most], texts=True)
+    return Running(
+        time=now, jobs=[job for job in jobs if job.state == "running"], whole=whole and len(held) <= most
+    )
 
 
 def _members(keys: Keys, most: int) -> Query[tuple[float, int, list[Place], list[Place]]]:
@@ -114,9 +134,22 @@ def _now() -> Query[float]:
     return Query(commands=(Command("TIME"),), decode=lambda replies: _seconds(replies[0]))
 
 
-def _due_until(keys: Keys, until: int, most: int) -> Query[list[Place]]:
-    command = Command("ZRANGEBYSCORE", keys.due, "-inf", until, "LIMIT", 0, most)
+def _due_until(keys: Keys, until: int, page: int) -> Query[list[Place]]:
+    """The last first."""
+    command = Command("ZREVRANGEBYSCORE", keys.due, until, "-inf", "LIMIT", page * PAGE, PAGE)
     return Query(commands=(command,), decode=lambda replies: [parse_due_member(each) for each in replies[0]])
+
+
+def _held(keys: Keys, places: Sequence[Place]) -> Exchange[dict[Place, None]]:
+    """Those of the jobs that somebody has, in their order."""
+    if not places:
+        return {}
+    commands = tuple(Command("HEXISTS", keys.job(*place), "holder") for place in places)
+
+    def decode(replies: Sequence[Any]) -> dict[Place, None]:
+        return {place: None for place, held in zip(places, replies, strict=True) if held}
+
+    return (yield from exchange.query(Query(commands=commands, decode=decode)))
 
 
 def _sighted(keys: Keys, places: Sequence[Place], *, texts: bool) -> Exchange[list[Sighted]]:

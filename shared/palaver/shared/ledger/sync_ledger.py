@@ -40,6 +40,7 @@ from palaver.shared.ledger.replies import (
     Dispatch,
     Expired,
     Inspected,
+    Place,
     Refused,
     Submitted,
     SweepTurn,
@@ -227,9 +228,12 @@ class SyncLedger:
         """A look at the jobs that have not ended; of many at a part of them."""
         return self._drive(sighting.sight(self.keys))
 
-    def running_jobs(self) -> sighting.Running:
-        """Jobs that run, with how much they have written; of more than a thousand some."""
-        return self._drive(sighting.running(self.keys, lease=self.settings.lease_seconds))
+    def running_jobs(self, most: int, before: Sequence[Place] = ()) -> sighting.Running:
+        """At most so many jobs that run, with how much they have written; those of `before` come first."""
+        conversation = sighting.running(
+            self.keys, lease=self.settings.lease_seconds, most=most, before=before
+        )
+        return self._drive(conversation)
 
     def vigil(self) -> Vigil:
         """How long the broker's queues make one wait, and when a sweep was completed."""
@@ -250,6 +254,10 @@ class SyncLedger:
     def gates(self) -> list[Gate]:
         """The profiles' gates that are closed or paused, or at which somebody waits."""
         return self._drive(pumping.listing(self.keys))
+
+    def profile_gates(self) -> list[Gate]:
+        """The gates of all profiles that are served, and of those at which something is to be seen."""
+        return self._drive(pumping.of_profiles(self.keys))
 
     def drop_dead(self, entries: Sequence[tuple[str, str]]) -> int:
         """Take these (session id, job id) out of the dead letters; how many of them were there."""

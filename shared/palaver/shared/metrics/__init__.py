@@ -1,7 +1,16 @@
 """What Palaver's processes tell Prometheus: the table of metrics, plain counts, and the page of them."""
 
 from palaver.shared.metrics.catalogue import EXPORTER, GATEWAY, WORKER, Kind, Metric
-from palaver.shared.metrics.counting import OTHER, Histogram, Names, Sample, Spread, Tally
+from palaver.shared.metrics.counting import (
+    OTHER,
+    SEALED,
+    Histogram,
+    Names,
+    ProfileNames,
+    Sample,
+    Spread,
+    Tally,
+)
 from palaver.shared.metrics.page import Family, Page, metrics_page
 from palaver.shared.metrics.server import MetricsServer
 from palaver.shared.metrics_address import MetricsAddress
@@ -10,6 +19,7 @@ __all__ = [
     "EXPORTER",
     "GATEWAY",
     "OTHER",
+    "SEALED",
     "WORKER",
     "Family",
     "Histogram",
@@ -19,6 +29,7 @@ __all__ = [
     "MetricsServer",
     "Names",
     "Page",
+    "ProfileNames",
     "Sample",
     "Spread",
     "Tally",

@@ -48,13 +48,22 @@ QUEUE_WAIT: Final = Metric(
 JOBS: Final = Metric(
     "palaver_jobs_total",
     "counter",
-    "Ends of attempts: completed, failed, cancelled, expired, parked, released (handed over), lost; with the "
-    "error's code of what failed.",
+    "Ends of attempts: completed, failed, refused (failed for what was asked), cancelled, expired, parked, "
+    "released (handed over), lost; with the error's code of what failed.",
     ("outcome", "code"),
 )
 REQUESTS: Final = Metric("palaver_requests_total", "counter", "Requests to providers.", ("profile", "model"))
 ERRORS: Final = Metric(
-    "palaver_provider_errors_total", "counter", "Requests that failed, by code.", ("profile", "code")
+    "palaver_provider_errors_total",
+    "counter",
+    "Requests that failed, by code; without those that failed for what was asked.",
+    ("profile", "code"),
+)
+REFUSED: Final = Metric(
+    "palaver_refused_requests_total",
+    "counter",
+    "Requests that a provider refused for what was asked (not valid, filtered, no such model), by code.",
+    ("profile", "code"),
 )
 RETRIES: Final = Metric(
     "palaver_retries_total", "counter", "Jobs that went on after a provider's failure.", ("profile",)
@@ -100,23 +109,26 @@ LEASES: Final = Metric("palaver_leases", "gauge", "Leases that are held.")
 RENEWALS: Final = Metric(
     "palaver_lease_renewals_total",
     "counter",
-    "Leases renewed; late: confirmed when it had run out already; lost: it is another's.",
+    "Leases renewed; late: confirmed when it had run out already; lost: it is another's; failed: Redis "
+    "refused. The end of a job is none of these.",
     ("result",),
 )
 LAG: Final = Metric(
     "palaver_publish_lag_seconds",
     "histogram",
-    "Append to reader: a canary over the publisher's connection to a subscriber.",
+    "Append to reader, every 5 seconds: how old the oldest word of a batch is when a subscriber has it.",
     (),
     _LAGS,
 )
 BATCHES: Final = Metric("palaver_publish_batches_total", "counter", "Writes of what streams said.")
 APPENDS: Final = Metric("palaver_publish_appends_total", "counter", "Streams in them.")
-LOOP_LAG: Final = Metric("palaver_loop_lag_seconds", "gauge", "How late the stream loop's last beat was.")
+LOOP_LAG: Final = Metric(
+    "palaver_loop_lag_seconds", "gauge", "How late the stream loop's worst beat of the last minute was."
+)
 
 WORKER: Final = (
     *(INFO, READY, NOT_READY, LIVE, SLOTS, ATTEMPTS, TAKEOVERS, QUEUE_WAIT, JOBS),
-    *(REQUESTS, ERRORS, RETRIES, FIRST_TOKEN, REQUEST, SPEED, TOKENS, COST),
+    *(REQUESTS, ERRORS, REFUSED, RETRIES, FIRST_TOKEN, REQUEST, SPEED, TOKENS, COST),
     *(GATE_WAIT, GATE_PARKED, BREAKER, SWEEPS, SWEPT, LEASES, RENEWALS, LAG, BATCHES, APPENDS, LOOP_LAG),
 )
 
@@ -161,12 +173,18 @@ CANARY_AGE: Final = Metric(
 CANARY_WAIT: Final = Metric(
     "palaver_queue_canary_wait_seconds", "gauge", "How long the last canary had waited.", ("queue",)
 )
+STALLED: Final = Metric(
+    "palaver_queue_stalled",
+    "gauge",
+    "1: its canary waits although there is room, and no worker takes from this queue or one before it.",
+    ("queue",),
+)
 UNENDED: Final = Metric("palaver_jobs_unended", "gauge", "Jobs that have not ended.")
 TENANT_JOBS: Final = Metric(
     "palaver_tenant_jobs",
     "gauge",
-    "Jobs that have not ended (waiting, parked, running) of the 20 tenants with most; of more than 1,000 an "
-    "estimate.",
+    "Jobs that have not ended (waiting, parked, running) of 20 tenants with many, the others are `other`; of "
+    "more than 1,000 an estimate.",
     ("tenant", "queue", "state"),
 )
 TENANT_AGE: Final = Metric(
@@ -176,7 +194,10 @@ TENANT_AGE: Final = Metric(
     ("tenant", "queue"),
 )
 GATE_WAITING: Final = Metric(
-    "palaver_gate_waiting", "gauge", "Requests that wait at a profile's gate.", ("profile",)
+    "palaver_gate_waiting",
+    "gauge",
+    "Requests that wait at the gate of a profile; all that are served are told.",
+    ("profile",),
 )
 GATE_RUNNING: Final = Metric("palaver_gate_running", "gauge", "Requests that have a place.", ("profile",))
 GATE_CLOSED: Final = Metric(
@@ -205,7 +226,7 @@ MEMORY_LIMIT: Final = Metric(
 HEALTHY: Final = Metric("palaver_healthy", "gauge", "1: what palaver status --quick calls healthy.")
 
 EXPORTER: Final = (
-    *(UP, QUEUE_MESSAGES, QUEUE_AGE, CANARY_AGE, CANARY_WAIT, UNENDED, TENANT_JOBS, TENANT_AGE),
+    *(UP, QUEUE_MESSAGES, QUEUE_AGE, CANARY_AGE, CANARY_WAIT, STALLED, UNENDED, TENANT_JOBS, TENANT_AGE),
     *(GATE_WAITING, GATE_RUNNING, GATE_CLOSED, GATE_PAUSED),
     *(WORKERS, WORKER_SLOTS, WORKER_STREAMS, SWEEP_AGE),
     *(DEAD, OPEN_BATCHES, BATCH_LINES, MEMORY, MEMORY_LIMIT, HEALTHY),

@@ -6,11 +6,13 @@ One thread counts and any may read: a reader copies, and is at most one count be
 from bisect import bisect_left
 from typing import Final, NamedTuple
 
+from palaver.shared import profiles
 from palaver.shared.metrics.catalogue import Metric
 
-__all__ = ["OTHER", "Histogram", "Names", "Sample", "Spread", "Tally"]
+__all__ = ["OTHER", "SEALED", "Histogram", "Names", "ProfileNames", "Sample", "Spread", "Tally"]
 
 OTHER: Final = "other"
+SEALED: Final = "sealed"
 
 
 class Spread(NamedTuple):
@@ -42,6 +44,14 @@ class Names:
                 return OTHER
             known.add(name)
         return name
+
+
+class ProfileNames(Names):
+    """Those of profiles: all that are sealed, one for each customer's key, are `sealed` together."""
+
+    def of(self, name: str) -> str:
+        """The name, `sealed` or `other`."""
+        return SEALED if name.startswith(profiles.SEALED) else super().of(name)
 
 
 class Tally:

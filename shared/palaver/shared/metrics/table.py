@@ -11,14 +11,16 @@ HEAD: Final = """\
 
 What Palaver's processes tell Prometheus, beside what its client library knows of any process (`process_*`,
 `python_*`). No label holds a session, a job, a user or content. The first 100 profiles and models are told
-apart in labels, the others are `other`. `make schema` writes this page.
+apart in labels, the others are `other`; all sealed profiles are `sealed`. `make schema` writes this page.
 
 """
 WORKER_HEAD: Final = """\
 ## A worker
 
-`PALAVER_METRICS_ADDRESS=9464` has it serve `/metrics`, `/healthz` and `/readyz`. Of several workers on one
-machine the first gets that port, each further one the next that is free; which, it announces.
+`PALAVER_METRICS_ADDRESS=9464` has it serve `/metrics` and, for whoever watches over processes, `/startupz`
+(it has begun to take jobs), `/healthz` (its loop turns) and `/readyz` (it does its work: it asks for messages
+while it has room, its leases are renewed, somebody sweeps). Of several workers on one machine the first gets
+that port, each further one the next that is free; which, it announces.
 
 """
 GATEWAY_HEAD: Final = """

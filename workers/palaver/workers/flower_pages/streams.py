@@ -16,9 +16,12 @@ from flower.views import BaseHandler  # type: ignore[import-untyped]
 from prometheus_client import Counter
 from tornado import web
 
+from palaver.shared.batches import BatchView
 from palaver.shared.errors import JobGoneError, PalaverError
 from palaver.shared.ids import valid_job_id, valid_session_id
 from palaver.shared.ledger import Dispatch, SyncLedger
+from palaver.shared.ledger.replies import Place
+from palaver.shared.ledger.sighting import Sighted
 from palaver.shared.settings import Settings
 from palaver.workers.flower_pages.templates import templates_beside
 from palaver.workers.pool.queues import own_queue
@@ -28,7 +31,7 @@ __all__ = ["install"]
 T = TypeVar("T")
 
 MOST: Final = 500
-"""Streams on the page, the oldest first."""
+"""Streams on the page, the oldest first. It keeps those that it has shown for as long as they run."""
 
 CANCELS: Final = Counter("palaver_flower_cancels", "Uses of the page's button, by its answer.", ["result"])
 
@@ -55,6 +58,16 @@ class Batch:
     done: int
     failed: int
     total: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shown:
+    """What the page shows: there are `running` streams, on so many `workers`; of many, some are listed."""
+
+    running: int
+    workers: int
+    streams: list[Stream]
+    batches: list[Batch]
 
 
 def install() -> None:
@@ -97,8 +110,7 @@ class StreamsData(BaseHandler):  # type: ignore[misc]
     @web.authenticated
     async def get(self) -> None:
         """Streams and batches."""
-        streams, batches = await _asked(_now)
-        self.write({"streams": [asdict(row) for row in streams], "batches": [asdict(row) for row in batches]})
+        self.write(asdict(await _asked(_now)))
 
 
 class StreamsCancel(BaseApiHandler):  # type: ignore[misc]
@@ -121,33 +133,44 @@ class StreamsCancel(BaseApiHandler):  # type: ignore[misc]
         self.write({"status": status})
 
 
-def _now() -> tuple[list[Stream], list[Batch]]:
+_last: list[Place] = []
+"""The jobs that the page has shown last."""
+
+
+def _now() -> Shown:
     ledger = _ledger()
-    sight = ledger.running_jobs()
-    jobs = sorted(sight.jobs, key=lambda job: job.started or sight.time)[:MOST]
-    streams = [
-        Stream(
-            session_id=job.session_id,
-            job_id=job.job_id,
-            model=job.model,
-            worker=job.worker.rpartition("/")[0] or job.worker,
-            attempt=job.attempt,
-            age=max(0.0, sight.time - (job.started or sight.time)),
-            written=job.written,
-        )
-        for job in jobs
-    ]
-    batches = [
-        Batch(
-            batch_id=view.batch.batch_id,
-            status=str(view.status),
-            done=view.counts.done,
-            failed=view.counts.failed,
-            total=view.counts.total,
-        )
-        for view in ledger.open_batches()
-    ]
-    return streams, batches
+    found = ledger.running_jobs(MOST, before=_last)
+    jobs = sorted(found.jobs, key=lambda job: job.started or found.time)
+    _last[:] = [(job.session_id, job.job_id) for job in jobs]
+    loads = [int(worker.data.get("running") or 0) for worker in ledger.workers()]
+    return Shown(
+        running=len(jobs) if found.whole else max(len(jobs), sum(loads)),
+        workers=len({job.worker for job in jobs}) if found.whole else sum(load > 0 for load in loads),
+        streams=[_stream(job, found.time) for job in jobs],
+        batches=[_batch(view) for view in ledger.open_batches()],
+    )
+
+
+def _stream(job: Sighted, now: float) -> Stream:
+    return Stream(
+        session_id=job.session_id,
+        job_id=job.job_id,
+        model=job.model,
+        worker=job.worker.rpartition("/")[0] or job.worker,
+        attempt=job.attempt,
+        age=max(0.0, now - (job.started or now)),
+        written=job.written,
+    )
+
+
+def _batch(view: BatchView) -> Batch:
+    return Batch(
+        batch_id=view.batch.batch_id,
+        status=str(view.status),
+        done=view.counts.done,
+        failed=view.counts.failed,
+        total=view.counts.total,
+    )
 
 
 def _cancel(session_id: str, job_id: str) -> tuple[str, Dispatch | None]:

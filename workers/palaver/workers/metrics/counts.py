@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
 from palaver.shared.errors import PalaverError
+from palaver.shared.jobs import Status
 from palaver.shared.ledger import Swept
-from palaver.shared.metrics import OTHER, Family, Histogram, Names, Tally
+from palaver.shared.metrics import OTHER, Family, Histogram, Names, ProfileNames, Tally
 from palaver.shared.metrics import catalogue as metrics
 from palaver.shared.names import QUEUES
 from palaver.shared.profiles import ModelRef
@@ -31,13 +32,14 @@ class Counts:
     """One per process. Belongs to the loop of the streams; `families` may be asked from any thread."""
 
     def __init__(self) -> None:
-        self._profiles = Names(MOST_NAMES)
+        self._profiles = ProfileNames(MOST_NAMES)
         self._models = Names(MOST_NAMES)
         self._attempts = Tally(metrics.ATTEMPTS)
         self._queue_wait = Histogram(metrics.QUEUE_WAIT)
         self._jobs = Tally(metrics.JOBS)
         self._requests = Tally(metrics.REQUESTS)
         self._errors = Tally(metrics.ERRORS)
+        self._refused = Tally(metrics.REFUSED)
         self._retries = Tally(metrics.RETRIES)
         self._first_token = Histogram(metrics.FIRST_TOKEN)
         self._request = Histogram(metrics.REQUEST)
@@ -66,7 +68,9 @@ class Counts:
 
     def ended(self, outcome: Outcome) -> None:
         """An attempt."""
-        if outcome.status is not None:
+        if outcome.status is Status.FAILED and outcome.refused:
+            self._jobs.add("refused", outcome.code or "")
+        elif outcome.status is not None:
             self._jobs.add(str(outcome.status), outcome.code or "")
         elif outcome.reason in _LEFT:
             self._jobs.add(str(outcome.reason), "")
@@ -75,28 +79,29 @@ class Counts:
 
     def requested(self, ref: ModelRef, seconds: float, first: float | None) -> None:
         """A provider, for so many seconds; the first token came after `first`, if one came."""
-        profile = self._profiles.of(ref.profile)
+        profile = self.profile(ref.profile)
         self._requests.add(profile, self._models.of(ref.model))
         self._request.observe(seconds, profile)
         if first is not None:
             self._first_token.observe(first, profile)
 
     def failed(self, profile: str, error: PalaverError) -> None:
-        """A request."""
-        self._errors.add(self._profiles.of(profile), error.code)
+        """A request: the provider, or what was asked of it."""
+        counted = self._refused if error.callers_fault else self._errors
+        counted.add(self.profile(profile), error.code)
 
     def retried(self, profile: str) -> None:
         """A job goes on after a failure."""
-        self._retries.add(self._profiles.of(profile))
+        self._retries.add(self.profile(profile))
 
     def answered(self, profile: str, tokens: int | None, seconds: float) -> None:
         """A whole answer of so many tokens came in so many seconds from its first."""
         if tokens and seconds > 0:
-            self._speed.observe(tokens / seconds, self._profiles.of(profile))
+            self._speed.observe(tokens / seconds, self.profile(profile))
 
     def spent(self, _tenant: str | None, ref: ModelRef, usage: Usage) -> None:
         """On one request."""
-        profile, model = self._profiles.of(ref.profile), self._models.of(ref.model)
+        profile, model = self.profile(ref.profile), self._models.of(ref.model)
         self._tokens.add(profile, model, "input", by=usage.input_tokens or 0)
         self._tokens.add(profile, model, "output", by=usage.output_tokens or 0)
         if usage.cost:
@@ -104,11 +109,11 @@ class Counts:
 
     def passed_gate(self, profile: str, seconds: float) -> None:
         """A request has its place, after so many seconds."""
-        self._gate_wait.observe(seconds, self._profiles.of(profile))
+        self._gate_wait.observe(seconds, self.profile(profile))
 
     def parked_at_gate(self, profile: str) -> None:
         """A job waits in the ledger."""
-        self._gate_parked.add(self._profiles.of(profile))
+        self._gate_parked.add(self.profile(profile))
 
     def swept(self, swept: Swept | None) -> None:
         """A sweep; None: it failed."""
@@ -122,10 +127,9 @@ class Counts:
             ):
                 self._swept.add(action, by=jobs)
 
-    def renewed(self, result: str, leases: int) -> None:
-        """So many leases: `renewed`, `late`, `lost`."""
-        if leases:
-            self._renewals.add(result, by=leases)
+    def renewed(self, result: str) -> None:
+        """A lease: `renewed`, `late`, `lost`, `failed`."""
+        self._renewals.add(result)
 
     def published(self, seconds: float) -> None:
         """The canary took so long from the publisher's connection to a subscriber."""

@@ -1,5 +1,5 @@
-"""The pages of a worker: /metrics, /healthz and /readyz, made when somebody asks, from plain values of the
-service. They are asked for in other threads than the service's.
+"""The pages of a worker: /metrics, /startupz, /healthz and /readyz, made when somebody asks, from plain
+values of the service. They are asked for in other threads than the service's.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from palaver.workers.metrics.counts import Counts
 from palaver.workers.metrics.pulse import STILL_SECONDS, Pulse
 from palaver.workers.policies import Breakers, State
 from palaver.workers.publisher import Publisher
-from palaver.workers.readiness import Problem
+from palaver.workers.readiness import Problem, Readiness
 from palaver.workers.run import Run
 
 __all__ = ["Parts", "serve", "worker_families"]
@@ -42,7 +42,7 @@ class Parts:
     publisher: Publisher
     runs: Callable[[], Iterable[Run]]
     slots: Callable[[], int]
-    problems: Callable[[], list[Problem]]
+    readiness: Readiness
 
 
 def serve(address: str, parts: Parts) -> MetricsServer | None:
@@ -53,8 +53,9 @@ def serve(address: str, parts: Parts) -> MetricsServer | None:
         return None
     pages = {
         "/metrics": metrics_page(lambda: worker_families(parts)),
+        "/startupz": lambda: _verdict(parts.readiness.starting()),
         "/healthz": lambda: _verdict(_stillness(parts.pulse)),
-        "/readyz": lambda: _verdict([*_stillness(parts.pulse), *parts.problems()]),
+        "/readyz": lambda: _verdict(_problems(parts)),
     }
     server = MetricsServer(MetricsAddress.parse(address), pages, further=MORE_PORTS)
     logger.info("worker.metrics", worker=parts.name, address=str(server.address))
@@ -63,7 +64,7 @@ def serve(address: str, parts: Parts) -> MetricsServer | None:
 
 def worker_families(parts: Parts) -> Iterator[Family]:
     """Everything of `catalogue.WORKER`."""
-    problems = [*_stillness(parts.pulse), *parts.problems()]
+    problems = _problems(parts)
     profiles = Counter({"": 0})
     profiles.update(parts.counts.profile(run.ref.profile) if run.ref else "" for run in list(parts.runs()))
     publisher = parts.publisher
@@ -73,11 +74,11 @@ def worker_families(parts: Parts) -> Iterator[Family]:
     yield metrics.LIVE, [Sample((name,), count) for name, count in profiles.items()]
     yield metrics.SLOTS, [Sample((), parts.slots())]
     yield from parts.counts.families()
-    yield metrics.BREAKER, _states(parts.breakers)
+    yield metrics.BREAKER, _states(parts)
     yield metrics.LEASES, [Sample((), len(parts.leases))]
     yield metrics.BATCHES, [Sample((), publisher.batches)]
     yield metrics.APPENDS, [Sample((), publisher.appends)]
-    yield metrics.LOOP_LAG, [Sample((), max(parts.pulse.lag, 0.0))]
+    yield metrics.LOOP_LAG, [Sample((), parts.pulse.lag)]
 
 
 def _stillness(pulse: Pulse) -> list[Problem]:
@@ -87,10 +88,15 @@ def _stillness(pulse: Pulse) -> list[Problem]:
     return [Problem("loop", f"the stream loop has not turned for {still:.0f} seconds")]
 
 
-def _states(breakers: Breakers) -> list[Sample]:
-    return [
-        Sample((name, str(state)), state is now) for name, now in breakers.states.items() for state in State
-    ]
+def _problems(parts: Parts) -> list[Problem]:
+    return [*_stillness(parts.pulse), *parts.readiness.problems()]
+
+
+def _states(parts: Parts) -> list[Sample]:
+    """Several breakers under one name, sealed or other, may be in several states."""
+    states = {(parts.counts.profile(name), state) for name, state in parts.breakers.states.items()}
+    names = dict.fromkeys(name for name, _ in sorted(states))
+    return [Sample((name, str(state)), (name, state) in states) for name in names for state in State]
 
 
 def _verdict(problems: list[Problem]) -> Page:

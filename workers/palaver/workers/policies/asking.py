@@ -8,9 +8,10 @@ and changes no part that passes.
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial, reduce
-from typing import Protocol
+from typing import Final, Protocol
 
 from palaver.shared.errors import CircuitOpenError, PalaverError, RateLimitError, TimeoutError
+from palaver.shared.profiles import SEALED
 from palaver.workers.event_log import event_logger
 from palaver.workers.policies.breaker import Admitted, Breaker, Refused, State, Verdict
 from palaver.workers.providers import (
@@ -28,6 +29,9 @@ from palaver.workers.providers import (
 __all__ = ["Ask", "Breakers", "Policy", "verdict_on", "wrapped"]
 
 logger = event_logger("palaver.workers.breaker")
+
+KEPT: Final = 1_000
+"""Breakers of sealed profiles."""
 
 Ask = Callable[[Provider, GenerationRequest, Sink], Awaitable[None]]
 """One request to a provider, as `Provider.answer`."""
@@ -83,7 +87,10 @@ class Breakers:
         name, options = provider.profile.name, provider.profile.breaker
         if options is None:
             return _Admission(name, None, None, self._clock)
-        breaker = self._breakers.setdefault(name, Breaker(options))
+        breaker = self._breakers.get(name)
+        if breaker is None:
+            breaker = self._breakers[name] = Breaker(options)
+            self._forget_oldest()
         answer = breaker.admit(self._clock())
         if isinstance(answer, Refused):
             raise CircuitOpenError(
@@ -92,6 +99,12 @@ class Breakers:
                 retry_after=answer.seconds,
             )
         return _Admission(name, breaker, answer, self._clock)
+
+    def _forget_oldest(self) -> None:
+        """There may be a sealed profile for each of very many keys."""
+        sealed = [name for name in self._breakers if name.startswith(SEALED)]
+        for name in sealed[: max(0, len(sealed) - KEPT)]:
+            del self._breakers[name]
 
 
 class _Admission:

@@ -29,6 +29,7 @@ from redis.exceptions import OutOfMemoryError
 from palaver.shared.names import TASK_CHAT, TASK_SUBMIT
 from palaver.shared.settings import redacted_url
 from palaver.workers.event_log import event_logger
+from palaver.workers.pool.consumption import Taken
 
 __all__ = ["Intake"]
 
@@ -92,7 +93,13 @@ class Intake(Consumer):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._restart_state: Any = Restarts(self._restart_state)
+        self.taken = Taken(self.app)
+        self.turned = time.monotonic()  # when Celery's thread last did
         self._events_due = 0.0  # monotonic seconds
+
+    def turn(self) -> None:
+        """Celery's thread turns."""
+        self.turned = time.monotonic()
 
     def connection_for_read(self, heartbeat: float | None = None) -> Any:
         return self.ensure_connected(_ours(self.app.connection_for_read(heartbeat=heartbeat)))
@@ -122,6 +129,7 @@ class Intake(Consumer):
             try:
                 if len(message.headers.get("id") or "") > LONGEST_ID:
                     raise ValueError("the id is no id")
+                self.taken.note(message)
                 handle(message)
             except MALFORMED as error:
                 self._discard(message, error)
@@ -238,6 +246,7 @@ class _RedisQoS(RedisQoS):
 
     def append(self, message: Any, delivery_tag: str) -> None:
         """A message that a full Redis does not let us note down is here all the same: it is run."""
+        self.channel.answered = time.monotonic()
         if _is_for(message, TASK_CHAT):
             self.channel.job_from = message.delivery_info["routing_key"]
             VirtualQoS.append(self, message, delivery_tag)
@@ -311,7 +320,8 @@ def _dropped() -> Iterator[None]:
 class _RedisChannel(RedisChannel):
     """A channel of kombu's Redis transport that ends no worker, whatever it reads and whatever breaks.
 
-    `room` says how many messages more may be fetched now.
+    `room` says how many messages more may be fetched now; `answered` is when there last was an answer to a
+    fetch, or a message of one, by the monotonic clock.
     """
 
     QoS = _RedisQoS
@@ -329,6 +339,7 @@ class _RedisChannel(RedisChannel):
         self._address = self.connection.client
         self._commands: Any = None
         self.room: Callable[[], int] = lambda: 1
+        self.answered = time.monotonic()
         self.job_from: str | None = None  # the queue of the last message, if it names a job
 
     def conn_or_acquire(self, client: Any = None) -> Any:
@@ -357,7 +368,8 @@ class _RedisChannel(RedisChannel):
 
         A list takes anything; what is no message at all was popped already, and is dropped.
         """
-        at_once = time.monotonic() - self._brpop_sent_at < AT_ONCE_SECONDS
+        self.answered = time.monotonic()
+        at_once = self.answered - self._brpop_sent_at < AT_ONCE_SECONDS
         self.job_from = None
         with _dropped():
             super()._brpop_read(**options)  # type: ignore[misc]

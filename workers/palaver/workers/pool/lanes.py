@@ -33,6 +33,7 @@ __all__ = ["PREFETCH", "Express", "Lanes"]
 
 PREFETCH: Final = 10
 """Of each queue, where the broker delivers by itself: what is on its way while acknowledgements are, too."""
+BEAT_SECONDS: Final = 1.0
 
 
 class Lanes:
@@ -62,6 +63,15 @@ class Lanes:
         """What is consumed, as `inspect active_queues` and Flower show it."""
         return [queue for lane in self._all for queue in lane.queues]
 
+    @property
+    def answered(self) -> float | None:
+        """When the broker last answered the lane that waits longest for it, by the monotonic clock; None: it
+        delivers without being asked.
+        """
+        channels = [lane.channel for lane in self._all if lane.queues]
+        answers = [channel.answered for channel in channels if hasattr(channel, "answered")]
+        return min(answers, default=None)
+
     def consume(self, no_ack: bool | None = None) -> None:
         for lane in self._all:
             lane.consume(no_ack)
@@ -84,13 +94,21 @@ class Lanes:
 
 
 class Express(bootsteps.StartStopStep):
-    """Gives the resumed jobs their lane, at each connection to the broker."""
+    """Gives the resumed jobs their lane, at each connection to the broker, and sees the thread turn that
+    takes messages.
+    """
 
     requires = (Tasks,)
+
+    def __init__(self, parent: Any, **options: Any) -> None:
+        super().__init__(parent, **options)
+        self._beat: Any = None
 
     def start(self, parent: Any) -> None:
         if not isinstance(parent.pool, AsyncPool):
             return
+        parent.turn()
+        self._beat = parent.timer.call_repeatedly(BEAT_SECONDS, parent.turn)
         slots, main = parent.pool.slots, parent.task_consumer
         resumed, *new = (own_queue(parent.app, queue) for queue in QUEUES)
         asks = _ask_for_room(main.channel, lambda: slots.room)
@@ -107,7 +125,10 @@ class Express(bootsteps.StartStopStep):
         parent.task_consumer = Lanes(main, beside)
 
     def stop(self, parent: Any) -> None:
-        """Nothing: the lanes end together."""
+        """The lanes end together, by themselves."""
+        if self._beat is not None:
+            self._beat.cancel()
+            self._beat = None
 
 
 def _consumer(parent: Any, channel: Any, queues: Iterable[BrokerQueue]) -> Any:

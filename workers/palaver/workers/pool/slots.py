@@ -6,6 +6,7 @@ own beside the others.
 """
 
 import threading
+import time
 from heapq import heappop, heappush
 from itertools import count as numbers
 from typing import Final
@@ -23,6 +24,7 @@ class Slots:
     def __init__(self, count: int, reserve: int | None = None) -> None:
         self.count = count
         self.running: set[Execution] = set()
+        self.roomy_since = time.monotonic()  # if there is room for a new job
         self._reserve = reserve
         self._waiting: list[tuple[int, int, Execution]] = []  # a heap: place of the queue, number
         self._number = numbers()
@@ -58,6 +60,7 @@ class Slots:
     def free(self, execution: Execution) -> None:
         """It has ended, and its slot is the next one's."""
         with self._lock:
+            self._note_room()
             self.running.discard(execution)
             self._fill()
 
@@ -69,13 +72,20 @@ class Slots:
         with self._lock:
             if self.count + by < 0:
                 raise ValueError(f"cannot take {-by} slots from a pool of {self.count}")
+            self._note_room()
             self.count += by
             self._fill()
         return self.count
 
     def forget_waiting(self) -> None:
         """What has not begun will not: its messages go back to the broker."""
+        self._note_room()
         self._waiting.clear()
+
+    def _note_room(self) -> None:
+        """There is about to be more room."""
+        if not self.room:
+            self.roomy_since = time.monotonic()
 
     def _fill(self) -> None:
         while self._waiting:

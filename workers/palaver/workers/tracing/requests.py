@@ -44,7 +44,7 @@ class TracedRequests:
     async def __call__(self, ask: Ask, provider: Provider, request: GenerationRequest, sink: Sink) -> None:
         """See `Policy`."""
         attempt = self._attempts.get(request.asker.job_id) if request.asker is not None else None
-        if attempt is None:
+        if attempt is None:  # nor is one that was not sampled
             await ask(provider, request, sink)
             return
         span = self._tracer.start_span(
@@ -56,8 +56,9 @@ class TracedRequests:
         heard = _Heard(sink, keeps=self._content)
         try:
             await ask(provider, request, heard)
-        except PalaverError as error:
-            span.set_attribute("error.type", error.code)
+        except Exception as error:
+            code = error.code if isinstance(error, PalaverError) else type(error).__qualname__
+            span.set_attribute("error.type", code)
             span.set_status(Status(StatusCode.ERROR))
             raise
         finally:

@@ -1,16 +1,29 @@
-"""What the rest of a worker knows of traces: an attempt begins and ends, and requests have a policy."""
+"""What the rest of a worker knows of traces: an attempt begins, is read and ends; requests have a policy."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from palaver.shared.errors import ConfigurationError
 from palaver.shared.ledger import Claimed
 from palaver.shared.settings import Settings
-from palaver.workers.ending import Outcome
-from palaver.workers.policies import Policy
 
-__all__ = ["Tracing", "tracing_of"]
+if TYPE_CHECKING:  # a run has an attempt
+    from palaver.workers.ending import Outcome
+    from palaver.workers.policies import Policy
+
+__all__ = ["Attempt", "Tracing", "tracing_of"]
+
+
+class Attempt:
+    """An attempt that nobody traces."""
+
+    def carries(self, traceparent: str | None) -> None:
+        """Its job was read, and is of that trace; None: of none. A job that cannot be read is not told."""
+
+    def end(self, outcome: Outcome | None) -> None:
+        """That became of it; None: nobody knows."""
 
 
 class Tracing:
@@ -18,16 +31,12 @@ class Tracing:
 
     policies: Sequence[Policy] = ()
 
-    def begin(self, claimed: Claimed, queue: str) -> Callable[[Outcome | None], object]:
-        """An attempt begins; what is returned takes what became of it, None if nobody knows."""
-        return _nothing
+    def begin(self, claimed: Claimed, queue: str) -> Attempt:
+        """An attempt begins."""
+        return Attempt()
 
     async def aclose(self) -> None:
         """Send what is left."""
-
-
-def _nothing(_: Outcome | None) -> None:
-    """Of an attempt that nobody traces."""
 
 
 def tracing_of(settings: Settings, worker: str) -> Tracing:

@@ -46,6 +46,7 @@ def vigil(keys: Keys) -> Query[Vigil]:
         fields = {text(flat[i]): int(flat[i + 1]) / 1000 for i in range(0, len(flat), 2)}
         queues = [name.partition(" ")[0] for name in fields if name.endswith(" sent")]
         return Vigil(
+            time=now,
             canaries={queue: _state(queue, fields, now) for queue in queues},
             swept_ago=None if swept is None else max(0.0, now - int(swept) / 1000),
         )

@@ -1,0 +1,81 @@
+"""How a worker is, for whoever watches it: whether it is ready, its pulse, and the pages that tell."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+from palaver.shared.ledger.subscriptions import Subscriptions
+from palaver.shared.metrics import MetricsServer
+from palaver.shared.settings import Settings
+from palaver.workers.lease import LeaseKeeper
+from palaver.workers.link import Link
+from palaver.workers.metrics import Counts, pages
+from palaver.workers.metrics.pulse import Pulse
+from palaver.workers.policies import Breakers
+from palaver.workers.readiness import Readiness
+from palaver.workers.runner import Runner
+
+__all__ = ["Vitals"]
+
+
+class Vitals:
+    """See the module. `channel` is this worker's own; `slots` is how many jobs it takes at once.
+
+    What is told is made when somebody asks, of plain values of the parts that are watched.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        name: str,
+        channel: str,
+        link: Link,
+        subscriptions: Subscriptions,
+        leases: LeaseKeeper,
+        runner: Runner,
+        breakers: Breakers,
+        counts: Counts,
+        slots: Callable[[], int],
+        draining: Callable[[], bool],
+    ) -> None:
+        self._address = settings.metrics_address
+        self._server: MetricsServer | None = None
+        self.pulse = Pulse(runner.publisher, subscriptions, channel, counts.published)
+        self.readiness = Readiness(
+            leases=leases,
+            connected=lambda: link.connected,
+            draining=draining,
+            lease_seconds=settings.lease_seconds,
+        )
+        self._parts = pages.Parts(
+            name=name,
+            counts=counts,
+            pulse=self.pulse,
+            breakers=breakers,
+            leases=leases,
+            publisher=runner.publisher,
+            runs=lambda: runner.runs,
+            slots=slots,
+            readiness=self.readiness,
+        )
+
+    def show(self) -> None:
+        """Serve the pages, if the settings say where. ConfigurationError, see `pages.serve`."""
+        self._server = pages.serve(self._address, self._parts)
+
+    def told(self) -> dict[str, Any]:
+        """What the worker's announcement says of it."""
+        taken = self.readiness.consumption().taken
+        return {
+            "problems": {problem.reason: problem.told for problem in self.readiness.problems()},
+            "taken": {queue: round(seconds, 1) for queue, seconds in taken.items()},
+            "metrics": None if self._server is None else str(self._server.address),
+        }
+
+    async def aclose(self) -> None:
+        """Serve no more."""
+        if self._server is not None:
+            await asyncio.to_thread(self._server.close)
