@@ -202,7 +202,7 @@ def test_only_the_page_s_own_button_ends_a_stream(flower: Flower) -> None:
     with pytest.raises(urllib.error.HTTPError, match="400"):
         flower.open("/streams/cancel", body="session_id=s1&job_id=<b>", X_Palaver="cancel")
     assert json.loads(flower.open("/streams/cancel", body=ids, X_Palaver="cancel")) == {"status": "gone"}
-    assert set(json.loads(flower.open("/streams/data"))) == {"streams", "batches"}
+    assert set(json.loads(flower.open("/streams/data"))) == {"running", "workers", "streams", "batches"}
 
 
 def test_beyond_the_loopback_it_asks_for_a_login(system: System, processes: Processes) -> None:
