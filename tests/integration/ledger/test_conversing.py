@@ -8,7 +8,7 @@ import pytest
 from palaver.shared.conversations import ConversationMessage, ConversationSession
 from palaver.shared.errors import SessionBusyError, SessionClosedError
 from palaver.shared.jobs import ChatJob, Status
-from palaver.shared.ledger import operations
+from palaver.shared.ledger import erasing, operations
 from palaver.shared.ledger.replies import Submitted
 from palaver.shared.owner import Owner
 from tests.integration.ledger.world import World
@@ -173,16 +173,29 @@ def test_archivers_take_turns(world: World) -> None:
     assert [world.ledger.query(turn) for _ in range(2)] == [True, False]
 
 
-def test_an_erased_session_is_gone_and_others_are_as_they_were(world: World) -> None:
+def scans(world: World) -> bool:
+    """Whether erasing the session looks at keys that are not its own; nothing is erased."""
+    conversation, replies = erasing.erase(world.keys, [SID]), None
+    for _ in range(3):
+        commands = next(conversation) if replies is None else conversation.send(replies)
+        if commands[0][0] in ("SCAN", "UNLINK"):
+            return commands[0][0] == "SCAN"
+        replies = [world.raw.execute_command(*words) for words in commands]  # type: ignore[no-untyped-call]
+    raise AssertionError("it removes nothing")
+
+
+@pytest.mark.parametrize("ended", [3, 105])
+def test_an_erased_session_is_gone_and_others_are_as_they_were(world: World, ended: int) -> None:
+    """Also when it had more jobs than a session lists. Only then every key of the namespace is looked at."""
     other = world.submit("other", archive=True, idempotency_key="k")
     world.claim(other)
     world.finish(other)
     before = world.dump()
     open_session(world)
     store(world, message(1, content="words"))
-    jobs = [  # more than a session lists
+    jobs = [
         ChatJob(messages="Hi", session_id=SID, archive=True, idempotency_key=f"k{number}")
-        for number in range(105)
+        for number in range(ended)
     ]
     world.ledger.submit_many(jobs)
     retention = world.ledger.retention
@@ -194,7 +207,11 @@ def test_an_erased_session_is_gone_and_others_are_as_they_were(world: World) -> 
     world.finish(failed, status=Status.FAILED, response=b"{}")
     orphan = submit(world)  # as if its end had not been told to everybody
     assert world.due(orphan) is not None
-    assert world.ledger.erase([SID, "never-was"]) > 200
+    running = submit(world, on_busy="parallel")
+    world.claim(running)
+    world.append(running, "words")
+    assert scans(world) == (ended > 100)
+    assert world.ledger.erase([SID, "never-was"]) > ended * 2
     world.raw.delete(world.keys.sweep)
     assert world.dump() == before
     assert world.ledger.erase([SID]) == world.ledger.erase([]) == 0

@@ -1,38 +1,82 @@
 """Removing all that the ledger has of some sessions, as a conversation without I/O."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
+from typing import Any, Final
 
 from palaver.shared.ledger import exchange
-from palaver.shared.ledger.exchange import Exchange
+from palaver.shared.ledger.exchange import BATCH, Exchange
 from palaver.shared.ledger.keys import Keys, due_member
-from palaver.shared.ledger.operation import Command, Query
+from palaver.shared.ledger.operation import Command, Query, text
 from palaver.shared.ledger.operations import reading
 from palaver.shared.names import QUEUES
 
-PAGE = 1000
+PAGE: Final = 1000
 """Keys that Redis looks at in one step."""
 
 
 def erase(keys: Keys, session_ids: Collection[str]) -> Exchange[int]:
     """Remove every key of these sessions, and what other keys say of their jobs; how many keys there were.
 
-    Looks at all keys of the namespace: of its older jobs a session has no list. Their jobs are to have ended.
+    Their jobs are to have ended. A session that has a list of all its jobs costs what it holds. For the
+    others all keys of the namespace are looked at, once.
     """
-    wanted, found, cursor = set(session_ids), 0, 0
-    while wanted:
-        cursor, page = yield from exchange.query(reading.scan(keys, cursor=cursor, count=PAGE))
-        own = [key for key in page if keys.session_in(key) in wanted]
-        if own:
-            yield from exchange.query(_carried_out([Command("UNLINK", key) for key in own]))
-            found += len(own)
-        marks = [mark for key in own for mark in _marks(keys, key)]
-        if marks:
-            yield from exchange.query(_carried_out(marks))
-        if cursor == 0:
-            break
-    forget = [Command("ZREM", keys.unarchived, session_id) for session_id in sorted(wanted)]
+    found, unlisted = 0, set[str]()
+    for session_id in sorted(set(session_ids)):
+        own = yield from _listed(keys, session_id)
+        if own is None:
+            unlisted.add(session_id)
+        else:
+            found += yield from _removed(keys, own)
+    if unlisted:
+        found += yield from _sought(keys, unlisted)
+    forget = [Command("ZREM", keys.unarchived, session_id) for session_id in sorted(set(session_ids))]
     if forget:
         yield from exchange.query(_carried_out(forget))
+    return found
+
+
+def _listed(keys: Keys, session_id: str) -> Exchange[list[str] | None]:
+    """All keys that the session can have; None if it has forgotten some of its jobs, or is a batch."""
+    forgotten, jobs, batches = yield from exchange.query(
+        _carried_out(
+            [
+                Command("HGET", keys.session(session_id), "forgotten"),
+                Command("ZRANGE", keys.jobs(session_id), 0, -1),
+                Command("EXISTS", keys.batch(session_id)),
+            ]
+        )
+    )
+    if forgotten or batches:
+        return None
+    job_ids = [text(job_id) for job_id in jobs]
+    own = list(keys.of_session(session_id))
+    for job_id in job_ids:
+        own += (keys.text(session_id, job_id), keys.reasoning(session_id, job_id))
+        own.append(keys.job(session_id, job_id))
+    if job_ids:
+        asked = [Command("HGET", keys.job(session_id, job_id), "key") for job_id in job_ids]
+        named = yield from exchange.query(_carried_out(asked))
+        own += [keys.idempotency(session_id, text(name)) for name in named if name]
+    return own
+
+
+def _sought(keys: Keys, wanted: Collection[str]) -> Exchange[int]:
+    found, cursor = 0, 0
+    while True:
+        cursor, page = yield from exchange.query(reading.scan(keys, cursor=cursor, count=PAGE))
+        found += yield from _removed(keys, [key for key in page if keys.session_in(key) in wanted])
+        if cursor == 0:
+            return found
+
+
+def _removed(keys: Keys, own: Sequence[str]) -> Exchange[int]:
+    """How many of these keys there were."""
+    found = 0
+    for start in range(0, len(own), BATCH):
+        page = own[start : start + BATCH]
+        marks = [mark for key in page for mark in _marks(keys, key)]
+        replies = yield from exchange.query(_carried_out([Command("UNLINK", key) for key in page] + marks))
+        found += sum(int(reply) for reply in replies[: len(page)])
     return found
 
 
@@ -47,5 +91,5 @@ def _marks(keys: Keys, key: str) -> Iterator[Command]:
         yield Command("ZREM", registry, entry)
 
 
-def _carried_out(commands: list[Command]) -> Query[None]:
-    return Query(commands=tuple(commands), decode=lambda _replies: None)
+def _carried_out(commands: list[Command]) -> Query[Sequence[Any]]:
+    return Query(commands=tuple(commands), decode=list)

@@ -73,6 +73,11 @@ class Keys:
         """The jobs of a conversation whose messages are not stored yet."""
         return f"{self.base(session_id)}:unarchived"
 
+    def of_session(self, session_id: str) -> tuple[str, ...]:
+        """The keys that a session of jobs or a conversation has, beside those of its jobs."""
+        kinds = (self.events, self.session, self.waiting, self.jobs, self.messages, self.stored)
+        return (*(kind(session_id) for kind in kinds), self.unarchived_jobs(session_id))
+
     def idempotency(self, session_id: str, key: str) -> str:
         """An idempotency key of the session."""
         return f"{self.base(session_id)}:key:{key}"
@@ -88,6 +93,10 @@ class Keys:
     def reasoning(self, session_id: str, job_id: str) -> str:
         """The reasoning of a running job so far."""
         return f"{self.job(session_id, job_id)}:reasoning"
+
+    def batch(self, batch_id: str) -> str:
+        """A batch's hash."""
+        return f"{self.base(batch_id)}:batch"
 
     def batch_parts(self, batch_id: str) -> str:
         """The parts in which results of a batch are stored."""
