@@ -19,7 +19,10 @@ def is_local(host: object) -> bool:
     try:
         address = ipaddress.ip_address(str(host).partition("%")[0])
     except ValueError:
-        return False
+        try:
+            address = ipaddress.ip_address(socket.inet_aton(str(host)))  # as the system reads it: 0x7f000001
+        except OSError:
+            return False
     return address.is_loopback or address.is_unspecified
 
 

@@ -4,6 +4,7 @@ import asyncio
 import base64
 import json
 import socket
+import threading
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
@@ -20,7 +21,8 @@ from palaver.shared.ledger import JobView
 from palaver.shared.webhooks import networks, secret_text, secrets, tenant_secret
 from palaver.workers.webhooks import Calls, Deliverer
 from palaver.workers.webhooks.calls import Answer
-from palaver.workers.webhooks.deliverer import ROWS
+from palaver.workers.webhooks.deliverer import OF_ONE_TENANT, ROWS
+from palaver.workers.webhooks.names import OF_ONE_TENANT as LOOKUPS
 from palaver.workers.webhooks.places import AT_ONE_HOST
 from tests.integration.workers.conftest import Engine, MakeEngine
 from tests.integration.workers.test_batches import open_batch_on
@@ -91,10 +93,10 @@ Deliver = Callable[..., Awaitable["asyncio.Task[None]"]]
 @pytest.fixture
 async def deliver(engine: Engine) -> AsyncIterator[Deliver]:
     """Start a deliverer; the pauses between its tries, and how long one takes, may be given."""
-    opened, tasks = [], []
+    tasks = []
 
     async def start(*, pauses: tuple[float, ...] = (0.02,) * 3, seconds: float = 10) -> "asyncio.Task[None]":
-        opened.append(calls := Calls(allowed=HERE, seconds=seconds))
+        calls = Calls(allowed=HERE, seconds=seconds)
         deliverer = Deliverer(engine.ledger, calls, secrets=secrets(SECRET), pauses=pauses, period=0.01)
         tasks.append(asyncio.create_task(deliverer.run()))
         return tasks[-1]
@@ -103,8 +105,6 @@ async def deliver(engine: Engine) -> AsyncIterator[Deliver]:
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
-    for calls in opened:
-        await calls.aclose()
 
 
 async def until(condition: Callable[[], Awaitable[bool]]) -> None:
@@ -285,6 +285,68 @@ async def test_a_wait_for_a_place_at_a_host_is_no_try(
         await stands(engine, job, "delivered")
 
 
+async def test_a_tenant_that_waits_for_its_receivers_holds_up_no_other(
+    engine: Engine, receiver: Receiver, deliver: Deliver
+) -> None:
+    """It has more webhooks than one look sees, each at a host of its own; the other's is the latest."""
+    keys, many = engine.ledger.keys, OF_ONE_TENANT + 350
+    hosts = [receiver.url.replace("127.0.0.1", f"127.0.{n // 200}.{n % 200 + 2}") for n in range(many)]
+    jobs = [ChatJob(messages="hi", webhook=url, tenant="a") for url in hosts]
+    other = ChatJob(messages="hi", webhook=receiver.url, tenant="b")
+    for job in (*jobs, other):
+        await engine.ledger.submit(job)
+        await engine.ledger.cancel(job.job_id, job.job_id)
+    receiver.held.clear()
+    await deliver(seconds=300)
+    await receiver.has(OF_ONE_TENANT + 1)
+    assert other.job_id in receiver.ids
+    assert len(receiver.ids) == OF_ONE_TENANT + 1
+    assert engine.client.pttl(keys.webhooks_whose) > 0
+    receiver.held.set()
+    await receiver.has(many + 1)
+    for job in (jobs[0], jobs[-1], other):
+        await stands(engine, job, "delivered")
+    assert engine.client.hlen(keys.webhooks_whose) == 0
+
+
+async def test_names_that_are_slow_hold_up_neither_providers_nor_other_tenants(
+    receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The system's lookups have a thread each, whoever waits for them still."""
+    answers, asked, look_up = threading.Event(), list[str](), socket.getaddrinfo
+
+    def slow(host: Any, *question: Any, **options: Any) -> Any:
+        if not str(host).endswith(".example"):
+            return look_up(host, *question, **options)
+        asked.append(host)
+        answers.wait(60)
+        raise socket.gaierror(socket.EAI_AGAIN, "no name server answers")
+
+    async def has(count: int) -> bool:
+        return len(asked) >= count
+
+    monkeypatch.setattr(socket, "getaddrinfo", slow)
+    calls, loop = Calls(allowed=HERE, seconds=60), asyncio.get_running_loop()
+    posts = [
+        asyncio.create_task(calls.post(f"http://h{n}.example/", b"", {}, tenant="a")) for n in range(100)
+    ]
+    await until(lambda: has(LOOKUPS))
+    async with asyncio.timeout(20):
+        assert await loop.getaddrinfo("localhost", 80)
+        url = receiver.url.replace("127.0.0.1", "localhost")
+        assert (await calls.post(url, b"{}", {}, tenant="b")).status == 500, "it is not signed"
+    assert len(asked) == LOOKUPS
+    for post in posts:
+        post.cancel()
+    await asyncio.gather(*posts, return_exceptions=True)
+    again = asyncio.create_task(calls.post("http://again.example/", b"", {}, tenant="a"))
+    assert not (await asyncio.wait([again], timeout=0.2))[0]
+    assert "again.example" not in asked, "a thread is not counted that nobody waits for"
+    answers.set()
+    assert (await again).status is None
+    assert asked[-1] == "again.example"
+
+
 async def test_what_is_told_is_not_given_to_another_worker(
     engine: Engine, receiver: Receiver, deliver: Deliver
 ) -> None:
@@ -372,10 +434,7 @@ class Names(AbstractResolver):
 async def post(url: str, *addresses: str, allowed: str = "") -> Answer:
     resolver = Names(*addresses) if addresses else None
     calls = Calls(allowed=networks(allowed), seconds=5, resolver=resolver)
-    try:
-        return await calls.post(url, b"{}", {"webhook-id": "x"})
-    finally:
-        await calls.aclose()
+    return await calls.post(url, b"{}", {"webhook-id": "x"})
 
 
 @pytest.mark.parametrize(
@@ -397,7 +456,6 @@ async def test_a_name_that_changes_its_address_is_not_called(receiver: Receiver)
     calls = Calls(allowed=networks(""), seconds=0.3, resolver=(names := Names("192.0.2.1", "127.0.0.1")))
     for _ in range(3):
         assert (await calls.post(url, b"{}", {})).status is None
-    await calls.aclose()
     assert names.addresses == ["127.0.0.1"]
     assert receiver.told == []
 

@@ -195,6 +195,11 @@ class Keys:
         """When somebody should next see to the webhook of each job that has one to deliver."""
         return f"{self.namespace}:webhooks"
 
+    @property
+    def webhooks_whose(self) -> str:
+        """The tenants of those jobs that name one."""
+        return f"{self.webhooks}:whose"
+
     def spent(self, day: date, tenant: str) -> str:
         """What a tenant with a limit has spent in the month of a day, UTC; without a tenant: ``""``."""
         return f"{self.namespace}:spent:{{{day:%Y-%m}/{tenant}}}"
@@ -235,6 +240,11 @@ class Keys:
     def profiles(self) -> str:
         """The provider profiles that live workers serve."""
         return f"{self.namespace}:profiles"
+
+    @property
+    def tenants(self) -> str:
+        """What live workers announce of the bounds of tenants."""
+        return f"{self.namespace}:tenants"
 
     @property
     def agents(self) -> str:

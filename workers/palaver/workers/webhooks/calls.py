@@ -14,10 +14,10 @@ from typing import Final
 import aiohttp
 from aiohttp import AddrInfoType
 from aiohttp.abc import AbstractResolver, ResolveResult
-from aiohttp.resolver import ThreadedResolver
 
 from palaver.shared.webhooks import Network, may_be_called
 from palaver.workers.providers.errors import retry_after
+from palaver.workers.webhooks.names import Names
 
 __all__ = ["Answer", "Calls", "Guard"]
 
@@ -49,9 +49,9 @@ class Answer:
 class Guard(AbstractResolver):
     """Resolves names to addresses that may be called; OSError for a name that has none."""
 
-    def __init__(self, allowed: tuple[Network, ...], resolver: AbstractResolver | None = None) -> None:
+    def __init__(self, allowed: tuple[Network, ...], resolver: AbstractResolver) -> None:
         self._allowed = allowed
-        self._resolver = resolver or ThreadedResolver()
+        self._resolver = resolver
 
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
@@ -67,12 +67,42 @@ class Guard(AbstractResolver):
         await self._resolver.close()
 
 
+class _Resolver(AbstractResolver):
+    """The system's, for one tenant's webhooks."""
+
+    def __init__(self, names: Names, tenant: str) -> None:
+        self._names = names
+        self._tenant = tenant
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
+    ) -> list[ResolveResult]:
+        """See `AbstractResolver`."""
+        found = await self._names.look_up(self._tenant, host, port, family, socket.SOCK_STREAM)
+        return [
+            ResolveResult(
+                hostname=host,
+                host=address[0],
+                port=address[1],
+                family=its_family,
+                proto=proto,
+                flags=socket.AI_NUMERICHOST,
+            )
+            for its_family, _, proto, _, address in found
+        ]
+
+    async def close(self) -> None:
+        """See `AbstractResolver`; nothing is open."""
+
+
 class _ForbiddenError(OSError):
     """The name stands for an address in a network that may not be called."""
 
 
 class Calls:
-    """Makes requests on one event loop, with at most so many `seconds` for each."""
+    """Makes requests on one event loop, with at most so many `seconds` for each. `resolver` replaces the
+    system's, for tests.
+    """
 
     def __init__(
         self, *, allowed: tuple[Network, ...], seconds: float, resolver: AbstractResolver | None = None
@@ -80,14 +110,17 @@ class Calls:
         self._allowed = allowed
         self.seconds = seconds
         self._resolver = resolver
-        self._session: aiohttp.ClientSession | None = None
+        self._names = Names()
 
-    async def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> Answer:
-        """One request; it does not raise for what a receiver or the network does."""
+    async def post(
+        self, url: str, body: bytes, headers: Mapping[str, str], *, tenant: str | None = None
+    ) -> Answer:
+        """One request, for this tenant; it does not raise for what a receiver or the network does."""
         try:
-            async with self._opened().post(
-                url, data=body, headers=headers, allow_redirects=False
-            ) as response:
+            async with (
+                self._session(tenant) as session,
+                session.post(url, data=body, headers=headers, allow_redirects=False) as response,
+            ):
                 response.close()  # whatever else it says
                 return Answer(response.status, retry_after(response.headers) or 0.0)
         except _ForbiddenError:
@@ -96,30 +129,24 @@ class Calls:
             forbidden = isinstance(error.__cause__, _ForbiddenError)
             return Answer(problem="the address may not be called" if forbidden else type(error).__name__)
 
-    async def aclose(self) -> None:
-        """Close the connections."""
-        if self._session is not None:
-            await self._session.close()
-
-    def _opened(self) -> aiohttp.ClientSession:
-        if self._session is None:
-            connector = aiohttp.TCPConnector(
-                resolver=Guard(self._allowed, self._resolver),
-                use_dns_cache=False,
-                limit=0,  # a wait for a place would be part of the try's time
-                force_close=True,
-                socket_factory=self._socket,
-            )
-            self._session = aiohttp.ClientSession(
-                connector=connector,
-                timeout=aiohttp.ClientTimeout(total=self.seconds),
-                cookie_jar=aiohttp.DummyCookieJar(),
-                auto_decompress=False,
-                trust_env=False,  # a proxy would resolve the name by itself
-                max_line_size=_LONGEST_HEAD,
-                max_field_size=_LONGEST_HEAD,
-            )
-        return self._session
+    def _session(self, tenant: str | None) -> aiohttp.ClientSession:
+        """For one request: no connection is kept, and each tenant's names are looked up apart."""
+        connector = aiohttp.TCPConnector(
+            resolver=Guard(self._allowed, self._resolver or _Resolver(self._names, tenant or "")),
+            use_dns_cache=False,
+            limit=0,  # a wait for a place would be part of the try's time
+            force_close=True,
+            socket_factory=self._socket,
+        )
+        return aiohttp.ClientSession(
+            connector=connector,
+            timeout=aiohttp.ClientTimeout(total=self.seconds),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            auto_decompress=False,
+            trust_env=False,  # a proxy would resolve the name by itself
+            max_line_size=_LONGEST_HEAD,
+            max_field_size=_LONGEST_HEAD,
+        )
 
     def _socket(self, info: AddrInfoType) -> socket.socket:
         """A socket for this address, whatever has led to it: one that stands in the URL, in any spelling, is

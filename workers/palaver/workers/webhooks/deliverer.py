@@ -7,7 +7,9 @@ may then be told twice, under the same id.
 
 import asyncio
 import random
+from collections import Counter
 from collections.abc import Sequence
+from functools import partial
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -26,7 +28,8 @@ __all__ = ["Deliverer"]
 logger = event_logger("palaver.workers.webhooks")
 
 PERIOD_SECONDS: Final = 0.5
-AT_ONCE: Final = 100
+AT_ONCE: Final = 200
+OF_ONE_TENANT: Final = 50
 ROWS: Final = 2
 """So many requests, one after the other, may be waited for at a host; who would wait longer comes back."""
 FULL_SECONDS: Final = 1.0
@@ -60,6 +63,8 @@ class Deliverer:
         self._taken = (ROWS + 1) * calls.seconds + SLACK_SECONDS
         self._places = Places(rows=ROWS)
         self._running: set[asyncio.Task[None]] = set()
+        self._of_tenants: Counter[str] = Counter()  # of those that run
+        self._period = period
         self._rounds = Rounds("palaver.workers.webhooks", "webhooks.failed", period=period)
 
     async def run(self) -> None:
@@ -68,17 +73,29 @@ class Deliverer:
             await self._rounds.run(lambda: self._round(deliveries))
 
     async def _round(self, deliveries: asyncio.TaskGroup) -> bool:
-        """Take as many of what is due as there is room for; whether there may be more."""
+        """Take as many of what is due as there is room for; whether there is more."""
         running = self._running
-        if len(running) == AT_ONCE:
-            await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
-        limit = AT_ONCE - len(running)
-        taking = operations.take_webhooks(self._ledger.keys, seconds=self._taken, limit=limit)
-        for session_id, job_id in await self._ledger.run(taking):
-            delivery = deliveries.create_task(self._see_to(session_id, job_id))
+        taking = operations.take_webhooks(
+            self._ledger.keys,
+            seconds=self._taken,
+            limit=AT_ONCE - len(running),
+            of_one_tenant=OF_ONE_TENANT,
+            running=self._of_tenants,
+        )
+        taken = await self._ledger.run(taking)
+        for place, tenant in taken.webhooks:
+            self._of_tenants[tenant] += 1
+            delivery = deliveries.create_task(self._see_to(*place))
             running.add(delivery)
-            delivery.add_done_callback(running.discard)
-        return len(running) == AT_ONCE
+            delivery.add_done_callback(partial(self._is_done, tenant))
+        if taken.left and running:
+            await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED, timeout=self._period)
+        return taken.left
+
+    def _is_done(self, tenant: str, delivery: asyncio.Task[None]) -> None:
+        self._running.discard(delivery)
+        self._of_tenants[tenant] -= 1
+        self._of_tenants += Counter()  # drops those of which none runs
 
     async def _see_to(self, session_id: str, job_id: str) -> None:
         """One look at one job; what fails of it comes up again when the time of taking it is over."""
@@ -117,7 +134,7 @@ class Deliverer:
         body = end.body()
         keys = [tenant_secret(secret, end.tenant) for secret in self._secrets]
         headers = headers_for(end.job_id, body, secrets=keys, now=now)
-        answer = await self._calls.post(url, body, headers)
+        answer = await self._calls.post(url, body, headers, tenant=end.tenant)
         facts = {"job_id": end.job_id, "host": urlsplit(url).hostname, "tries": tries}
         if answer.taken:
             logger.info("webhook.delivered", **facts)

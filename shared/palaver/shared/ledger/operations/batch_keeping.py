@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from palaver.shared.batches import BatchJob
-from palaver.shared.ledger.keys import Keys, due_member
+from palaver.shared.ledger.keys import Keys
 from palaver.shared.ledger.operation import Command, Operation, Query, Retention, milliseconds, text
 from palaver.shared.ledger.operations.batches import AT_ONCE
 from palaver.shared.ledger.operations.reading import checked
+from palaver.shared.ledger.operations.webhooks import forgotten_webhook
 from palaver.shared.ledger.scripts import load
 from palaver.shared.owner import Owner
 
@@ -79,7 +80,7 @@ def forget_batch(keys: Keys, batch_id: str) -> Query[None]:
     """Take a batch that was erased off the lists of what is to be done."""
     commands = (
         Command("ZREM", keys.batches, batch_id),
-        Command("ZREM", keys.webhooks, due_member(batch_id, batch_id)),
+        *forgotten_webhook(keys, batch_id, batch_id),
         # Once more: a driver that has lost its lease may be storing something still.
         Command("ZADD", keys.stored_batches, "XX", AT_ONCE, batch_id),
     )
