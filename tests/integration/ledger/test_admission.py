@@ -9,8 +9,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from palaver.shared.batches import BatchJob, new_batch_id
-from palaver.shared.errors import ConflictError, QueueFullError
+from palaver.shared.errors import ConflictError, LedgerFullError, QueueFullError
 from palaver.shared.jobs import ChatJob, Status
+from palaver.shared.ledger import Query, operations
+from palaver.shared.ledger.operations import admitting
 from palaver.shared.ledger.replies import Submitted
 from tests.integration.ledger.world import World
 from tests.servers import RedisServer
@@ -96,16 +98,23 @@ def cancelled(world: World, job: Submitted) -> None:
 
 
 def interrupted(world: World, job: Submitted) -> None:
-    """By a job of another tenant's quota; the sweep sees to what that has left."""
-    other = ChatJob(messages="Hi", session_id=job.session_id, on_busy="interrupt")
-    world.ledger.submit(other)
-    world.be_due(job)
+    """By a job of another tenant's quota."""
+    world.ledger.submit(ChatJob(messages="Hi", session_id=job.session_id, on_busy="interrupt"))
+
+
+def interrupted_later(world: World, job: Submitted) -> None:
+    """By a job whose time has come: a sweep begins it, and the next one sees to what the other has left."""
+    later = ChatJob(messages="Hi", session_id=job.session_id, on_busy="interrupt", run_at=time.time() + 60)
+    stored = world.ledger.submit(later)
+    world.raw.hset(world.keys.job(stored.session_id, stored.job_id), "parked", 1)
+    world.be_due(stored)
+    world.sweep()
     world.sweep()
 
 
 @pytest.mark.parametrize(
     "end",
-    [ended_by_worker, ended_by_sweep, ended_by_reader, cancelled, interrupted],
+    [ended_by_worker, ended_by_sweep, ended_by_reader, cancelled, interrupted, interrupted_later],
     ids=lambda f: f.__name__,
 )
 def test_whoever_ends_a_job_makes_room(
@@ -116,6 +125,79 @@ def test_whoever_ends_a_job_makes_room(
     end(world, job)
     assert (entries(world, "=small"), status(world, job).ended) == (0, True)
     assert world.ledger.submit(of("small")).created
+
+
+def test_what_an_interrupted_job_has_left_is_seen_to_at_once(make_world: MakeWorld) -> None:
+    """Its place, its line, its cost, its webhook; of all that only the sweep knew."""
+    world = make_world(tenants=TENANTS)
+    url = "https://example.org/hook"
+    jobs = [
+        world.ledger.submit(of("acme", session_id="s", on_busy="interrupt", webhook=url, user=f"u{n}"))
+        for n in range(8)
+    ]
+    assert [status(world, job).ended for job in jobs] == [True] * 7 + [False]
+    assert entries(world, "=acme") == 1
+    assert [world.due(job) is None for job in jobs] == [True] * 7 + [False]
+    taken = world.ledger.run(operations.take_webhooks(world.keys, seconds=60, limit=99)).webhooks
+    assert {place for place, _ in taken} == {(job.session_id, job.job_id) for job in jobs[:7]}
+    standing = world.ledger.run(operations.where_ready(world.keys, ("s", jobs[-1].job_id)))
+    assert standing.ahead == 0
+
+
+def test_what_is_not_stored_holds_no_place_for_longer_than_a_minute(redis_server: RedisServer) -> None:
+    """Neither a job nor a batch that a full Redis refuses; nor those of a producer that died before it stored
+    them.
+    """
+    world = World(redis_server, tenants=TENANTS)
+    world.raw.flushdb()
+    stored = world.ledger.submit(of("acme", deadline=600))
+    place = f"{stored.session_id}/{stored.job_id}"
+    world.raw.config_set("maxmemory", 1)
+    try:
+        with pytest.raises(LedgerFullError):
+            world.ledger.submit(of("acme", deadline=600))
+        with pytest.raises(LedgerFullError):
+            world.ledger.note_batch(batch_of("acme"))
+    finally:
+        world.raw.config_set("maxmemory", 0)
+    unended = world.keys.unended("=acme")
+    found: Any = world.raw.zrange(unended, 0, -1, withscores=True)
+    scores = {entry.decode(): score / 1000 for entry, score in found}
+    assert scores.pop(place) > world.time() + 600
+    assert all(score <= world.time() + 60 for score in scores.values())
+    for left in scores:
+        world.raw.zadd(unended, {left: 1})  # a minute later
+    for _ in range(2):
+        assert world.ledger.submit(of("acme")).created
+    world.close()
+
+
+def test_a_job_that_ended_before_its_place_was_prolonged_has_none(make_world: MakeWorld) -> None:
+    world = make_world(tenants=TENANTS)
+    job = world.ledger.submit(of("small"))
+    cancelled(world, job)
+    late = admitting.keep_counted(
+        world.keys, job.session_id, job.job_id, admitting.list_of("small"), ends=world.time() + 60
+    )
+    world.ledger.query(Query(commands=late, decode=lambda _: None))
+    assert world.ledger.submit(of("small")).created
+
+
+def batch_of(tenant: str) -> BatchJob:
+    return BatchJob(batch_id=new_batch_id(None, None), input="0" * 64, total=100, tenant=tenant)
+
+
+def test_a_batch_has_its_place_while_it_is_stored_and_while_it_goes_on(make_world: MakeWorld) -> None:
+    world = make_world(tenants=TENANTS)
+    batch, unended = batch_of("small"), world.keys.unended("=small")
+
+    def until() -> float:
+        return (world.raw.zscore(unended, f"{batch.batch_id}/{batch.batch_id}") or 0) / 1000 - world.time()
+
+    world.ledger.note_batch(batch)
+    assert 60 < until() <= 2 * 3600
+    world.ledger.open_batch(batch)
+    assert until() > batch.completion_window
 
 
 def test_what_was_admitted_is_answered_again_however_full_it_is(make_world: MakeWorld) -> None:
@@ -153,7 +235,7 @@ def test_a_batch_counts_as_one_job_until_it_has_ended(make_world: MakeWorld) -> 
     world = make_world(tenants=TENANTS, max_jobs=9)
 
     def batch() -> BatchJob:
-        return BatchJob(batch_id=new_batch_id(None, None), input="0" * 64, total=100, tenant="small")
+        return batch_of("small")
 
     first = batch()
     for _ in range(2):  # it may be noted again

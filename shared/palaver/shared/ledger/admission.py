@@ -2,13 +2,15 @@
 
 Jobs that have not ended are counted where their number is bounded, in all or of a tenant. A place is taken
 before its job is stored, and by nobody twice, so there are never more; a round trip that producers pay only
-where there are bounds. A job that was stored before is known by its entry, or found when it is refused.
+where there are bounds. It is taken for a minute, and kept when the job is stored: what is never stored, for a
+full Redis or a producer that dies, holds none for longer. A job that was stored before is known by its entry,
+or found when it is refused.
 """
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, Self
+from typing import Final
 
 from palaver.shared.errors import QueueFullError
 from palaver.shared.ledger import exchange
@@ -16,8 +18,7 @@ from palaver.shared.ledger.exchange import Exchange
 from palaver.shared.ledger.keys import Keys
 from palaver.shared.ledger.operation import Query
 from palaver.shared.ledger.operations import admitting
-from palaver.shared.ledger.operations.admitting import Entry
-from palaver.shared.settings import Settings
+from palaver.shared.ledger.replies import Place
 from palaver.shared.tenants import PerTenant, Tenants
 
 __all__ = ["UNBOUNDED", "Bounds", "admit"]
@@ -32,10 +33,10 @@ class Bounds:
     jobs: int | None
     tenants: PerTenant
 
-    @classmethod
-    def of_settings(cls, settings: Settings) -> Self:
-        """As the settings and `palaver.toml` say now. Raises ConfigurationError."""
-        return cls(settings.max_jobs, Tenants.load(settings))
+    def now(self, _keys: Keys) -> Exchange["Bounds"]:
+        """These, see `rules.InForce`."""
+        yield from ()
+        return self
 
     def bind(self, tenant: str | None) -> bool:
         """Whether there is anything to ask before a job of the tenant is stored."""
@@ -56,7 +57,7 @@ UNBOUNDED: Final = Bounds(None, Tenants({}))
 
 
 def admit(
-    keys: Keys, entries: Sequence[Entry], bounds: Sequence[Mapping[str, int]]
+    keys: Keys, entries: Sequence[Place], bounds: Sequence[Mapping[str, int]]
 ) -> Exchange[dict[int, QueueFullError]]:
     """Take places, for each entry in its lists (see `Bounds.of`); which of them, by their places in
     `entries`, got none, and why.
@@ -74,7 +75,7 @@ def admit(
             answer = yield from exchange.run(admitting.admit(keys, name, asking, most=most))
             for place, standing in zip(some, answer.places, strict=True):
                 if standing == admitting.REFUSED:
-                    full[place] = _full(name, answer, entries[place].job_id)
+                    full[place] = _full(name, answer, entries[place][1])
                 elif standing == admitting.NEW:
                     taken.append((name, place))
     yield from _give_up(keys, [(name, entries[place]) for name, place in taken if place in full])
@@ -87,9 +88,9 @@ def _slices(places: Sequence[int]) -> Iterator[Sequence[int]]:
         yield places[start : start + exchange.BATCH]
 
 
-def _give_up(keys: Keys, taken: Sequence[tuple[str, Entry]]) -> Exchange[None]:
+def _give_up(keys: Keys, taken: Sequence[tuple[str, Place]]) -> Exchange[None]:
     """Of what has no place in one list, the place in another one."""
-    commands = [admitting.give_up(keys, name, entry.session_id, entry.job_id) for name, entry in taken]
+    commands = [admitting.give_up(keys, name, *entry) for name, entry in taken]
     if commands:
         yield from exchange.query(Query(commands=tuple(commands), decode=lambda _replies: None))
 

@@ -1,31 +1,40 @@
 """Which batches there are, without I/O: noted before anything of one is stored, listed while it goes on."""
 
+from typing import Final
+
 from palaver.shared.batches import BatchJob, BatchView
 from palaver.shared.ledger import budgets, exchange
-from palaver.shared.ledger.admission import UNBOUNDED, Bounds, admit
+from palaver.shared.ledger.admission import UNBOUNDED, admit
 from palaver.shared.ledger.exchange import Exchange
 from palaver.shared.ledger.keys import Keys
 from palaver.shared.ledger.operation import Query, Retention
 from palaver.shared.ledger.operations import admitting, batch_keeping, batches, reading
-from palaver.shared.ledger.operations.admitting import Entry
+from palaver.shared.ledger.rules import InForce
+
+STORING_SECONDS: Final = 3600.0
+"""In this time the lines of a batch are stored; one that is not opened by then counts no more."""
 
 
 def note_batch(
-    keys: Keys, batch: BatchJob, *, retention: Retention, bounds: Bounds = UNBOUNDED
+    keys: Keys, batch: BatchJob, *, retention: Retention, in_force: InForce = UNBOUNDED
 ) -> Exchange[None]:
     """Note whose the batch is, and when it is to go. It counts as one job of its tenant, until it ends.
     Raises QueueFullError, SpendLimitError.
     """
+    bounds = yield from in_force.now(keys)
     if bounds.tenants.of(batch.tenant).spend_hard is not None:
         month = yield from budgets.spending(keys, batch.tenant, bounds.tenants)
         if month.is_over:
             raise month.error()
-    if lists := bounds.of(batch.tenant):
-        entry = Entry(batch.batch_id, batch.batch_id, batch.completion_window)
-        for full in (yield from admit(keys, [entry], [lists])).values():
+    lists = bounds.of(batch.tenant)
+    if lists:
+        for full in (yield from admit(keys, [(batch.batch_id, batch.batch_id)], [lists])).values():
             raise full
     time = yield from exchange.query(reading.time())
     yield from exchange.query(batch_keeping.note_batch(keys, batch, time=time, retention=retention))
+    if lists:
+        counted = batches.keep_batch_counted(keys, batch, ends=time + STORING_SECONDS)
+        yield from exchange.query(Query(commands=counted, decode=lambda _replies: None))
 
 
 def abandon_batch(keys: Keys, batch: BatchJob) -> Exchange[None]:

@@ -1,5 +1,6 @@
 -- A job enters its session's line. Needs: clock, log, jobs, turns, end.
--- Tells the job its position. Returns the id and queue of the job that has the turn by this and must be sent.
+-- Tells the job its position. Returns the id and queue of the job that has the turn by this and must be sent, and the id
+-- of one that was ended for it.
 local function enter(jid, mode, failure)
   local queue = redis.call('HGET', job_key(jid), 'queue')
   if mode == 'parallel' then
@@ -28,5 +29,5 @@ local function enter(jid, mode, failure)
   end
   if mode == 'rollback' then redis.call('HSET', job_key(active), 'cancel', mode) end
   local _, next_job, next_queue = end_unheld(active, 'cancelled', failure)
-  return next_job, next_queue
+  return next_job, next_queue, active
 end

@@ -2,21 +2,21 @@
 -- KEYS 1 palaver:unended:{all} | palaver:unended:{=TENANT}
 -- keys used  KEYS 1 zset, by when a job has ended for sure · KEYS 1:pace hash: `admitted` ever, and from the last look at
 --            how fast they end `since` ms of Redis time and how many had `left` by then
--- ARGV 1 how many there may be · 2… entry SID/JID, run_at in ms of Unix time (0: now), deadline in ms, …
+-- ARGV 1 how many there may be · 2… entry SID/JID, …
 -- reply ok, how many there are, ms until one has ended, of each entry: 2 (it has a place now) 1 (it had one) 0 (none)
--- A job's end takes its entry out; what a crash has left here goes by itself.
+-- A place is for a minute; who has stored the job prolongs it. A job's end takes its entry out.
 -- include clock
-local GRACE, PACE, UNKNOWN, SOONEST, LATEST, KEPT = 3600000, 60000, 5000, 1000, 60000, 400 * 24 * 3600
+local BRIEF, PACE, UNKNOWN, SOONEST, LATEST, KEPT = 60000, 60000, 5000, 1000, 60000, 400 * 24 * 3600
 local unended, pace, most = KEYS[1], KEYS[1] .. ':pace', tonumber(ARGV[1])
 redis.call('ZREMRANGEBYSCORE', unended, '-inf', int(now))
 local count, added, refused = redis.call('ZCARD', unended), 0, false
 local reply = {'ok', 0, 0}
-for i = 2, #ARGV, 3 do
-  local entry, begins, lasts = ARGV[i], math.max(tonumber(ARGV[i + 1]), now), tonumber(ARGV[i + 2])
+for i = 2, #ARGV do
+  local entry = ARGV[i]
   if redis.call('ZSCORE', unended, entry) then
     reply[#reply + 1] = 1
   elseif count + added < most then
-    redis.call('ZADD', unended, int(begins + lasts + GRACE), entry)
+    redis.call('ZADD', unended, int(now + BRIEF), entry)
     added = added + 1
     reply[#reply + 1] = 2
   else

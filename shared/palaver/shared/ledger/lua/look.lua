@@ -10,7 +10,8 @@
 --      16 of one that was not to wait and finds its session busy
 --      17… queue, ms of Redis time: a message sent before is not in it any more, where to send it again then; …
 -- reply word, ms of Redis time, next look (0: never), job to send ('' for none), its queue, detail, ms of its end,
---       what it has spent, the gate at which it has waited, the list of unended jobs that had it ('' for none)
+--       what it has spent, the gate at which it has waited, the list of unended jobs that had it ('' for none),
+--       and a job that was ended for this one ('' for none)
 --       words: gone · ended (by now or before; detail: status) · unsure (detail: worker; ask and look again) · ok
 --              queued (its message waits in the queue named, since detail in ms: look again when that has passed it)
 local base, sid, jid = KEYS[1], ARGV[1], ARGV[2]
@@ -41,10 +42,10 @@ end
 local lease, term, deadline, resume = number('lease'), number('term') or 0, number('deadline'), number('resume') or 0
 local sent, resends = number('sent'), number('resends') or 0
 
-local function reply(word, next_look, send, queue, detail, ended)
+local function reply(word, next_look, send, queue, detail, ended, interrupts)
   local spent, gate, counts = '', '', ''
   if word == 'ended' then spent, gate, counts = left_by(job) end
-  return {word, now, next_look, send or '', queue or '', detail or '', ended or 0, spent, gate, counts}
+  return {word, now, next_look, send or '', queue or '', detail or '', ended or 0, spent, gate, counts, interrupts or ''}
 end
 
 local function send_again(other, other_queue)
@@ -120,9 +121,9 @@ local function begin()
       return reply('ended', 0, send, send_queue, 'failed', now)
     end
   end
-  local send, send_queue = enter(jid, mode or 'enqueue', interrupted)
+  local send, send_queue, interrupts = enter(jid, mode or 'enqueue', interrupted)
   raise(waiting, redis.call('PTTL', job))
-  return reply('ok', now + RESEND, send, send_queue)
+  return reply('ok', now + RESEND, send, send_queue, '', 0, interrupts)
 end
 
 if not status then

@@ -8,7 +8,9 @@
 --      19 how many of the session's jobs may not have ended · 20 tenant ('' for none, which is
 --      one like any other) · 21 name of the list of unended jobs that has it ('' for none) · 22 user ('' for none)
 --      23 '1': the session is not to begin with this job
--- reply ok, job id, cursor, created (1, 0), status, position, job to send ('' for none), its queue, ms of Redis time
+-- reply ok, job id, cursor, created (1, 0), status, position, job to send ('' for none), its queue, ms of Redis time;
+--       if it has ended another job also the id of that, what it has spent, the gate at which it has waited, the list
+--       of unended jobs that had it
 --       | conflict, job id | busy, active job | closed, status | full, jobs that have not ended
 --       | foreign: the session is another tenant's, or kept for one
 local base, sid, jid = KEYS[1], ARGV[1], ARGV[2]
@@ -26,6 +28,7 @@ local job = base .. ':job:' .. jid
 -- include turns
 -- include end
 -- include enter
+-- include past
 
 -- The first reply again, from what is stored.
 local function recall(known, created)
@@ -107,14 +110,14 @@ else redis.call('HSET', session, 'seq', cursor, 'tenant', tenant, 'user', user) 
 
 -- It was here before and is lost, by a failover or because nobody ended it: the place that it had is not this one's.
 if active == jid or not is_new then leave(jid) end
-local send, send_queue
+local send, send_queue, ended
 local position = 0
 if run_at > now then
   redis.call('HSET', job, 'parked', int(run_at))
   position = redis.call('LLEN', waiting) + redis.call('HEXISTS', session, 'active')
   tell(jid, position)
 else
-  send, send_queue = enter(jid, on_busy, interrupted)
+  send, send_queue, ended = enter(jid, on_busy, interrupted)
   if on_busy ~= 'parallel' and redis.call('HGET', session, 'active') ~= jid then
     if on_busy == 'interrupt' or on_busy == 'rollback' then position = 1 else position = redis.call('LLEN', waiting) end
   end
@@ -131,4 +134,8 @@ raise(jobs, horizon)
 raise(session, horizon)
 raise(session, keep_session)
 raise(base .. ':messages', horizon)
-return {'ok', jid, cursor, 1, 'queued', position, send or '', send_queue or '', now}
+local reply = {'ok', jid, cursor, 1, 'queued', position, send or '', send_queue or '', now}
+if ended then
+  for _, word in ipairs({ended, left_by(job_key(ended))}) do reply[#reply + 1] = word end
+end
+return reply

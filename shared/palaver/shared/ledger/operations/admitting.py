@@ -2,17 +2,21 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from palaver.shared.ledger.keys import Keys, due_member
 from palaver.shared.ledger.operation import Argument, Command, Operation, milliseconds
 from palaver.shared.ledger.operations.reading import checked
+from palaver.shared.ledger.replies import Place
 from palaver.shared.ledger.scripts import load
 
 ALL: Final = "all"
 """The name of the list of all jobs; that of a tenant's is `list_of`."""
 
 NEW, KNOWN, REFUSED = 2, 1, 0
+
+_GRACE: Final = 3600.0
+"""So many seconds after it must have ended a job counts no more, whoever forgot it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,37 +30,35 @@ class Admitted:
     retry_after: float
 
 
-class Entry(NamedTuple):
-    """A job, or a batch, that asks for a place. It ends so many seconds after `run_at`, Unix time, or now."""
-
-    session_id: str
-    job_id: str
-    deadline: float
-    run_at: float | None = None
-
-
 def list_of(tenant: str | None) -> str:
     """The name of a tenant's list, or of the one of jobs that name none."""
     return f"={tenant or ''}"
 
 
-def admit(keys: Keys, name: str, entries: Sequence[Entry], *, most: int) -> Operation[Admitted]:
-    """Ask for places in a list."""
+def admit(keys: Keys, name: str, places: Sequence[Place], *, most: int) -> Operation[Admitted]:
+    """Ask for places in a list, for jobs or batches that are to be stored: a minute, see `keep_counted`."""
 
     def decode(raw: Any) -> Admitted:
-        _, unended, wait, *places = checked(raw)
-        return Admitted([int(place) for place in places], int(unended), int(wait) / 1000)
+        _, unended, wait, *standings = checked(raw)
+        return Admitted([int(standing) for standing in standings], int(unended), int(wait) / 1000)
 
-    args: list[Argument] = [most]
-    for session_id, job_id, deadline, run_at in entries:
-        begins = milliseconds(run_at) if run_at else 0
-        args += [due_member(session_id, job_id), begins, milliseconds(deadline)]
-    return Operation(script=load("admit"), keys=(keys.unended(name),), args=tuple(args), decode=decode)
+    args: tuple[Argument, ...] = (most, *(due_member(*place) for place in places))
+    return Operation(script=load("admit"), keys=(keys.unended(name),), args=args, decode=decode)
 
 
 def give_up(keys: Keys, name: str, session_id: str, job_id: str) -> Command:
     """A job has no place in a list any more."""
     return Command("ZREM", keys.unended(name), due_member(session_id, job_id))
+
+
+def keep_counted(keys: Keys, session_id: str, job_id: str, name: str, *, ends: float) -> tuple[Command, ...]:
+    """After a job was stored that was given a place in the list of this name (`""`: in none): it keeps it
+    until it ends, at this Unix time at the latest, unless it has ended already.
+    """
+    if not name:
+        return ()
+    until, entry = milliseconds(ends + _GRACE), due_member(session_id, job_id)
+    return tuple(Command("ZADD", keys.unended(each), "XX", "GT", until, entry) for each in (ALL, name))
 
 
 def uncount(keys: Keys, session_id: str, job_id: str, name: bytes | str) -> tuple[Command, ...]:

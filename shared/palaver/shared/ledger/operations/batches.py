@@ -17,6 +17,7 @@ from palaver.shared.ledger.operation import (
     reply_error,
     text,
 )
+from palaver.shared.ledger.operations.admitting import keep_counted, list_of
 from palaver.shared.ledger.operations.spending import NANO
 from palaver.shared.ledger.operations.verdicts import DUE_SECONDS
 from palaver.shared.ledger.operations.webhooks import hurry_webhook, note_webhook
@@ -41,6 +42,14 @@ def open_batch(keys: Keys, batch: BatchJob, *, retention: Retention) -> Operatio
             raise ConflictError(told, param="idempotency_key")
         return OpenedBatch(batch_id=batch.batch_id, cursor=int(raw[1]), status=BatchStatus(text(raw[2])))
 
+    def after(raw: Any) -> tuple[Command, ...]:
+        # A sweep that came between has put it off.
+        soon = look_at_batch(keys, batch.batch_id, AT_ONCE)
+        if isinstance(raw, Exception) or text(raw[0]) != "ok":
+            return soon
+        ends = int(raw[3]) / 1000 + batch.completion_window
+        return (*soon, *keep_batch_counted(keys, batch, ends=ends))
+
     document = batch.to_json()
     args: tuple[Argument, ...] = (
         batch.batch_id,
@@ -59,11 +68,15 @@ def open_batch(keys: Keys, batch: BatchJob, *, retention: Retention) -> Operatio
         decode=decode,
         before=(
             *_sweep_soon(keys, batch.batch_id),
-            *(note_webhook(keys, batch.batch_id, batch.batch_id, 0) if batch.webhook else ()),
+            *(note_webhook(keys, batch.batch_id, batch.batch_id, 0, batch.tenant) if batch.webhook else ()),
         ),
-        # A sweep that came between has put it off.
-        after=lambda _raw: look_at_batch(keys, batch.batch_id, AT_ONCE),
+        after=after,
     )
+
+
+def keep_batch_counted(keys: Keys, batch: BatchJob, *, ends: float) -> tuple[Command, ...]:
+    """A batch that was given a place among the unended jobs keeps it until then, unless it has ended."""
+    return keep_counted(keys, batch.batch_id, batch.batch_id, list_of(batch.tenant), ends=ends)
 
 
 def batch(keys: Keys, batch_id: str) -> Operation[BatchView]:

@@ -1,6 +1,6 @@
 """How others than the worker end a job: cancel, expire."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any, Final, Literal
 
@@ -88,13 +88,24 @@ def after_end(
     """
     if not is_ok(raw) or not Status(text(raw[1])).ended:
         return ()
-    gate = text(raw[7])
     return (
-        *(forget_at_gate(keys, gate, (session_id, job_id)) if gate else ()),
-        wait_no_more(keys, session_id, job_id),
-        *count(keys, session_id, job_id, spent=raw[6], ended=int(raw[5]), retention=retention),
-        *uncount(keys, session_id, job_id, raw[8]),
+        *give_back(keys, session_id, job_id, raw[6:], ended=int(raw[5]), retention=retention),
         *due_after_end(keys, session_id, job_id, raw[2], raw[4], retention),
+    )
+
+
+def give_back(
+    keys: Keys, session_id: str, job_id: str, left: Sequence[Any], *, ended: int, retention: Retention
+) -> tuple[Command, ...]:
+    """The commands that give back what an ended job has left, by these words of a reply: `spent, gate,
+    counts`. Goes before those that have it looked at no more.
+    """
+    spent, gate, counts = left
+    return (
+        *(forget_at_gate(keys, text(gate), (session_id, job_id)) if gate else ()),
+        wait_no_more(keys, session_id, job_id),
+        *count(keys, session_id, job_id, spent=spent, ended=ended, retention=retention),
+        *uncount(keys, session_id, job_id, counts),
     )
 
 

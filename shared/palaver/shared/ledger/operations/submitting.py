@@ -29,11 +29,18 @@ from palaver.shared.ledger.operation import (
     reply_error,
     text,
 )
-from palaver.shared.ledger.operations.admitting import uncount
+from palaver.shared.ledger.operations.admitting import keep_counted, uncount
 from palaver.shared.ledger.operations.conversing import note_unarchived
-from palaver.shared.ledger.operations.ending import error_json
+from palaver.shared.ledger.operations.ending import error_json, give_back
 from palaver.shared.ledger.operations.readying import takes_turns, wait_for_worker, wait_no_more
-from palaver.shared.ledger.operations.verdicts import RESEND_AFTER_MS, accepted, dispatch_in, is_ok, look_at
+from palaver.shared.ledger.operations.verdicts import (
+    RESEND_AFTER_MS,
+    accepted,
+    dispatch_in,
+    due_after_end,
+    is_ok,
+    look_at,
+)
 from palaver.shared.ledger.operations.webhooks import note_webhook
 from palaver.shared.ledger.replies import Refused, Submitted
 from palaver.shared.ledger.scripts import load
@@ -41,6 +48,9 @@ from palaver.shared.names import queue_for
 
 _INTERRUPTED = error_json(JobCancelledError())
 """The error of a job that the new one interrupts; made once, it is a fifth of a submit's work."""
+
+_INTERRUPTED_AT = 9
+"""Where the reply of submit names it."""
 
 _RESERVED_MS = 60_000
 """An id whose job is not stored in this time is free again: whoever reserved it has died."""
@@ -100,7 +110,7 @@ def submit(keys: Keys, job: ChatJob, *, retention: Retention, counts: str = "") 
         args=_submit_args(session_id, job, retention, counts),
         before=_before_submit(keys, session_id, job, retention),
         decode=lambda raw: _submitted(session_id, job.job_id, raw),
-        after=lambda raw: _after_submit(keys, session_id, job, counts, raw),
+        after=lambda raw: _after_submit(keys, session_id, job, counts, raw, retention),
     )
 
 
@@ -144,7 +154,7 @@ def _before_submit(keys: Keys, session_id: str, job: ChatJob, retention: Retenti
         else Command("SET", index, session_id, "PX", kept),
         Command.call(load("watch"), keys.due, member, run_at, RESEND_AFTER_MS),
         *(note_unarchived(keys, session_id, job.job_id, run_at) if job.archive else ()),
-        *(note_webhook(keys, session_id, job.job_id, run_at) if job.webhook else ()),
+        *(note_webhook(keys, session_id, job.job_id, run_at, job.tenant) if job.webhook else ()),
         *wait_for_worker(keys, session_id, job),
     )
 
@@ -216,7 +226,9 @@ def new_messages(job: ChatJob) -> list[bytes]:
     return [message.to_json() for message in messages]
 
 
-def _after_submit(keys: Keys, session_id: str, job: ChatJob, counts: str, raw: Any) -> tuple[Command, ...]:
+def _after_submit(
+    keys: Keys, session_id: str, job: ChatJob, counts: str, raw: Any, retention: Retention
+) -> tuple[Command, ...]:
     """A refused job leaves nothing behind; a turn that was repaired is watched."""
     if isinstance(raw, Exception):
         return ()
@@ -234,9 +246,24 @@ def _after_submit(keys: Keys, session_id: str, job: ChatJob, counts: str, raw: A
         commands = (*commands, wait_no_more(keys, session_id, job_id))
     if not is_there or (is_ok(raw) and Status(text(raw[4])).ended):
         commands = (*commands, *uncount(keys, session_id, job_id, counts))
+    elif is_ok(raw) and counts:
+        ends = max(job.run_at or 0.0, int(raw[8]) / 1000) + job.deadline
+        commands = (*commands, *keep_counted(keys, session_id, job_id, counts, ends=ends))
     if is_ok(raw) and raw[6] and text(raw[6]) != job_id:
         commands = (*commands, *look_at(keys, session_id, text(raw[6]), int(raw[8]) + RESEND_AFTER_MS))
+    if is_ok(raw) and len(raw) > _INTERRUPTED_AT:
+        commands = (*commands, *_of_interrupted(keys, session_id, raw, retention))
     return commands
+
+
+def _of_interrupted(keys: Keys, session_id: str, raw: Any, retention: Retention) -> tuple[Command, ...]:
+    """What the job has left that was ended for the new one, which has its turn."""
+    now, ended_job = int(raw[8]), text(raw[_INTERRUPTED_AT])
+    left = raw[_INTERRUPTED_AT + 1 :]
+    return (
+        *give_back(keys, session_id, ended_job, left, ended=now, retention=retention),
+        *due_after_end(keys, session_id, ended_job, "", now, retention),
+    )
 
 
 def refuse(

@@ -187,9 +187,10 @@ def look(
         now, send = int(raw[1]), text(raw[3])
         status = text(raw[5]) if text(raw[0]) == "ended" else ""
         hurry = (hurry_webhook(keys, session_id, job_id, int(raw[6])),) if status else ()
-        gate = text(raw[8])
+        gate, interrupted = text(raw[8]), text(raw[10])
         return (
             *hurry,
+            *(look_at(keys, session_id, interrupted, now) if interrupted else ()),
             *(forget_at_gate(keys, gate, (session_id, job_id)) if gate else ()),
             *((wait_no_more(keys, session_id, job_id),) if status else ()),
             *(look_at(keys, session_id, send, now + RESEND_AFTER_MS) if send not in ("", job_id) else ()),
