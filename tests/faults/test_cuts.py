@@ -16,6 +16,7 @@ from palaver.shared.errors import ErrorInfo, JobExpiredError, QueueFullError, Va
 from palaver.shared.ids import new_job_id
 from palaver.shared.jobs import ChatJob, Status
 from palaver.shared.ledger import Bounds, Canary, Claimed, Prospect, SyncLedger, operations, script_names
+from palaver.shared.ledger.operations.budgeting import Standing
 from palaver.shared.ledger.replies import AgentSession
 from palaver.shared.sessions import SessionStatus
 from palaver.shared.spending import today
@@ -62,8 +63,8 @@ ADMITTING = {"admit", "spend"}
 """Of what is needed where the number of jobs is bounded, and what they may cost."""
 TAKING_TURNS = {"ready_enter", "ready_begun", "ready_where", "ready_leave"}
 """Of what jobs of tenants and users need that wait for a worker."""
-TELLING = {"take", "note_webhook"}
-"""Of what webhooks need."""
+TELLING = {"take_webhooks", "note_webhook", "take"}
+"""Of what webhooks need, and the removal of batches."""
 WATCHING = {"canary_send", "canary_take"}
 """Of what tells whether jobs are taken."""
 BATCHING = {
@@ -355,8 +356,11 @@ def test_a_job_that_hears_no_reply_has_one_place_and_one_cost(
         cut("admit", lambda: ledger.submit(ChatJob(messages="Hi", tenant="acme")))
     ledger.cancel(job.job_id, job.job_id)
     assert ledger.submit(ChatJob(messages="Hi", tenant="acme")).created
-    adding = operations.spend(ledger.keys, today(), "acme", worker="w", number=1, nanos=10**9)
-    assert cut("spend", lambda: ledger.run(adding)) == ledger.spending("acme").spent == 1
+    ledger.query(operations.begin_month(ledger.keys, today(), "acme", 0))
+    adding = operations.spend(ledger.keys, today(), "acme", worker="w", number=1, nanos=10**9, one_more=10**9)
+    standing = cut("spend", lambda: ledger.run(adding))
+    assert standing == Standing(1, 1, may_run=True)
+    assert ledger.spending("acme").spent == 1
     assert names == ADMITTING
 
 
@@ -384,11 +388,16 @@ def test_what_webhooks_need_when_nobody_hears_a_reply(stand: Stand, proxy: Proxy
     names, keys = set[str](), ledger.keys
     cut = cutting(proxy, names)
     (job,) = stand.submit(1, webhook="https://example.org/hook")
-    assert ledger.run(operations.take_webhooks(keys, seconds=60, limit=9)) == []
+
+    def taken(seconds: float) -> list[tuple[tuple[str, str], str]]:
+        return ledger.run(operations.take_webhooks(keys, seconds=seconds, limit=9)).webhooks
+
+    assert taken(60) == []
     stand.client.job(job.id).cancel()
     # it is there again when the time of who took it and did not hear of it is over
-    assert cut("take", lambda: ledger.run(operations.take_webhooks(keys, seconds=0.2, limit=9))) == []
-    until(lambda: ledger.run(operations.take_webhooks(keys, seconds=60, limit=9)), "it is lost")
+    assert cut("take_webhooks", lambda: taken(0.2)) == []
+    until(lambda: taken(60), "it is lost")
+    cut("take", lambda: ledger.run(operations.take_stored_batches(keys, seconds=1, limit=9)))
     stands = operations.webhook_stands(keys, job.session, job.id, "delivered")
     cut("note_webhook", lambda: ledger.run(stands))
     assert ledger.job(job.id).webhook == "delivered"

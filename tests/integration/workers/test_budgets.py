@@ -10,8 +10,8 @@ import pytest
 
 from palaver.shared.batches import BatchJob, new_batch_id
 from palaver.shared.errors import QueueFullError, SpendLimitError
-from palaver.shared.jobs import ChatJob
-from palaver.shared.ledger import Submitted, operations
+from palaver.shared.jobs import ChatJob, Status
+from palaver.shared.ledger import AsyncLedger, Command, Query, Submitted, operations
 from palaver.shared.spending import today
 from tests.integration.workers.conftest import Engine, MakeEngine
 from tests.integration.workers.test_batches import drive, open_batch_on
@@ -44,8 +44,7 @@ async def answered(engine: Engine, tenant: str | None = "acme", **fields: Any) -
     """The events of a job that would cost seventy dollars, once what it cost is known to everybody."""
     fields = {"model": "dear/echo", "session_id": None, "tenant": tenant} | fields
     events = await engine.answer(fields.pop("messages", SEVENTY), **fields)
-    if saying := engine.service._budgets._saying:
-        await saying
+    await engine.service._budgets.told()
     return events
 
 
@@ -127,10 +126,7 @@ async def test_workers_know_of_each_other(engine: Engine, make_engine: MakeEngin
     for place, job in enumerate(jobs):
         worker = (engine, other)[place % 2]
         await worker.run(job)
-        if saying := worker.service._budgets._saying:
-            await saying
-        for each in (engine, other):
-            each.service._budgets._months.clear()  # a second later
+        await worker.service._budgets.told()
     kinds = [end_of(await engine.events(job))["status"] for job in jobs]
     assert kinds == ["completed"] * 3 + ["failed"] * 5
     assert (await engine.ledger.spending("acme")).spent == 210
@@ -149,7 +145,7 @@ async def test_an_outage_of_the_ledger_loses_no_cost(engine: Engine, monkeypatch
         return reply
 
     monkeypatch.setattr(ledger, "run", cut)
-    monkeypatch.setattr("palaver.workers.budgets.PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr("palaver.workers.accounts.PAUSE_SECONDS", 0.01)
     await answered(engine, session_id="s")
     assert lost.is_set()
     assert (await engine.ledger.spending("acme")).spent == 70
@@ -164,3 +160,94 @@ async def test_a_repeat_of_what_was_taken_is_answered_beyond_the_limit(engine: E
     assert await engine.ledger.submit(job) == stored
     results = await engine.ledger.submit_many([job, ChatJob(messages="new", tenant="small")])
     assert [type(result) for result in results] == [Submitted, SpendLimitError]
+
+
+async def test_a_limit_that_is_set_while_a_request_runs_knows_what_was_spent_before(
+    make_engine: MakeEngine, tmp_path: Path
+) -> None:
+    file = tmp_path / "palaver.toml"
+    file.write_text("")
+    engine = await make_engine(profiles=PROFILES, config=str(file))
+    for n in range(2):
+        await answered(engine, "acme", session_id=f"before{n}")
+    job = await engine.submit(SEVENTY | {"rate": 20}, model="dear/echo", tenant="acme", session_id="s")
+    running = asyncio.create_task(engine.run(job))
+    await engine.said(job)
+    file.write_text("[tenants.acme]\nspend_hard = 130\n")
+    engine.service._tenancy.renew()
+    await running
+    await engine.service._budgets.told()
+    month = await engine.ledger.spending("acme")
+    assert month.spent >= 140, "what was spent before the limit is forgotten"
+    with pytest.raises(SpendLimitError):
+        await engine.submit("hi", tenant="acme", session_id="after")
+
+
+async def test_jobs_that_run_at_once_are_beyond_the_limit_by_one_of_them(
+    make_engine: MakeEngine,
+) -> None:
+    """What each may cost is set aside before it is asked for; who has no room comes again later."""
+    engines = [await make_engine(profiles=PROFILES, tenants=TENANTS) for _ in range(2)]
+    jobs = [
+        await engines[0].submit(
+            SEVENTY | {"rate": 20},
+            model="dear/echo",
+            tenant="acme",
+            session_id=f"s{n}",
+            params={"max_tokens": 70},
+        )
+        for n in range(12)
+    ]
+    runs = (engines[n % 2].run(job) for n, job in enumerate(jobs))
+    outcomes = await asyncio.gather(*runs)
+    for engine in engines:
+        await engine.service._budgets.told()
+    # 110 dollars each, with what is asked: the second one reaches the limit of 200.
+    assert [outcome.status for outcome in outcomes].count(Status.COMPLETED) == 2
+    assert [outcome.reason for outcome in outcomes].count("parked") == 10
+    assert (await engines[0].ledger.spending("acme")).spent == 140
+
+
+async def test_what_a_failed_request_had_set_aside_is_free(make_engine: MakeEngine) -> None:
+    engine = await make_engine(profiles=PROFILES, tenants=TENANTS)
+    fails = {"fail": {"status": 400}}
+    await answered(engine, "small", messages=fails, session_id="a", params={"max_tokens": 10**6})
+    assert await engine.ledger.query(held_of(engine, "small")) == 0
+    assert end_of(await answered(engine, "small", session_id="b"))["status"] == "completed"
+
+
+def held_of(engine: Engine, tenant: str) -> Query[int]:
+    key = f"{engine.ledger.keys.spent(today(), tenant)}:held"
+    return Query(commands=(Command("HLEN", key),), decode=lambda replies: int(replies[0]))
+
+
+@pytest.mark.parametrize(("unpriced", "status"), [("warn", "completed"), ("refuse", "failed")])
+async def test_what_nobody_can_count_is_told_or_refused(
+    make_engine: MakeEngine, caplog: pytest.LogCaptureFixture, unpriced: str, status: str
+) -> None:
+    profiles = {"free": SCRIPTED}
+    engine = await make_engine(
+        profiles=profiles, tenants={"acme": {"spend_hard": 5, "spend_unpriced": unpriced}}
+    )
+    for n in range(2):
+        events = await answered(engine, "acme", model="free/echo", session_id=f"s{n}")
+        end = end_of(events)
+        assert end["status"] == status
+        if status == "completed":
+            assert codes(events) == ["spend_unpriced"]
+        else:
+            assert end["error"]["type"] == "SpendLimitError"
+            assert "No price is known for free/echo" in end["error"]["message"]
+    told = [record for record in caplog.records if "tenant.spends_unpriced" in record.message]
+    assert len(told) == (1 if unpriced == "warn" else 0)
+    assert codes(await answered(engine, "other", model="free/echo", session_id="o")) == []
+
+
+async def test_what_workers_may_bounds_producers_without_a_table(make_engine: MakeEngine) -> None:
+    """As soon as the worker has read it, and for a service that was there before."""
+    engine = await make_engine(profiles=PROFILES, tenants={"acme": {"queued": 1}})
+    own = engine.service.settings.model_copy(update={"tenants": {}})
+    async with AsyncLedger(own) as producer:
+        await producer.submit(ChatJob(messages="hi", tenant="acme"))
+        with pytest.raises(QueueFullError):
+            await producer.submit(ChatJob(messages="hi", tenant="acme"))

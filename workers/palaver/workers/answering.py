@@ -42,6 +42,7 @@ class Answering:
         *,
         served: Served,
         policies: Sequence[Policy],
+        prices: Prices,
         paused: Pauses,
         counts: Counts,
     ) -> None:
@@ -53,7 +54,6 @@ class Answering:
         functions = FunctionTools(registry.functions, self.code)
         self.toolbox = Toolbox.of(settings, [functions, *registry.sources, self.tool_servers])
         ask = wrapped([Cache.of(settings, link, ledger.keys, subscriptions), *policies])
-        prices = Prices()
         self.models = Models(
             requests=Requests(served=served, ask=ask, prices=prices, paused=paused, counts=counts),
             toolbox=self.toolbox,

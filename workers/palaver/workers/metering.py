@@ -12,9 +12,11 @@ from palaver.shared.errors import ValidationError
 from palaver.shared.profiles import ModelRef
 from palaver.shared.responses import Usage
 from palaver.shared.spending import Spending, Spent
+from palaver.shared.token_estimate import tokens_of
+from palaver.workers.policies import answer_tokens
 from palaver.workers.providers import GenerationRequest
 
-__all__ = ["Bill", "Meter", "Price", "Told"]
+__all__ = ["Bill", "Meter", "Price", "Told", "expected"]
 
 BYTES_A_TOKEN: Final = 4
 """Of UTF-8; a rule of thumb, for texts of any language, where a provider does not count."""
@@ -23,6 +25,16 @@ Price: TypeAlias = Callable[[Usage, str | None], float | None]
 """What a usage costs in US dollars, given the name under which the model answered; None: it is not known."""
 Told: TypeAlias = Callable[[str | None, ModelRef, Usage], None]
 """Hears of each request for a tenant, and of its usage and cost."""
+
+
+def expected(request: GenerationRequest, context: int | None) -> Usage:
+    """What a request is expected to use, rather too much; of an answer of no bound nobody can know."""
+    answers = request.params.n or 1
+    return Usage(
+        input_tokens=tokens_of(request.messages, request.tools or ()),
+        output_tokens=answers * answer_tokens(request.params.max_tokens, context),
+        estimated=True,
+    )
 
 
 @dataclass(frozen=True, slots=True)

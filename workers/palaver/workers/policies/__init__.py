@@ -5,7 +5,7 @@ Decisions are pure. `asking` puts those about single requests between the runner
 
 from palaver.workers.policies.asking import Ask, Breakers, Policy, wrapped
 from palaver.workers.policies.breaker import State
-from palaver.workers.policies.fitting import Room, fitted, room_for
+from palaver.workers.policies.fitting import Room, answer_tokens, fitted, room_for
 from palaver.workers.policies.history import additions
 from palaver.workers.policies.resume import Beginning, begin
 from palaver.workers.policies.retry import (
@@ -32,6 +32,7 @@ __all__ = [
     "Tries",
     "additions",
     "after_failure",
+    "answer_tokens",
     "begin",
     "fitted",
     "pass_over",

@@ -14,7 +14,7 @@ from palaver.shared.jobs import ChatJob
 from palaver.shared.messages import Message, Role
 from palaver.shared.token_estimate import tokens_of
 
-__all__ = ["Room", "fitted", "room_for"]
+__all__ = ["Room", "answer_tokens", "fitted", "room_for"]
 
 MOST_ANSWER_TOKENS: Final = 4096  # kept free for an answer of no bound, but not more than …
 ANSWER_PART: Final = 4  # … this part of the context
@@ -41,10 +41,16 @@ def room_for(job: ChatJob, context: int | None, others: int) -> Room:
     wanted = limit.tokens if limit is not None else None
     left = None
     if context is not None:
-        answer = job.params.max_tokens or min(MOST_ANSWER_TOKENS, context // ANSWER_PART)
-        left = max(0, context - answer - others)
+        left = max(0, context - answer_tokens(job.params.max_tokens, context) - others)
     tokens = min((size for size in (wanted, left) if size is not None), default=None)
     return Room(tokens, limit.messages if limit is not None else None)
+
+
+def answer_tokens(most: int | None, context: int | None) -> int:
+    """What is to be expected of an answer, of `most` so many tokens, in a `context` of so many."""
+    if most:
+        return most
+    return MOST_ANSWER_TOKENS if context is None else min(MOST_ANSWER_TOKENS, context // ANSWER_PART)
 
 
 def fitted(history: Sequence[Message], room: Room, *, keep_last: bool = False) -> list[Message]:

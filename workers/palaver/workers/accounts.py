@@ -1,0 +1,160 @@
+"""What the requests of this process cost their tenants, told to the ledger: before each of them what it may
+cost, after it what it has.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import date
+from functools import partial
+from itertools import count
+from typing import Final
+from weakref import WeakValueDictionary
+
+from palaver.shared.errors import PalaverError
+from palaver.shared.ledger import AsyncLedger, operations
+from palaver.shared.ledger.operations.budgeting import Standing
+from palaver.shared.spending import today
+from palaver.workers.event_log import event_logger
+
+__all__ = ["Account", "Accounts"]
+
+logger = event_logger("palaver.workers.budgets")
+
+PAUSE_SECONDS: Final = 1.0
+AGAIN_SECONDS: Final = 20.0
+"""What runs is told again, a third of the time for which the ledger believes it."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Addition:
+    day: date
+    number: int
+    nanos: int
+
+
+class Account:
+    """A tenant's. Amounts are billionths of a dollar."""
+
+    def __init__(self, ledger: AsyncLedger, tenant: str, *, worker: str, numbers: Iterator[int]) -> None:
+        self._ledger = ledger
+        self._tenant = tenant
+        self._worker = worker
+        self._numbers = numbers
+        self._owed = 0  # was spent, and the ledger need not know it yet
+        self._held = 0
+        self._believed = 0  # to be held, by the ledger
+        self._addition: _Addition | None = None  # of which nobody knows whether it has come
+        self._turn = asyncio.Lock()
+        self._news = asyncio.Event()
+
+    async def reserve(self, nanos: int, hard: float | None) -> Standing:
+        """Ask whether a request may run that may cost so much; if it may, `release` it after it."""
+        async with self._turn:
+            standing = await self._tell(nanos, hard)
+            if standing.may_run:
+                self._held += nanos
+            return standing
+
+    def release(self, nanos: int) -> None:
+        """A request is over; what it has cost is another matter."""
+        self._held -= nanos
+        self._news.set()
+
+    def owe(self, nanos: int) -> None:
+        """So much was spent."""
+        self._owed += nanos
+        self._news.set()
+
+    async def keep(self) -> None:
+        """Tell the ledger what changes, and again what does not, until nothing is held or owed."""
+        while self._held or self._owed or self._believed:
+            self._news.clear()
+            try:
+                async with self._turn:
+                    await self._tell()
+            except PalaverError as error:
+                logger.warning("spending.not_counted", error=error.type, tenant=self._tenant)
+                await asyncio.sleep(PAUSE_SECONDS)
+            else:
+                await self._change()
+
+    async def _change(self) -> None:
+        if self._held:
+            try:
+                async with asyncio.timeout(AGAIN_SECONDS):
+                    await self._news.wait()
+            except TimeoutError:
+                return
+
+    async def _tell(self, one_more: int | None = None, hard: float | None = None) -> Standing:
+        standing = await self._say(one_more, hard)
+        if standing is None:
+            # What has ended by now is among the days that are added up. Of jobs that run, what their requests
+            # have cost so far is not counted: nobody could tell whether the days have it.
+            month = await self._ledger.spending(self._tenant)
+            standing = await self._say(one_more, hard)
+            return standing or Standing(month.spent, 0.0, may_run=True)  # it has no limit any more
+        return standing
+
+    async def _say(self, one_more: int | None, hard: float | None) -> Standing | None:
+        """Say once more what may not have come, under its number."""
+        if self._addition is None:
+            self._addition = _Addition(today(), next(self._numbers), self._owed)
+        said, held = self._addition, self._held
+        self._believed = held + (one_more or 0)
+        standing = await self._ledger.run(
+            operations.spend(
+                self._ledger.keys,
+                said.day,
+                self._tenant,
+                worker=self._worker,
+                number=said.number,
+                nanos=said.nanos,
+                held=held,
+                one_more=one_more,
+                hard=hard,
+            )
+        )
+        self._owed -= said.nanos
+        self._addition = None
+        if standing is None or not standing.may_run:
+            self._believed = held
+        return standing
+
+
+class Accounts:
+    """Those of all tenants with a limit. `worker` is the name of this one life of the process."""
+
+    def __init__(self, ledger: AsyncLedger, *, worker: str) -> None:
+        self._ledger = ledger
+        self._worker = worker
+        self._numbers = count(1)
+        self._accounts: WeakValueDictionary[str, Account] = WeakValueDictionary()
+        self._keeping: dict[str, asyncio.Task[None]] = {}
+
+    def of(self, tenant: str) -> Account:
+        """The tenant's, until nobody has it and the ledger knows all of it."""
+        account = self._accounts.get(tenant)
+        if account is None:
+            account = Account(self._ledger, tenant, worker=self._worker, numbers=self._numbers)
+            self._accounts[tenant] = account
+        return account
+
+    def keep(self, tenant: str, account: Account) -> None:
+        """See to it that the ledger hears of what was reserved, released and owed."""
+        known = self._keeping.get(tenant)
+        if known is None or known.done():
+            self._keeping[tenant] = keeping = asyncio.create_task(account.keep(), name="palaver-account")
+            keeping.add_done_callback(partial(self._is_kept, tenant))
+
+    def _is_kept(self, tenant: str, keeping: asyncio.Task[None]) -> None:
+        if self._keeping[tenant] is keeping:
+            del self._keeping[tenant]
+
+    async def told(self, seconds: float | None = None) -> None:
+        """Return when the ledger knows of everything, or after so long."""
+        if self._keeping:
+            await asyncio.wait(list(self._keeping.values()), timeout=seconds)
