@@ -5,8 +5,8 @@
 name no tenant are one tenant's, named `""`.
 """
 
-from collections.abc import Mapping
-from typing import Annotated, Any, Final, Protocol, Self
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Final, Literal, Protocol, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
@@ -16,12 +16,15 @@ from palaver.shared.error_tree import ConfigurationError, ValidationError
 from palaver.shared.plain import Integer, Real, refuse, shape
 from palaver.shared.settings import Settings
 
-__all__ = ["ANY_TENANT", "PerTenant", "Tenant", "Tenants"]
+__all__ = ["ANY_TENANT", "PerTenant", "Strictest", "Tenant", "Tenants"]
 
 ANY_TENANT: Final = "*"
 """The table of all tenants that have none."""
 
 HEAVIEST: Final = 1000
+
+BOUNDS: Final = ("queued", "spend_soft", "spend_hard")
+"""What whoever submits a job has to know, beside workers."""
 
 
 def _false_is_none(value: Any) -> Any:
@@ -39,7 +42,8 @@ class Tenant(Document):
     `running` of its jobs run at once, and `user_running` of each of its users; with a `weight` of 3 it has
     three turns where others have one. `queued` of its jobs may not have ended. `spend_soft` and `spend_hard`
     are dollars of a calendar month, UTC: beyond the one its jobs are warned, beyond the other none is taken,
-    and no model asked.
+    and no model asked. Where one of them is set, a model whose price is not known is asked, and its jobs are
+    warned that nobody counts what it costs, or it is not asked: `spend_unpriced`.
     """
 
     running: Bound = None
@@ -48,6 +52,12 @@ class Tenant(Document):
     queued: Bound = None
     spend_soft: Dollars = None
     spend_hard: Dollars = None
+    spend_unpriced: Literal["warn", "refuse"] = "warn"
+
+    @property
+    def limits_spending(self) -> bool:
+        """Whether what it spends is counted."""
+        return self.spend_soft is not None or self.spend_hard is not None
 
     @model_validator(mode="after")
     def _soft_comes_first(self) -> Self:
@@ -89,6 +99,24 @@ class Tenants:
             problem = f"{settings.config}: {error.message}"
         raise ConfigurationError(problem)
 
+    @classmethod
+    def bounded(cls, bounds: Mapping[str, Mapping[str, Any]]) -> Self:
+        """As another process has told its `bounds`. Raises ValidationError."""
+        known = {name: {key: table[key] for key in BOUNDS if key in table} for name, table in bounds.items()}
+        return cls(known)
+
+    @property
+    def bounds(self) -> dict[str, dict[str, float | bool]]:
+        """The tables of those that have bounds of `BOUNDS`; JSON."""
+        said = {name: _bounds_of(tenant) for name, tenant in self._named.items()}
+        bounded = any(bound is not False for table in said.values() for bound in table.values())
+        return said if bounded else {}
+
+    @property
+    def limit_spending(self) -> bool:
+        """Whether any of them does."""
+        return any(tenant.limits_spending for tenant in self._named.values())
+
     @property
     def names(self) -> list[str]:
         """The tenants that have tables of their own."""
@@ -102,6 +130,28 @@ class Tenants:
         return isinstance(other, Tenants) and self._named == other._named
 
     __hash__ = None  # type: ignore[assignment] # it is compared, and never a key
+
+
+class Strictest:
+    """Of several tables each of the `BOUNDS` that is the least; the rest is as the first one says."""
+
+    def __init__(self, tables: Sequence[PerTenant]) -> None:
+        self._tables = tables
+
+    def of(self, tenant: str | None) -> Tenant:
+        """See `PerTenant`."""
+        parts = [table.of(tenant) for table in self._tables]
+        least = {name: _least([getattr(part, name) for part in parts]) for name in BOUNDS}
+        return parts[0].model_copy(update=least)
+
+
+def _least(bounds: Sequence[float | None]) -> float | None:
+    return min((bound for bound in bounds if bound is not None), default=None)
+
+
+def _bounds_of(tenant: Tenant) -> dict[str, float | bool]:
+    """`false` where there is none, whatever the table of all others says."""
+    return {name: False if (bound := getattr(tenant, name)) is None else bound for name in BOUNDS}
 
 
 def _table(name: str, table: Any) -> Mapping[str, Any]:

@@ -48,9 +48,10 @@ def test_every_provider_answers(shell: Shell, model_server: ModelServer) -> None
         shell,
         cloud={"kind": "openai", "base_url": model_server.openai_url, "api_key_env": "CLOUD_KEY"},
         local={"kind": "ollama", "base_url": model_server.ollama_url},
-        echo={"kind": "scripted"},
+        echo={"kind": "scripted", "models": ["echo"]},
     )
     shell.environment["CLOUD_KEY"] = KEY
+    shell.environment["PALAVER_TENANTS"] = '{"acme": {"spend_hard": 5}}'
     done = shell.run("check")
     assert (done.returncode, done.stderr) == (0, "")
     header, cloud, local, echo = done.stdout.splitlines()
@@ -58,6 +59,8 @@ def test_every_provider_answers(shell: Shell, model_server: ModelServer) -> None
     assert cloud.startswith(f"cloud   {model_server.openai_url}")
     assert all("answered in" in line for line in (cloud, local, echo))
     assert KEY not in done.stdout
+    assert ["no price is known" in line for line in (cloud, local, echo)] == [False, False, True]
+    assert echo.endswith("; no price is known for echo")
 
 
 TOOLS = ROOT / "tests" / "mcp_server.py"

@@ -7,7 +7,7 @@ import pytest
 
 from palaver.shared.errors import ConfigurationError
 from palaver.shared.settings import Settings
-from palaver.shared.tenants import Tenant, Tenants
+from palaver.shared.tenants import Strictest, Tenant, Tenants
 from palaver.workers.tenancy import Tenancy
 
 TABLES = """
@@ -57,6 +57,7 @@ def test_the_environment_wins(settings: Settings) -> None:
         ({"weight": False}, r"tenants.acme.weight: must be "),
         ({"spend_hard": -1.0}, r"tenants.acme.spend_hard: must be at least 0, not "),
         ({"spend_soft": 2.0, "spend_hard": 1.0}, r"spend_soft: must be at most spend_hard, 1, not 2"),
+        ({"spend_unpriced": "maybe"}, r"tenants.acme.spend_unpriced: must be "),
         ({"runing": 3}, r"tenants.acme.runing: is not a known field"),
         (5, r"tenants.acme: must be a table, not "),
     ],
@@ -75,3 +76,20 @@ def test_a_worker_follows_its_file(settings: Settings) -> None:
     file.write_text("[tenants.acme]\nweight = 'much'\n")
     assert not tenancy.renew()
     assert tenancy.of("acme").weight == 12
+
+
+def test_bounds_are_told_to_other_processes(settings: Settings) -> None:
+    own = settings.model_copy(
+        update={"tenants": {"acme": {"queued": False, "spend_hard": 0.0}, "x": {"weight": 2}}}
+    )
+    told = Tenants.bounded(Tenants.load(own).bounds)
+    assert told.of("acme") == Tenant(spend_hard=0)
+    assert told.of("x") == told.of("other") == Tenant(queued=1000)
+    assert Tenants({"*": {"running": 5}}).bounds == {}
+
+
+def test_the_strictest_of_several_tables_holds() -> None:
+    own = Tenants({"acme": {"queued": 5, "spend_hard": 3.0, "weight": 2}})
+    both = Strictest([own, Tenants({"*": {"queued": 7, "spend_soft": 1.0}})])
+    assert both.of("acme") == Tenant(queued=5, spend_soft=1.0, spend_hard=3.0, weight=2)
+    assert both.of(None) == Tenant(queued=7, spend_soft=1.0)

@@ -19,11 +19,13 @@ import orjson
 
 from palaver.shared.errors import PalaverError
 from palaver.shared.profiles import Catalog, Profile
+from palaver.shared.responses import Usage
 from palaver.shared.settings import Settings, redacted_url
 from palaver.shared.tenants import Tenants
 from palaver.shared.tool_servers import ToolServer, load_tool_servers
 from palaver.workers.http import HttpClient
-from palaver.workers.providers import close, create
+from palaver.workers.prices import Prices
+from palaver.workers.providers import Provider, close, create
 from palaver.workers.tool_servers import require_mcp
 
 __all__ = ["Checked", "check"]
@@ -36,7 +38,8 @@ MCP: Final = "mcp."
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checked:
     """What was found out about a profile, or, of the kind `mcp`, a server of tools. `models`: how many the
-    provider lists; None if it does not tell. `tools` are those of a server.
+    provider lists; None if it does not tell. `tools` are those of a server. `unpriced`: models whose price is
+    not known, although somebody's spending is limited.
     """
 
     name: str
@@ -46,12 +49,17 @@ class Checked:
     latency_ms: float | None = None
     models: int | None = None
     tools: list[str] | None = None
+    unpriced: list[str] | None = None
 
 
 async def check(
-    catalog: Catalog, servers: Sequence[ToolServer] = (), names: Sequence[str] = ()
+    catalog: Catalog,
+    servers: Sequence[ToolServer] = (),
+    names: Sequence[str] = (),
+    *,
+    prices: Prices | None = None,
 ) -> list[Checked]:
-    """Ask these providers and servers (default: all), at once.
+    """Ask these providers and servers (default: all), at once; with `prices` also those for their models.
 
     Raises ValidationError for an unknown name.
     """
@@ -64,14 +72,14 @@ async def check(
     http = HttpClient()
     try:
         return await asyncio.gather(
-            *(_check(profile, _wanted(catalog, profile), http) for profile in profiles),
+            *(_check(profile, _wanted(catalog, profile), http, prices) for profile in profiles),
             *map(_check_server, servers),
         )
     finally:
         await http.aclose()
 
 
-async def _check(profile: Profile, wanted: Sequence[str], http: HttpClient) -> Checked:
+async def _check(profile: Profile, wanted: Sequence[str], http: HttpClient, prices: Prices | None) -> Checked:
     url = redacted_url(profile.base_url) if profile.base_url else None
     known = partial(Checked, name=profile.name, kind=profile.kind, url=url)
     if missing := profile.missing_key():
@@ -80,6 +88,8 @@ async def _check(profile: Profile, wanted: Sequence[str], http: HttpClient) -> C
         provider = create(profile, http)
     except PalaverError as error:
         return known(problem=error.message)
+    if prices is not None:
+        known = partial(known, unpriced=await _unpriced(prices, provider, wanted))
     try:
         async with asyncio.timeout(ANSWER_SECONDS):
             health = await provider.health()
@@ -98,6 +108,11 @@ async def _check(profile: Profile, wanted: Sequence[str], http: HttpClient) -> C
     problem = f"it does not list {', '.join(unlisted)}" if unlisted else None
     count = None if listed is None else len(listed)
     return known(problem=problem, latency_ms=round(health.latency_ms, 1), models=count)
+
+
+async def _unpriced(prices: Prices, provider: Provider, models: Sequence[str]) -> list[str]:
+    one = Usage(input_tokens=1, output_tokens=1)
+    return [model for model in models if (await prices.of(provider, model))(one, None) is None]
 
 
 async def _check_server(server: ToolServer) -> Checked:
@@ -128,8 +143,8 @@ def main(names: Sequence[str]) -> int:
     try:
         settings = Settings.load()
         servers = load_tool_servers(settings)
-        Tenants.load(settings)
-        results = asyncio.run(check(Catalog.load(settings), servers, names))
+        prices = Prices() if Tenants.load(settings).limit_spending else None
+        results = asyncio.run(check(Catalog.load(settings), servers, names, prices=prices))
     except PalaverError as error:
         print(f"palaver check: {error}", file=sys.stderr)  # noqa: T201 - a command's answer
         return 2

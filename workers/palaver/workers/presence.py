@@ -23,8 +23,8 @@ Announcements = Mapping[str, Mapping[str, Any]]
 
 
 class Presence:
-    """See the module. `alias` is the worker's name in the ledger; what it is, and the profiles and agents
-    that it serves, are asked for at each announcement.
+    """See the module. `alias` is the worker's name in the ledger; what it is, the profiles and agents that it
+    serves, and the bounds of tenants are asked for at each announcement.
     """
 
     def __init__(
@@ -36,6 +36,7 @@ class Presence:
         worker: Callable[[], Mapping[str, Any]],
         profiles: Callable[[], Announcements],
         agents: Callable[[], Announcements],
+        tenants: Callable[[], Announcements],
     ) -> None:
         self._link = link
         self._ledger = ledger
@@ -43,6 +44,7 @@ class Presence:
         self._worker = worker
         self._profiles = profiles
         self._agents = agents
+        self._tenants = tenants
         self._lease_seconds = ledger.settings.lease_seconds
 
     async def announce(self) -> None:
@@ -54,6 +56,7 @@ class Presence:
                 operations.announce(keys.workers, {self._alias: told}, seconds=seconds),
                 operations.announce(keys.profiles, self._profiles(), seconds=seconds),
                 operations.announce(keys.agents, self._agents(), seconds=seconds),
+                operations.announce(keys.tenants, self._tenants(), seconds=seconds),
             ]
         )
         for problem in filter(None, answers):

@@ -4,11 +4,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from palaver.shared.errors import ConfigurationError
+from palaver.shared.file_stamps import Stamps, stamps_of
 from palaver.shared.profiles import SEALED, Catalog, ModelRef, Profile
 from palaver.shared.sealing import is_sealed
 from palaver.shared.settings import Settings
 from palaver.workers.event_log import event_logger
-from palaver.workers.file_stamps import Stamps, stamps_of
 from palaver.workers.lending import Lending, Loan
 from palaver.workers.sealed import SealedProfiles
 from palaver.workers.serving import Serving

@@ -45,6 +45,7 @@ from palaver.workers.metrics import Counts, Measured
 from palaver.workers.pauses import Pauses
 from palaver.workers.policies import Breakers
 from palaver.workers.presence import HEARTBEAT, Presence
+from palaver.workers.prices import Prices
 from palaver.workers.probing import examine
 from palaver.workers.providers import create
 from palaver.workers.publisher import Publisher
@@ -111,7 +112,8 @@ class WorkerService:
         self._served = Served(settings, Lending(HttpClient(), make), sealed, catalog)
         self._calls = Calls(allowed=networks(settings.webhook_networks), seconds=settings.webhook_seconds)
         self._breakers = Breakers()
-        self._budgets = Budgets(self.ledger, self._tenancy, worker=self.alias)
+        self._prices = Prices()
+        self._budgets = Budgets(self.ledger, self._tenancy, self._prices, worker=self.alias)
         self._spent = (self._counts.spent, self._budgets.spent)
         self._answering = self._make_answering()
         self._sinks = Sinks(load_sinks(settings, self._answering.code), self.ledger, self._subscriptions)
@@ -253,7 +255,6 @@ class WorkerService:
             self._tasks = [task for task in self._tasks if not task.done()]
         await self._starts.aclose()
         await self._sinks.aclose()
-        await self._calls.aclose()
         await self._subscriptions.aclose()
         await self._presence.withdraw()
         await self._vitals.aclose()
@@ -319,6 +320,7 @@ class WorkerService:
             worker=self._told,
             profiles=lambda: self._served.announcements,
             agents=lambda: self._answering.agents.announcements,
+            tenants=lambda: self._tenancy.announcements,
         )
 
     def _make_answering(self) -> Answering:
@@ -330,6 +332,7 @@ class WorkerService:
             self._subscriptions,
             served=self._served,
             policies=[self._budgets, self._breakers, self._gates, *nearest],
+            prices=self._prices,
             paused=self._pauses,
             counts=self._counts,
         )
@@ -408,9 +411,9 @@ class WorkerService:
     async def _watch_configuration(self) -> None:
         while True:
             await asyncio.sleep(RENEWAL_SECONDS)
-            self._tenancy.renew()
+            has_news = self._tenancy.renew()
             await self._answering.renew()
-            if await self._served.renew():
+            if await self._served.renew() or has_news:
                 await self._presence.announce()
 
     def _told(self) -> dict[str, Any]:

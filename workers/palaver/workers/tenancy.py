@@ -1,43 +1,45 @@
-"""What each tenant may have now: the tables of `palaver.toml` may change while a worker runs."""
+"""What each tenant may have, as a worker follows it and tells of it."""
 
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+
+from palaver.shared import tenancy
 from palaver.shared.errors import ConfigurationError
 from palaver.shared.settings import Settings
-from palaver.shared.tenants import Tenant, Tenants
 from palaver.workers.event_log import event_logger
-from palaver.workers.file_stamps import stamps_of
 
 __all__ = ["Tenancy"]
 
 logger = event_logger("palaver.workers.service")
 
 
-class Tenancy:
+class Tenancy(tenancy.Tenancy):
     """The tables as they were read last. Raises ConfigurationError."""
 
     def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-        self._stamps = stamps_of([settings.config])
-        self._tenants = Tenants.load(settings)
-
-    def of(self, tenant: str | None) -> Tenant:
-        """The part of the tenant that a job names, or of those that name none."""
-        return self._tenants.of(tenant)
+        super().__init__(settings)
+        self._most_jobs = settings.max_jobs
+        self.announcements = self._announced()
+        """What producers are to hold to, under its digest: workers with the same tables say it once."""
 
     def renew(self) -> bool:
-        """Read the tables again, if their file was written; whether they say something else now.
-
-        Tables that cannot be read are told in the log, and change nothing.
-        """
-        if (stamps := stamps_of([self._settings.config])) == self._stamps:
-            return False
-        self._stamps = stamps
+        """See `Tenancy.renew`; tables that cannot be read are told in the log."""
         try:
-            tenants = Tenants.load(self._settings)
+            is_new = super().renew()
         except ConfigurationError as error:
             logger.error("tenants.refused", reason=str(error))
             return False
-        if tenants == self._tenants:
-            return False
-        self._tenants = tenants
-        logger.info("tenants.renewed")
-        return True
+        if is_new:
+            self.announcements = self._announced()
+            logger.info("tenants.renewed")
+        return is_new
+
+    def _announced(self) -> Mapping[str, Mapping[str, Any]]:
+        bounds = {"jobs": self._most_jobs, "tenants": self.tenants.bounds}
+        digest = hashlib.sha256(orjson.dumps(bounds, option=orjson.OPT_SORT_KEYS)).hexdigest()
+        return {digest[:16]: bounds}

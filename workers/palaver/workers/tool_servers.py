@@ -10,10 +10,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from palaver.shared.errors import ConfigurationError
+from palaver.shared.file_stamps import stamps_of
 from palaver.shared.settings import Settings
 from palaver.shared.tool_servers import ToolServer, load_tool_servers
 from palaver.workers.event_log import event_logger
-from palaver.workers.file_stamps import stamps_of
 from palaver.workers.generation import Offer, ToolContext, ToolError, ToolSource, UserCode
 
 if TYPE_CHECKING:

@@ -38,4 +38,5 @@ def _told(result: dict[str, Any]) -> str:
         return str(problem)
     models = "" if result["models"] is None else f", {result['models']} models"
     tools = "" if result["tools"] is None else f": {', '.join(result['tools']) or 'no tools'}"
-    return f"answered in {result['latency_ms']:g} ms{models}{tools}"
+    unpriced = f"; no price is known for {', '.join(result['unpriced'])}" if result["unpriced"] else ""
+    return f"answered in {result['latency_ms']:g} ms{models}{tools}{unpriced}"

@@ -5,7 +5,6 @@
 
 from collections.abc import Collection, Iterable, Sequence
 from datetime import date
-from functools import cached_property
 from typing import Any, Self
 
 import redis.asyncio
@@ -27,7 +26,6 @@ from palaver.shared.ledger import (
     sweeping,
     usage,
 )
-from palaver.shared.ledger.admission import Bounds
 from palaver.shared.ledger.batch_replies import BatchPage, OpenedBatch
 from palaver.shared.ledger.exchange import Exchange, Words
 from palaver.shared.ledger.keys import Keys
@@ -46,6 +44,7 @@ from palaver.shared.ledger.replies import (
     Swept,
     Vigil,
 )
+from palaver.shared.ledger.rules import InForce, Rules
 from palaver.shared.ledger.sighting import Sight
 from palaver.shared.ledger.views import Announcement, DeadLetter, Gate, JobView, LogBounds, Snapshot
 from palaver.shared.settings import Settings
@@ -63,14 +62,8 @@ class AsyncLedger:
         self.settings = settings
         self.keys = Keys(settings.namespace)
         self.retention = Retention.of(settings)
+        self.bounds: InForce = Rules(settings)
         self._lanes = Lanes(connections.async_client(settings) if client is None else client)
-
-    @cached_property
-    def bounds(self) -> Bounds:
-        """How many jobs may not have ended, as the configuration says when the first one is submitted. May be
-        set.
-        """
-        return Bounds.of_settings(self.settings)
 
     async def __aenter__(self) -> Self:
         return self
@@ -104,13 +97,13 @@ class AsyncLedger:
         Raises ConflictError, SessionBusyError, …
         """
         return await self._drive(
-            incoming.submit(self.keys, job, retention=self.retention, bounds=self.bounds)
+            incoming.submit(self.keys, job, retention=self.retention, in_force=self.bounds)
         )
 
     async def submit_many(self, jobs: Iterable[ChatJob]) -> list[Submitted | PalaverError]:
         """Store many jobs in few round trips."""
         return await self._drive(
-            incoming.submit_many(self.keys, list(jobs), retention=self.retention, bounds=self.bounds)
+            incoming.submit_many(self.keys, list(jobs), retention=self.retention, in_force=self.bounds)
         )
 
     async def refuse(self, session_id: str, job_id: str, error: ErrorInfo) -> Refused:
@@ -158,7 +151,9 @@ class AsyncLedger:
 
         Raises LedgerFullError, QueueFullError, SpendLimitError.
         """
-        await self._drive(keeping.note_batch(self.keys, batch, retention=self.retention, bounds=self.bounds))
+        await self._drive(
+            keeping.note_batch(self.keys, batch, retention=self.retention, in_force=self.bounds)
+        )
 
     async def abandon_batch(self, batch: BatchJob) -> None:
         """The lines of a batch that was noted could not be stored: it counts no more."""
@@ -250,7 +245,7 @@ class AsyncLedger:
 
     async def spending(self, tenant: str | None) -> MonthlySpending:
         """What a tenant, or jobs without one, have spent in this month, and may."""
-        return await self._drive(budgets.spending(self.keys, tenant, self.bounds.tenants))
+        return await self._drive(budgets.told(self.keys, tenant, self.bounds))
 
     async def gates(self) -> list[Gate]:
         """The profiles' gates that are closed or paused, or at which somebody waits."""

@@ -8,8 +8,15 @@ from palaver.shared.ledger import exchange, usage
 from palaver.shared.ledger.exchange import Exchange
 from palaver.shared.ledger.keys import Keys
 from palaver.shared.ledger.operations import budgeting
+from palaver.shared.ledger.rules import InForce
 from palaver.shared.spending import MonthlySpending, today
 from palaver.shared.tenants import PerTenant
+
+
+def told(keys: Keys, tenant: str | None, in_force: InForce) -> Exchange[MonthlySpending]:
+    """`spending`, beside what the tenant may spend now."""
+    bounds = yield from in_force.now(keys)
+    return (yield from spending(keys, tenant, bounds.tenants))
 
 
 def spending(keys: Keys, tenant: str | None, tenants: PerTenant) -> Exchange[MonthlySpending]:
@@ -19,7 +26,7 @@ def spending(keys: Keys, tenant: str | None, tenants: PerTenant) -> Exchange[Mon
     if spent is None:
         rows = yield from usage.listing(keys, since=day.replace(day=1), until=day, tenant=name)
         spent = sum(row.cost or 0.0 for row in rows)
-        if limits.spend_soft is not None or limits.spend_hard is not None:
+        if limits.limits_spending:
             yield from exchange.query(budgeting.begin_month(keys, day, name, spent))
     return MonthlySpending.of(name, day, spent, soft=limits.spend_soft, hard=limits.spend_hard)
 

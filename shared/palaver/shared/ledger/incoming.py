@@ -15,14 +15,16 @@ from palaver.shared.ledger.exchange import Exchange
 from palaver.shared.ledger.keys import Keys
 from palaver.shared.ledger.operation import Operation, Retention
 from palaver.shared.ledger.operations import submitting
-from palaver.shared.ledger.operations.admitting import Entry, list_of
+from palaver.shared.ledger.operations.admitting import list_of
 from palaver.shared.ledger.replies import Submitted
+from palaver.shared.ledger.rules import InForce
 
 
 def submit(
-    keys: Keys, job: ChatJob, *, retention: Retention, bounds: Bounds = UNBOUNDED
+    keys: Keys, job: ChatJob, *, retention: Retention, in_force: InForce = UNBOUNDED
 ) -> Exchange[Submitted]:
     """Store a job; raises what `operations.submit` does."""
+    bounds = yield from in_force.now(keys)
     for conflict in (yield from _conflicts(keys, [job])).values():
         raise conflict
     if bounds.bind(job.tenant):
@@ -33,9 +35,10 @@ def submit(
 
 
 def submit_many(
-    keys: Keys, jobs: Sequence[ChatJob], *, retention: Retention, bounds: Bounds = UNBOUNDED
+    keys: Keys, jobs: Sequence[ChatJob], *, retention: Retention, in_force: InForce = UNBOUNDED
 ) -> Exchange[list[Submitted | PalaverError]]:
     """Store many jobs in few round trips; an error is that job's result."""
+    bounds = yield from in_force.now(keys)
     refused: dict[int, PalaverError] = dict((yield from _conflicts(keys, jobs)))
     others = [job for place, job in enumerate(jobs) if place not in refused]
     storing = yield from _storing(keys, others, retention, bounds)
@@ -52,7 +55,7 @@ def _storing(
     if any(bounds.bind(job.tenant) for job in jobs):
         refused |= yield from budgets.check(keys, jobs, bounds.tenants)
         bounded = [{} if place in refused else bounds.of(job.tenant) for place, job in enumerate(jobs)]
-        entries = [Entry(submitting.session_of(job), job.job_id, job.deadline, job.run_at) for job in jobs]
+        entries = [(submitting.session_of(job), job.job_id) for job in jobs]
         refused |= yield from admit(keys, entries, bounded)
     return [
         submitting.repeat(keys, job, retention=retention, refusal=refused[place])

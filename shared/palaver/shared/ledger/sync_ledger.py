@@ -5,7 +5,6 @@ The async one is its twin; what they do is in `exchange` and `operations`.
 
 from collections.abc import Collection, Iterable, Sequence
 from datetime import date
-from functools import cached_property
 from typing import Any, Self
 
 import redis
@@ -27,7 +26,6 @@ from palaver.shared.ledger import (
     sweeping,
     usage,
 )
-from palaver.shared.ledger.admission import Bounds
 from palaver.shared.ledger.batch_replies import BatchPage, OpenedBatch
 from palaver.shared.ledger.exchange import Exchange, Words
 from palaver.shared.ledger.keys import Keys
@@ -47,6 +45,7 @@ from palaver.shared.ledger.replies import (
     Swept,
     Vigil,
 )
+from palaver.shared.ledger.rules import InForce, Rules
 from palaver.shared.ledger.sighting import Sight
 from palaver.shared.ledger.views import Announcement, DeadLetter, Gate, JobView, LogBounds, Snapshot
 from palaver.shared.settings import Settings
@@ -64,15 +63,9 @@ class SyncLedger:
         self.settings = settings
         self.keys = Keys(settings.namespace)
         self.retention = Retention.of(settings)
+        self.bounds: InForce = Rules(settings)
         client = connections.sync_client(settings) if client is None else client
         self._places = Places(client, patience=settings.connect_seconds)
-
-    @cached_property
-    def bounds(self) -> Bounds:
-        """How many jobs may not have ended, as the configuration says when the first one is submitted. May be
-        set.
-        """
-        return Bounds.of_settings(self.settings)
 
     def __enter__(self) -> Self:
         return self
@@ -105,12 +98,12 @@ class SyncLedger:
 
         Raises ConflictError, SessionBusyError, …
         """
-        return self._drive(incoming.submit(self.keys, job, retention=self.retention, bounds=self.bounds))
+        return self._drive(incoming.submit(self.keys, job, retention=self.retention, in_force=self.bounds))
 
     def submit_many(self, jobs: Iterable[ChatJob]) -> list[Submitted | PalaverError]:
         """Store many jobs in few round trips."""
         return self._drive(
-            incoming.submit_many(self.keys, list(jobs), retention=self.retention, bounds=self.bounds)
+            incoming.submit_many(self.keys, list(jobs), retention=self.retention, in_force=self.bounds)
         )
 
     def refuse(self, session_id: str, job_id: str, error: ErrorInfo) -> Refused:
@@ -152,7 +145,7 @@ class SyncLedger:
 
         Raises LedgerFullError, QueueFullError, SpendLimitError.
         """
-        self._drive(keeping.note_batch(self.keys, batch, retention=self.retention, bounds=self.bounds))
+        self._drive(keeping.note_batch(self.keys, batch, retention=self.retention, in_force=self.bounds))
 
     def abandon_batch(self, batch: BatchJob) -> None:
         """The lines of a batch that was noted could not be stored: it counts no more."""
@@ -249,7 +242,7 @@ class SyncLedger:
 
     def spending(self, tenant: str | None) -> MonthlySpending:
         """What a tenant, or jobs without one, have spent in this month, and may."""
-        return self._drive(budgets.spending(self.keys, tenant, self.bounds.tenants))
+        return self._drive(budgets.told(self.keys, tenant, self.bounds))
 
     def gates(self) -> list[Gate]:
         """The profiles' gates that are closed or paused, or at which somebody waits."""

@@ -1,0 +1,117 @@
+"""Which bounds a producer holds to: its own, and those that workers announce, as they are now."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from palaver.shared.errors import ConfigurationError, QueueFullError, SpendLimitError
+from palaver.shared.jobs import ChatJob
+from palaver.shared.ledger import SyncLedger, operations, rules
+from palaver.shared.settings import Settings
+from palaver.workers.tenancy import Tenancy
+from tests.integration.ledger.world import World
+
+Announce = Callable[..., None]
+
+
+@pytest.fixture
+def announce(world: World) -> Announce:
+    """Have a worker with these settings announce what they bound."""
+
+    def say(*, seconds: float = 60, **settings: Any) -> None:
+        announced = Tenancy(Settings(**settings)).announcements
+        world.ledger.run(operations.announce(world.keys.tenants, announced, seconds=seconds))
+
+    return say
+
+
+def producer(world: World, **settings: Any) -> SyncLedger:
+    return SyncLedger(world.settings.model_copy(update=settings))
+
+
+def of(tenant: str | None) -> ChatJob:
+    return ChatJob(messages="Hi", tenant=tenant)
+
+
+def room(ledger: SyncLedger, tenant: str | None, most: int = 9) -> int:
+    """How many jobs of the tenant are taken, up to so many."""
+    for taken in range(most):
+        try:
+            ledger.submit(of(tenant))
+        except QueueFullError:
+            return taken
+    return most
+
+
+def test_a_producer_without_a_table_is_bounded_as_workers_are(world: World, announce: Announce) -> None:
+    announce(
+        tenants={"*": {"queued": 2, "spend_hard": 5.0}, "free": {"queued": False}, "off": {"spend_hard": 0}}
+    )
+    with producer(world) as ledger:
+        assert [room(ledger, name) for name in ("acme", None, "free")] == [2, 2, 9]
+        with pytest.raises(SpendLimitError):
+            ledger.submit(of("off"))
+        assert ledger.spending("acme").hard == 5
+        assert ledger.spending("free").hard == 5
+
+
+def test_the_stricter_of_both_holds(world: World, announce: Announce) -> None:
+    announce(tenants={"*": {"queued": 3}, "acme": {"queued": 1}}, max_jobs=6)
+    with producer(world, tenants={"acme": {"queued": 5}, "other": {"queued": 2}}, max_jobs=50) as ledger:
+        assert [room(ledger, name) for name in ("acme", "other", "third")] == [1, 2, 3]
+        with pytest.raises(QueueFullError, match=r"^There are 6 jobs"):
+            ledger.submit(of("fourth"))
+
+
+def test_tables_of_several_workers_hold_until_they_expire(
+    world: World, announce: Announce, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    announce(tenants={"*": {"queued": 1}})
+    announce(tenants={"*": {"queued": 3}})
+    announce()
+    with producer(world) as ledger:
+        assert room(ledger, "a") == 1
+        world.raw.delete(world.keys.tenants)
+        assert room(ledger, "b") == 1
+        monkeypatch.setattr(rules, "FRESH_SECONDS", 0)
+        assert room(ledger, "c") == 9
+
+
+def test_a_producer_follows_its_file(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(rules, "FRESH_SECONDS", 0)
+    file = tmp_path / "palaver.toml"
+    file.write_text("")
+    with producer(world, config=str(file)) as ledger:
+        assert ledger.submit(of("acme")).created
+        file.write_text("[tenants.acme]\nqueued = 2\n")
+        assert room(ledger, "acme") == 2
+        file.write_text("[tenants.acme]\nqueued = 'many'\n")
+        assert room(ledger, "acme") == 0, "the last good table holds"
+        assert "tenants.acme.queued" in caplog.text
+        file.write_text("[tenants.acme]\nspend_hard = 0\n")
+        with pytest.raises(SpendLimitError):
+            ledger.submit(of("acme"))
+
+
+def test_a_table_that_cannot_be_read_is_refused_at_first(world: World, tmp_path: Path) -> None:
+    (tmp_path / "palaver.toml").write_text("[tenants.acme]\nqueued = 'many'\n")
+    with (
+        producer(world, config=str(tmp_path / "palaver.toml")) as ledger,
+        pytest.raises(ConfigurationError, match="queued"),
+    ):
+        ledger.submit(of("acme"))
+
+
+def test_what_another_version_announces_bounds_nothing(world: World) -> None:
+    strange: dict[str, dict[str, Any]] = {
+        "a": {"tenants": 3},
+        "b": {},
+        "c": {"jobs": None, "tenants": {"*": {"later": 1}}},
+    }
+    world.ledger.run(operations.announce(world.keys.tenants, strange, seconds=60))
+    with producer(world) as ledger:
+        assert room(ledger, "acme") == 9
