@@ -98,13 +98,12 @@ def cancelled(world: World, job: Submitted) -> None:
 
 
 def interrupted(world: World, job: Submitted) -> None:
-    """By a job of another tenant's quota."""
-    world.ledger.submit(ChatJob(messages="Hi", session_id=job.session_id, on_busy="interrupt"))
+    world.ledger.submit(of("acme", session_id=job.session_id, on_busy="interrupt"))
 
 
 def interrupted_later(world: World, job: Submitted) -> None:
     """By a job whose time has come: a sweep begins it, and the next one sees to what the other has left."""
-    later = ChatJob(messages="Hi", session_id=job.session_id, on_busy="interrupt", run_at=time.time() + 60)
+    later = of("acme", session_id=job.session_id, on_busy="interrupt", run_at=time.time() + 60)
     stored = world.ledger.submit(later)
     world.raw.hset(world.keys.job(stored.session_id, stored.job_id), "parked", 1)
     world.be_due(stored)
@@ -112,9 +111,19 @@ def interrupted_later(world: World, job: Submitted) -> None:
     world.sweep()
 
 
+@pytest.mark.parametrize("end", [interrupted, interrupted_later], ids=lambda f: f.__name__)
+def test_who_ends_another_job_takes_its_room(
+    make_world: MakeWorld, end: Callable[[World, Submitted], None]
+) -> None:
+    world = make_world(tenants=TENANTS, max_jobs=50)
+    job = world.ledger.submit(of("acme", session_id="s"))
+    end(world, job)
+    assert (entries(world, "=acme"), entries(world, "all"), status(world, job).ended) == (1, 1, True)
+
+
 @pytest.mark.parametrize(
     "end",
-    [ended_by_worker, ended_by_sweep, ended_by_reader, cancelled, interrupted, interrupted_later],
+    [ended_by_worker, ended_by_sweep, ended_by_reader, cancelled],
     ids=lambda f: f.__name__,
 )
 def test_whoever_ends_a_job_makes_room(
