@@ -43,7 +43,7 @@ def key_of(tenant: str | None) -> str:
 
 class Receiver:
     """Takes what is posted; answers as `answers` say, in their order, then with 204. It is of one tenant, or
-    of none.
+    of none; but `/a` is a's.
     """
 
     def __init__(self) -> None:
@@ -58,7 +58,8 @@ class Receiver:
 
     async def take(self, request: web.Request) -> web.Response:
         body = await request.text()
-        Webhook(key_of(self.tenant)).verify(body, dict(request.headers))
+        name = request.match_info["name"]
+        Webhook(key_of(self.tenant if name == "hook" else name)).verify(body, dict(request.headers))
         async with self._news:
             self.told.append(json.loads(body))
             self.ids.append(request.headers["webhook-id"])
@@ -290,9 +291,10 @@ async def test_a_tenant_that_waits_for_its_receivers_holds_up_no_other(
 ) -> None:
     """It has more webhooks than one look sees, each at a host of its own; the other's is the latest."""
     keys, many = engine.ledger.keys, OF_ONE_TENANT + 350
-    hosts = [receiver.url.replace("127.0.0.1", f"127.0.{n // 200}.{n % 200 + 2}") for n in range(many)]
-    jobs = [ChatJob(messages="hi", webhook=url, tenant="a") for url in hosts]
-    other = ChatJob(messages="hi", webhook=receiver.url, tenant="b")
+    url = receiver.url.replace("/hook", "/{}")
+    hosts = [url.replace("127.0.0.1", f"127.0.{n // 200}.{n % 200 + 2}") for n in range(many)]
+    jobs = [ChatJob(messages="hi", webhook=each.format("a"), tenant="a") for each in hosts]
+    other = ChatJob(messages="hi", webhook=url.format("b"), tenant="b")
     for job in (*jobs, other):
         await engine.ledger.submit(job)
         await engine.ledger.cancel(job.job_id, job.job_id)
