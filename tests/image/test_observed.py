@@ -31,8 +31,9 @@ UNSEEN = {
     "palaver_cost_dollars_total",  # the scripted provider is free
     "palaver_not_ready",
     "palaver_lease_renewals_total",  # jobs that are shorter than a renewal
-    *(f"palaver_gate_{what}" for what in ("closed_seconds", "parked_total", "paused", "running", "waiting")),
-    "palaver_gate_wait_seconds",  # nobody waits for a provider
+    "palaver_gate_parked_total",  # nobody waits for a provider
+    "palaver_gate_wait_seconds",
+    "palaver_refused_requests_total",  # nor asks it for what it has not
     "palaver_tenant_jobs",  # nor is any job left
     "palaver_tenant_oldest_age_seconds",
 }

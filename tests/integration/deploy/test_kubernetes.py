@@ -187,7 +187,7 @@ def test_a_probe_has_its_time_and_only_readiness_depends_on_others(overlay: str)
         assert all(probe["timeoutSeconds"] >= 2 for probe in probes.values()), name
         if name != "palaver-redis":
             paths = {kind: probe["httpGet"]["path"] for kind, probe in probes.items()}
-            started = {"startupProbe": "/readyz"} if name == "palaver-worker" else {}
+            started = {"startupProbe": "/startupz"} if name == "palaver-worker" else {}
             assert paths == {"readinessProbe": "/readyz", "livenessProbe": "/healthz"} | started
 
 
