@@ -11,6 +11,7 @@ from pydantic import Field
 
 from palaver.shared.document import Document
 from palaver.shared.plain import Integer, Key, Name, Real, Text, optional
+from palaver.shared.tools import ToolName, is_named
 
 _FORM: Final = re.compile(r"plv_([0-9a-f]{12})_([A-Za-z0-9_-]{43})")
 _SECRET_BYTES: Final = 32
@@ -21,7 +22,8 @@ class ApiKey(Document):
     """What a key may do. Times are Unix seconds.
 
     All that is done with it is its `tenant`'s, and its `user`'s if it names one. `models`: only these
-    (`profile/model`, `profile/*`, an alias); None: all.
+    (`profile/model`, `profile/*`, an alias); None: all. `tools`: of the workers' tools only these
+    (`shop__*`: all of a server's), none where it is empty; None: all.
     """
 
     id: Annotated[Text, Field(pattern=r"^[0-9a-f]{12}$")]
@@ -30,6 +32,7 @@ class ApiKey(Document):
     tenant: Key | None = optional()
     user: Name | None = optional()
     models: Annotated[list[Name], Field(min_length=1)] | None = optional()
+    tools: list[ToolName] | None = optional()
     requests_per_minute: Annotated[Integer, Field(ge=1, le=1_000_000)] | None = optional()
     created: Real = 0.0
     expires: Real | None = optional()
@@ -52,6 +55,10 @@ class ApiKey(Document):
     def allows(self, models: Sequence[str]) -> bool:
         """Whether a job may name these models; none at all means the alias `default`."""
         return self.models is None or all(self._allows(model) for model in models or ("default",))
+
+    def allows_tool(self, name: str) -> bool:
+        """Whether a job may name this tool of the workers."""
+        return self.tools is None or any(is_named(pattern, name) for pattern in self.tools)
 
     def _allows(self, model: str) -> bool:
         profile, slash, _ = model.partition("/")

@@ -157,5 +157,7 @@ def test_wrong_batches(stand: Stand, client: Any, other: Any) -> None:
     limited: Any = OpenAI(
         base_url=f"{stand.url}/v1", api_key=slow, http_client=httpx2.Client(trust_env=False)
     )
-    with pytest.raises(openai.PermissionDeniedError):
-        limited.batches.create(input_file_id=good.id, **asked)
+    ours = lines("one", model="slow/echo") + b'\n{"messages": "one", "model": ["scripted/echo"]}'
+    for file in (good, uploaded(client, ours)):
+        with pytest.raises(openai.PermissionDeniedError):
+            limited.batches.create(input_file_id=file.id, **asked)

@@ -41,12 +41,15 @@ def test_keys_are_made_listed_and_revoked(stand: Stand, run: Run) -> None:
         "slow/*",
         "-m",
         "default",
+        "--tool",
+        "look",
         "--rpm",
         "60",
     )
     code, (made,), _ = run("keys", "create", *words, "--days", "1")
     assert code == 0
     assert (made["tenant"], made["user"], made["models"]) == ("acme", "ann", ["slow/*", "default"])
+    assert made["tools"] == ["look"]
     assert made["expires"] - made["created"] == 24 * 3600
     with stand.http(made["key"]) as http:
         assert http.get("/sessions").status_code == 200

@@ -100,6 +100,16 @@ def test_tools_are_called_and_answered(client: OpenAI) -> None:
         ask(client, "Hi", tools=[{"type": "function", "function": {"name": "*"}}])
 
 
+def test_a_key_may_be_for_some_of_the_workers_tools(stand: Stand) -> None:
+    key = stand.make_key(tenant="acme", tools=["look"])
+    client = OpenAI(base_url=f"{stand.url}/v1", api_key=key, http_client=httpx2.Client(trust_env=False))
+    bare, own = {"name": "pay"}, {"name": "pay", "description": "Pays."}
+    assert ask(client, "Hi", tools=[*TOOLS, {"type": "function", "function": own}]).choices
+    with pytest.raises(openai.PermissionDeniedError) as refused:
+        ask(client, "Hi", tools=[{"type": "function", "function": bare}])
+    assert refused.value.param == "tools"
+
+
 class Tea(BaseModel):
     price: float
 

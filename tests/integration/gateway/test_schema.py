@@ -27,7 +27,7 @@ CHECKS = [
     content_type_conformance,
     response_schema_conformance,
 ]
-FEW, MANY = 2, 100
+FEW, MANY = 2, 80
 PATIENT = settings(
     deadline=None,
     database=None,

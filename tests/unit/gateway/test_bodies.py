@@ -167,7 +167,7 @@ for _ in range(200):
 
 def job_of(fields: dict[str, Any]) -> ChatJob:
     """As the gateway submits it."""
-    check_tools(fields.get("tools"))
+    check_tools(fields.get("tools"), None)
     said = fields.pop("messages")
     return prepare(said, SETTINGS, {"history": None, **fields, "user": "u"})
 

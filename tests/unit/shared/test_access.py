@@ -48,13 +48,31 @@ def test_a_key_allows_its_models(models: list[str] | None, asked: list[str], all
     assert key.allows(asked) is allowed
 
 
+@pytest.mark.parametrize(
+    ("tools", "name", "allowed"),
+    [
+        (None, "look", True),
+        ([], "look", False),
+        (["look"], "look", True),
+        (["look"], "looks", False),
+        (["shop__*"], "shop__price", True),
+        (["shop__*"], "look", False),
+    ],
+)
+def test_a_key_allows_its_tools(tools: list[str] | None, name: str, allowed: bool) -> None:
+    _, key = ApiKey.make(tools=tools)
+    assert key.allows_tool(name) is allowed
+
+
 def test_a_key_ends() -> None:
     _, key = ApiKey.make(expires=100.0)
     assert not key.has_expired(99.9)
     assert key.has_expired(100.0)
 
 
-@pytest.mark.parametrize("fields", [{"models": []}, {"requests_per_minute": 0}, {"tenant": ""}, {"x": 1}])
+@pytest.mark.parametrize(
+    "fields", [{"models": []}, {"requests_per_minute": 0}, {"tenant": ""}, {"tools": [""]}, {"x": 1}]
+)
 def test_a_wrong_key_is_refused(fields: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
         ApiKey.make(**fields)

@@ -56,7 +56,7 @@ class Asker:
             job["metadata"] = {**(job.get("metadata") or {}), **marks}
         model = job.get("model")
         self.caller.check_models([model] if isinstance(model, str) else model or [])
-        check_tools(job.get("tools"))
+        check_tools(job.get("tools"), self.caller.key)
         if self.session_id is not None:
             await check_session(self.gateway, self.caller, self.session_id)
             job["session_id"] = self.session_id

@@ -21,6 +21,7 @@ from palaver.producer.gateway.openai.files import ERRORS, OUTPUT
 from palaver.producer.gateway.openai.paging import place_behind
 from palaver.producer.gateway.state import Gateway, Served
 from palaver.producer.gateway.tool_rules import check_tools
+from palaver.shared.api_keys import ApiKey
 from palaver.shared.batches import CHAT_COMPLETIONS, BatchStatus, BatchView
 from palaver.shared.errors import BatchNotFoundError
 from palaver.shared.ledger import operations
@@ -71,7 +72,7 @@ async def create_batch(
     with SpooledTemporaryFile(max_size=_IN_MEMORY) as content:
         async for piece in pieces:
             await asyncio.to_thread(content.write, piece)
-        caller.check_models(await asyncio.to_thread(_checked_models, content))
+        caller.check_models(await asyncio.to_thread(_checked_models, content, caller.key))
         content.seek(0)
         handle = await gateway.client.batch(cast("BinaryIO", content), **fields)
     return json_response(_batch(await handle.progress()))
@@ -120,21 +121,28 @@ async def _views(gateway: Gateway, caller: Caller, ids: Sequence[str]) -> list[B
     return views
 
 
-def _checked_models(content: IO[bytes]) -> list[str]:
+def _checked_models(content: IO[bytes], key: ApiKey | None) -> list[str]:
     """The models that lines name, whose tools are checked; wrong lines are told when they are taken in."""
     found: dict[str, None] = {}
     content.seek(0)
     for number, line in enumerate(content, 1):
         try:
-            body = orjson.loads(line)["body"]
-            model = body.get("model", "default")
-        except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError):
+            entry = orjson.loads(line)
+        except orjson.JSONDecodeError:
             continue
-        if not isinstance(model, str):
-            refuse("model", "must be text")
-        check_tools(body.get("tools"), f"line {number}: body.tools")
-        found[model] = None
+        job = entry.get("body", entry) if isinstance(entry, dict) else None  # of OpenAI's format, or ours
+        if not isinstance(job, dict):
+            continue
+        check_tools(job.get("tools"), key, f"line {number}: tools")
+        found |= dict.fromkeys(_models(job.get("model")))
     return list(found)
+
+
+def _models(given: Any) -> list[str]:
+    models = given if isinstance(given, list) else ["default" if given is None else given]
+    if not all(isinstance(model, str) for model in models):
+        refuse("model", "must be text")
+    return models
 
 
 def _batch(view: BatchView) -> dict[str, Any]:

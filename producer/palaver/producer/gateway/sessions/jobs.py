@@ -14,6 +14,7 @@ from palaver.producer.gateway.counting import counted_router
 from palaver.producer.gateway.fanout.frames import parse_cursor
 from palaver.producer.gateway.sessions.views import Accepted, Job, Listed, job_of
 from palaver.producer.gateway.state import Served
+from palaver.producer.gateway.tool_rules import check_tools
 from palaver.shared.jobs import Status
 
 router = counted_router(tags=["jobs"])
@@ -66,6 +67,7 @@ async def retry_job(gateway: Served, caller: Asking, job_id: str) -> Response:
     """Do an ended job again, as a new job of its session. Repeated, it names the same new job."""
     view = await own_job(gateway, caller, job_id, document=True)
     caller.check_models(view.document.models if view.document is not None else [])
+    check_tools(view.document.tools if view.document is not None else None, caller.key)
     handle = await gateway.client.retry(job_id)
     accepted = Accepted(job_id=handle.job_id, session_id=handle.session_id, cursor=handle.cursor)
     return json_response(accepted, status=202, headers=job_headers(handle))
