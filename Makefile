@@ -13,7 +13,7 @@ PAGE := producer/palaver/producer/gateway/page
 RULES := deploy/kustomize/components/prometheus-operator/prometheusrule.yaml
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test deploy-check faults faults-rabbitmq fuzz peers page page-build image upgrades soak check audit bench schema lock clean
+.PHONY: help setup demo test deploy-check faults faults-rabbitmq fuzz peers page page-build image upgrades soak check audit bench bench-gateway schema lock clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /  make \1\t/' | expand -t 24
@@ -74,6 +74,9 @@ check: .venv/.page ## style, types, the walls between the rooms, stale schemas a
 bench: .venv/.test .venv/.rivals ## speed beside that of others, 40 minutes, into tests/benchmarks/RESULTS.md; QUICK=1: three minutes, into .palaver/bench
 	@$(BIN)/python -m tests.benchmarks --rounds $(ROUNDS) $(if $(QUICK),--quick)
 
+bench-gateway: .venv/.test .venv/.litellm ## the gateway beside LiteLLM's proxy, 8 minutes, into tests/benchmarks/GATEWAY.md; QUICK=1: a minute, into .palaver/bench
+	@$(BIN)/python -m tests.benchmarks.gateway $(if $(QUICK),--quick)
+
 schema: .venv/.ready ## write what is made of something else: shared/schemas, deploy/SETTINGS.md, deploy/METRICS.md, the alerts for Kubernetes
 	$(BIN)/palaver schema --write
 	$(BIN)/python -m palaver.shared.settings_table > deploy/SETTINGS.md
@@ -114,11 +117,13 @@ $(PAGE)/node_modules/.ready: $(PAGE)/package-lock.json
 	@cd $(PAGE) && npm ci --no-audit --no-fund --loglevel=error
 	@touch $@
 
-# What Palaver is measured beside, in a venv of its own: never a dependency. --no-deps: the lock is complete.
-.venv/.rivals: tests/benchmarks/rivals/requirements.txt | .venv/bin/python
-	@echo "Installing what the benchmarks compare with into .venv/rivals."
-	@$(PYTHON) -m venv .venv/rivals
-	@.venv/rivals/bin/python -m pip install -q --disable-pip-version-check --no-deps --require-hashes -r $<
+# What Palaver is measured beside, in venvs of their own: never a dependency. --no-deps: the locks are complete.
+.venv/.rivals: tests/benchmarks/rivals/requirements.txt
+.venv/.litellm: tests/benchmarks/rivals/litellm.txt
+.venv/.rivals .venv/.litellm: .venv/.%: | .venv/bin/python
+	@echo "Installing what the benchmarks compare with into .venv/$*."
+	@$(PYTHON) -m venv .venv/$*
+	@.venv/$*/bin/python -m pip install -q --disable-pip-version-check --no-deps --require-hashes -r $<
 	@touch $@
 
 # Servers of others, in an environment of their own. llama-cpp-python has no wheel: it is compiled, here without

@@ -54,11 +54,11 @@ class Palaver(Contender):
         profile = f'[providers.bench]\nkind = "openai"\nbase_url = "{stage.provider_url}"\n'
         config.write_text(profile, encoding="utf-8")
         self.settings = Settings(redis_url=stage.redis.url, config=str(config))
+        self.environment = {"PALAVER_REDIS_URL": stage.redis.url, "PALAVER_CONFIG": str(config)}
 
     def start(self) -> Running:
-        environment = {"PALAVER_REDIS_URL": self.settings.redis_url, "PALAVER_CONFIG": self.settings.config}
         command = ("palaver", "worker", "--concurrency", str(self.load.room))
-        worker = self.stage.processes.start(command, name=self.name, env=environment)
+        worker = self.stage.processes.start(command, name=self.name, env=self.environment)
         worker.wait_for("ready", seconds=60)
         return worker
 

@@ -5,6 +5,7 @@ import os
 import platform
 import subprocess
 import time
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 
@@ -24,8 +25,10 @@ OURS = (
 THEIRS = ("arq", "taskiq", "taskiq-redis", "celery", "gevent", "httpx", "redis")
 
 
-def described() -> dict[str, str]:
-    """What belongs beside every figure."""
+def described(
+    *, ours: Sequence[str] = OURS, python: Path = RIVAL_PYTHON, theirs: Sequence[str] = THEIRS
+) -> dict[str, str]:
+    """What belongs beside every figure. `theirs` are installed where that Python is."""
     cpu = next(
         (line.partition(":")[2].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")),
         platform.machine(),
@@ -38,8 +41,8 @@ def described() -> dict[str, str]:
         "machine": f"{os.cpu_count()} cores, {cpu}, {memory / 2**20:.0f} GB, {system}",
         "python": platform.python_version(),
         "redis": server.partition("v=")[2].partition(" ")[0] or server,
-        "ours": ", ".join(f"{name} {version(name)}" for name in OURS),
-        "rivals": ", ".join(f"{name} {known}" for name, known in _rivals().items()),
+        "ours": ", ".join(f"{name} {version(name)}" for name in ours),
+        "rivals": ", ".join(f"{name} {known}" for name, known in _versions(python, theirs).items()),
     }
 
 
@@ -55,11 +58,11 @@ def idle(seconds: float = 2.0) -> float:
     return (passed[3] + passed[4]) / max(1, sum(passed))
 
 
-def _rivals() -> dict[str, str]:
+def _versions(python: Path, names: Sequence[str]) -> dict[str, str]:
     program = (
-        f"import json, importlib.metadata as m; print(json.dumps({{n: m.version(n) for n in {THEIRS}}}))"
+        f"import json, importlib.metadata as m; print(json.dumps({{n: m.version(n) for n in {(*names,)}}}))"
     )
-    found: dict[str, str] = json.loads(_said(str(RIVAL_PYTHON), "-c", program))
+    found: dict[str, str] = json.loads(_said(str(python), "-c", program))
     return found
 
 

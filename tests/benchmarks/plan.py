@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from functools import partial
 from typing import Final
 
 from tests.benchmarks import batches, clients, jobs, streams
 from tests.benchmarks.contenders import CONTENDERS, RIVAL_WORKERS
+from tests.benchmarks.rounds import Row
 from tests.benchmarks.stage import Load
 
 OURS: Final = ("palaver", "floor")
@@ -30,16 +30,6 @@ SESSION = "a long session"
 IMPORT = "import"
 BATCH = "a batch, two workers"
 PROVIDER = "the provider alone, 100 streams, unpaced"
-
-
-@dataclass(frozen=True)
-class Row:
-    """One measurement: of what, of whom, and how."""
-
-    scenario: str
-    contender: str
-    run: Callable[[], streams.Figures]
-    once: bool = False  # in the first round alone: it takes a minute, and is compared with nobody's
 
 
 def rows(*, quick: bool = False) -> list[Row]:

@@ -3,66 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
 from statistics import median
-from typing import Final
 
-from tests.benchmarks import plan
+from tests.benchmarks import plan, tables
 from tests.benchmarks.results import Results
-
-BELOW: Final = "<!-- what stands below this line is kept by `make bench` -->\n"
-"""What bounds a target, and profiles before and after a change, are written by hand."""
+from tests.benchmarks.tables import Target, number, of_rounds
 
 PALAVER, FLOOR = "palaver", "floor"
 
 
-@dataclass(frozen=True)
-class Target:
-    """One line of the table: `bound` is a ceiling, or with `least` the smallest figure that is enough."""
-
-    what: str
-    bound: float
-    value: float | None
-    spread: str = ""
-    unit: str = ""
-    least: bool = False
-
-    @property
-    def met(self) -> bool:
-        assert self.value is not None
-        return self.value >= self.bound if self.least else self.value <= self.bound
-
-    def row(self) -> str:
-        sign = "≥" if self.least else "≤"
-        value = f"{_number(self.value)} {self.unit}".strip()
-        wanted = f"{sign} {_number(self.bound)} {self.unit}".strip()
-        return f"| {self.what} | {wanted} | {value}{self.spread} | {'yes' if self.met else '**no**'} |"
-
-
 def targets(results: Results) -> Iterator[Target]:
     """The lines whose figures were measured."""
-    return (target for target in _targets(results) if target.value is not None)
+    return tables.measured(_targets(results))
 
 
 def _targets(results: Results) -> Iterator[Target]:
     def single(
         what: str, bound: float, scenario: str, figure: str, unit: str, *, least: bool = False
     ) -> Target:
-        values = results.values(scenario, PALAVER, figure)
-        spread = f" ({_number(min(values))}-{_number(max(values))})" if len(values) > 1 else ""
-        value = results.median(scenario, PALAVER, figure)
-        return Target(what, bound, value, spread, unit, least)
+        return of_rounds(what, bound, results.values(scenario, PALAVER, figure), unit, least=least)
 
     for steady in (plan.STEADY_10, plan.STEADY_20, plan.SIDE_BY_SIDE):
         floor = results.median(steady, FLOOR, "cpu_us") or 0.0
         yield single(f"CPU of the worker per chunk, {steady}", floor * 1.6, steady, "cpu_us", "µs")
         ratio = results.ratio("cpu_us", (steady, PALAVER), (steady, FLOOR))
-        yield Target(f"… times the floor's {_number(floor)} µs", 1.6, ratio)
+        yield Target(f"… times the floor's {number(floor)} µs", 1.6, ratio)
         for rival in ("arq", "taskiq"):
             theirs = (plan.SIDE_BY_SIDE, rival)
             part = results.ratio("cpu_us", (steady, PALAVER), theirs)
-            told = _number(results.median(*theirs, "cpu_us"))
+            told = number(results.median(*theirs, "cpu_us"))
             yield Target(f"… times {rival}'s {told} µs at {plan.SIDE_BY_SIDE}", 0.2, part)
     rate = "chunks_a_second"
     yield single("chunks a second, 100 streams, unpaced", 80_000, plan.UNPACED, rate, "/s", least=True)
@@ -108,32 +77,11 @@ def side_by_side(results: Results) -> str:
         ("short jobs", plan.SHORT, "jobs_a_second", "/s"),
         ("CPU a job", plan.SHORT, "cpu_ms", "ms"),
     )
-    lines = ["| | " + " | ".join(f"{name}, {unit}" for name, *_, unit in columns) + " |"]
-    lines.append("|---" * (len(columns) + 1) + "|")
-    for who in (*plan.ALL, "no-op on our pool"):
-        cells = [_number(results.median(scenario, who, figure)) for _, scenario, figure, _ in columns]
-        if any(cells):
-            lines.append(f"| {who} | " + " | ".join(cells) + " |")
-    return "\n".join(lines)
-
-
-def everything(results: Results) -> str:
-    """Each scenario's medians, the smallest and the largest run."""
-    lines = ["| scenario | who | figure | median | smallest | largest | runs |", "|---" * 7 + "|"]
-    for scenario, contenders in results.runs.items():
-        for who, runs in contenders.items():
-            for figure in dict.fromkeys(name for run in runs for name in run):
-                values = results.values(scenario, who, figure)
-                told = [_number(number) for number in (median(values), min(values), max(values))]
-                lines.append(f"| {scenario} | {who} | {figure} | {' | '.join(told)} | {len(values)} |")
-    return "\n".join(lines)
+    return tables.side_by_side(results, (*plan.ALL, "no-op on our pool"), columns)
 
 
 def page(results: Results) -> str:
     """RESULTS.md as far as it is measured."""
-    machine = "\n".join(f"- {name}: {value}" for name, value in results.machine.items())
-    quiet = ", ".join(f"{share:.0%}" for share in results.idle)
-    rows = "\n".join(target.row() for target in targets(results))
     rounds, profiles = len(results.idle), "\n\n".join(results.profiles)
     return f"""# Results of `make bench`
 
@@ -141,14 +89,11 @@ Written by the command; medians of {rounds} alternating rounds, in brackets the 
 ratios of runs of the same round. Worker, Redis, provider and readers are processes of their own and share the
 machine.
 
-{machine}
-- idle before each round: {quiet}
+{tables.surroundings(results)}
 
 ## Targets
 
-| what | target | measured | met |
-|---|---|---|---|
-{rows}
+{tables.all_targets(targets(results))}
 
 ## Side by side
 
@@ -169,20 +114,6 @@ By py-spy, at the end of the run.
 
 ## All figures
 
-{everything(results)}
+{tables.everything(results)}
 
 """
-
-
-def write(results: Results, path: Path) -> None:
-    """Write the page; what was written by hand below it stays."""
-    old = path.read_text(encoding="utf-8") if path.exists() else ""
-    path.write_text(page(results) + BELOW + old.partition(BELOW)[2], encoding="utf-8")
-
-
-def _number(value: float | None) -> str:
-    if value is None:
-        return ""
-    if abs(value) >= 100 or value == int(value):
-        return f"{value:,.0f}"
-    return f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"

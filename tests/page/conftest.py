@@ -37,10 +37,16 @@ def complaints() -> list[str]:
 
 
 @pytest.fixture
-def context(stand: Stand, browser: Browser, complaints: list[str]) -> Iterator[BrowserContext]:
+def user() -> str:
+    """Whose key the browser has."""
+    return f"user-{os.urandom(4).hex()}"
+
+
+@pytest.fixture
+def context(stand: Stand, browser: Browser, user: str, complaints: list[str]) -> Iterator[BrowserContext]:
     context = browser.new_context(base_url=stand.url, viewport={"width": 1280, "height": 860})
     context.set_default_timeout(WAIT_MS)
-    key = json.dumps(stand.make_key(tenant="acme", user=f"user-{os.urandom(4).hex()}"))
+    key = json.dumps(stand.make_key(tenant="acme", user=user))
     context.add_init_script(f"if (location.protocol !== 'about:') localStorage.setItem('palaver.key', {key})")
     context.on("console", lambda message: complaints.append(message.text))
     context.on("weberror", lambda error: complaints.append(str(error.error)))

@@ -1,11 +1,15 @@
 """The chat page as a person uses it: a real browser, gateway, worker and Redis."""
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 
 import pytest
 from playwright.sync_api import BrowserContext, Locator, Page, expect
 
 from tests.integration.gateway.conftest import Stand, script
+from tests.page.line import Line
 
 pytestmark = [pytest.mark.page, pytest.mark.redis, pytest.mark.worker, pytest.mark.xdist_group("page")]
 
@@ -32,6 +36,20 @@ def expect_answer(turn: Locator, text: str = WORDS) -> None:
     """The answer is complete, with every word of it once."""
     expect_end(turn)
     expect(turn.locator(".markdown")).to_have_text(text)
+
+
+@contextmanager
+def crowd(stand: Stand, count: int) -> Iterator[None]:
+    """Meanwhile `narrow`, which answers one at a time, does, and so many others wait for it."""
+    words: dict[str, Any] = {"model": "narrow/echo", "tenant": "acme"}
+    holding = stand.client.submit(script(endless=True, rate=5), **words)
+    next(iter(holding))
+    handles = stand.client.submit_many([{"messages": "before", **words}] * count)
+    try:
+        yield
+    finally:
+        holding.cancel()
+    assert [handle.result(timeout=30).content for handle in handles] == ["before"] * count
 
 
 def session_of(page: Page) -> str:
@@ -88,6 +106,21 @@ def test_a_network_that_is_away_for_a_while_loses_nothing(page: Page, context: B
     expect(page.locator("#offline")).to_be_hidden()
 
 
+def test_a_network_that_dies_without_a_word_loses_nothing(stand: Stand, context: BrowserContext) -> None:
+    with Line(int(stand.url.rpartition(":")[2])) as line:
+        page = context.new_page()
+        page.goto(line.url)
+        turn = ask(page, WORDS)
+        expect(turn.locator(".markdown")).to_contain_text("w10")
+        line.die()
+        page.wait_for_timeout(10_000)  # nothing tells the page that there is no network
+        assert turn.get_attribute("data-status") == "running"
+        assert "w119" not in turn.locator(".markdown").inner_text()
+        line.revive()
+        expect_answer(turn)
+        expect(page.locator("#offline")).to_be_hidden()
+
+
 def test_a_gateway_that_dies_and_comes_back_loses_nothing(stand: Stand, context: BrowserContext) -> None:
     gateway, url = stand.start_gateway()
     page = context.new_page()
@@ -100,12 +133,13 @@ def test_a_gateway_that_dies_and_comes_back_loses_nothing(stand: Stand, context:
     expect_answer(turn)
 
 
-def test_a_session_of_a_program_is_shown_too(stand: Stand, page: Page) -> None:
-    session_id = "of-a-program"
-    stand.client.submit(script(text="first", rate=0), session_id=session_id, tenant="acme", wait=True)
+def test_a_session_of_a_program_is_shown_too(stand: Stand, page: Page, user: str) -> None:
+    session_id = f"of-a-program-of-{user}"
+    whose: dict[str, Any] = {"tenant": "acme", "user": user, "session_id": session_id}
+    stand.client.submit(script(text="first", rate=0), wait=True, **whose)
     page.goto(f"/#{session_id}")
     expect_answer(page.locator(".turn").first, "first")
-    stand.client.submit(script(text="second", rate=0), session_id=session_id, tenant="acme", wait=True)
+    stand.client.submit(script(text="second", rate=0), wait=True, **whose)
     expect_answer(page.locator(".turn").nth(1), "second")
     page.goto("/#nobodys")
     expect(page.get_by_role("alert")).to_contain_text("There is no session nobodys")

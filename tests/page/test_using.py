@@ -2,13 +2,13 @@
 
 import json
 import re
+from typing import Any
 
 import pytest
-from playwright.sync_api import BrowserContext, Page, expect
+from playwright.sync_api import BrowserContext, Page, Route, expect
 
-from palaver.producer import Client
 from tests.integration.gateway.conftest import Stand, script
-from tests.page.test_page import WORDS, ask, expect_answer, expect_end, session_of
+from tests.page.test_page import WORDS, ask, crowd, expect_answer, expect_end, session_of
 from tests.processes import ROOT
 from tests.servers import missing
 
@@ -115,17 +115,17 @@ def test_widgets_of_an_agent_stand_where_they_were_shown(page: Page) -> None:
     assert kinds == turn.locator(".blocks > *").evaluate_all("blocks => blocks.map(block => block.className)")
 
 
-def test_tool_calls_and_their_results_are_shown(page: Page, stand: Stand) -> None:
-    session_id = "with-tools"
+def test_tool_calls_and_their_results_are_shown(page: Page, stand: Stand, user: str) -> None:
+    session_id = f"with-tools-of-{user}"
     page.goto(f"/#{session_id}")
-    client: Client = stand.client
-    tools = [{"name": "price"}]
-    client.submit("tea?", model="quick/shop", tools=tools, session_id=session_id, tenant="acme", wait=True)
+    whose: dict[str, Any] = {"tenant": "acme", "user": user, "session_id": session_id}
+    shop: dict[str, Any] = {"model": "quick/shop", "tools": [{"name": "price"}], **whose}
+    stand.client.submit("tea?", wait=True, **shop)
     page.goto("/#")
     page.goto(f"/#{session_id}")
     turn = page.locator(".turn")
     expect_end(turn)
-    client.submit("more?", model="quick/shop", tools=tools, session_id=session_id, tenant="acme", wait=True)
+    stand.client.submit("more?", wait=True, **shop)
     call = page.locator(".turn").nth(1).locator("details", has_text="price")
     expect(call).to_contain_text("done")
     call.locator("summary").click()
@@ -141,6 +141,92 @@ def test_a_place_in_the_line_is_shown(page: Page) -> None:
     expect(second).to_contain_text("1 ahead in this chat")
     expect_answer(first)
     expect_answer(second, "next")
+
+
+def test_a_place_among_all_that_wait_is_shown(page: Page, stand: Stand) -> None:
+    with crowd(stand, 3):
+        turn = ask(page, "and I", "narrow/echo")
+        expect(turn.locator(".state")).to_have_text(re.compile(r"^Waiting: 3 ahead"))
+    expect_answer(turn, "and I")
+
+
+def test_words_that_come_do_not_carry_off_who_reads_further_up(page: Page) -> None:
+    expect_end(ask(page, "\n\n".join(WORDS.split()), "quick/echo"))
+    turn = ask(page, "\n\n".join(WORDS.split()))
+    expect(turn.locator(".markdown")).to_contain_text("w5")
+    down = page.get_by_role("button", name="To the end of the chat")
+    expect(down).to_be_hidden()
+    page.locator("#scroll").evaluate("scroll => scroll.scrollTop = 100")
+    expect(down).to_be_visible()
+    expect_end(turn)
+    assert page.locator("#scroll").evaluate("scroll => scroll.scrollTop") == 100
+    down.click()
+    expect(down).to_be_hidden()
+    expect(turn.locator(".markdown").get_by_text("w119")).to_be_in_viewport()
+
+
+def test_what_was_not_sent_yet_is_kept_for_each_chat(page: Page) -> None:
+    expect_end(ask(page, "one", "quick/echo"))
+    words = page.get_by_label("Message")
+    words.fill("half a question")
+    page.get_by_role("button", name="New chat").click()
+    expect(words).to_have_value("")
+    words.fill("another one")
+    page.get_by_role("link", name="one", exact=True).click()
+    expect(words).to_have_value("half a question")
+    page.reload()
+    expect(words).to_have_value("half a question")
+    words.press("Enter")
+    expect_end(page.locator(".turn").nth(1))
+    page.reload()
+    expect(words).to_have_value("")
+    page.goto("/#")
+    expect(words).to_have_value("another one")
+
+
+def test_chats_of_long_ago_can_be_reached(page: Page) -> None:
+    page.evaluate(
+        """async () => {
+            const key = localStorage.getItem("palaver.key");
+            const headers = {"Content-Type": "application/json", Authorization: `Bearer ${key}`};
+            for (let number = 0; number <= 100; number++) {
+                const body = JSON.stringify({context: {title: `chat ${number}`}});
+                await fetch("/sessions", {method: "POST", headers, body});
+            }
+        }"""
+    )
+    page.reload()
+    expect(page.get_by_role("link", name="chat 100")).to_be_visible()
+    expect(page.get_by_role("link", name="chat 0", exact=True)).to_have_count(0)
+    page.get_by_role("button", name="Older chats").click()
+    expect(page.get_by_role("link", name="chat 0", exact=True)).to_be_attached()
+    expect(page.get_by_role("button", name="Older chats")).to_be_hidden()
+
+
+def test_a_question_waits_for_its_files(page: Page) -> None:
+    held: list[Route] = []
+    page.route("**/v1/files", lambda route: held.append(route))
+    page.get_by_label("Message").fill("What is in it?")
+    page.locator("#picker").set_input_files(
+        {"name": "prices.txt", "mimeType": "text/plain", "buffer": b"tea: 4.50"}
+    )
+    page.get_by_label("Model").select_option("quick/echo")
+    page.get_by_label("Message").press("Enter")
+    expect(page.get_by_role("button", name="Send")).to_be_disabled()
+    assert len(held) == 1
+    held[0].continue_()
+    turn = page.locator(".turn")
+    expect(turn.get_by_role("list", name="Files")).to_have_text("prices.txt")
+    page.unroute("**/v1/files")
+    page.route("**/v1/files", lambda route: route.fulfill(status=413, body="{}"))
+    page.locator("#picker").set_input_files({"name": "large.txt", "mimeType": "text/plain", "buffer": b"x"})
+    expect(page.locator("#attached .wrong")).to_be_visible()
+    page.get_by_label("Message").fill("And in this?")
+    page.get_by_label("Message").press("Enter")
+    expect(page.get_by_role("alert")).to_have_text("A file was not attached: remove it, or attach it again.")
+    page.get_by_role("button", name="Remove large.txt").click()
+    page.get_by_label("Message").press("Enter")
+    expect_end(page.locator(".turn").nth(1))
 
 
 def test_what_a_hostile_model_writes_does_nothing(page: Page, complaints: list[str]) -> None:

@@ -1,4 +1,4 @@
-// Makes static/ from src/ and from the two libraries; with --check it tells whether static/ is what would be made.
+// Makes static/ from src/ and from the libraries; with --check it tells whether static/ is what would be made.
 import { execFileSync } from "node:child_process";
 import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -12,6 +12,9 @@ const VENDORED = {
   "marked/LICENSE": "vendor/marked.LICENSE.txt",
   "dompurify/dist/purify.es.mjs": "vendor/purify.js",
   "dompurify/LICENSE": "vendor/purify.LICENSE.txt",
+  "swagger-ui-dist/swagger-ui-bundle.js": "vendor/swagger-ui.js",
+  "swagger-ui-dist/swagger-ui.css": "vendor/swagger-ui.css",
+  "swagger-ui-dist/LICENSE": "vendor/swagger-ui.LICENSE.txt",
 };
 
 function make(folder) {

@@ -1,4 +1,4 @@
-"""`/` and its files, from the package: nothing is built to run the page."""
+"""`/`, `/docs` and their files, from the package: nothing is built to run them, all of it is here."""
 
 from __future__ import annotations
 
@@ -22,20 +22,25 @@ _TYPES: Final = {
     ".svg": "image/svg+xml",
     ".txt": "text/plain; charset=utf-8",
 }
+_OWN_ALONE: Final = (
+    "default-src 'none'",
+    "script-src 'self'",
+    "style-src 'self'",
+    "img-src 'self' data:",
+    "connect-src 'self'",
+    "base-uri 'none'",
+    "form-action 'none'",
+    "frame-ancestors 'none'",
+)
 CONTENT_SECURITY_POLICY: Final = "; ".join(
     (
-        "default-src 'none'",
-        "script-src 'self'",
-        "style-src 'self'",
-        "img-src 'self' data:",
-        "connect-src 'self'",
-        "base-uri 'none'",
-        "form-action 'none'",
-        "frame-ancestors 'none'",
+        *_OWN_ALONE,
         "require-trusted-types-for 'script'",  # no text becomes HTML but through the sanitizer
         "trusted-types dompurify",
     )
 )
+DOCS_POLICY: Final = "; ".join(_OWN_ALONE)
+"""Swagger UI makes HTML by itself, of what our own code has written."""
 _HEADERS: Final = {
     "cache-control": "no-cache",  # asked again each time, by its etag: a new release is there at once
     "content-security-policy": CONTENT_SECURITY_POLICY,
@@ -73,6 +78,14 @@ def load_assets() -> dict[str, Asset]:
 async def show_page(request: Request) -> Response:
     """The page."""
     return _answer(request, load_assets()[_INDEX])
+
+
+@router.get("/docs")
+async def show_docs(request: Request) -> Response:
+    """All routes, to read and to try."""
+    response = _answer(request, load_assets()["docs.html"])
+    response.headers["content-security-policy"] = DOCS_POLICY
+    return response
 
 
 @router.get("/page/{name:path}")

@@ -14,7 +14,11 @@ export interface Handlers {
   stop(): void;
   editLast(): void;
   say(words: string): void;
+  /** Tell why it is not sent. */
+  refuse(words: string): void;
 }
+
+const DRAFT = "palaver.draft.";
 
 export class Composer {
   readonly #text = byId<HTMLTextAreaElement>("text");
@@ -24,7 +28,8 @@ export class Composer {
   readonly #list = byId<HTMLUListElement>("attached");
   readonly #banner = byId("editing");
   readonly #files = new Map<HTMLElement, FileObject>();
-  #uploads = 0;
+  readonly #uploads = new Set<Promise<void>>();
+  #draft = "";
   #sending = false;
 
   constructor(
@@ -32,7 +37,7 @@ export class Composer {
     readonly handlers: Handlers,
   ) {
     this.#form.addEventListener("submit", (event) => (event.preventDefault(), void this.#submit()));
-    this.#text.addEventListener("input", () => this.#fit());
+    this.#text.addEventListener("input", () => this.#changed());
     this.#text.addEventListener("keydown", (event) => this.#key(event));
     this.#stop.addEventListener("click", () => handlers.stop());
     const picker = byId<HTMLInputElement>("picker");
@@ -48,10 +53,18 @@ export class Composer {
     this.#stop.hidden = !is;
   }
 
+  /** The chat in which is written. What was not sent is kept for each, as long as the tab. */
+  enter(id: string | null): void {
+    this.#draft = DRAFT + (id ?? "");
+    this.#text.value = sessionStorage.getItem(this.#draft) ?? "";
+    this.#banner.hidden = true;
+    this.#changed();
+  }
+
   write(text: string, { editing }: { editing: boolean }): void {
     this.#text.value = text;
     this.#banner.hidden = !editing;
-    this.#fit();
+    this.#changed();
     this.focus();
   }
 
@@ -61,7 +74,11 @@ export class Composer {
   }
 
   attach(files: FileList | null | undefined): void {
-    for (const file of files ?? []) void this.#upload(file);
+    for (const file of files ?? []) {
+      const upload = this.#upload(file);
+      this.#uploads.add(upload);
+      void upload.finally(() => this.#uploads.delete(upload));
+    }
   }
 
   async #upload(file: File): Promise<void> {
@@ -70,7 +87,6 @@ export class Composer {
     const item = h("li", {}, icon("file"), h("span", { class: "name" }, file.name), state, remove);
     remove.addEventListener("click", () => (this.#files.delete(item), item.remove()));
     this.#list.append(item);
-    this.#uploads++;
     try {
       const stored = await this.client.upload(file);
       if (item.isConnected) this.#files.set(item, stored);
@@ -81,17 +97,17 @@ export class Composer {
       item.classList.add("wrong");
       state.textContent = error.message;
       this.handlers.say(`${file.name} was not attached: ${error.message}`);
-    } finally {
-      this.#uploads--;
     }
   }
 
   async #submit(): Promise<void> {
     const text = this.#text.value.trim();
-    if (this.#sending || text === "") return;
-    if (this.#uploads) return this.handlers.say("A file is still being uploaded.");
+    if (this.#sending) return;
+    if (text === "") return this.#list.childElementCount ? this.handlers.refuse("Say what is to be done with the files.") : undefined;
     this.#sending = this.#send.disabled = true;
     try {
+      await Promise.all(this.#uploads);
+      if (this.#list.querySelector(".wrong")) return this.handlers.refuse("A file was not attached: remove it, or attach it again.");
       await this.handlers.send({ text, files: [...this.#files.values()] });
       this.#files.clear();
       this.#list.replaceChildren();
@@ -133,7 +149,8 @@ export class Composer {
     });
   }
 
-  #fit(): void {
+  #changed(): void {
+    if (this.#banner.hidden) sessionStorage.setItem(this.#draft, this.#text.value);
     this.#text.rows = Math.min(10, Math.max(1, this.#text.value.split("\n").length));
   }
 }

@@ -13,6 +13,10 @@ export interface Listener {
   refused(error: GatewayError): void;
 }
 
+/** While an answer goes on, words come; an answer that is thought about for longer costs a request now and then. */
+const PATIENCE = 10_000;
+const LONG_PATIENCE = 40_000;
+const PLACE_EVERY = 3_000;
 /** Events of ended answers that are told again at most, so that their tools and widgets stand in their places. */
 const MOST_RECALLED = 1000;
 
@@ -21,6 +25,7 @@ export class Conversation {
   session: Session | null = null;
   readonly #closed = new AbortController();
   #looking = false;
+  #placing = false;
 
   constructor(
     readonly client: PalaverClient,
@@ -34,7 +39,9 @@ export class Conversation {
       const after = await this.#load();
       const signal = this.#closed.signal;
       const onConnection = (is: boolean) => signal.aborted || this.listener.connected(is);
-      for await (const event of this.client.events(this.id, { after, signal, onConnection })) this.#take(event);
+      const patience = () => (this.transcript.active?.status === "running" ? PATIENCE : LONG_PATIENCE);
+      void this.#lookForPlace();
+      for await (const event of this.client.events(this.id, { after, signal, patience, onConnection })) this.#take(event);
     } catch (error) {
       if (this.#closed.signal.aborted) return;
       if (!(error instanceof GatewayError)) throw error;
@@ -51,6 +58,7 @@ export class Conversation {
     const said = { role: "user" as const, content: question, files, job_id: jobId };
     this.transcript.addMessages([{ ...said, id: null, reasoning: null, widget: null, metadata: {} }]);
     this.listener.changed(this.transcript.turns.get(jobId) ?? null);
+    void this.#lookForPlace();
   }
 
   /** The cursor comes first: what happens while messages and jobs are fetched is then among the events. */
@@ -73,6 +81,7 @@ export class Conversation {
     this.listener.changed(turn);
     // Asked elsewhere: its question is among the messages.
     if (event.type === "job_queued" && turn.question === null) void this.#lookForQuestions();
+    if (event.type === "job_queued") void this.#lookForPlace();
     if (event.type === "resync" && turn.status !== "running" && turn.status !== "queued") void this.#lookAt(turn);
   }
 
@@ -83,6 +92,24 @@ export class Conversation {
     this.#looking = false;
     this.transcript.addMessages(messages);
     this.listener.changed(null);
+  }
+
+  /** What the answer that waits has to expect, now and then: no event tells how a queue moves. */
+  async #lookForPlace(): Promise<void> {
+    if (this.#placing) return;
+    this.#placing = true;
+    while (this.transcript.waiting) {
+      await pause(PLACE_EVERY / 3); // most of them wait for no time at all
+      const turn = this.transcript.waiting;
+      if (turn === null || this.#closed.signal.aborted) break;
+      const job = await this.client.job(turn.id).catch(() => null);
+      if (job && this.transcript.waiting === turn) {
+        turn.waits = job.waits ?? null;
+        this.listener.changed(turn);
+      }
+      await pause((PLACE_EVERY * 2) / 3);
+    }
+    this.#placing = false;
   }
 
   async #lookAt(turn: Turn): Promise<void> {
@@ -100,10 +127,14 @@ export class Conversation {
       } catch (error) {
         if (this.#closed.signal.aborted || !(error instanceof GatewayError) || !error.passing) throw error;
         this.listener.connected(false);
-        await new Promise((resolve) => setTimeout(resolve, 1000));
+        await pause(1000);
       }
     }
   }
+}
+
+function pause(milliseconds: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, milliseconds));
 }
 
 /** The cursor before the latest ended jobs that have few enough events; `after` if there are none. */

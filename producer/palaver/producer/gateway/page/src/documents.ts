@@ -63,11 +63,20 @@ export interface Failure {
   code: string;
 }
 
+export interface Waits {
+  /** Jobs before it, of all sessions. */
+  position: number;
+  /** About, until it goes on; null where nobody knows. */
+  seconds: number | null;
+}
+
 export interface Job {
   job_id: string;
   status: Status;
   model: string;
   position: number;
+  /** What it has to expect, asked for alone, while it waits for a worker, a provider or its tenant. */
+  waits?: Waits | null;
   /** The seq before its first event. */
   cursor: number;
   created: number;

@@ -1,6 +1,6 @@
 /** The sessions on the left, and where one may begin another. */
 import type { PalaverClient } from "./client.js";
-import type { Session } from "./documents.js";
+import type { Listed, Session } from "./documents.js";
 import { byId, h, icon } from "./dom.js";
 
 export interface Choices {
@@ -13,6 +13,8 @@ export class Sidebar {
   readonly #menu = byId<HTMLButtonElement>("menu");
   #current: string | null = null;
   #sessions: Session[] = [];
+  #pages = 1;
+  #more = false;
 
   constructor(
     readonly client: PalaverClient,
@@ -43,7 +45,16 @@ export class Sidebar {
   }
 
   async refresh(): Promise<void> {
-    this.#sessions = await this.client.sessions();
+    const sessions: Session[] = [];
+    let after: string | null = null;
+    for (let page = 0; page < this.#pages; page++) {
+      const listed: Listed<Session> = await this.client.sessions(after);
+      sessions.push(...listed.items);
+      after = listed.after;
+      if (after === null) break;
+    }
+    this.#sessions = sessions;
+    this.#more = after !== null;
     this.#show();
   }
 
@@ -54,7 +65,14 @@ export class Sidebar {
       days.set(day, [...(days.get(day) ?? []), this.#item(session)]);
     }
     const groups = [...days].map(([day, items]) => h("li", {}, h("h3", {}, day), h("ul", {}, ...items)));
-    this.#list.replaceChildren(...(groups.length ? groups : [h("li", { class: "none" }, "No chats yet.")]));
+    if (groups.length === 0) groups.push(h("li", { class: "none" }, "No chats yet."));
+    if (this.#more) groups.push(h("li", {}, h("button", { type: "button", class: "older quiet", onclick: () => this.#showOlder() }, "Older chats")));
+    this.#list.replaceChildren(...groups);
+  }
+
+  #showOlder(): void {
+    this.#pages++;
+    void this.refresh();
   }
 
   #item(session: Session): HTMLElement {

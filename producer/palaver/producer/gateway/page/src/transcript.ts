@@ -2,7 +2,7 @@
  * What a session looks like: its stored messages, its jobs and its events, made into turns. Pure, and the same
  * whatever of it came first: an event that is told again changes nothing.
  */
-import type { Failure, Job, PalaverEvent, Response, Said, Status, StreamEnd, Usage } from "./documents.js";
+import type { Failure, Job, PalaverEvent, Response, Said, Status, StreamEnd, Usage, Waits } from "./documents.js";
 
 export type Block =
   | { kind: "text" | "reasoning"; text: string }
@@ -19,6 +19,8 @@ export interface Turn {
   status: Status;
   /** Jobs that are before it in the session, while it waits. */
   ahead: number;
+  /** What it has to expect while it waits for a worker or a provider, if that is known. */
+  waits: Waits | null;
   model: string | null;
   usage: Usage | null;
   error: Failure | null;
@@ -65,6 +67,7 @@ export class Transcript {
       const turn = this.#turn(job.job_id);
       turn.status = job.status;
       turn.ahead = job.position;
+      turn.waits = job.waits ?? null;
       turn.model ??= job.model;
       turn.started = job.started;
       if (job.end_seq === null) continue; // its events tell the rest
@@ -85,6 +88,12 @@ export class Transcript {
     else if (event.type === "resync") resync(turn, event.data);
     else grow(turn, event);
     return turn;
+  }
+
+  /** The job that waits for a worker or a provider: those behind it in the session wait for it. */
+  get waiting(): Turn | null {
+    const turn = this.active;
+    return turn && !turn.follows ? turn : null;
   }
 
   /** The job that is being answered, or the first that waits. */
@@ -118,7 +127,7 @@ export class Transcript {
     const known = this.turns.get(id);
     if (known) return known;
     const turn: Turn = {
-      ...{ id, question: null, files: [], blocks: [], status: "completed", ahead: 0, model: null },
+      ...{ id, question: null, files: [], blocks: [], status: "completed", ahead: 0, waits: null, model: null },
       ...{ usage: null, error: null, finishReason: null, notice: null, started: null, ended: null },
       ...{ endSeq: null, follows: false },
     };
@@ -181,6 +190,7 @@ function start(turn: Turn, event: Extract<PalaverEvent, { type: "stream_start" }
     turn.follows = true;
   }
   turn.status = "running";
+  turn.waits = null;
   turn.notice = null;
   turn.started ??= event.time;
   if (model) turn.model = provider ? `${provider}/${model}` : model;

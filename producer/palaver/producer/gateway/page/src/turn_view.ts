@@ -87,7 +87,7 @@ export class TurnView {
     retry.append(icon("retry"), h("span", { class: "words" }, "Ask again"));
     this.#footer.replaceChildren(
       h("span", { class: "numbers" }, facts),
-      copyButton(() => answerOf(turn), "Copy answer"),
+      ...(answerOf(turn) ? [copyButton(() => answerOf(turn), "Copy answer")] : []),
       ...(turn.id.startsWith("message-") ? [] : [retry]),
     );
   }
@@ -171,15 +171,27 @@ export function pretty(value: unknown, label: string): HTMLElement {
 }
 
 function stateOf(turn: Turn): (Node | string)[] {
-  if (turn.status === "queued") {
-    const place = turn.ahead === 0 ? "Waiting for a worker…" : `Waiting: ${turn.ahead} ahead in this chat`;
-    return [h("span", { class: "pulse" }), turn.notice ?? place];
-  }
+  if (turn.status === "queued" || (turn.waits && isOpen(turn))) return [h("span", { class: "pulse" }), turn.notice ?? placeOf(turn)];
   if (turn.status === "running") return [h("span", { class: "pulse" }), turn.notice ?? (turn.blocks.length ? "" : "Thinking…")];
   if (turn.error && turn.status !== "cancelled") return [h("strong", { class: "wrong" }, turn.error.message)];
   if (turn.status === "cancelled") return [h("em", {}, "Stopped.")];
   if (turn.finishReason === "length") return [h("em", {}, "The answer was cut at its longest length.")];
   return [];
+}
+
+/** Where a question stands that waits: in its chat, or else among all. */
+function placeOf({ ahead, waits }: Turn): string {
+  if (ahead > 0) return `Waiting: ${ahead} ahead in this chat`;
+  if (waits === null) return "Waiting for a worker…";
+  const place = waits.position > 0 ? `Waiting: ${waits.position.toLocaleString()} ahead` : "Waiting: next in line";
+  return waits.seconds ? `${place}, ${duration(waits.seconds)}` : place;
+}
+
+/** About how long, with no more exactness than there is. */
+export function duration(seconds: number): string {
+  if (seconds < 60) return `about ${Math.max(5, Math.ceil(seconds / 5) * 5)} s`;
+  const minutes = Math.ceil(seconds / 60);
+  return minutes < 60 ? `about ${minutes} min` : `about ${Math.ceil(minutes / 60)} h`;
 }
 
 function factsOf({ model, usage, started, ended }: Turn): string[] {

@@ -1,8 +1,17 @@
 import { SseDecoder } from "./sse.js";
 const FIRST_WAIT = 500;
 const LONGEST_WAIT = 5_000;
-/** The gateway breaks every silence after 15 s: a connection that is silent for longer is dead. */
+/** The gateway breaks every silence within 30 s: a connection that is silent for longer is dead. */
 const LONGEST_SILENCE = 40_000;
+const LONGEST_CONNECTING = 5_000;
+/** Connections that a browser keeps for later beside the one it has just lost. */
+const POOLED = 5;
+/** A stream that was silent for so long when somebody has doubts about it is looked for again. */
+const SUSPICIOUS_SILENCE = 5_000;
+/** How often the length of a silence is looked at. */
+const LOOK_AROUND = 1_000;
+/** Answers are documents, and come at once. */
+const LONGEST_REQUEST = 20_000;
 const PAGE = 100;
 /** What the gateway refused (`status` as in HTTP), or that it was not reached (`status` 0). */
 export class GatewayError extends Error {
@@ -34,9 +43,9 @@ export class PalaverClient {
     async agents() {
         return (await this.#json("GET", "/agents")).items;
     }
-    /** The latest sessions. */
-    async sessions() {
-        return (await this.#json("GET", `/sessions?limit=${PAGE}`)).items;
+    /** Sessions, the latest first; `after` is what the page before has given. */
+    sessions(after = null) {
+        return this.#json("GET", `/sessions?limit=${PAGE}${following(after)}`);
     }
     openSession(fields = {}) {
         return this.#json("POST", "/sessions", fields);
@@ -51,8 +60,7 @@ export class PalaverClient {
     async messages(id) {
         const said = [];
         for (let after = ""; after !== null;) {
-            const cursor = after && `&after=${encodeURIComponent(after)}`;
-            const path = `/sessions/${encodeURIComponent(id)}/messages?limit=${PAGE}${cursor}`;
+            const path = `/sessions/${encodeURIComponent(id)}/messages?limit=${PAGE}${following(after)}`;
             const page = await this.#json("GET", path);
             said.push(...page.items);
             after = page.after;
@@ -82,7 +90,7 @@ export class PalaverClient {
             catch (error) {
                 if (!(error instanceof GatewayError) || error.status !== 0 || --tries <= 0)
                     throw error;
-                await this.#pause(wait, undefined);
+                await this.#pause(jittered(wait), undefined);
             }
         }
     }
@@ -109,11 +117,11 @@ export class PalaverClient {
         const { signal, onConnection } = options;
         let cursor = options.after ?? 0;
         for (let wait = FIRST_WAIT; !signal?.aborted; wait = Math.min(wait * 2, LONGEST_WAIT)) {
-            let retry;
+            const decoder = new SseDecoder();
+            let silent = false;
             try {
-                for await (const message of this.#stream(id, cursor, options)) {
+                for await (const message of this.#stream(id, cursor, decoder, options)) {
                     wait = FIRST_WAIT / 2;
-                    retry = message.retry;
                     const event = JSON.parse(message.data);
                     // A resync is no event of the log: it has the seq up to which it speaks.
                     if (event.seq <= cursor && event.type !== "resync")
@@ -127,9 +135,14 @@ export class PalaverClient {
                     return;
                 if (error instanceof GatewayError && !error.passing)
                     throw error;
+                silent = isAbort(error) && decoder.retry !== undefined;
+                if (isAbort(error) && !silent)
+                    this.#giveUpPooled();
             }
             onConnection?.(false);
-            await this.#pause(retry ?? wait, signal);
+            // A gateway that stops says when to come back, in a message without data: not all pages at one moment.
+            if (!silent)
+                await this.#pause(jittered(decoder.retry ?? wait), signal);
         }
     }
     /** Whoever waits to connect again tries at once: the network is back, it seems. */
@@ -140,24 +153,42 @@ export class PalaverClient {
     cut() {
         this.#network.dispatchEvent(new Event("cut"));
     }
-    async *#stream(id, after, { signal, onConnection }) {
-        const silence = new Silence(signal);
+    /** This machine has slept, perhaps: streams that are silent are looked for again, and who waits tries at once. */
+    doubt() {
+        this.#network.dispatchEvent(new Event("doubt"));
+        this.wake();
+    }
+    /**
+     * What a browser keeps of a network that died is as dead, and it would try one after the other: all of them are
+     * asked something at once, and those that say nothing are closed.
+     */
+    #giveUpPooled() {
+        for (let connection = 0; connection < POOLED; connection++) {
+            const signal = AbortSignal.timeout(LONGEST_CONNECTING);
+            fetch(`${this.#base}/healthz`, { signal, cache: "no-store" }).catch(() => { }); // so it was dead
+        }
+    }
+    async *#stream(id, after, decoder, options) {
+        const { signal, patience = () => LONGEST_SILENCE, onConnection } = options;
+        // Every stream begins with a hint when to come back: one that has none yet is still being connected.
+        const silence = new Silence(signal, () => (decoder.retry === undefined ? LONGEST_CONNECTING : patience()));
         const cut = () => silence.end();
+        const doubt = () => silence.lasted > SUSPICIOUS_SILENCE && silence.end();
         this.#network.addEventListener("cut", cut);
+        this.#network.addEventListener("doubt", doubt);
         try {
             const path = `/sessions/${encodeURIComponent(id)}/events?after=${after}`;
             const response = await this.#request("GET", path, { signal: silence.signal });
             onConnection?.(true);
-            const decoder = new SseDecoder();
             const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
             for (let piece = await reader.read(); !piece.done; piece = await reader.read()) {
                 silence.broken();
-                for (const message of decoder.push(piece.value))
-                    yield { ...message, retry: decoder.retry };
+                yield* decoder.push(piece.value);
             }
         }
         finally {
             this.#network.removeEventListener("cut", cut);
+            this.#network.removeEventListener("doubt", doubt);
             silence.end();
         }
     }
@@ -165,8 +196,14 @@ export class PalaverClient {
         const response = await this.#request(method, path, {
             headers: { ...headers, ...(body === undefined ? {} : { "Content-Type": "application/json" }) },
             body: body === undefined ? null : JSON.stringify(body),
+            signal: AbortSignal.timeout(LONGEST_REQUEST),
         });
-        return response.json();
+        try {
+            return (await response.json());
+        }
+        catch {
+            throw unreachable(); // cut off in the middle
+        }
     }
     async #request(method, path, init = {}) {
         const headers = new Headers(init.headers);
@@ -178,9 +215,9 @@ export class PalaverClient {
             response = await fetch(this.#base + path, { ...init, method, headers, cache: "no-store" });
         }
         catch (error) {
-            if (init.signal?.aborted)
+            if (isAbort(error))
                 throw error;
-            throw new GatewayError("The gateway cannot be reached.", 0, "unreachable");
+            throw unreachable();
         }
         if (!response.ok)
             throw await refusal(response);
@@ -202,29 +239,54 @@ export class PalaverClient {
 }
 /** Ends a request whose caller wants no more, or whose server has been silent for too long. */
 class Silence {
+    outer;
+    patience;
     #controller = new AbortController();
-    #outer;
     #abort = () => this.#controller.abort();
+    #since = Date.now();
     #timer;
-    constructor(outer) {
-        this.#outer = outer;
-        this.#outer?.addEventListener("abort", this.#abort);
-        if (this.#outer?.aborted)
+    constructor(outer, patience) {
+        this.outer = outer;
+        this.patience = patience;
+        this.outer?.addEventListener("abort", this.#abort);
+        if (this.outer?.aborted)
             this.#abort();
-        this.#timer = setTimeout(this.#abort, LONGEST_SILENCE);
+        this.#timer = setTimeout(() => this.#look(), LOOK_AROUND);
     }
     get signal() {
         return this.#controller.signal;
     }
+    /** For how many milliseconds nothing has come. */
+    get lasted() {
+        return Date.now() - this.#since;
+    }
     broken() {
-        clearTimeout(this.#timer);
-        this.#timer = setTimeout(this.#abort, LONGEST_SILENCE);
+        this.#since = Date.now();
     }
     end() {
         clearTimeout(this.#timer);
-        this.#outer?.removeEventListener("abort", this.#abort);
+        this.outer?.removeEventListener("abort", this.#abort);
         this.#abort();
     }
+    #look() {
+        if (this.lasted > Math.min(this.patience(), LONGEST_SILENCE))
+            this.#abort();
+        else
+            this.#timer = setTimeout(() => this.#look(), LOOK_AROUND);
+    }
+}
+function isAbort(error) {
+    return error instanceof DOMException && error.name === "AbortError";
+}
+function unreachable() {
+    return new GatewayError("The gateway cannot be reached.", 0, "unreachable");
+}
+/** Between half and one and a half of it: those who lost the same gateway do not come back at one moment. */
+function jittered(milliseconds) {
+    return milliseconds * (0.5 + Math.random());
+}
+function following(after) {
+    return after ? `&after=${encodeURIComponent(after)}` : "";
 }
 /** Not randomUUID: pages that came over plain HTTP from elsewhere have none. */
 function randomName() {

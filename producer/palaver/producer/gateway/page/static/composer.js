@@ -1,6 +1,7 @@
 /** Where questions are written: text, files, and the model that is to answer. */
 import { GatewayError } from "./client.js";
 import { byId, h, icon } from "./dom.js";
+const DRAFT = "palaver.draft.";
 export class Composer {
     client;
     handlers;
@@ -11,13 +12,14 @@ export class Composer {
     #list = byId("attached");
     #banner = byId("editing");
     #files = new Map();
-    #uploads = 0;
+    #uploads = new Set();
+    #draft = "";
     #sending = false;
     constructor(client, handlers) {
         this.client = client;
         this.handlers = handlers;
         this.#form.addEventListener("submit", (event) => (event.preventDefault(), void this.#submit()));
-        this.#text.addEventListener("input", () => this.#fit());
+        this.#text.addEventListener("input", () => this.#changed());
         this.#text.addEventListener("keydown", (event) => this.#key(event));
         this.#stop.addEventListener("click", () => handlers.stop());
         const picker = byId("picker");
@@ -31,10 +33,17 @@ export class Composer {
     set answering(is) {
         this.#stop.hidden = !is;
     }
+    /** The chat in which is written. What was not sent is kept for each, as long as the tab. */
+    enter(id) {
+        this.#draft = DRAFT + (id ?? "");
+        this.#text.value = sessionStorage.getItem(this.#draft) ?? "";
+        this.#banner.hidden = true;
+        this.#changed();
+    }
     write(text, { editing }) {
         this.#text.value = text;
         this.#banner.hidden = !editing;
-        this.#fit();
+        this.#changed();
         this.focus();
     }
     focus() {
@@ -42,8 +51,11 @@ export class Composer {
         this.#text.setSelectionRange(this.#text.value.length, this.#text.value.length);
     }
     attach(files) {
-        for (const file of files ?? [])
-            void this.#upload(file);
+        for (const file of files ?? []) {
+            const upload = this.#upload(file);
+            this.#uploads.add(upload);
+            void upload.finally(() => this.#uploads.delete(upload));
+        }
     }
     async #upload(file) {
         const state = h("span", { class: "size" }, "uploading…");
@@ -51,7 +63,6 @@ export class Composer {
         const item = h("li", {}, icon("file"), h("span", { class: "name" }, file.name), state, remove);
         remove.addEventListener("click", () => (this.#files.delete(item), item.remove()));
         this.#list.append(item);
-        this.#uploads++;
         try {
             const stored = await this.client.upload(file);
             if (item.isConnected)
@@ -66,18 +77,18 @@ export class Composer {
             state.textContent = error.message;
             this.handlers.say(`${file.name} was not attached: ${error.message}`);
         }
-        finally {
-            this.#uploads--;
-        }
     }
     async #submit() {
         const text = this.#text.value.trim();
-        if (this.#sending || text === "")
+        if (this.#sending)
             return;
-        if (this.#uploads)
-            return this.handlers.say("A file is still being uploaded.");
+        if (text === "")
+            return this.#list.childElementCount ? this.handlers.refuse("Say what is to be done with the files.") : undefined;
         this.#sending = this.#send.disabled = true;
         try {
+            await Promise.all(this.#uploads);
+            if (this.#list.querySelector(".wrong"))
+                return this.handlers.refuse("A file was not attached: remove it, or attach it again.");
             await this.handlers.send({ text, files: [...this.#files.values()] });
             this.#files.clear();
             this.#list.replaceChildren();
@@ -125,7 +136,9 @@ export class Composer {
             this.attach(event.dataTransfer?.files);
         });
     }
-    #fit() {
+    #changed() {
+        if (this.#banner.hidden)
+            sessionStorage.setItem(this.#draft, this.#text.value);
         this.#text.rows = Math.min(10, Math.max(1, this.#text.value.split("\n").length));
     }
 }

@@ -10,6 +10,7 @@ import { earlierTo } from "./transcript.js";
 import { dollars, TurnView } from "./turn_view.js";
 const TITLE_LENGTH = 60;
 const NEAR = 120; // pixels from the end, within which the end is what one looks at
+const BLINK = 1_000; // milliseconds in which a connection is made again unnoticed
 class Page {
     #client = new PalaverClient({ key: storedKey });
     #sidebar = new Sidebar(this.#client, { remove: (id) => void this.#remove(id) });
@@ -19,6 +20,7 @@ class Page {
         stop: () => void this.#stop(),
         editLast: () => this.#editLast(),
         say: (words) => this.#say(words),
+        refuse: (words) => this.#show("trouble", words),
     });
     #scroll = byId("scroll");
     #turns = byId("turns");
@@ -28,14 +30,17 @@ class Page {
     #conversation = null;
     #editing = null;
     #frame = 0;
+    #blink = 0;
     #atEnd = true;
     async start() {
         window.addEventListener("hashchange", () => this.#open());
-        window.addEventListener("online", () => this.#client.wake());
+        window.addEventListener("online", () => this.#client.doubt());
         window.addEventListener("offline", () => this.#client.cut());
         window.addEventListener("focus", () => void this.#refresh());
+        document.addEventListener("visibilitychange", () => document.hidden || this.#client.doubt());
         window.addEventListener("keydown", (event) => this.#key(event));
-        this.#scroll.addEventListener("scroll", () => (this.#atEnd = this.#isAtEnd()), { passive: true });
+        this.#scroll.addEventListener("scroll", () => this.#showEnd(this.#isAtEnd()), { passive: true });
+        byId("down").addEventListener("click", () => this.#goToEnd());
         byId("new").addEventListener("click", () => (this.#goTo(null), this.#sidebar.open(false), this.#composer.focus()));
         byId("edit-off").addEventListener("click", () => (this.#editing = null));
         byId("skip").addEventListener("click", (event) => (event.preventDefault(), this.#composer.focus()));
@@ -63,10 +68,12 @@ class Page {
             return;
         this.#conversation?.close();
         this.#conversation = null;
+        this.#connected(true);
         this.#editing = null;
         this.#views.clear();
         this.#turns.replaceChildren();
         this.#sidebar.current = id;
+        this.#composer.enter(id);
         this.#atEnd = true;
         this.#show("trouble", "");
         this.#models.agent = null;
@@ -79,11 +86,18 @@ class Page {
         const conversation = new Conversation(this.#client, id, {
             changed: (turn) => this.#changed(conversation, turn),
             ended: (turn) => this.#say(turn.status === "completed" ? "The answer is complete." : `The answer ended: ${turn.status}.`),
-            connected: (is) => this.#show("offline", is ? "" : "Connecting again…"),
+            connected: (is) => this.#conversation === conversation && this.#connected(is),
             refused: (error) => this.#conversation === conversation && this.#failed(error),
         });
         this.#conversation = conversation;
         void conversation.run();
+    }
+    #connected(is) {
+        clearTimeout(this.#blink);
+        if (is)
+            this.#show("offline", "");
+        else
+            this.#blink = setTimeout(() => this.#show("offline", "Connecting again…"), BLINK);
     }
     /** Turns are drawn once a frame, however many events it brought. */
     #changed(conversation, turn) {
@@ -114,7 +128,16 @@ class Page {
         byId("welcome").hidden = this.#conversation !== null;
         this.#showSum([...turns.values()]);
         if (this.#atEnd)
-            this.#scroll.scrollTop = this.#scroll.scrollHeight;
+            this.#goToEnd();
+    }
+    #goToEnd() {
+        this.#scroll.scrollTop = this.#scroll.scrollHeight;
+        this.#showEnd(true);
+    }
+    /** Who reads further up is not carried off by new words, and has a way back to them. */
+    #showEnd(is) {
+        this.#atEnd = is;
+        byId("down").hidden = is;
     }
     #drawTurn(turn) {
         const view = this.#views.get(turn.id);

@@ -7,6 +7,8 @@ export class Sidebar {
     #menu = byId("menu");
     #current = null;
     #sessions = [];
+    #pages = 1;
+    #more = false;
     constructor(client, choices) {
         this.client = client;
         this.choices = choices;
@@ -34,7 +36,17 @@ export class Sidebar {
         this.#show();
     }
     async refresh() {
-        this.#sessions = await this.client.sessions();
+        const sessions = [];
+        let after = null;
+        for (let page = 0; page < this.#pages; page++) {
+            const listed = await this.client.sessions(after);
+            sessions.push(...listed.items);
+            after = listed.after;
+            if (after === null)
+                break;
+        }
+        this.#sessions = sessions;
+        this.#more = after !== null;
         this.#show();
     }
     #show() {
@@ -44,7 +56,15 @@ export class Sidebar {
             days.set(day, [...(days.get(day) ?? []), this.#item(session)]);
         }
         const groups = [...days].map(([day, items]) => h("li", {}, h("h3", {}, day), h("ul", {}, ...items)));
-        this.#list.replaceChildren(...(groups.length ? groups : [h("li", { class: "none" }, "No chats yet.")]));
+        if (groups.length === 0)
+            groups.push(h("li", { class: "none" }, "No chats yet."));
+        if (this.#more)
+            groups.push(h("li", {}, h("button", { type: "button", class: "older quiet", onclick: () => this.#showOlder() }, "Older chats")));
+        this.#list.replaceChildren(...groups);
+    }
+    #showOlder() {
+        this.#pages++;
+        void this.refresh();
     }
     #item(session) {
         const id = session.session_id;

@@ -32,6 +32,7 @@ export class Transcript {
             const turn = this.#turn(job.job_id);
             turn.status = job.status;
             turn.ahead = job.position;
+            turn.waits = job.waits ?? null;
             turn.model ??= job.model;
             turn.started = job.started;
             if (job.end_seq === null)
@@ -58,6 +59,11 @@ export class Transcript {
         else
             grow(turn, event);
         return turn;
+    }
+    /** The job that waits for a worker or a provider: those behind it in the session wait for it. */
+    get waiting() {
+        const turn = this.active;
+        return turn && !turn.follows ? turn : null;
     }
     /** The job that is being answered, or the first that waits. */
     get active() {
@@ -92,7 +98,7 @@ export class Transcript {
         if (known)
             return known;
         const turn = {
-            ...{ id, question: null, files: [], blocks: [], status: "completed", ahead: 0, model: null },
+            ...{ id, question: null, files: [], blocks: [], status: "completed", ahead: 0, waits: null, model: null },
             ...{ usage: null, error: null, finishReason: null, notice: null, started: null, ended: null },
             ...{ endSeq: null, follows: false },
         };
@@ -153,6 +159,7 @@ function start(turn, event) {
         turn.follows = true;
     }
     turn.status = "running";
+    turn.waits = null;
     turn.notice = null;
     turn.started ??= event.time;
     if (model)

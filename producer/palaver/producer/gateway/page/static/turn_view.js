@@ -66,7 +66,7 @@ export class TurnView {
         this.#footer.hidden = isOpen(turn);
         const retry = h("button", { type: "button", class: "quiet", title: "Ask this again", onclick: () => this.#actions.retry(turn) });
         retry.append(icon("retry"), h("span", { class: "words" }, "Ask again"));
-        this.#footer.replaceChildren(h("span", { class: "numbers" }, facts), copyButton(() => answerOf(turn), "Copy answer"), ...(turn.id.startsWith("message-") ? [] : [retry]));
+        this.#footer.replaceChildren(h("span", { class: "numbers" }, facts), ...(answerOf(turn) ? [copyButton(() => answerOf(turn), "Copy answer")] : []), ...(turn.id.startsWith("message-") ? [] : [retry]));
     }
 }
 function makeBlock(block) {
@@ -146,10 +146,8 @@ export function pretty(value, label) {
     return h("pre", { tabindex: "0", "aria-label": label }, text);
 }
 function stateOf(turn) {
-    if (turn.status === "queued") {
-        const place = turn.ahead === 0 ? "Waiting for a worker…" : `Waiting: ${turn.ahead} ahead in this chat`;
-        return [h("span", { class: "pulse" }), turn.notice ?? place];
-    }
+    if (turn.status === "queued" || (turn.waits && isOpen(turn)))
+        return [h("span", { class: "pulse" }), turn.notice ?? placeOf(turn)];
     if (turn.status === "running")
         return [h("span", { class: "pulse" }), turn.notice ?? (turn.blocks.length ? "" : "Thinking…")];
     if (turn.error && turn.status !== "cancelled")
@@ -159,6 +157,22 @@ function stateOf(turn) {
     if (turn.finishReason === "length")
         return [h("em", {}, "The answer was cut at its longest length.")];
     return [];
+}
+/** Where a question stands that waits: in its chat, or else among all. */
+function placeOf({ ahead, waits }) {
+    if (ahead > 0)
+        return `Waiting: ${ahead} ahead in this chat`;
+    if (waits === null)
+        return "Waiting for a worker…";
+    const place = waits.position > 0 ? `Waiting: ${waits.position.toLocaleString()} ahead` : "Waiting: next in line";
+    return waits.seconds ? `${place}, ${duration(waits.seconds)}` : place;
+}
+/** About how long, with no more exactness than there is. */
+export function duration(seconds) {
+    if (seconds < 60)
+        return `about ${Math.max(5, Math.ceil(seconds / 5) * 5)} s`;
+    const minutes = Math.ceil(seconds / 60);
+    return minutes < 60 ? `about ${minutes} min` : `about ${Math.ceil(minutes / 60)} h`;
 }
 function factsOf({ model, usage, started, ended }) {
     const facts = model ? [model] : [];

@@ -1,6 +1,8 @@
-"""Many readers of sessions over HTTP in one process: `python -m tests.benchmarks.sse_reader PORT FILE EACH`.
+"""Many readers of sessions over HTTP in one process.
 
-Says `connected` when all have their headers, `warm` two seconds later, and after eight more what they heard
+    python -m tests.benchmarks.gateway.sse_reader PORT FILE EACH SECONDS
+
+Says `connected` when all have their headers, `warm` two seconds later, and after SECONDS more what they heard
 meanwhile: events, and how late the worst of a hundred was.
 """
 
@@ -17,7 +19,6 @@ from typing import cast
 import uvloop
 
 WARM_SECONDS = 2.0
-SECONDS = 8.0
 _TIME = re.compile(rb'"time":([\d.]+)')
 _SAMPLED = 20
 """The lateness of one in so many events is noted: the reader is not what is measured."""
@@ -54,7 +55,7 @@ class Reader(asyncio.Protocol):
             heard.late.append(time.time() - float(found[1]))
 
 
-async def main(port: int, sessions: list[str], each: int) -> None:
+async def main(port: int, sessions: list[str], each: int, seconds: float) -> None:
     loop, heard = asyncio.get_running_loop(), Heard()
     paths = [f"/sessions/{name}/events?after=2" for name in sessions for _ in range(each)]
     for place, path in enumerate(paths):
@@ -68,11 +69,11 @@ async def main(port: int, sessions: list[str], each: int) -> None:
     await asyncio.sleep(WARM_SECONDS)
     print("warm", flush=True)
     heard.events, heard.late = 0, []
-    await asyncio.sleep(SECONDS)
+    await asyncio.sleep(seconds)
     late = sorted(heard.late) or [0.0]
     figures = {
         "events": heard.events,
-        "events_a_second": heard.events / SECONDS,
+        "events_a_second": heard.events / seconds,
         "p50_ms": late[len(late) // 2] * 1000,
         "p99_ms": late[len(late) * 99 // 100] * 1000,
     }
@@ -81,4 +82,5 @@ async def main(port: int, sessions: list[str], each: int) -> None:
 
 
 if __name__ == "__main__":
-    uvloop.run(main(int(sys.argv[1]), Path(sys.argv[2]).read_text().split(), int(sys.argv[3])))
+    names = Path(sys.argv[2]).read_text().split()
+    uvloop.run(main(int(sys.argv[1]), names, int(sys.argv[3]), float(sys.argv[4])))

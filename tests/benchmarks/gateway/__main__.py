@@ -1,0 +1,53 @@
+"""`make bench-gateway`: what the gateway adds and carries, beside LiteLLM's proxy; writes GATEWAY.md.
+
+    python -m tests.benchmarks.gateway [--quick] [--rounds 3] [--only SCENARIO] [--report]
+
+Eight minutes. `--quick` runs a smaller load once, in about a minute, and `--only` the scenarios whose names
+contain a text; both write into `.palaver/bench` instead. `--report` writes the page of the last full run.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from tests.benchmarks import rounds, tables
+from tests.benchmarks.gateway import plan, report
+from tests.benchmarks.gateway.servers import LITELLM_PYTHON
+from tests.benchmarks.machine import described
+from tests.benchmarks.results import Results
+from tests.processes import ROOT
+
+FOLDER = Path(__file__).parents[1]
+KEPT = ROOT / ".palaver" / "bench"
+OURS = ("fastapi", "starlette", "uvicorn", "httptools", "uvloop", "redis", "hiredis", "orjson")
+THEIRS = ("litellm", "fastapi", "uvicorn", "uvloop", "openai", "httpx", "aiohttp")
+
+
+def main() -> int:
+    options = rounds.options("python -m tests.benchmarks.gateway", __doc__, rounds=3)
+    whole = not (options.quick or options.only)
+    kept = KEPT / ("gateway.json" if whole else "partly-gateway.json")
+    results = Results.read(kept) if options.report else _measured(options, kept)
+    print(tables.all_targets(report.targets(results)))
+    print(report.side_by_side(results))
+    tables.write(report.page(results), (FOLDER if whole else KEPT) / "GATEWAY.md")
+    missing = [row for row in _rows(options) if not results.runs.get(row.scenario, {}).get(row.contender)]
+    for row in missing:
+        print(f"never measured: {row.scenario}, {row.contender}", file=sys.stderr)
+    return 1 if missing else 0
+
+
+def _rows(options: argparse.Namespace) -> list[rounds.Row]:
+    every = plan.rows(quick=options.quick)
+    return [row for row in every if options.only in f"{row.scenario} {row.contender}"]
+
+
+def _measured(options: argparse.Namespace, kept: Path) -> Results:
+    results = Results()
+    results.machine = described(ours=OURS, python=LITELLM_PYTHON, theirs=THEIRS)
+    rounds.measured(_rows(options), results, rounds=1 if options.quick else options.rounds, kept=kept)
+    return results
+
+
+if __name__ == "__main__":
+    sys.exit(main())
