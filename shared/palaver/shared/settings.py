@@ -187,6 +187,8 @@ class Settings(BaseModel):
     """A session's history is kept so long after its last job."""
     session_jobs: Count = 1000
     """So many jobs of a session may wait or run; a further one is refused."""
+    history_messages: Count = 1000
+    """A session's history keeps so many messages, the latest."""
     max_jobs: Count | None = None
     """So many jobs may wait or run, of all sessions; a further one is refused. No bound unless set."""
     usage_retention: Positive = 400 * 24 * 3600.0

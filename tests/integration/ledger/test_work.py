@@ -14,6 +14,7 @@ from palaver.shared.errors import (
 from palaver.shared.jobs import Status
 from palaver.shared.ledger import Claimed, Dispatch, NotClaimed, Submitted, operations
 from tests.integration.ledger.world import EXPIRED, World
+from tests.servers import RedisServer
 
 WRITES: dict[str, Callable[[World, Submitted], Any]] = {
     "append": lambda world, job: world.append(job, "zombie"),
@@ -307,6 +308,15 @@ def test_the_history_gets_what_completed_and_cancelled_jobs_say(world: World) ->
         world.claim(job)
         world.finish(job, status=status, history=[b'"%s"' % status.value.encode()])
     assert world.ledger.messages("s1") == [b'"completed"', b'"cancelled"']
+
+
+def test_a_setting_bounds_the_history(any_redis: RedisServer) -> None:
+    world = World(any_redis, history_messages=3)
+    job = world.submit(history="session")
+    world.claim(job)
+    world.finish(job, history=[b"%d" % i for i in range(5)])
+    assert world.raw.lrange(world.keys.messages("s1"), 0, -1) == [b"2", b"3", b"4"]
+    world.close()
 
 
 def test_the_history_is_capped(world: World) -> None:

@@ -93,6 +93,7 @@ class Retention:
             session=settings.session_retention,
             usage=settings.usage_retention,
             log_entries=settings.log_maxlen,
+            history=settings.history_messages,
             session_jobs=settings.session_jobs,
         )
 
