@@ -16,10 +16,10 @@ from mcp import Client, MCPError, StdioServerParameters, stdio_client, types
 from mcp.client.streamable_http import streamable_http_client
 
 from palaver.shared.tool_servers import ToolServer
+from palaver.workers.mcp.lines import ENCODING, MOST_BYTES
 
-__all__ = ["Signals", "client_of", "problem_of"]
+__all__ = ["Signals", "client_of", "problem_of", "transport_of"]
 
-MOST_BYTES: Final = 16 * 1024 * 1024  # of a body that is one message; of events the package has a bound
 READ_SECONDS: Final = 300.0  # between two bytes of a stream that the server holds open; calls have their own
 SESSION_HEADER: Final = "mcp-session-id"
 
@@ -49,9 +49,14 @@ def client_of(server: ToolServer, signals: Signals) -> Client:
         if isinstance(message, types.ToolListChangedNotification):
             signals.changed()
 
-    transport = _over_http(server, signals) if server.url is not None else _over_pipes(server)
     known = types.Implementation(name="palaver", version="0")
-    return Client(_watched(transport, signals.lost), message_handler=heed, client_info=known, cache=None)
+    watched = _watched(transport_of(server, signals), signals.lost)
+    return Client(watched, message_handler=heed, client_info=known, cache=None)
+
+
+def transport_of(server: ToolServer, signals: Signals) -> Transport:
+    """The streams of messages from a server and to it, to be entered."""
+    return _over_http(server, signals) if server.url is not None else _over_pipes(server)
 
 
 def problem_of(error: BaseException, signals: Signals) -> str:
@@ -106,6 +111,7 @@ def _bound(response: httpx2.Response) -> None:
     """Nothing is read of what is compressed although nobody asked for it: a bomb, perhaps."""
     packed = response.headers.get("content-encoding", "identity") != "identity"
     events = response.headers.get("content-type", "").lower().startswith("text/event-stream")
+    # Of events the package has a bound.
     if (packed or not events) and isinstance(response.stream, httpx2.AsyncByteStream):
         response.stream = _Bounded(response.stream, 0 if packed else MOST_BYTES)
 
@@ -133,7 +139,12 @@ async def _over_http(server: ToolServer, signals: Signals) -> AsyncIterator[tupl
 @asynccontextmanager
 async def _over_pipes(server: ToolServer) -> AsyncIterator[tuple[Any, Any]]:
     process = StdioServerParameters(
-        command=server.command or "", args=server.args, env=server.process_env(), cwd=server.cwd
+        command=server.command or "",
+        args=server.args,
+        env=server.process_env(),
+        cwd=server.cwd,
+        encoding=ENCODING,
+        encoding_error_handler="replace",  # what is cut may be cut within a character
     )
     # What it writes there may hold anything: not for the worker's log.
     with Path(server.log or os.devnull).open("a", encoding="utf-8") as errors:  # noqa: ASYNC230 - no network
