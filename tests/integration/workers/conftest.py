@@ -31,7 +31,7 @@ PROVIDERS: dict[str, dict[str, Any]] = {
     "scripting": {"kind": PREFIX + "Scripting", "options": {"rate": 0}},
     **{
         name.lower(): {"kind": PREFIX + name}
-        for name in ("Buggy", "Recording", "Flood", "Gated", "Leaving", "Silent", "Unfit")
+        for name in ("Buggy", "Cancelling", "Recording", "Flood", "Gated", "Leaving", "Silent", "Unfit")
     },
     "anew": {"kind": PREFIX + "Anew", "resume": "restart"},
 }

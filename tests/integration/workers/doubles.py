@@ -43,6 +43,16 @@ class Leaving(Provider):
         sys.exit()
 
 
+class Cancelling(Provider):
+    """Cancels what it waits for itself."""
+
+    async def stream(self, request: GenerationRequest) -> AsyncGenerator[list[Part], None]:
+        waiting = asyncio.create_task(asyncio.sleep(600))
+        asyncio.get_running_loop().call_soon(waiting.cancel)
+        await waiting
+        yield []
+
+
 class Unfit(Provider):
     """A whole answer beside which it says what no JSON can carry."""
 

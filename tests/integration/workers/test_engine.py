@@ -242,6 +242,15 @@ async def test_a_bug_in_a_provider_costs_its_model_alone(
     assert "my prompt" not in caplog.text + told["message"]
 
 
+async def test_a_provider_that_cancels_itself_has_failed(engine: Engine) -> None:
+    """Nobody has cancelled the job."""
+    events = await engine.answer("my prompt", model=["cancelling/m", "scripted/echo"])
+    (retry,) = [event["data"] for event in events if event["type"] == "retry"]
+    assert retry["error"]["type"] == "ChatClientError"
+    assert "CancelledError" in retry["error"]["message"]
+    assert (end_of(events)["status"], text_of(events)) == ("completed", "my prompt")
+
+
 async def test_a_result_that_cannot_be_written_ends_the_job_with_its_text(engine: Engine) -> None:
     job = await engine.submit("hello", model="unfit/m")
     assert (await engine.run(job)).status is Status.FAILED

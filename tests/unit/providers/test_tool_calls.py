@@ -1,5 +1,7 @@
 """Fragments of tool calls, merged; what the recordings do not show."""
 
+from typing import TypeGuard
+
 import pytest
 
 from palaver.workers.providers import ToolCallPart, WarningPart
@@ -23,3 +25,26 @@ def test_a_call_without_arguments_before_the_last_was_whole() -> None:
     merger.feed(1, "c1", "look", "{}")
     calls = merger.finish(truncated=True)
     assert calls == [ToolCallPart("c0", "look", {}), ToolCallPart("c1", "look", {})]
+
+
+@pytest.mark.parametrize("whole", ['{"at": "sky"}', {"at": "sky"}])
+def test_whole_calls_without_ids_at_one_index_are_several(whole: object) -> None:
+    merger = ToolCallMerger()
+    for name, arguments in (("look", whole), ("look", '{"at": "sea"}'), ("wait", "{}")):
+        merger.feed(0, None, name, arguments)
+    calls = [(call.name, call.arguments) for call in merger.finish(truncated=False) if is_call(call)]
+    assert calls == [("look", {"at": "sky"}), ("look", {"at": "sea"}), ("wait", {})]
+
+
+def test_a_call_in_pieces_without_an_id_is_one() -> None:
+    """Whose server repeats the name with each of them, and the whole at the end."""
+    merger = ToolCallMerger()
+    for piece in ('{"at": {"x": 1}', ', "y": {}', "}", '{"at": {"x": 1}, "y": {}}'):
+        merger.feed(0, None, "look", piece)
+    (call,) = merger.finish(truncated=False)
+    assert is_call(call)
+    assert call.arguments == {"at": {"x": 1}, "y": {}}
+
+
+def is_call(part: ToolCallPart | WarningPart) -> TypeGuard[ToolCallPart]:
+    return isinstance(part, ToolCallPart)

@@ -2,6 +2,7 @@
 provider, so that a job goes on with its next model.
 """
 
+import asyncio
 import builtins
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -33,7 +34,10 @@ def guarded(provider: Provider, method: str) -> Iterator[None]:
         # Its text may tell a key or a prompt; its class says enough.
         kind = TimeoutError if isinstance(error, builtins.TimeoutError) else ConnectionError
         failure: PalaverError = kind(f"{type(error).__name__} in the client")
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - it may be anybody's code
+    except (Exception, SystemExit, asyncio.CancelledError) as error:  # it may be anybody's code
+        task = asyncio.current_task()
+        if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
+            raise  # by us; otherwise it has cancelled something of its own
         name = type(error).__name__
         logger.warning(f"client.failed\n{frames(error)}", profile=profile.name, error=name)
         told = f"{method} of {profile.kind} raised {name}; the worker's log says where"

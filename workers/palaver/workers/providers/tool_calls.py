@@ -41,9 +41,20 @@ class _Call:
         # is compared first: to join the pieces for each fragment would take a worker's time.
         return len(arguments) == self._length and arguments[0] == "{" and arguments == "".join(self.arguments)
 
+    def is_before(self, call_id: str | None, name: str | None, arguments: Any) -> bool:
+        """Whether a fragment at the same index begins another call: some servers send each whole, all of them
+        without ids at the index 0.
+        """
+        if call_id or self.id or not name or not self.arguments or not self.arguments[-1].endswith("}"):
+            return False
+        said = arguments if isinstance(arguments, str) else json.dumps(arguments, ensure_ascii=False)
+        return not self._repeats(said or " ") and isinstance(_parsed("".join(self.arguments)), dict)
+
 
 class ToolCallMerger:
-    """Merges by index; by id where the index is missing, or where one index carries a second id."""
+    """Merges by index; by id where the index is missing, or where one index carries a second id. Without ids
+    a name begins another call at an index whose call is whole.
+    """
 
     def __init__(self) -> None:
         self.size = 0  # characters that are kept, about
@@ -56,15 +67,17 @@ class ToolCallMerger:
 
     def feed(self, index: int | None, call_id: str | None, name: str | None, arguments: Any) -> None:
         """Take one fragment; every field but the first one's name may be missing."""
-        call = self._find(index, call_id, name)
+        call = self._find(index, call_id, name, arguments)
         before = call.size
         call.take(call_id, name, arguments)
         self.size += call.size - before
         if call.id:
             self._by_id.setdefault(call.id, call)
 
-    def _find(self, index: int | None, call_id: str | None, name: str | None) -> _Call:
+    def _find(self, index: int | None, call_id: str | None, name: str | None, arguments: Any) -> _Call:
         found = self._by_index.get(index) if index is not None else self._without_index(call_id, name)
+        if found is not None and index is not None and found.is_before(call_id, name, arguments):
+            found = None
         if found is not None and call_id and found.id and found.id != call_id:
             found = self._by_id.get(call_id)
         if found is None:
