@@ -56,7 +56,6 @@ def test_messages_that_were_lost_from_a_backlog_are_sent_again(stand: Stand, los
     work_off(stand, live, waiting)
 
 
-@pytest.mark.any_broker
 def test_what_was_lost_goes_before_what_waits_behind_it(stand: Stand) -> None:
     live, first = backlog(stand, 1)
     stand.lose(1)

@@ -56,7 +56,6 @@ def waits_of(books: Books, first: list[Job], behind: list[Job]) -> list[float]:
     return waits
 
 
-@pytest.mark.any_broker
 @pytest.mark.long
 def test_parked_jobs_hold_no_slot_and_go_on_when_it_is_time(stand: Stand) -> None:
     stand.workers(1, slots=2)

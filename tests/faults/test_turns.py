@@ -61,9 +61,8 @@ def test_a_line_keeps_its_order_over_retries_parking_deaths_and_hand_overs(stand
     assert all(books.attempts(line_[3]) == [1, 2] for line_ in lines), "the long wait was not parked"
 
 
-@pytest.mark.any_broker
 @pytest.mark.long
-@pytest.mark.parametrize("mode", ["interrupt", "rollback"])
+@pytest.mark.parametrize("mode", [pytest.param("interrupt", marks=pytest.mark.any_broker), "rollback"])
 def test_a_turn_is_taken_from_a_worker_that_is_dead(stand: Stand, mode: str) -> None:
     workers = stand.workers(2)
     (old,) = stand.submit(1, words=400, rate=20, session_id="s")

@@ -52,7 +52,7 @@ from tests.collector import Collector, start_collector
 from tests.processes import ROOT, Processes, Running
 from tests.servers import any_redis_binary, eventually, free_port, missing, start_redis
 
-pytestmark = [pytest.mark.redis, pytest.mark.worker, pytest.mark.xdist_group("canary")]
+pytestmark = [pytest.mark.redis, pytest.mark.worker, pytest.mark.long, pytest.mark.xdist_group("faults")]
 
 TENANT = "acme"
 OF_SESSIONS = r"\{[^}]+\}:(job:.*|events|messages|stored|session|batch|batch:results)"
@@ -226,13 +226,10 @@ def make_all(run: Run, asked: type[canaries.Provider], connections: dict[str, re
     run.look("worker", f"{metrics}/metrics")
     second, metrics = kill(run, first, asked)
     assert run.receiver.news.wait(30)
-    dead = [run.start("palaver", *words, "--json") for words in (("dead", "list"), ("status",))]
     look_at_all(run, tasks, {"flower": flower_port, "exporter": exporter_port}, metrics)
-    for command in dead:
-        command.wait()
     for running in (second, gateway, exporter, flower):
         running.signal(signal.SIGTERM)
-    for running in (first, second, gateway, exporter, flower, *dead):
+    for running in (first, second, gateway, exporter, flower):
         running.wait()
         running.drained()
     run.left.broker = {f"broker {name}": text for name, text in content_of(connections["broker"]).items()}
@@ -370,7 +367,7 @@ def look_at_all(run: Run, tasks: list[str], ports: dict[str, int], metrics: str)
     known = json.loads(run.look("flower", f"{flower}/api/tasks"))
     assert len(known) > 15
     for task in {*known, *tasks}:
-        for page in ("task", "api/task/info", "api/task/result"):
+        for page in ("task", "api/task/info"):
             run.look("flower", f"{flower}/{page}/{task}")
     for page in ("tasks", "workers?json=1", "api/workers", "streams", "streams/data", "metrics", "broker"):
         run.look("flower", f"{flower}/{page}")
