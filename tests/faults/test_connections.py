@@ -45,7 +45,7 @@ def test_workers_that_are_split_from_redis_write_nothing_later(stand: Stand) -> 
         books = stand.settle(jobs)
         recoveries = books.recoveries(jobs, fault)
         assert all(books.attempts(job) == [1, 2] for job in jobs)
-        in_time(stand.lease + 2, recoveries, "taken over from the two that were split off")
+        in_time(stand.lease + 2 + stand.unnoticed, recoveries, "taken over from the two that were split off")
         stand.kill(third)
         stand.settle(stand.submit(10, words=10))  # the two serve on
 

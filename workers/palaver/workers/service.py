@@ -135,6 +135,13 @@ class WorkerService:
         return len(self._running)
 
     @property
+    def cut_off(self) -> bool:
+        """Whether the ledger does not answer: what this worker takes from the broker it cannot claim. From
+        any thread.
+        """
+        return not self._link.connected or self._leases.unconfirmed > self.settings.lease_seconds
+
+    @property
     def readiness(self) -> Readiness:
         """Whether it does its work."""
         return self._vitals.readiness

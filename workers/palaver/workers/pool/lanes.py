@@ -14,11 +14,15 @@ On Redis a lane is asked for its room before each message is fetched, so it is e
 that may be on its way. Elsewhere (RabbitMQ) prefetch is all there is, for each queue by itself. A job's
 message is acknowledged when the job gets its slot, so prefetch bounds what waits here, not what runs: a few
 messages of each queue, the urgent ones first. A sweep sends them to a worker that has room, if there is one.
+
+A worker that is cut off from the ledger, and not from the broker, can claim nothing, and so takes nothing: it
+would be missing where jobs can be run.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any, Final
 
 from celery import bootsteps
@@ -26,10 +30,13 @@ from celery.worker.consumer.tasks import Tasks
 from kombu import Queue as BrokerQueue
 
 from palaver.shared.names import QUEUES
+from palaver.workers.event_log import event_logger
 from palaver.workers.pool.pool import AsyncPool
 from palaver.workers.pool.queues import own_queue
 
 __all__ = ["PREFETCH", "Express", "Lanes"]
+
+logger = event_logger("palaver.workers.pool")
 
 PREFETCH: Final = 10
 """Of each queue, where the broker delivers by itself: what is on its way while acknowledgements are, too."""
@@ -95,7 +102,7 @@ class Lanes:
 
 class Express(bootsteps.StartStopStep):
     """Gives the resumed jobs their lane, at each connection to the broker, and sees the thread turn that
-    takes messages.
+    takes messages, and whether they can be of use here.
     """
 
     requires = (Tasks,)
@@ -103,15 +110,18 @@ class Express(bootsteps.StartStopStep):
     def __init__(self, parent: Any, **options: Any) -> None:
         super().__init__(parent, **options)
         self._beat: Any = None
+        self._cut_off = False
+        self._asks = True
 
     def start(self, parent: Any) -> None:
         if not isinstance(parent.pool, AsyncPool):
             return
+        self._cut_off = False
+        self._beat = parent.timer.call_repeatedly(BEAT_SECONDS, partial(self._turn, parent))
         parent.turn()
-        self._beat = parent.timer.call_repeatedly(BEAT_SECONDS, parent.turn)
         slots, main = parent.pool.slots, parent.task_consumer
         resumed, *new = (own_queue(parent.app, queue) for queue in QUEUES)
-        asks = _ask_for_room(main.channel, lambda: slots.room)
+        asks = self._asks = _ask_for_room(main.channel, lambda: 0 if self._cut_off else slots.room)
         beside = []
         for names in [[resumed]] if asks else [[resumed], new]:
             queues = [queue for queue in main.queues if queue.name in names]
@@ -119,10 +129,21 @@ class Express(bootsteps.StartStopStep):
                 main.cancel_by_queue(queue.name)
             if queues:
                 channel = parent.connection.channel()
-                if not _ask_for_room(channel, lambda: slots.room_to_resume):
+                if not _ask_for_room(channel, lambda: 0 if self._cut_off else slots.room_to_resume):
                     channel.basic_qos(0, PREFETCH, False)
                 beside.append(_consumer(parent, channel, queues))
         parent.task_consumer = Lanes(main, beside)
+
+    def _turn(self, parent: Any) -> None:
+        parent.turn()
+        service = getattr(parent.app, "palaver_service", None)
+        if service is None or service.cut_off == self._cut_off:
+            return
+        self._cut_off = service.cut_off
+        logger.warning("intake.paused" if self._cut_off else "intake.resumed", reason="the ledger")
+        if not self._asks:  # the broker delivers by itself, to whoever consumes
+            lanes = parent.task_consumer
+            lanes.cancel() if self._cut_off else lanes.consume()
 
     def stop(self, parent: Any) -> None:
         """The lanes end together, by themselves."""
