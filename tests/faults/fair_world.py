@@ -10,6 +10,7 @@ from typing import Final
 from palaver.shared.jobs import ChatJob
 from palaver.shared.ledger import Keys, exchange, operations
 from palaver.shared.ledger.operations.readying import wait_for_worker
+from palaver.shared.names import Queue
 from tests.faults.ledger_servers import Server, run
 
 BACKLOG_MS: Final = 100
@@ -50,7 +51,7 @@ class Floor:
     def submit(self, wanted: Wanted) -> None:
         job = wanted.job()
         self.jobs[wanted.name] = wanted, job
-        commands = wait_for_worker(self.keys, wanted.name, job)
+        commands = wait_for_worker(self.keys, wanted.name, job, Queue.NORMAL)
         self.server.send([command.words for command in commands])
         self._normal.append((self.server.now, wanted.name))
         self.messages[wanted.name] += 1
@@ -86,7 +87,10 @@ class Floor:
         self._busy += 1
         self._after(wanted.lasts, "end", ())
         start = operations.Start(
-            place=(name, job.job_id), job=job, weight=self.weights.get(wanted.tenant or "", 1)
+            place=(name, job.job_id),
+            job=job,
+            queue=Queue.NORMAL,
+            weight=self.weights.get(wanted.tenant or "", 1),
         )
         self._calls += 1
         backlog = waited >= BACKLOG_MS or self._busy == self.slots

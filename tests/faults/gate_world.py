@@ -1,6 +1,9 @@
-"""Workers at a gate, in simulated time: the real scripts, and jobs that come, wait, run and die."""
+"""Workers at a gate, in simulated time: the real scripts, and jobs that come, wait, run and die. Each worker
+is a caller of its own, that knows what its calls have told it and nothing else.
+"""
 
 import heapq
+import json
 import random
 from collections import deque
 from collections.abc import Callable
@@ -14,6 +17,7 @@ from palaver.shared.profiles import Limits
 from tests.faults.ledger_servers import Server, run
 
 PROFILE: Final = "p"
+GUESS: Final = 4096
 LEASE: Final = 10.0
 RENEWAL_MS: Final = 3_000
 SWEEP_MS: Final = 500
@@ -21,13 +25,18 @@ SWEEP_MS: Final = 500
 
 @dataclass(slots=True)
 class Request:
-    """One job's only request."""
+    """One job's only request. How long the answer is nobody knows before it has ended."""
 
     job_id: str
     tenant: str
     lasts: int  # ms
-    tokens: int
+    prompt: int = 0
+    answer: int = 0
+    most: int | None = None  # tokens of the answer, if it is bounded
+    of_batch: bool = False
     token: str = ""
+    worker: "Worker | None" = None
+    counted: int = 0  # tokens, when it began
     came: int = 0
     began: int | None = None
     ended: int | None = None
@@ -35,6 +44,23 @@ class Request:
     @property
     def place(self) -> tuple[str, str]:
         return f"s-{self.job_id}", self.job_id
+
+    @property
+    def tokens(self) -> int:
+        return self.prompt + self.answer
+
+
+@dataclass(slots=True, eq=False)
+class Worker:
+    """One of several callers."""
+
+    name: str
+    running: dict[str, Request] = field(default_factory=dict)
+    calls: int = 0
+
+    def token(self) -> str:
+        self.calls += 1
+        return f"{self.name}-{self.calls}"
 
 
 @dataclass(slots=True)
@@ -49,6 +75,7 @@ class World:
     most_of_line: int | None = None  # places of one tenant
     weights: dict[str, int] = field(default_factory=dict)
     keys: Keys = field(default_factory=Keys)
+    workers: list[Worker] = field(default_factory=lambda: [Worker("w0")])
     requests: dict[str, Request] = field(default_factory=dict)
     running: dict[str, Request] = field(default_factory=dict)
     starts: list[Request] = field(default_factory=list)
@@ -59,9 +86,18 @@ class World:
     _number: int = 0
 
     def start(self) -> None:
-        """Workers renew and sweep from now on."""
+        """Workers renew and sweep from now on, each in its own time."""
         self._every(SWEEP_MS, self._sweep)
-        self._every(RENEWAL_MS, self._renew)
+        for worker in self.workers:
+            self._renews(worker)
+
+    def kill(self, worker: Worker) -> None:
+        """It renews nothing any more. Another one comes; its jobs go on when their leases have run out."""
+        self.workers.remove(worker)
+        self.workers.append(Worker(f"after-{worker.name}"))
+        self._renews(self.workers[-1])
+        for request in list(worker.running.values()):
+            self._die(request)
 
     def come(self, request: Request) -> None:
         """A job asks for its place."""
@@ -92,8 +128,8 @@ class World:
 
     def _enter(self, request: Request, *, parked: bool = False) -> None:
         if not parked:
-            self._number += 1
-            request.token = f"t{self._number}"
+            request.worker = self.chance.choice(self.workers)
+            request.token = request.worker.token()
         visited = self.call(self._entering(request, parked=parked))
         self._send(visited.dispatches)
         if visited.has_place:
@@ -105,44 +141,74 @@ class World:
             self._enter(request, parked=True)
 
     def _entering(self, request: Request, *, parked: bool) -> Operation[Visited]:
+        size = operations.Size(prompt=request.prompt, most=request.most, guess=GUESS, model="m")
         return operations.enter_gate(
             self.keys,
             PROFILE,
             request.place,
             token=request.token,
-            line=self._line(request.tenant),
+            line=self._line(request),
             limits=self.limits,
             lease=LEASE,
             parked=parked,
-            prompt_tokens=request.tokens,
-            answer_tokens=0,
+            size=size,
         )
 
-    def _line(self, tenant: str) -> operations.Line:
-        return operations.Line(name=tenant, weight=self.weights.get(tenant, 1), most=self.most_of_line)
+    def _line(self, request: Request) -> operations.Line:
+        tenant = request.tenant
+        return operations.Line(
+            name=tenant,
+            of_batch=request.of_batch,
+            weight=self.weights.get(tenant, 1),
+            most=self.most_of_line,
+        )
 
     def _begin(self, request: Request) -> None:
         assert request.job_id not in self.running
-        request.began = self.server.now
-        self.running[request.job_id] = request
+        assert request.worker is not None
+        request.began, request.counted = self.server.now, self._counted(request)
+        self.running[request.job_id] = request.worker.running[request.job_id] = request
         self.starts.append(replace(request))
         self.most_running = max(self.most_running, len(self.running))
         if request.tenant:
             of_one = sum(other.tenant == request.tenant for other in self.running.values())
             self.most_of_one = max(self.most_of_one, of_one)
-        dies = self.chance.random() < self.deaths
-        self.after(request.lasts, lambda: self._die(request) if dies else self._leave(request))
+        dies, token = self.chance.random() < self.deaths, request.token
+        self.after(request.lasts, lambda: self._end(request, token, dies=dies))
+
+    def _counted(self, request: Request) -> int:
+        """With how many tokens the gate counts it."""
+        records = f"{self.keys.gate(PROFILE)}:records"
+        (record,) = self.server.send([("HGET", records, "/".join(request.place))])
+        return int(json.loads(record)["size"])
+
+    def _end(self, request: Request, token: str, *, dies: bool) -> None:
+        if token != request.token or request.job_id not in self.running:
+            return  # it has died with its worker
+        if dies:
+            self._die(request)
+        else:
+            self._leave(request)
+
+    def _take_away(self, request: Request) -> None:
+        assert request.worker is not None
+        del self.running[request.job_id], request.worker.running[request.job_id]
 
     def _die(self, request: Request) -> None:
         """Its worker is gone; another one goes on with the job when the lease has run out."""
-        del self.running[request.job_id]
+        self._take_away(request)
         self.after(int(LEASE * 1000) + 700, lambda: self._enter(request))
 
     def _leave(self, request: Request) -> None:
-        del self.running[request.job_id]
+        self._take_away(request)
         request.ended = self.server.now
         leaving = operations.leave_gate(
-            self.keys, PROFILE, request.place, token=request.token, tokens=request.tokens, answer_tokens=0
+            self.keys,
+            PROFILE,
+            request.place,
+            token=request.token,
+            tokens=request.tokens,
+            answer_tokens=request.answer,
         )
         self._send(self.call(leaving).dispatches)
         self.when_done(request)
@@ -159,10 +225,15 @@ class World:
     def _sweep(self) -> None:
         self._send(run(self.server, pump(self.keys, time=self.server.now / 1000, limit=500)))  # type: ignore[arg-type]
 
-    def _renew(self) -> None:
-        held = {request.place: request.token for request in self.running.values()}
-        if held:
-            self.call(operations.keep_places(self.keys, PROFILE, held, lease=LEASE))
+    def _renews(self, worker: Worker) -> None:
+        def renew() -> None:
+            held = {request.place: request.token for request in worker.running.values()}
+            if held:
+                self.call(operations.keep_places(self.keys, PROFILE, held, lease=LEASE))
+            if worker in self.workers:
+                self.after(RENEWAL_MS, renew)
+
+        self.after(self.chance.randint(1, RENEWAL_MS), renew)
 
     def _every(self, ms: int, act: Callable[[], None]) -> None:
         def again() -> None:

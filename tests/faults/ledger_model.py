@@ -218,6 +218,7 @@ class Model:
                 return NotClaimed("waiting")
             job.status, job.attempt, job.token = Status.RUNNING, job.attempt + 1, token
             job.worker, job.lease, job.term, job.taken = worker, self.now + lease, lease, 0
+            job.started = self.now if job.started is None else job.started
             job.parked, job.resume = None, None
             job.sent, job.resends = None if job.resends else job.sent, 0
         return self._claimed(job)
@@ -238,6 +239,7 @@ class Model:
             tries=b"",
             cancelled=job.cancel,
             deadline=(job.deadline - self.now) / 1000,
+            begun=(self.now - (job.started or self.now)) / 1000,
         )
 
     def _fence(self, job_id: str, fence: str) -> PalaverError | None:

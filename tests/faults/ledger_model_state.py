@@ -32,6 +32,7 @@ class Job:
     queue: str = ""
     status: Status = Status.QUEUED
     attempt: int = 0
+    started: int | None = None  # by its first attempt
     token: str | None = None  # of the claim that holds it
     worker: str = ""
     lease: int = 0

@@ -1,7 +1,8 @@
 """The gate of a profile over ten minutes of simulated time: never above its limits, and well used."""
 
 import random
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
 from functools import partial
 
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from palaver.shared.profiles import Limits
-from tests.faults.gate_world import Request, World, most_in_a_window
+from tests.faults.gate_world import Request, Worker, World, most_in_a_window
 from tests.faults.ledger_servers import EPOCH, RealServer, real_server
 from tests.servers import RedisServer
 
@@ -26,51 +27,131 @@ def server(redis_server: RedisServer) -> Iterator[RealServer]:
         yield server
 
 
-def request(world: World, job_id: str, tenant: str) -> Request:
+def request(world: World, job_id: str, tenant: str, *, longest: int = 400) -> Request:
+    """One whose answer is bounded, as some are that are longer than they may be at this gate."""
     chance = world.chance
+    answer = chance.randint(1, longest)
     return Request(
-        job_id=job_id, tenant=tenant, lasts=chance.randint(20, 4_000), tokens=chance.randint(1, 400)
+        job_id=job_id,
+        tenant=tenant,
+        lasts=chance.randint(20, 4_000),
+        prompt=chance.randint(1, 100),
+        answer=answer,
+        most=chance.randint(answer, 2 * longest),
     )
 
 
-def saturated(world: World, *, jobs: int, minutes: int = 10) -> None:
-    """So many jobs at once, all the time."""
+def unbounded(world: World, job_id: str, tenant: str) -> Request:
+    """One whose answer may be of any length; most are short."""
+    asked = request(world, job_id, tenant)
+    asked.answer, asked.most = 1 + int(world.chance.expovariate(1 / 300)), None
+    return asked
+
+
+def workers(number: int) -> list[Worker]:
+    return [Worker(f"w{each}") for each in range(number)]
+
+
+def saturated(
+    world: World, *, jobs: int, minutes: int = 10, make: Callable[[World, str, str], Request] = request
+) -> None:
+    """So many jobs at once, all the time. In the middle of it a worker dies."""
 
     def come(number: int) -> None:
-        world.come(request(world, f"j{number}", world.chance.choice(TENANTS)))
+        world.come(make(world, f"j{number}", world.chance.choice(TENANTS)))
 
     numbers = iter(range(1_000_000))
     world.when_done = lambda _request: come(next(numbers))
     world.start()
     for _ in range(jobs):
         come(next(numbers))
+    world.until(EPOCH + minutes * MINUTE // 2)
+    world.kill(world.workers[0])
     world.until(EPOCH + minutes * MINUTE)
 
 
-@pytest.mark.parametrize(
-    "workers", [1, pytest.param(2, marks=pytest.mark.long), pytest.param(8, marks=pytest.mark.long)]
+NUMBERS = pytest.mark.parametrize(
+    "number", [1, pytest.param(2, marks=pytest.mark.long), pytest.param(8, marks=pytest.mark.long)]
 )
-def test_the_requests_of_ten_minutes(server: RealServer, workers: int) -> None:
-    world = World(server, Limits(requests_per_minute=60, concurrent=7 * workers), random.Random(workers))
-    saturated(world, jobs=20 * workers)
+
+
+@NUMBERS
+def test_the_requests_of_ten_minutes(server: RealServer, number: int) -> None:
+    limits = Limits(requests_per_minute=60, concurrent=14)
+    world = World(server, limits, random.Random(number), workers=workers(number))
+    saturated(world, jobs=40)
     assert most_in_a_window(world.starts, MINUTE, lambda _: 1) <= 60
     assert len(world.starts) >= 0.95 * 600
-    assert world.most_running <= 7 * workers
+    assert world.most_running <= 14
 
 
-@pytest.mark.long
-def test_the_tokens_of_ten_minutes(server: RealServer) -> None:
-    world = World(server, Limits(tokens_per_minute=10_000), random.Random(3))
-    saturated(world, jobs=30)
-    used = [request.tokens for request in world.starts]
+@NUMBERS
+def test_the_tokens_of_ten_minutes(server: RealServer, number: int) -> None:
+    world = World(
+        server, Limits(tokens_per_minute=10_000), random.Random(3 + number), workers=workers(number)
+    )
+    saturated(world, jobs=40)
     assert most_in_a_window(world.starts, MINUTE, lambda request: request.tokens) <= 10_000
-    assert sum(used) >= 0.95 * 100_000
+    assert sum(request.tokens for request in world.starts) >= 0.9 * 100_000
+
+
+@NUMBERS
+def test_the_tokens_of_answers_that_nobody_bounds(server: RealServer, number: int) -> None:
+    world = World(
+        server, Limits(tokens_per_minute=10_000), random.Random(5 + number), workers=workers(number)
+    )
+    saturated(world, jobs=40, make=unbounded)
+    # All that is above is what answers were longer than those before had one expect.
+    assert most_in_a_window(world.starts, MINUTE, lambda begun: min(begun.tokens, begun.counted)) <= 10_000
+    assert most_in_a_window(world.starts, MINUTE, lambda begun: begun.tokens) <= 1.1 * 10_000
+    assert sum(request.tokens for request in world.starts) >= 0.8 * 100_000
+
+
+def test_no_flood_comes_in_while_nobody_knows_how_long_answers_are(server: RealServer) -> None:
+    world = World(server, Limits(tokens_per_minute=10_000), random.Random(7))
+    world.start()
+    for number in range(500):
+        asked = Request(job_id=f"j{number}", tenant="a", lasts=2_000, prompt=20, answer=1_000)
+        world.come(asked)
+    world.until(EPOCH + MINUTE)
+    assert sum(begun.tokens for begun in world.starts) <= 10_000
+    assert len(world.starts) >= 7
+
+
+def test_one_tenants_huge_requests_take_nothing_from_the_others(server: RealServer) -> None:
+    world = World(server, Limits(tokens_per_minute=60_000, window=2), random.Random(8))
+    world.start()
+    for number in range(8):
+        asked = Request(job_id=f"a{number}", tenant="a", lasts=1_000, prompt=10, answer=10, most=10**9)
+        world.come(asked)
+    for number in range(6):
+        world.come(Request(job_id=f"b{number}", tenant="b", lasts=10, prompt=10, answer=10, most=10))
+    world.until(EPOCH + 2_000)
+    waited = [begun.began - EPOCH for begun in world.starts if begun.tenant == "b" and begun.began]
+    assert len(waited) == 6
+    assert max(waited) <= 1_300, "for the one answer that was being made, and a message"
+
+
+def test_tenants_have_tokens_in_turn_however_large_their_requests_are(server: RealServer) -> None:
+    world = World(server, Limits(tokens_per_minute=60_000, window=2), random.Random(9))
+    world.start()
+    for number in range(60):
+        world.come(Request(job_id=f"a{number}", tenant="a", lasts=50, prompt=1_000, most=0))
+        for small in range(10):
+            asked = Request(job_id=f"b{number}-{small}", tenant="b", lasts=50, prompt=100, most=0)
+            world.come(asked)
+    world.until(EPOCH + MINUTE)
+    used = Counter[str]()
+    for begun in world.starts:
+        used[begun.tenant] += begun.tokens
+    assert used.total() >= 0.75 * 60_000
+    assert 0.8 < used["a"] / used["b"] < 1.25
 
 
 @pytest.mark.long
 def test_concurrency_with_workers_that_die_and_calls_that_are_repeated(server: RealServer) -> None:
     limits = Limits(concurrent=5, requests_per_minute=200)
-    world = World(server, limits, random.Random(4), repeats=0.3, deaths=0.05)
+    world = World(server, limits, random.Random(4), repeats=0.3, deaths=0.05, workers=workers(3))
     saturated(world, jobs=25, minutes=5)
     assert world.most_running == 5
     assert most_in_a_window(world.starts, MINUTE, lambda _: 1) <= 200
@@ -133,10 +214,12 @@ def test_any_limits_hold_and_everybody_has_a_turn(
         deaths=deaths,
         most_of_line=most_of_line,
         weights={"a": 3},
+        workers=workers(2),
     )
     world.start()
     for number in range(30):
-        come = partial(world.come, request(world, f"j{number}", world.chance.choice(TENANTS)))
+        make = world.chance.choice((request, unbounded))
+        come = partial(world.come, make(world, f"j{number}", world.chance.choice(TENANTS)))
         world.after(world.chance.randint(0, 5_000), come)
     while any(known.ended is None for known in world.requests.values()) or len(world.requests) < 30:
         assert server.now < EPOCH + 120 * MINUTE, "somebody waits for ever"
@@ -145,7 +228,7 @@ def test_any_limits_hold_and_everybody_has_a_turn(
     assert world.most_of_one <= (most_of_line or 30)
     most, in_tokens, ms = allowed(limits)
     assert most_in_a_window(world.starts, ms, lambda _: 1) <= most
-    assert most_in_a_window(world.starts, ms, lambda begun: min(begun.tokens, in_tokens)) <= in_tokens
+    assert most_in_a_window(world.starts, ms, lambda begun: min(begun.tokens, begun.counted)) <= in_tokens
 
 
 def allowed(limits: Limits) -> tuple[int, int, int]:

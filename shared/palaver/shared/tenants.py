@@ -13,6 +13,7 @@ from pydantic import BeforeValidator, Field, model_validator
 from palaver.shared.config_file import read_config, table_of
 from palaver.shared.document import Document
 from palaver.shared.error_tree import ConfigurationError, ValidationError
+from palaver.shared.names import Queue, queue_for
 from palaver.shared.plain import Integer, Real, refuse, shape
 from palaver.shared.settings import Settings
 
@@ -23,7 +24,7 @@ ANY_TENANT: Final = "*"
 
 HEAVIEST: Final = 1000
 
-BOUNDS: Final = ("queued", "spend_soft", "spend_hard")
+BOUNDS: Final = ("queued", "spend_soft", "spend_hard", "priority_most")
 """What whoever submits a job has to know, beside workers."""
 
 
@@ -43,12 +44,16 @@ class Tenant(Document):
     three turns where others have one. `queued` of its jobs may not have ended. `spend_soft` and `spend_hard`
     are dollars of a calendar month, UTC: beyond the one its jobs are warned, beyond the other none is taken,
     and no model asked. Where one of them is set, a model whose price is not known is asked, and its jobs are
-    warned that nobody counts what it costs, or it is not asked: `spend_unpriced`.
+    warned that nobody counts what it costs, or it is not asked: `spend_unpriced`. A job with a higher
+    priority than `priority_most` waits as if it had that.
     """
 
     running: Bound = None
     user_running: Bound = None
     weight: Annotated[Integer, Field(ge=1, le=HEAVIEST)] = 1
+    priority_most: Annotated[
+        Annotated[Integer, Field(ge=0, le=9)] | None, BeforeValidator(_false_is_none)
+    ] = None
     queued: Bound = None
     spend_soft: Dollars = None
     spend_hard: Dollars = None
@@ -58,6 +63,10 @@ class Tenant(Document):
     def limits_spending(self) -> bool:
         """Whether what it spends is counted."""
         return self.spend_soft is not None or self.spend_hard is not None
+
+    def queue_for(self, priority: int) -> Queue:
+        """Where its job of this priority waits for a worker."""
+        return queue_for(priority if self.priority_most is None else min(priority, self.priority_most))
 
     @model_validator(mode="after")
     def _soft_comes_first(self) -> Self:

@@ -47,7 +47,7 @@ def test_a_provider_is_paused_and_resumed_and_its_worker_drained(
         job = client.submit("one two three", model="scripted/echo")
         assert eventually(lambda: client.job(job.job_id).view().gate == "scripted")
         (gate,) = command("status", "--quick")[1][0]["gates"]
-        assert (gate["profile"], gate["waiting"], 0 < gate["paused"]["seconds"] <= 3600) == (
+        assert (gate["name"], gate["waiting"], 0 < gate["paused"]["seconds"] <= 3600) == (
             "scripted",
             1,
             True,

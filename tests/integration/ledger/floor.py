@@ -2,7 +2,7 @@
 
 from palaver.shared.jobs import ChatJob
 from palaver.shared.ledger import Submitted, operations
-from palaver.shared.names import Queue
+from palaver.shared.names import Queue, queue_for
 from tests.integration.ledger.world import World
 
 
@@ -29,7 +29,8 @@ class Floor:
             job, stored = self.jobs[name]
             weight = self.weights.get(name[0], 1)
             place = (stored.session_id, stored.job_id)
-            starts.append(operations.Start(place=place, job=job, weight=weight, first=first))
+            queue = queue_for(job.priority)
+            starts.append(operations.Start(place=place, job=job, queue=queue, weight=weight, first=first))
         noting = operations.note_begun(
             self.keys, starts, worker="w", token=token or f"t{self._calls}", are_waiting=waiting
         )

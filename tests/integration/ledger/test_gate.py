@@ -175,21 +175,83 @@ def test_a_limit_below_one_a_window_makes_that_longer(world: World) -> None:
     assert 100 < gate.enter("a2").seconds <= 122
 
 
+def tokens(prompt: int, most: int | None = None, *, model: str = "m") -> operations.Size:
+    return operations.Size(prompt=prompt, most=most, guess=400, model=model)
+
+
 def test_tokens_count_when_the_request_began(world: World) -> None:
     gate = Gate(world, Limits(tokens_per_minute=1000))
-    assert gate.enter("a1", prompt_tokens=100, answer_tokens=500).has_place
-    assert not gate.enter("a2", prompt_tokens=500, answer_tokens=0).has_place
-    gate.leave("a1", tokens=450, answer_tokens=350)
+    assert gate.enter("a1", size=tokens(200, 400)).has_place
+    assert not gate.enter("a2", size=tokens(500, 0)).has_place
+    gate.leave("a1", tokens=450, answer_tokens=250)
     assert gate.enter("a2").has_place
-    assert gate.enter("a3", prompt_tokens=50, answer_tokens=0).has_place
-    # What is not bounded is expected to be as long as others were: 350 now.
-    assert not gate.enter("a4", prompt_tokens=1).has_place
+    assert gate.enter("a3", size=tokens(50, 0)).has_place
+    assert not gate.enter("a4", size=tokens(1, 0)).has_place
+
+
+def test_an_answer_that_nobody_bounds_is_expected_to_be_as_long_as_its_models_others(world: World) -> None:
+    gate = Gate(world, Limits(tokens_per_minute=1000))
+    assert [gate.enter(job, size=tokens(50)).has_place for job in ("a1", "a2", "a3")] == [True, True, False]
+    # 50 tokens, and half as many more or less: so with 100 one is rather on the safe side.
+    gate.leave("a1", tokens=100, answer_tokens=50)
+    gate.leave("a2", tokens=100, answer_tokens=50)
+    assert [gate.enter(job).has_place for job in ("a3", "a4", "a5")] == [True, True, True]
+    assert gate.enter("b1", size=tokens(0, model="other")).has_place
+    assert not gate.enter("b2", size=tokens(0, model="other")).has_place, "of that one nobody knows"
+
+
+def test_what_a_request_wants_to_have_is_believed_up_to_a_part_of_the_limit(world: World) -> None:
+    gate = Gate(world, Limits(tokens_per_minute=1000))
+    gate.enter("a1", size=tokens(10, 10))
+    gate.leave("a1", tokens=20, answer_tokens=10)
+    assert gate.enter("a2", size=tokens(10, 10**9)).has_place
+    assert gate.enter("a3", size=tokens(10, 240)).has_place
+    assert gate.enter("b1", size=tokens(400, 10)).has_place
+    assert not gate.enter("b2", size=tokens(100, 10)).has_place
 
 
 def test_a_request_larger_than_all_there_is_has_all_there_is(world: World) -> None:
     gate = Gate(world, Limits(tokens_per_minute=1000))
-    assert gate.enter("a1", prompt_tokens=5000, answer_tokens=0).has_place
-    assert not gate.enter("a2", prompt_tokens=1, answer_tokens=0).has_place
+    assert gate.enter("a1", size=tokens(5000, 0)).has_place
+    assert not gate.enter("a2", size=tokens(1, 0)).has_place
+
+
+@pytest.mark.parametrize("other", ["b", "a batch", "batch=a", "=a", ""])
+def test_a_tenants_batches_have_turns_with_its_jobs_and_not_beside_them(world: World, other: str) -> None:
+    gate = Gate(world, ONE)
+    lines = {
+        "j": operations.Line(name="a"),
+        "l": operations.Line(name="a", of_batch=True),
+        "o": operations.Line(name=other),
+    }
+    gate.enter("x0", line=operations.Line(name="x"))
+    for number in range(20):
+        for kind, line in lines.items():
+            gate.enter(f"{kind}{number}", line=line, parked=True)
+    begun, running = "", "x0"
+    while len(begun) < 20:
+        (running,) = gate.leave(running)
+        assert gate.enter(running, line=lines[running[0]]).has_place
+        begun += running[0]
+    assert (begun.count("j"), begun.count("l"), begun.count("o")) == (5, 5, 10)
+
+
+def test_tenants_that_have_gone_leave_nothing_at_the_gate(world: World) -> None:
+    gate = Gate(world, Limits(concurrent=1, tokens_per_minute=1000))
+
+    def come_and_go(number: int) -> int:
+        for place in range(3):
+            line = operations.Line(name=f"t{number}", weight=3, of_batch=place == 1)
+            gate.enter(f"j{number}-{place}", line=line, parked=True)
+        for place in range(3):
+            gate.pump()
+            gate.enter(f"j{number}-{place}")
+            gate.leave(f"j{number}-{place}", tokens=0, answer_tokens=0)
+        names: Any = world.raw.keys(f"{gate.keys.gate(P)}*")
+        return sum(len(_hash(world, name)) for name in names if not name.endswith(b":used"))
+
+    first = come_and_go(0)
+    assert [come_and_go(number) for number in range(1, 9)][-1] == first
 
 
 def test_a_dead_workers_place_ends(gate: Gate) -> None:
@@ -261,7 +323,7 @@ def test_a_closed_gate_lets_nobody_in(world: World) -> None:
     assert 0 < gate.enter("a2").closed_for <= 0.4
     assert gate.park("a2") == [False]
     (known,) = world.ledger.gates()
-    assert (known.profile, known.waiting) == (P, 1)
+    assert (known.name, known.waiting) == (P, 1)
     assert 0 < known.closed_for <= 0.4
     assert eventually(lambda: gate.pump() == ["a2"])
     assert eventually(lambda: (heard.get_message() or {}).get("data", b"") == CLOSED)
@@ -309,6 +371,12 @@ def test_nobody_waits_for_a_time_that_a_clock_set_back_has_left(world: World) ->
     gate.pump()
     assert gate.enter("a3").seconds <= 62
     assert all(float(score) < (world.time() + 61) * 1000 for _, score in _scores(world, f"{base}:places"))
+
+
+def _hash(world: World, name: bytes) -> dict[bytes, bytes]:
+    """A hash's fields; of another key itself."""
+    found: Any = world.raw.hgetall(name) if world.raw.type(name) == b"hash" else {name: b""}
+    return dict(found)
 
 
 def _scores(world: World, key: str) -> Sequence[Any]:

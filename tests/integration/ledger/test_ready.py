@@ -1,9 +1,15 @@
 """Whose turn it is where a queue is long: the jobs that wait for a worker, by tenant and user."""
 
+from typing import Any
+
 import pytest
 
 from palaver.shared.errors import SessionBusyError
 from palaver.shared.jobs import ChatJob
+from palaver.shared.ledger import Submitted
+from palaver.shared.ledger.admission import UNBOUNDED, Bounds
+from palaver.shared.names import Queue
+from palaver.shared.tenants import Tenants
 from tests.integration.ledger.floor import Floor
 from tests.integration.ledger.world import World
 
@@ -181,3 +187,29 @@ def test_a_line_that_is_no_more_is_passed_over(floor: Floor) -> None:
         floor.world.raw.delete(key)
     floor.begin("a0")
     assert floor.begin("a1") == ["c0"]
+
+
+def test_a_priority_that_a_tenant_may_not_have_passes_nobody(floor: Floor) -> None:
+    floor.world.ledger.bounds = Bounds(None, Tenants({"a": {"priority_most": 6}}))
+    floor.submit("a1", "b1", priority=9)
+    floor.submit("a2", priority=2)
+    queues = {name: stored.dispatch.queue for name, (_, stored) in floor.jobs.items() if stored.dispatch}
+    assert queues == {"a1": Queue.NORMAL, "b1": Queue.HIGH, "a2": Queue.LOW}
+    assert floor.waiting() == 1
+    several = [ChatJob(messages="hi", tenant="a", priority=9), ChatJob(messages="hi", priority=9)]
+    stored = [each for each in floor.world.ledger.submit_many(several) if isinstance(each, Submitted)]
+    assert [each.dispatch and each.dispatch.queue for each in stored] == [Queue.NORMAL, Queue.HIGH]
+    # Asked again with the same document it is the same job, whatever the bound is now.
+    job, first = floor.jobs["a1"]
+    floor.world.ledger.bounds = UNBOUNDED
+    assert floor.world.ledger.submit(job).job_id == first.job_id
+
+
+def test_tenants_for_whom_nobody_waits_leave_no_weight(floor: Floor) -> None:
+    all_of_them = [name for letter in "abcdef" for name in names(letter, 2)]
+    floor.weights = dict.fromkeys("abcdef", 3)
+    floor.submit(*all_of_them)
+    floor.in_turn(*all_of_them)
+    assert floor.waiting() == 0
+    fields: Any = floor.world.raw.hkeys(floor.keys.ready)
+    assert not [field for field in fields if field.startswith(b"weight:")]

@@ -424,3 +424,19 @@ async def test_a_worker_without_a_store_drives_nothing(make_engine: MakeEngine, 
     batch = await open_batch([{"text": "x"}])
     other = await make_engine()
     assert await drive(other, batch) == "no_files"
+
+
+async def test_lines_are_some_of_those_that_a_tenant_may_have_run(
+    make_engine: MakeEngine, files_url: str, server: ModelServer
+) -> None:
+    profiles = {"http": {"kind": "openai", "base_url": server.openai_url}}
+    tenants = {"acme": {"running": 3, "user_running": 1}}
+    engine = await make_engine(files_url=files_url, profiles=profiles, tenants=tenants, **HASTE)
+    make, scripts = open_batch_on(engine), [{"n": 3, "rate": 50}] * 6
+    batches = [await make(scripts, model="http/m", tenant="acme", window=6) for _ in range(2)]
+    of_a_user = await make(scripts[:3], model="http/m", tenant="acme", user="ann")
+    jobs = [await engine.submit("hi", model="http/m", session_id=f"s{n}", tenant="acme") for n in range(2)]
+    driving = [drive(engine, batch) for batch in (*batches, of_a_user)]
+    became = await asyncio.gather(*driving, *(engine.run(job) for job in jobs))
+    assert became[:3] == ["completed"] * 3
+    assert server.stats()["max_open"] <= 3

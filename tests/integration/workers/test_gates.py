@@ -169,18 +169,6 @@ async def test_cancel_and_deadline_reach_who_waits(make_workers: MakeWorkers) ->
     assert (await ended(other, last))[0]["status"] == "completed"
 
 
-async def test_a_job_that_has_to_wait_in_its_worker_waits_there(make_workers: MakeWorkers) -> None:
-    one, other = await make_workers(ONE)
-    first = await submit(one, HOLD, session_id="s1")
-    await one.engine.said(first)
-    second = await submit(other, session_id="s2", timeouts={"total": 1.5})
-    (end,) = await ended(other, second)
-    assert (end["status"], end["error"]["type"]) == ("failed", "TimeoutError")
-    third = await submit(other, session_id="s3", timeouts={"total": 30})
-    await one.engine.ledger.cancel("s1", first.job_id)
-    assert (await ended(other, third))[0]["status"] == "completed"
-
-
 async def test_a_429_closes_the_profile_for_all_workers(
     make_workers: MakeWorkers, server: ModelServer
 ) -> None:
@@ -197,7 +185,7 @@ async def test_a_429_closes_the_profile_for_all_workers(
     await parked(other, second)
     assert server.stats()["requests"] == asked
     (gate,) = await other.engine.ledger.gates()
-    assert (gate.profile, gate.waiting) == ("http", 1)
+    assert (gate.name, gate.waiting) == ("http", 1)
     assert (await ended(other, second))[0]["status"] == "completed"
     assert asyncio.get_running_loop().time() - told > 1.3
 
@@ -284,7 +272,7 @@ async def test_no_more_jobs_of_a_tenant_and_a_user_run_than_may(
     others += [await submit(one, session_id=f"v{n}", tenant="vip", user="ann") for n in range(3)]
     assert [end["status"] for end in await ended(one, *others)] == ["completed"] * 4
     (gate,) = await one.engine.ledger.gates()
-    assert (gate.profile, gate.running, gate.waiting) == ("tenant/acme", 2, 2)
+    assert (gate.name, gate.running, gate.waiting) == ("tenant/acme", 2, 2)
     await one.engine.ledger.cancel("bob", bob.job_id)
     assert (await ended(one, cid))[0]["status"] == "completed"
     view = await one.engine.ledger.job(ann[1].job_id)
@@ -338,3 +326,50 @@ async def waits_at(desk: Desk, job: ChatJob, gate: str) -> None:
     async with asyncio.timeout(20):
         while (await desk.engine.ledger.job(job.job_id)).gate != gate:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
+
+
+async def test_a_job_with_a_total_timeout_is_parked_and_ends_in_time(make_workers: MakeWorkers) -> None:
+    one, other = await make_workers(ONE)
+    first = await submit(one, HOLD, session_id="s1")
+    await one.engine.said(first)
+    late = await submit(other, session_id="s2", timeouts={"total": 3})
+    third = await submit(other, session_id="s3", timeouts={"total": 60})
+    for job in (late, third):
+        await parked(other, job)
+    (end,) = await ended(other, late)
+    assert (end["status"], end["error"]["type"]) == ("failed", "TimeoutError")
+    assert "timeouts.total, 3 seconds" in end["error"]["message"]
+    await one.engine.ledger.cancel("s1", first.job_id)
+    assert (await ended(other, third))[0]["status"] == "completed"
+    # Nobody's place was lost with the one that was late.
+    assert [gate.waiting for gate in await one.engine.ledger.gates()] == []
+
+
+async def test_agents_that_wait_hold_half_of_the_slots_at_most(
+    make_workers: MakeWorkers, server: ModelServer
+) -> None:
+    one, other = await make_workers(ONE, agents="tests.integration.workers.user_agents")
+    other.engine.service.slots = 4
+    first = await submit(one, HOLD, session_id="s1")
+    await one.engine.said(first)
+    agents = [await submit(other, session_id=f"a{n}", agent="asking") for n in range(5)]
+    async with asyncio.timeout(20):
+        while other.engine.service.running > 2:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    views = [await one.engine.ledger.job(job.job_id) for job in agents]
+    assert [view.gate for view in views].count("http") == 3
+    passing = await submit(other, session_id="s2", model="spare/m")
+    assert (await ended(other, passing))[0]["status"] == "completed"
+    await one.engine.ledger.cancel("s1", first.job_id)
+    ends = await ended(other, *agents)
+    assert [end["status"] for end in ends] == ["completed"] * 5
+    assert {end["response"]["content"] for end in ends} == {"Let me ask.  w0 w1"}
+    assert server.stats()["max_open"] == 2  # with the one of the spare profile
+
+
+async def test_who_wants_a_priority_that_its_tenant_may_not_have_is_told(make_engine: MakeEngine) -> None:
+    engine = await make_engine(tenants={"acme": {"priority_most": 5}})
+    for priority, told in ((9, ["priority_lowered"]), (5, [])):
+        events = await engine.answer("hi", tenant="acme", priority=priority, session_id=f"s{priority}")
+        assert [each["data"]["code"] for each in events if each["type"] == "warning"] == told
+        assert events[-1]["data"]["status"] == "completed"

@@ -16,7 +16,7 @@ SOURCES = {
 PIECES = {name.removeprefix("_"): source for name, source in SOURCES.items() if name.startswith("_")}
 
 KEYWORDS = "and break do else elseif end false for function if in local nil not or return then true while"
-BUILTINS = "ARGV KEYS redis ipairs math pairs string table tonumber type unpack"
+BUILTINS = "ARGV KEYS redis cjson ipairs math pairs string table tonumber type unpack"
 LUA = {*KEYWORDS.split(), *BUILTINS.split()}
 """What needs no one to make it."""
 

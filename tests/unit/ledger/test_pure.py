@@ -49,7 +49,8 @@ def test_scripts_are_whole_and_say_what_they_touch(name: str) -> None:
     assert head[0].startswith(f"-- {name}: ")
     assert any(line.startswith("-- KEYS 1 palaver:") for line in head)
     assert any(line.startswith("-- reply") for line in head) or name in {"watch", "index"}
-    assert "cjson" not in script.source.replace("(cjson would", "")
+    # It changes what it reads and writes again: nothing that a job says goes through it.
+    assert name.startswith("gate_") or "cjson" not in script.source.replace("(cjson would", "")
     assert script.source not in repr(script)
 
 
@@ -160,7 +161,7 @@ def test_a_refused_command_before_a_script_is_the_result() -> None:
 def test_replies_and_operations_show_no_content() -> None:
     claim = operations.claim(KEYS, "s1", "job-1", token="t", worker="w", lease=1)
     claimed = claim.decode(
-        [b"ok", b"1:t", *[b"secret"] * 3, 0, b"", 10, 20, [b"secret"], [b"secret"], b"", 0, b"secret", b""]
+        [b"ok", b"1:t", *[b"secret"] * 3, 0, b"", 10, 20, [b"secret"], [b"secret"], b"", 0, b"secret", b"", 0]
     )
     assert "secret" not in repr(claimed)
     job = ChatJob(messages="secret", session_id="s")

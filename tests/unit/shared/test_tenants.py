@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from palaver.shared.errors import ConfigurationError
+from palaver.shared.names import Queue
 from palaver.shared.settings import Settings
 from palaver.shared.tenants import Strictest, Tenant, Tenants
 from palaver.workers.tenancy import Tenancy
@@ -43,6 +44,17 @@ def test_without_tables_nothing_is_limited() -> None:
     assert Tenants({}).of(None).weight == 1
 
 
+def test_a_priority_counts_as_far_as_the_tenant_may_have_it() -> None:
+    tenants = Tenants({"*": {"priority_most": 5}, "acme": {"priority_most": False}})
+    queues = [
+        tenants.of(tenant).queue_for(priority) for tenant in ("other", "acme") for priority in (9, 5, 1)
+    ]
+    assert queues == [
+        *(Queue.NORMAL, Queue.NORMAL, Queue.LOW),
+        *(Queue.HIGH, Queue.NORMAL, Queue.LOW),
+    ]
+
+
 def test_the_environment_wins(settings: Settings) -> None:
     own = settings.model_copy(update={"tenants": {"acme": {"running": 7}}})
     assert Tenants.load(own).of("acme") == Tenant(running=7, user_running=5, queued=1000)
@@ -59,6 +71,7 @@ def test_the_environment_wins(settings: Settings) -> None:
         ({"spend_soft": 2.0, "spend_hard": 1.0}, r"spend_soft: must be at most spend_hard, 1, not 2"),
         ({"spend_unpriced": "maybe"}, r"tenants.acme.spend_unpriced: must be "),
         ({"runing": 3}, r"tenants.acme.runing: is not a known field"),
+        ({"priority_most": 10}, r"tenants.acme.priority_most: must be at most 9, not "),
         (5, r"tenants.acme: must be a table, not "),
     ],
 )

@@ -6,8 +6,9 @@ operator, a bug) arrives as one error, and its class alone decides what is writt
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from palaver.shared.errors import (
     ErrorInfo,
@@ -33,6 +34,9 @@ from palaver.workers.stop import HandOver, Park
 __all__ = ["Ending", "Outcome"]
 
 logger = event_logger("palaver.workers.runner")
+
+SHORTEST_PARK: Final = 0.05
+"""Seconds; at once would be no parking."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,7 +135,7 @@ class Ending:
         return _LastWord(operation, response, error)
 
     async def _release(self, run: Run, reason: PalaverError) -> Outcome:
-        delay, gate = (reason.seconds, reason.gate) if isinstance(reason, Park) else (0.0, "")
+        delay, gate = (_delay(run, reason), reason.gate) if isinstance(reason, Park) else (0.0, "")
         spent = run.answer.spent()
         released = await self._link.run(
             operations.release(
@@ -166,6 +170,11 @@ class Ending:
             model=str(run.ref) if run.ref else None,
             **fields,
         )
+
+
+def _delay(run: Run, reason: Park) -> float:
+    """Until the job comes again: in time to end, if it has to before it was to go on."""
+    return min(reason.seconds, max(SHORTEST_PARK, run.ends_at - time.monotonic()))
 
 
 def _status(error: PalaverError | None) -> Status:

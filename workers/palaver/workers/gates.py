@@ -8,9 +8,9 @@ line, and is sent by whoever has a place for it.
 from __future__ import annotations
 
 import time
-from collections import defaultdict
 from collections.abc import Awaitable, Callable, Container, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from enum import Enum, auto
 from typing import Any, Final
 
 from palaver.shared.errors import CircuitOpenError, RateLimitError
@@ -24,12 +24,13 @@ from palaver.shared.token_estimate import tokens_of
 from palaver.workers.event_log import event_logger
 from palaver.workers.link import Link
 from palaver.workers.metrics import Counts
-from palaver.workers.policies import Ask
+from palaver.workers.policies import Ask, answer_tokens
 from palaver.workers.providers import Asker, GenerationRequest, Part, Provider, Sink, UsagePart
 from palaver.workers.stop import Park
 from palaver.workers.tenancy import Tenancy
+from palaver.workers.waiting import HeldSlots
 
-__all__ = ["AtGate", "Gates", "Visit"]
+__all__ = ["AtGate", "Gates", "Visit", "Waits"]
 
 logger = event_logger("palaver.workers.gates")
 
@@ -41,20 +42,34 @@ LINGER_SECONDS: Final = 60.0
 """So long after it was closed the gate of a profile without limits is still asked: some may wait there."""
 
 
+class Waits(Enum):
+    """Where one waits that has no place within a moment."""
+
+    PARKED = auto()  # in the ledger
+    HELD = auto()  # in its worker's slot, while few others are; else its job is parked, and begins anew
+    HERE = auto()  # in its worker, where it holds no slot of its own
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Visit:
     """One request's at its profile's gate, or one run's at its tenant's."""
 
     gate: str
-    place: Place
+    place: Place  # the job's
     line: operations.Line
     limits: Limits
     token: str = field(default_factory=new_token)
-    may_park: bool = True
+    apart: bool = False  # beside another request of the job
+    waits: Waits = Waits.PARKED
     may_move: bool = False  # it need not wait for a gate that is closed
     ahead: bool = False  # it goes on with something that has begun
-    prompt_tokens: int = 0
-    answer_tokens: int | None = None
+    size: operations.Size = operations.NO_TOKENS
+
+    @property
+    def entry(self) -> Place:
+        """Under which it is known at the gate."""
+        session_id, job_id = self.place
+        return (session_id, f"{job_id}.{self.token}") if self.apart else self.place
 
 
 class Gates:
@@ -70,6 +85,7 @@ class Gates:
         tenancy: Tenancy,
         *,
         lease: float,
+        held: HeldSlots,
         counts: Counts,
         paused: Container[str] = frozenset(),
     ) -> None:
@@ -80,7 +96,8 @@ class Gates:
         self._subscriptions = subscriptions
         self._lease = lease
         self._paused = paused  # profiles that an operator has paused: all are asked in turn, and have to wait
-        self._held: defaultdict[str, dict[tuple[str, str], str]] = defaultdict(dict)
+        self._held_slots = held
+        self._visits: dict[str, dict[Place, str]] = {}  # of each gate the entries, with their tokens
         self._closed: dict[str, float] = {}  # profiles that were closed lately, until a monotonic time
         self.send: Callable[[Sequence[Dispatch]], object] = len
         """Has the messages of jobs that were given a place sent. What nobody sends is found again."""
@@ -101,9 +118,8 @@ class Gates:
     def renewals(self) -> list[Operation[Any]]:
         """What renews the places that are held, to be sent with the leases of their jobs."""
         return [
-            operations.keep_places(self._keys, profile, held, lease=self._lease)
-            for profile, held in self._held.items()
-            if held
+            operations.keep_places(self._keys, gate, visits, lease=self._lease)
+            for gate, visits in self._visits.items()
         ]
 
     def heed(self, profile: str, seconds: float) -> None:
@@ -125,18 +141,25 @@ class Gates:
         """Do it with a place, which is given back after it; it says what was used. Raises AtGate while there
         is no place, CircuitOpenError at a closed gate for whom `may_move`, and whatever the work raises.
         """
-        held = self._held[visit.gate]
-        await self._enter(visit)
-        held[visit.place] = visit.token
+        visits = self._visits.setdefault(visit.gate, {})
+        visits[visit.entry] = visit.token
+        used = None
         try:
+            await self._wait(visit)
             used = await work()
+        except AtGate as parked:
+            if parked.visit is not visit:  # it waits elsewhere
+                self._leave(visit, None)
+            raise
         except BaseException:
             self._leave(visit, None)
             raise
         else:
             self._leave(visit, used)
         finally:
-            held.pop(visit.place, None)
+            visits.pop(visit.entry, None)
+            if not visits and self._visits.get(visit.gate) is visits:
+                del self._visits[visit.gate]
 
     async def _ask_in_turn(
         self, ask: Ask, provider: Provider, request: GenerationRequest, asker: Asker, sink: Sink
@@ -156,74 +179,65 @@ class Gates:
             raise
 
     def _visit_of(self, profile: Profile, request: GenerationRequest, asker: Asker) -> Visit:
-        token = new_token()
-        # Of a job that may be parked one: its next run goes on with it. Others may make several requests.
-        place = asker.job_id if asker.may_park else f"{asker.job_id}.{token}"
-        prompt, answer = 0, None
-        if profile.limits.tokens_per_minute is not None:
-            prompt = tokens_of(request.messages, request.tools or ())
-            most = request.params.max_tokens
-            answer = most and most * (request.params.n or 1)
+        place = (asker.session_id, asker.job_id)
+        waits = Waits.HERE if asker.is_line else Waits.HELD if asker.in_code else Waits.PARKED
+        weight = self._tenancy.of(asker.tenant).weight
         return Visit(
             gate=profile.name,
-            place=(asker.session_id, place),
-            line=operations.Line(name=asker.line, weight=self._tenancy.of(asker.tenant).weight),
+            place=place,
+            line=operations.Line(name=asker.tenant, of_batch=asker.is_line, weight=weight),
             limits=profile.limits,
-            token=token,
-            may_park=asker.may_park,
+            apart=asker.in_code and place in self._visits.get(profile.name, ()),
+            waits=waits,
             may_move=asker.may_move,
             ahead=asker.goes_on,
-            prompt_tokens=prompt,
-            answer_tokens=answer,
+            size=_size_of(profile, request),
         )
 
-    async def _enter(self, visit: Visit) -> None:
-        """Return with a place. Only who is parked stays in the line."""
-        try:
-            await self._wait(visit)
-        except AtGate:
-            raise
-        except BaseException:
-            self._leave(visit, None)
-            raise
-
     async def _wait(self, visit: Visit) -> None:
+        """Return with a place."""
         visited = await self.visit(visit)
         if visited.has_place:
             return
         gives_up = time.monotonic() + MOMENT_SECONDS
         self._stop_waiting(visit, visited, gives_up)
-        channel = self._keys.gate_channel(visit.gate, *visit.place)
-        async with self._subscriptions.listen(channel) as inbox:
-            while not visited.has_place:
-                self._stop_waiting(visit, visited, gives_up)
-                await inbox.receive(min(max(visited.seconds, 0.05), MOMENT_SECONDS))
-                visited = await self.visit(visit)
+        channel = self._keys.gate_channel(visit.gate, *visit.entry)
+        try:
+            async with self._subscriptions.listen(channel) as inbox:
+                while not visited.has_place:
+                    self._stop_waiting(visit, visited, gives_up)
+                    await inbox.receive(min(max(visited.seconds, 0.05), MOMENT_SECONDS))
+                    visited = await self.visit(visit)
+        finally:
+            self._held_slots.release(visit.token)
 
     def _stop_waiting(self, visit: Visit, visited: Visited, gives_up: float) -> None:
-        """Raise what sends on who would wait here for longer than a moment."""
+        """Raise what sends on who would wait here for longer than a moment, and may not."""
         if visit.may_move and visited.closed_for > MOMENT_SECONDS:
             told = f"{visit.gate} wants a pause; it is not asked for {visited.closed_for:.1f} s more"
             raise CircuitOpenError(told, provider=visit.gate, retry_after=visited.closed_for)
         seconds = visited.seconds
-        if visit.may_park and time.monotonic() + seconds >= gives_up:
-            shortest, longest = LOST_SECONDS
-            raise AtGate(self, visit, min(max(shortest, 2 * seconds), longest))
+        if time.monotonic() + seconds < gives_up or visit.waits is Waits.HERE:
+            return
+        if visit.waits is Waits.HELD and self._held_slots.hold(visit.token):
+            return
+        shortest, longest = LOST_SECONDS
+        waiting = replace(visit, apart=False) if visit.apart else visit
+        raise AtGate(self, waiting, min(max(shortest, 2 * seconds), longest))
 
     async def visit(self, visit: Visit, *, parked: bool = False) -> Visited:
         """Ask how it stands with it. One that is `parked` has nobody who could take its place now."""
         entering = operations.enter_gate(
             self._keys,
             visit.gate,
-            visit.place,
+            visit.entry,
             token=visit.token,
             line=visit.line,
             limits=visit.limits,
             lease=self._lease,
             parked=parked,
             ahead=visit.ahead,
-            prompt_tokens=visit.prompt_tokens,
-            answer_tokens=visit.answer_tokens,
+            size=visit.size,
         )
         visited = await self._link.run(entering)
         self._send(visited.dispatches)
@@ -234,7 +248,7 @@ class Gates:
         leaving = operations.leave_gate(
             self._keys,
             visit.gate,
-            visit.place,
+            visit.entry,
             token=visit.token,
             tokens=None if asked is None or answered is None else asked + answered,
             answer_tokens=answered,
@@ -272,6 +286,22 @@ class AtGate(Park):
     async def parked(self) -> bool:
         """See `Park.parked`: from now on who has a place for the job sends its message."""
         return (await self._gates.visit(self.visit, parked=True)).has_place
+
+
+def _size_of(profile: Profile, request: GenerationRequest) -> operations.Size:
+    """What is known of the tokens of a request, where these are limited."""
+    if profile.limits.tokens_per_minute is None:
+        return operations.NO_TOKENS
+    choices, context = request.params.n or 1, profile.context_of(request.model)
+    most = request.params.max_tokens
+    if most is not None and context is not None:
+        most = min(most, context)
+    return operations.Size(
+        prompt=tokens_of(request.messages, request.tools or ()),
+        most=None if most is None else most * choices,
+        guess=answer_tokens(None, context) * choices,
+        model=request.model,
+    )
 
 
 class _Counting:

@@ -45,15 +45,19 @@ class Run:
         known = {"session_id": claimed.session_id, "job_id": claimed.job_id, "attempt": claimed.attempt}
         return {**known, "model": str(self.ref) if self.ref else None, **more}
 
-    def end_within(self, deadline: float, total: float | None) -> None:
-        """Set the clocks that may end the work: so many seconds from now, and `timeouts.total`."""
+    def end_within(self, deadline: float, total: float | None, *, begun: float = 0.0) -> None:
+        """Set the clocks that may end the work: in `deadline` seconds, and `timeouts.total` after the job was
+        first begun, `begun` seconds ago. Raises TimeoutError when that is over.
+        """
         job_id = self.claimed.job_id
         self.stop.after(deadline, JobExpiredError(job_id=job_id))
         self.ends_at = time.monotonic() + deadline
         if total is not None:
             late = f"the answer took longer than timeouts.total, {total:g} seconds"
-            self.stop.after(total, TimeoutError(late, job_id=job_id))
-            self.ends_at = min(self.ends_at, time.monotonic() + total)
+            if begun >= total:
+                raise TimeoutError(late, job_id=job_id)
+            self.stop.after(total - begun, TimeoutError(late, job_id=job_id))
+            self.ends_at = min(self.ends_at, time.monotonic() + total - begun)
 
 
 async def failure_of(work: Awaitable[None], job_id: str) -> PalaverError | None:
@@ -71,7 +75,7 @@ async def failure_of(work: Awaitable[None], job_id: str) -> PalaverError | None:
 
 
 async def pause(work: Work, seconds: float) -> None:
-    """Wait, in the ledger if it is for long."""
-    if seconds > MOMENT_SECONDS and work.may_park:
+    """Wait, in the ledger if it is for long; a line of a batch waits there as a whole."""
+    if seconds > MOMENT_SECONDS and not work.is_line:
         raise Park(seconds)
     await asyncio.sleep(seconds)

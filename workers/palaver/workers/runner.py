@@ -38,6 +38,7 @@ logger = event_logger("palaver.workers.runner")
 
 NEWER_SECONDS = 10.0  # after which a job that this worker cannot read looks for one that can
 
+LOWERED = "a job of this tenant has no such priority: it waited as if it had the highest that it may have"
 UNSIGNED = "this worker has no PALAVER_WEBHOOK_SECRET: nobody is told, unless another worker has one"
 
 
@@ -126,7 +127,11 @@ class Runner:
 
     async def _answered(self, run: Run) -> None:
         async with run.stop:
-            work = self._read(run)
+            try:
+                work = self._read(run)
+            except PalaverError:
+                self._shares.give_up(run.claimed)
+                raise
             self._starts.note(run.claimed, work.job)
             source = self._models if work.job.agent is None else self._agents
             await self._shares.within(run.claimed, work.job, partial(source.answer, run, work))
@@ -141,7 +146,9 @@ class Runner:
         run.answer.bill = Bill.restored(claimed.spent, work.job.tenant, told=self._spent)
         if claimed.cancelled:  # only now: the session remembers what an earlier attempt has said
             raise asked_to_end(claimed.cancelled, claimed.job_id)
-        run.end_within(claimed.deadline, work.job.timeouts.total)
+        run.end_within(claimed.deadline, work.job.timeouts.total, begun=claimed.begun)
+        if self._shares.lowers(work.job):
+            run.answer.warn("priority_lowered", LOWERED, "priority")
         if work.job.webhook and not self._tells_webhooks:
             run.answer.warn("not_supported", UNSIGNED, "webhook")
         return work

@@ -63,6 +63,7 @@ from palaver.workers.sweeper import Post
 from palaver.workers.tenancy import Tenancy
 from palaver.workers.tracing import tracing_of
 from palaver.workers.vitals import Vitals
+from palaver.workers.waiting import HeldSlots
 from palaver.workers.webhooks import Calls
 
 __all__ = ["WorkerService"]
@@ -106,6 +107,7 @@ class WorkerService:
         self._counts = Counts()
         self._tracing = tracing_of(settings, self.name)
         self._gates = self._make_gates()
+        self._shares = Shares(self._gates, self._tenancy)
         self._pauses.resumed = self._gates.resumed
         self._leases = self._make_leases()
         sealed = SealedProfiles(settings, self.ledger)
@@ -291,6 +293,7 @@ class WorkerService:
             self._subscriptions,
             self._tenancy,
             lease=self.settings.lease_seconds,
+            held=HeldSlots(lambda: self.slots),
             counts=self._counts,
             paused=self._pauses,
         )
@@ -355,7 +358,7 @@ class WorkerService:
             leases=self._leases,
             models=self._answering.models,
             agents=self._answering.agents,
-            shares=Shares(self._gates, self._tenancy),
+            shares=self._shares,
             starts=self._starts,
             sinks=self._sinks,
             ending=Ending(
@@ -383,6 +386,7 @@ class WorkerService:
                 lines=Lines(
                     self._answering.models,
                     self._served,
+                    self._shares,
                     answer_bytes=settings.max_answer_bytes,
                     spent=self._spent,
                 ),

@@ -1,5 +1,5 @@
-"""How many jobs of a tenant, and of each of its users, run at once: a job that is too many is parked at its
-tenant's gate before anything is asked for it, and sent when there is room.
+"""How many jobs of a tenant, and of each of its users, run at once, lines of batches among them: a job that
+is too many is parked at its tenant's gate before anything is asked for it, and sent when there is room.
 """
 
 from __future__ import annotations
@@ -8,9 +8,10 @@ from collections.abc import Awaitable, Callable
 
 from palaver.shared.jobs import ChatJob
 from palaver.shared.ledger import Claimed, operations
+from palaver.shared.names import queue_for
 from palaver.shared.profiles import Limits
 from palaver.shared.tenants import Tenant
-from palaver.workers.gates import AtGate, Gates, Visit
+from palaver.workers.gates import AtGate, Gates, Visit, Waits
 from palaver.workers.tenancy import Tenancy
 
 __all__ = ["Shares"]
@@ -23,8 +24,11 @@ class Shares:
         self._gates = gates
         self._tenancy = tenancy
 
-    async def within(self, claimed: Claimed, job: ChatJob, work: Callable[[], Awaitable[None]]) -> None:
-        """Work on the job while it is one of those that may run. Raises AtGate if it is one too many.
+    async def within(
+        self, claimed: Claimed, job: ChatJob, work: Callable[[], Awaitable[None]], *, is_line: bool = False
+    ) -> None:
+        """Work on the job, or the line of a batch, while it is one of those that may run. Raises AtGate if a
+        job is one too many; a line waits.
 
         What waits elsewhere, parked, is none of them: so nobody has a place here and waits for another.
         """
@@ -32,24 +36,38 @@ class Shares:
         if tenant.running is None and (tenant.user_running is None or job.user is None):
             if claimed.gate == operations.tenant_gate(job.tenant or ""):
                 # It had waited there for a place, which it needs no more.
-                self._gates.give_up(claimed.gate, claimed.session_id, claimed.job_id)
+                self.give_up(claimed)
             await work()
             return
-        visit = _visit(claimed, job, tenant)
+        visit = _visit(claimed, job, tenant, is_line)
         try:
             await self._gates.within(visit, work)
         except AtGate as parked:
-            if parked.visit is visit and claimed.gate not in ("", visit.gate):
+            if parked.visit is visit and claimed.gate != visit.gate:
                 # It was sent because another gate had a place for it, which it cannot take now.
-                self._gates.give_up(claimed.gate, *visit.place)
+                self.give_up(claimed)
             raise
 
+    def lowers(self, job: ChatJob) -> bool:
+        """Whether a job waits in another queue than its priority's, as its tenant may not have that."""
+        return self._tenancy.of(job.tenant).queue_for(job.priority) != queue_for(job.priority)
 
-def _visit(claimed: Claimed, job: ChatJob, tenant: Tenant) -> Visit:
+    def most_of(self, tenant: str | None) -> int | None:
+        """So many jobs and lines of the tenant may run at once; None: any number."""
+        return self._tenancy.of(tenant).running
+
+    def give_up(self, claimed: Claimed) -> None:
+        """What a job was given at the gate at which it has waited, if any, is another one's."""
+        if claimed.gate:
+            self._gates.give_up(claimed.gate, claimed.session_id, claimed.job_id)
+
+
+def _visit(claimed: Claimed, job: ChatJob, tenant: Tenant, is_line: bool) -> Visit:
     return Visit(
         gate=operations.tenant_gate(job.tenant or ""),
         place=(claimed.session_id, claimed.job_id),
-        line=operations.user_line(job.user or "", most=tenant.user_running or 0),
+        line=operations.user_line(job.user or "", most=tenant.user_running or 0, of_batch=is_line),
         limits=Limits(concurrent=tenant.running),
+        waits=Waits.HERE if is_line else Waits.PARKED,
         ahead=claimed.attempt > 1,
     )

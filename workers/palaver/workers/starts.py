@@ -64,8 +64,11 @@ class Starts:
         if not backlog and not operations.takes_turns(job):
             return
         self._backlog |= backlog
-        place, weight = (claimed.session_id, claimed.job_id), self._tenancy.of(job.tenant).weight
-        self._begun.append(operations.Start(place=place, job=job, weight=weight, first=first))
+        place, tenant = (claimed.session_id, claimed.job_id), self._tenancy.of(job.tenant)
+        queue = tenant.queue_for(job.priority)
+        self._begun.append(
+            operations.Start(place=place, job=job, queue=queue, weight=tenant.weight, first=first)
+        )
         if self._telling is None:
             self._telling = asyncio.create_task(self._tell(), name="palaver-starts")
 

@@ -37,13 +37,6 @@ class Work:
     schema: AnswerSchema | None = None  # its `response_schema`, ready to check an answer
     is_line: bool = False  # of a batch
 
-    @property
-    def may_park(self) -> bool:
-        """Whether it may wait in the ledger. `timeouts.total` is kept by the worker that has the job; and a
-        batch waits there as a whole.
-        """
-        return self.job.timeouts.total is None and not self.is_line
-
 
 def read_job(claimed: Claimed, *, max_bytes: int) -> Work:
     """The job as it was stored, validated again: another program, or an older one, may have stored it.
@@ -116,7 +109,6 @@ def asker(work: Work, *, may_move: bool = False, goes_on: bool = False) -> Asker
         job_id=work.job.job_id,
         tenant=work.job.tenant or "",
         is_line=work.is_line,
-        may_park=work.may_park,
         may_move=may_move,
         goes_on=goes_on,
     )

@@ -178,7 +178,7 @@ def _print(status: Status) -> None:
         answers = [(one_line(profile["name"]), _answer(profile["health"])) for profile in asked]
         write("\n" + columns([("PROFILE", "PROVIDER"), *answers], indent=""))
     if status.gates:
-        gates = [(one_line(gate.profile), *_gate(gate)) for gate in status.gates]
+        gates = [(one_line(gate.name), *_gate(gate)) for gate in status.gates]
         write("\n" + columns([("GATE", "RUNNING", "WAITING", "CLOSED"), *gates], indent=""))
     _print_batches(status.batches)
     for worker in status.workers:

@@ -125,7 +125,7 @@ class System:
         """Those of profiles that share a name are told as one: what waits and runs at them together."""
         named: dict[str, list[Gate]] = {}
         for gate in gates:
-            named.setdefault(self._profiles.of(gate.profile), []).append(gate)
+            named.setdefault(self._profiles.of(gate.name), []).append(gate)
         told: tuple[tuple[Metric, Callable[[list[Gate]], float]], ...] = (
             (metrics.GATE_WAITING, lambda same: sum(gate.waiting for gate in same)),
             (metrics.GATE_RUNNING, lambda same: sum(gate.running for gate in same)),

@@ -13,12 +13,14 @@ from dataclasses import dataclass
 from typing import Final
 
 from palaver.shared.errors import QueueFullError
+from palaver.shared.jobs import ChatJob
 from palaver.shared.ledger import exchange
 from palaver.shared.ledger.exchange import Exchange
 from palaver.shared.ledger.keys import Keys
 from palaver.shared.ledger.operation import Query
 from palaver.shared.ledger.operations import admitting
 from palaver.shared.ledger.replies import Place
+from palaver.shared.names import Queue
 from palaver.shared.tenants import PerTenant, Tenants
 
 __all__ = ["UNBOUNDED", "Bounds", "admit"]
@@ -42,6 +44,10 @@ class Bounds:
         """Whether there is anything to ask before a job of the tenant is stored."""
         its = self.tenants.of(tenant)
         return its.queued is not None or its.spend_hard is not None or self.jobs is not None
+
+    def queue_of(self, job: ChatJob) -> Queue:
+        """The queue in which a job waits for a worker."""
+        return self.tenants.of(job.tenant).queue_for(job.priority)
 
     def of(self, tenant: str | None) -> dict[str, int]:
         """The lists that a job of the tenant needs a place in, with their bounds."""

@@ -30,7 +30,7 @@ def submit(
     if bounds.bind(job.tenant):
         (storing,) = yield from _storing(keys, [job], retention, bounds)
     else:
-        storing = submitting.submit(keys, job, retention=retention)
+        storing = submitting.submit(keys, job, retention=retention, queue=bounds.queue_of(job))
     return (yield from exchange.run(storing))
 
 
@@ -60,7 +60,13 @@ def _storing(
     return [
         submitting.repeat(keys, job, retention=retention, refusal=refused[place])
         if place in refused
-        else submitting.submit(keys, job, retention=retention, counts=list_of(job.tenant) if most else "")
+        else submitting.submit(
+            keys,
+            job,
+            retention=retention,
+            queue=bounds.queue_of(job),
+            counts=list_of(job.tenant) if most else "",
+        )
         for place, (job, most) in enumerate(zip(jobs, bounded, strict=True))
     ]
 

@@ -149,17 +149,17 @@ class Keys:
         """There while an archiver has its turn."""
         return f"{self.namespace}:archiver"
 
-    def gate(self, profile: str) -> str:
-        """KEYS[1] of every script on a profile's gate, and a hash."""
-        return f"{self.namespace}:gate:{{{profile}}}"
+    def gate(self, name: str) -> str:
+        """KEYS[1] of every script on the gate of a profile or a tenant, and a hash."""
+        return f"{self.namespace}:gate:{{{name}}}"
 
     def pause(self, profile: str) -> str:
         """There while an operator has paused the profile: who did."""
         return f"{self.gate(profile)}:paused"
 
-    def gate_channel(self, profile: str, session_id: str, job_id: str) -> str:
+    def gate_channel(self, name: str, session_id: str, job_id: str) -> str:
         """Where a worker that waits with a job at a gate hears that it was given a place."""
-        return f"{self.gate(profile)}:{due_member(session_id, job_id)}"
+        return f"{self.gate(name)}:{due_member(session_id, job_id)}"
 
     @property
     def gates(self) -> str:

@@ -172,6 +172,7 @@ class Claimed:
     deadline: float  # seconds left, negative when it has passed
     spent: bytes = field(default=b"", repr=False)  # what was stored last of it
     gate: str = ""  # at which it has waited, and may have a place
+    begun: float = 0.0  # seconds since its first attempt began
     waited: float | None = None  # in the queue that its message came from, if that is known
 
 

@@ -31,7 +31,7 @@ class Pause:
 class Gate:
     """A gate: what holds requests to their profile's limits, or jobs to what their tenant may have."""
 
-    profile: str  # or `tenant/NAME`
+    name: str  # of the profile, or `tenant/NAME`
     closed_for: float  # seconds that the provider has asked for; 0: it is open
     paused: Pause | None  # by an operator
     waiting: int  # requests, or jobs

@@ -8,7 +8,7 @@ import asyncio
 import time
 from collections.abc import Container
 
-from palaver.shared.errors import ProviderError, StreamInterruptedError
+from palaver.shared.errors import ProviderError, RateLimitError, StreamInterruptedError
 from palaver.shared.jobs import ChatJob, Timeouts
 from palaver.shared.messages import Message, Role
 from palaver.shared.profiles import ModelRef
@@ -16,6 +16,7 @@ from palaver.shared.responses import ChatResponse
 from palaver.workers.agents.answer import AgentAnswer
 from palaver.workers.agents.model_request import ModelRequest
 from palaver.workers.attempts import Attempts
+from palaver.workers.gates import MOMENT_SECONDS, AtGate
 from palaver.workers.heard import Heard
 from palaver.workers.metering import Meter
 from palaver.workers.metrics import Counts
@@ -51,6 +52,10 @@ class AgentRequests:
             heard, asked_ref = _Spoken(answer) if asked.stream else Heard(), attempts.ref
             try:
                 return await self._asked(run, job, asked_ref, asked, heard)
+            except AtGate as parked:
+                await run.notes.failures(attempts.retries, b"", run.answer.spent())
+                run.stop(parked)  # whatever the agent's code makes of it
+                raise
             except ProviderError as error:
                 if asked.stream and heard.text:
                     raise
@@ -58,6 +63,8 @@ class AgentRequests:
                 delay = attempts.after(error, begun=False, seconds_left=left)
                 self._counts.retried(asked_ref.profile)
                 run.answer.retry(error, delay, attempts.ref)
+                if isinstance(error, RateLimitError) and error.retry_after and asked_ref == attempts.ref:
+                    delay = min(delay, MOMENT_SECONDS)  # it waits at the gate, which is closed for that time
             await asyncio.sleep(delay)
 
     async def _asked(
@@ -121,12 +128,11 @@ def _request(run: Run, job: ChatJob, ref: ModelRef, asked: ModelRequest) -> Gene
         timeouts=None if job.timeouts == Timeouts() else job.timeouts,
         stream=(params.n or 1) == 1 and not params.return_raw,
         cache=Caching(tenant=job.tenant, ttl=job.cache.ttl) if job.cache is not None else None,
-        # A job whose agent is in the middle of something is not parked.
         asker=Asker(
             session_id=session_id,
             job_id=job.job_id,
             tenant=tenant,
-            may_park=False,
+            in_code=True,
             goes_on=bool(run.answer.spent()),
         ),
     )

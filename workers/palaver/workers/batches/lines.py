@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from functools import partial
 
 from palaver.shared.batches import BatchJob, BatchLine, BatchResult, line_id
 from palaver.shared.errors import JobPoisonedError, PalaverError, ValidationError
@@ -19,6 +20,7 @@ from palaver.workers.models import Models
 from palaver.workers.notes import NoNotes
 from palaver.workers.run import Run, failure_of
 from palaver.workers.served import Served
+from palaver.workers.shares import Shares
 from palaver.workers.stop import HandOver, Stop
 from palaver.workers.work import line_work
 
@@ -30,18 +32,26 @@ USUAL_CONCURRENCY = 16
 
 
 class Lines:
-    """Has models answer lines, of `answer_bytes` at most. One per process. `spent` hear of each request."""
+    """Has models answer lines, of `answer_bytes` at most, within the `shares` of their tenants. One per
+    process. `spent` hear of each request.
+    """
 
-    def __init__(self, models: Models, served: Served, *, answer_bytes: int, spent: Sequence[Told]) -> None:
+    def __init__(
+        self, models: Models, served: Served, shares: Shares, *, answer_bytes: int, spent: Sequence[Told]
+    ) -> None:
         self._models = models
+        self._shares = shares
         self._spent = spent
         self._served = served
         self._answer_bytes = answer_bytes
 
     async def window(self, batch: BatchJob, first: bytes) -> int:
         """So many lines of the batch may run at once, over all workers; `first` is its first stored line."""
-        if batch.window is not None:
-            return batch.window
+        wanted = await self._usual(batch, first) if batch.window is None else batch.window
+        # More would wait at their tenant's gate.
+        return min(wanted, self._shares.most_of(batch.tenant) or wanted)
+
+    async def _usual(self, batch: BatchJob, first: bytes) -> int:
         try:
             refs = await self._served.resolve(BatchLine.parse(first, batch).job.models)
             async with await self._served.lend(refs[0].profile) as provider:
@@ -89,7 +99,8 @@ class Lines:
             run.job = job
             run.end_within(job.deadline, job.timeouts.total)
             await asyncio.sleep(0)  # other streams have their turns between two lines
-            await self._models.answer(run, work)
+            answered = partial(self._models.answer, run, work)
+            await self._shares.within(run.claimed, job, answered, is_line=True)
 
 
 def line_result(

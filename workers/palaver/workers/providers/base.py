@@ -51,15 +51,15 @@ class Asker:
     session_id: str
     job_id: str
     tenant: str = ""
-    is_line: bool = False  # of a batch
-    may_park: bool = True  # it may wait in the ledger, and makes one request at a time; False: in the worker
+    is_line: bool = False  # of a batch, which waits as a whole
+    in_code: bool = False  # an agent's code is in the middle of it, and perhaps of other requests
     may_move: bool = False  # another model may be asked at once
     goes_on: bool = False  # it has made a request before
 
     @property
-    def line(self) -> str:
-        """In which it waits for a profile: batches let their tenant's other jobs in by turns with them."""
-        return f"{self.tenant} batch" if self.is_line else self.tenant
+    def may_park(self) -> bool:
+        """Whether its job can be parked where it stands: it makes one request at a time."""
+        return not (self.is_line or self.in_code)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,34 +1,54 @@
 -- A gate, a profile's or a tenant's: its limits, what of them is used, who has a place. Needs: gate, clock.
--- A record is kept of each request that has a place, was given one, or waits. Times are ms of Redis time.
+-- A record is kept of each request that has a place, was given one, or waits: what it has said of itself, see
+-- gate_enter, and `token`, `by` (the token of the call that gave its place), `lapsed`, `size` (tokens that it is counted
+-- with), `slice`, `since`. Times are ms of Redis time.
 local places, given, records, used = gate .. ':places', gate .. ':given', gate .. ':records', gate .. ':used'
-local lines, busy = gate .. ':lines', gate .. ':busy'
+local lines, starts, busy = gate .. ':lines', gate .. ':starts', gate .. ':busy'
 local SLICES, KEEP, STEP, SILENCE, GRACE = 64, 86400000, 1000, 4000, 4000
 
 local function number(name)
   return tonumber(redis.call('HGET', gate, name) or 0)
 end
-local requests, tokens, concurrent, window = number('requests'), number('tokens'), number('concurrent'), number('window')
+-- As the last who has asked has told them: no `of_line` says that places of lines are not counted at this gate.
+local limits = cjson.decode(redis.call('HGET', gate, 'limits') or '{}')
+local requests, tokens, concurrent, window =
+  limits.requests or 0, limits.tokens or 0, limits.concurrent or 0, limits.window or 0
+local of_line = limits.of_line
 local closed = number('closed')
 -- An operator's pause; its end is its key's.
 local paused = now + math.max(0, redis.call('PTTL', gate .. ':paused'))
--- How many places one line may have, 0: any number. nil: that is not counted at this gate.
-local of_line = tonumber(redis.call('HGET', gate, 'of_line'))
 -- A window is counted in slices: each counts until its last moment has left the window.
 local slice_length = math.max(1, math.ceil(window / SLICES))
 
 local function record_of(entry)
   local record = redis.call('HGET', records, entry)
-  if not record then return nil end
-  local token, by, parked, lapsed, size, slice, since, line = string.match(record,
-    '^(%S+) (%S+) (%d) (%d) (%d+) (%d+) (%d+) (.*)$')
-  return {token = token, by = by, parked = parked == '1', lapsed = lapsed == '1', size = tonumber(size),
-    slice = tonumber(slice), since = tonumber(since), line = line}
+  return record and cjson.decode(record)
 end
 
 local function keep_record(entry, record)
-  local words = {record.token, record.by, record.parked and 1 or 0, record.lapsed and 1 or 0, int(record.size),
-    int(record.slice), int(record.since), record.line}
-  redis.call('HSET', records, entry, table.concat(words, ' '))
+  redis.call('HSET', records, entry, cjson.encode(record))
+end
+
+local function usual_key(model)
+  return gate .. ':usual:' .. model
+end
+
+-- The tokens of a model's last answers: their mean, and how far they are from it in the mean. nil: nobody knows.
+local function usual_of(model)
+  local mean, deviation = string.match(redis.call('GET', usual_key(model)) or '', '^(%S+) (%S+)$')
+  return tonumber(mean), tonumber(deviation)
+end
+
+-- With how many tokens a request is counted until it is known what it uses. Of what it says itself of its answer a part
+-- of the limit is believed, and beyond that no more than the answers of its model usually have: or one that asks for
+-- more than there is would have everybody wait until nobody uses anything.
+local BELIEVED, DEVIATIONS = 1 / 4, 2
+local function size_of(record)
+  if tokens == 0 then return 0 end
+  local mean, deviation = usual_of(record.model)
+  local usual = mean and mean + DEVIATIONS * deviation or record.guess
+  local answer = record.most and math.min(record.most, math.max(usual, tokens * BELIEVED)) or usual
+  return math.min(tokens, math.ceil(record.prompt + answer))
 end
 
 -- What was used in each slice that counts, oldest first, and in all of them. What was counted in slices of another
@@ -73,7 +93,6 @@ end
 
 -- When the next request, of this size, may begin; not after now: now.
 local function opens_for(size)
-  if tokens > 0 then size = math.min(size, tokens) end
   local opening = math.max(closed, paused, opens('requests', requests, 1), opens('tokens', tokens, size))
   if concurrent > 0 and redis.call('ZCARD', places) + redis.call('ZCARD', given) >= concurrent then
     -- Whoever gives a place back hands it on; a dead worker's ends by itself.
@@ -83,13 +102,19 @@ local function opens_for(size)
   return opening
 end
 
-local function line_key(line)
-  return gate .. ':line:' .. line
+-- A line has a queue for each kind of what waits in it: jobs, and lines of batches.
+local KINDS = {'', 'batch'}
+
+local function queue_of(line, kind)
+  return kind .. '=' .. line
 end
 
--- Those that a tenant with a weight of 3 has three of while another one has one. Steps of the clock of turns.
-local function step_of(line)
-  return 1 / math.max(1, number('weight:' .. line))
+local function line_of(queue)
+  return string.match(queue, '^%a*=(.*)$')
+end
+
+local function queue_key(queue)
+  return gate .. ':line:' .. queue
 end
 
 -- Whether a line has as many places as it may have. The one of nobody, '', has no bound of its own.
@@ -97,10 +122,20 @@ local function is_full(line)
   return line ~= '' and (of_line or 0) > 0 and tonumber(redis.call('HGET', busy, line) or 0) >= of_line
 end
 
--- A line in which somebody waits takes turns, unless it is full.
-local function take_turns(line)
-  if is_full(line) or redis.call('EXISTS', line_key(line)) == 0 then return end
-  redis.call('ZADD', lines, 'NX', string.format('%.6f', number('turn') + step_of(line)), line)
+-- A queue in which somebody waits takes turns, unless its line is full. When its turn comes is looked at when it is the
+-- first one.
+local function take_turns(line, kind)
+  local queue = queue_of(line, kind)
+  if is_full(line) or redis.call('EXISTS', queue_key(queue)) == 0 then return end
+  if redis.call('ZSCORE', lines, queue) then return end
+  local turn = string.format('%.6f', number('turn'))
+  redis.call('ZADD', lines, turn, queue)
+  redis.call('HSET', starts, queue, turn)
+end
+
+local function rest(queue)
+  redis.call('ZREM', lines, queue)
+  redis.call('HDEL', starts, queue)
 end
 
 -- A request has its place no more, if it had one.
@@ -108,7 +143,7 @@ local function vacate(entry, record)
   local had_one = redis.call('ZREM', places, entry) + redis.call('ZREM', given, entry) > 0
   if had_one and of_line then
     if redis.call('HINCRBY', busy, record.line, -1) <= 0 then redis.call('HDEL', busy, record.line) end
-    take_turns(record.line)
+    for _, kind in ipairs(KINDS) do take_turns(record.line, kind) end
   end
   return had_one
 end
@@ -173,7 +208,7 @@ local function see_to_time()
 end
 
 local function raise_all()
-  for _, key in ipairs({gate, places, given, records, used, lines, busy}) do
+  for _, key in ipairs({gate, places, given, records, used, lines, starts, busy}) do
     redis.call('PEXPIRE', key, int(KEEP + 2 * window))
   end
 end

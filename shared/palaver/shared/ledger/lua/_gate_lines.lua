@@ -1,7 +1,7 @@
--- Those who wait at a gate: at a profile's a line for each tenant, at a tenant's one for each user; and the lines take
+-- Those who wait at a gate: at a profile's a line for each tenant, at a tenant's one for each user; and their queues take
 -- turns. Needs: gate, clock, gate.
--- `lines` has the time of each line's next turn on a clock that goes one step with each turn, or a part of one for a
--- line with a weight. A line that may have no more places is not in it.
+-- `starts` has when the last turn of a queue ended, on a clock that goes on with the turns, and `lines` when its next one
+-- ends (self-clocked fair queueing: whose turn ends first has it). One whose line may have no more places is in neither.
 -- A place that was given is taken within LAPSE, or given to the next. One call gives no more than MOST.
 local LAPSE, MOST = 10000, 200
 local next_look = 0
@@ -11,10 +11,13 @@ local AHEAD = 2 ^ 50
 
 -- At the end of its line, or `ahead`: behind those who came ahead too.
 local function join(entry, record, ahead)
-  local line = line_key(record.line)
-  redis.call('ZADD', line, int(redis.call('HINCRBY', gate, 'order', 1) - (ahead and AHEAD or 0)), entry)
-  redis.call('PEXPIRE', line, int(KEEP + 2 * window))
-  take_turns(record.line)
+  local queue = queue_of(record.line, record.kind)
+  local key = queue_key(queue)
+  redis.call('ZADD', key, int(redis.call('HINCRBY', gate, 'order', 1) - (ahead and AHEAD or 0)), entry)
+  redis.call('PEXPIRE', key, int(KEEP + 2 * window))
+  take_turns(record.line, record.kind)
+  -- Another one is first there, whose turn is looked at when it could come.
+  if ahead then redis.call('ZADD', lines, 'XX', redis.call('HGET', starts, queue) or 0, queue) end
   keep_record(entry, record)
 end
 
@@ -22,8 +25,9 @@ end
 local function forget(entry, record)
   if record then
     vacate(entry, record)
-    redis.call('ZREM', line_key(record.line), entry)
-    if redis.call('EXISTS', line_key(record.line)) == 0 then redis.call('ZREM', lines, record.line) end
+    local queue = queue_of(record.line, record.kind)
+    redis.call('ZREM', queue_key(queue), entry)
+    if redis.call('EXISTS', queue_key(queue)) == 0 then rest(queue) end
   end
   redis.call('HDEL', records, entry)
 end
@@ -49,7 +53,7 @@ local function lapse()
 end
 
 local function give(entry, record, by)
-  record.by = by
+  record.by, record.size = by, size_of(record)
   redis.call('ZADD', given, int(now + LAPSE), entry)
   if of_line then redis.call('HINCRBY', busy, record.line, 1) end
   keep_record(entry, record)
@@ -57,12 +61,40 @@ local function give(entry, record, by)
   if not record.parked and record.token ~= by then redis.call('PUBLISH', gate .. ':' .. entry, 'given') end
 end
 
--- The line whose turn it is, and when that was to be.
-local function next_line()
+-- How long a turn is: where tokens are limited, one for more of them than each of so many requests in a window could
+-- have is as much longer. So nobody has more of what is scarce by larger requests.
+local TURNS = 100
+local function length_of(record)
+  if tokens == 0 then return 1 end
+  return math.max(1, size_of(record) * (requests > 0 and requests or TURNS) / tokens)
+end
+
+-- A tenant with a weight of 3 has three turns while another one has one, for all its kinds together.
+local function weight_of(record)
+  local waiting = 0
+  for _, kind in ipairs(KINDS) do
+    if redis.call('ZSCORE', lines, queue_of(record.line, kind)) then waiting = waiting + 1 end
+  end
+  return record.weight / math.max(1, waiting)
+end
+
+-- Whose turn it is: the queue, when that ends, and who is first there.
+local function next_turn()
   while true do
-    local line, turn = unpack(redis.call('ZRANGE', lines, 0, 0, 'WITHSCORES'))
-    if not line or redis.call('EXISTS', line_key(line)) == 1 and not is_full(line) then return line, turn end
-    redis.call('ZREM', lines, line)
+    local queue, known = unpack(redis.call('ZRANGE', lines, 0, 0, 'WITHSCORES'))
+    if not queue then return nil end
+    local entry = redis.call('ZRANGE', queue_key(queue), 0, 0)[1]
+    local record = entry and record_of(entry)
+    if not entry or is_full(line_of(queue)) then
+      rest(queue)
+    elseif not record then
+      redis.call('ZREM', queue_key(queue), entry)
+    else
+      local start = tonumber(redis.call('HGET', starts, queue) or number('turn'))
+      local turn = start + length_of(record) / weight_of(record)
+      if math.abs(turn - tonumber(known)) < 0.00001 then return queue, known, entry, record end
+      redis.call('ZADD', lines, string.format('%.6f', turn), queue)
+    end
   end
 end
 
@@ -72,7 +104,7 @@ end
 
 -- When somebody should look at the gate if nobody calls before; 0: nothing is to be done then.
 local function see_when_to_look()
-  if not next_line() then
+  if not next_turn() then
     -- Who waits in full lines waits for their places: whoever gives one back hands it on; a dead worker's ends.
     local first = waiting() > 0 and redis.call('ZRANGE', places, 0, 0, 'WITHSCORES')[2]
     next_look = first and tonumber(first) or 0
@@ -86,18 +118,14 @@ local function hand_out(by)
   lapse()
   for _ = 1, MOST do
     next_look = now
-    local line, turn = next_line()
-    if not line then break end
-    local entry = redis.call('ZRANGE', line_key(line), 0, 0)[1]
-    local record = record_of(entry)
-    if record then
-      next_look = opens_for(record.size)
-      if next_look > now then break end
-      give(entry, record, by)
-      redis.call('HSET', gate, 'turn', turn)
-      redis.call('ZADD', lines, string.format('%.6f', tonumber(turn) + step_of(line)), line)
-    end
-    redis.call('ZREM', line_key(line), entry)
+    local queue, turn, entry, record = next_turn()
+    if not queue then break end
+    next_look = opens_for(size_of(record))
+    if next_look > now then break end
+    give(entry, record, by)
+    redis.call('ZREM', queue_key(queue), entry)
+    redis.call('HSET', gate, 'turn', turn)
+    redis.call('HSET', starts, queue, turn)
   end
   see_when_to_look()
 end
@@ -120,11 +148,13 @@ end
 
 -- How many are ahead of one who waits, and in how many ms it may have a place, about.
 local function prospect(entry, record)
-  local in_line = redis.call('ZRANK', line_key(record.line), entry)
+  local queue = queue_of(record.line, record.kind)
+  local in_line = redis.call('ZRANK', queue_key(queue), entry)
   if not in_line then return 0, 0 end
-  local ahead = in_line * redis.call('ZCARD', lines) + (redis.call('ZRANK', lines, record.line) or 0)
+  local ahead = in_line * redis.call('ZCARD', lines) + (redis.call('ZRANK', lines, queue) or 0)
   ahead = math.max(in_line, math.min(ahead, waiting() - 1))
-  local opening = math.max(closed, paused, opens('requests', requests, ahead + 1), opens('tokens', tokens, (ahead + 1) * record.size))
+  local opening = math.max(closed, paused, opens('requests', requests, ahead + 1),
+    opens('tokens', tokens, (ahead + 1) * size_of(record)))
   local taken, of_its_line = redis.call('ZCARD', places) + redis.call('ZCARD', given), redis.call('HGET', busy, record.line)
   local own = record.line ~= '' and time_for(in_line, tonumber(of_its_line or 0), of_line or 0) or 0
   return ahead, math.ceil(math.max(0, opening - now, time_for(ahead, taken, concurrent), own))

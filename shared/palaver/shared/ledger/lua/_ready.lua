@@ -57,6 +57,11 @@ local function users_of(queue, tenant)
   return circle(queue .. '/' .. tenant)
 end
 
+-- Kept while somebody waits there for the tenant, as its last start has told.
+local function weight_key(queue, tenant)
+  return 'weight:' .. queue .. '/' .. tenant
+end
+
 local function place_of(entry)
   return string.match(redis.call('HGET', of, entry) or '', '^(%S+) (%S*) (.*)$')
 end
@@ -81,11 +86,14 @@ local function drop(entry)
   redis.call('ZREM', waiting_for(queue), entry)
   redis.call('ZREM', line, entry)
   if redis.call('EXISTS', line) == 0 then set_turn(users, user, turn_of(users, user), false) end
-  if redis.call('EXISTS', users.turns) == 0 then set_turn(tenants, tenant, turn_of(tenants, tenant), false) end
+  if redis.call('EXISTS', users.turns) == 0 then
+    set_turn(tenants, tenant, turn_of(tenants, tenant), false)
+    redis.call('HDEL', ready, weight_key(queue, tenant))
+  end
 end
 
-local function weight_of(tenant)
-  return tonumber(redis.call('HGET', ready, 'weight:' .. tenant) or 1)
+local function weight_of(queue, tenant)
+  return tonumber(redis.call('HGET', ready, weight_key(queue, tenant)) or 1)
 end
 
 -- Jobs that are begun in a minute, by those of the last one; per ms. 0: nobody has told of any.

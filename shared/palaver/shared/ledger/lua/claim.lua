@@ -5,7 +5,7 @@
 --      6 queue that the job's message came from ('' if it is not known)
 -- reply ok, fence, document, text, reasoning, failures, cancel flag, ms to the deadline, lease end, journal, history,
 --       place in the list of models, when that message was sent at the earliest (0: not known), what was spent,
---       gate at which it has waited ('' for none)
+--       gate at which it has waited ('' for none), ms since its first attempt began
 --       | no, gone | no, ended, gate at which it had waited ('' for none) | no, leased | no, waiting | no, not_due
 local base, jid, token, worker, term, came_from = KEYS[1], ARGV[2], ARGV[3], ARGV[4], tonumber(ARGV[5]), ARGV[6]
 local job = base .. ':job:' .. jid
@@ -38,11 +38,12 @@ end
 
 local document, failures, cancel, deadline, lease, reads_history, tries, spent = unpack(
   redis.call('HMGET', job, 'doc', 'failures', 'cancel', 'deadline', 'lease', 'hist', 'tries', 'spent'))
-local entries, queue, sent, from = unpack(redis.call('HMGET', job, 'journal', 'queue', 'sent', 'from'))
+local entries, queue, sent, from, started = unpack(
+  redis.call('HMGET', job, 'journal', 'queue', 'sent', 'from', 'started'))
 local journal, history = {}, {}
 for i = 1, tonumber(entries or 0) do journal[i] = redis.call('HGET', job, 'journal:' .. i) end
 if reads_history then history = redis.call('LRANGE', base .. ':messages', 0, -1) end
 local text, reasoning = redis.call('GET', job .. ':text'), redis.call('GET', job .. ':reasoning')
 return {'ok', fence(), document, text or '', reasoning or '', tonumber(failures or 0), cancel or '',
   tonumber(deadline) - now, tonumber(lease), journal, history, tries or '',
-  queue == came_from and tonumber(sent or 0) or 0, spent or '', from or ''}
+  queue == came_from and tonumber(sent or 0) or 0, spent or '', from or '', now - tonumber(started)}

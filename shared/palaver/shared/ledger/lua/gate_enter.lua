@@ -3,29 +3,22 @@
 -- time: another token is that of a later request, whose worker goes on with what the one before has waited.
 -- KEYS 1 palaver:gate:{NAME}
 -- keys used  …:places zset (request → end of its hold) · …:given zset (→ when another one gets it) · …:records hash ·
---       …:paused string (an operator's pause) · …:used hash · …:busy hash · …:lines zset · …:line:LINE zset · …:SID/JID channel: it was given a place
--- ARGV 1 SID/JID · 2 token of the request · 3 its line · 4 ms that it holds a place unless it renews
---      5 '1': the job is parked, and takes no place now; who has one to give sends its message
---      6 tokens of the prompt · 7 most tokens of the answer ('' if it is not bounded)
---      8 requests · 9 and tokens in a window of · 10 so many ms · 11 concurrent requests (0: no limit)
---      12 places of one line (0: any number, '': they are not counted) · 13 weight of its line
---      14 '1': it goes on with something, and goes before what has not begun
+--       …:paused string (an operator's pause) · …:used hash · …:busy hash · …:lines zset · …:starts hash ·
+--       …:line:QUEUE zset · …:usual:MODEL string · …:SID/JID channel: it was given a place
+-- ARGV 1 SID/JID · 2 token of the request · 3 ms that it holds a place unless it renews
+--      4 what it says of itself, JSON: `line`, `kind` ('batch', or '' for a job), `weight`, `prompt` (tokens),
+--        `most` (tokens of the answer; left out: nobody knows), `guess` (of them, until answers of its `model` are known),
+--        `ahead` (it goes on with something, and goes before what has not begun),
+--        `parked` (it takes no place now; who has one to give sends its message)
+--      5 limits, JSON: `requests` and `tokens` in a `window` of so many ms, `concurrent` requests (0: no limit),
+--        `of_line` places of one line (0: any number, left out: they are not counted)
 -- reply place | wait, next look at the gate (ms of Redis time, 0: never), jobs to send, jobs ahead, ms to wait,
 --       ms for which the gate is closed
 --       (`place` to a parked job: one was given to it)
-local gate, entry, token, line, term, parks = KEYS[1], ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4]), ARGV[5] == '1'
-local asked, answered = tonumber(ARGV[6]), tonumber(ARGV[7])
-local most_requests, most_tokens, most_ms, most_places = ARGV[8], ARGV[9], ARGV[10], ARGV[11]
-local most_of_line, weight, ahead = ARGV[12], ARGV[13], ARGV[14] == '1'
+local gate, entry, token, term = KEYS[1], ARGV[1], ARGV[2], tonumber(ARGV[3])
+local asked, told_limits = cjson.decode(ARGV[4]), ARGV[5]
 -- include clock
--- The other scripts go by the limits of the last who has asked.
-redis.call('HSET', gate, 'requests', most_requests, 'tokens', most_tokens, 'window', most_ms, 'concurrent', most_places,
-  'of_line', most_of_line)
-if weight == '1' then
-  redis.call('HDEL', gate, 'weight:' .. line)
-else
-  redis.call('HSET', gate, 'weight:' .. line, weight)
-end
+redis.call('HSET', gate, 'limits', told_limits)
 -- include gate
 -- include gate_lines
 see_to_time()
@@ -35,21 +28,20 @@ if record and record.token ~= token and redis.call('ZSCORE', places, entry) then
   record = nil
 end
 if not record then
-  local size = asked + (answered or number('answered'))
-  if tokens > 0 then size = math.min(size, tokens) end
-  record = {token = token, by = '-', lapsed = false, size = size, slice = 0, since = int(now), line = line}
-  join(entry, record, ahead)
+  record = asked
+  record.token, record.by, record.lapsed, record.size, record.slice, record.since = token, '-', false, 0, 0, now
+  join(entry, record, asked.ahead)
 end
 -- What it was given it has now, also at the last moment.
 redis.call('ZADD', given, 'XX', int(now + LAPSE), entry)
-record.token, record.parked = token, parks
+record.token, record.parked = token, asked.parked
 keep_record(entry, record)
 hand_out(token)
 
 local has_one = redis.call('ZSCORE', places, entry)
 if not has_one and redis.call('ZSCORE', given, entry) then
   has_one = true
-  if not parks then take(entry, record_of(entry), term) end
+  if not record.parked then take(entry, record_of(entry), term) end
 end
 raise_all()
 local others, ms = prospect(entry, record)

@@ -11,7 +11,7 @@ redis.call('HDEL', gate, '_')
 for i = 2, #ARGV, 2 do
   local entry, token = ARGV[i], ARGV[i + 1]
   local record = redis.call('HGET', records, entry)
-  if record and string.match(record, '^%S+') == token and redis.call('ZSCORE', places, entry) then
+  if record and cjson.decode(record).token == token and redis.call('ZSCORE', places, entry) then
     redis.call('ZADD', places, int(now + term), entry)
   end
 end

@@ -11,6 +11,17 @@ local SHARE = 1 / 8
 -- include gate
 -- include gate_lines
 
+-- Answers of the model have become so long: the first one may be half of the next, or twice.
+local function remember(model)
+  local mean, deviation = usual_of(model)
+  if mean then
+    mean, deviation = mean + (answer - mean) * SHARE, deviation + (math.abs(answer - mean) - deviation) * 2 * SHARE
+  else
+    mean, deviation = answer, answer / 2
+  end
+  redis.call('SET', usual_key(model), string.format('%.2f %.2f', mean, deviation), 'PX', int(KEEP + 2 * window))
+end
+
 -- What was used counts when the request began: what is known only later makes no room in a later window.
 local function settle(record)
   local field = 'tokens' .. int(record.slice)
@@ -19,12 +30,9 @@ local function settle(record)
     redis.call('HINCRBY', used, field, int(change))
     in_use.tokens = in_use.tokens + change
   end
-  local function follow(name, value)
-    local mean = number(name)
-    redis.call('HSET', gate, name, int(mean == 0 and value or math.ceil(mean + (value - mean) * SHARE)))
-  end
-  if answer then follow('answered', answer) end
-  follow('lasted', math.max(0, now - record.since))
+  local lasted, mean = math.max(0, now - record.since), number('lasted')
+  redis.call('HSET', gate, 'lasted', int(mean == 0 and lasted or math.ceil(mean + (lasted - mean) * SHARE)))
+  if tokens > 0 and answer then remember(record.model) end
 end
 
 -- Begins with a write that is never refused for memory.

@@ -25,7 +25,7 @@ local function send_next(queue, tenant)
     return
   end
   have_turn(users, user, 1)
-  have_turn(circle(queue), tenant, weight_of(tenant))
+  have_turn(circle(queue), tenant, weight_of(queue, tenant))
   drop(entry)
   redis.call('ZADD', sent, int(now), entry)
   to_send[#to_send + 1] = entry
@@ -42,12 +42,16 @@ local function catch_up(all, name, weight, queue, tenant)
   end
 end
 
-local function begin(entry, queue, user, tenant, weight, is_first)
-  if weight == '1' then
-    redis.call('HDEL', ready, 'weight:' .. tenant)
+local function note_weight(queue, tenant, weight)
+  if weight ~= '1' and redis.call('ZSCORE', circle(queue).turns, tenant) then
+    redis.call('HSET', ready, weight_key(queue, tenant), weight)
   else
-    redis.call('HSET', ready, 'weight:' .. tenant, weight)
+    redis.call('HDEL', ready, weight_key(queue, tenant))
   end
+end
+
+local function begin(entry, queue, user, tenant, weight, is_first)
+  note_weight(queue, tenant, weight)
   -- Who was sent has had its turn then.
   if redis.call('ZREM', sent, entry) == 1 then return end
   if not is_first then return drop(entry) end

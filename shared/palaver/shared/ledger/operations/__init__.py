@@ -68,7 +68,9 @@ if TYPE_CHECKING:
     )
     from palaver.shared.ledger.operations.ending import cancel, expire
     from palaver.shared.ledger.operations.gating import (
+        NO_TOKENS,
         Line,
+        Size,
         close_gate,
         enter_gate,
         keep_places,
@@ -144,7 +146,8 @@ _HOMES: Final = {
     ),
     "ending": "cancel expire",
     "gating": (
-        "Line close_gate enter_gate keep_places leave_gate pump_gate tenant_gate user_line where_at_gate"
+        "NO_TOKENS Line Size close_gate enter_gate keep_places leave_gate pump_gate tenant_gate "
+        "user_line where_at_gate"
     ),
     "pausing": "drain_notice pause_profile pauses resume_profile",
     "probing": "answer_probe probe_answer",
@@ -164,10 +167,12 @@ __all__ = [
     "APPEND_CONSTANT",
     "APPEND_FIXED",
     "FAILED",
+    "NO_TOKENS",
     "POISONED_AFTER",
     "STORED",
     "Line",
     "SessionOwner",
+    "Size",
     "Start",
     "announce",
     "announced",

@@ -39,11 +39,27 @@ TENANT: Final = "tenant/"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Line:
-    """A line at a gate: of a tenant at a profile's, of a user at a tenant's."""
+    """A line at a gate: of a tenant at a profile's, of a user at a tenant's. Its jobs wait apart from what is
+    `of_batch`; they share its turns and its places.
+    """
 
     name: str = ""  # "": of nobody, and without a bound of its own
+    of_batch: bool = False
     weight: int = 1  # turns, where others have one
     most: int | None = None  # places that one line may have, 0: any number; None: they are not counted
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Size:
+    """How many tokens a request is to use, as far as that is known before it is made."""
+
+    prompt: int = 0
+    most: int | None = None  # of the answer; None: any number
+    guess: int = 0  # of the answer, until some of its model have ended
+    model: str = ""
+
+
+NO_TOKENS: Final = Size()
 
 
 def tenant_gate(tenant: str) -> str:
@@ -51,9 +67,9 @@ def tenant_gate(tenant: str) -> str:
     return TENANT + tenant
 
 
-def user_line(user: str, *, most: int) -> Line:
+def user_line(user: str, *, most: int, of_batch: bool = False) -> Line:
     """A user's line at the gate of its tenant, by a digest: ids of users are in no key."""
-    return Line(name=digest_of(user), most=most)
+    return Line(name=digest_of(user), most=most, of_batch=of_batch)
 
 
 def digest_of(user: str) -> str:
@@ -72,14 +88,13 @@ def enter_gate(
     lease: float,
     parked: bool = False,
     ahead: bool = False,
-    prompt_tokens: int = 0,
-    answer_tokens: int | None = None,
+    size: Size = NO_TOKENS,
 ) -> Operation[Visited]:
     """Ask for the place of one request of a job, or of the job itself, which it then has for `lease` seconds
     unless it is kept. What goes on with something comes `ahead` of those in its line that have not begun.
 
     Asked again with the same token it says how that stands now. With `parked` nobody is there to take the
-    place: who has one to give sends the job's message. `answer_tokens` None: as many as others had.
+    place: who has one to give sends the job's message.
     """
 
     def decode(raw: Any) -> Visited:
@@ -92,27 +107,40 @@ def enter_gate(
             dispatches=handed.dispatches,
         )
 
-    args: tuple[Argument, ...] = (
-        *(due_member(*place), token, line.name, milliseconds(lease), int(parked)),
-        *(prompt_tokens, _known(answer_tokens)),
-        *_limits(limits),
-        *(_known(line.most), line.weight, int(ahead)),
-    )
+    asked = {
+        "line": line.name,
+        "kind": "batch" if line.of_batch else "",
+        "weight": line.weight,
+        "prompt": size.prompt,
+        "most": size.most,
+        "guess": size.guess,
+        "model": size.model,
+        "ahead": ahead,
+        "parked": parked,
+    }
+    allowed = {**_limits(limits), "of_line": line.most}
+    args = (due_member(*place), token, milliseconds(lease), _known(asked), _known(allowed))
     return _operation(keys, name, "gate_enter", args, decode)
 
 
-def _known(number: int | None) -> int | str:
-    return "" if number is None else number
+def _known(fields: Mapping[str, Any]) -> bytes:
+    """As JSON, without what is not known: to Lua, null is something."""
+    return orjson.dumps({name: value for name, value in fields.items() if value is not None})
 
 
-def _limits(limits: Limits) -> tuple[int, int, int, int]:
-    """Requests and tokens in so many ms, and concurrent requests; 0: any number."""
+def _limits(limits: Limits) -> dict[str, int]:
+    """See gate_enter.lua."""
     per_minute, tokens, window = limits.requests_per_minute, limits.tokens_per_minute, limits.window
     requests = 0 if per_minute is None else int(per_minute * window / 60)
     if per_minute is not None and not requests:
         requests, window = 1, 60 / per_minute
     most_tokens = 0 if tokens is None else max(1, int(tokens * limits.window / 60))
-    return requests, most_tokens, milliseconds(window), limits.concurrent or 0
+    return {
+        "requests": requests,
+        "tokens": most_tokens,
+        "window": milliseconds(window),
+        "concurrent": limits.concurrent or 0,
+    }
 
 
 def leave_gate(
@@ -127,7 +155,8 @@ def leave_gate(
     """Give the request's place back, or its place in the line. `tokens` were used, `answer_tokens` of them by
     the answer; None: nobody knows, and what was expected stays counted.
     """
-    args: tuple[Argument, ...] = (due_member(*place), token, _known(tokens), _known(answer_tokens))
+    used = ("" if count is None else count for count in (tokens, answer_tokens))
+    args: tuple[Argument, ...] = (due_member(*place), token, *used)
     return _operation(keys, name, "gate_leave", args, _handed_out)
 
 
@@ -214,7 +243,7 @@ def gate(keys: Keys, name: str) -> Query[Gate]:
         now = int(seconds) + int(microseconds) / 1e6
         busy = int(held) + int(given)
         return Gate(
-            profile=name,
+            name=name,
             closed_for=max(0.0, int(closed or 0) / 1000 - now),
             paused=None if by is None else Pause(by=text(by), seconds=max(0, int(left)) / 1000),
             waiting=max(0, int(known) - busy),

@@ -10,7 +10,7 @@ from palaver.shared.ledger.operation import Argument, Command, Operation, reply_
 from palaver.shared.ledger.operations.gating import digest_of
 from palaver.shared.ledger.replies import Begun, Dispatch, Place, Standing
 from palaver.shared.ledger.scripts import load
-from palaver.shared.names import Queue, queue_for
+from palaver.shared.names import Queue
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,6 +19,7 @@ class Start:
 
     place: Place
     job: ChatJob
+    queue: Queue  # where a job of its priority waits
     weight: int = 1  # of its tenant
     first: bool = True  # False: it goes on, which is no turn of anybody
 
@@ -28,12 +29,12 @@ def takes_turns(job: ChatJob) -> bool:
     return job.tenant is not None or job.user is not None
 
 
-def wait_for_worker(keys: Keys, session_id: str, job: ChatJob) -> tuple[Command, ...]:
+def wait_for_worker(keys: Keys, session_id: str, job: ChatJob, queue: Queue) -> tuple[Command, ...]:
     """Before a job is stored that may begin at once: it has its place in its user's line."""
     if not takes_turns(job) or job.run_at:
         return ()
     member = due_member(session_id, job.job_id)
-    return (Command.call(load("ready_enter"), keys.ready, member, *_line(job)),)
+    return (Command.call(load("ready_enter"), keys.ready, member, *_line(job, queue)),)
 
 
 def wait_no_more(keys: Keys, session_id: str, job_id: str) -> Command:
@@ -41,8 +42,8 @@ def wait_no_more(keys: Keys, session_id: str, job_id: str) -> Command:
     return Command.call(load("ready_leave"), keys.ready, due_member(session_id, job_id))
 
 
-def _line(job: ChatJob) -> tuple[str, str, str]:
-    return queue_for(job.priority).value, digest_of(job.user or ""), job.tenant or ""
+def _line(job: ChatJob, queue: Queue) -> tuple[str, str, str]:
+    return queue.value, digest_of(job.user or ""), job.tenant or ""
 
 
 def note_begun(
@@ -64,7 +65,7 @@ def note_begun(
 
     words: list[Argument] = [worker, token, int(are_waiting)]
     for start in starts:
-        words += [due_member(*start.place), *_line(start.job), start.weight, int(start.first)]
+        words += [due_member(*start.place), *_line(start.job, start.queue), start.weight, int(start.first)]
     return Operation(script=load("ready_begun"), keys=(keys.ready,), args=tuple(words), decode=decode)
 
 

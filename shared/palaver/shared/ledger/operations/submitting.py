@@ -44,7 +44,7 @@ from palaver.shared.ledger.operations.verdicts import (
 from palaver.shared.ledger.operations.webhooks import note_webhook
 from palaver.shared.ledger.replies import Refused, Submitted
 from palaver.shared.ledger.scripts import load
-from palaver.shared.names import queue_for
+from palaver.shared.names import Queue, queue_for
 
 _INTERRUPTED = error_json(JobCancelledError())
 """The error of a job that the new one interrupts; made once, it is a fifth of a submit's work."""
@@ -94,9 +94,11 @@ def reserve(keys: Keys, jobs: Sequence[ChatJob]) -> Query[list[bool]]:
     return Query(commands=tuple(commands), decode=decode)
 
 
-def submit(keys: Keys, job: ChatJob, *, retention: Retention, counts: str = "") -> Operation[Submitted]:
-    """Store the job, its place in its session's line and its first event. `counts`: the list of unended jobs
-    that it was given a place in.
+def submit(
+    keys: Keys, job: ChatJob, *, retention: Retention, queue: Queue | None = None, counts: str = ""
+) -> Operation[Submitted]:
+    """Store the job, its place in its session's line and its first event. `queue` is where it waits for a
+    worker (default: by its priority); `counts` the list of unended jobs that it was given a place in.
 
     Nothing is stored when it raises: ConflictError (the idempotency key or the job id was used with another
     body), SessionBusyError, QueueFullError, SessionClosedError, SessionNotFoundError (it is another
@@ -104,11 +106,12 @@ def submit(keys: Keys, job: ChatJob, *, retention: Retention, counts: str = "") 
     job in another session, `reserve` tells.
     """
     session_id = session_of(job)
+    queue = queue_for(job.priority) if queue is None else queue
     return Operation(
         script=load("submit"),
         keys=(keys.base(session_id),),
-        args=_submit_args(session_id, job, retention, counts),
-        before=_before_submit(keys, session_id, job, retention),
+        args=_submit_args(session_id, job, retention, queue, counts),
+        before=_before_submit(keys, session_id, job, retention, queue),
         decode=lambda raw: _submitted(session_id, job.job_id, raw),
         after=lambda raw: _after_submit(keys, session_id, job, counts, raw, retention),
     )
@@ -126,7 +129,7 @@ def repeat(keys: Keys, job: ChatJob, *, retention: Retention, refusal: PalaverEr
         return _submitted(session_id, job.job_id, raw)
 
     none = replace(retention, session_jobs=0)  # no session takes a job that it has not got
-    args = _submit_args(session_id, job, none, "")
+    args = _submit_args(session_id, job, none, queue_for(job.priority))
     return Operation(script=load("submit"), keys=(keys.base(session_id),), args=args, decode=decode)
 
 
@@ -143,7 +146,9 @@ def _submitted(session_id: str, job_id: str, raw: Any) -> Submitted:
     )
 
 
-def _before_submit(keys: Keys, session_id: str, job: ChatJob, retention: Retention) -> tuple[Command, ...]:
+def _before_submit(
+    keys: Keys, session_id: str, job: ChatJob, retention: Retention, queue: Queue
+) -> tuple[Command, ...]:
     """The job can be found and is watched before it exists: a crash cannot leave one that nobody looks at."""
     run_at = milliseconds(job.run_at) if job.run_at else 0
     index, kept = keys.index(job.job_id), milliseconds(job.deadline + retention.job)
@@ -155,7 +160,7 @@ def _before_submit(keys: Keys, session_id: str, job: ChatJob, retention: Retenti
         Command.call(load("watch"), keys.due, member, run_at, RESEND_AFTER_MS),
         *(note_unarchived(keys, session_id, job.job_id, run_at) if job.archive else ()),
         *(note_webhook(keys, session_id, job.job_id, run_at, job.tenant) if job.webhook else ()),
-        *wait_for_worker(keys, session_id, job),
+        *wait_for_worker(keys, session_id, job, queue),
     )
 
 
@@ -186,7 +191,9 @@ def accepted_job(raw: Any, job_id: str) -> Any:
     return accepted(raw, job_id)
 
 
-def _submit_args(session_id: str, job: ChatJob, retention: Retention, counts: str) -> tuple[Argument, ...]:
+def _submit_args(
+    session_id: str, job: ChatJob, retention: Retention, queue: Queue, counts: str = ""
+) -> tuple[Argument, ...]:
     document = said(orjson.loads(job.to_json()))
     content = orjson.dumps({**document, "session_id": session_id})
     args: tuple[Argument, ...] = (
@@ -196,7 +203,7 @@ def _submit_args(session_id: str, job: ChatJob, retention: Retention, counts: st
             fingerprint_of(document)[:_FINGERPRINT],
             job.idempotency_key or "",
             job.on_busy.value,
-            queue_for(job.priority).value,
+            queue.value,
         ),
         *(milliseconds(job.run_at) if job.run_at else 0, milliseconds(job.deadline)),
         *("1" if job.history == "session" else "", ",".join(job.models)),

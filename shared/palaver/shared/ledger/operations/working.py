@@ -70,6 +70,7 @@ def claim(
             tries=reply[11],
             spent=reply[13],
             gate=text(reply[14]),
+            begun=int(reply[15]) / 1000,
             waited=None if waited is None else waited / 1000,
         )
 
