@@ -102,6 +102,21 @@ def test_redis_refuses_before_the_host_ends_it() -> None:
     assert options["--appendonly"] == "yes"
 
 
+def test_prometheus_scrapes_every_service_that_has_metrics() -> None:
+    config = yaml.safe_load((DEPLOY / "prometheus/prometheus.yaml").read_text(encoding="utf-8"))
+    scraped: dict[str, str] = {}
+    for job in config["scrape_configs"]:
+        for group in job.get("static_configs", []):
+            scraped |= dict(target.split(":") for target in group["targets"])
+        for group in job.get("dns_sd_configs", []):
+            scraped |= {name: str(group["port"]) for name in group["names"]}
+    ours = {name: service for name, service in COMPOSE["services"].items() if service["image"] == "palaver"}
+    assert scraped.keys() == ours.keys()
+    for name, port in scraped.items():
+        told = " ".join([*ours[name]["command"], *ours[name]["environment"].values()])
+        assert re.search(rf"\b{port}\b", told), f"{name} does not serve at {port}"
+
+
 class Composed:
     """The services of compose.yaml as processes, with addresses and paths of this machine."""
 
@@ -159,10 +174,12 @@ class Composed:
 
 def test_the_services_of_compose_work_together(processes: Processes) -> None:
     composed = Composed(processes)
-    for service in ("redis", "worker", "flower", "exporter", "gateway"):
-        assert not composed.healthy(service), f"{service} is healthy before it runs"
-        composed.start(service)
-        assert eventually(partial(composed.healthy, service), seconds=60, every=0.5), service
+    for services in (("redis",), ("worker", "flower", "exporter", "gateway")):
+        for service in services:
+            assert not composed.healthy(service), f"{service} is healthy before it runs"
+            composed.start(service)
+        for service in services:
+            assert eventually(partial(composed.healthy, service), seconds=60, every=0.2), service
     files_url = composed.environment("worker")["PALAVER_FILES_URL"]
     settings = Settings(
         redis_url=composed.redis_url, config=str(DEPLOY / "palaver.toml"), files_url=files_url
