@@ -10,7 +10,7 @@ from tests.benchmarks.scale import __main__ as scale
 from tests.benchmarks.scale.__main__ import COSTS as KEPT_COSTS
 from tests.benchmarks.scale.__main__ import FULL, RUNS, fewest_workers, keep, most_streams
 from tests.benchmarks.scale.compared import BOUND, beside, worst
-from tests.benchmarks.scale.fit import costs_of, least_squares
+from tests.benchmarks.scale.fit import costs_of, least_squares, with_latency
 from tests.benchmarks.scale.model import Costs, Scene, simulate
 from tests.benchmarks.scale.observe import Observed
 
@@ -71,6 +71,15 @@ def test_costs_are_found_again_in_what_they_have_come_to() -> None:
     found = costs_of(runs)
     for name in ("chunk", "batch", "append", "redis_batch", "redis_append"):
         assert getattr(found, name) == pytest.approx(getattr(dear, name), rel=0.1), name
+
+
+def test_the_time_on_the_way_is_found_again_in_how_many_gather() -> None:
+    run = observed(200, 10, COSTS)
+    far = beside(run, replace(COSTS, latency=4e-4), cores=2, seconds=0.5).told
+    alike = replace(run, appends=far.streams_a_batch * run.batches)
+    assert with_latency(COSTS, [alike], cores=2, seconds=0.5).latency == pytest.approx(4e-4, rel=0.1)
+    alone = replace(run, appends=run.batches)
+    assert with_latency(COSTS, [alone], cores=2, seconds=0.5) == COSTS
 
 
 def observed(streams: int, rate: float, costs: Costs) -> Observed:

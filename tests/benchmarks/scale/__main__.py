@@ -21,7 +21,7 @@ from typing import Any, Final
 
 from tests.benchmarks.machine import idle
 from tests.benchmarks.scale.compared import BOUND, HEAD, beside, worst
-from tests.benchmarks.scale.fit import costs_of
+from tests.benchmarks.scale.fit import costs_of, with_latency
 from tests.benchmarks.scale.model import Costs, Outcome, Scene, simulate
 from tests.benchmarks.scale.observe import Observed, cores, observe
 
@@ -63,7 +63,7 @@ def measure() -> int:
     for streams, rate in MEASURED:
         runs.append(observe(streams, rate, 1))
         print(_line(runs[-1]), flush=True)
-    costs = costs_of(runs)
+    costs = with_latency(costs_of(runs), runs, cores=cores())
     print({name: f"{value * 1e6:.1f} us" for name, value in asdict(costs).items()})
     return keep(COSTS, before, {"seconds": asdict(costs), "runs": [asdict(run) for run in runs]})
 

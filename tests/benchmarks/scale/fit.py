@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from dataclasses import replace
+from typing import Final
 
+from tests.benchmarks.scale.compared import beside
 from tests.benchmarks.scale.model import Costs
 from tests.benchmarks.scale.observe import Observed
+
+LONGEST: Final = 4e-3
+PRECISION: Final = 20e-6
+"""Seconds of latency."""
 
 
 def costs_of(runs: Sequence[Observed]) -> Costs:
@@ -28,6 +36,26 @@ def costs_of(runs: Sequence[Observed]) -> Costs:
         provider=busiest.provider / busiest.chunks,
         idle=idle,
     )
+
+
+def with_latency(costs: Costs, runs: Sequence[Observed], *, cores: int, seconds: float = 1.0) -> Costs:
+    """The costs, and the latency with which as many streams gather for a batch as in these runs: bisection,
+    each guess being simulated for so many seconds. 0 if even without any as many do.
+    """
+    paced = [run for run in runs if run.rate]
+
+    def excess(latency: float) -> float:
+        tried = replace(costs, latency=latency)
+        told = [beside(run, tried, cores=cores, seconds=seconds).told.streams_a_batch for run in paced]
+        return sum(math.log(each * run.batches / run.appends) for each, run in zip(told, paced, strict=True))
+
+    low, high = 0.0, LONGEST
+    if excess(low) >= 0:
+        return costs
+    while high - low > PRECISION:
+        middle = (low + high) / 2
+        low, high = (middle, high) if excess(middle) < 0 else (low, middle)
+    return replace(costs, latency=high)
 
 
 def least_squares(rows: Sequence[Sequence[float]], sums: Sequence[float]) -> list[float]:

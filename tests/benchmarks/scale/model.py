@@ -2,8 +2,9 @@
 
 What is modelled: a chunk arrives at its worker, which reads it (`chunk`). When no batch of this worker is on
 its way, all streams that have something leave together: `batch`, and `append` for each of them, however many
-of its chunks were merged. Redis takes one batch after another (`redis_batch`, `redis_append`). Each process
-does one thing at a time, on one of `cores`; a provider on the same machine takes its own part (`provider`).
+of its chunks were merged. Redis takes one batch after another (`redis_batch`, `redis_append`); on the way
+there and back time passes that is nobody's CPU (`latency`), and more gathers. Each process does one thing at
+a time, on one of `cores`; a provider on the same machine takes its own part (`provider`).
 
 What is not: the starts and ends of jobs, readers, networks, the collection of garbage.
 """
@@ -16,6 +17,7 @@ import random
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from statistics import quantiles
 from typing import Final
 
@@ -33,6 +35,7 @@ class Costs:
     redis_append: float
     provider: float = 0.0  # of a chunk, where it shares the machine
     idle: float = 0.0  # of a second, in a worker without streams
+    latency: float = 0.0  # no CPU: a batch's way to Redis and its reply's way back, until each is noticed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -167,7 +170,7 @@ class _Redis(_Process):
                 self.counts.batches += 1
                 self.counts.appends += len(batch)
                 self.counts.delays += [now - since for chunks in batch.values() for since in chunks]
-            worker.replied()
+            self._machine.at(self._costs.latency / 2, worker.replied)
 
         return self._costs.redis_batch + self._costs.redis_append * len(batch), published
 
@@ -199,7 +202,8 @@ class _Worker(_Process):
         if self._gathered and not self._under_way:
             batch, self._gathered, self._under_way = self._gathered, {}, True
             seconds += self._costs.batch + self._costs.append * len(batch)
-            return seconds, lambda: self._redis.take(self, batch)
+            way = self._costs.latency / 2
+            return seconds, lambda: self._machine.at(way, partial(self._redis.take, self, batch))
         return (seconds, _nothing) if turned else None
 
 
