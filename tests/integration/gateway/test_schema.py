@@ -57,12 +57,14 @@ def test_answers_are_as_documented(stand: Stand) -> None:
     with stand.http() as http:
         document = http.get("/openapi.json").json()
     api: Any = schemathesis.openapi.from_dict(document)
+    assert {"ToolResultBlock", "OutputItem", "Message"} <= document["components"]["schemas"].keys()
     operations = [found.ok() for found in api.get_all_operations()]
     assert {"POST /v1/chat/completions", "GET /sessions/{session_id}/events"} <= {o.label for o in operations}
     for operation in operations:
         _ask(operation, stand, GenerationMode.POSITIVE, FEW)
-        with suppress(Unsatisfiable):  # where nothing is asked, nothing can be asked wrongly
-            _ask(operation, stand, GenerationMode.NEGATIVE, FEW)
+        if operation.path not in BODIES:  # which `make fuzz` and unit tests look into
+            with suppress(Unsatisfiable):  # where nothing is asked, nothing can be asked wrongly
+                _ask(operation, stand, GenerationMode.NEGATIVE, FEW)
         if operation.method.upper() == "GET" and operation.path != ENDLESS:
             _ask(operation, stand, GenerationMode.POSITIVE, FEW, known)
 
