@@ -216,6 +216,28 @@ async def test_what_a_failed_request_had_set_aside_is_free(make_engine: MakeEngi
     assert end_of(await answered(engine, "small", session_id="b"))["status"] == "completed"
 
 
+async def test_what_runs_for_long_stays_set_aside(
+    make_engine: MakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is told again before the ledger believes it no more, and taken back at the end."""
+    monkeypatch.setattr("palaver.workers.accounts.AGAIN_SECONDS", 0.01)
+    engine = await make_engine(profiles=PROFILES, tenants=TENANTS)
+    job = await engine.submit(SEVENTY | {"rate": 5}, model="dear/echo", tenant="small")
+    running = asyncio.create_task(engine.run(job))
+    await engine.said(job)
+    key = f"{engine.ledger.keys.spent(today(), 'small')}:held"
+    (worker,) = engine.client.hkeys(key)
+    engine.client.hset(key, worker, "1 1")  # as if a minute had passed
+    async with asyncio.timeout(20):
+        while engine.client.hget(key, worker) == b"1 1":  # noqa: ASYNC110 - nothing announces it
+            await asyncio.sleep(0.01)
+    other = await engine.submit(SEVENTY, model="dear/echo", tenant="small", session_id="other")
+    assert (await engine.run(other)).reason == "parked"
+    await running
+    await engine.service._budgets.told()
+    assert not engine.client.exists(key)
+
+
 def held_of(engine: Engine, tenant: str) -> Query[int]:
     key = f"{engine.ledger.keys.spent(today(), tenant)}:held"
     return Query(commands=(Command("HLEN", key),), decode=lambda replies: int(replies[0]))

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date
 from functools import partial
@@ -71,6 +72,7 @@ class Account:
     async def keep(self) -> None:
         """Tell the ledger what changes, and again what does not, until nothing is held or owed."""
         while self._held or self._owed or self._believed:
+            await self._change()
             self._news.clear()
             try:
                 async with self._turn:
@@ -78,16 +80,13 @@ class Account:
             except PalaverError as error:
                 logger.warning("spending.not_counted", error=error.type, tenant=self._tenant)
                 await asyncio.sleep(PAUSE_SECONDS)
-            else:
-                await self._change()
 
     async def _change(self) -> None:
+        """Return when there is something to tell; what is held was told when it was reserved."""
         if self._held:
-            try:
+            with suppress(TimeoutError):
                 async with asyncio.timeout(AGAIN_SECONDS):
                     await self._news.wait()
-            except TimeoutError:
-                return
 
     async def _tell(self, one_more: int | None = None, hard: float | None = None) -> Standing:
         standing = await self._say(one_more, hard)
