@@ -206,13 +206,23 @@ def test_only_the_page_s_own_button_ends_a_stream(flower: Flower) -> None:
 
 
 def test_beyond_the_loopback_it_asks_for_a_login(system: System, processes: Processes) -> None:
-    flower = start_flower(system, processes, "--address=0.0.0.0", FLOWER_BASIC_AUTH="operator:sesame")
+    away = f"redis://127.0.0.1:{free_port()}/0"
+    env = {
+        "PALAVER_BROKER_URL": system.url,
+        "PALAVER_REDIS_URL": away,
+        "FLOWER_BASIC_AUTH": "operator:sesame",
+    }
+    flower = start_flower(system, processes, "--address=0.0.0.0", **env)
     for path in ("/api/tasks", "/streams", "/streams/data"):
         with pytest.raises(urllib.error.HTTPError, match="401"):
             flower.open(path)
     with pytest.raises(urllib.error.HTTPError, match="401"):
         flower.open("/streams/cancel", post=True, X_Palaver="cancel")
-    assert json.loads(Flower(flower.url, "operator:sesame").open("/api/tasks")) == {}
+    known = Flower(flower.url, "operator:sesame")
+    assert json.loads(known.open("/api/tasks")) == {}
+    with pytest.raises(urllib.error.HTTPError, match="503") as refused:
+        known.open("/streams/data")
+    assert f"The ledger at {away} cannot be reached" in json.load(refused.value)["error"]
 
 
 def test_without_one_it_makes_one(system: System, processes: Processes) -> None:

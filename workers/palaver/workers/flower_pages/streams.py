@@ -95,6 +95,16 @@ async def _asked(ask: Callable[[], T]) -> T:
         raise web.HTTPError(error.status_code or 503, str(error)) from None
 
 
+class _Told:
+    """A handler whose errors are JSON too."""
+
+    def write_error(self: Any, status_code: int, **kwargs: Any) -> None:
+        """See `tornado.web.RequestHandler`."""
+        _, error, _ = kwargs.get("exc_info", (None, None, None))
+        told = error.log_message if isinstance(error, web.HTTPError) else None
+        self.finish({"error": told or f"HTTP {status_code}"})
+
+
 class StreamsPage(BaseHandler):  # type: ignore[misc]
     """The page itself."""
 
@@ -104,7 +114,7 @@ class StreamsPage(BaseHandler):  # type: ignore[misc]
         self.render("streams.html", read_only=bool(self.application.options.read_only))
 
 
-class StreamsData(BaseHandler):  # type: ignore[misc]
+class StreamsData(_Told, BaseHandler):  # type: ignore[misc]
     """What the page shows."""
 
     @web.authenticated
@@ -113,7 +123,7 @@ class StreamsData(BaseHandler):  # type: ignore[misc]
         self.write(asdict(await _asked(_now)))
 
 
-class StreamsCancel(BaseApiHandler):  # type: ignore[misc]
+class StreamsCancel(_Told, BaseApiHandler):  # type: ignore[misc]
     """The button. Whoever may use Flower's API may use it."""
 
     @web.authenticated
