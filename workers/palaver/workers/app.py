@@ -46,7 +46,6 @@ from palaver.workers.pool.consumption import consumption_of
 from palaver.workers.pool.lanes import Express
 from palaver.workers.pool.post import Post
 from palaver.workers.pool.queues import declare, own_queue
-from palaver.workers.readiness import Watch
 from palaver.workers.service import WorkerService
 
 __all__ = ["app", "check_broker", "install", "run"]
@@ -264,7 +263,7 @@ class _Residence:
             except PalaverError as error:
                 logger.warning("worker.not_announced", error=error.type)
             await asyncio.sleep(RETRY_SECONDS)
-        self._service.watch(Watch(self._service.ledger, self._post))
+        self._service.watch(self._post)
 
     def leaving(self) -> None:
         self._service.begin_drain()

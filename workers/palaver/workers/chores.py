@@ -1,4 +1,6 @@
-"""What a worker does beside its jobs, by turns with all others: what somebody has left, or time asks for."""
+"""What a worker does beside its jobs, by turns with all others: what somebody has left, or time asks for. It
+shares the loop of the streams; what must not wait for that is on the `sideline`.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +12,6 @@ from palaver.shared.stores.batch_files import BatchFiles
 from palaver.shared.webhooks import secrets
 from palaver.workers.archiver import Archiver
 from palaver.workers.batches import Removing
-from palaver.workers.metrics import Counts
-from palaver.workers.sweeper import Post, Sweeper
 from palaver.workers.webhooks import Calls, Deliverer
 
 __all__ = ["Chore", "chores"]
@@ -20,12 +20,9 @@ Chore = tuple[str, Callable[[], Awaitable[None]]]
 """What it is called, and what goes on until it is cancelled."""
 
 
-def chores(
-    ledger: AsyncLedger, post: Post, *, archive: Archive, calls: Calls, counts: Counts
-) -> Iterator[Chore]:
+def chores(ledger: AsyncLedger, *, archive: Archive, calls: Calls) -> Iterator[Chore]:
     """Those that the settings ask for."""
     settings = ledger.settings
-    yield "sweeps", Sweeper(ledger, post, counts).run
     yield "archive", Archiver(ledger, archive).run
     if settings.webhook_secret is not None:
         keys = secrets(settings.webhook_secret.get_secret_value())

@@ -19,7 +19,7 @@ from palaver.shared.names import QUEUES
 from palaver.workers.lease import LeaseKeeper
 from palaver.workers.rounds import Rounds
 
-__all__ = ["Consumption", "Problem", "Readiness", "Watch"]
+__all__ = ["CanaryPost", "Consumption", "Problem", "Readiness", "Watch"]
 
 LATE: Final = 1.5
 """Of a lease: what a canary, a sweep or a renewal may take."""
@@ -47,10 +47,10 @@ class Consumption:
     taken: Mapping[str, float] = field(default_factory=dict)  # since it took a message, by queue
 
 
-class Post(Protocol):
+class CanaryPost(Protocol):
     """The broker, as far as a watch needs it. Neither method raises."""
 
-    def put(self, messages: Sequence[Sendable]) -> object:
+    def put(self, messages: Sequence[Sendable], /) -> object:
         """Have the messages sent, without waiting for it."""
 
     async def empty_queues(self) -> Collection[str]:
@@ -60,7 +60,9 @@ class Post(Protocol):
 class Watch:
     """Sends canaries when they are due, and looks how those of all workers fare, and their sweeps."""
 
-    def __init__(self, ledger: AsyncLedger, post: Post, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, ledger: AsyncLedger, post: CanaryPost, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._ledger = ledger
         self._post = post
         self._clock = clock

@@ -49,13 +49,14 @@ from palaver.workers.prices import Prices
 from palaver.workers.probing import examine
 from palaver.workers.providers import create
 from palaver.workers.publisher import Publisher
-from palaver.workers.readiness import Readiness, Watch
+from palaver.workers.readiness import CanaryPost, Readiness
 from palaver.workers.rounds import for_ever
 from palaver.workers.runner import Runner
 from palaver.workers.running import Running
 from palaver.workers.sealed import SealedProfiles
 from palaver.workers.served import Served
 from palaver.workers.shares import Shares
+from palaver.workers.sideline import Sideline
 from palaver.workers.sinks import Sinks, load_sinks
 from palaver.workers.starts import Starts
 from palaver.workers.stop import HandOver, asked_to_end
@@ -129,6 +130,7 @@ class WorkerService:
         self._vitals = self._make_vitals()
         self._started = time.time()
         self._presence = self._make_presence()
+        self._sideline: Sideline | None = None
         self._tasks: list[asyncio.Task[None]] = []
 
     @property
@@ -182,14 +184,15 @@ class WorkerService:
         self._begin("configuration", self._watch_configuration)
         if post is not None:
             self._gates.send = self._starts.send = post.put
-            work = chores(self.ledger, post, archive=self._archive, calls=self._calls, counts=self._counts)
-            for name, chore in work:
+            self._sideline = self._sideline or Sideline(self.settings, self._counts)
+            self._sideline.sweep(post)
+            for name, chore in chores(self.ledger, archive=self._archive, calls=self._calls):
                 self._begin(name, chore)
 
-    def watch(self, watch: Watch) -> None:
-        """Be ready only while that sees work being done."""
-        self.readiness.watch = watch
-        self._begin("watch", watch.run)
+    def watch(self, post: CanaryPost) -> None:
+        """Be ready only while work is seen to be done."""
+        self._sideline = self._sideline or Sideline(self.settings, self._counts)
+        self.readiness.watch = self._sideline.watch(post)
 
     async def run(self, session_id: str, job_id: str, *, queue: str = "") -> Outcome:
         """Run a job that a message of this queue named. What it returns may hold a message to send,
@@ -262,6 +265,8 @@ class WorkerService:
                 task.cancel()
             await asyncio.wait(self._tasks, timeout=1.0)
             self._tasks = [task for task in self._tasks if not task.done()]
+        if self._sideline is not None:
+            await self._sideline.aclose()
         await self._starts.aclose()
         await self._sinks.aclose()
         await self._subscriptions.aclose()

@@ -25,7 +25,7 @@ PERIOD_SECONDS: Final = 0.5
 class Post(Protocol):
     """The broker, as far as a sweeper needs it. Neither method raises."""
 
-    def put(self, dispatches: Sequence[Dispatch]) -> object:
+    def put(self, dispatches: Sequence[Dispatch], /) -> object:
         """Have the messages sent, without waiting for it."""
 
     async def empty_queues(self) -> Collection[str]:
