@@ -5,6 +5,7 @@ Erlang takes none of those that trustme makes.
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import trustme
 from cryptography import x509
@@ -38,6 +39,12 @@ class Certificates:
             "tls-ca-cert-file": str(self.authority),
             "tls-replication": "yes",
         }
+
+    @property
+    def of_client(self) -> dict[str, Any]:
+        """What redis-py is told of all that."""
+        paths = {"ca_certs": self.authority, "certfile": self.client, "keyfile": self.client}
+        return {"ssl": True, **{f"ssl_{name}": str(path) for name, path in paths.items()}}
 
     @property
     def query(self) -> str:

@@ -9,6 +9,7 @@ import pytest
 
 from palaver.shared.errors import JobLostError, JobNotFoundError, LedgerUnavailableError
 from palaver.shared.jobs import ChatJob
+from tests.certificates import write_certificates
 from tests.faults.conftest import MakeStand
 from tests.faults.load import Load
 from tests.faults.stand import Job, Stand, until
@@ -23,9 +24,12 @@ REPLICATED = 1.0
 PATIENCE = 60.0
 
 
-@pytest.fixture
-def watched(processes: Processes) -> Watched:
-    return start_watched(processes)
+@pytest.fixture(params=["plain"])
+def watched(request: pytest.FixtureRequest, processes: Processes) -> Watched:
+    """`tls`: nobody is talked to without it."""
+    return start_watched(
+        processes, tls=write_certificates(processes.folder) if request.param == "tls" else None
+    )
 
 
 @pytest.fixture
@@ -61,6 +65,7 @@ def readers() -> Iterator[ThreadPoolExecutor]:
         yield pool
 
 
+@pytest.mark.parametrize("watched", ["plain", "tls"], indirect=True)
 def test_a_master_that_dies_costs_what_its_replica_did_not_have(
     stand: Stand, watched: Watched, readers: ThreadPoolExecutor
 ) -> None:
