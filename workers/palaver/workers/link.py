@@ -327,7 +327,7 @@ class Link:
             try:
                 await self._connect()
             except (OSError, hiredis.HiredisError) as error:
-                pause = self._backoff * random.uniform(0.5, 1.0)
+                pause = self._backoff * random.uniform(0.5, 1.0)  # noqa: S311 - jitter
                 self._backoff = min(self._backoff * 2, BACKOFF_SECONDS[1])
                 away = isinstance(error, OSError)  # or there, and refuses us: a password, say
                 if away not in told:  # once, however long that lasts

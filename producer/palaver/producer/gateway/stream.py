@@ -76,7 +76,7 @@ class ByteStream(Response):
             if self._when_gone is not None:
                 await self._when_gone()
         elif ending == "restart":
-            hint = int(random.random() * _RESTART_SECONDS * 1000)
+            hint = int(random.random() * _RESTART_SECONDS * 1000)  # noqa: S311 - jitter
             await send(_piece(b"retry: %d\n: restarting\n\n" % hint, more=False))
         elif ending == "whole" or self._resumable:
             await send(_piece(b"", more=False))

@@ -153,7 +153,7 @@ class Deliverer:
         """When to try again, Unix time; None for never: then the job is gone, or nobody wants to know."""
         if answer.unwanted or tries > len(self._pauses):
             return None
-        pause = self._pauses[tries - 1] * random.uniform(0.75, 1.0)
+        pause = self._pauses[tries - 1] * random.uniform(0.75, 1.0)  # noqa: S311 - jitter
         again = now + max(pause, min(answer.retry_after, self._pauses[-1]))
         return again if again < (ended or now) + self._ledger.retention.job else None
 
