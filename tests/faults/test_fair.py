@@ -72,6 +72,7 @@ def begun(stand: Stand, jobs: Sequence[Job]) -> list[float]:
     return sorted(float(started or done.split()[1]) for started, done in found if started or done is not None)
 
 
+@pytest.mark.any_broker
 @pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.long)])
 def test_ten_jobs_of_one_tenant_do_not_wait_for_a_thousand_of_another(stand: Stand, workers: int) -> None:
     stand.workers(workers, slots=10 // workers)
@@ -83,6 +84,7 @@ def test_ten_jobs_of_one_tenant_do_not_wait_for_a_thousand_of_another(stand: Sta
 
 
 @pytest.mark.long
+@pytest.mark.any_broker
 def test_nor_do_they_wait_for_sessions_whose_next_jobs_go_first(stand: Stand) -> None:
     stand.workers(1, slots=10)
     many = [

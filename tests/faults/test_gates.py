@@ -25,6 +25,7 @@ limits = {{ requests_per_minute = 120 }}
 
 
 @pytest.mark.long
+@pytest.mark.any_broker
 def test_a_killed_worker_leaks_no_place_and_nobody_who_waits_is_forgotten(stand: Stand) -> None:
     stand.configure(NARROW.format(url=stand.provider.openai_url))
     workers = stand.workers(2)
@@ -50,6 +51,7 @@ user_running = 2
 
 
 @pytest.mark.long
+@pytest.mark.any_broker
 def test_a_killed_worker_leaks_no_place_of_its_tenant(stand: Stand) -> None:
     stand.configure(SHARED)
     workers = stand.workers(2)
@@ -77,6 +79,35 @@ def test_a_real_minute_has_all_that_is_allowed_and_no_more(stand: Stand) -> None
     # Readers hear of a request later than it was counted: a second of the minute is left to that.
     assert all(later - first > 59 for first, later in zip(begun, begun[120:], strict=False))
     in_time(65, [begun[-1] - begun[0]], "the last of two hundred")
+
+
+TOKENS = """
+[providers.tokens]
+kind = "openai"
+base_url = "{url}"
+limits = {{ tokens_per_minute = 6_000, window = 10 }}
+"""
+
+
+@pytest.mark.long
+def test_real_tokens_are_never_more_than_allowed(stand: Stand) -> None:
+    stand.configure(TOKENS.format(url=stand.provider.openai_url))
+    stand.workers(2)
+    jobs = [job for words in (60, 80, 100) * 10 for job in stand.submit(1, words=words, model="tokens/m")]
+    books = stand.settle(jobs, seconds=120)
+    used = sorted(
+        (
+            books.of(job, "stream_start")[0]["time"],
+            books.of(job, "stream_end")[0]["data"]["usage"]["total_tokens"],
+        )
+        for job in jobs
+    )
+    # Readers hear of a request later than it was counted: a second of the ten is left to that.
+    most = max(sum(tokens for at, tokens in used if begun <= at < begun + 9) for begun, _ in used)
+    assert most <= 1_000
+    in_time(
+        1.3 * sum(tokens for _, tokens in used) / 100 + 15, [used[-1][0] - used[0][0]], "the last of them"
+    )
 
 
 def _begins(event: dict[str, Any]) -> bool:

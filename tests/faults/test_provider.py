@@ -65,6 +65,7 @@ PASSING = {
 }
 
 
+@pytest.mark.any_broker
 def test_what_passes_costs_a_retry_and_no_word(stand: Stand) -> None:
     stand.workers(1)
     jobs = {}

@@ -78,6 +78,7 @@ def _ids(books: Books, job: Job, kind: str) -> list[str]:
 
 
 @pytest.mark.long
+@pytest.mark.any_broker
 def test_a_worker_is_killed_among_rounds(stand: Stand, workers: Workers) -> None:
     first, *_ = workers.start(2)
     script = {"rounds": ROUNDS, "limit": 8}
