@@ -165,10 +165,10 @@ async def test_a_day_adds_up_whatever_became_of_the_jobs(engine: Engine) -> None
         await engine.answer(counted, model="dear/echo", tenant="acme", cache=True, history=[])
     await engine.answer({"fail": {"status": 401}}, model="dear/echo", tenant="acme")
     await engine.answer(counted, model="unknown/echo", tenant="acme")
-    job = await engine.submit("hello", model="silent/m")
+    job = await engine.submit("hello", model="silent/m", session_id="s2")
     running = asyncio.create_task(engine.run(job))
     await engine.said(job)
-    await engine.ledger.cancel("s1", job.job_id)
+    await engine.ledger.cancel("s2", job.job_id)
     await running
     day = await rows(engine)
     told = [(row.tenant, row.model, row.jobs, row.requests, row.hits, row.cost) for row in day]
