@@ -111,6 +111,38 @@ def test_a_tool_round_with_thinking(stand: Stand, client: Any) -> None:
     assert answered.metadata == {"is_error": True}
 
 
+def test_a_tool_round_through_anthropics_own_api(stand: Stand, client: Any) -> None:
+    """The worker's provider is this gateway again: what one side says the other has to understand."""
+    itself = stand.client.seal({"kind": "anthropic", "base_url": stand.url, "api_key": stand.key})
+    model = f"{itself}/scripted/echo"
+    stand.client.submit("Hi", model=model).result(timeout=20)  # which has the profile kept
+    counts = {"input_tokens": 47, "output_tokens": 2, "details": {"cache_read_input_tokens": 40}}
+    call = {"id": "toolu_1", "name": "look", "arguments": {"at": "ö"}}
+    prompt = script(reasoning="I look.", signature="SIG==", tool_calls=[call], usage=counts)
+    thinking = {"type": "enabled", "budget_tokens": 1024}
+    options: dict[str, Any] = {"model": model, "tools": [TOOL], "thinking": thinking, "max_tokens": 2000}
+    with client.messages.stream(**{**asked(prompt), **options}) as stream:
+        answer = stream.get_final_message()
+    assert [block.type for block in answer.content] == ["thinking", "tool_use"]
+    assert (answer.content[0].thinking, answer.content[0].signature) == ("I look.", "SIG==")
+    assert (answer.model, answer.stop_reason, answer.content[1].input) == (model, "tool_use", {"at": "ö"})
+    assert (answer.usage.input_tokens, answer.usage.cache_read_input_tokens) == (7, 40)
+    result = {"type": "tool_result", "tool_use_id": "toolu_1", "content": "a tree"}
+    messages = [
+        {"role": "user", "content": prompt},
+        {"role": "assistant", "content": answer.content},
+        {"role": "user", "content": [result]},
+    ]
+    after = client.messages.with_raw_response.create(**{**options, "messages": messages})
+    assert after.parse().content[-1].text == "a tree"
+    warned = [
+        event
+        for event in stand.client.job(after.headers["x-palaver-job"]).events()
+        if event.type == "warning"
+    ]
+    assert not warned, "it was asked to think, and sent its signed thoughts"
+
+
 def test_a_prompt_to_be_cached(stand: Stand, client: Any) -> None:
     mark = {"type": "ephemeral"}
     system = [{"type": "text", "text": "Be brief.", "cache_control": mark}]
