@@ -44,7 +44,7 @@ async def answered(engine: Engine, tenant: str | None = "acme", **fields: Any) -
     """The events of a job that would cost seventy dollars, once what it cost is known to everybody."""
     fields = {"model": "dear/echo", "session_id": None, "tenant": tenant} | fields
     events = await engine.answer(fields.pop("messages", SEVENTY), **fields)
-    await engine.service._budgets.told()
+    await engine.service._bounding.budgets.told()
     return events
 
 
@@ -126,7 +126,7 @@ async def test_workers_know_of_each_other(engine: Engine, make_engine: MakeEngin
     for place, job in enumerate(jobs):
         worker = (engine, other)[place % 2]
         await worker.run(job)
-        await worker.service._budgets.told()
+        await worker.service._bounding.budgets.told()
     kinds = [end_of(await engine.events(job))["status"] for job in jobs]
     assert kinds == ["completed"] * 3 + ["failed"] * 5
     assert (await engine.ledger.spending("acme")).spent == 210
@@ -174,9 +174,9 @@ async def test_a_limit_that_is_set_while_a_request_runs_knows_what_was_spent_bef
     running = asyncio.create_task(engine.run(job))
     await engine.said(job)
     file.write_text("[tenants.acme]\nspend_hard = 130\n")
-    engine.service._tenancy.renew()
+    engine.service._bounding.tenancy.renew()
     await running
-    await engine.service._budgets.told()
+    await engine.service._bounding.budgets.told()
     month = await engine.ledger.spending("acme")
     assert month.spent >= 140, "what was spent before the limit is forgotten"
     with pytest.raises(SpendLimitError):
@@ -201,7 +201,7 @@ async def test_jobs_that_run_at_once_are_beyond_the_limit_by_one_of_them(
     runs = (engines[n % 2].run(job) for n, job in enumerate(jobs))
     outcomes = await asyncio.gather(*runs)
     for engine in engines:
-        await engine.service._budgets.told()
+        await engine.service._bounding.budgets.told()
     # 110 dollars each, with what is asked: the second one reaches the limit of 200.
     assert [outcome.status for outcome in outcomes].count(Status.COMPLETED) == 2
     assert [outcome.reason for outcome in outcomes].count("parked") == 10
@@ -234,7 +234,7 @@ async def test_what_runs_for_long_stays_set_aside(
     other = await engine.submit(SEVENTY, model="dear/echo", tenant="small", session_id="other")
     assert (await engine.run(other)).reason == "parked"
     await running
-    await engine.service._budgets.told()
+    await engine.service._bounding.budgets.told()
     assert not engine.client.exists(key)
 
 

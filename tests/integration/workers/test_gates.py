@@ -178,7 +178,7 @@ async def test_a_429_closes_the_profile_for_all_workers(
     assert end["error"]["type"] == "RateLimitError"
     told = asyncio.get_running_loop().time()
     async with asyncio.timeout(20):
-        while not other.engine.service._gates._is_guarded("http"):  # noqa: ASYNC110
+        while not other.engine.service._bounding.gates._is_guarded("http"):  # noqa: ASYNC110
             await asyncio.sleep(0.01)
     asked = server.stats()["requests"]
     second = await submit(other, session_id="s2")
@@ -216,7 +216,7 @@ async def test_a_paused_provider_is_asked_by_nobody_and_goes_on_when_it_is_resum
     await one.engine.said(running)
     await ledger.query(operations.pause_profile(ledger.keys, "http", by="ann@desk"))
     async with asyncio.timeout(20):
-        while not all("http" in desk.engine.service._pauses for desk in desks):  # noqa: ASYNC110
+        while not all("http" in desk.engine.service._bounding.pauses for desk in desks):  # noqa: ASYNC110
             await asyncio.sleep(0.01)
     asked = server.stats()["requests"]
     waiting = await submit(other, session_id="s1")
@@ -296,7 +296,7 @@ async def test_who_waits_for_a_tenant_goes_on_when_its_bound_is_lifted(
         await waits_at(one, job, "tenant/acme")
     config.write_text("[tenants.acme]\nweight = 1\n")
     async with asyncio.timeout(20):
-        while any(desk.engine.service._tenancy.of("acme").running for desk in desks):  # noqa: ASYNC110
+        while any(desk.engine.service._bounding.tenancy.of("acme").running for desk in desks):  # noqa: ASYNC110
             await asyncio.sleep(0.01)
     await one.engine.ledger.cancel("s0", first.job_id)
     async with asyncio.timeout(9):  # a place that nobody takes is another's after ten

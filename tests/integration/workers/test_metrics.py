@@ -166,7 +166,7 @@ async def test_the_canary_measures_the_way_to_a_reader(told: Engine) -> None:
 
 async def test_breakers_of_sealed_profiles_are_one_series(told: Engine) -> None:
     await told.answer("hello")
-    breakers = told.service._breakers
+    breakers = told.service._bounding.breakers
     for n in range(KEPT + 50):
         provider: Any = SimpleNamespace(profile=SimpleNamespace(name=f"sealed-{n}", breaker=Breaker()))
         breakers._admission(provider)

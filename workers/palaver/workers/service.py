@@ -21,31 +21,26 @@ from palaver.shared.errors import (
 )
 from palaver.shared.health import Health
 from palaver.shared.ids import new_token
-from palaver.shared.ledger import AsyncLedger, Bounds, Canary, Dispatch, operations
+from palaver.shared.ledger import AsyncLedger, Canary, Dispatch, operations
 from palaver.shared.ledger.subscriptions import Subscriptions
 from palaver.shared.names import Queue
 from palaver.shared.profiles import Catalog
 from palaver.shared.settings import Settings
 from palaver.shared.stores.archives import open_archive
 from palaver.shared.stores.batch_files import BatchFiles
-from palaver.shared.webhooks import networks
 from palaver.workers.answering import Answering
 from palaver.workers.batches import Drivers, Lines, Parts, Room
-from palaver.workers.budgets import Budgets
+from palaver.workers.bounding import Bounding
 from palaver.workers.chores import chores
 from palaver.workers.control import Control, Heeding
 from palaver.workers.ending import Ending, Outcome
 from palaver.workers.event_log import event_logger
-from palaver.workers.gates import Gates
 from palaver.workers.http import HttpClient
 from palaver.workers.lease import LeaseKeeper
 from palaver.workers.lending import Lending, Make
 from palaver.workers.link import Link
 from palaver.workers.metrics import Counts, Measured
-from palaver.workers.pauses import Pauses
-from palaver.workers.policies import Breakers
-from palaver.workers.presence import HEARTBEAT, Presence
-from palaver.workers.prices import Prices
+from palaver.workers.presence import Presence
 from palaver.workers.probing import examine
 from palaver.workers.providers import create
 from palaver.workers.publisher import Publisher
@@ -55,17 +50,12 @@ from palaver.workers.runner import Runner
 from palaver.workers.running import Running
 from palaver.workers.sealed import SealedProfiles
 from palaver.workers.served import Served
-from palaver.workers.shares import Shares
 from palaver.workers.sideline import Sideline
 from palaver.workers.sinks import Sinks, load_sinks
-from palaver.workers.starts import Starts
 from palaver.workers.stop import HandOver, asked_to_end
 from palaver.workers.sweeper import Post
-from palaver.workers.tenancy import Tenancy
 from palaver.workers.tracing import tracing_of
 from palaver.workers.vitals import Vitals
-from palaver.workers.waiting import HeldSlots
-from palaver.workers.webhooks import Calls
 
 __all__ = ["WorkerService"]
 
@@ -101,23 +91,13 @@ class WorkerService:
         self._archive = open_archive(self.ledger)
         self._link = Link(settings.redis_url, connect_seconds=settings.connect_seconds)
         self._subscriptions = Subscriptions(settings)
-        self._tenancy = Tenancy(settings)
-        self.ledger.bounds = Bounds(settings.max_jobs, self._tenancy)  # of jobs that come as messages
-        self._starts = Starts(self._link, self.ledger.keys, self._tenancy, worker=self)
-        self._pauses = Pauses(self.ledger, lambda: self.profiles, seconds=settings.lease_seconds * HEARTBEAT)
         self._counts = Counts()
+        self._bounding = self._make_bounding()
         self._tracing = tracing_of(settings, self.name)
-        self._gates = self._make_gates()
-        self._shares = Shares(self._gates, self._tenancy)
-        self._pauses.resumed = self._gates.resumed
         self._leases = self._make_leases()
         sealed = SealedProfiles(settings, self.ledger)
         self._served = Served(settings, Lending(HttpClient(), make), sealed, catalog)
-        self._calls = Calls(allowed=networks(settings.webhook_networks), seconds=settings.webhook_seconds)
-        self._breakers = Breakers()
-        self._prices = Prices()
-        self._budgets = Budgets(self.ledger, self._tenancy, self._prices, worker=self.alias)
-        self._spent = (self._counts.spent, self._budgets.spent)
+        self._spent = (self._counts.spent, self._bounding.budgets.spent)
         self._answering = self._make_answering()
         self._sinks = Sinks(load_sinks(settings, self._answering.code), self.ledger, self._subscriptions)
         self._runner = self._make_runner()
@@ -165,12 +145,12 @@ class WorkerService:
         await self._link.start()
         await self._check_archive()
         await self._answering.start()
-        await self._pauses.refresh()
+        await self._bounding.pauses.refresh()
         self._begin("pulse", self._vitals.pulse.run)
         self._vitals.show()
         self._begin("leases", self._leases.run)
         self._begin("control", self._make_control().run)
-        self._begin("pauses", self._pauses.run)
+        self._begin("pauses", self._bounding.pauses.run)
         if announce:
             await self.serve()
 
@@ -183,10 +163,10 @@ class WorkerService:
         self._begin("heartbeat", self._presence.beat)
         self._begin("configuration", self._watch_configuration)
         if post is not None:
-            self._gates.send = self._starts.send = post.put
+            self._bounding.send_by(post)
             self._sideline = self._sideline or Sideline(self.settings, self._counts)
             self._sideline.sweep(post)
-            for name, chore in chores(self.ledger, archive=self._archive, calls=self._calls):
+            for name, chore in chores(self.ledger, archive=self._archive):
                 self._begin(name, chore)
 
     def watch(self, post: CanaryPost) -> None:
@@ -208,7 +188,7 @@ class WorkerService:
         with self._running.work(job_id) as stop:
             outcome = await self._runner.run(session_id, job_id, stop, queue=queue)
             if outcome.gate:
-                self._gates.give_up(outcome.gate, session_id, job_id)
+                self._bounding.gates.give_up(outcome.gate, session_id, job_id)
             return outcome
 
     async def drive(self, batch_id: str) -> str:
@@ -267,7 +247,7 @@ class WorkerService:
             self._tasks = [task for task in self._tasks if not task.done()]
         if self._sideline is not None:
             await self._sideline.aclose()
-        await self._starts.aclose()
+        await self._bounding.starts.aclose()
         await self._sinks.aclose()
         await self._subscriptions.aclose()
         await self._presence.withdraw()
@@ -278,7 +258,7 @@ class WorkerService:
         await self._answering.aclose()
         await self._served.aclose()
         await self._archive.aclose()
-        await self._budgets.aclose()
+        await self._bounding.budgets.aclose()
         await self.ledger.aclose()
         await self._tracing.aclose()
 
@@ -291,16 +271,16 @@ class WorkerService:
     def _begin(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
         self._tasks.append(asyncio.create_task(for_ever(name, work), name=f"palaver-{name}"))
 
-    def _make_gates(self) -> Gates:
-        return Gates(
+    def _make_bounding(self) -> Bounding:
+        return Bounding(
+            self.settings,
+            self.ledger,
             self._link,
-            self.ledger.keys,
             self._subscriptions,
-            self._tenancy,
-            lease=self.settings.lease_seconds,
-            held=HeldSlots(lambda: self.slots),
+            worker=self,
+            alias=self.alias,
+            profiles=lambda: self.profiles,
             counts=self._counts,
-            paused=self._pauses,
         )
 
     def _make_leases(self) -> LeaseKeeper:
@@ -309,7 +289,7 @@ class WorkerService:
             lease_seconds=self.settings.lease_seconds,
             renew_seconds=self.settings.renew_seconds,
             counts=self._counts,
-            beside=self._gates.renewals,
+            beside=self._bounding.gates.renewals,
         )
 
     def _make_vitals(self) -> Vitals:
@@ -321,7 +301,7 @@ class WorkerService:
             subscriptions=self._subscriptions,
             leases=self._leases,
             runner=self._runner,
-            breakers=self._breakers,
+            breakers=self._bounding.breakers,
             counts=self._counts,
             slots=lambda: self.slots,
             draining=lambda: self._draining,
@@ -335,7 +315,7 @@ class WorkerService:
             worker=self._told,
             profiles=lambda: self._served.announcements,
             agents=lambda: self._answering.agents.announcements,
-            tenants=lambda: self._tenancy.announcements,
+            tenants=lambda: self._bounding.tenancy.announcements,
         )
 
     def _make_answering(self) -> Answering:
@@ -346,9 +326,9 @@ class WorkerService:
             self._link,
             self._subscriptions,
             served=self._served,
-            policies=[self._budgets, self._breakers, self._gates, *nearest],
-            prices=self._prices,
-            paused=self._pauses,
+            policies=[*self._bounding.policies, *nearest],
+            prices=self._bounding.prices,
+            paused=self._bounding.pauses,
             counts=self._counts,
         )
 
@@ -363,8 +343,8 @@ class WorkerService:
             leases=self._leases,
             models=self._answering.models,
             agents=self._answering.agents,
-            shares=self._shares,
-            starts=self._starts,
+            shares=self._bounding.shares,
+            starts=self._bounding.starts,
             sinks=self._sinks,
             ending=Ending(
                 link=link, keys=keys, retention=self.ledger.retention, log_content=settings.log_content
@@ -391,7 +371,7 @@ class WorkerService:
                 lines=Lines(
                     self._answering.models,
                     self._served,
-                    self._shares,
+                    self._bounding.shares,
                     answer_bytes=settings.max_answer_bytes,
                     spent=self._spent,
                 ),
@@ -405,9 +385,7 @@ class WorkerService:
         heeding: Heeding = {
             "cancel": lambda said: self.end(said["job_id"], asked_to_end(said["mode"], said["job_id"])),
             "batch": lambda _: self._leases.renew_now(),
-            "closed": lambda said: self._gates.heed(said["profile"], said["seconds"]),
-            "paused": lambda _: self._pauses.look_again(),
-            "resumed": lambda _: self._pauses.look_again(),
+            **self._bounding.heeding,
             "drain": lambda said: self._heed_drain(said["worker"], said["by"]),
         }
         channel = self.ledger.keys.control
@@ -416,7 +394,7 @@ class WorkerService:
     def _look_again(self) -> None:
         """What was missed while not subscribed is in the next renewal's replies."""
         self._leases.renew_now()
-        self._pauses.look_again()
+        self._bounding.pauses.look_again()
 
     def _heed_drain(self, worker: str, by: str) -> None:
         if worker in (self.name, self.alias) and not self._draining:  # asked again, it hands over no sooner
@@ -427,7 +405,7 @@ class WorkerService:
     async def _watch_configuration(self) -> None:
         while True:
             await asyncio.sleep(RENEWAL_SECONDS)
-            has_news = self._tenancy.renew()
+            has_news = self._bounding.tenancy.renew()
             await self._answering.renew()
             if await self._served.renew() or has_news:
                 await self._presence.announce()

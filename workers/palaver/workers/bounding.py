@@ -1,0 +1,83 @@
+"""What holds the jobs of a worker back: what their tenants may have and may spend, the limits and pauses of
+profiles, the breakers of those whose providers fail.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from palaver.shared.ledger import AsyncLedger, Bounds
+from palaver.shared.ledger.subscriptions import Subscriptions
+from palaver.shared.settings import Settings
+from palaver.workers.budgets import Budgets
+from palaver.workers.control import Heeding
+from palaver.workers.gates import Gates
+from palaver.workers.link import Link
+from palaver.workers.metrics import Counts
+from palaver.workers.pauses import Pauses
+from palaver.workers.policies import Breakers, Policy
+from palaver.workers.presence import HEARTBEAT
+from palaver.workers.prices import Prices
+from palaver.workers.shares import Shares
+from palaver.workers.starts import Starts, Worker
+from palaver.workers.sweeper import Post
+from palaver.workers.tenancy import Tenancy
+from palaver.workers.waiting import HeldSlots
+
+__all__ = ["Bounding"]
+
+
+class Bounding:
+    """The parts, each made once for a `worker`, whose name in the ledger is `alias`. They bound what the
+    ledger takes here as well: jobs that come as messages.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        ledger: AsyncLedger,
+        link: Link,
+        subscriptions: Subscriptions,
+        *,
+        worker: Worker,
+        alias: str,
+        profiles: Callable[[], Sequence[str]],
+        counts: Counts,
+    ) -> None:
+        self.tenancy = Tenancy(settings)
+        ledger.bounds = Bounds(settings.max_jobs, self.tenancy)
+        self.starts = Starts(link, ledger.keys, self.tenancy, worker=worker)
+        self.pauses = Pauses(ledger, profiles, seconds=settings.lease_seconds * HEARTBEAT)
+        self.gates = Gates(
+            link,
+            ledger.keys,
+            subscriptions,
+            self.tenancy,
+            lease=settings.lease_seconds,
+            held=HeldSlots(lambda: worker.slots),
+            counts=counts,
+            paused=self.pauses,
+        )
+        self.pauses.resumed = self.gates.resumed
+        self.shares = Shares(self.gates, self.tenancy)
+        self.breakers = Breakers()
+        self.prices = Prices()
+        self.budgets = Budgets(ledger, self.tenancy, self.prices, worker=alias)
+
+    @property
+    def policies(self) -> Sequence[Policy]:
+        """Those around each request, the first outermost."""
+        return (self.budgets, self.breakers, self.gates)
+
+    @property
+    def heeding(self) -> Heeding:
+        """What it heeds of the notices to workers."""
+        return {
+            "closed": lambda said: self.gates.heed(said["profile"], said["seconds"]),
+            "paused": lambda _: self.pauses.look_again(),
+            "resumed": lambda _: self.pauses.look_again(),
+        }
+
+    def send_by(self, post: Post) -> None:
+        """Have the messages of jobs that it lets go on sent by this."""
+        self.gates.send = self.starts.send = post.put
