@@ -16,6 +16,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from palaver.producer.gateway.access.caller import is_loopback
 from palaver.producer.gateway.app import create_app
 from palaver.producer.gateway.bounds import WhenFull
+from palaver.producer.gateway.open_files import fit
 from palaver.producer.gateway.state import Gateway
 from palaver.shared.errors import ConfigurationError
 from palaver.shared.settings import Settings
@@ -149,7 +150,7 @@ def make_server(settings: Settings, *, host: str, when_ready: Callable[[], None]
     gateway: Gateway = app.state.gateway
     bounds = {
         "stall_seconds": settings.gateway_stall_seconds,
-        "most_connections": settings.gateway_connections,
+        "most_connections": fit(settings.gateway_connections),
         "when_full": WhenFull(app, gateway.counts),
     }
     config = uvicorn.Config(
