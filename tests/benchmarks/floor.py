@@ -29,6 +29,9 @@ from palaver.shared.settings import Settings
 
 LEASE_SECONDS = 3600
 
+DELTA = b'"type":"text_chunk","data":{"delta":%b}'
+END = b'"type":"stream_end","data":{"status":"completed"}'
+
 
 def bulk(data: bytes) -> bytes:
     return b"$%d\r\n%b\r\n" % (len(data), data)
@@ -76,21 +79,29 @@ class Stream:
     def __init__(self, wire: Wire, session_id: str, job_id: str, base: str, fence: str) -> None:
         self.wire = wire
         words = ("EVALSHA", load("append").sha, "1", base, session_id, job_id, fence, "10000")
-        self.head = b"*13\r\n" + b"".join([bulk(word.encode()) for word in words])
-        self.sequence = 0
+        self.head = b"".join([bulk(word.encode()) for word in words])
+        self.sequence = 1
         self.said: list[str] = []
+        self.ended = False
 
     def say(self, delta: str) -> None:
         self.said.append(delta)
         if len(self.said) == 1:
             self.wire.gather(self)
 
+    def end(self) -> None:
+        self.ended = True
+        if not self.said:
+            self.wire.gather(self)
+
     def take(self) -> bytes:
         text, self.said = "".join(self.said), []
-        self.sequence += 1
-        event = b'"type":"text_chunk","data":{"delta":%b}' % orjson.dumps(text)
+        events = [DELTA % orjson.dumps(text)] if text else []
+        if self.ended:
+            events.append(END)
         arguments = bulk(b"%d" % self.sequence) + b"$1\r\n0\r\n" + bulk(text.encode()) + b"$0\r\n\r\n"
-        return self.head + arguments + bulk(event)
+        self.sequence += len(events)
+        return b"*%d\r\n" % (12 + len(events)) + self.head + arguments + b"".join(map(bulk, events))
 
 
 async def follow(client: aiohttp.ClientSession, url: str, question: str, stream: Stream) -> None:
@@ -137,7 +148,9 @@ async def main(redis_url: str, port: int, streams: int, chunks: int, rate: float
     url = f"http://127.0.0.1:{port}/v1/chat/completions"
 
     async def run(name: tuple[str, str, str, str]) -> None:
-        await follow(client, url, question, Stream(wire, *name))
+        stream = Stream(wire, *name)
+        await follow(client, url, question, stream)
+        stream.end()
         wire.send(b"*2\r\n$4\r\nINCR\r\n$11\r\nbench:ended\r\n", 1)
 
     connector = aiohttp.TCPConnector(limit=streams)

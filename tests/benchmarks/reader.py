@@ -35,9 +35,9 @@ class Figures:
     def take(self, raw: bytes, now: int) -> None:
         event = orjson.loads(raw)
         session, data = event["session_id"], event["data"]
-        if "seq" in event:  # rivals do not count
-            self.gaps += event["seq"] != self.sequences.get(session, 0) + 1
-            self.sequences[session] = event["seq"]
+        if seq := event.get("seq"):  # rivals do not count; the floor's jobs were submitted before
+            self.gaps += seq != self.sequences.get(session, seq - 1) + 1
+            self.sequences[session] = seq
         if event["type"] == "text_chunk":
             for word in data["delta"].split():
                 number, _, written = word.split(":")
