@@ -151,12 +151,7 @@ class AsyncClient:
     async def submit_many(self, jobs: Iterable[JobLike]) -> list[AsyncJobHandle]:
         """Store many jobs, many times faster than one by one; see `Client.submit_many`."""
         with collector.paused():
-            prepared = prepare_many(jobs, self.settings)
-            await self._admit(prepared)
-            handles: list[AsyncJobHandle] = []
-            for start in range(0, len(prepared), CHUNK):
-                handles += await self._submit_chunk(prepared[start : start + CHUNK])
-            return handles
+            return await self._submit_all(jobs)
 
     async def batch(
         self,
@@ -369,6 +364,14 @@ class AsyncClient:
             submitted = await self.ledger.submit(job)
             await self.send([submitted.dispatch])
             return self._handle(submitted)
+
+    async def _submit_all(self, jobs: Iterable[JobLike]) -> list[AsyncJobHandle]:
+        prepared = prepare_many(jobs, self.settings)
+        await self._admit(prepared)
+        handles: list[AsyncJobHandle] = []
+        for start in range(0, len(prepared), CHUNK):
+            handles += await self._submit_chunk(prepared[start : start + CHUNK])
+        return handles
 
     async def _submit_chunk(self, jobs: list[ChatJob]) -> list[AsyncJobHandle]:
         with traced(jobs) as told:

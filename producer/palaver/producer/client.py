@@ -165,12 +165,7 @@ class Client:
         `idempotency_key`, and the call can be repeated.
         """
         with collector.paused():
-            prepared = prepare_many(jobs, self.settings)
-            self._admit(prepared)
-            handles: list[JobHandle] = []
-            for start in range(0, len(prepared), CHUNK):
-                handles += self._submit_chunk(prepared[start : start + CHUNK])
-            return handles
+            return self._submit_all(jobs)  # whose jobs are gone when the collector looks again
 
     def batch(
         self,
@@ -407,6 +402,14 @@ class Client:
             submitted = self.ledger.submit(job)
             self.send([submitted.dispatch])
             return self._handle(submitted)
+
+    def _submit_all(self, jobs: Iterable[JobLike]) -> list[JobHandle]:
+        prepared = prepare_many(jobs, self.settings)
+        self._admit(prepared)
+        handles: list[JobHandle] = []
+        for start in range(0, len(prepared), CHUNK):
+            handles += self._submit_chunk(prepared[start : start + CHUNK])
+        return handles
 
     def _submit_chunk(self, jobs: list[ChatJob]) -> list[JobHandle]:
         with traced(jobs) as told:

@@ -291,7 +291,7 @@ class ChatJob(Document):
     priority: Annotated[Integer, Field(ge=0, le=9)] = DEFAULT_PRIORITY
     deadline: Annotated[Real, Field(ge=1, le=MAX_DEADLINE)] = DEFAULT_DEADLINE
     run_at: Annotated[Real, Field(ge=0, le=_LATEST_RUN)] | None = optional()
-    timeouts: Timeouts = Field(default_factory=Timeouts)
+    timeouts: Timeouts = Field(default_factory=cache(Timeouts))  # nobody can change the one of all jobs
     max_retries: Retries = 2
     idempotency_key: Key | None = optional()
     on_busy: OnBusy = OnBusy.ENQUEUE

@@ -1,4 +1,4 @@
-"""Commands to Redis in one write, and their raw replies, over the connections of a redis-py client.
+"""Commands to Redis in one go, and their raw replies, over the connections of a redis-py client.
 
 Its pools connect, check, retry and name errors as they always do. Its pipelines do all of this as well, at
 three times the CPU: for callbacks on replies, tracing and features of servers that nothing here uses.
@@ -14,6 +14,9 @@ from redis.exceptions import ResponseError
 
 Words = Sequence[str | bytes | int]
 
+PIECE = 100
+"""Commands in one write: Redis works on one while the next is packed."""
+
 
 def packed(commands: Sequence[Words]) -> bytes:
     """Commands as they go over the wire."""
@@ -26,12 +29,12 @@ def run(client: redis.Redis, commands: Sequence[Words]) -> list[Any]:
     When the connection breaks, everything is sent again, as often as the client's retries allow. Raises
     redis-py's errors of the connection.
     """
-    data = [packed(commands)]
     pool: Any = client.connection_pool  # redis-py's own types leave most of it out
     connection = pool.get_connection()
 
     def converse() -> list[Any]:
-        connection.send_packed_command(data)
+        for start in range(0, len(commands), PIECE):
+            connection.send_packed_command([packed(commands[start : start + PIECE])])
         return [_reply(connection) for _ in commands]
 
     try:

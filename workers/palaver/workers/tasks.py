@@ -57,6 +57,9 @@ PROGRESS_SECONDS = 2.0
 _ACCEPTED: dict[str, Any] = {"task": TASK_CHAT}
 """What is left of the headers of a job's message once the job begins."""
 
+_CALLED_AFTER: dict[str, Any] = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
+"""What is left of the calls that were to follow a job: none."""
+
 _KEPT_HEADERS = (
     *("id", "task", "args", "kwargs", "argsrepr", "kwargsrepr"),
     *("reply_to", "correlation_id", "delivery_info", "properties"),
@@ -128,6 +131,7 @@ class JobRequest(ResidentRequest):
         super().__init__(*args, **kwargs)
         # It is kept for as long as its stream lasts, beside a thousand others: most of its headers go.
         self._request_dict = {name: self._request_dict.get(name) for name in _KEPT_HEADERS}
+        self._message.payload[2] = _CALLED_AFTER
         if self.id in state.requests:
             # A job that runs here was sent again: Celery knows one request of an id, and must find that one.
             self.id = self._request_dict["id"] = f"{self.id}.{new_token()[:8]}"
