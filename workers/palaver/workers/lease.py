@@ -27,6 +27,9 @@ __all__ = ["JobLease", "Lease", "LeaseKeeper"]
 
 logger = event_logger("palaver.workers.lease")
 
+AT_ONCE = 100
+"""Leases renewed in one write: a thousand would keep all streams waiting for some 20 ms."""
+
 
 class Lease(Protocol):
     """A right to write that ends unless it is renewed."""
@@ -102,7 +105,7 @@ class Held:
 
 
 class LeaseKeeper:
-    """Renews what `hold` holds, and in the same write what is `beside` it. `lease_seconds` and
+    """Renews what `hold` holds, and what is `beside` it. `lease_seconds` and
     `renew_seconds` as in the settings.
     """
 
@@ -160,19 +163,25 @@ class LeaseKeeper:
             self._due.clear()
 
     async def renew(self) -> None:
-        """Renew every lease once, in one write."""
-        renewed, asked = list(self._held), self._clock()
-        if not renewed:
-            self._confirmed = asked
-            return
-        renewals = [held.lease.renewal(self._lease_seconds) for held in renewed]
-        answers = await self._link.run_all([*renewals, *self._beside()])
-        late = self._clock() - asked >= self._lease_seconds
+        """Renew every lease once, no more in one write than streams may wait for."""
+        held, asked, late = list(self._held), self._clock(), False
+        for start in range(0, len(held), AT_ONCE):
+            beside = self._beside() if start == 0 else ()
+            late |= await self._renew(held[start : start + AT_ONCE], beside)
         if not late:
             self._confirmed = asked
+
+    async def _renew(self, renewed: Sequence[Held], beside: Sequence[Operation[Any]]) -> bool:
+        """Renew these; whether it was too late for that."""
+        asked = self._clock()
+        renewed = [held for held in renewed if held in self._held]  # some may have ended meanwhile
+        renewals = [held.lease.renewal(self._lease_seconds) for held in renewed]
+        answers = await self._link.run_all([*renewals, *beside])
+        late = self._clock() - asked >= self._lease_seconds
         for held, answer in zip(renewed, answers, strict=False):
             self._count(held, answer, late=late)
             held.lease.settle(answer, asked + self._lease_seconds)
+        return late
 
     def _count(self, held: Held, answer: Any, *, late: bool) -> None:
         if not isinstance(answer, PalaverError):
