@@ -214,19 +214,23 @@ def make_all(run: Run, asked: type[canaries.Provider], connections: dict[str, re
     exporter = run.start("palaver", "exporter", "--port", str(exporter_port))
     gateway = run.start("palaver", "gateway", "--port", "0", "--json")
     chats = submit_all(run)
-    tasks = submit_outside(run)
+    submit_outside(run)
     run.left.waiting = content_of(connections["broker"])
-    assert eventually(lambda: answers(f"http://127.0.0.1:{flower_port}/healthcheck"), seconds=60, every=0.1)
+    url = f"http://127.0.0.1:{flower_port}"
+    assert eventually(lambda: answers(f"{url}/healthcheck"), seconds=60, every=0.1)
     first, metrics = run.worker()
     run.url = gateway.wait_for(r'"ready":true,"url":"([^"]+)"', seconds=60)[1]
     first.wait_for(r"\bready\b", seconds=60)
     agents(run)
+    # It hears the worker, so it hears of what a program announces that it sends.
+    assert eventually(lambda: bool(json.loads(run.look("flower", f"{url}/workers?json=1"))["data"]))
+    announced = submit_outside(run)
     end_all(run, chats)
     over_http(run, key_text)
     run.look("worker", f"{metrics}/metrics")
     second, metrics = kill(run, first, asked)
     assert run.receiver.news.wait(30)
-    look_at_all(run, tasks, {"flower": flower_port, "exporter": exporter_port}, metrics)
+    look_at_all(run, announced, flower=url, pages=(metrics, f"http://127.0.0.1:{exporter_port}"))
     for running in (second, gateway, exporter, flower):
         running.signal(signal.SIGTERM)
     for running in (first, second, gateway, exporter, flower):
@@ -361,18 +365,19 @@ def kill(run: Run, first: Running, asked: type[canaries.Provider]) -> tuple[Runn
     return second, metrics
 
 
-def look_at_all(run: Run, tasks: list[str], ports: dict[str, int], metrics: str) -> None:
+def look_at_all(run: Run, announced: list[str], *, flower: str, pages: tuple[str, ...]) -> None:
     """Pages of Flower, and what Prometheus is told."""
-    flower = f"http://127.0.0.1:{ports['flower']}"
     known = json.loads(run.look("flower", f"{flower}/api/tasks"))
     assert len(known) > 15
-    for task in {*known, *tasks}:
+    assert all(known[task]["sent"] for task in announced), "it has not heard of what was sent"
+    for task in known:
         for page in ("task", "api/task/info"):
             run.look("flower", f"{flower}/{page}/{task}")
-    for page in ("tasks", "workers?json=1", "api/workers", "streams", "streams/data", "metrics", "broker"):
+    for page in ("tasks", "workers?json=1", "streams", "streams/data", "metrics", "broker"):
         run.look("flower", f"{flower}/{page}")
-    run.look("worker", f"{metrics}/metrics")
-    run.look("exporter", f"http://127.0.0.1:{ports['exporter']}/metrics")
+    assert '"broker": {' in run.look("flower", f"{flower}/api/workers?refresh=1"), "it has not asked them"
+    for address in pages:
+        run.look("told to Prometheus", f"{address}/metrics")
 
 
 def test_everything_was_there_to_be_told(left: Left) -> None:
