@@ -89,23 +89,27 @@ def test_a_file_of_no_type_that_is_taken(client: Any) -> None:
 
 def test_a_batch(client: Any, other: Any) -> None:
     failing = script(fail={"kind": "status", "status": 400})
-    file = uploaded(client, lines("one", "two", failing))
+    many = json.loads(lines("one"))
+    many = json.dumps({**many, "custom_id": "many", "body": {**many["body"], "n": 2}}).encode()
+    file = uploaded(client, lines("one", "two", failing) + b"\n" + many)
     batch = client.batches.create(
         input_file_id=file.id,
         endpoint="/v1/chat/completions",
         completion_window="24h",
         metadata={"a": "b"},
     )
-    assert (batch.input_file_id, batch.metadata, batch.request_counts.total) == (file.id, {"a": "b"}, 3)
+    assert (batch.input_file_id, batch.metadata, batch.request_counts.total) == (file.id, {"a": "b"}, 4)
     assert eventually(lambda: client.batches.retrieve(batch.id).status == "completed", seconds=60, every=0.1)
     done = client.batches.retrieve(batch.id)
-    assert (done.request_counts.completed, done.request_counts.failed) == (2, 1)
+    assert (done.request_counts.completed, done.request_counts.failed) == (2, 2)
     assert done.completed_at >= done.created_at
     output = client.files.content(done.output_file_id).text.splitlines()
     answers = {line["custom_id"]: line["response"]["body"] for line in map(json.loads, output)}
     assert answers["line 1"]["choices"][0]["message"]["content"] == "two"
-    (error,) = client.files.content(done.error_file_id).text.splitlines()
-    assert json.loads(error)["custom_id"] == "line 2"
+    told = map(json.loads, client.files.content(done.error_file_id).text.splitlines())
+    errors = {error["custom_id"]: error["response"]["body"]["error"] for error in told}
+    assert errors.keys() == {"line 2", "many"}
+    assert errors["many"]["param"] == "n", "the scripted provider gives one choice"
     result = client.files.retrieve(done.output_file_id)
     content = client.files.content(done.output_file_id).read()
     assert (result.purpose, result.bytes) == ("batch_output", len(content))

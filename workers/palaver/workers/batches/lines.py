@@ -91,6 +91,8 @@ class Lines:
         if error is not None:
             error.job_id = job.job_id
         response, _ = run.answer.result(error)
+        if response.success and (few := _too_few(job, response)) is not None:  # there are no readers to warn
+            response, _ = run.answer.result(few)
         return line_result(line.index, line.custom_id, response, run.answer.bill.models)
 
     async def _answered(self, run: Run, job: ChatJob) -> None:
@@ -101,6 +103,14 @@ class Lines:
             await asyncio.sleep(0)  # other streams have their turns between two lines
             answered = partial(self._models.answer, run, work)
             await self._shares.within(run.claimed, job, answered, is_line=True)
+
+
+def _too_few(job: ChatJob, response: ChatResponse) -> ValidationError | None:
+    """The error of a line that wants more choices than its provider has given."""
+    given = 1 + len(response.metadata.get("choices") or ())
+    if job.params.n is None or job.params.n <= given:
+        return None
+    return ValidationError(f"n: must be {given}: the provider gives no more choices", param="n")
 
 
 def line_result(
