@@ -440,3 +440,29 @@ async def test_lines_are_some_of_those_that_a_tenant_may_have_run(
     became = await asyncio.gather(*driving, *(engine.run(job) for job in jobs))
     assert became[:3] == ["completed"] * 3
     assert server.stats()["max_open"] <= 3
+
+
+async def test_lines_that_wait_for_their_provider_are_none_of_those_that_run(
+    make_engine: MakeEngine, files_url: str, server: ModelServer
+) -> None:
+    http = {"kind": "openai", "base_url": server.openai_url}
+    profiles = {"http": {**http, "limits": {"concurrent": 1}}, "spare": http}
+    tenants = {"acme": {"running": 1}}
+    engine = await make_engine(files_url=files_url, profiles=profiles, tenants=tenants, **HASTE)
+    hold = await engine.submit({"n": 2, "fail": {"kind": "idle", "after": 1}}, model="http/m", session_id="a")
+    holding = asyncio.create_task(engine.run(hold))
+    await engine.said(hold)
+    batch = await open_batch_on(engine)([{"n": 2}] * 2, model="http/m", tenant="acme")
+    driving = asyncio.create_task(drive(engine, batch))
+    async with asyncio.timeout(20):
+        while not [gate for gate in await engine.ledger.gates() if gate.name == "http" and gate.waiting]:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    # Its message comes again and again, as that of a job that is sent when its tenant has room.
+    passing = await engine.submit({"n": 2}, model="spare/m", session_id="b", tenant="acme")
+    async with asyncio.timeout(20):
+        while (await engine.run(passing)).status is not Status.COMPLETED:  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+    await engine.ledger.cancel("a", hold.job_id)
+    await holding
+    assert await driving == "completed"
+    assert server.stats()["max_open"] == 2

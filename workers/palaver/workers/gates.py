@@ -8,7 +8,7 @@ line, and is sent by whoever has a place for it.
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Container, Sequence
+from collections.abc import Awaitable, Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum, auto
 from typing import Any, Final
@@ -64,6 +64,7 @@ class Visit:
     may_move: bool = False  # it need not wait for a gate that is closed
     ahead: bool = False  # it goes on with something that has begun
     size: operations.Size = operations.NO_TOKENS
+    beside: Visit | None = None  # at its tenant's gate, where it has a place that is another's while it waits
 
     @property
     def entry(self) -> Place:
@@ -97,7 +98,7 @@ class Gates:
         self._lease = lease
         self._paused = paused  # profiles that an operator has paused: all are asked in turn, and have to wait
         self._held_slots = held
-        self._visits: dict[str, dict[Place, str]] = {}  # of each gate the entries, with their tokens
+        self._visits: dict[str, dict[Place, Visit]] = {}  # of each gate, by their entries
         self._closed: dict[str, float] = {}  # profiles that were closed lately, until a monotonic time
         self.send: Callable[[Sequence[Dispatch]], object] = len
         """Has the messages of jobs that were given a place sent. What nobody sends is found again."""
@@ -118,7 +119,7 @@ class Gates:
     def renewals(self) -> list[Operation[Any]]:
         """What renews the places that are held, to be sent with the leases of their jobs."""
         return [
-            operations.keep_places(self._keys, gate, visits, lease=self._lease)
+            operations.keep_places(self._keys, gate, _tokens(visits), lease=self._lease)
             for gate, visits in self._visits.items()
         ]
 
@@ -142,7 +143,7 @@ class Gates:
         is no place, CircuitOpenError at a closed gate for whom `may_move`, and whatever the work raises.
         """
         visits = self._visits.setdefault(visit.gate, {})
-        visits[visit.entry] = visit.token
+        visits[visit.entry] = visit
         used = None
         try:
             await self._wait(visit)
@@ -189,16 +190,29 @@ class Gates:
             limits=profile.limits,
             apart=asker.in_code and place in self._visits.get(profile.name, ()),
             waits=waits,
+            beside=self._of_line(asker) if asker.is_line else None,
             may_move=asker.may_move,
             ahead=asker.goes_on,
             size=_size_of(profile, request),
         )
 
+    def _of_line(self, asker: Asker) -> Visit | None:
+        """The visit of a batch's line at its tenant's gate, if that has one."""
+        visits = self._visits.get(operations.tenant_gate(asker.tenant), {})
+        return visits.get((asker.session_id, asker.job_id))
+
     async def _wait(self, visit: Visit) -> None:
-        """Return with a place."""
-        visited = await self.visit(visit)
+        """Return with a place; and with the one beside it, which is nobody's who waits for longer than a
+        moment.
+        """
+        if await self._waited(visit) and visit.beside is not None:
+            await self._wait(replace(visit.beside, ahead=True))
+
+    async def _waited(self, visit: Visit) -> bool:
+        """Return with a place; whether that took longer than a moment."""
+        visited, long = await self.visit(visit), False
         if visited.has_place:
-            return
+            return long
         gives_up = time.monotonic() + MOMENT_SECONDS
         self._stop_waiting(visit, visited, gives_up)
         channel = self._keys.gate_channel(visit.gate, *visit.entry)
@@ -206,10 +220,15 @@ class Gates:
             async with self._subscriptions.listen(channel) as inbox:
                 while not visited.has_place:
                     self._stop_waiting(visit, visited, gives_up)
+                    if not long and time.monotonic() >= gives_up:
+                        long = True
+                        if visit.beside is not None:
+                            self._leave(visit.beside, None)
                     await inbox.receive(min(max(visited.seconds, 0.05), MOMENT_SECONDS))
                     visited = await self.visit(visit)
         finally:
             self._held_slots.release(visit.token)
+        return long
 
     def _stop_waiting(self, visit: Visit, visited: Visited, gives_up: float) -> None:
         """Raise what sends on who would wait here for longer than a moment, and may not."""
@@ -286,6 +305,10 @@ class AtGate(Park):
     async def parked(self) -> bool:
         """See `Park.parked`: from now on who has a place for the job sends its message."""
         return (await self._gates.visit(self.visit, parked=True)).has_place
+
+
+def _tokens(visits: Mapping[Place, Visit]) -> dict[Place, str]:
+    return {entry: visit.token for entry, visit in visits.items()}
 
 
 def _size_of(profile: Profile, request: GenerationRequest) -> operations.Size:

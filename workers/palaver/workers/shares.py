@@ -30,7 +30,7 @@ class Shares:
         """Work on the job, or the line of a batch, while it is one of those that may run. Raises AtGate if a
         job is one too many; a line waits.
 
-        What waits elsewhere, parked, is none of them: so nobody has a place here and waits for another.
+        What waits elsewhere is none of them: so nobody has a place here and waits for another.
         """
         tenant = self._tenancy.of(job.tenant)
         if tenant.running is None and (tenant.user_running is None or job.user is None):
@@ -50,7 +50,10 @@ class Shares:
 
     def lowers(self, job: ChatJob) -> bool:
         """Whether a job waits in another queue than its priority's, as its tenant may not have that."""
-        return self._tenancy.of(job.tenant).queue_for(job.priority) != queue_for(job.priority)
+        tenant = self._tenancy.of(job.tenant)
+        if tenant.priority_most is None or job.priority <= tenant.priority_most:
+            return False
+        return tenant.queue_for(job.priority) is not queue_for(job.priority)
 
     def most_of(self, tenant: str | None) -> int | None:
         """So many jobs and lines of the tenant may run at once; None: any number."""
