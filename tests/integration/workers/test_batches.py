@@ -218,6 +218,8 @@ async def test_a_job_of_a_chat_begins_in_the_middle_of_a_batch(engine: Engine, o
     batch = await open_batch([{"endless": True, "rate": 100}] * 20)
     driver = asyncio.create_task(drive(engine, batch))
     await until(engine, batch, lambda view: view.running == 20)
+    told = engine.service._told()
+    assert (told["running"], told["batches"]) == (1, 1), "a batch takes a slot, and is no job"
     job = await engine.submit({"text": "Hello"})
     assert (await engine.run(job)).status is Status.COMPLETED
     await engine.ledger.cancel_batch(batch.batch_id)

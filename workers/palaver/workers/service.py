@@ -417,6 +417,7 @@ class WorkerService:
             "pid": os.getpid(),
             "host": platform.node(),
             "running": self.running,
+            "batches": len(self._drivers),  # of them
             "slots": self.slots,
             "started": self._started,
             "draining": self._draining,

@@ -220,7 +220,8 @@ def _answered(service: Service) -> str:
 
 
 def _running(status: Status) -> int:
-    return sum(worker.get("running", 0) for worker in status.workers)
+    """Jobs; a batch takes a slot of its worker too."""
+    return sum(worker.get("running", 0) - worker.get("batches", 0) for worker in status.workers)
 
 
 def _load(worker: dict[str, Any]) -> str:

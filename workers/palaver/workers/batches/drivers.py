@@ -28,6 +28,9 @@ class Drivers:
         self._draining = draining
         self._driven: set[str] = set()
 
+    def __len__(self) -> int:
+        return len(self._driven)
+
     async def drive(self, batch_id: str, stop: Stop) -> str:
         """Work on a batch until nothing of it is left to do here; what became of it, or why it is not driven.
 

@@ -152,7 +152,7 @@ def _now() -> Shown:
     found = ledger.running_jobs(MOST, before=_last)
     jobs = sorted(found.jobs, key=lambda job: job.started or found.time)
     _last[:] = [(job.session_id, job.job_id) for job in jobs]
-    loads = [int(worker.data.get("running") or 0) for worker in ledger.workers()]
+    loads = [worker.data.get("running", 0) - worker.data.get("batches", 0) for worker in ledger.workers()]
     return Shown(
         running=len(jobs) if found.whole else max(len(jobs), sum(loads)),
         workers=len({job.worker for job in jobs}) if found.whole else sum(load > 0 for load in loads),
