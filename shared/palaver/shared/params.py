@@ -23,9 +23,17 @@ DEFAULT_EFFORT: Final[Effort] = "medium"
 Penalty = Annotated[Real, Field(ge=-2, le=2)]
 RESERVED: Final = frozenset(
     (
-        *("model", "models", "messages", "system", "prompt", "input", "instructions"),
+        *("model", "models", "fallbacks", "messages", "system", "prompt", "input", "instructions"),
         *("tools", "tool_choice", "parallel_tool_calls", "functions", "function_call"),
-        *("n", "max_tokens", "max_completion_tokens", "max_output_tokens", "stream", "stream_options"),
+        *(
+            "n",
+            "best_of",
+            "max_tokens",
+            "max_completion_tokens",
+            "max_output_tokens",
+            "stream",
+            "stream_options",
+        ),
     )
 )
 """What a request says of this, the job's own fields say: they are checked, limited and counted."""

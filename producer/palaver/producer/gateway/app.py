@@ -17,7 +17,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from palaver.producer.gateway import health
-from palaver.producer.gateway.access.watch import watch
+from palaver.producer.gateway.access import watch
 from palaver.producer.gateway.answers import request_id_headers
 from palaver.producer.gateway.anthropic import messages
 from palaver.producer.gateway.bounds import Bounds, RefusedBody
@@ -70,7 +70,7 @@ def create_app(settings: Settings | None = None, *, open_to_loopback: bool = Fal
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        watching = asyncio.create_task(watch(gateway), name="palaver-watch")
+        watching = watch.begin(gateway)
         yield
         watching.cancel()
         await asyncio.wait([watching])

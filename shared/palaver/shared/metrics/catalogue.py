@@ -137,7 +137,7 @@ WORKER: Final = (
 HTTP_REQUESTS: Final = Metric(
     "palaver_gateway_requests_total",
     "counter",
-    "Requests, by route and the status that their answer began with.",
+    "Requests, by route and the status that their answer began with; refused for want of room: no route.",
     ("route", "status"),
 )
 HTTP_SECONDS: Final = Metric(

@@ -20,6 +20,18 @@ _AT_ONCE: Final = 200
 """Sessions that are asked for in one go: other streams do not wait for more."""
 
 
+def begin(gateway: Gateway) -> asyncio.Task[None]:
+    """Watch over the gateway's streams until the task is cancelled."""
+    task = asyncio.create_task(watch(gateway), name="palaver-watch")
+    task.add_done_callback(_tell_crash)
+    return task
+
+
+def _tell_crash(task: asyncio.Task[None]) -> None:
+    if not task.cancelled():
+        log.critical("streams_are_watched_no_more", exc_info=task.exception())
+
+
 async def watch(gateway: Gateway) -> None:
     """End, every few seconds and for ever, the streams of keys that were revoked, and those of sessions that
     were erased or are another's by now. (That a key or a token ends, its streams know.)
