@@ -266,6 +266,7 @@ def test_models(client: OpenAI) -> None:
 def test_a_request_has_an_id_and_a_head(http: httpx2.Client, client: OpenAI) -> None:
     answer = ask(client, "Hi")
     assert answer._request_id.startswith("req_")
+    assert ask(client, "Hi", stream=True).response.headers["x-request-id"] != answer._request_id
     with pytest.raises(openai.NotFoundError) as refused:
         ask(client, "Hi", model="nobody/x")
     assert (refused.value.request_id or "").startswith("req_")

@@ -320,6 +320,8 @@ def test_what_would_be_another_response_is_refused(path: Path, value: Any, told:
         (("tool_choice",), {"type": "tool"}, "tool_choice.name"),
         (("tools", 0, "type"), "web_search_20250305", "tools[0]"),
         (("messages", 2, "content"), [], "messages[2].content"),
+        (("messages", 0, "content"), " ", "messages[0].content"),
+        (("messages", 2, "content", 2, "text"), "", "messages[2].content[2].text"),
         (("messages", 1, "content", 0), IMAGE, "messages[1].content[0].type"),
         (("messages", 2, "content", 4, "citations"), {"enabled": True}, "messages[2].content[4].citations"),
     ],

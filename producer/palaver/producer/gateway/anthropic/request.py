@@ -91,6 +91,8 @@ def _messages(turns: Sequence[Turn]) -> Iterator[Json]:
     for number, turn in enumerate(turns):
         at = f"messages[{number}].content"
         if isinstance(turn.content, str):
+            if turn.role == "user" and not turn.content.strip():
+                refuse(at, "must not be empty")
             yield {"role": turn.role, "content": turn.content}
         elif turn.role == "assistant":
             yield _assistant(turn.content, at)
@@ -129,6 +131,8 @@ def _user(role: str, blocks: Sequence[AnyBlock], at: str) -> Iterator[Json]:
     for number, block in enumerate(blocks):
         if isinstance(block, ToolResultBlock):
             yield _result(block, f"{at}[{number}].content")
+        elif isinstance(block, TextBlock) and not block.text.strip():
+            refuse(f"{at}[{number}].text", "must not be empty")
         elif isinstance(block, TextBlock | ImageBlock | DocumentBlock):
             parts += _parts(block, f"{at}[{number}]")
         else:
