@@ -203,6 +203,26 @@ async def test_tokens_are_settled_by_what_was_used(make_workers: MakeWorkers) ->
     assert [end["status"] for end in await ended(one, *jobs)] == ["completed"] * 3
 
 
+async def test_tokens_that_a_provider_does_not_tell_are_counted_by_its_words(
+    make_workers: MakeWorkers,
+) -> None:
+    one, _ = await make_workers({"tokens_per_minute": 1000})
+    jobs = [await submit(one, {"n": 5, "usage": False}, session_id=f"s{n}") for n in range(3)]
+    assert [end["status"] for end in await ended(one, *jobs)] == ["completed"] * 3
+
+
+async def test_an_agent_whose_provider_wants_a_pause_waits_for_it_at_the_gate(
+    make_workers: MakeWorkers, server: ModelServer
+) -> None:
+    one, _ = await make_workers({}, agents="tests.integration.workers.user_agents")
+    began = time.time()
+    script = {"n": 2, "key": "k", "fail": {"status": 429, "retry_after": 2, "times": 1}}
+    job = await submit(one, script, session_id="s1", agent="asking", max_retries=1)
+    (end,) = await ended(one, job)
+    assert end["response"]["content"] == "Let me ask.  w0 w1"
+    assert server.writes("k")[0] >= began + 2
+
+
 async def test_a_paused_provider_is_asked_by_nobody_and_goes_on_when_it_is_resumed(
     make_engine: MakeEngine, server: ModelServer
 ) -> None:

@@ -20,12 +20,21 @@ from palaver.shared.ledger.replies import Place
 from palaver.shared.ledger.subscriptions import Subscriptions
 from palaver.shared.profiles import Limits, Profile
 from palaver.shared.responses import Usage
-from palaver.shared.token_estimate import tokens_of
+from palaver.shared.token_estimate import BYTES_A_TOKEN, tokens_of
 from palaver.workers.event_log import event_logger
 from palaver.workers.link import Link
 from palaver.workers.metrics import Counts
 from palaver.workers.policies import Ask, answer_tokens
-from palaver.workers.providers import Asker, GenerationRequest, Part, Provider, Sink, UsagePart
+from palaver.workers.providers import (
+    Asker,
+    GenerationRequest,
+    Part,
+    Provider,
+    ReasoningDelta,
+    Sink,
+    TextDelta,
+    UsagePart,
+)
 from palaver.workers.stop import Park
 from palaver.workers.tenancy import Tenancy
 from palaver.workers.waiting import HeldSlots
@@ -166,15 +175,16 @@ class Gates:
         self, ask: Ask, provider: Provider, request: GenerationRequest, asker: Asker, sink: Sink
     ) -> None:
         counts = provider.profile.limits.tokens_per_minute is not None
-        counting, came = _Counting(sink), time.monotonic()
+        visit, came = self._visit_of(provider.profile, request, asker), time.monotonic()
+        counting = _Counting(sink)
 
         async def work() -> Usage | None:
             self._counts.passed_gate(provider.profile.name, time.monotonic() - came)
             await ask(provider, request, counting if counts else sink)
-            return counting.usage
+            return counting.used(visit.size) if counts else None
 
         try:
-            await self.within(self._visit_of(provider.profile, request, asker), work)
+            await self.within(visit, work)
         except AtGate:
             self._counts.parked_at_gate(provider.profile.name)
             raise
@@ -332,12 +342,23 @@ class _Counting:
 
     def __init__(self, sink: Sink) -> None:
         self._sink = sink
-        self.usage: Usage | None = None
+        self._told = Usage()
+        self._said = 0  # bytes
         self.room = sink.room
 
     def take(self, parts: list[Part]) -> bool:
         """See `Sink.take`."""
         for part in parts:
-            if type(part) is UsagePart:
-                self.usage = part.usage
+            if isinstance(part, UsagePart):
+                self._told = part.usage
+            elif isinstance(part, TextDelta | ReasoningDelta):
+                self._said += len(part.text.encode())
         return self._sink.take(parts)
+
+    def used(self, size: operations.Size) -> Usage:
+        """By a whole answer to a request of this size: what the provider tells, and else an estimate."""
+        asked, answered = self._told.input_tokens, self._told.output_tokens
+        return Usage(
+            input_tokens=size.prompt if asked is None else asked,
+            output_tokens=-(-self._said // BYTES_A_TOKEN) if answered is None else answered,
+        )
