@@ -1,11 +1,13 @@
 """What the application does with a bug of ours."""
 
+import asyncio
 import logging
 
 import httpx2
 import pytest
 
 from palaver.producer.gateway.app import create_app
+from palaver.producer.gateway.server import report
 from palaver.shared.settings import Settings
 
 SECRET = "xyzzy-42"
@@ -28,3 +30,20 @@ async def test_a_bug_is_told_by_where_it_is_and_not_by_its_words(caplog: pytest.
     assert "raise RuntimeError(word)" in told[0].getMessage()
     assert not [record for record in caplog.records if record.exc_info]
     assert SECRET not in "".join(record.getMessage() for record in told)
+
+
+async def test_what_nobody_caught_is_told_so_too(caplog: pytest.LogCaptureFixture) -> None:
+    called, loop = asyncio.Event(), asyncio.get_running_loop()
+    loop.set_exception_handler(report)  # as a server's is
+
+    def fail(word: str) -> None:
+        called.set()
+        raise RuntimeError(word)
+
+    with caplog.at_level(logging.DEBUG):
+        loop.call_soon(fail, SECRET)
+        await called.wait()
+        await asyncio.sleep(0)
+    (told,) = [record for record in caplog.records if "unhandled" in record.getMessage()]
+    assert "error=RuntimeError" in told.getMessage()
+    assert not [record for record in caplog.records if SECRET in record.getMessage() or record.exc_info]

@@ -1,9 +1,9 @@
 """Where an exception happened, for a worker's log."""
 
-from palaver.shared.frames import frames
+from palaver.shared.frames import frames, unhandled
 from palaver.workers.event_log import event_logger
 
-__all__ = ["frames", "report"]
+__all__ = ["frames", "report", "unhandled"]
 
 logger = event_logger("palaver.workers.runner")
 

@@ -3,14 +3,13 @@ ours.
 """
 
 import asyncio
-import re
 import threading
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
 from palaver.workers.event_log import event_logger
-from palaver.workers.frames import frames
+from palaver.workers.frames import frames, unhandled
 
 try:
     from uvloop import new_event_loop
@@ -107,11 +106,8 @@ class LoopThread:
 
 
 def _report(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """Log what nobody caught: where it happened, but not the exception's text, which may quote a prompt; nor
-    what a callback was called with, which asyncio puts behind its name.
-    """
-    error = context.get("exception")
+    """Log what nobody caught, and where it happened."""
+    said, error = unhandled(context)
     where = f"\n{frames(error)}" if error is not None else ""
-    said = re.split(r"[(<]", str(context.get("message")), maxsplit=1)[0].strip()
     facts = {"said": said, "error": error and type(error).__name__}
     logger.error(f"loop.unhandled{where}", **facts)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import signal
 import socket
 from collections.abc import Callable
@@ -19,7 +20,10 @@ from palaver.producer.gateway.bounds import WhenFull
 from palaver.producer.gateway.open_files import fit
 from palaver.producer.gateway.state import Gateway
 from palaver.shared.errors import ConfigurationError
+from palaver.shared.frames import frames, unhandled
 from palaver.shared.settings import Settings
+
+log = logging.getLogger("palaver.gateway")
 
 MOST_HEADER_BYTES: Final = 64 * 1024
 _TOO_LARGE: Final = (
@@ -107,6 +111,13 @@ class Protocol(HttpToolsProtocol):
             self._timer = None
 
 
+def report(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Log what nobody caught, and where it happened: for an event loop."""
+    said, error = unhandled(context)
+    where = "" if error is None else f" error={type(error).__name__}\n{frames(error)}"
+    log.error("unhandled: %s%s", said, where)
+
+
 class Server(uvicorn.Server):
     """Says when it is ready, and when it stops first has its readers come back to another one."""
 
@@ -117,6 +128,7 @@ class Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Begin to listen."""
+        asyncio.get_running_loop().set_exception_handler(report)
         await super().startup(sockets)
         self._when_ready()
 
