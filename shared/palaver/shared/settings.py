@@ -189,6 +189,8 @@ class Settings(BaseModel):
     """So many jobs of a session may wait or run; a further one is refused."""
     history_messages: Count = 1000
     """A session's history keeps so many messages, the latest."""
+    history_bytes: Annotated[int, Field(ge=1024, le=_MOST)] = 32 * 1024 * 1024
+    """And so many bytes of them, as JSON; the last message in any case."""
     max_jobs: Count | None = None
     """So many jobs may wait or run, of all sessions; a further one is refused. No bound unless set."""
     usage_retention: Positive = 400 * 24 * 3600.0

@@ -319,6 +319,27 @@ def test_a_setting_bounds_the_history(any_redis: RedisServer) -> None:
     world.close()
 
 
+def test_a_history_has_a_bound_in_bytes(any_redis: RedisServer) -> None:
+    """The oldest go, however they came; a message that is too long alone stays, as the last one."""
+    world = World(any_redis, history_bytes=1024)
+    key = world.keys.messages("s1")
+
+    def say(*sizes: int) -> list[int]:
+        job = world.submit(history="session", messages="x")
+        world.claim(job)
+        world.finish(job, history=[b"x" * size for size in sizes])
+        return [len(message) for message in world.ledger.messages("s1")]
+
+    assert say(400, 400) == [400, 400]
+    assert say(300) == [400, 300]
+    assert say(300, 5000) == [5000]
+    assert say(100) == [100]
+    world.raw.delete(key)
+    assert say(1000) == [1000], "what is gone counts still"
+    assert world.field_of_session("remembers") == b"1000"
+    world.close()
+
+
 def test_the_history_is_capped(world: World) -> None:
     job = world.submit()
     world.claim(job)

@@ -174,6 +174,9 @@ class World:
     def field(self, job: Submitted, name: str) -> bytes | None:
         return self.raw.hget(self.keys.job(job.session_id, job.job_id), name)  # type: ignore[return-value]
 
+    def field_of_session(self, name: str, session_id: str = "s1") -> bytes | None:
+        return self.raw.hget(self.keys.session(session_id), name)  # type: ignore[return-value]
+
     def seconds_to_live(self, key: str) -> float:
         return int(self.raw.pttl(key)) / 1000
 

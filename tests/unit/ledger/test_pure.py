@@ -84,7 +84,7 @@ def test_verdicts_become_errors(reply: Any, error: type[Exception]) -> None:
 
 def test_retention_comes_from_the_settings() -> None:
     retention = Retention.of(Settings(retention=60, log_retention=0.5, log_maxlen=7))
-    assert retention.args() == (7, 60_000, 500, 30 * 24 * 3600 * 1000, 1_000)
+    assert retention.args() == (7, 60_000, 500, 30 * 24 * 3600 * 1000, "1000 33554432")
 
 
 def test_what_a_job_adds_to_the_history() -> None:

@@ -71,7 +71,8 @@ class Query(Generic[R]):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Retention:
     """How much is kept and for how long (seconds): ended jobs, ended batches, logs after their last event,
-    sessions, and of each day what was spent; and how many jobs of a session may not have ended.
+    sessions, and of each day what was spent; how many messages and bytes of a session's history; how many of
+    its jobs may not have ended.
     """
 
     job: float = 24 * 3600
@@ -81,6 +82,7 @@ class Retention:
     usage: float = 400 * 24 * 3600
     log_entries: int = 10_000
     history: int = 1_000
+    history_bytes: int = 32 * 1024 * 1024
     session_jobs: int = 1_000
 
     @classmethod
@@ -94,22 +96,23 @@ class Retention:
             usage=settings.usage_retention,
             log_entries=settings.log_maxlen,
             history=settings.history_messages,
+            history_bytes=settings.history_bytes,
             session_jobs=settings.session_jobs,
         )
 
-    def args(self) -> tuple[int, ...]:
+    def args(self) -> tuple[Argument, ...]:
         """ARGV 3 to 7 of the scripts on jobs that take a retention."""
         return self._args(self.job)
 
-    def batch_args(self) -> tuple[int, ...]:
+    def batch_args(self) -> tuple[Argument, ...]:
         """The same for scripts on batches."""
         return self._args(self.batch)
 
-    def _args(self, ended: float) -> tuple[int, ...]:
+    def _args(self, ended: float) -> tuple[Argument, ...]:
         return (
             self.log_entries,
             *(milliseconds(s) for s in (ended, self.log, self.session)),
-            self.history,
+            f"{self.history} {self.history_bytes}",
         )
 
 

@@ -17,11 +17,21 @@ local function strip(job)
   for i = 1, journal do redis.call('HDEL', job, 'journal:' .. i) end
 end
 
+-- The latest messages of the session, within its bounds; the last one in any case.
 local function remember(history)
   if #history == 0 then return end
   local messages = base .. ':messages'
-  for _, message in ipairs(history) do redis.call('RPUSH', messages, message) end
-  redis.call('LTRIM', messages, -history_max, -1)
+  local size = tonumber(redis.call('HGET', session, 'remembers') or 0)
+  if redis.call('EXISTS', messages) == 0 then size = 0 end
+  local count
+  for _, message in ipairs(history) do
+    count, size = redis.call('RPUSH', messages, message), size + #message
+  end
+  local most, most_bytes = string.match(history_bounds, '^(%d+) (%d+)$')
+  while count > tonumber(most) or (size > tonumber(most_bytes) and count > 1) do
+    count, size = count - 1, size - #redis.call('LPOP', messages)
+  end
+  redis.call('HSET', session, 'remembers', int(math.max(size, 0)))
   raise(messages, keep_session)
 end
 
