@@ -311,6 +311,11 @@ class AsyncClient:
         told = partial(call, asked=time.monotonic())
         await asyncio.get_running_loop().run_in_executor(self._thread, told)
 
+    async def _prepare(self) -> None:
+        """Make sure that a message can be sent; it costs no change of threads while the broker answers."""
+        if not self.broker.trusted:
+            await self._in_turn(self.broker.prepare)
+
     async def _admit(self, jobs: Sequence[ChatJob]) -> None:
         await self.files.check(jobs)
         for _ in self._admission.rounds(jobs):
@@ -360,7 +365,7 @@ class AsyncClient:
     async def _submit(self, job: ChatJob) -> AsyncJobHandle:
         with traced([job]) as (job,):
             await self._admit([job])
-            await self._in_turn(self.broker.prepare)
+            await self._prepare()
             submitted = await self.ledger.submit(job)
             await self.send([submitted.dispatch])
             return self._handle(submitted)
@@ -375,7 +380,7 @@ class AsyncClient:
 
     async def _submit_chunk(self, jobs: list[ChatJob]) -> list[AsyncJobHandle]:
         with traced(jobs) as told:
-            await self._in_turn(self.broker.prepare)
+            await self._prepare()
             stored, errors = split(await self.ledger.submit_many(told))
             await self.send([reply.dispatch for reply in stored])
         if errors:

@@ -29,6 +29,7 @@ class Heard:
 
     def __init__(self) -> None:
         self.connected = self.events = 0
+        self.refusal = b""
         self.late: list[float] = []
 
 
@@ -46,8 +47,9 @@ class Reader(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         heard = self._heard
         if not self._begun:
-            assert data.startswith(b"HTTP/1.1 200"), data
             self._begun = True
+            if not data.startswith(b"HTTP/1.1 200"):
+                heard.refusal = data
             heard.connected += 1
         before = heard.events
         heard.events += data.count(b"\nid: ") + data.startswith(b"id: ")
@@ -61,10 +63,8 @@ async def main(port: int, sessions: list[str], each: int, seconds: float) -> Non
     for place, path in enumerate(paths):
         request = f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode()
         await loop.create_connection(lambda request=request: Reader(request, heard), "127.0.0.1", port)  # type: ignore[misc]
-        while place - heard.connected > 100:  # noqa: ASYNC110 - many hear at once
-            await asyncio.sleep(0.001)
-    while heard.connected < len(paths):  # noqa: ASYNC110
-        await asyncio.sleep(0.01)
+        await _until(heard, place - 100)
+    await _until(heard, len(paths))
     print("connected", flush=True)
     await asyncio.sleep(WARM_SECONDS)
     print("warm", flush=True)
@@ -79,6 +79,14 @@ async def main(port: int, sessions: list[str], each: int, seconds: float) -> Non
     }
     print(json.dumps(figures), flush=True)
     await asyncio.Event().wait()
+
+
+async def _until(heard: Heard, count: int) -> None:
+    """So many are connected. Ends the program if one was refused."""
+    while heard.connected < count:  # noqa: ASYNC110 - many hear at once
+        await asyncio.sleep(0.001)
+    if heard.refusal:
+        sys.exit(f"a reader was refused: {heard.refusal!r}")
 
 
 if __name__ == "__main__":

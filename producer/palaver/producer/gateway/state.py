@@ -49,7 +49,7 @@ class Gateway:
         await self._clients.aclose()
 
 
-def _gateway(request: Request) -> Gateway:
+async def _gateway(request: Request) -> Gateway:  # not `def`: the framework would ask a thread for it
     gateway: Gateway = request.app.state.gateway
     return gateway
 
