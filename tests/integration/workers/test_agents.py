@@ -447,7 +447,7 @@ async def test_a_model_that_nobody_has_is_named(engine: Engine) -> None:
 
 async def test_an_agent_has_the_files_of_its_message(engine: Engine, tmp_path: Path) -> None:
     settings = engine.service.settings.model_copy(update={"files_url": f"file://{tmp_path}"})
-    engine.service._answering.agents._files = JobFiles.of(settings)
+    engine.service._workshop.answering.agents._files = JobFiles.of(settings)
     store = FileStore.of(settings)
     mine = await store.put(b"one two", filename="f1.txt")
     theirs = await store.put(b"three", filename="f2.txt", owner=Owner(user="bob"))

@@ -25,7 +25,7 @@ from palaver.shared.jobs import ChatJob, Status
 from palaver.shared.ledger import Command, Query, operations
 from palaver.shared.messages import Message, Role
 from palaver.shared.stores.batch_files import BatchFiles
-from palaver.workers import requests, service
+from palaver.workers import requests, workshop
 from palaver.workers.batches import driver as driving
 from palaver.workers.batches import patience
 from tests.integration.workers.conftest import Engine, MakeEngine
@@ -307,7 +307,7 @@ async def test_large_lines_run_as_memory_has_room_for_them(
     make_engine: MakeEngine, server: ModelServer, files_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of eight, two at a time; each is in a slice of its own."""
-    monkeypatch.setattr(service, "LINE_BYTES", 250_000)
+    monkeypatch.setattr(workshop, "LINE_BYTES", 250_000)
     profile = {"kind": "openai", "base_url": server.openai_url}
     engine = await make_engine(files_url=files_url, profiles={"http": profile}, **HASTE)
     batch = BatchJob(batch_id=new_batch_id(None, None), input="0" * 64, total=8)

@@ -304,23 +304,23 @@ async def test_tables_that_cannot_be_read_change_nothing(
     pid = (await result(engine, "shop__process"))["content"].split()[0]
     for broken in ("[mcp.shop", "[mcp.shop]\n", f'[mcp.shop]\nurl = "{KEY}"\n'):
         tables.path.write_text(broken)
-        assert not await engine.service._answering.tool_servers.renew()
+        assert not await engine.service._workshop.answering.tool_servers.renew()
     assert caplog.text.count("tools.refused") == 3
     assert KEY not in caplog.text
     assert (await result(engine, "shop__process"))["content"].split()[0] == pid
     tables.write(shop={"SHOP_KEY": KEY})
-    assert not await engine.service._answering.tool_servers.renew()  # they are what they were
+    assert not await engine.service._workshop.answering.tool_servers.renew()  # they are what they were
 
 
 async def offered(engine: Engine, tools: list[dict[str, Any]]) -> set[str]:
     """Those of these tools that a worker has: a model that is told of no others calls none of them."""
-    kit = await engine.service._answering.toolbox.kit(ChatJob(messages="hello", tools=tools))
+    kit = await engine.service._workshop.answering.toolbox.kit(ChatJob(messages="hello", tools=tools))
     return set(kit.served)
 
 
 async def renewed(engine: Engine) -> None:
     """Have the worker look at its file, as it does every other second."""
-    assert await engine.service._answering.tool_servers.renew()
+    assert await engine.service._workshop.answering.tool_servers.renew()
 
 
 async def gone(pid: str) -> None:

@@ -37,14 +37,14 @@ def seqs(session_id: str = "s1") -> list[int]:
 async def until(engine: Engine, name: str, count: int, what: str = "published") -> None:
     """Return when so many events of a sink were published, or lost."""
     async with asyncio.timeout(20):
-        while engine.service._sinks.counts[name][what] < count:  # noqa: ASYNC110 - its counts wake nobody
+        while engine.service._workshop.sinks.counts[name][what] < count:  # noqa: ASYNC110 - its counts wake nobody
             await asyncio.sleep(0.01)
 
 
 async def left(engine: Engine) -> None:
     """Return when nobody follows a session any more."""
     async with asyncio.timeout(20):
-        while engine.service._sinks._followers:  # noqa: ASYNC110 - nobody is told when they leave
+        while engine.service._workshop.sinks._followers:  # noqa: ASYNC110 - nobody is told when they leave
             await asyncio.sleep(0.01)
 
 
@@ -109,7 +109,7 @@ async def test_what_the_log_has_dropped_is_counted(make_engine: MakeEngine) -> N
     Remembering.gate.set()
     await left(engine)
     log = await engine.ledger.log_bounds("s1")
-    assert engine.service._sinks.counts[f"{OWN}.Remembering"]["lost"] > 0
+    assert engine.service._workshop.sinks.counts[f"{OWN}.Remembering"]["lost"] > 0
     assert (Remembering.told[-1][-1].job_id, seqs()[-1]) == (last, log.seq)
     assert seqs() == sorted(set(seqs()))
 

@@ -27,41 +27,34 @@ from palaver.shared.names import Queue
 from palaver.shared.profiles import Catalog
 from palaver.shared.settings import Settings
 from palaver.shared.stores.archives import open_archive
-from palaver.shared.stores.batch_files import BatchFiles
-from palaver.workers.answering import Answering
-from palaver.workers.batches import Drivers, Lines, Parts, Room
 from palaver.workers.bounding import Bounding
 from palaver.workers.chores import chores
 from palaver.workers.control import Control, Heeding
-from palaver.workers.ending import Ending, Outcome
+from palaver.workers.ending import Outcome
 from palaver.workers.event_log import event_logger
 from palaver.workers.http import HttpClient
-from palaver.workers.lease import LeaseKeeper
 from palaver.workers.lending import Lending, Make
 from palaver.workers.link import Link
-from palaver.workers.metrics import Counts, Measured
+from palaver.workers.metrics import Counts
 from palaver.workers.presence import Presence
 from palaver.workers.probing import examine
 from palaver.workers.providers import create
-from palaver.workers.publisher import Publisher
 from palaver.workers.readiness import CanaryPost, Readiness
 from palaver.workers.rounds import for_ever
-from palaver.workers.runner import Runner
 from palaver.workers.running import Running
 from palaver.workers.sealed import SealedProfiles
 from palaver.workers.served import Served
 from palaver.workers.sideline import Sideline
-from palaver.workers.sinks import Sinks, load_sinks
 from palaver.workers.stop import HandOver, asked_to_end
 from palaver.workers.sweeper import Post
 from palaver.workers.tracing import tracing_of
 from palaver.workers.vitals import Vitals
+from palaver.workers.workshop import Workshop
 
 __all__ = ["WorkerService"]
 
 logger = event_logger("palaver.workers.service")
 
-LINE_BYTES = 16 << 20  # of stored lines of batches that run at once; each costs several times its bytes
 HAND_OVER_SECONDS = 5.0  # for the jobs that are handed over to be written off
 RENEWAL_SECONDS = 1.0  # between two looks at the files of the configuration
 
@@ -94,14 +87,10 @@ class WorkerService:
         self._counts = Counts()
         self._bounding = self._make_bounding()
         self._tracing = tracing_of(settings, self.name)
-        self._leases = self._make_leases()
         sealed = SealedProfiles(settings, self.ledger)
         self._served = Served(settings, Lending(HttpClient(), make), sealed, catalog)
-        self._spent = (self._counts.spent, self._bounding.budgets.spent)
-        self._answering = self._make_answering()
-        self._sinks = Sinks(load_sinks(settings, self._answering.code), self.ledger, self._subscriptions)
-        self._runner = self._make_runner()
-        self._drivers = self._make_drivers()
+        self._workshop = self._make_workshop()
+        self._drivers = self._workshop.drivers(slots=self.slots, draining=lambda: self._draining)
         self._running = Running()
         self._draining = False
         self._last_words: asyncio.Task[None] | None = None
@@ -123,7 +112,7 @@ class WorkerService:
         """Whether the ledger does not answer: what this worker takes from the broker it cannot claim. From
         any thread.
         """
-        return not self._link.connected or self._leases.unconfirmed > self.settings.lease_seconds
+        return not self._link.connected or self._workshop.leases.unconfirmed > self.settings.lease_seconds
 
     @property
     def readiness(self) -> Readiness:
@@ -144,11 +133,11 @@ class WorkerService:
         self._served.warn()
         await self._link.start()
         await self._check_archive()
-        await self._answering.start()
+        await self._workshop.answering.start()
         await self._bounding.pauses.refresh()
         self._begin("pulse", self._vitals.pulse.run)
         self._vitals.show()
-        self._begin("leases", self._leases.run)
+        self._begin("leases", self._workshop.leases.run)
         self._begin("control", self._make_control().run)
         self._begin("pauses", self._bounding.pauses.run)
         if announce:
@@ -186,7 +175,7 @@ class WorkerService:
                 session_id=session_id, job_id=job_id, status=None, reason="draining", dispatch=again
             )
         with self._running.work(job_id) as stop:
-            outcome = await self._runner.run(session_id, job_id, stop, queue=queue)
+            outcome = await self._workshop.runner.run(session_id, job_id, stop, queue=queue)
             if outcome.gate:
                 self._bounding.gates.give_up(outcome.gate, session_id, job_id)
             return outcome
@@ -248,14 +237,16 @@ class WorkerService:
         if self._sideline is not None:
             await self._sideline.aclose()
         await self._bounding.starts.aclose()
-        await self._sinks.aclose()
+        await self._workshop.sinks.aclose()
         await self._subscriptions.aclose()
         await self._presence.withdraw()
         await self._vitals.aclose()
-        self._leases.give_up(LedgerUnavailableError("The worker stopped before Redis could be told."))
+        self._workshop.leases.give_up(
+            LedgerUnavailableError("The worker stopped before Redis could be told.")
+        )
         await self._link.stop()
         await self._running.idle(HAND_OVER_SECONDS)
-        await self._answering.aclose()
+        await self._workshop.answering.aclose()
         await self._served.aclose()
         await self._archive.aclose()
         await self._bounding.budgets.aclose()
@@ -283,13 +274,17 @@ class WorkerService:
             counts=self._counts,
         )
 
-    def _make_leases(self) -> LeaseKeeper:
-        return LeaseKeeper(
+    def _make_workshop(self) -> Workshop:
+        return Workshop(
+            self.settings,
+            self.ledger,
             self._link,
-            lease_seconds=self.settings.lease_seconds,
-            renew_seconds=self.settings.renew_seconds,
+            self._subscriptions,
+            alias=self.alias,
+            bounding=self._bounding,
+            served=self._served,
             counts=self._counts,
-            beside=self._bounding.gates.renewals,
+            tracing=self._tracing,
         )
 
     def _make_vitals(self) -> Vitals:
@@ -299,8 +294,8 @@ class WorkerService:
             channel=self.ledger.keys.canary(self.alias),
             link=self._link,
             subscriptions=self._subscriptions,
-            leases=self._leases,
-            runner=self._runner,
+            leases=self._workshop.leases,
+            runner=self._workshop.runner,
             breakers=self._bounding.breakers,
             counts=self._counts,
             slots=lambda: self.slots,
@@ -314,77 +309,14 @@ class WorkerService:
             self.alias,
             worker=self._told,
             profiles=lambda: self._served.announcements,
-            agents=lambda: self._answering.agents.announcements,
+            agents=lambda: self._workshop.answering.agents.announcements,
             tenants=lambda: self._bounding.tenancy.announcements,
         )
-
-    def _make_answering(self) -> Answering:
-        nearest = (*self._tracing.policies, Measured(self._counts))
-        return Answering(
-            self.settings,
-            self.ledger,
-            self._link,
-            self._subscriptions,
-            served=self._served,
-            policies=[*self._bounding.policies, *nearest],
-            prices=self._bounding.prices,
-            paused=self._bounding.pauses,
-            counts=self._counts,
-        )
-
-    def _make_runner(self) -> Runner:
-        link, keys, settings = self._link, self.ledger.keys, self.settings
-        return Runner(
-            link=link,
-            keys=keys,
-            publisher=Publisher(
-                link, keys, log_entries=settings.log_maxlen, answer_bytes=settings.max_answer_bytes
-            ),
-            leases=self._leases,
-            models=self._answering.models,
-            agents=self._answering.agents,
-            shares=self._bounding.shares,
-            starts=self._bounding.starts,
-            sinks=self._sinks,
-            ending=Ending(
-                link=link, keys=keys, retention=self.ledger.retention, log_content=settings.log_content
-            ),
-            counts=self._counts,
-            spent=self._spent,
-            tracing=self._tracing,
-            worker=self.alias,
-            lease_seconds=settings.lease_seconds,
-            max_document_bytes=settings.max_document_bytes,
-            log_entries=settings.log_maxlen,
-            tells_webhooks=settings.webhook_secret is not None,
-        )
-
-    def _make_drivers(self) -> Drivers:
-        settings = self.settings
-        parts = None
-        if settings.files_url:
-            parts = Parts(
-                link=self._link,
-                ledger=self.ledger,
-                leases=self._leases,
-                files=BatchFiles.of(settings),
-                lines=Lines(
-                    self._answering.models,
-                    self._served,
-                    self._bounding.shares,
-                    answer_bytes=settings.max_answer_bytes,
-                    spent=self._spent,
-                ),
-                room=Room(LINE_BYTES),
-                worker=self.alias,
-                lease_seconds=settings.lease_seconds,
-            )
-        return Drivers(parts, slots=self.slots, draining=lambda: self._draining)
 
     def _make_control(self) -> Control:
         heeding: Heeding = {
             "cancel": lambda said: self.end(said["job_id"], asked_to_end(said["mode"], said["job_id"])),
-            "batch": lambda _: self._leases.renew_now(),
+            "batch": lambda _: self._workshop.leases.renew_now(),
             **self._bounding.heeding,
             "drain": lambda said: self._heed_drain(said["worker"], said["by"]),
         }
@@ -393,7 +325,7 @@ class WorkerService:
 
     def _look_again(self) -> None:
         """What was missed while not subscribed is in the next renewal's replies."""
-        self._leases.renew_now()
+        self._workshop.leases.renew_now()
         self._bounding.pauses.look_again()
 
     def _heed_drain(self, worker: str, by: str) -> None:
@@ -406,7 +338,7 @@ class WorkerService:
         while True:
             await asyncio.sleep(RENEWAL_SECONDS)
             has_news = self._bounding.tenancy.renew()
-            await self._answering.renew()
+            await self._workshop.answering.renew()
             if await self._served.renew() or has_news:
                 await self._presence.announce()
 
@@ -422,6 +354,6 @@ class WorkerService:
             "started": self._started,
             "draining": self._draining,
             "unserved": dict(self._served.unserved),
-            "sinks": self._sinks.counts,
+            "sinks": self._workshop.sinks.counts,
             **self._vitals.told(),
         }
