@@ -202,10 +202,13 @@ async def test_jobs_that_run_at_once_are_beyond_the_limit_by_one_of_them(
     outcomes = await asyncio.gather(*runs)
     for engine in engines:
         await engine.service._bounding.budgets.told()
-    # 110 dollars each, with what is asked: the second one reaches the limit of 200.
-    assert [outcome.status for outcome in outcomes].count(Status.COMPLETED) == 2
-    assert [outcome.reason for outcome in outcomes].count("parked") == 10
-    assert (await engines[0].ledger.spending("acme")).spent == 140
+    # 110 dollars are set aside for each, with what is asked, and 70 spent: of those that run at once the
+    # second one reaches the limit of 200; a third may run after the first.
+    completed = [outcome.status for outcome in outcomes].count(Status.COMPLETED)
+    assert completed in (2, 3)
+    others = [outcome for outcome in outcomes if outcome.status is not Status.COMPLETED]
+    assert {outcome.reason or outcome.code for outcome in others} <= {"parked", "spend_limit"}
+    assert (await engines[0].ledger.spending("acme")).spent == 70 * completed
 
 
 async def test_what_a_failed_request_had_set_aside_is_free(make_engine: MakeEngine) -> None:
@@ -222,7 +225,7 @@ async def test_what_runs_for_long_stays_set_aside(
     """It is told again before the ledger believes it no more, and taken back at the end."""
     monkeypatch.setattr("palaver.workers.accounts.AGAIN_SECONDS", 0.01)
     engine = await make_engine(profiles=PROFILES, tenants=TENANTS)
-    job = await engine.submit(SEVENTY | {"rate": 5}, model="dear/echo", tenant="small")
+    job = await engine.submit({"n": 4000, "rate": 20}, model="dear/echo", tenant="small")
     running = asyncio.create_task(engine.run(job))
     await engine.said(job)
     key = f"{engine.ledger.keys.spent(today(), 'small')}:held"
@@ -233,6 +236,7 @@ async def test_what_runs_for_long_stays_set_aside(
             await asyncio.sleep(0.01)
     other = await engine.submit(SEVENTY, model="dear/echo", tenant="small", session_id="other")
     assert (await engine.run(other)).reason == "parked"
+    engine.service.end(job.job_id)
     await running
     await engine.service._bounding.budgets.told()
     assert not engine.client.exists(key)
