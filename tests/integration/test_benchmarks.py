@@ -53,4 +53,7 @@ def test_what_a_gateway_adds_is_told_of_runs_of_the_same_round() -> None:
     assert "| first word, added to the provider's, idle, p50 | ≤ 6 ms | 5 ms (4-6) | yes |" in page
     assert "| … times what LiteLLM adds | ≤ 0.60 | 0.50 (0.30-0.50) | yes |" in page
     assert "| memory of the process then, times LiteLLM's | ≤ 0.50 | 0.55 (0.36-0.56) | **no** |" in page
-    assert "1,000 readers" not in page.partition("## Side by side")[0]
+    assert "readers" not in page.partition("## Side by side")[0]
+    results.add(gateway_plan.BUSY, "palaver", {"readers": 1000, "p99_ms": 151, "cpu_us": 20})
+    told = f"| 1,000 {gateway_plan.BUSY}, late by, p99 | ≤ 150 ms | 151 ms | **no** |"
+    assert told in gateway_report.page(results)

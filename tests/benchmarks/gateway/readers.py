@@ -31,6 +31,7 @@ def silent(count: int, seconds: float) -> Figures:
         used = cpu_seconds(server.process.pid) - used
         after = memory_kb(server.process.pid)
         return {
+            "readers": count,
             "memory_mb": after / 1024,
             "kb_a_reader": (after - before) / count,
             "cpu_percent": used / seconds * 100,
@@ -57,6 +58,7 @@ def busy(readers: int, sessions: int, seconds: float) -> Figures:
         events = told.pop("events")
         return {
             **told,
+            "readers": readers,
             "cpu_us": ran["gateway"] / events * 1e6,
             "memory_mb": memory_kb(server.process.pid) / 1024,
             **{f"{name}_ran_percent": value / seconds * 100 for name, value in ran.items()},

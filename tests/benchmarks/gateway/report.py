@@ -8,7 +8,7 @@ from tests.benchmarks import tables
 from tests.benchmarks.gateway import plan
 from tests.benchmarks.gateway.servers import SERVERS
 from tests.benchmarks.results import Results
-from tests.benchmarks.tables import Target, of_rounds
+from tests.benchmarks.tables import Target, number, of_rounds
 
 Place = tuple[str, str]  # a scenario and a contender
 
@@ -35,10 +35,12 @@ def _targets(results: Results) -> Iterator[Target]:
         both = (results.values(*PALAVER, figure), results.values(*LITELLM, figure))
         yield of_rounds(what, bound, _ratios(*both), least=least)
     busy, silent = (plan.BUSY, "palaver"), (plan.SILENT, "palaver")
-    yield of_rounds(f"{plan.BUSY}, late by, p99", 150, results.values(*busy, "p99_ms"), "ms")
+    told = f"{number(results.median(*busy, 'readers'))} {plan.BUSY}, late by, p99"
+    yield of_rounds(told, 150, results.values(*busy, "p99_ms"), "ms")
     told = "… CPU of the gateway for each event and reader"
     yield of_rounds(told, 35, results.values(*busy, "cpu_us"), "µs")
-    yield of_rounds(f"{plan.SILENT}, memory", 400, results.values(*silent, "memory_mb"), "MB")
+    told = f"{number(results.median(*silent, 'readers'))} {plan.SILENT}, memory"
+    yield of_rounds(told, 400, results.values(*silent, "memory_mb"), "MB")
 
 
 def _ratios(above: list[float], below: list[float]) -> list[float]:
