@@ -1,8 +1,9 @@
 """Reader tokens: who holds one may read one session for a while, and do nothing else; for browsers.
 
-A token is `plr_PAYLOAD.MAC`, both base64url; the payload is JSON, `[SESSION, EXPIRES, TENANT]`. It is signed
-with a key derived from `PALAVER_SECRET`, so that whoever has that can make one without asking anybody. The
-tenant is the session's: when that was erased, and another tenant has its name, the token reads nothing.
+A token is `plr_PAYLOAD.MAC`, both base64url; the payload is JSON, `[SESSION, EXPIRES, TENANT, KEY]`. It is
+signed with a key derived from `PALAVER_SECRET`, so that whoever has that can make one without asking anybody.
+The tenant is the session's: when that was erased, and another tenant has its name, the token reads nothing.
+`KEY` is the id of the API key that asked for it, and null where nobody asked.
 """
 
 import hashlib
@@ -27,15 +28,28 @@ _PURPOSE: Final = b"palaver reader token of a tenant"
 
 @dataclass(frozen=True, slots=True)
 class ReaderToken:
-    """What a token allows; `expires` is Unix time in seconds."""
+    """What a token allows; `expires` is Unix time in seconds. `key_id`: which API key asked for it."""
 
     session_id: str
     expires: float
     tenant: str | None
+    key_id: str | None
+
+    @property
+    def id(self) -> str:
+        """The same for all tokens that say the same; nobody can make one of it."""
+        said = orjson.dumps([self.session_id, self.expires, self.tenant, self.key_id])
+        return hashlib.sha256(said).hexdigest()[:32]
 
 
 def make_reader_token(
-    settings: Settings, session_id: str, *, tenant: str | None = None, seconds: float, now: float
+    settings: Settings,
+    session_id: str,
+    *,
+    tenant: str | None = None,
+    key_id: str | None = None,
+    seconds: float,
+    now: float,
 ) -> str:
     """A token for this session, which is the tenant's. Raises ValidationError, and ConfigurationError without
     `PALAVER_SECRET`.
@@ -45,7 +59,7 @@ def make_reader_token(
     number = isinstance(seconds, int | float) and not isinstance(seconds, bool)
     if not (number and 0 < seconds <= MOST_SECONDS):
         refuse("seconds", f"must be above 0 and at most {MOST_SECONDS:g}, not {shape(seconds)}")
-    payload = orjson.dumps([session_id, round(now + seconds, 3), tenant])
+    payload = orjson.dumps([session_id, round(now + seconds, 3), tenant, key_id])
     return f"{PREFIX}{_text(payload)}.{_text(_mac(settings, payload))}"
 
 
@@ -55,7 +69,7 @@ def read_reader_token(settings: Settings, token: str, *, now: float) -> ReaderTo
         return None
     words = token.removeprefix(PREFIX).split(".")
     try:
-        payload, mac = (urlsafe_b64decode(word + "=" * (-len(word) % 4)) for word in words)
+        payload, mac = map(_bytes, words)
     except ValueError:
         return None
     if not hmac.compare_digest(mac, _mac(settings, payload)):
@@ -72,6 +86,16 @@ def _mac(settings: Settings, payload: bytes) -> bytes:
         )
     key = hmac.digest(settings.secret.get_secret_value().encode(), _PURPOSE, hashlib.sha256)
     return hmac.digest(key, payload, hashlib.sha256)
+
+
+def _bytes(word: str) -> bytes:
+    """What `_text` made this of, and nothing else: Python's decoder skips what is not Base64. Raises
+    ValueError.
+    """
+    value = urlsafe_b64decode(word + "=" * (-len(word) % 4))
+    if _text(value) != word:
+        raise ValueError
+    return value
 
 
 def _text(value: bytes) -> str:

@@ -282,6 +282,8 @@ class Settings(BaseModel):
     """So many requests of one API key a process of the gateway answers at once, streams included."""
     gateway_token_requests: Count = 100
     """So many of one reader token."""
+    gateway_token_per_minute: Count = 600
+    """So many requests a minute may be made with one reader token."""
     gateway_stall_seconds: Positive = 60.0
     """A client of the gateway that takes or sends nothing for so long, while it should, is cut off."""
     gateway_origins: str = ""

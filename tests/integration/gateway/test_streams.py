@@ -298,12 +298,37 @@ def test_one_token_cannot_take_a_process(here: Here, world: World) -> None:
             world.settings, job.session_id, tenant="acme", seconds=seconds, now=time.time()
         )
 
+    path = f"/sessions/{job.session_id}"
     with here.http(token(60)) as http, here.http(token(61)) as other:
         with following(http, job.session_id), following(http, job.session_id):
-            refused = http.get(f"/sessions/{job.session_id}")
+            refused = http.get(path)
             assert (refused.status_code, refused.headers["retry-after"]) == (429, "5")
-            assert other.get(f"/sessions/{job.session_id}").status_code == 200
-        assert eventually(lambda: http.get(f"/sessions/{job.session_id}").status_code == 200)
+            assert other.get(path).status_code == 200
+        assert eventually(lambda: http.get(path).status_code == 200)
+
+
+def test_a_key_cannot_make_itself_more_room(world: World) -> None:
+    """Not by tokens, each of which has a bound of its own."""
+    settings = world.settings.model_copy(update={"gateway_key_requests": 3})
+    job = world.submit(new_session(), tenant="acme")
+    path = f"/sessions/{job.session_id}"
+    with gateway_here(settings) as here, here.http() as http, ExitStack() as stack:
+        made = [http.post(f"{path}/tokens", json={"seconds": 60 + at}).json()["token"] for at in range(3)]
+        for token in made:
+            stack.enter_context(following(stack.enter_context(here.http(token)), job.session_id))
+        for credential in (made[0], here.key):
+            with here.http(credential) as late:
+                assert late.get(path).status_code == 429
+
+
+def test_a_token_reads_so_often_a_minute(world: World) -> None:
+    settings = world.settings.model_copy(update={"gateway_token_per_minute": 1})
+    job = world.submit(new_session(), tenant="acme")
+    token = make_reader_token(world.settings, job.session_id, tenant="acme", seconds=60, now=time.time())
+    with gateway_here(settings) as here, here.http(token) as http:
+        answers = [http.get(f"/sessions/{job.session_id}") for _ in range(2)]
+    assert [answer.status_code for answer in answers] == [200, 429]
+    assert float(answers[1].headers["retry-after"]) > 0
 
 
 def test_who_comes_while_it_stops_is_sent_on(here: Here, world: World) -> None:

@@ -289,7 +289,11 @@ def test_the_history_of_a_session_is_read_at_claim(world: World) -> None:
     world.finish(first, history=[user, answer])
     second = world.submit("s1", "Two", history="session")
     assert world.claim(second).history == [user, answer]
-    assert world.ledger.messages("s1") == [user, answer, b'{"role":"user","content":"Two"}']
+    whole = [user, answer, b'{"role":"user","content":"Two"}']
+    assert world.ledger.messages("s1") == whole
+    for at in range(4):
+        for limit in range(1, 5):
+            assert world.ledger.messages("s1", first=at, limit=limit) == whole[at : at + limit]
     world.finish(second)
     plain = world.submit("s1", [Message(role="user", content="Three")])
     assert world.claim(plain, lease=LEASE).history == []

@@ -207,9 +207,11 @@ class AsyncLedger:
         """The seq of the session's last event."""
         return await self.query(reading.seq(self.keys, session_id))
 
-    async def messages(self, session_id: str) -> list[bytes]:
-        """The session's messages as JSON, those that the active job began with included."""
-        return await self.run(reading.messages(self.keys, session_id))
+    async def messages(self, session_id: str, *, first: int = 0, limit: int | None = None) -> list[bytes]:
+        """The session's messages as JSON, those that the active job began with included: all, or `limit` of
+        them from `first` on.
+        """
+        return await self.run(reading.messages(self.keys, session_id, first=first, limit=limit))
 
     async def workers(self) -> list[Announcement]:
         """Live workers."""

@@ -197,9 +197,11 @@ class SyncLedger:
         """The seq of the session's last event."""
         return self.query(reading.seq(self.keys, session_id))
 
-    def messages(self, session_id: str) -> list[bytes]:
-        """The session's messages as JSON, those that the active job began with included."""
-        return self.run(reading.messages(self.keys, session_id))
+    def messages(self, session_id: str, *, first: int = 0, limit: int | None = None) -> list[bytes]:
+        """The session's messages as JSON, those that the active job began with included: all, or `limit` of
+        them from `first` on.
+        """
+        return self.run(reading.messages(self.keys, session_id, first=first, limit=limit))
 
     def workers(self) -> list[Announcement]:
         """Live workers."""

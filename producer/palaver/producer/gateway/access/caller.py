@@ -96,7 +96,8 @@ async def _caller(
     if credential.startswith(PREFIX):
         raise ForbiddenError("A reader token is for the events and messages of its session alone.")
     key = await gateway.keys.key(credential)
-    await _throttle(gateway, key)
+    if key.requests_per_minute is not None:
+        await _throttle(gateway, key.id, key.requests_per_minute)
     _take_place(request, gateway, key.id, gateway.settings.gateway_key_requests)
     if key.user is not None and user is not None and user != key.user:
         raise ForbiddenError("The API key is one user's, and X-Palaver-User names another.")
@@ -123,7 +124,7 @@ async def _reader(
         raise UnauthorizedError("The reader token is not valid, or its time is over.")
     if read.session_id != session_id:
         raise ForbiddenError("The reader token is for another session.")
-    _take_place(request, gateway, credential, gateway.settings.gateway_token_requests)
+    await _admit_reader(request, gateway, read)
     return Caller(tenant=read.tenant, reads=read)
 
 
@@ -133,11 +134,18 @@ Reading = Annotated[Caller, Depends(_reader)]
 """The caller, who may have no more than a reader token for the route's session."""
 
 
-async def _throttle(gateway: Gateway, key: ApiKey) -> None:
-    if key.requests_per_minute is None:
-        return
+async def _admit_reader(request: Request, gateway: Gateway, read: ReaderToken) -> None:
+    """Tokens cost nothing to make: they count together, with the key that asked for them, too."""
+    settings, name = gateway.settings, f"token-{read.id}"
+    makers = read.key_id or f"session-{read.session_id}"
+    _take_place(request, gateway, makers, settings.gateway_key_requests)
+    _take_place(request, gateway, name, settings.gateway_token_requests)
+    await _throttle(gateway, name, settings.gateway_token_per_minute)
+
+
+async def _throttle(gateway: Gateway, name: str, per_minute: int) -> None:
     ledger = gateway.client.ledger
-    taking = operations.throttle(ledger.keys, key.id, per_minute=key.requests_per_minute, token=new_token())
+    taking = operations.throttle(ledger.keys, name, per_minute=per_minute, token=new_token())
     if (wait := await ledger.run(taking)) > 0:
         raise TooManyRequestsError(retry_after=math.ceil(wait * 1000) / 1000)
 

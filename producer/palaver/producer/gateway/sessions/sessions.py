@@ -33,7 +33,7 @@ from palaver.shared.conversations import ConversationSession
 from palaver.shared.errors import JobNotFoundError, SessionNotFoundError
 from palaver.shared.ledger import operations
 from palaver.shared.plain import refuse
-from palaver.shared.reader_tokens import DEFAULT_SECONDS, MOST_SECONDS
+from palaver.shared.reader_tokens import DEFAULT_SECONDS, MOST_SECONDS, make_reader_token
 
 router = counted_router(tags=["sessions"])
 
@@ -130,10 +130,10 @@ async def list_messages(
     if opened is not None:
         page = await gateway.conversations.messages(session_id, **_whose(opened), after=after, limit=limit)
         return Listed(items=[said_in_conversation(message) for message in page.items], after=page.after)
-    lines = await gateway.client.ledger.messages(session_id)
     first = parse_cursor(after) or 0
-    following = str(first + limit) if first + limit < len(lines) else None
-    return Listed(items=[said_in_history(line) for line in lines[first : first + limit]], after=following)
+    lines = await gateway.client.ledger.messages(session_id, first=first, limit=limit + 1)
+    following = str(first + limit) if len(lines) > limit else None
+    return Listed(items=[said_in_history(line) for line in lines[:limit]], after=following)
 
 
 @router.post("/sessions/{session_id}/messages", status_code=202, response_model=Accepted)
@@ -151,7 +151,7 @@ async def say(
     fields |= {"idempotency_key": idempotency_key, **trace_fields(request)}
     caller.check_models([body.model] if isinstance(body.model, str) else body.model or [])
     check_metadata(body.metadata)
-    if body.earlier and await gateway.client.ledger.messages(session_id):
+    if body.earlier and await gateway.client.ledger.messages(session_id, limit=1):
         refuse("earlier", "is only for a session in which nothing was said yet")
     message: list[Any] = [*body.earlier, {"role": "user", "content": body.content}]
     if opened is not None:
@@ -196,8 +196,16 @@ async def follow(
 async def make_token(gateway: Served, caller: Asking, session_id: str, body: NewToken) -> ReaderTokenView:
     """A token for a browser, which may read this session's events and messages for a while."""
     await check_session(gateway, caller, session_id)
-    token = gateway.client.reader_token(session_id, tenant=caller.tenant, seconds=body.seconds)
-    return ReaderTokenView(token=token, session_id=session_id, expires=time.time() + body.seconds)
+    now = time.time()
+    token = make_reader_token(
+        gateway.settings,
+        session_id,
+        tenant=caller.tenant,
+        key_id=None if caller.key is None else caller.key.id,
+        seconds=body.seconds,
+        now=now,
+    )
+    return ReaderTokenView(token=token, session_id=session_id, expires=now + body.seconds)
 
 
 async def _opened(gateway: Gateway, caller: Caller, session_id: str) -> ConversationSession | None:

@@ -110,14 +110,21 @@ def snapshot(
     )
 
 
-def messages(keys: Keys, session_id: str) -> Operation[list[bytes]]:
-    """The session's messages as JSON, with those that the active job began with at the end."""
+def messages(
+    keys: Keys, session_id: str, *, first: int = 0, limit: int | None = None
+) -> Operation[list[bytes]]:
+    """The session's messages as JSON, with those that the active job began with at the end: `limit` of them
+    from `first` on, which counts from 0.
+    """
 
     def decode(raw: Any) -> list[bytes]:
-        history, pending = checked(raw)
-        return [*history, *(line for line in pending.split(b"\n") if line)]
+        history, pending, length = checked(raw)
+        begun = [line for line in pending.split(b"\n") if line][max(0, first - length) :]
+        return [*history, *begun][:limit]
 
-    return Operation(script=load("messages"), keys=(keys.base(session_id),), args=(), decode=decode)
+    last = -1 if limit is None else first + limit - 1
+    base = keys.base(session_id)
+    return Operation(script=load("messages"), keys=(base,), args=(first, last), decode=decode)
 
 
 def announce(registry: str, entries: Mapping[str, Mapping[str, Any]], *, seconds: float) -> Operation[None]:
