@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 
 from palaver.shared.errors import ConfigurationError, QueueFullError, SpendLimitError
@@ -22,7 +23,7 @@ def announce(world: World) -> Announce:
 
     def say(*, seconds: float = 60, **settings: Any) -> None:
         announced = Tenancy(Settings(**settings)).announcements
-        world.ledger.run(operations.announce(world.keys.tenants, announced, seconds=seconds))
+        world.ledger.run(operations.announce_bounds(world.keys, announced, seconds=seconds))
 
     return say
 
@@ -73,10 +74,51 @@ def test_tables_of_several_workers_hold_until_they_expire(
     announce()
     with producer(world) as ledger:
         assert room(ledger, "a") == 1
-        world.raw.delete(world.keys.tenants)
+        expire(world)
+        announce(tenants={"*": {"queued": 2}})
         assert room(ledger, "b") == 1
         monkeypatch.setattr(rules, "FRESH_SECONDS", 0)
-        assert room(ledger, "c") == 9
+        assert room(ledger, "c") == 2, "those that no worker has any more are gone"
+
+
+def expire(world: World) -> None:
+    """Every worker is silent from now on, and has been for long."""
+    for name, said in world.raw.hgetall(world.keys.tenants).items():
+        announcement = {**orjson.loads(said), "expires": 2000, "time": 1}
+        world.raw.hset(world.keys.tenants, name, orjson.dumps(announcement))
+
+
+def test_bounds_outlive_the_last_worker(world: World, announce: Announce) -> None:
+    announce(tenants={"*": {"queued": 3}})
+    announce(tenants={"*": {"queued": 2}}, max_jobs=3)
+    expire(world)
+    with producer(world) as ledger:
+        assert [room(ledger, name) for name in ("a", "b")] == [2, 1]
+    assert world.raw.pttl(world.keys.tenants) > 29 * 24 * 3600 * 1000
+
+
+def test_a_worker_without_bounds_ends_those_of_workers_that_are_gone(
+    world: World, announce: Announce
+) -> None:
+    announce(tenants={"*": {"queued": 1}})
+    expire(world)
+    announce()
+    with producer(world) as ledger:
+        assert room(ledger, "a") == 9
+
+
+def test_a_producer_remembers_what_the_ledger_has_lost(
+    world: World, announce: Announce, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Until the next worker has said it, after a Redis that kept nothing."""
+    monkeypatch.setattr(rules, "FRESH_SECONDS", 0)
+    announce(tenants={"*": {"queued": 1}})
+    with producer(world) as ledger:
+        assert room(ledger, "a") == 1
+        world.raw.flushall()
+        assert room(ledger, "b") == 1
+        announce(tenants={"*": {"queued": 2}})
+        assert room(ledger, "c") == 2
 
 
 def test_a_producer_follows_its_file(
@@ -106,12 +148,16 @@ def test_a_table_that_cannot_be_read_is_refused_at_first(world: World, tmp_path:
         ledger.submit(of("acme"))
 
 
-def test_what_another_version_announces_bounds_nothing(world: World) -> None:
+def test_what_another_version_announces_bounds_nothing_and_is_told(
+    world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(rules, "FRESH_SECONDS", 0)
     strange: dict[str, dict[str, Any]] = {
         "a": {"tenants": 3},
         "b": {},
         "c": {"jobs": None, "tenants": {"*": {"later": 1}}},
     }
-    world.ledger.run(operations.announce(world.keys.tenants, strange, seconds=60))
+    world.ledger.run(operations.announce_bounds(world.keys, strange, seconds=60))
     with producer(world) as ledger:
         assert room(ledger, "acme") == 9
+    assert caplog.text.count("bounds_unread") == 2, "once each, and `c` bounds nothing that is known"

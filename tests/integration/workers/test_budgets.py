@@ -277,3 +277,5 @@ async def test_what_workers_may_bounds_producers_without_a_table(make_engine: Ma
         await producer.submit(ChatJob(messages="hi", tenant="acme"))
         with pytest.raises(QueueFullError):
             await producer.submit(ChatJob(messages="hi", tenant="acme"))
+    kept = Query(commands=(Command("PTTL", engine.ledger.keys.tenants),), decode=lambda replies: replies[0])
+    assert await engine.ledger.query(kept) > 24 * 3600 * 1000, "and when the last worker is gone"

@@ -56,7 +56,7 @@ class Presence:
                 operations.announce(keys.workers, {self._alias: told}, seconds=seconds),
                 operations.announce(keys.profiles, self._profiles(), seconds=seconds),
                 operations.announce(keys.agents, self._agents(), seconds=seconds),
-                operations.announce(keys.tenants, self._tenants(), seconds=seconds),
+                operations.announce_bounds(keys, self._tenants(), seconds=seconds),
             ]
         )
         for problem in filter(None, answers):

@@ -243,7 +243,7 @@ class Keys:
 
     @property
     def tenants(self) -> str:
-        """What live workers announce of the bounds of tenants."""
+        """What workers announce of the bounds of tenants."""
         return f"{self.namespace}:tenants"
 
     @property

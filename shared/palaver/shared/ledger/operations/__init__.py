@@ -110,6 +110,7 @@ if TYPE_CHECKING:
     from palaver.shared.ledger.operations.sealing import keep_profile, sealed_profile
     from palaver.shared.ledger.operations.submitting import new_messages, refuse, session_of, submit
     from palaver.shared.ledger.operations.sweeping import POISONED_AFTER, due, look, settle, take_turn
+    from palaver.shared.ledger.operations.tables import announce_bounds, announced_bounds
     from palaver.shared.ledger.operations.watching import send_canaries, take_canary, vigil
     from palaver.shared.ledger.operations.webhooks import (
         forget_webhook,
@@ -156,6 +157,7 @@ _HOMES: Final = {
     "sealing": "keep_profile sealed_profile",
     "submitting": "new_messages refuse session_of submit",
     "sweeping": "POISONED_AFTER due look settle take_turn",
+    "tables": "announce_bounds announced_bounds",
     "watching": "send_canaries take_canary vigil",
     "webhooks": "forget_webhook put_off_webhook take_webhooks webhook_stands",
     "working": "APPEND_CONSTANT APPEND_FIXED append claim finish note_failures release renew save_entry",
@@ -175,7 +177,9 @@ __all__ = [
     "Size",
     "Start",
     "announce",
+    "announce_bounds",
     "announced",
+    "announced_bounds",
     "answer_probe",
     "api_key",
     "api_keys",

@@ -1,7 +1,7 @@
 """Reads of the ledger, and what workers announce about themselves."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 import orjson
 
@@ -18,6 +18,8 @@ from palaver.shared.ledger.views import (
 
 PAGE = 1_000
 """Entries of the log in one read."""
+
+ANNOUNCED_SECONDS: Final = 3600.0
 
 
 def events(keys: Keys, session_id: str, *, after: int = 0, count: int = PAGE) -> Query[list[bytes]]:
@@ -127,9 +129,17 @@ def messages(
     return Operation(script=load("messages"), keys=(base,), args=(first, last), decode=decode)
 
 
-def announce(registry: str, entries: Mapping[str, Mapping[str, Any]], *, seconds: float) -> Operation[None]:
-    """Say in `keys.workers`, `keys.profiles` or `keys.agents` what is there for the next `seconds`."""
-    args: list[Argument] = [milliseconds(seconds)]
+def announce(
+    registry: str,
+    entries: Mapping[str, Mapping[str, Any]],
+    *,
+    seconds: float,
+    kept: float = ANNOUNCED_SECONDS,
+) -> Operation[None]:
+    """Say in `keys.workers`, `keys.profiles` or `keys.agents` what is there for the next `seconds`. What has
+    expired is dropped by who announces next, or when nobody has for so long as it is `kept`.
+    """
+    args: list[Argument] = [milliseconds(seconds), milliseconds(kept)]
     for name, data in entries.items():
         args += [name, orjson.dumps(data)]
     return Operation(script=load("announce"), keys=(registry,), args=tuple(args), decode=_nothing)
