@@ -1,6 +1,8 @@
 """Fixtures of every test: real servers, processes that are waited for and ended, and nothing from outside."""
 
+import gc
 import os
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -31,6 +33,9 @@ settings.register_profile(
     derandomize=bool(os.environ.get("PALAVER_TEST_REQUIRE")),
 )
 settings.load_profile("patient")
+
+# To rewrite the asserts of all tests takes each process of the suite ten seconds; the next one finds it done.
+sys.dont_write_bytecode = False
 
 guard.install()
 for _name in [name for name in os.environ if name.startswith("PALAVER_")]:
@@ -141,6 +146,12 @@ def worker(processes: Processes, palaver_env: dict[str, str]) -> Callable[..., R
         return running
 
     return start
+
+
+def pytest_collection_finish() -> None:
+    """All modules and tests stay to the end: no later collection of garbage is to look at them again."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.hookimpl(wrapper=True)

@@ -7,12 +7,15 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 import pytest
 
 from tests.processes import ROOT
+
+pytestmark = pytest.mark.xdist_group("house")  # so that each file is parsed once
 
 ROOMS = ("shared", "producer", "workers")
 LONGEST_FILE = 500
@@ -72,17 +75,37 @@ def sources(*tops: str) -> Iterator[Path]:
             yield path
 
 
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What is asked of a file. Its tree is not kept: all of them would slow every collection of garbage."""
+
+    functions: tuple[tuple[str, int], ...]  # name and length, without docstring and decorators
+    broad: tuple[str, ...]  # functions with a broad `except` that does not raise again
+    opened: frozenset[str]  # what it imports of palaver, by the names that it gives it
+
+
 @cache
-def tree(path: Path) -> ast.Module:
-    return ast.parse(path.read_text(encoding="utf-8"))
+def source(path: Path) -> Source:
+    nodes = list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
+    functions = [node for node in nodes if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+    return Source(
+        functions=tuple(
+            (f"{path.relative_to(ROOT)}:{node.lineno} {node.name}", _lines(node)) for node in functions
+        ),
+        broad=tuple(node.name for node in functions if _is_broad(node)),
+        opened=frozenset(
+            alias.asname or alias.name
+            for node in nodes
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("palaver.")
+            for alias in node.names
+        ),
+    )
 
 
 def functions(*tops: str) -> Iterator[tuple[str, int]]:
-    """Name and length of every function, without its docstring and decorators."""
+    """Name and length of every function."""
     for path in sources(*tops):
-        for node in ast.walk(tree(path)):
-            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-                yield f"{path.relative_to(ROOT)}:{node.lineno} {node.name}", _lines(node)
+        yield from source(path).functions
 
 
 def _lines(node: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
@@ -114,18 +137,15 @@ def test_nearly_all_functions_are_short(room: str) -> None:
 
 
 def test_only_boundaries_catch_everything() -> None:
-    found = {f"{path.relative_to(ROOT)}:{name}" for path in sources(*ROOMS) for name in _broad(tree(path))}
+    found = {f"{path.relative_to(ROOT)}:{name}" for path in sources(*ROOMS) for name in source(path).broad}
     assert found == set(BROAD_EXCEPTS), "a new boundary needs its reason in BROAD_EXCEPTS"
 
 
-def _broad(module: ast.Module) -> Iterator[str]:
-    """Functions with a broad `except` that does not raise again."""
-    for function in ast.walk(module):
-        if not isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
-            continue
-        for node in ast.walk(function):
-            if isinstance(node, ast.ExceptHandler) and _catches_all(node) and not _raises_again(node):
-                yield function.name
+def _is_broad(function: ast.AST) -> bool:
+    return any(
+        isinstance(node, ast.ExceptHandler) and _catches_all(node) and not _raises_again(node)
+        for node in ast.walk(function)
+    )
 
 
 def _catches_all(handler: ast.ExceptHandler) -> bool:
@@ -150,14 +170,8 @@ def test_a_door_names_all_that_it_opens(path: Path) -> None:
     """A package's __init__ lists in __all__ what it imports, and has all that it lists; ruff sorts it."""
     name = ".".join(path.relative_to(ROOT).parts[1:-1])
     door = importlib.import_module(name)
-    opened = {
-        alias.asname or alias.name
-        for node in ast.walk(tree(path))
-        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("palaver.")
-        for alias in node.names
-    }
     listed = getattr(door, "__all__", [])
-    assert {word for word in opened if not word.startswith("_")} <= set(listed), name
+    assert {word for word in source(path).opened if not word.startswith("_")} <= set(listed), name
     assert [word for word in listed if not hasattr(door, word)] == []
 
 
