@@ -11,11 +11,12 @@ from urllib.request import urlopen
 from palaver.producer import Client
 from palaver.shared.ledger import SyncLedger
 from tests.benchmarks.contenders import Palaver
-from tests.benchmarks.stage import Load, Stage, cpu_seconds, stage
+from tests.benchmarks.stage import Load, Stage, Stuck, cpu_seconds, stage
 from tests.benchmarks.streams import SETTLING_SECONDS, WINDOW_SECONDS
 from tests.servers import free_port
 
 IDLE_SECONDS = 3.0
+UNPACED_CHUNKS = 100_000  # of each stream: more than a worker takes while it is looked at
 COUNTED = ("palaver_publish_batches_total", "palaver_publish_appends_total")
 
 
@@ -39,7 +40,7 @@ class Observed:
 
 def observe(streams: int, rate: float, workers: int, *, seconds: float = WINDOW_SECONDS) -> Observed:
     """Run so many streams over so many workers, and look at the middle. A rate of 0: as fast as they go."""
-    chunks = int((seconds + 8 * SETTLING_SECONDS) * rate) if rate else 20_000
+    chunks = int((seconds + 8 * SETTLING_SECONDS) * rate) if rate else UNPACED_CHUNKS
     load = Load(streams=streams, chunks=chunks, rate=rate, slots=-(-streams // workers))
     with stage() as on:
         told = _Workers(on, load, workers)
@@ -52,6 +53,8 @@ def observe(streams: int, rate: float, workers: int, *, seconds: float = WINDOW_
         before, provided, began = told.used(), on.provided(), time.monotonic()
         time.sleep(seconds)
         after, later, took = told.used(), on.provided(), time.monotonic() - began
+    if later["written"] == provided["written"]:
+        raise Stuck(f"the streams had ended before the {seconds:g} s in which they are looked at")
     used = {name: after[name] - before[name] for name in after}
     each = _of_workers(after, before)
     return Observed(

@@ -119,7 +119,7 @@ async def test_only_from_the_cache_waits_for_nobody(engine: Engine, server: Mode
 async def test_jobs_that_differ_share_nothing(engine: Engine, server: ModelServer) -> None:
     different: list[dict[str, Any]] = [
         {},
-        {"tenant": "t"},
+        {"tenant": "t", "session_id": "of-t"},
         {"model": "http/n"},
         {"params": {"temperature": 0.5}},
         {"system": "Be brief."},

@@ -107,9 +107,9 @@ async def test_a_delay_beyond_the_jobs_time_ends_it_with_the_providers_error(
     assert (end["status"], end["error"]["type"]) == ("failed", "RateLimitError")
 
 
-async def test_a_job_with_a_total_timeout_stays_with_its_worker(engine: Engine) -> None:
+async def test_a_job_with_a_total_timeout_waits_in_the_ledger_as_others_do(engine: Engine) -> None:
     job = await engine.submit("hello", model="scripted/limited", timeouts={"total": 30})
-    assert (await engine.run(job)).status is Status.COMPLETED
+    assert (await engine.run(job)).reason == "parked"
 
 
 async def test_a_date_in_retry_after_is_read(http: Engine) -> None:
