@@ -31,6 +31,13 @@ def backlog(stand: Stand, count: int) -> tuple[list[Job], list[Job]]:
     return live, waiting
 
 
+def test_short_jobs_end_while_others_are_renewed(stand: Stand) -> None:
+    stand.configure('\n[providers.scripted]\nkind = "scripted"\n')
+    stand.client.submit_many([{"messages": "hello", "model": "scripted/echo"}] * 6000)
+    stand.workers(1, slots=1000, env={"PALAVER_RENEW_SECONDS": "0.1"})
+    until(lambda: not stand.ledger.unended(), "the worker has stopped in the middle", seconds=60)
+
+
 def work_off(stand: Stand, live: list[Job], waiting: list[Job]) -> None:
     for job in live:
         job.handle.cancel()

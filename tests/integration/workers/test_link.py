@@ -73,6 +73,13 @@ async def test_operations_run_with_their_commands_before_and_after(
         assert client.zscore(keys.due, f"s1/{job.job_id}")
 
 
+async def test_nothing_to_do_is_done_at_once_and_takes_no_reply_of_others(link: Link, namespace: str) -> None:
+    assert await link.run_all([]) == []
+    gone = operations.renew(Keys(namespace), "s1", "none", fence="1:t1", lease=5)
+    with pytest.raises(JobGoneError):
+        await link.run(gone)
+
+
 async def test_a_verdict_is_raised_and_among_many_it_is_a_value(link: Link, namespace: str) -> None:
     gone = operations.renew(Keys(namespace), "s1", "none", fence="1:t1", lease=5)
     with pytest.raises(JobGoneError):

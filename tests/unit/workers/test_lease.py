@@ -1,13 +1,14 @@
 """What is counted of renewals."""
 
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any, cast
 
 import pytest
 
 from palaver.shared.errors import FencedError, JobEndedError, JobGoneError, LedgerFullError, PalaverError
-from palaver.workers.lease import Held, Lease, LeaseKeeper
+from palaver.workers.lease import AT_ONCE, Held, Lease, LeaseKeeper
 from palaver.workers.link import Link
 from palaver.workers.metrics import Counts
 
@@ -86,3 +87,23 @@ async def test_a_renewal_that_comes_when_the_lease_had_run_out_is_late() -> None
         await keeper.renew()
     assert desk.counted() == {"late": 1.0}
     assert keeper.unconfirmed == LEASE - 3.0
+
+
+async def test_leases_that_end_while_others_are_renewed_are_not_asked_for() -> None:
+    desk = Desk([])
+    asked: list[int] = []
+    with ExitStack() as first, ExitStack() as rest:
+        keeper, _ = desk.held()
+
+        async def run_all(renewals: Sequence[Any]) -> Sequence[Any]:
+            asked.append(len(renewals))
+            rest.close()
+            first.close()
+            return []
+
+        desk.run_all = run_all  # type: ignore[method-assign]
+        for number in range(250):
+            (first if number < AT_ONCE else rest).enter_context(keeper.hold(cast("Lease", desk)))
+        await keeper.renew()
+    assert asked[0] == AT_ONCE
+    assert sum(asked) == AT_ONCE
