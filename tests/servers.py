@@ -15,7 +15,7 @@ from functools import cache
 from importlib.util import find_spec
 from itertools import product
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import pytest
 import redis
@@ -144,6 +144,9 @@ def run_fakeredis() -> Iterator[RedisServer]:
 
     port = free_port()
     server = serving(port)
+    handler: Any = server.RequestHandlerClass
+    # It writes a reply in pieces: each would wait 40 ms for the acknowledgement of the one before.
+    handler.disable_nagle_algorithm = True
     threading.Thread(target=server.serve_forever, name="fakeredis", daemon=True).start()
     try:
         yield RedisServer(port, "fakeredis")
