@@ -40,6 +40,7 @@ from palaver.producer.probing import PROBE_SECONDS, health_of, no_worker, probe_
 from palaver.producer.sealed import SealedProfiles, check_kept, sealed_for
 from palaver.producer.tracing import traced
 from palaver.shared import stores
+from palaver.shared.beside import beside
 from palaver.shared.errors import BatchNotFoundError, PalaverError
 from palaver.shared.health import Health
 from palaver.shared.ids import check_job_id, check_session_id
@@ -142,7 +143,8 @@ class AsyncClient:
     ) -> AsyncJobHandle | ChatResponse:
         """Store a job and tell the workers of it; see `Client.submit`."""
         check_timeout(timeout)
-        job = prepare(messages, self.settings, fields, response_model)
+        prepared = partial(prepare, messages, self.settings, fields, response_model)
+        job = await beside(prepared, [messages, fields])
         handle = await self._submit(job)
         if response_model is not None:
             handle = AsyncModelHandle(self, handle.session_id, handle.job_id, handle.cursor, response_model)

@@ -12,6 +12,7 @@ from palaver.shared.error_tree import ValidationError
 from palaver.shared.plain import below, shape
 
 _MOST_TOLD: Final = 3
+_MOST_LISTED: Final = 100
 _SHOWN: Final = frozenset(
     ("code", "finish_reason", "job_id", "kind", "mode", "model", "profile", "provider", "session_id", "type")
 )
@@ -105,6 +106,9 @@ def validation_error(
     """Our error for pydantic's: `param` is the path of the first wrong field, the message tells up to
     three. `tell` describes a wrong value.
     """
+    if error.error_count() > _MOST_LISTED:  # each costs more to list than it took to send
+        told = f"more than {_MOST_LISTED} places are wrong"
+        return ValidationError(f"{prefix}: {told}" if prefix else told, param=prefix or None)
     return told_of(error.errors(include_url=False), prefix=prefix, tell=tell)
 
 

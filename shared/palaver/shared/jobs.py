@@ -21,9 +21,11 @@ from palaver.shared.params import ChatParams, ReasoningOptions
 from palaver.shared.plain import (
     Flag,
     Integer,
+    Items,
     JsonObject,
     Key,
     Name,
+    Names,
     Real,
     Text,
     counted,
@@ -273,13 +275,13 @@ class ChatJob(Document):
 
     version: Annotated[Integer, Field(ge=1)] = VERSION
     job_id: JobId = Field(default_factory=new_job_id)
-    messages: list[Message]
-    history: list[Message] | Literal["session"] | None = optional()
+    messages: Items[Message]
+    history: Items[Message] | Literal["session"] | None = optional()
     history_limit: HistoryLimit | None = optional()
     system: Text | None = optional()
-    model: Annotated[Text | list[Text] | None, BeforeValidator(_models), AfterValidator(_short)] = optional()
+    model: Annotated[Text | Names | None, BeforeValidator(_models), AfterValidator(_short)] = optional()
     params: ChatParams = Field(default_factory=ChatParams)
-    tools: Annotated[list[FunctionTool], BeforeValidator(_tools), Field(max_length=MAX_TOOLS)] | None = (
+    tools: Annotated[Items[FunctionTool], BeforeValidator(_tools), Field(max_length=MAX_TOOLS)] | None = (
         optional()
     )
     tool_choice: ToolChoice | None = optional()
@@ -302,7 +304,7 @@ class ChatJob(Document):
     cache: CachePolicy | None = optional()
     agent: Key | None = optional()
     archive: Flag = False
-    files: Annotated[list[FileId], Field(max_length=MAX_FILES)] = Field(default_factory=list)
+    files: Annotated[Items[FileId], Field(max_length=MAX_FILES)] = Field(default_factory=list)
     webhook: WebAddress | None = optional()
     metadata: JsonObject = Field(default_factory=dict)
     retry_of: JobId | None = optional()

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final, Literal, Self, TypeAlias
 from pydantic import BeforeValidator, ConfigDict, Discriminator, Field, Tag, field_validator, model_validator
 
 from palaver.shared.document import Document
-from palaver.shared.plain import JsonObject, Text, optional, plain, plain_object, refuse, shape
+from palaver.shared.plain import Items, JsonObject, Text, optional, plain, plain_object, refuse, shape
 
 LONGEST_INPUT: Final = 4096
 """Characters of a `ChatInput` message after stripping."""
@@ -97,7 +97,7 @@ def _content(value: Any) -> Any:
 
 
 Content: TypeAlias = Annotated[
-    Annotated[Text | None, Tag("[string]")] | Annotated[list[Part], Tag("[parts]"), Field(min_length=1)],
+    Annotated[Text | None, Tag("[string]")] | Annotated[Items[Part], Tag("[parts]"), Field(min_length=1)],
     Discriminator(_content_kind),
     BeforeValidator(_content),
 ]
@@ -137,7 +137,7 @@ class Message(_Open):
     role: Annotated[Role, BeforeValidator(_role)]
     content: Content = optional()
     name: Text | None = optional()
-    tool_calls: list[ToolCall] | None = optional()
+    tool_calls: Items[ToolCall] | None = optional()
     tool_call_id: Text | None = optional()
     reasoning: Text | None = optional()
     metadata: JsonObject | None = optional()

@@ -10,6 +10,7 @@ from palaver.shared.plain import (
     Flag,
     Integer,
     JsonObject,
+    Names,
     Real,
     Text,
     mark,
@@ -105,9 +106,7 @@ class ChatParams(Document):
     top_p: Annotated[Real, Field(ge=0, le=1)] | None = optional()
     top_k: Annotated[Integer, Field(ge=1)] | None = optional()
     max_tokens: Annotated[Integer, Field(ge=1)] | None = optional()
-    stop: Annotated[list[Text], BeforeValidator(_stop, json_schema_input_type=str | list[str])] | None = (
-        optional()
-    )
+    stop: Annotated[Names, BeforeValidator(_stop, json_schema_input_type=str | list[str])] | None = optional()
     presence_penalty: Penalty | None = optional()
     frequency_penalty: Penalty | None = optional()
     logit_bias: (

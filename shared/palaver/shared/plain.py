@@ -6,18 +6,31 @@ the place and the shape of a value, never the value.
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Final, NoReturn, TypeAlias
+from typing import Annotated, Any, Final, NoReturn, TypeAlias, TypeVar
 
-from pydantic import AfterValidator, AllowInfNan, BaseModel, Field, PlainValidator, Strict, WithJsonSchema
+from pydantic import (
+    AfterValidator,
+    AllowInfNan,
+    BaseModel,
+    Field,
+    PlainValidator,
+    Strict,
+    WithJsonSchema,
+)
 
 from palaver.shared.error_tree import ValidationError
 
 MAX_DEPTH: Final = 64
 """Containers within containers: deeper ones would overflow the stack of some reader."""
+MAX_ITEMS: Final = 100_000
+"""Items of one list: as many messages as Anthropic takes."""
+MAX_NAMES: Final = 1_000
+"""Items of a list that somebody writes by hand, such as stop sequences."""
 _LONGEST_PATH: Final = 200
 _SCALARS: Final = frozenset((int, float, bool, type(None)))
 _INT_MIN, _INT_MAX = -(2**63), 2**64 - 1
 
+T = TypeVar("T")
 Place: TypeAlias = str | tuple["Place", str | int]
 """A path, or a key or an index below another place: spelled out only for somebody who is told of it."""
 
@@ -199,6 +212,9 @@ Integer = Annotated[int, Strict(), Field(lt=2**63)]
 Flag = Annotated[bool, Strict()]
 Text = Annotated[str, Strict(), AfterValidator(lambda text: _text(text, ""))]
 Name = Annotated[Text, Field(min_length=1, max_length=256)]
+# One wrong item is told, not a million: each costs more to tell than it took to send.
+Items: TypeAlias = Annotated[list[T], Field(fail_fast=True, max_length=MAX_ITEMS)]
+Names: TypeAlias = Annotated[list[Text], Field(fail_fast=True, max_length=MAX_NAMES)]
 
 
 def _printable(value: str) -> str:

@@ -274,7 +274,7 @@ class Settings(BaseModel):
     """For the receiver of a webhook to answer."""
     gateway_auth: Literal["auto", "keys"] = "auto"
     """`keys`: the gateway serves nobody without an API key; `auto`: while there are none, the loopback."""
-    gateway_body_bytes: Count = 8 * 1024 * 1024
+    gateway_body_bytes: Count = MAX_DOCUMENT_BYTES
     """A longer request to the gateway is refused; files have a bound of their own."""
     gateway_connections: Count = 10_000
     """So many connections a process of the gateway has at once; on further ones requests are refused."""

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 
+from palaver.shared.beside import beside
 from palaver.shared.contract import VERSION
 from palaver.shared.errors import JobCancelledError, NewerDocumentError, PalaverError
 from palaver.shared.ids import new_token
@@ -128,7 +129,7 @@ class Runner:
     async def _answered(self, run: Run) -> None:
         async with run.stop:
             try:
-                work = self._read(run)
+                work = await self._read(run)
             except PalaverError:
                 self._shares.give_up(run.claimed)
                 raise
@@ -136,10 +137,10 @@ class Runner:
             source = self._models if work.job.agent is None else self._agents
             await self._shares.within(run.claimed, work.job, partial(source.answer, run, work))
 
-    def _read(self, run: Run) -> Work:
+    async def _read(self, run: Run) -> Work:
         """Check the document again, and set the clocks that may end the work."""
         claimed, run.unread = run.unread or run.claimed, None
-        work = self._parsed(run, claimed)
+        work = await self._parsed(run, claimed)
         run.job = work.job
         run.attempt.carries(work.job.traceparent)
         run.answer.journal = Journal.restored(claimed.journal)
@@ -153,9 +154,10 @@ class Runner:
             run.answer.warn("not_supported", UNSIGNED, "webhook")
         return work
 
-    def _parsed(self, run: Run, claimed: Claimed) -> Work:
+    async def _parsed(self, run: Run, claimed: Claimed) -> Work:
         try:
-            return read_job(claimed, max_bytes=self._max_document_bytes)
+            reading = partial(read_job, claimed, max_bytes=self._max_document_bytes)
+            return await beside(reading, claimed.job)
         except NewerDocumentError as error:
             if claimed.cancelled:
                 raise asked_to_end(claimed.cancelled, claimed.job_id) from None

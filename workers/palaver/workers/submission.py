@@ -11,6 +11,7 @@ from typing import Any, Final, TypeVar
 
 import orjson
 
+from palaver.shared.beside import beside
 from palaver.shared.errors import (
     ErrorInfo,
     LedgerFullError,
@@ -69,7 +70,7 @@ async def accept(
     try:
         if unwanted is not None:
             raise unwanted
-        job = _read(document, settings, key)
+        job = await beside(lambda: _read(document, settings, key), document)
         return await _patiently(job.job_id, lambda: ledger.submit(job))
     except PalaverError as error:
         await _refuse(ledger, document, error, key)

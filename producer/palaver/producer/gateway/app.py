@@ -20,8 +20,8 @@ from palaver.producer.gateway import health
 from palaver.producer.gateway.access import watch
 from palaver.producer.gateway.answers import request_id_headers
 from palaver.producer.gateway.anthropic import messages
-from palaver.producer.gateway.bounds import Bounds, RefusedBody
-from palaver.producer.gateway.faults import ErrorBody, error_response, told_as, unexpected
+from palaver.producer.gateway.bounds import Bounds
+from palaver.producer.gateway.faults import ErrorBody, RefusedBody, error_response, told_as, unexpected
 from palaver.producer.gateway.heads import Heads
 from palaver.producer.gateway.openai import batches, chat, files, models, responses
 from palaver.producer.gateway.page import page

@@ -8,11 +8,10 @@ import asyncio
 from contextlib import ExitStack
 from typing import Final
 
-from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from palaver.producer.gateway.counting import Counts
-from palaver.producer.gateway.faults import error_response
+from palaver.producer.gateway.faults import RefusedBody, error_response
 from palaver.shared.errors import (
     GatewayFullError,
     PalaverError,
@@ -30,14 +29,6 @@ _FORM_BYTES = 64 * 1024
 """What a form has beside the file in it."""
 _FULL_SECONDS: Final = 5.0
 """After that a client may try again."""
-
-
-class RefusedBody(HTTPException):
-    """A body that goes on beyond its bound; an HTTPException, since frameworks hide all others here."""
-
-    def __init__(self, error: PalaverError) -> None:
-        super().__init__(error.http_status)
-        self.error = error
 
 
 class Bounds:

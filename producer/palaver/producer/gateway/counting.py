@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 from fastapi import APIRouter, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from palaver.producer.gateway.answers import request_id_headers
-from palaver.producer.gateway.faults import error_body
+from palaver.producer.gateway.bodies import BodyRoute, Handler
+from palaver.producer.gateway.faults import RefusedBody, error_body
 from palaver.shared.errors import PalaverError, ValidationError
 from palaver.shared.metrics import Family, Histogram, Sample, Tally, catalogue
-
-Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
 
 class Counts:
@@ -40,7 +38,7 @@ class Counts:
         yield catalogue.HTTP_FEEDS, [Sample((), feeds)]
 
 
-class CountedRoute(APIRoute):
+class CountedRoute(BodyRoute):
     """A route whose requests are counted when their answer begins: a stream is not looked at again."""
 
     def get_route_handler(self) -> Handler:
@@ -71,6 +69,8 @@ def counted_router(**options: Any) -> APIRouter:
 
 
 def _status(path: str, error: PalaverError | RequestValidationError | HTTPException) -> int:
+    if isinstance(error, RefusedBody):
+        return error_body(path, error.error)[0]
     if isinstance(error, HTTPException):
         return error.status_code
     known = error if isinstance(error, PalaverError) else ValidationError()

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from pydantic import BaseModel
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -56,6 +57,14 @@ class ErrorBody(BaseModel):
     """The body of every answer that is an error, but for OpenAI's and Anthropic's APIs."""
 
     error: ErrorDetail
+
+
+class RefusedBody(HTTPException):
+    """A body that is refused while it is read; an HTTPException, since frameworks hide all others there."""
+
+    def __init__(self, error: PalaverError) -> None:
+        super().__init__(error.http_status)
+        self.error = error
 
 
 def told_as(request: Request) -> str:

@@ -10,7 +10,7 @@ from typing import Annotated, Any, TypeAlias, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Tag
 
-from palaver.shared.plain import Text, refuse, shape
+from palaver.shared.plain import Items, Text, refuse, shape
 
 Json = dict[str, Any]
 T = TypeVar("T")
@@ -66,7 +66,7 @@ def _checked_text_or_list(value: Any) -> Any:
 
 
 TextOr: TypeAlias = Annotated[
-    Annotated[Text, Tag("[string]")] | Annotated[list[T], Tag("[list]")],
+    Annotated[Text, Tag("[string]")] | Annotated[Items[T], Tag("[list]")],
     Discriminator(_text_or_list),
     BeforeValidator(_checked_text_or_list),
 ]

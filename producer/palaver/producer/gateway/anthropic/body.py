@@ -10,7 +10,8 @@ from typing import Annotated, Any, Final, Literal, TypeAlias
 from pydantic import BeforeValidator, ConfigDict, Discriminator, Field, Tag
 
 from palaver.producer.gateway.shapes import Open, TextOr, kind_of, of_types
-from palaver.shared.plain import Flag, Integer, JsonObject, Real, Text
+from palaver.shared.jobs import MAX_TOOLS
+from palaver.shared.plain import Flag, Integer, Items, JsonObject, Names, Real, Text
 
 _MESSAGES: Final = [{"role": "user", "content": "Hello"}]
 _EXAMPLE: Final[dict[str, Any]] = {"model": "scripted/echo", "max_tokens": 100, "messages": _MESSAGES}
@@ -193,9 +194,9 @@ class Prompt(Open):
     """What a model is told. `model` is `profile/model` or an alias."""
 
     model: Text
-    messages: list[Turn]
+    messages: Items[Turn]
     system: TextOr[TextBlock] | None = None
-    tools: list[Tool] | None = None
+    tools: Annotated[Items[Tool], Field(max_length=MAX_TOOLS)] | None = None
     tool_choice: ToolChoice | None = None
     thinking: Thinking | None = None
 
@@ -216,5 +217,5 @@ class MessagesRequest(Prompt):
     temperature: Real | None = None
     top_p: Real | None = None
     top_k: Integer | None = None
-    stop_sequences: list[Text] | None = None
+    stop_sequences: Names | None = None
     metadata: Metadata | None = None

@@ -15,6 +15,7 @@ from palaver.producer.gateway.anthropic.body import CountRequest, MessagesReques
 from palaver.producer.gateway.asking import Job, nobody_waits
 from palaver.producer.gateway.counting import counted_router
 from palaver.producer.gateway.openai.errors import renamed
+from palaver.shared.beside import beside
 from palaver.shared.jobs import ChatJob
 from palaver.shared.token_estimate import prompt_tokens
 
@@ -74,5 +75,6 @@ async def create_message(asker: Job, body: MessagesRequest) -> Response:
 async def count_tokens(_: Asking, body: CountRequest) -> Response:
     """Estimate how many tokens a prompt has: too many rather than too few."""
     with renamed(request.place):
-        job = ChatJob.validated(request.prompt_fields(body))
-    return json_response(TokenCount(input_tokens=prompt_tokens(job)), headers=ESTIMATED)
+        fields = request.prompt_fields(body)
+        tokens = await beside(lambda: prompt_tokens(ChatJob.validated(fields)), fields)
+    return json_response(TokenCount(input_tokens=tokens), headers=ESTIMATED)

@@ -15,9 +15,10 @@ from palaver.producer.gateway.counting import counted_router
 from palaver.producer.gateway.openai.chat_stream import ChatDialect
 from palaver.producer.gateway.openai.errors import OPENAI_ERRORS, renamed
 from palaver.producer.gateway.shapes import Open, TextOr
+from palaver.shared.jobs import MAX_TOOLS
 from palaver.shared.messages import Message
 from palaver.shared.openai_answer import completion
-from palaver.shared.plain import Flag, Integer, JsonObject, JsonValue, Real, Text, refuse
+from palaver.shared.plain import Flag, Integer, Items, JsonObject, JsonValue, Real, Text, refuse
 from palaver.shared.tools import FunctionTool
 
 router = counted_router(tags=["OpenAI"], responses=OPENAI_ERRORS)
@@ -39,12 +40,12 @@ class ChatRequest(Open):
 
     model_config = ConfigDict(json_schema_extra={"examples": [_EXAMPLE]})
 
-    messages: list[Message]
+    messages: Items[Message]
     model: Text | None = None
     stream: Flag | None = None
     stream_options: StreamOptions | None = None
     n: Annotated[Integer, Field(ge=1, le=128)] | None = None
-    tools: list[FunctionTool] | None = None
+    tools: Annotated[Items[FunctionTool], Field(max_length=MAX_TOOLS)] | None = None
     tool_choice: JsonValue | None = None
     parallel_tool_calls: Flag | None = None
     response_format: JsonObject | None = None

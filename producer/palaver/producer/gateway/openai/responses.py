@@ -34,6 +34,7 @@ from palaver.producer.gateway.stream import ByteStream
 from palaver.producer.gateway.translation import Translation
 from palaver.producer.handles import AsyncJobHandle
 from palaver.producer.interfaces.personal_data import end_jobs
+from palaver.shared.beside import beside
 from palaver.shared.errors import JobNotFoundError, PalaverError, WrongStateError
 from palaver.shared.jobs import ChatJob
 from palaver.shared.ledger import JobView, operations
@@ -167,8 +168,8 @@ async def count_input_tokens(gateway: Served, caller: Asking, body: CountRequest
         if body.previous_response_id is not None:
             previous = await _own(gateway, caller, body.previous_response_id)
             fields["history"] = request.history_of(previous)
-        job = ChatJob.validated(fields)
-    return json_response(InputTokens(input_tokens=prompt_tokens(job)), headers=ESTIMATED)
+        tokens = await beside(lambda: prompt_tokens(ChatJob.validated(fields)), fields)
+    return json_response(InputTokens(input_tokens=tokens), headers=ESTIMATED)
 
 
 async def _own(gateway: Gateway, caller: Caller, response_id: str) -> JobView:

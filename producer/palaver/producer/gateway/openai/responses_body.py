@@ -11,7 +11,8 @@ from typing import Annotated, Any, Final, Literal, TypeAlias
 from pydantic import BeforeValidator, ConfigDict, Discriminator, Field, Tag
 
 from palaver.producer.gateway.shapes import Open, TextOr, kind_of, of_types
-from palaver.shared.plain import Flag, Integer, JsonObject, JsonValue, Real, Text, refuse, shape
+from palaver.shared.jobs import MAX_TOOLS
+from palaver.shared.plain import Flag, Integer, Items, JsonObject, JsonValue, Names, Real, Text, refuse, shape
 
 _ITEMS: Final = ("message", "function_call", "function_call_output", "reasoning")
 
@@ -131,7 +132,7 @@ class Prompt(Open):
     model: Text | None = None
     instructions: Text | None = None
     previous_response_id: Text | None = None
-    tools: list[Tool] | None = None
+    tools: Annotated[Items[Tool], Field(max_length=MAX_TOOLS)] | None = None
     tool_choice: JsonValue | None = None
     parallel_tool_calls: Flag | None = None
     reasoning: Reasoning | None = None
@@ -159,7 +160,7 @@ class ResponsesRequest(Prompt):
     stream_options: JsonObject | None = None
     background: Flag | None = None
     store: Flag | None = None
-    include: list[Text] | None = None
+    include: Names | None = None
     metadata: JsonObject | None = None
     max_output_tokens: Integer | None = None
     max_tool_calls: Integer | None = None

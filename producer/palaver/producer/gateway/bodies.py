@@ -1,0 +1,72 @@
+"""JSON bodies: bounded by what they hold, and read beside the loop where they are large."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import pydantic
+from fastapi import Request
+from fastapi.routing import APIRoute
+from starlette.responses import Response
+
+from palaver.producer.gateway.faults import RefusedBody
+from palaver.shared.beside import LARGE_BYTES, beside
+from palaver.shared.document import validation_error
+from palaver.shared.errors import PalaverError, RequestTooLargeError, ValidationError
+from palaver.shared.jobs import MAX_VALUES
+from palaver.shared.plain import counted
+
+Handler = Callable[[Request], Coroutine[Any, Any, Response]]
+
+
+class BodyRoute(APIRoute):
+    """A route whose body is read as `read_body` says."""
+
+    def get_route_handler(self) -> Handler:
+        """The route's handler, of requests that read their bodies so."""
+        handler = super().get_route_handler()
+        model = None if self.body_field is None else self.body_field.field_info.annotation
+
+        async def reading(request: Request) -> Response:
+            return await handler(_Reading(request, model))
+
+        return reading
+
+
+class _Reading(Request):
+    """A request; the framework takes its large body as it is: an instance of the route's model already."""
+
+    def __init__(self, request: Request, model: Any) -> None:
+        super().__init__(request.scope, request.receive)
+        self._model = model
+
+    async def json(self) -> Any:
+        content = await self.body()
+        if len(content) < LARGE_BYTES:
+            return json.loads(content)
+        try:
+            return await beside(lambda: read_body(content, self._model), content)
+        except PalaverError as error:
+            problem = error
+        raise RefusedBody(problem)
+
+
+def read_body(content: bytes, model: type[pydantic.BaseModel]) -> pydantic.BaseModel:
+    """The body. Raises RequestTooLargeError for one of more values than a job can have, before anything
+    else looks at them; ValidationError.
+    """
+    try:
+        return model.model_validate(_bounded(json.loads(content)))
+    except pydantic.ValidationError as error:
+        problem = validation_error(error)
+    except (ValueError, RecursionError):
+        problem = ValidationError("The body is not valid JSON.")
+    raise problem
+
+
+def _bounded(document: Any) -> Any:
+    if counted(document, MAX_VALUES) > MAX_VALUES:
+        raise RequestTooLargeError(f"The body of the request has more than {MAX_VALUES} values.")
+    return document

@@ -1,0 +1,32 @@
+"""Work on large documents beside the event loop, whose other tasks go on meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Final, TypeVar
+
+from palaver.shared.plain import counted
+
+LARGE_BYTES: Final = 64 * 1024
+"""A document of JSON text from here on is read beside the loop."""
+_LARGE_VALUES: Final = 2_000
+_THREAD: Final = ThreadPoolExecutor(1, "palaver-documents")
+"""One: what large documents take while they are read is taken once, however many come together."""
+
+T = TypeVar("T")
+
+
+def is_large(document: Any) -> bool:
+    """Whether to read it takes longer than others should wait: text by its length, else by its values."""
+    if isinstance(document, str | bytes):
+        return len(document) >= LARGE_BYTES
+    return counted(document, _LARGE_VALUES) > _LARGE_VALUES
+
+
+async def beside(call: Callable[[], T], document: Any) -> T:
+    """What the call makes of this document; a large one is left to a thread."""
+    if not is_large(document):
+        return call()
+    return await asyncio.get_running_loop().run_in_executor(_THREAD, call)

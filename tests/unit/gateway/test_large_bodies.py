@@ -1,0 +1,86 @@
+"""Bodies of very many values: little is told of what is wrong with them, and nobody else waits for them."""
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx2
+import orjson
+import pytest
+
+from palaver.producer.gateway.app import create_app
+from palaver.shared.beside import beside
+from palaver.shared.settings import Settings
+
+JSON = {"content-type": "application/json"}
+TURN = {"role": "user", "content": "x"}
+MANY = 60_000
+
+
+@pytest.fixture
+async def http() -> AsyncIterator[httpx2.AsyncClient]:
+    """Of an application without a ledger: what is refused here is refused before anything is asked."""
+    app = create_app(Settings(redis_url="redis://127.0.0.1:1"))
+    async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url="http://127.0.0.1") as http:
+        yield http
+    await app.state.gateway.aclose()
+
+
+def keys(many: int) -> dict[str, Any]:
+    return {f"k{number}": 1 for number in range(many)}
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "status", "told"),
+    [
+        ("/v1/messages", {"messages": [{}] * 400_000}, 413, "more than 200000 values"),
+        ("/v1/messages", {"messages": [{}] * MANY}, 400, "messages[0].role: is required"),
+        (
+            "/v1/messages",
+            {"messages": [{**TURN, "content": [{}] * MANY}]},
+            400,
+            "messages[0].content[0].type",
+        ),
+        ("/v1/messages", {"messages": [], "system": [1] * MANY}, 400, "system[0]: must be an object"),
+        ("/v1/messages/count_tokens", {"messages": [TURN], "tools": [1] * MANY}, 400, "tools"),
+        ("/v1/chat/completions", {"messages": [TURN] * MANY + [1]}, 400, f"messages[{MANY}]: must be"),
+        ("/v1/chat/completions", {"messages": [TURN], "stop": [1] * 190_000}, 400, "stop[0]"),
+        ("/v1/chat/completions", {"messages": [TURN], "tools": [keys(MANY)]}, 400, "places are wrong"),
+        ("/v1/responses", {"input": [1] * MANY}, 400, "input[0]: must be an object"),
+        ("/v1/responses", {"input": "x", "include": [1] * MANY}, 400, "include[0]: must be a string"),
+        ("/sessions/s1/messages", {"content": [1] * MANY}, 422, "more than 100 places"),
+    ],
+)
+async def test_little_is_told(
+    http: httpx2.AsyncClient, path: str, body: dict[str, Any], status: int, told: str
+) -> None:
+    sent = {"model": "a/m", "max_tokens": 5, **body} if path.startswith("/v1/m") else body
+    answer = await http.post(path, content=orjson.dumps(sent), headers=JSON)
+    message = answer.json()["error"]["message"]
+    assert (answer.status_code, len(message) < 500) == (status, True), message
+    assert told in message
+
+
+async def test_others_are_answered_while_one_is_read(http: httpx2.AsyncClient) -> None:
+    body = orjson.dumps({"model": "a/m", "max_tokens": 5, "messages": [TURN] * MANY + [1]})
+    may_read = threading.Event()
+    held = asyncio.ensure_future(beside(may_read.wait, body))  # the thread that is to read it
+    posting = asyncio.ensure_future(http.post("/v1/messages", content=body, headers=JSON))
+    try:
+        for _ in range(20):
+            assert (await http.get("/healthz")).status_code == 200
+        assert not posting.done()
+    finally:
+        may_read.set()
+    assert await held
+    assert (await posting).json()["error"]["message"].startswith(f"messages[{MANY}]: must be an object")
+
+
+async def test_what_is_no_json_is_told_without_its_words(http: httpx2.AsyncClient) -> None:
+    for content in (b"[" * 100_000, b'{"secret": ' + b" " * 100_000, b"\xff" * 100_000):
+        answer = await http.post("/v1/messages", content=content, headers=JSON)
+        assert (answer.status_code, answer.json()["error"]["message"]) == (
+            400,
+            "The body is not valid JSON.",
+        )
