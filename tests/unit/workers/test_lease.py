@@ -101,7 +101,7 @@ async def test_leases_that_end_while_others_are_renewed_are_not_asked_for() -> N
             first.close()
             return []
 
-        desk.run_all = run_all  # type: ignore[method-assign]
+        desk.run_all = run_all  # type: ignore[method-assign, assignment]
         for number in range(250):
             (first if number < AT_ONCE else rest).enter_context(keeper.hold(cast("Lease", desk)))
         await keeper.renew()
