@@ -110,6 +110,23 @@ def test_what_has_begun_goes_before_what_has_not(gate: Gate) -> None:
     assert began == ["a3", "a4", "a1", "a2"]
 
 
+def test_the_clock_of_turns_never_goes_back(world: World) -> None:
+    gate = Gate(world, Limits(concurrent=1, tokens_per_minute=1000))
+    gate.enter("c0", size=tokens(10, 0))
+    gate.enter("a0", size=tokens(500, 0), parked=True)
+    turns, waiting = [0.0], [f"b{number}" for number in range(5)]
+    gate.enter("b0", size=tokens(10, 0), parked=True)
+    gate.leave("c0")
+    for job, following in zip(waiting, [*waiting[1:], "a1"], strict=True):
+        # What goes on with something goes before the large one, by a turn that began long ago.
+        gate.enter(following, size=tokens(10, 0), parked=True, ahead=following == "a1")
+        assert gate.enter(job, size=tokens(10, 0)).has_place
+        gate.leave(job)
+        turns.append(float(world.raw.hget(gate.keys.gate(P), "turn") or 0))
+    assert gate.enter("a1", size=tokens(10, 0)).has_place
+    assert turns == sorted(turns)
+
+
 class TestBoundOfALine:
     """A gate whose lines have a bound of their own, as a tenant's has for its users: one place at once."""
 

@@ -387,6 +387,31 @@ async def test_agents_that_wait_hold_half_of_the_slots_at_most(
     assert server.stats()["max_open"] == 2  # with the one of the spare profile
 
 
+async def test_an_agent_that_has_begun_waits_with_the_only_slot_there_is(
+    make_workers: MakeWorkers, server: ModelServer
+) -> None:
+    code, tenants = "tests.integration.workers.user_agents", {"acme": {"running": 1}}
+    one, other = await make_workers(ONE, agents=code, tenants=tenants)
+    other.engine.service.slots = 1
+    script = {"n": 4, "rate": 20}
+    agent = await submit(other, script, session_id="a", tenant="acme", agent="twice")
+    async with asyncio.timeout(20):
+        while server.stats()["open"] == 0:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    # It has the place when the first answer has ended, and the second request waits for it.
+    between = await submit(one, HOLD, session_id="b")
+    await one.engine.said(between)
+    records = one.engine.ledger.keys.gate("http") + ":records"
+    async with asyncio.timeout(20):
+        while not any(b'"later":true' in record for record in one.engine.client.hvals(records)):
+            assert (await one.engine.ledger.job(agent.job_id)).gate is None, "it would begin anew"
+            await asyncio.sleep(0.01)
+    await one.engine.ledger.cancel("b", between.job_id)
+    (end,) = await ended(other, agent)
+    assert end["response"]["content"] == " w0 w1 w2 w3" * 2
+    assert server.stats()["requests"] == 3
+
+
 async def test_who_wants_a_priority_that_its_tenant_may_not_have_is_told(make_engine: MakeEngine) -> None:
     engine = await make_engine(tenants={"acme": {"priority_most": 5}})
     for priority, told in ((9, ["priority_lowered"]), (5, [])):

@@ -225,6 +225,11 @@ async def asking(message: str, session_context: dict[str, Any], **kwargs: Any) -
     return None
 
 
+async def twice(message: str, session_context: dict[str, Any], **kwargs: Any) -> str:
+    answers = [await ask_model(message, stream=False) for _ in range(2)]
+    return "".join(answer.content for answer in answers)
+
+
 async def loud(message: str, session_context: dict[str, Any]) -> str:
     return (await ask_model(message)).content.upper()
 
@@ -313,6 +318,7 @@ chat_urlpatterns = [
     path("waiting/thread/", waiting_thread),
     path("blocking/", blocking),
     path("asking/", asking),
+    path("twice/", twice),
     path("loud/", loud),
     path("asking/blocking/", asking_blocking),
     path("reader/", Reader),

@@ -7,39 +7,31 @@ line, and is sent by whoever has a place for it.
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Awaitable, Callable, Container, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from enum import Enum, auto
+from collections.abc import Awaitable, Callable, Container, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any, Final
 
 from palaver.shared.errors import CircuitOpenError, RateLimitError
-from palaver.shared.ids import new_token
 from palaver.shared.ledger import Dispatch, HandedOut, Keys, Operation, Visited, operations
 from palaver.shared.ledger.replies import Place
 from palaver.shared.ledger.subscriptions import Subscriptions
-from palaver.shared.profiles import Limits, Profile
+from palaver.shared.profiles import Profile
 from palaver.shared.responses import Usage
-from palaver.shared.token_estimate import BYTES_A_TOKEN, tokens_of
 from palaver.workers.event_log import event_logger
 from palaver.workers.link import Link
 from palaver.workers.metrics import Counts
-from palaver.workers.policies import Ask, answer_tokens
-from palaver.workers.providers import (
-    Asker,
-    GenerationRequest,
-    Part,
-    Provider,
-    ReasoningDelta,
-    Sink,
-    TextDelta,
-    UsagePart,
-)
+from palaver.workers.policies import Ask
+from palaver.workers.providers import Asker, GenerationRequest, Provider, Sink
 from palaver.workers.stop import Park
 from palaver.workers.tenancy import Tenancy
+from palaver.workers.token_counting import Counting, size_of
+from palaver.workers.visits import Share, Visit, Waits
 from palaver.workers.waiting import HeldSlots
 
-__all__ = ["AtGate", "Gates", "Visit", "Waits"]
+__all__ = ["AtGate", "Gates"]
 
 logger = event_logger("palaver.workers.gates")
 
@@ -49,37 +41,6 @@ LOST_SECONDS: Final = (30.0, 300.0)
 """A parked job of which nobody has heard comes again after a time between these."""
 LINGER_SECONDS: Final = 60.0
 """So long after it was closed the gate of a profile without limits is still asked: some may wait there."""
-
-
-class Waits(Enum):
-    """Where one waits that has no place within a moment."""
-
-    PARKED = auto()  # in the ledger
-    HELD = auto()  # in its worker's slot, while few others are; else its job is parked, and begins anew
-    HERE = auto()  # in its worker, where it holds no slot of its own
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Visit:
-    """One request's at its profile's gate, or one run's at its tenant's."""
-
-    gate: str
-    place: Place  # the job's
-    line: operations.Line
-    limits: Limits
-    token: str = field(default_factory=new_token)
-    apart: bool = False  # beside another request of the job
-    waits: Waits = Waits.PARKED
-    may_move: bool = False  # it need not wait for a gate that is closed
-    ahead: bool = False  # it goes on with something that has begun
-    size: operations.Size = operations.NO_TOKENS
-    beside: Visit | None = None  # at its tenant's gate, where it has a place that is another's while it waits
-
-    @property
-    def entry(self) -> Place:
-        """Under which it is known at the gate."""
-        session_id, job_id = self.place
-        return (session_id, f"{job_id}.{self.token}") if self.apart else self.place
 
 
 class Gates:
@@ -108,6 +69,7 @@ class Gates:
         self._paused = paused  # profiles that an operator has paused: all are asked in turn, and have to wait
         self._held_slots = held
         self._visits: dict[str, dict[Place, Visit]] = {}  # of each gate, by their entries
+        self._shares: dict[Place, Share] = {}  # of runs
         self._closed: dict[str, float] = {}  # profiles that were closed lately, until a monotonic time
         self.send: Callable[[Sequence[Dispatch]], object] = len
         """Has the messages of jobs that were given a place sent. What nobody sends is found again."""
@@ -147,6 +109,14 @@ class Gates:
         pumping = operations.pump_gate(self._keys, gate, ended=(session_id, job_id))
         self._link.post(pumping, self._handed_out)
 
+    async def share(self, visit: Visit, work: Callable[[], Awaitable[None]]) -> None:
+        """As `within`, for a run at its tenant's gate: no place is its own while it waits elsewhere."""
+        self._shares[visit.place] = Share(visit)
+        try:
+            await self.within(visit, work)
+        finally:
+            del self._shares[visit.place]
+
     async def within(self, visit: Visit, work: Callable[[], Awaitable[Usage | None]]) -> None:
         """Do it with a place, which is given back after it; it says what was used. Raises AtGate while there
         is no place, CircuitOpenError at a closed gate for whom `may_move`, and whatever the work raises.
@@ -158,7 +128,7 @@ class Gates:
             await self._wait(visit)
             used = await work()
         except AtGate as parked:
-            if parked.visit is not visit:  # it waits elsewhere
+            if parked.visit.token != visit.token:  # it waits elsewhere
                 self._leave(visit, None)
             raise
         except BaseException:
@@ -167,6 +137,8 @@ class Gates:
         else:
             self._leave(visit, used)
         finally:
+            if visit.share is not None and visit.share.ends(visit.token):
+                self._leave(visit.share.visit, None)
             visits.pop(visit.entry, None)
             if not visits and self._visits.get(visit.gate) is visits:
                 del self._visits[visit.gate]
@@ -176,7 +148,7 @@ class Gates:
     ) -> None:
         counts = provider.profile.limits.tokens_per_minute is not None
         visit, came = self._visit_of(provider.profile, request, asker), time.monotonic()
-        counting = _Counting(sink)
+        counting = Counting(sink)
 
         async def work() -> Usage | None:
             self._counts.passed_gate(provider.profile.name, time.monotonic() - came)
@@ -191,7 +163,7 @@ class Gates:
 
     def _visit_of(self, profile: Profile, request: GenerationRequest, asker: Asker) -> Visit:
         place = (asker.session_id, asker.job_id)
-        waits = Waits.HERE if asker.is_line else Waits.HELD if asker.in_code else Waits.PARKED
+        waits = _waits_of(asker)
         weight = self._tenancy.of(asker.tenant).weight
         return Visit(
             gate=profile.name,
@@ -200,59 +172,74 @@ class Gates:
             limits=profile.limits,
             apart=asker.in_code and place in self._visits.get(profile.name, ()),
             waits=waits,
-            beside=self._of_line(asker) if asker.is_line else None,
+            share=None if asker.may_park else self._shares.get(place),
             may_move=asker.may_move,
             ahead=asker.goes_on,
-            size=_size_of(profile, request),
+            size=size_of(profile, request),
         )
 
-    def _of_line(self, asker: Asker) -> Visit | None:
-        """The visit of a batch's line at its tenant's gate, if that has one."""
-        visits = self._visits.get(operations.tenant_gate(asker.tenant), {})
-        return visits.get((asker.session_id, asker.job_id))
-
     async def _wait(self, visit: Visit) -> None:
-        """Return with a place; and with the one beside it, which is nobody's who waits for longer than a
-        moment.
+        """Return with a place; and with that of the run at its tenant's gate, which comes first."""
+        if visit.share is None:
+            await self._wait_alone(visit)
+        else:
+            await self._wait_with(visit.share, visit)
+
+    async def _wait_alone(self, visit: Visit) -> None:
+        visited = await self._waited(visit, MOMENT_SECONDS)
+        if not visited.has_place:
+            with self._held_on(visit, visited):
+                await self._waited(visit, math.inf)
+
+    async def _wait_with(self, share: Share, visit: Visit) -> None:
+        """What waits for longer than a moment at one gate has no place at the other; and one that it is given
+        here counts as a request when it is taken.
         """
-        if await self._waited(visit) and visit.beside is not None:
-            await self._wait(replace(visit.beside, ahead=True))
+        while True:
+            if not share.held:
+                await self._wait_alone(replace(share.visit, waits=visit.waits, ahead=True))
+                share.held = True
+            share.works(visit.token)
+            visited = await self._waited(visit, MOMENT_SECONDS)
+            if visited.has_place:
+                return
+            with self._held_on(visit, visited):
+                if share.waits(visit.token):
+                    self._leave(share.visit, None)
+                await self._waited(replace(visit, later=True), math.inf)
+            share.works(visit.token)
+            if not share.held:
+                share.held = (await self.visit(replace(share.visit, ahead=True))).has_place
+            if not share.held:
+                self._leave(visit, None)
+                visit = replace(visit, ahead=True)
 
-    async def _waited(self, visit: Visit) -> bool:
-        """Return with a place; whether that took longer than a moment."""
-        visited, long = await self.visit(visit), False
-        if visited.has_place:
-            return long
-        gives_up = time.monotonic() + MOMENT_SECONDS
-        self._stop_waiting(visit, visited, gives_up)
-        channel = self._keys.gate_channel(visit.gate, *visit.entry)
+    async def _waited(self, visit: Visit, seconds: float) -> Visited:
+        """Wait for a place, unless that would take longer; how it stands then. Raises CircuitOpenError at a
+        closed gate for whom `may_move`.
+        """
+        visited, gives_up = await self.visit(visit), time.monotonic() + seconds
+        if _is_over(visit, visited, gives_up):
+            return visited
+        async with self._subscriptions.listen(self._keys.gate_channel(visit.gate, *visit.entry)) as inbox:
+            while not _is_over(visit, visited, gives_up):
+                await inbox.receive(min(max(visited.seconds, 0.05), MOMENT_SECONDS))
+                visited = await self.visit(visit)
+        return visited
+
+    @contextmanager
+    def _held_on(self, visit: Visit, visited: Visited) -> Iterator[None]:
+        """While one waits here for longer than a moment. Raises AtGate for who may not."""
+        holds = visit.waits is Waits.HELD and self._held_slots.hold(visit.place)
+        if not holds and visit.waits is not Waits.HERE:
+            shortest, longest = LOST_SECONDS
+            waiting = replace(visit, apart=False) if visit.apart else visit
+            raise AtGate(self, waiting, min(max(shortest, 2 * visited.seconds), longest))
         try:
-            async with self._subscriptions.listen(channel) as inbox:
-                while not visited.has_place:
-                    self._stop_waiting(visit, visited, gives_up)
-                    if not long and time.monotonic() >= gives_up:
-                        long = True
-                        if visit.beside is not None:
-                            self._leave(visit.beside, None)
-                    await inbox.receive(min(max(visited.seconds, 0.05), MOMENT_SECONDS))
-                    visited = await self.visit(visit)
+            yield
         finally:
-            self._held_slots.release(visit.token)
-        return long
-
-    def _stop_waiting(self, visit: Visit, visited: Visited, gives_up: float) -> None:
-        """Raise what sends on who would wait here for longer than a moment, and may not."""
-        if visit.may_move and visited.closed_for > MOMENT_SECONDS:
-            told = f"{visit.gate} wants a pause; it is not asked for {visited.closed_for:.1f} s more"
-            raise CircuitOpenError(told, provider=visit.gate, retry_after=visited.closed_for)
-        seconds = visited.seconds
-        if time.monotonic() + seconds < gives_up or visit.waits is Waits.HERE:
-            return
-        if visit.waits is Waits.HELD and self._held_slots.hold(visit.token):
-            return
-        shortest, longest = LOST_SECONDS
-        waiting = replace(visit, apart=False) if visit.apart else visit
-        raise AtGate(self, waiting, min(max(shortest, 2 * seconds), longest))
+            if holds:
+                self._held_slots.release(visit.place)
 
     async def visit(self, visit: Visit, *, parked: bool = False) -> Visited:
         """Ask how it stands with it. One that is `parked` has nobody who could take its place now."""
@@ -265,6 +252,7 @@ class Gates:
             limits=visit.limits,
             lease=self._lease,
             parked=parked,
+            later=visit.later,
             ahead=visit.ahead,
             size=visit.size,
         )
@@ -317,48 +305,22 @@ class AtGate(Park):
         return (await self._gates.visit(self.visit, parked=True)).has_place
 
 
+def _waits_of(asker: Asker) -> Waits:
+    if asker.may_park:
+        return Waits.PARKED
+    # An agent that has made a request would make it again.
+    return Waits.HERE if asker.is_line or asker.goes_on else Waits.HELD
+
+
+def _is_over(visit: Visit, visited: Visited, gives_up: float) -> bool:
+    """Whether one waits no longer: it has a place, or would wait for too long."""
+    if visited.has_place:
+        return True
+    if visit.may_move and visited.closed_for > MOMENT_SECONDS:
+        told = f"{visit.gate} wants a pause; it is not asked for {visited.closed_for:.1f} s more"
+        raise CircuitOpenError(told, provider=visit.gate, retry_after=visited.closed_for)
+    return time.monotonic() + visited.seconds >= gives_up
+
+
 def _tokens(visits: Mapping[Place, Visit]) -> dict[Place, str]:
     return {entry: visit.token for entry, visit in visits.items()}
-
-
-def _size_of(profile: Profile, request: GenerationRequest) -> operations.Size:
-    """What is known of the tokens of a request, where these are limited."""
-    if profile.limits.tokens_per_minute is None:
-        return operations.NO_TOKENS
-    choices, context = request.params.n or 1, profile.context_of(request.model)
-    most = request.params.max_tokens
-    if most is not None and context is not None:
-        most = min(most, context)
-    return operations.Size(
-        prompt=tokens_of(request.messages, request.tools or ()),
-        most=None if most is None else most * choices,
-        guess=answer_tokens(None, context) * choices,
-        model=request.model,
-    )
-
-
-class _Counting:
-    """A sink that sees how many tokens were used."""
-
-    def __init__(self, sink: Sink) -> None:
-        self._sink = sink
-        self._told = Usage()
-        self._said = 0  # bytes
-        self.room = sink.room
-
-    def take(self, parts: list[Part]) -> bool:
-        """See `Sink.take`."""
-        for part in parts:
-            if isinstance(part, UsagePart):
-                self._told = part.usage
-            elif isinstance(part, TextDelta | ReasoningDelta):
-                self._said += len(part.text.encode())
-        return self._sink.take(parts)
-
-    def used(self, size: operations.Size) -> Usage:
-        """By a whole answer to a request of this size: what the provider tells, and else an estimate."""
-        asked, answered = self._told.input_tokens, self._told.output_tokens
-        return Usage(
-            input_tokens=size.prompt if asked is None else asked,
-            output_tokens=-(-self._said // BYTES_A_TOKEN) if answered is None else answered,
-        )

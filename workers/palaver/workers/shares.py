@@ -11,8 +11,9 @@ from palaver.shared.ledger import Claimed, operations
 from palaver.shared.names import queue_for
 from palaver.shared.profiles import Limits
 from palaver.shared.tenants import Tenant
-from palaver.workers.gates import AtGate, Gates, Visit, Waits
+from palaver.workers.gates import AtGate, Gates
 from palaver.workers.tenancy import Tenancy
+from palaver.workers.visits import Visit, Waits
 
 __all__ = ["Shares"]
 
@@ -30,7 +31,7 @@ class Shares:
         """Work on the job, or the line of a batch, while it is one of those that may run. Raises AtGate if a
         job is one too many; a line waits.
 
-        What waits elsewhere is none of them: so nobody has a place here and waits for another.
+        What waits elsewhere for longer than a moment is none of them: see `Share`.
         """
         tenant = self._tenancy.of(job.tenant)
         if tenant.running is None and (tenant.user_running is None or job.user is None):
@@ -41,9 +42,9 @@ class Shares:
             return
         visit = _visit(claimed, job, tenant, is_line)
         try:
-            await self._gates.within(visit, work)
+            await self._gates.share(visit, work)
         except AtGate as parked:
-            if parked.visit is visit and claimed.gate != visit.gate:
+            if parked.visit.token == visit.token and claimed.gate != visit.gate:
                 # It was sent because another gate had a place for it, which it cannot take now.
                 self.give_up(claimed)
             raise

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
+
+from palaver.shared.ledger.replies import Place
 
 __all__ = ["HeldSlots"]
 
@@ -17,15 +20,17 @@ class HeldSlots:
 
     def __init__(self, slots: Callable[[], int]) -> None:
         self._slots = slots
-        self._held: set[str] = set()
+        self._held = Counter[Place]()  # requests of each job
 
-    def hold(self, token: str) -> bool:
-        """Whether it may wait with its slot; until `release`, if it may."""
-        if len(self._held | {token}) > self._slots() // PART:
+    def hold(self, job: Place) -> bool:
+        """Whether a request of this job may wait with its slot; until `release`, if it may."""
+        if len(self._held.keys() | {job}) > self._slots() // PART:
             return False
-        self._held.add(token)
+        self._held[job] += 1
         return True
 
-    def release(self, token: str) -> None:
-        """It waits no more."""
-        self._held.discard(token)
+    def release(self, job: Place) -> None:
+        """A request of it waits no more."""
+        self._held[job] -= 1
+        if not self._held[job]:
+            del self._held[job]

@@ -124,7 +124,8 @@ local function hand_out(by)
     if next_look > now then break end
     give(entry, record, by)
     redis.call('ZREM', queue_key(queue), entry)
-    redis.call('HSET', gate, 'turn', turn)
+    -- A turn that began long ago may end before the last one has.
+    redis.call('HSET', gate, 'turn', string.format('%.6f', math.max(number('turn'), tonumber(turn))))
     redis.call('HSET', starts, queue, turn)
   end
   see_when_to_look()

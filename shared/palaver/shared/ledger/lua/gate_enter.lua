@@ -9,12 +9,13 @@
 --      4 what it says of itself, JSON: `line`, `kind` ('batch', or '' for a job), `weight`, `prompt` (tokens),
 --        `most` (tokens of the answer; left out: nobody knows), `guess` (of them, until answers of its `model` are known),
 --        `ahead` (it goes on with something, and goes before what has not begun),
---        `parked` (it takes no place now; who has one to give sends its message)
+--        `parked` (it takes no place now; who has one to give sends its message), `later` (it takes none now, but is told
+--        of one)
 --      5 limits, JSON: `requests` and `tokens` in a `window` of so many ms, `concurrent` requests (0: no limit),
 --        `of_line` places of one line (0: any number, left out: they are not counted)
 -- reply place | wait, next look at the gate (ms of Redis time, 0: never), jobs to send, jobs ahead, ms to wait,
 --       ms for which the gate is closed
---       (`place` to a parked job: one was given to it)
+--       (`place` to who takes none now: one was given to it)
 local gate, entry, token, term = KEYS[1], ARGV[1], ARGV[2], tonumber(ARGV[3])
 local asked, told_limits = cjson.decode(ARGV[4]), ARGV[5]
 -- include clock
@@ -34,14 +35,14 @@ if not record then
 end
 -- What it was given it has now, also at the last moment.
 redis.call('ZADD', given, 'XX', int(now + LAPSE), entry)
-record.token, record.parked = token, asked.parked
+record.token, record.parked, record.later = token, asked.parked, asked.later
 keep_record(entry, record)
 hand_out(token)
 
 local has_one = redis.call('ZSCORE', places, entry)
 if not has_one and redis.call('ZSCORE', given, entry) then
   has_one = true
-  if not record.parked then take(entry, record_of(entry), term) end
+  if not (record.parked or record.later) then take(entry, record_of(entry), term) end
 end
 raise_all()
 local others, ms = prospect(entry, record)

@@ -87,6 +87,7 @@ def enter_gate(
     limits: Limits,
     lease: float,
     parked: bool = False,
+    later: bool = False,
     ahead: bool = False,
     size: Size = NO_TOKENS,
 ) -> Operation[Visited]:
@@ -94,7 +95,8 @@ def enter_gate(
     unless it is kept. What goes on with something comes `ahead` of those in its line that have not begun.
 
     Asked again with the same token it says how that stands now. With `parked` nobody is there to take the
-    place: who has one to give sends the job's message.
+    place: who has one to give sends the job's message. With `later` it takes none yet, and counts for
+    nothing: one that it is given is kept for it for some seconds.
     """
 
     def decode(raw: Any) -> Visited:
@@ -117,6 +119,7 @@ def enter_gate(
         "model": size.model,
         "ahead": ahead,
         "parked": parked,
+        "later": later,
     }
     allowed = {**_limits(limits), "of_line": line.most}
     args = (due_member(*place), token, milliseconds(lease), _known(asked), _known(allowed))

@@ -1,0 +1,100 @@
+"""A tenant that may have few of its jobs run, at a profile that answers few at once: whoever waits at one of
+the two gates has no place at the other.
+"""
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from palaver.shared.jobs import ChatJob, Status
+from palaver.shared.ledger.operations import gating
+from tests.integration.workers.conftest import Engine, MakeEngine
+from tests.integration.workers.test_batches import HASTE, drive, open_batch_on
+from tests.model_server import ModelServer
+
+pytestmark = pytest.mark.redis
+
+HOLD = {"n": 2, "fail": {"kind": "idle", "after": 1}}
+"""An answer that ends only when its job does."""
+
+
+@pytest.fixture
+async def engine(make_engine: MakeEngine, server: ModelServer, tmp_path: Path) -> Engine:
+    """One place at `http`, and one for `acme`."""
+    http = {"kind": "openai", "base_url": server.openai_url}
+    return await make_engine(
+        profiles={"http": {**http, "limits": {"concurrent": 1}}, "spare": http},
+        tenants={"acme": {"running": 1}},
+        agents="tests.integration.workers.user_agents",
+        files_url=f"file://{tmp_path}/files",
+        **HASTE,
+    )
+
+
+async def hold(engine: Engine, **fields: Any) -> tuple[ChatJob, "asyncio.Task[Any]"]:
+    """A job that has its places until it is cancelled."""
+    job = await engine.submit(HOLD, **fields)
+    running = asyncio.create_task(engine.run(job))
+    await engine.said(job)
+    return job, running
+
+
+async def cancel(engine: Engine, held: tuple[ChatJob, "asyncio.Task[Any]"]) -> None:
+    job, running = held
+    await engine.ledger.cancel(job.session_id or "", job.job_id)
+    await running
+
+
+async def stand(engine: Engine, gate: str, *, running: int, waiting: int) -> None:
+    """Return when so many have a place at a gate and so many wait."""
+    looking = gating.gate(engine.ledger.keys, gate)
+    async with asyncio.timeout(10):
+        while (known := await engine.ledger.query(looking)).running != running or known.waiting != waiting:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+
+
+async def completed(engine: Engine, job: ChatJob) -> None:
+    """Run the job whenever its message could come."""
+    async with asyncio.timeout(20):
+        while (await engine.run(job)).status is not Status.COMPLETED:  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+
+
+async def test_a_line_an_agent_and_a_job_of_one_tenant_all_end(engine: Engine, server: ModelServer) -> None:
+    first = await hold(engine, model="http/m", session_id="a")
+    batch = await open_batch_on(engine)([{"n": 2}] * 2, model="http/m", tenant="acme")
+    driving = asyncio.create_task(drive(engine, batch))
+    await stand(engine, "http", running=1, waiting=1)
+    await stand(engine, "tenant/acme", running=0, waiting=0)  # its line waits at its provider
+    agent = await engine.submit({"n": 2}, model="http/m", session_id="b", tenant="acme", agent="asking")
+    engine.service.slots = 4
+    asking = asyncio.create_task(engine.run(agent))
+    await stand(engine, "http", running=1, waiting=2)
+    job = await engine.submit({"n": 2}, model="http/m", session_id="c", tenant="acme")
+    doing = asyncio.create_task(completed(engine, job))
+    await stand(engine, "http", running=1, waiting=3)
+    await cancel(engine, first)
+    async with asyncio.timeout(20):
+        assert (await asking).status is Status.COMPLETED
+        assert await driving == "completed"
+        await doing
+    assert server.stats()["max_open"] == 1
+
+
+async def test_a_line_whose_tenant_is_full_leaves_its_provider_to_others(
+    engine: Engine, server: ModelServer
+) -> None:
+    first = await hold(engine, model="http/m", session_id="a")
+    batch = await open_batch_on(engine)([{"n": 2}] * 2, model="http/m", tenant="acme")
+    driving = asyncio.create_task(drive(engine, batch))
+    await stand(engine, "http", running=1, waiting=1)
+    await stand(engine, "tenant/acme", running=0, waiting=0)  # its line waits at its provider
+    second = await hold(engine, model="spare/m", session_id="b", tenant="acme")
+    await cancel(engine, first)
+    await stand(engine, "tenant/acme", running=1, waiting=1)
+    other = await engine.submit({"n": 2}, model="http/m", session_id="c", tenant="other")
+    await completed(engine, other)
+    await cancel(engine, second)
+    assert await driving == "completed"

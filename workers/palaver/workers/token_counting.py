@@ -1,0 +1,62 @@
+"""How many tokens a request is to use at its profile's gate, and has used."""
+
+from __future__ import annotations
+
+from palaver.shared.ledger import operations
+from palaver.shared.profiles import Profile
+from palaver.shared.responses import Usage
+from palaver.shared.token_estimate import BYTES_A_TOKEN, tokens_of
+from palaver.workers.policies import answer_tokens
+from palaver.workers.providers import (
+    GenerationRequest,
+    Part,
+    ReasoningDelta,
+    Sink,
+    TextDelta,
+    UsagePart,
+)
+
+__all__ = ["Counting", "size_of"]
+
+
+def size_of(profile: Profile, request: GenerationRequest) -> operations.Size:
+    """What is known of the tokens of a request, where these are limited."""
+    if profile.limits.tokens_per_minute is None:
+        return operations.NO_TOKENS
+    choices, context = request.params.n or 1, profile.context_of(request.model)
+    most = request.params.max_tokens
+    if most is not None and context is not None:
+        most = min(most, context)
+    return operations.Size(
+        prompt=tokens_of(request.messages, request.tools or ()),
+        most=None if most is None else most * choices,
+        guess=answer_tokens(None, context) * choices,
+        model=request.model,
+    )
+
+
+class Counting:
+    """A sink that sees how many tokens were used."""
+
+    def __init__(self, sink: Sink) -> None:
+        self._sink = sink
+        self._told = Usage()
+        self._said = 0  # bytes
+        self.room = sink.room
+
+    def take(self, parts: list[Part]) -> bool:
+        """See `Sink.take`."""
+        for part in parts:
+            if isinstance(part, UsagePart):
+                self._told = part.usage
+            elif isinstance(part, TextDelta | ReasoningDelta):
+                self._said += len(part.text.encode())
+        return self._sink.take(parts)
+
+    def used(self, size: operations.Size) -> Usage:
+        """By a whole answer to a request of this size: what the provider tells, and else an estimate."""
+        asked, answered = self._told.input_tokens, self._told.output_tokens
+        return Usage(
+            input_tokens=size.prompt if asked is None else asked,
+            output_tokens=-(-self._said // BYTES_A_TOKEN) if answered is None else answered,
+        )
