@@ -1,6 +1,7 @@
 """What tenants may spend: warned of, kept by every worker, and told by every door."""
 
 import asyncio
+import itertools
 import logging
 from datetime import UTC, datetime
 from pathlib import Path
@@ -242,6 +243,51 @@ async def test_what_runs_for_long_stays_set_aside(
     assert not engine.client.exists(key)
 
 
+async def test_lines_that_wait_at_a_gate_take_no_money_from_other_jobs(
+    make_engine: MakeEngine, tmp_path: Path
+) -> None:
+    narrow = {**PROFILES["dear"], "limits": {"concurrent": 1}}
+    engine = await make_engine(
+        profiles=PROFILES | {"narrow": narrow}, tenants=TENANTS, files_url=f"file://{tmp_path}/files"
+    )
+    holding = await engine.submit({"n": 4000, "rate": 20}, model="narrow/echo", session_id="h")
+    held = asyncio.create_task(engine.run(holding))
+    await engine.said(holding)
+    batch = await open_batch_on(engine)([SEVENTY] * 2, tenant="small", window=1, model="narrow/echo")
+    driven = asyncio.create_task(drive(engine, batch))
+    async with asyncio.timeout(20):
+        while not any(gate.waiting for gate in await engine.ledger.gates()):  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    assert end_of(await answered(engine, "small", session_id="j"))["status"] == "completed"
+    engine.service.end(holding.job_id)
+    await held
+    assert await driven == "completed"
+    assert (await engine.ledger.batch(batch.batch_id)).counts.failed == 2, "the job has spent the rest"
+
+
+async def test_agents_that_wait_for_money_hold_few_slots(make_engine: MakeEngine) -> None:
+    """No more than at a gate."""
+    engine = await make_engine(
+        profiles=PROFILES,
+        tenants=TENANTS,
+        agents="tests.integration.workers.user_agents",
+    )
+    engine.service.slots = 2
+    holding = await engine.submit({"n": 4000, "rate": 20}, model="dear/echo", tenant="small", session_id="h")
+    held = asyncio.create_task(engine.run(holding))
+    await engine.said(holding)
+    agents = [
+        await engine.submit(SEVENTY, model="dear/echo", tenant="small", session_id=f"s{n}", agent="asking")
+        for n in range(3)
+    ]
+    runs = [asyncio.create_task(engine.run(agent)) for agent in agents]
+    async with asyncio.timeout(20):
+        for run in itertools.islice(asyncio.as_completed(runs), 2):
+            assert (await run).reason == "parked"
+    engine.service.end(holding.job_id)
+    await asyncio.gather(held, *runs)
+
+
 def held_of(engine: Engine, tenant: str) -> Query[int]:
     key = f"{engine.ledger.keys.spent(today(), tenant)}:held"
     return Query(commands=(Command("HLEN", key),), decode=lambda replies: int(replies[0]))
@@ -255,15 +301,15 @@ async def test_what_nobody_can_count_is_told_or_refused(
     engine = await make_engine(
         profiles=profiles, tenants={"acme": {"spend_hard": 5, "spend_unpriced": unpriced}}
     )
-    for n in range(2):
-        events = await answered(engine, "acme", model="free/echo", session_id=f"s{n}")
+    for name in ("echo", "numbers"):
+        events = await answered(engine, "acme", model=f"free/{name}", session_id=name)
         end = end_of(events)
         assert end["status"] == status
         if status == "completed":
             assert codes(events) == ["spend_unpriced"]
         else:
             assert end["error"]["type"] == "SpendLimitError"
-            assert "No price is known for free/echo" in end["error"]["message"]
+            assert f"No price is known for free/{name}" in end["error"]["message"]
     told = [record for record in caplog.records if "tenant.spends_unpriced" in record.message]
     assert len(told) == (1 if unpriced == "warn" else 0)
     assert codes(await answered(engine, "other", model="free/echo", session_id="o")) == []

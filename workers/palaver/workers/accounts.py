@@ -5,9 +5,10 @@ cost, after it what it has.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
-from contextlib import suppress
-from dataclasses import dataclass
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, replace
 from datetime import date
 from functools import partial
 from itertools import count
@@ -17,6 +18,7 @@ from weakref import WeakValueDictionary
 from palaver.shared.errors import PalaverError
 from palaver.shared.ledger import AsyncLedger, operations
 from palaver.shared.ledger.operations.budgeting import Standing
+from palaver.shared.ledger.operations.spending import NANO
 from palaver.shared.spending import today
 from palaver.workers.event_log import event_logger
 
@@ -27,6 +29,10 @@ logger = event_logger("palaver.workers.budgets")
 PAUSE_SECONDS: Final = 1.0
 AGAIN_SECONDS: Final = 20.0
 """What runs is told again, a third of the time for which the ledger believes it."""
+LOOK_SECONDS: Final = 5.0
+"""So often one looks that may go on if what runs costs less than was set aside for it."""
+STEP_SECONDS: Final = 0.5
+LONGEST_SECONDS: Final = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,19 +56,53 @@ class Account:
         self._addition: _Addition | None = None  # of which nobody knows whether it has come
         self._turn = asyncio.Lock()
         self._news = asyncio.Event()
+        self._line = asyncio.Lock()
+        self._released = asyncio.Event()
+        self._tried_at = 0.0
 
     async def reserve(self, nanos: int, hard: float | None) -> Standing:
         """Ask whether a request may run that may cost so much; if it may, `release` it after it."""
         async with self._turn:
-            standing = await self._tell(nanos, hard)
+            try:
+                standing = await self._tell(nanos, hard)
+            except BaseException:
+                self._news.set()  # the ledger may hold it: it is told otherwise
+                raise
             if standing.may_run:
                 self._held += nanos
             return standing
+
+    async def look(self, hard: float | None) -> Standing:
+        """Whether anything may run for the tenant now."""
+        async with self._turn:
+            standing = await self._tell()
+        taken = round((standing.spent + standing.held) * NANO)
+        return replace(standing, may_run=hard is None or taken < round(hard * NANO))
+
+    @asynccontextmanager
+    async def first_in_line(self) -> AsyncIterator[None]:
+        """The block of whoever has waited longest here: one looks for all."""
+        async with self._line:
+            yield
+
+    async def change(self) -> None:
+        """Return when something was released here, or after some seconds: other workers release too."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LOOK_SECONDS):
+                await self._released.wait()
+        self._released.clear()
+
+    def next_try(self) -> float:
+        """In how many seconds one more parked job comes again: one after the other, in their order."""
+        now = time.monotonic()
+        self._tried_at = min(max(now + LOOK_SECONDS, self._tried_at + STEP_SECONDS), now + LONGEST_SECONDS)
+        return self._tried_at - now
 
     def release(self, nanos: int) -> None:
         """A request is over; what it has cost is another matter."""
         self._held -= nanos
         self._news.set()
+        self._released.set()
 
     def owe(self, nanos: int) -> None:
         """So much was spent."""

@@ -48,13 +48,14 @@ class Bounding:
         ledger.bounds = Bounds(settings.max_jobs, self.tenancy)
         self.starts = Starts(link, ledger.keys, self.tenancy, worker=worker)
         self.pauses = Pauses(ledger, profiles, seconds=settings.lease_seconds * HEARTBEAT)
+        held = HeldSlots(lambda: worker.slots)
         self.gates = Gates(
             link,
             ledger.keys,
             subscriptions,
             self.tenancy,
             lease=settings.lease_seconds,
-            held=HeldSlots(lambda: worker.slots),
+            held=held,
             counts=counts,
             paused=self.pauses,
         )
@@ -62,12 +63,12 @@ class Bounding:
         self.shares = Shares(self.gates, self.tenancy)
         self.breakers = Breakers()
         self.prices = Prices()
-        self.budgets = Budgets(ledger, self.tenancy, self.prices, worker=alias)
+        self.budgets = Budgets(ledger, self.tenancy, self.prices, held=held, worker=alias)
 
     @property
     def policies(self) -> Sequence[Policy]:
         """Those around each request, the first outermost."""
-        return (self.budgets, self.breakers, self.gates)
+        return (self.budgets.room, self.breakers, self.gates, self.budgets.reserve)
 
     @property
     def heeding(self) -> Heeding:

@@ -4,60 +4,74 @@ spent much is warned.
 What a request may cost is set aside in the ledger before it is made, and what it has cost is told there when
 it is over; so all workers know of all of it. A tenant is beyond its limit by the one request that reached it,
 and by what requests cost more than was expected of them.
+
+Two policies, with the gates between them. `room` has a request wait while what runs may take the rest of its
+tenant's money; `reserve` sets aside what it may cost, when it has all its places and is about to be made. So
+nothing is set aside for what waits, and nobody who has something set aside waits for others.
 """
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable
 from typing import Final
 
 from palaver.shared.errors import SpendLimitError
+from palaver.shared.ids import new_token
 from palaver.shared.ledger import AsyncLedger
+from palaver.shared.ledger.operations.budgeting import Standing
 from palaver.shared.ledger.operations.spending import NANO
 from palaver.shared.profiles import ModelRef
 from palaver.shared.responses import Usage
 from palaver.shared.spending import MonthlySpending, today
-from palaver.shared.tenants import Tenant
 from palaver.workers.accounts import Account, Accounts
 from palaver.workers.event_log import event_logger
 from palaver.workers.metering import expected
 from palaver.workers.policies import Ask
 from palaver.workers.prices import Prices
-from palaver.workers.providers import GenerationRequest, Provider, Sink, WarningPart
+from palaver.workers.providers import Asker, GenerationRequest, Provider, Sink, WarningPart
 from palaver.workers.stop import Park
 from palaver.workers.tenancy import Tenancy
+from palaver.workers.waiting import HeldSlots
 
 __all__ = ["Budgets"]
 
 logger = event_logger("palaver.workers.budgets")
 
-WAIT_SECONDS: Final = 5.0
-"""So long a job waits that may go on if what runs costs less than was set aside for it."""
 CLOSE_SECONDS: Final = 2.0
+MOST_TOLD: Final = 10_000
+"""So much news is remembered; what comes then may be told once more."""
 
 
 class Budgets:
-    """A policy (see `Policy`), and who hears what requests have cost. One per process; `worker` is the name
-    of this one life of it.
+    """See the module; and who hears what requests have cost. One per process; `worker` is the name of this
+    one life of it.
     """
 
-    def __init__(self, ledger: AsyncLedger, tenancy: Tenancy, prices: Prices, *, worker: str) -> None:
+    def __init__(
+        self, ledger: AsyncLedger, tenancy: Tenancy, prices: Prices, *, held: HeldSlots, worker: str
+    ) -> None:
         self._tenancy = tenancy
         self._prices = prices
+        self._held_slots = held
         self._accounts = Accounts(ledger, worker=worker)
         self._told_in = ""
         self._told: set[tuple[str, ...]] = set()  # of that month
 
-    def __call__(
+    def room(self, ask: Ask, provider: Provider, request: GenerationRequest, sink: Sink) -> Awaitable[None]:
+        """A policy, see `Policy`. Raises SpendLimitError, and Park for a job that is to wait."""
+        tenant = _tenant_of(request)
+        hard = self._tenancy.of(tenant).spend_hard
+        if hard is None:
+            return ask(provider, request, sink)
+        return self._ask_with_room(tenant, ask, provider, request, sink)
+
+    def reserve(
         self, ask: Ask, provider: Provider, request: GenerationRequest, sink: Sink
     ) -> Awaitable[None]:
-        """Raises SpendLimitError, and Park for a job that is to wait."""
-        tenant = "" if request.asker is None else request.asker.tenant
-        limits = self._tenancy.of(tenant)
-        if not limits.limits_spending:
+        """A policy, see `Policy`: the one next to the provider. Raises SpendLimitError."""
+        if not self._tenancy.of(_tenant_of(request)).limits_spending:
             return ask(provider, request, sink)
-        return self._within(tenant, limits, ask, provider, request, sink)
+        return self._ask_within(ask, provider, request, sink)
 
     def spent(self, tenant: str | None, _ref: ModelRef, usage: Usage) -> None:
         """A request for this tenant is over."""
@@ -76,19 +90,53 @@ class Budgets:
         """What is not said yet is, if the ledger answers at once."""
         await self.told(CLOSE_SECONDS)
 
-    async def _within(
-        self,
-        tenant: str,
-        limits: Tenant,
-        ask: Ask,
-        provider: Provider,
-        request: GenerationRequest,
-        sink: Sink,
+    async def _ask_with_room(
+        self, tenant: str, ask: Ask, provider: Provider, request: GenerationRequest, sink: Sink
     ) -> None:
-        nanos = await self._may_cost(tenant, limits, provider, request, sink)
         account = self._accounts.of(tenant)
-        month = await self._reserve(tenant, limits, account, nanos, request)
-        self._accounts.keep(tenant, account)
+        while True:
+            await self._wait_for_room(tenant, account, request.asker)
+            try:
+                return await ask(provider, request, sink)
+            except _TakenError:
+                continue  # by another one, while this one waited for its places
+
+    async def _wait_for_room(self, tenant: str, account: Account, asker: Asker | None) -> None:
+        """Return when the tenant has some money left that nothing is to take which runs."""
+        if await self._has_room(tenant, account):
+            return
+        token = new_token()
+        if asker is not None and not self._waits_here(asker, token):
+            raise Park(account.next_try())
+        try:
+            async with account.first_in_line():
+                while not await self._has_room(tenant, account):
+                    await account.change()
+        finally:
+            self._held_slots.release(token)
+
+    async def _has_room(self, tenant: str, account: Account) -> bool:
+        """Raises SpendLimitError."""
+        standing = await account.look(self._tenancy.of(tenant).spend_hard)
+        self._month(tenant, standing)
+        return standing.may_run
+
+    def _waits_here(self, asker: Asker, token: str) -> bool:
+        """Whether it waits in its worker. What an agent has begun is not done again for want of a slot: what
+        it waits for runs, and is soon over.
+        """
+        return not asker.may_park and (asker.is_line or self._held_slots.hold(token) or asker.goes_on)
+
+    async def _ask_within(self, ask: Ask, provider: Provider, request: GenerationRequest, sink: Sink) -> None:
+        tenant = _tenant_of(request)
+        nanos, account = await self._may_cost(provider, request, sink), self._accounts.of(tenant)
+        try:
+            standing = await account.reserve(nanos, self._tenancy.of(tenant).spend_hard)
+        finally:
+            self._accounts.keep(tenant, account)
+        month = self._month(tenant, standing)
+        if not standing.may_run:
+            raise _TakenError
         try:
             if month.is_much:
                 self._tell("tenant.spends_much", month)
@@ -97,43 +145,33 @@ class Budgets:
         finally:
             account.release(nanos)
 
-    async def _may_cost(
-        self, tenant: str, limits: Tenant, provider: Provider, request: GenerationRequest, sink: Sink
-    ) -> int:
+    async def _may_cost(self, provider: Provider, request: GenerationRequest, sink: Sink) -> int:
         """Billionths of a dollar; none if no price is known."""
-        model = request.model
+        model, tenant = request.model, _tenant_of(request)
         price = await self._prices.of(provider, model)
         cost = price(expected(request, provider.profile.context_of(model)), None)
         if cost is not None:
             return round(cost * NANO)
         told = f"No price is known for {provider.profile.name}/{model}"
-        if limits.spend_unpriced == "refuse":
+        if self._tenancy.of(tenant).spend_unpriced == "refuse":
             raise SpendLimitError(f"{told}, and the tenant {tenant!r} may spend nothing that is not counted.")
-        if self._is_news("tenant.spends_unpriced", tenant, told):
+        if self._is_news("tenant.spends_unpriced", tenant, provider.profile.name):
             logger.warning(
                 "tenant.spends_unpriced", tenant=tenant, profile=provider.profile.name, model=model
             )
         sink.take([WarningPart("spend_unpriced", f"{told}: what it costs is not counted.")])
         return 0
 
-    async def _reserve(
-        self, tenant: str, limits: Tenant, account: Account, nanos: int, request: GenerationRequest
-    ) -> MonthlySpending:
-        """Return when the request may be made. Raises SpendLimitError, Park."""
-        while True:
-            standing = await account.reserve(nanos, limits.spend_hard)
-            month = MonthlySpending.of(
-                tenant, today(), standing.spent, soft=limits.spend_soft, hard=limits.spend_hard
-            )
-            if standing.may_run:
-                return month
-            if month.is_over:
-                self._tell("tenant.spent_all", month)
-                raise month.error()
-            # What runs may take the rest: whether it does is known when it is over.
-            if request.asker is not None and request.asker.may_park:
-                raise Park(WAIT_SECONDS)
-            await asyncio.sleep(WAIT_SECONDS)
+    def _month(self, tenant: str, standing: Standing) -> MonthlySpending:
+        """The tenant's. Raises SpendLimitError if it has spent what it may."""
+        limits = self._tenancy.of(tenant)
+        month = MonthlySpending.of(
+            tenant, today(), standing.spent, soft=limits.spend_soft, hard=limits.spend_hard
+        )
+        if month.is_over:
+            self._tell("tenant.spent_all", month)
+            raise month.error()
+        return month
 
     def _tell(self, event: str, month: MonthlySpending) -> None:
         if self._is_news(event, month.tenant or ""):
@@ -142,8 +180,16 @@ class Budgets:
 
     def _is_news(self, *what: str) -> bool:
         """Once a month in each process."""
-        if (month := f"{today():%Y-%m}") != self._told_in:
+        if (month := f"{today():%Y-%m}") != self._told_in or len(self._told) >= MOST_TOLD:
             self._told_in, self._told = month, set()
         known = what in self._told
         self._told.add(what)
         return not known
+
+
+class _TakenError(Exception):
+    """There was room, and another request was faster."""
+
+
+def _tenant_of(request: GenerationRequest) -> str:
+    return "" if request.asker is None else request.asker.tenant

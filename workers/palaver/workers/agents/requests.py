@@ -16,7 +16,7 @@ from palaver.shared.responses import ChatResponse
 from palaver.workers.agents.answer import AgentAnswer
 from palaver.workers.agents.model_request import ModelRequest
 from palaver.workers.attempts import Attempts
-from palaver.workers.gates import MOMENT_SECONDS, AtGate
+from palaver.workers.gates import MOMENT_SECONDS
 from palaver.workers.heard import Heard
 from palaver.workers.metering import Meter
 from palaver.workers.metrics import Counts
@@ -25,6 +25,7 @@ from palaver.workers.prices import Prices
 from palaver.workers.providers import Asker, Caching, GenerationRequest, Part, ReasoningDelta, TextDelta
 from palaver.workers.run import Run
 from palaver.workers.served import Served
+from palaver.workers.stop import Park
 
 __all__ = ["AgentRequests"]
 
@@ -52,7 +53,7 @@ class AgentRequests:
             heard, asked_ref = _Spoken(answer) if asked.stream else Heard(), attempts.ref
             try:
                 return await self._asked(run, job, asked_ref, asked, heard)
-            except AtGate as parked:
+            except Park as parked:
                 await run.notes.failures(attempts.retries, b"", run.answer.spent())
                 run.stop(parked)  # whatever the agent's code makes of it
                 raise
