@@ -261,6 +261,33 @@ def test_memory_of_redis_is_told_beside_its_bound(system: System, redis_server: 
     assert limits == {(): 3_000_000_000}
 
 
+def test_what_redis_refuses_is_absent_and_the_rest_is_told(
+    redis_server: RedisServer, settings: Settings, ledger: SyncLedger, caplog: pytest.LogCaptureFixture
+) -> None:
+    submit(ledger, "a")
+    user = f"no-info-{settings.namespace}"
+    with redis_server.client() as raw:
+        raw.execute_command("ACL", "SETUSER", user, "on", ">pw", "~*", "&*", "+@all", "-info", "-zrandmember")
+        url = settings.redis_url.replace("redis://", f"redis://{user}:pw@")
+        try:
+            with closing(System(settings.model_copy(update={"redis_url": url}))) as system:
+                system.families()
+                system._read = float("-inf")  # another scrape
+                found = {metric.name: list(samples) for metric, samples in system.families()}
+        finally:
+            raw.execute_command("ACL", "DELUSER", user)
+    up = {sample.labels: sample.value for sample in found["palaver_up"]}
+    assert up == {("ledger",): 1, ("broker",): 1}
+    assert found["palaver_ledger_memory_bytes"] == []
+    assert found["palaver_jobs_unended"] == [], "not zero: nobody knows"
+    assert [sample.value for sample in found["palaver_dead_letters"]] == [0]
+    assert found["palaver_workers"]
+    assert found["palaver_batch_lines"]
+    told = [record.getMessage() for record in caplog.records if record.name == "palaver.exporter"]
+    assert len(told) == 2, "each once"
+    assert "deploy/redis/users.acl" in told[0]
+
+
 def test_a_queue_that_nobody_takes_from_although_there_is_room_is_stalled(
     system: System, ledger: SyncLedger
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections import Counter
@@ -12,7 +13,7 @@ from palaver.producer.broker import Broker
 from palaver.producer.cli.largest import Largest
 from palaver.producer.cli.verdict import live, problems_of, stalled
 from palaver.shared.batches import BatchStatus, BatchView
-from palaver.shared.errors import PalaverError
+from palaver.shared.errors import LedgerUnavailableError, PalaverError
 from palaver.shared.ledger import Announcement, Gate, SyncLedger, Vigil
 from palaver.shared.ledger.operations import dead
 from palaver.shared.ledger.operations.memory import Memory, memory
@@ -24,6 +25,8 @@ from palaver.shared.names import QUEUES
 from palaver.shared.settings import Settings
 
 __all__ = ["System"]
+
+log = logging.getLogger("palaver.exporter")
 
 FRESH_SECONDS: Final = 1.0
 """Two scrapes within this time are told the same."""
@@ -45,6 +48,7 @@ class System:
         self._tenants = Largest(MOST_TENANTS)
         self._told: set[Labels] = set()  # of their jobs
         self._profiles = ProfileNames(MOST_PROFILES)
+        self._refused: set[str] = set()  # questions
         self._lock = threading.Lock()
         self._read = float("-inf")
         self._families: list[Family] = []
@@ -78,34 +82,63 @@ class System:
         self._ledger.close()
 
     def _ask(self) -> Iterator[Family]:
+        """A service is up if it answers the first question. What it refuses of the others is absent, and
+        says nothing of the rest: a managed Redis may know no INFO.
+        """
+        of_ledger = (self._of_jobs, self._of_gates, self._of_dead, self._of_batches, self._of_memory)
         up: list[Sample] = []
-        for service, ask in (("ledger", self._ask_ledger), ("broker", self._ask_broker)):
+        for service, first, further in (
+            ("ledger", self._of_workers, of_ledger),
+            ("broker", self._of_messages, ()),
+        ):
             try:
-                yield from list(ask())
+                yield from list(first())
             except PalaverError:
                 up.append(Sample((service,), 0))
-            else:
-                up.append(Sample((service,), 1))
+                continue
+            up.append(Sample((service,), 1))
+            yield from self._answered(further)
         yield metrics.UP, up
 
-    def _ask_broker(self) -> Iterator[Family]:
+    def _answered(self, questions: Iterable[Callable[[], Iterator[Family]]]) -> Iterator[Family]:
+        for question in questions:
+            try:
+                yield from list(question())
+            except LedgerUnavailableError:  # each further one would wait as long
+                return
+            except PalaverError as error:
+                self._tell(question.__name__.removeprefix("_"), error)
+
+    def _tell(self, question: str, error: PalaverError) -> None:
+        if question not in self._refused:  # once, however often it is scraped
+            self._refused.add(question)
+            log.warning("not all can be told (%s): %s", question, error)
+
+    def _of_messages(self) -> Iterator[Family]:
         lengths = self._broker.queue_lengths()
         named = ((name.rpartition(".")[2], length) for name, length in lengths.items())
         yield metrics.QUEUE_MESSAGES, [Sample((name,), length) for name, length in named]
 
-    def _ask_ledger(self) -> Iterator[Family]:
-        ledger = self._ledger
-        workers, vigil, sight = ledger.workers(), ledger.vigil(), ledger.sight()
+    def _of_workers(self) -> Iterator[Family]:
+        workers, vigil = self._ledger.workers(), self._ledger.vigil()
         healthy = bool(live(workers)) and not problems_of(workers, vigil, lease=self._lease)
         yield metrics.HEALTHY, [Sample((), healthy)]
         yield from _of_workers(workers)
         yield from _of_vigil(vigil, stalled(workers, vigil, lease=self._lease))
+
+    def _of_jobs(self) -> Iterator[Family]:
+        sight = self._ledger.sight()
         yield from _of_queues(sight)
         yield from self._of_tenants(sight)
-        yield from self._of_gates(ledger.profile_gates())
-        yield metrics.DEAD, [Sample((), ledger.query(dead.size(ledger.keys)))]
-        yield from _of_batches(ledger.open_batches())
-        yield from _of_memory(ledger.query(memory()))
+
+    def _of_dead(self) -> Iterator[Family]:
+        yield metrics.DEAD, [Sample((), self._ledger.query(dead.size(self._ledger.keys)))]
+
+    def _of_batches(self) -> Iterator[Family]:
+        return _of_batches(self._ledger.open_batches())
+
+    def _of_memory(self) -> Iterator[Family]:
+        return _of_memory(self._ledger.query(memory()))
 
     def _of_tenants(self, sight: Sight) -> Iterator[Family]:
         largest = self._tenants.look(Counter(job.tenant for job in sight.drawn))
@@ -121,10 +154,10 @@ class System:
         yield metrics.TENANT_JOBS, _samples(jobs)
         yield metrics.TENANT_AGE, _samples(_oldest(sight.time, _waiting(sight), labels))
 
-    def _of_gates(self, gates: list[Gate]) -> Iterator[Family]:
+    def _of_gates(self) -> Iterator[Family]:
         """Those of profiles that share a name are told as one: what waits and runs at them together."""
         named: dict[str, list[Gate]] = {}
-        for gate in gates:
+        for gate in self._ledger.profile_gates():
             named.setdefault(self._profiles.of(gate.name), []).append(gate)
         told: tuple[tuple[Metric, Callable[[list[Gate]], float]], ...] = (
             (metrics.GATE_WAITING, lambda same: sum(gate.waiting for gate in same)),

@@ -154,7 +154,12 @@ GATEWAY: Final = (HTTP_REQUESTS, HTTP_SECONDS, HTTP_STREAMS, HTTP_FEEDS)
 
 # Of the whole system
 
-UP: Final = Metric("palaver_up", "gauge", "1: it answered this scrape.", ("service",))
+UP: Final = Metric(
+    "palaver_up",
+    "gauge",
+    "1: it answered this scrape; what it refuses beside that has no values.",
+    ("service",),
+)
 QUEUE_MESSAGES: Final = Metric(
     "palaver_queue_messages", "gauge", "Messages that wait in the broker.", ("queue",)
 )
