@@ -1,15 +1,23 @@
 """Celery's test architecture on local processes: a broker, Palaver workers, and an app that sends to them."""
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 from pytest_celery import CeleryBrokerCluster, CeleryTestWorker, CeleryWorkerCluster, RedisTestBroker  # type: ignore[import-untyped]
 
+from tests.integration.cli.shell import Inside
 from tests.integration.nodes import LocalRedis, LocalWorker
 from tests.processes import Processes
 from tests.servers import RedisServer
 
 StartWorker = Callable[..., LocalWorker]
+
+
+@pytest.fixture
+def inside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Inside:
+    """Commands without a process of their own, in an empty folder."""
+    return Inside(tmp_path, monkeypatch, capsys)
 
 
 @pytest.fixture

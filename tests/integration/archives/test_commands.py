@@ -10,6 +10,7 @@ import pytest
 from palaver.producer.interfaces import Clients, Conversations
 from palaver.shared.ledger import operations
 from palaver.shared.settings import Settings
+from tests.integration.cli.shell import Inside
 from tests.processes import Processes, Running, clean_environment
 from tests.servers import eventually
 
@@ -28,15 +29,16 @@ def palaver(*words: str, url: str, cwd: Path) -> subprocess.CompletedProcess[str
     )
 
 
-def test_tables_are_made_once(sqlite_url: str, tmp_path: Path) -> None:
-    refused = palaver("archive", "check", url=sqlite_url, cwd=tmp_path)
+def test_tables_are_made_once(inside: Inside, sqlite_url: str) -> None:
+    inside.environment["PALAVER_ARCHIVE_URL"] = sqlite_url
+    refused = inside.run("archive", "check")
     assert refused.returncode == 2
     assert "has no tables yet; this is version 0001: palaver archive upgrade" in refused.stderr
     for told in ("is now of version 0001", "was of version 0001"):
-        done = palaver("archive", "upgrade", url=sqlite_url, cwd=tmp_path)
+        done = inside.run("archive", "upgrade")
         assert (done.returncode, done.stderr) == (0, "")
         assert told in done.stdout
-    assert palaver("archive", "check", url=sqlite_url, cwd=tmp_path).returncode == 0
+    assert inside.run("archive", "check").returncode == 0
 
 
 @pytest.mark.parametrize(
@@ -49,8 +51,9 @@ def test_tables_are_made_once(sqlite_url: str, tmp_path: Path) -> None:
         ("postgresql://u:hunter2@127.0.0.1:1/d", 3, "(PALAVER_ARCHIVE_URL) cannot be reached"),
     ],
 )
-def test_a_wrong_address_is_told_by_its_variable(url: str, code: int, told: str, tmp_path: Path) -> None:
-    done = palaver("archive", "upgrade", url=url, cwd=tmp_path)
+def test_a_wrong_address_is_told_by_its_variable(inside: Inside, url: str, code: int, told: str) -> None:
+    inside.environment["PALAVER_ARCHIVE_URL"] = url
+    done = inside.run("archive", "upgrade")
     assert (done.returncode, done.stdout) == (code, "")
     assert told in done.stderr
     assert "hunter2" not in done.stderr

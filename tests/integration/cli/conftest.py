@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.cli.shell import Dev, Shell
+from tests.integration.cli.shell import Dev, Inside, Shell
 
 CONFIGURATION = """
 [providers.scripted]
@@ -33,3 +33,10 @@ def dev(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dev]:
     (folder / "palaver.toml").write_text(CONFIGURATION)
     with Shell(folder).dev("--no-flower") as running:
         yield running
+
+
+@pytest.fixture
+def served(dev: Dev, inside: Inside) -> Inside:
+    """Commands in the folder of `dev`, without a process of their own."""
+    inside.folder = dev.shell.folder
+    return inside

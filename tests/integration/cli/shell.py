@@ -1,5 +1,6 @@
 """`palaver` as a user runs it: real processes, in a folder of their own, without any PALAVER_* setting."""
 
+import io
 import json
 import os
 import pty
@@ -12,6 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from palaver.producer.cli import main
 from tests.processes import clean_environment, leash
 
 PALAVER = (sys.executable, "-m", "palaver.producer.cli")
@@ -63,6 +67,28 @@ class Shell:
             finally:
                 process.kill()
                 process.communicate(timeout=60)
+
+
+@dataclass
+class Inside:
+    """The same commands by their entry point, in this process and without the start of another: for what they
+    say and refuse. How a process starts, waits, draws and ends is for `Shell`.
+    """
+
+    folder: Path
+    patch: pytest.MonkeyPatch
+    captured: pytest.CaptureFixture[str]
+    environment: dict[str, str] = field(default_factory=dict)
+
+    def run(self, *words: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
+        """Run `palaver WORDS` to its end."""
+        self.patch.chdir(self.folder)
+        self.patch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin.encode())))
+        for name, value in self.environment.items():
+            self.patch.setenv(name, value)
+        self.captured.readouterr()  # what was written before
+        code = main(list(words))
+        return subprocess.CompletedProcess(words, code, *self.captured.readouterr())
 
 
 @dataclass

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.integration.cli.shell import Dev, Screen
+from tests.integration.cli.shell import Dev, Inside, Screen
 from tests.pages import program
 from tests.processes import ROOT
 
@@ -29,14 +29,14 @@ def lines(path: Path, *entries: str) -> str:
     return str(path)
 
 
-def test_all_wrong_lines_are_told_at_once_and_nothing_is_stored(dev: Dev, tmp_path: Path) -> None:
+def test_all_wrong_lines_are_told_at_once_and_nothing_is_stored(served: Inside, tmp_path: Path) -> None:
     path = lines(tmp_path / "in.jsonl", openai("a", ""), "{", openai("b", "fine"), openai("b", "twice"))
-    done = dev.shell.run("batch", "submit", path, "--key", "wrong")
+    done = served.run("batch", "submit", path, "--key", "wrong")
     assert (done.returncode, done.stdout) == (2, "")
     told = done.stderr.splitlines()
     assert [line.partition(":")[0] for line in told] == ["line 1", "line 2", "line 4", "palaver"]
     assert told[-1] == "palaver: 3 lines cannot be used, and nothing was stored"
-    done = dev.shell.run("batch", "submit", "-", "--json", stdin=Path(path).read_text())
+    done = served.run("batch", "submit", "-", "--json", stdin=Path(path).read_text())
     error = json.loads(done.stderr)["error"]
     assert (done.returncode, error["code"], error["details"]["count"]) == (2, "batch_input", 3)
 
@@ -54,32 +54,34 @@ def test_all_wrong_lines_are_told_at_once_and_nothing_is_stored(dev: Dev, tmp_pa
         (("retry", "nothing"), 2, "no batch"),
     ],
 )
-def test_what_cannot_be_done_is_one_line(dev: Dev, words: tuple[str, ...], code: int, told: str) -> None:
-    done = dev.shell.run("batch", *words)
+def test_what_cannot_be_done_is_one_line(
+    served: Inside, words: tuple[str, ...], code: int, told: str
+) -> None:
+    done = served.run("batch", *words)
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (code, "", 1)
     assert told in done.stderr
 
 
-def test_a_file_becomes_answers_and_errors(dev: Dev, tmp_path: Path) -> None:
+def test_a_file_becomes_answers_and_errors(served: Inside, tmp_path: Path) -> None:
     failing = json.dumps({"fail": {"status": 400}})
     path = lines(tmp_path / "in.jsonl", openai("a", "one"), "{", openai("c", failing), '"four"')
-    done = dev.shell.run("batch", "submit", path, "--skip-invalid", "--model", "scripted/echo")
+    done = served.run("batch", "submit", path, "--skip-invalid", "--model", "scripted/echo")
     assert done.returncode == 1, done.stderr
     assert "completed · 2 of 3 answered, 1 failed, 1 left out" in done.stderr
     batch_id = done.stdout.strip()
     errors = tmp_path / "errors.jsonl"
-    shown = dev.shell.run("batch", "results", batch_id, "--errors", str(errors))
+    shown = served.run("batch", "results", batch_id, "--errors", str(errors))
     answers = [json.loads(line) for line in shown.stdout.splitlines()]
     assert [line["custom_id"] for line in answers] == ["a", "line-4"]
     assert answers[0]["response"]["body"]["choices"][0]["message"]["content"] == "one"
     told = [json.loads(line) for line in errors.read_text().splitlines()]
     assert [(line["custom_id"], line["response"] is None) for line in told] == [(None, True), ("c", False)]
-    stored = dev.shell.folder / ".palaver/files/batches" / batch_id
+    stored = served.folder / ".palaver/files/batches" / batch_id
     for name, ours in (("output", answers), ("errors", told)):
         theirs = [json.loads(line) for line in (stored / f"{name}.jsonl").read_text().splitlines()]
         assert sorted(theirs, key=lambda line: line["id"]) == sorted(ours, key=lambda line: line["id"])
 
-    again = dev.shell.run("batch", "retry", batch_id, "--json")
+    again = served.run("batch", "retry", batch_id, "--json")
     first, last = (json.loads(line) for line in again.stdout.splitlines())
     assert again.returncode == 1
     assert first["batch"]["retry_of"] == batch_id
@@ -87,7 +89,7 @@ def test_a_file_becomes_answers_and_errors(dev: Dev, tmp_path: Path) -> None:
 
 
 def test_a_batch_goes_on_when_its_follower_leaves_and_is_cancelled_on_demand(
-    dev: Dev, tmp_path: Path
+    dev: Dev, served: Inside, tmp_path: Path
 ) -> None:
     slow = json.dumps({"n": 10_000})
     path = lines(tmp_path / "in.jsonl", openai("quick", "one"), *(openai(str(n), slow) for n in range(20)))
@@ -98,16 +100,16 @@ def test_a_batch_goes_on_when_its_follower_leaves_and_is_cancelled_on_demand(
     told = re.search(r"the batch goes on: palaver batch status --follow ([0-9a-f-]+)", screen.shown)
     assert told, screen.shown
     batch_id = told[1]
-    seen = json.loads(dev.shell.run("batch", "status", batch_id, "--json").stdout)
+    seen = json.loads(served.run("batch", "status", batch_id, "--json").stdout)
     assert seen["status"] == "in_progress"
     assert 1 <= seen["running"] <= 4
-    (open_batch,) = json.loads(dev.shell.run("status", "--quick", "--json").stdout)["batches"]
+    (open_batch,) = json.loads(served.run("status", "--quick", "--json").stdout)["batches"]
     assert open_batch == {"batch_id": batch_id, "status": "in_progress", "done": 1, "failed": 0, "total": 21}
-    done = dev.shell.run("batch", "cancel", batch_id)
+    done = served.run("batch", "cancel", batch_id)
     assert (done.returncode, done.stdout) == (0, "cancelled\n")
-    kept = dev.shell.run("batch", "results", batch_id)
+    kept = served.run("batch", "results", batch_id)
     assert [json.loads(line)["custom_id"] for line in kept.stdout.splitlines()] == ["quick"]
-    assert "20 not done" in dev.shell.run("batch", "status", batch_id).stdout
+    assert "20 not done" in served.run("batch", "status", batch_id).stdout
 
 
 def test_the_page_s_program_answers(dev: Dev) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.integration.cli.shell import Dev, Screen
+from tests.integration.cli.shell import Dev, Inside, Screen
 
 pytestmark = [pytest.mark.redis, pytest.mark.worker, pytest.mark.xdist_group("palaver-dev")]
 
@@ -40,8 +40,8 @@ def test_a_message_from_stdin(dev: Dev) -> None:
     assert dev.shell.run("chat", "-", stdin="from a file").stdout == "from a file\n"
 
 
-def test_json_is_the_jobs_events(dev: Dev) -> None:
-    done = dev.shell.run("chat", "hello you", "--json")
+def test_json_is_the_jobs_events(served: Inside) -> None:
+    done = served.run("chat", "hello you", "--json")
     got = events(done)
     assert done.returncode == 0
     assert [event["seq"] for event in got] == list(range(1, len(got) + 1))
@@ -49,8 +49,8 @@ def test_json_is_the_jobs_events(dev: Dev) -> None:
     assert "".join(event["data"].get("delta", "") for event in got) == "hello you"
 
 
-def test_a_failed_job_is_exit_code_1_with_its_partial_text(dev: Dev) -> None:
-    done = dev.shell.run("chat", script(n=9, fail={"kind": "error", "status": 401, "after": 2}))
+def test_a_failed_job_is_exit_code_1_with_its_partial_text(served: Inside) -> None:
+    done = served.run("chat", script(n=9, fail={"kind": "error", "status": 401, "after": 2}))
     assert done.returncode == 1
     assert "failed: AuthenticationError" in one_line(done)
     assert done.stdout == " w0 w1\n"
@@ -67,8 +67,8 @@ def test_a_failed_job_is_exit_code_1_with_its_partial_text(dev: Dev) -> None:
         (["tail", "a b"], "session_id"),
     ],
 )
-def test_bad_input_is_exit_code_2_and_one_line(dev: Dev, words: list[str], told: str) -> None:
-    done = dev.shell.run(*words)
+def test_bad_input_is_exit_code_2_and_one_line(served: Inside, words: list[str], told: str) -> None:
+    done = served.run(*words)
     assert done.returncode == 2
     assert told in one_line(done)
 
@@ -108,17 +108,17 @@ def test_ctrl_c_cancels_the_job_and_keeps_what_there_is(dev: Dev) -> None:
     assert end["data"]["status"] == "completed"
 
 
-def test_job_show_and_cancel(dev: Dev) -> None:
-    job_id = events(dev.shell.run("chat", "hello", "--json"))[-1]["job_id"]
-    shown = dev.shell.run("job", "show", job_id)
+def test_job_show_and_cancel(served: Inside) -> None:
+    job_id = events(served.run("chat", "hello", "--json"))[-1]["job_id"]
+    shown = served.run("job", "show", job_id)
     assert shown.returncode == 0
     assert re.search(r"status +completed", shown.stdout)
     assert re.search(r"model +scripted/echo", shown.stdout)
     assert "hello" in shown.stdout
-    document = json.loads(dev.shell.run("job", "show", job_id, "--json").stdout)
+    document = json.loads(served.run("job", "show", job_id, "--json").stdout)
     assert (document["status"], document["response"]["content"]) == ("completed", "hello")
     assert document["model"] == "scripted/echo"
-    assert dev.shell.run("job", "cancel", job_id).stdout == "completed\n"
+    assert served.run("job", "cancel", job_id).stdout == "completed\n"
 
 
 def test_job_cancel_stops_a_running_job(dev: Dev) -> None:
@@ -171,15 +171,15 @@ def test_status_is_healthy_with_a_worker(dev: Dev) -> None:
     assert healths["scripted"]["error"] is None
 
 
-def test_a_file_goes_with_the_message(dev: Dev) -> None:
-    (dev.shell.folder / "menu.txt").write_text("A tea costs 3 euros.")
-    done = dev.shell.run("chat", "How much?", "--file", "menu.txt")
+def test_a_file_goes_with_the_message(served: Inside) -> None:
+    (served.folder / "menu.txt").write_text("A tea costs 3 euros.")
+    done = served.run("chat", "How much?", "--file", "menu.txt")
     told = '<file name="menu.txt" type="text/plain">\nA tea costs 3 euros.\n</file>\n\nHow much?\n'
     assert (done.returncode, done.stdout) == (0, told), done.stderr
-    assert list((dev.shell.folder / ".palaver" / "files" / "content").iterdir())
+    assert list((served.folder / ".palaver" / "files" / "content").iterdir())
 
 
-def test_a_file_that_is_not_there_is_told(dev: Dev) -> None:
-    done = dev.shell.run("chat", "How much?", "-f", "nowhere.txt")
+def test_a_file_that_is_not_there_is_told(served: Inside) -> None:
+    done = served.run("chat", "How much?", "-f", "nowhere.txt")
     assert done.returncode == 2
     assert "nowhere.txt cannot be read" in one_line(done)

@@ -2,14 +2,15 @@
 
 import json
 import socket
+import subprocess
 from collections.abc import Iterator
 
 import pytest
 
-from tests.integration.cli.shell import Dev, Shell
+from tests.integration.cli.shell import Dev, Inside, Shell
 from tests.servers import IN_TIME, RedisServer
 
-COMMANDS = [
+INSIDE = [
     ["chat", "hi"],
     ["tail", "s1"],
     ["job", "show", "0199"],
@@ -20,9 +21,9 @@ COMMANDS = [
     ["dead", "drop", "--all"],
     ["usage"],
     ["status"],
-    ["worker"],
-    ["dev", "--no-flower"],
 ]
+# These become other processes, or start them.
+PROCESSES = [["worker"], ["dev", "--no-flower"]]
 
 
 @pytest.fixture
@@ -34,42 +35,50 @@ def silent_port() -> Iterator[int]:
         yield server.getsockname()[1]
 
 
-def check(shell: Shell, words: list[str], address: str) -> None:
-    done = shell.run(*words, timeout=IN_TIME)
+def check(done: subprocess.CompletedProcess[str], address: str) -> None:
     assert done.returncode == 3, done
     assert address in done.stderr
     assert "hunter2" not in done.stderr
     assert done.stderr.count("\n") == 1
 
 
-@pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
-def test_a_refused_ledger(shell: Shell, words: list[str]) -> None:
+@pytest.mark.parametrize("words", INSIDE, ids=" ".join)
+def test_a_refused_ledger(inside: Inside, words: list[str]) -> None:
+    inside.environment["PALAVER_REDIS_URL"] = "redis://user:hunter2@127.0.0.1:1/0"
+    check(inside.run(*words), "redis://user:***@127.0.0.1:1/0")
+
+
+@pytest.mark.parametrize("words", PROCESSES, ids=" ".join)
+def test_a_refused_ledger_of_a_process(shell: Shell, words: list[str]) -> None:
     shell.environment["PALAVER_REDIS_URL"] = "redis://user:hunter2@127.0.0.1:1/0"
-    check(shell, words, "redis://user:***@127.0.0.1:1/0")
+    check(shell.run(*words, timeout=IN_TIME), "redis://user:***@127.0.0.1:1/0")
 
 
 @pytest.mark.parametrize("words", [["chat", "hi"], ["status"], ["worker"]], ids=" ".join)
 def test_a_silent_ledger(shell: Shell, words: list[str], silent_port: int) -> None:
     shell.environment["PALAVER_REDIS_URL"] = f"redis://:hunter2@127.0.0.1:{silent_port}/0"
-    check(shell, words, f"127.0.0.1:{silent_port}")
+    check(shell.run(*words, timeout=IN_TIME), f"127.0.0.1:{silent_port}")
 
 
 def test_refused_sentinels(shell: Shell) -> None:
     shell.environment["PALAVER_REDIS_URL"] = (
         "sentinel://:hunter2@127.0.0.1:1?master_name=m;sentinel://127.0.0.1:2"
     )
-    check(shell, ["worker"], "sentinel://:***@127.0.0.1:1?master_name=m;sentinel://127.0.0.1:2")
+    done = shell.run("worker", timeout=IN_TIME)
+    check(done, "sentinel://:***@127.0.0.1:1?master_name=m;sentinel://127.0.0.1:2")
 
 
 @pytest.mark.redis
 @pytest.mark.worker
 @pytest.mark.xdist_group("palaver-dev")
-@pytest.mark.parametrize("words", [["chat", "hi"], ["status"], ["worker"]], ids=" ".join)
 @pytest.mark.parametrize("scheme", ["redis", "amqp"])
-def test_a_refused_broker(dev: Dev, shell: Shell, words: list[str], scheme: str) -> None:
-    shell.environment["PALAVER_REDIS_URL"] = dev.said["redis_url"]
-    shell.environment["PALAVER_BROKER_URL"] = f"{scheme}://user:hunter2@127.0.0.1:1//"
-    check(shell, words, f"{scheme}://user:***@127.0.0.1:1")
+def test_a_refused_broker(dev: Dev, inside: Inside, shell: Shell, scheme: str) -> None:
+    broker = f"{scheme}://user:hunter2@127.0.0.1:1//"
+    environment = {"PALAVER_REDIS_URL": dev.said["redis_url"], "PALAVER_BROKER_URL": broker}
+    inside.environment = shell.environment = environment
+    for words in (["chat", "hi"], ["status"]):
+        check(inside.run(*words), f"{scheme}://user:***@127.0.0.1:1")
+    check(shell.run("worker", timeout=IN_TIME), f"{scheme}://user:***@127.0.0.1:1")
 
 
 def test_the_line_is_a_document_with_json(shell: Shell) -> None:
@@ -81,6 +90,6 @@ def test_the_line_is_a_document_with_json(shell: Shell) -> None:
 
 
 @pytest.mark.redis
-def test_a_database_that_is_not_there(shell: Shell, redis_server: RedisServer) -> None:
-    shell.environment["PALAVER_REDIS_URL"] = redis_server.url.rpartition("/")[0] + "/9999"
-    check(shell, ["status"], "/9999")
+def test_a_database_that_is_not_there(inside: Inside, redis_server: RedisServer) -> None:
+    inside.environment["PALAVER_REDIS_URL"] = redis_server.url.rpartition("/")[0] + "/9999"
+    check(inside.run("status"), "/9999")
