@@ -17,9 +17,10 @@ from pydantic import BaseModel
 from palaver.producer import batches as batching
 from palaver.producer import collector
 from palaver.producer.broker import Broker
-from palaver.producer.client import CHUNK, send_stored, split
+from palaver.producer.client import send_stored, split
 from palaver.producer.files import AsyncFiles
 from palaver.producer.handles import AsyncJobHandle, AsyncModelHandle
+from palaver.producer.lanes import Lanes
 from palaver.producer.prepare import (
     Admission,
     Announced,
@@ -375,10 +376,20 @@ class AsyncClient:
     async def _submit_all(self, jobs: Iterable[JobLike]) -> list[AsyncJobHandle]:
         prepared = prepare_many(jobs, self.settings)
         await self._admit(prepared)
-        handles: list[AsyncJobHandle] = []
-        for start in range(0, len(prepared), CHUNK):
-            handles += await self._submit_chunk(prepared[start : start + CHUNK])
-        return handles
+        work: Lanes[AsyncJobHandle] = Lanes(prepared)
+        driven = (self._drive(work, lane) for lane in work.lanes)
+        for outcome in await asyncio.gather(*driven, return_exceptions=True):
+            if isinstance(outcome, BaseException):
+                raise outcome
+        return work.handles
+
+    async def _drive(self, work: Lanes[AsyncJobHandle], lane: list[int]) -> None:
+        try:
+            for places, jobs in work.chunks(lane):
+                work.take(places, await self._submit_chunk(jobs))
+        except BaseException:
+            work.failed = True
+            raise
 
     async def _submit_chunk(self, jobs: list[ChatJob]) -> list[AsyncJobHandle]:
         with traced(jobs) as told:

@@ -6,10 +6,12 @@ import logging
 import time
 import weakref
 from collections.abc import Generator, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from contextvars import copy_context
 from datetime import date
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, Unpack, overload
 
 from pydantic import BaseModel
 
@@ -19,6 +21,7 @@ from palaver.producer.background import background
 from palaver.producer.broker import Broker
 from palaver.producer.files import Files
 from palaver.producer.handles import JobHandle, ModelHandle
+from palaver.producer.lanes import Lanes
 from palaver.producer.prepare import (
     Admission,
     Announced,
@@ -59,9 +62,6 @@ if TYPE_CHECKING:  # loaded by who makes a client, with the library for Redis: n
 log = logging.getLogger("palaver.producer")
 
 M = TypeVar("M", bound=BaseModel)
-
-CHUNK: Final = 500
-"""Jobs that `submit_many` stores in one round trip."""
 
 
 class Client:
@@ -406,10 +406,20 @@ class Client:
     def _submit_all(self, jobs: Iterable[JobLike]) -> list[JobHandle]:
         prepared = prepare_many(jobs, self.settings)
         self._admit(prepared)
-        handles: list[JobHandle] = []
-        for start in range(0, len(prepared), CHUNK):
-            handles += self._submit_chunk(prepared[start : start + CHUNK])
-        return handles
+        work: Lanes[JobHandle] = Lanes(prepared)
+        with ThreadPoolExecutor(len(work.lanes), "palaver-submit") as pool:
+            driven = [pool.submit(copy_context().run, self._drive, work, lane) for lane in work.lanes]
+        for lane in driven:
+            lane.result()
+        return work.handles
+
+    def _drive(self, work: Lanes[JobHandle], lane: list[int]) -> None:
+        try:
+            for places, jobs in work.chunks(lane):
+                work.take(places, self._submit_chunk(jobs))
+        except BaseException:
+            work.failed = True
+            raise
 
     def _submit_chunk(self, jobs: list[ChatJob]) -> list[JobHandle]:
         with traced(jobs) as told:

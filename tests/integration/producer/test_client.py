@@ -202,6 +202,26 @@ def test_many_jobs_at_once(client: Client, queued: Queued) -> None:
     assert handles[1200].status is Status.QUEUED
 
 
+def test_many_jobs_of_a_session_keep_their_order(client: Client) -> None:
+    sessions = ["s1", "s2", "s3", "s4"]
+    handles = client.submit_many(
+        [{"messages": "x", "session_id": sessions[n % 4], "idempotency_key": f"k{n}"} for n in range(1600)]
+    )
+    for place, session in enumerate(sessions):
+        mine = handles[place::4]
+        assert {handle.session_id for handle in mine} == {session}
+        assert [handle.view().position for handle in mine[:: len(mine) // 4]] == [0, 100, 200, 300]
+
+
+async def test_after_a_failure_no_more_of_many_are_stored(settings: Settings) -> None:
+    async with AsyncClient(settings) as client:
+        await client.submit("x", session_id="s1", idempotency_key="k")
+        used = {"messages": "y", "session_id": "s1", "idempotency_key": "k"}
+        with pytest.raises(ConflictError):
+            await client.submit_many([used, *({"messages": "z"} for _ in range(4000))])
+        assert await client.ledger.unended() < 2500
+
+
 def test_one_wrong_job_of_many_stores_none(client: Client, stored: Stored) -> None:
     with pytest.raises(ValidationError) as caught:
         client.submit_many(["x"] * 5 + [{"messages": "x", "params": {"temperature": 5}}])
