@@ -32,7 +32,9 @@ ALIAS: Final = "alias"
 """The `kind` under which workers announce a model alias."""
 
 Announced = Mapping[str, Mapping[str, Any]]
-"""Profile or alias name -> `{"kind": …, "models": […] | None}`, as live workers serve them."""
+"""Profile or alias name -> `{"kind": …, "models": […] | None}`, as live workers serve them. Of profiles
+`several` too: whether `n` gets as many choices; None: nobody knows.
+"""
 
 ANNOUNCED_SECONDS: Final = 5.0
 """How long a producer remembers what workers announce."""

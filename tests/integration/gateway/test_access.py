@@ -277,3 +277,26 @@ def test_nobody_says_what_only_the_gateway_says_of_a_job(
     answer = http.post(path.format(**theirs), json={**body, "metadata": {"palaver:background": True}})
     assert answer.status_code in (400, 422)
     assert answer.json()["error"]["param"] == param
+
+
+def test_an_idempotency_key_is_of_one_user(stand: Stand) -> None:
+    """Of a user that a service names, and of one whom a key is held to; for batches too."""
+    line = {"custom_id": "1", "method": "POST", "url": "/v1/chat/completions"}
+    window = {"endpoint": "/v1/chat/completions", "completion_window": "24h"}
+    name = new_session()
+    jobs, batches = set(), set()
+    held = stand.make_key(tenant="acme", user="dora")
+    for key, user in ((None, "ann"), (None, "carl"), (held, "dora")):
+        headers = {"x-palaver-user": user, "idempotency-key": name}
+        body = {"model": "scripted/echo", "messages": [{"role": "user", "content": f"Hi from {user}"}]}
+        upload = {"file": ("in.jsonl", json.dumps({**line, "body": body}).encode())}
+        with stand.http(key) as http:
+            for _ in range(2):
+                answer = http.post("/v1/chat/completions", json=body, headers=headers)
+                assert answer.status_code == 200, answer.text
+                jobs.add(answer.headers["x-palaver-job"])
+            file = http.post("/v1/files", files=upload, data={"purpose": "batch"}, headers=headers).json()
+            opened = http.post("/v1/batches", json={"input_file_id": file["id"], **window}, headers=headers)
+            assert opened.status_code == 200, opened.text
+            batches.add(opened.json()["id"])
+    assert (len(jobs), len(batches)) == (3, 3)

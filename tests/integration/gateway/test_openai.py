@@ -132,10 +132,13 @@ def test_a_job_goes_on_with_the_trace_of_its_request(stand: Stand, client: OpenA
 
 def test_several_choices(client: OpenAI) -> None:
     assert ask(client, "Hi", n=1).choices[0].message.content == "Hi"
+    once = {"idempotency-key": new_session()}
     for stream in (True, False):  # the scripted provider knows no n
-        with pytest.raises(openai.BadRequestError) as refused:
-            ask(client, "Hi", n=2, stream=stream)
-        assert refused.value.param == "n"
+        for model in ("scripted/echo", "default"):
+            with pytest.raises(openai.BadRequestError) as refused:
+                ask(client, "Hi", n=2, model=model, stream=stream, extra_headers=once)
+            assert refused.value.param == "n"
+    assert ask(client, "Hi", extra_headers=once).choices, "nothing was asked for before"
 
 
 @pytest.mark.parametrize("stream", [False, True])

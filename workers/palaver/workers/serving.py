@@ -44,6 +44,7 @@ class Serving:
                 announcements[name] = profile.announcement()
                 if issubclass(kind, Provider):
                     announcements[name]["models"] = kind.known_models(profile)
+                    announcements[name]["several"] = kind.gives_several(profile)
         # A producer without a palaver.toml learns the aliases here, and refuses what nobody serves.
         for name, models in catalog.aliases.items():
             if any(ref.profile not in unserved for ref in catalog.resolve(name)):

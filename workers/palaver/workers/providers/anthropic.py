@@ -146,6 +146,11 @@ class AnthropicProvider(HttpProvider):
     def __init__(self, profile: Profile, http: HttpClient) -> None:
         super().__init__(profile, http, AnthropicDialect(profile))
 
+    @classmethod
+    def gives_several(cls, profile: Profile) -> bool:
+        """One: the API has no `n`."""
+        return False
+
     def takes_prefix(self, request: GenerationRequest) -> bool:
         """See `Provider.takes_prefix`."""
         return self.dialect.takes_prefix(request)

@@ -241,6 +241,11 @@ class Provider:
         """The models that jobs may name, as far as they are known without asking anybody; None: any."""
         return profile.models
 
+    @classmethod
+    def gives_several(cls, profile: Profile) -> bool | None:
+        """Whether `params.n` gets as many answers as it asks for; None: nobody knows."""
+        return None
+
     def takes_prefix(self, request: GenerationRequest) -> bool:
         """`continues_prefix`, for a provider whose models differ in it, or that cannot do it beside something
         else of the request.

@@ -129,6 +129,11 @@ class OllamaProvider(HttpProvider):
     def __init__(self, profile: Profile, http: HttpClient) -> None:
         super().__init__(profile, http, OllamaDialect(profile))
 
+    @classmethod
+    def gives_several(cls, profile: Profile) -> bool:
+        """One: the API has no `n`."""
+        return False
+
 
 def _object(value: Any) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}

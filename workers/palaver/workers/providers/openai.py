@@ -221,6 +221,12 @@ class OpenAIProvider(HttpProvider):
         self.continues_prefix = dialect.continues_prefix
         self._listless = not wire.flag(profile, "lists_models", True)
 
+    @classmethod
+    def gives_several(cls, profile: Profile) -> bool:
+        """As its flavour: OpenAI's own does, some servers of its dialect do not."""
+        flavour = flavour_of(profile.base_url, profile.options.get("flavour", cls.flavour))
+        return flavour.parameters.get("n", "n") is not None
+
     async def models(self) -> list[str] | None:
         """See `Provider.models`. Of a server that has no list, as its profile says, none is missed."""
         try:

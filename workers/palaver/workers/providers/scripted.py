@@ -64,6 +64,11 @@ class ScriptedProvider(Provider):
         return choose(request, self._scripts)
 
     @classmethod
+    def gives_several(cls, profile: Profile) -> bool:
+        """One: a script has no `n`."""
+        return False
+
+    @classmethod
     def known_models(cls, profile: Profile) -> list[str]:
         """The profile's models, else the names of all scripts."""
         scripts = profile.options.get("scripts")

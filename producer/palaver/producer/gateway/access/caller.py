@@ -60,8 +60,11 @@ class Caller:
         return None if self.key is None else self.key.expires
 
     def own_key(self, idempotency_key: str | None) -> str | None:
-        """An idempotency key that meets no other user's, where he is held to what is his."""
-        if idempotency_key is None or not self.is_held_to_user:
+        """An idempotency key that meets no other user's. That of a service which names no user is the same
+        as in Python.
+        """
+        names_nobody = self.user == DEFAULT_USER and not self.is_held_to_user
+        if idempotency_key is None or names_nobody:
             return idempotency_key
         return hashlib.sha256(f"{len(self.user)}:{self.user}{idempotency_key}".encode()).hexdigest()
 

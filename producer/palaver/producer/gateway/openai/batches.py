@@ -16,11 +16,13 @@ from palaver.producer.gateway.access.caller import Asking, Caller
 from palaver.producer.gateway.access.owning import own_batch
 from palaver.producer.gateway.answers import json_response
 from palaver.producer.gateway.counting import counted_router
+from palaver.producer.gateway.openai import choices
 from palaver.producer.gateway.openai.errors import OPENAI_ERRORS
 from palaver.producer.gateway.openai.files import ERRORS, OUTPUT
 from palaver.producer.gateway.openai.paging import place_behind
 from palaver.producer.gateway.state import Gateway, Served
 from palaver.producer.gateway.tool_rules import check_tools
+from palaver.producer.prepare import Announced
 from palaver.shared.api_keys import ApiKey
 from palaver.shared.batches import CHAT_COMPLETIONS, BatchStatus, BatchView
 from palaver.shared.errors import BatchNotFoundError
@@ -65,14 +67,15 @@ async def create_batch(
     fields: dict[str, Any] = {
         **caller.whose,
         "completion_window": _DAY,
-        "idempotency_key": idempotency_key,
+        "idempotency_key": caller.own_key(idempotency_key),
         "metadata": {**(body.metadata or {}), _INPUT: body.input_file_id},
     }
     pieces = await gateway.client.files.pieces(body.input_file_id, **caller.whose)
     with SpooledTemporaryFile(max_size=_IN_MEMORY) as content:
         async for piece in pieces:
             await asyncio.to_thread(content.write, piece)
-        caller.check_models(await asyncio.to_thread(_checked_models, content, caller.key))
+        served = await gateway.client.served()
+        caller.check_models(await asyncio.to_thread(_checked_models, content, caller.key, served))
         content.seek(0)
         handle = await gateway.client.batch(cast("BinaryIO", content), **fields)
     return json_response(_batch(await handle.progress()))
@@ -121,8 +124,10 @@ async def _views(gateway: Gateway, caller: Caller, ids: Sequence[str]) -> list[B
     return views
 
 
-def _checked_models(content: IO[bytes], key: ApiKey | None) -> list[str]:
-    """The models that lines name, whose tools are checked; wrong lines are told when they are taken in."""
+def _checked_models(content: IO[bytes], key: ApiKey | None, served: Announced) -> list[str]:
+    """The models that lines name, whose tools and `n` are checked; wrong lines are told when they are taken
+    in.
+    """
     found: dict[str, None] = {}
     content.seek(0)
     for number, line in enumerate(content, 1):
@@ -134,7 +139,10 @@ def _checked_models(content: IO[bytes], key: ApiKey | None) -> list[str]:
         if not isinstance(job, dict):
             continue
         check_tools(job.get("tools"), key, f"line {number}: tools")
-        found |= dict.fromkeys(_models(job.get("model")))
+        models = _models(job.get("model"))
+        if choices.are_wanted(job.get("n")):
+            choices.check_choices(models, served, f"line {number}: n")
+        found |= dict.fromkeys(models)
     return list(found)
 
 

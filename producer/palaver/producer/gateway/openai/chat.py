@@ -12,6 +12,7 @@ from palaver.producer import openai_body
 from palaver.producer.gateway.answers import job_headers, json_response
 from palaver.producer.gateway.asking import Job, nobody_waits
 from palaver.producer.gateway.counting import counted_router
+from palaver.producer.gateway.openai import choices
 from palaver.producer.gateway.openai.chat_stream import ChatDialect
 from palaver.producer.gateway.openai.errors import OPENAI_ERRORS, renamed
 from palaver.producer.gateway.shapes import Open, TextOr
@@ -79,6 +80,8 @@ async def create_completion(asker: Job, body: ChatRequest) -> Response:
         refuse("n", "must be 1 in a stream: its chunks are of one answer")
     with renamed(openai_body.place):
         fields = openai_body.job_fields(body.given())
+        if choices.are_wanted(body.n):
+            choices.check_choices([body.model or "default"], await asker.gateway.client.served())
         handle = await asker.submit(fields.pop("messages"), fields)
     if body.stream:
         usage = body.stream_options is not None and body.stream_options.include_usage
@@ -88,6 +91,4 @@ async def create_completion(asker: Job, body: ChatRequest) -> Response:
     if response is None:
         return nobody_waits()
     answer = completion(handle.job_id, int(time.time()), response, model=body.model or "default")
-    if len(answer["choices"]) < (body.n or 1):
-        refuse("n", "must be 1: this model gives one choice at a time")
     return json_response(answer, headers=job_headers(handle))
