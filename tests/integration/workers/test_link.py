@@ -123,6 +123,26 @@ async def test_stopping_tells_who_waits(own_redis: Callable[..., RedisServer]) -
         await link.caught_up()
 
 
+async def test_a_link_that_is_greeted_and_gets_no_answers_counts_its_stalls(redis_url: str) -> None:
+    link = Link(redis_url, stall_seconds=0.2)
+    await link.start()
+
+    async def until(holds: Callable[[], bool]) -> None:
+        async with asyncio.timeout(20):
+            while not holds():  # noqa: ASYNC110 - a plain count
+                await asyncio.sleep(0.01)
+
+    ping = b"*1\r\n$4\r\nPING\r\n"
+    replies: asyncio.Queue[list[object]] = asyncio.Queue()
+    link.send(ping, 2, replies.put_nowait)  # one reply too many, as a bug of the worker's would have it
+    await until(lambda: link.stalls >= 3)
+    link.send(ping, 1, replies.put_nowait)  # its reply is taken by the first
+    async with asyncio.timeout(20):
+        assert [len(await replies.get()), len(await replies.get())] == [2, 1]
+    assert link.stalls == 0
+    await link.stop()
+
+
 async def test_a_full_redis_is_told_by_name(own_redis: Callable[..., RedisServer], namespace: str) -> None:
     server = own_redis()
     link = Link(server.url)

@@ -186,6 +186,17 @@ async def test_the_loop_that_hangs_is_told(told: Engine, monkeypatch: pytest.Mon
     assert (await values(told))["palaver_not_ready{reason=loop}"] == 1
 
 
+async def test_a_link_that_hangs_is_told_and_a_path_that_died_once_is_not(told: Engine) -> None:
+    link = told.service._link
+    link.stalls = 2
+    assert await fetched(told, "/healthz") == (200, "ok\n")
+    link.stalls = 3
+    status, text = await fetched(told, "/healthz")
+    assert (status, text.partition(" ")[0]) == (503, "link:")
+    assert (await fetched(told, "/readyz"))[0] == 503
+    assert (await values(told))["palaver_not_ready{reason=link}"] == 1
+
+
 async def test_nothing_that_was_said_is_told(told: Engine) -> None:
     secret: Any = "xyzzy-42"
     await told.answer(f"hello {secret}", session_id=secret, user=secret)

@@ -156,6 +156,8 @@ class Link:
         self._reconnecting: asyncio.Task[None] | None = None
         self._watch: asyncio.TimerHandle | None = None
         self._closed = False
+        self.stalls = 0
+        """So many connections in a row were replaced because Redis greeted and then answered nothing."""
         self._backoff = BACKOFF_SECONDS[0]
 
     @property
@@ -281,6 +283,8 @@ class Link:
 
     def _answered(self, wire: _Wire, frame: _Frame) -> None:
         self._backoff = BACKOFF_SECONDS[0]
+        if wire is self._wire:  # it is none yet that is only greeted
+            self.stalls = 0
         if frame.faulty:
             words = {_word(reply) for reply in frame.replies}
             if refused := words & TRANSIENT:
@@ -381,7 +385,10 @@ class Link:
         """Replace a connection whose path died without a word; the resend rule makes that safe."""
         wire = self._wire
         if wire is not None and wire.frames and time.monotonic() - wire.frames[0].sent > self._stall_seconds:
-            logger.warning("link.stalled", url=self._shown_url, seconds=self._stall_seconds)
+            self.stalls += 1
+            logger.warning(
+                "link.stalled", url=self._shown_url, seconds=self._stall_seconds, in_a_row=self.stalls
+            )
             wire.abort()
         loop = asyncio.get_running_loop()
         self._watch = loop.call_later(self._stall_seconds / 5, self._watch_for_stalls)

@@ -57,6 +57,7 @@ class Vitals:
             breakers=breakers,
             leases=leases,
             publisher=runner.publisher,
+            stalls=lambda: link.stalls,
             runs=lambda: runner.runs,
             slots=slots,
             readiness=self.readiness,

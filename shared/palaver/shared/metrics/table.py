@@ -18,9 +18,10 @@ WORKER_HEAD: Final = """\
 ## A worker
 
 `PALAVER_METRICS_ADDRESS=9464` has it serve `/metrics` and, for whoever watches over processes, `/startupz`
-(it has begun to take jobs), `/healthz` (its loop turns) and `/readyz` (it does its work: it asks for messages
-while it has room, its leases are renewed, somebody sweeps). Of several workers on one machine the first gets
-that port, each further one the next that is free; which, it announces.
+(it has begun to take jobs), `/healthz` (its loop turns, and a Redis that greets it answers it too) and
+`/readyz` (it does its work: it asks for messages while it has room, its leases are renewed, somebody sweeps).
+Of several workers on one machine the first gets that port, each further one the next that is free; which, it
+announces.
 
 """
 GATEWAY_HEAD: Final = """

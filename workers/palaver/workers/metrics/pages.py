@@ -26,6 +26,8 @@ __all__ = ["Parts", "serve", "worker_families"]
 
 logger = event_logger("palaver.workers.metrics")
 
+STALLS: Final = 3
+"""A path that dies without a word costs one; a link that goes on so has lost its place among the replies."""
 MORE_PORTS: Final = 99
 """So many further ports are tried: several workers of one machine may have the same setting."""
 
@@ -40,6 +42,7 @@ class Parts:
     breakers: Breakers
     leases: LeaseKeeper
     publisher: Publisher
+    stalls: Callable[[], int]  # of its link to Redis, in a row
     runs: Callable[[], Iterable[Run]]
     slots: Callable[[], int]
     readiness: Readiness
@@ -54,7 +57,7 @@ def serve(address: str, parts: Parts) -> MetricsServer | None:
     pages = {
         "/metrics": metrics_page(lambda: worker_families(parts)),
         "/startupz": lambda: _verdict(parts.readiness.starting()),
-        "/healthz": lambda: _verdict(_stillness(parts.pulse)),
+        "/healthz": lambda: _verdict(_dead(parts)),
         "/readyz": lambda: _verdict(_problems(parts)),
     }
     server = MetricsServer(MetricsAddress.parse(address), pages, further=MORE_PORTS)
@@ -81,15 +84,19 @@ def worker_families(parts: Parts) -> Iterator[Family]:
     yield metrics.LOOP_LAG, [Sample((), parts.pulse.lag)]
 
 
-def _stillness(pulse: Pulse) -> list[Problem]:
-    still = pulse.still
-    if still < STILL_SECONDS:
-        return []
-    return [Problem("loop", f"the stream loop has not turned for {still:.0f} seconds")]
+def _dead(parts: Parts) -> list[Problem]:
+    """What only a new process mends. A Redis that is away is none of it: it greets nobody."""
+    found = []
+    if (still := parts.pulse.still) >= STILL_SECONDS:
+        found.append(Problem("loop", f"the stream loop has not turned for {still:.0f} seconds"))
+    if (stalls := parts.stalls()) >= STALLS:
+        told = f"Redis has greeted it {stalls} times in a row, and answered nothing that streams asked"
+        found.append(Problem("link", told))
+    return found
 
 
 def _problems(parts: Parts) -> list[Problem]:
-    return [*_stillness(parts.pulse), *parts.readiness.problems()]
+    return [*_dead(parts), *parts.readiness.problems()]
 
 
 def _states(parts: Parts) -> list[Sample]:
