@@ -278,6 +278,34 @@ def test_what_a_crash_has_left_goes_by_itself(make_world: MakeWorld) -> None:
     assert world.ledger.submit(of("small")).created
 
 
+def test_a_job_whose_place_was_never_prolonged_keeps_it(make_world: MakeWorld) -> None:
+    """Its producer was killed between, or stood still for a minute; whoever comes finds the job there."""
+    world = make_world(tenants=TENANTS, max_jobs=200)
+    jobs = [world.ledger.submit(of("acme", deadline=600)) for _ in range(3)]
+    batch = batch_of("small")
+    world.ledger.note_batch(batch)
+    world.ledger.open_batch(batch)
+    lists = [world.keys.unended(name) for name in ("=acme", "=small", "all")]
+
+    def lapse() -> None:
+        for each in lists:
+            for entry in world.raw.zrange(each, 0, -1):
+                world.raw.zadd(each, {entry: 1})
+
+    lapse()
+    for tenant in ("acme", "small"):
+        with pytest.raises(QueueFullError):
+            world.ledger.submit(of(tenant))
+    place = f"{jobs[0].session_id}/{jobs[0].job_id}"
+    assert (world.raw.zscore(lists[0], place) or 0) / 1000 > world.time() + 600
+    for n in range(250):
+        world.raw.zadd(lists[2], {f"gone{n}/gone{n}": 1})
+    lapse()
+    ended_by_worker(world, jobs[0])
+    assert [world.ledger.submit(of("acme")).created, entries(world, "=acme")] == [True, 3]
+    assert entries(world, "all") <= 200
+
+
 def test_who_is_refused_is_told_how_fast_it_goes(make_world: MakeWorld) -> None:
     """Two jobs have ended in the ten seconds since it was full."""
     world = make_world(tenants={"acme": {"queued": 2}})

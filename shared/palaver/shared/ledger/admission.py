@@ -2,14 +2,14 @@
 
 Jobs that have not ended are counted where their number is bounded, in all or of a tenant. A place is taken
 before its job is stored, and by nobody twice, so there are never more; a round trip that producers pay only
-where there are bounds. It is taken for a minute, and kept when the job is stored: what is never stored, for a
-full Redis or a producer that dies, holds none for longer. A job that was stored before is known by its entry,
-or found when it is refused.
+where there are bounds. It is taken for a minute, and kept when the job is stored: of what was never stored,
+for a full Redis or a producer that died, somebody who needs its place then finds that it is not there. A job
+that was stored before is known by its entry, or found when it is refused.
 """
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from palaver.shared.errors import QueueFullError
@@ -78,7 +78,7 @@ def admit(
     for (name, most), places in sorted(wanted.items(), key=lambda each: each[0][0] == admitting.ALL):
         for some in _slices([place for place in places if place not in full]):
             asking = [entries[place] for place in some]
-            answer = yield from exchange.run(admitting.admit(keys, name, asking, most=most))
+            answer = yield from _ask(keys, name, asking, most)
             for place, standing in zip(some, answer.places, strict=True):
                 if standing == admitting.REFUSED:
                     full[place] = _full(name, answer, entries[place][1])
@@ -86,6 +86,28 @@ def admit(
                     taken.append((name, place))
     yield from _give_up(keys, [(name, entries[place]) for name, place in taken if place in full])
     return full
+
+
+def _ask(keys: Keys, name: str, entries: Sequence[Place], most: int) -> Exchange[admitting.Admitted]:
+    """Ask for places, again when some were made by looking at what has them for no known reason."""
+    answer = yield from exchange.run(admitting.admit(keys, name, entries, most=most))
+    places = answer.places
+    while answer.lapsed:
+        yield from _put_right(keys, name, answer.lapsed)
+        without = [n for n, standing in enumerate(places) if standing == admitting.REFUSED]
+        again = [entries[n] for n in without]
+        answer = yield from exchange.run(admitting.admit(keys, name, again, most=most))
+        for n, standing in zip(without, answer.places, strict=True):
+            places[n] = standing
+    return replace(answer, places=places)
+
+
+def _put_right(keys: Keys, name: str, lapsed: Sequence[Place]) -> Exchange[None]:
+    ends = yield from exchange.query(admitting.until(keys, lapsed))
+    commands = [
+        admitting.put_right(keys, name, place, until) for place, until in zip(lapsed, ends, strict=True)
+    ]
+    yield from exchange.query(Query(commands=tuple(commands), decode=lambda _replies: None))
 
 
 def _slices(places: Sequence[int]) -> Iterator[Sequence[int]]:

@@ -4,8 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from palaver.shared.ledger.keys import Keys, due_member
-from palaver.shared.ledger.operation import Argument, Command, Operation, milliseconds
+from palaver.shared.batches import BatchStatus
+from palaver.shared.jobs import Status
+from palaver.shared.ledger.keys import Keys, due_member, parse_due_member
+from palaver.shared.ledger.operation import Argument, Command, Operation, Query, milliseconds, text
 from palaver.shared.ledger.operations.reading import checked
 from palaver.shared.ledger.replies import Place
 from palaver.shared.ledger.scripts import load
@@ -15,6 +17,8 @@ ALL: Final = "all"
 
 NEW, KNOWN, REFUSED = 2, 1, 0
 
+_UNENDED: Final = {each.value for each in (*Status, *BatchStatus) if not each.ended}
+
 _GRACE: Final = 3600.0
 """So many seconds after it must have ended a job counts no more, whoever forgot it."""
 
@@ -22,12 +26,13 @@ _GRACE: Final = 3600.0
 @dataclass(frozen=True, slots=True)
 class Admitted:
     """What became of entries that asked for places: `NEW`, `KNOWN` or `REFUSED` each; how many jobs have not
-    ended, and in about how many seconds one will have.
+    ended, and in about how many seconds one will have. `lapsed` are some whose time is over, and have places.
     """
 
     places: list[int]
     unended: int
     retry_after: float
+    lapsed: Sequence[Place] = ()
 
 
 def list_of(tenant: str | None) -> str:
@@ -39,11 +44,49 @@ def admit(keys: Keys, name: str, places: Sequence[Place], *, most: int) -> Opera
     """Ask for places in a list, for jobs or batches that are to be stored: a minute, see `keep_counted`."""
 
     def decode(raw: Any) -> Admitted:
-        _, unended, wait, *standings = checked(raw)
-        return Admitted([int(standing) for standing in standings], int(unended), int(wait) / 1000)
+        _, unended, wait, *rest = checked(raw)
+        standings, lapsed = rest[: len(places)], rest[len(places) :]
+        return Admitted(
+            [int(standing) for standing in standings],
+            int(unended),
+            int(wait) / 1000,
+            [parse_due_member(entry) for entry in lapsed],
+        )
 
     args: tuple[Argument, ...] = (most, *(due_member(*place) for place in places))
     return Operation(script=load("admit"), keys=(keys.unended(name),), args=args, decode=decode)
+
+
+def until(keys: Keys, places: Sequence[Place]) -> Query[list[int]]:
+    """When each of these jobs and batches counts no more, in ms; 0: it has ended, or is none."""
+
+    def decode(replies: Sequence[Any]) -> list[int]:
+        found = zip(replies[::2], replies[1::2], strict=True)
+        return [_until(*job) or _until(*batch) for job, batch in found]
+
+    # A batch and its session have one id, and so may a job and its own.
+    commands = [
+        command
+        for session_id, job_id in places
+        for command in (
+            Command("HMGET", keys.job(session_id, job_id), "status", "deadline"),
+            Command("HMGET", keys.batch(job_id), "status", "expires"),
+        )
+    ]
+    return Query(commands=tuple(commands), decode=decode)
+
+
+def _until(status: bytes | None, ends: bytes | None) -> int:
+    if status is None or ends is None or text(status) not in _UNENDED:
+        return 0
+    return int(ends) + milliseconds(_GRACE)
+
+
+def put_right(keys: Keys, name: str, place: Place, until_ms: int) -> Command:
+    """An entry whose time was over: it stays until then, unless the job has ended meanwhile; 0: it goes."""
+    if not until_ms:
+        return give_up(keys, name, *place)
+    return Command("ZADD", keys.unended(name), "XX", "GT", until_ms, due_member(*place))
 
 
 def give_up(keys: Keys, name: str, session_id: str, job_id: str) -> Command:
