@@ -245,8 +245,7 @@ def test_the_streams_of_a_revoked_key_end(
         with http.stream("POST", APIS[0], json=body_for(APIS[0])) as answer:
             begin(world, job_of(answer), "one")
             world.ledger.query(operations.drop_api_key(world.keys, key.split("_")[1]))
-            with pytest.raises(httpx2.RemoteProtocolError):
-                answer.read()
+            assert '"error":{' in answer.read().decode()
         ended(items)
         assert http.get(path).status_code == 401
 
@@ -266,6 +265,30 @@ def test_an_erased_session_is_told_to_nobody(hasty: None, here: Here, world: Wor
         for http in readers:
             for what in (path, path.replace("events", "messages")):
                 assert http.get(what).status_code == 404
+
+
+@pytest.mark.parametrize("path", APIS[:2])
+def test_clients_of_others_are_told_that_their_session_is_gone(
+    hasty: None, here: Here, world: World, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    """By errors of their own: the watch sees it long before who reads the events."""
+    monkeypatch.setattr(asking, "PATIENCE_SECONDS", 0.0)
+    before = set(world.raw.scan_iter("palaver:job:*"))
+
+    def erase() -> bool:
+        for key in set(world.raw.scan_iter("palaver:job:*")) - before:
+            if isinstance(session_id := world.raw.get(key), bytes) and here.gateway.streams:
+                world.ledger.erase([session_id.decode()])
+                return True
+        return False
+
+    with ThreadPoolExecutor(1) as pool:
+        erasing = pool.submit(eventually, erase)
+        with pytest.raises((openai.APIError, anthropic.APIStatusError)) as told:
+            official(here, path)
+        assert erasing.result(IN_TIME)
+    assert not isinstance(told.value, openai.APIConnectionError)
+    assert "There is no session" in str(told.value)
 
 
 # Too many

@@ -106,6 +106,7 @@ class Asker:
             headers=job_headers(handle),
             keep_alive=keep_alive,
             when_gone=lambda: self.left(handle),
+            last_words=lambda error: b"" if translation.done else translation.fail(error),
         )
 
 

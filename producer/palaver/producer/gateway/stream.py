@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, Literal
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
-from palaver.shared.errors import PalaverError
+from palaver.shared.errors import PalaverError, UnauthorizedError
 
 if TYPE_CHECKING:  # who asks knows what all requests share, and that knows the streams
     from palaver.producer.gateway.access.caller import Caller
@@ -35,7 +35,8 @@ class ByteStream(Response):
 
     Silence is broken by `keep_alive`. `when_gone` is awaited if the client leaves before the end. While it
     is sent it is in `live`; `resumable` tells whether a client can go on elsewhere where this one stopped.
-    One that is not, and breaks, ends without the end of its answer, so that nobody takes it for whole.
+    One that is not, and breaks, ends without the end of its answer, so that nobody takes it for whole; with
+    `last_words`, what its API says of an error, also where its reader may read no more.
     """
 
     media_type = "text/event-stream"
@@ -51,6 +52,7 @@ class ByteStream(Response):
         keep_alive: bytes = KEEP_ALIVE,
         resumable: bool = False,
         when_gone: Callable[[], Awaitable[object]] | None = None,
+        last_words: Callable[[PalaverError], bytes] | None = None,
     ) -> None:
         self.status_code = 200
         self.background = None
@@ -62,6 +64,8 @@ class ByteStream(Response):
         self._keep_alive = keep_alive
         self._resumable = resumable
         self._when_gone = when_gone
+        self._last_words = last_words
+        self._error: PalaverError | None = None
         self._task: asyncio.Task[object] | None = None
         self._interrupted: Interruption | None = None
         self._silent = True
@@ -78,6 +82,8 @@ class ByteStream(Response):
         elif ending == "restart":
             hint = int(random.random() * _RESTART_SECONDS * 1000)  # noqa: S311 - jitter
             await send(_piece(b"retry: %d\n: restarting\n\n" % hint, more=False))
+        elif self._error is not None and self._last_words is not None:
+            await send(_piece(self._last_words(self._error), more=False))
         elif ending == "whole" or self._resumable:
             await send(_piece(b"", more=False))
         # else the server sees an answer that has no end, and cuts the connection
@@ -87,9 +93,10 @@ class ByteStream(Response):
         if self._resumable:
             self._interrupt("restart")
 
-    def end(self) -> None:
-        """End it: who reads it may do so no more. Who comes back is told why."""
-        self._interrupt("over")
+    def end(self, error: PalaverError) -> None:
+        """End it: who reads it may do so no more. He is told why, now or when he comes back."""
+        if self._interrupt("over"):
+            self._error = error
 
     async def _until_over(self, receive: Receive, send: Send) -> Ending:
         loop = asyncio.get_running_loop()
@@ -98,7 +105,9 @@ class ByteStream(Response):
         watch.add_done_callback(lambda _: self._interrupt("gone"))
         timers: list[_Repeating | asyncio.TimerHandle] = [_Repeating(loop, lambda: self._break_silence(send))]
         if self.caller.expires is not None:
-            timers.append(loop.call_later(max(0.0, self.caller.expires - time.time()), self.end))
+            timers.append(
+                loop.call_later(max(0.0, self.caller.expires - time.time()), self.end, UnauthorizedError())
+            )
         self._live.join(self)
         try:
             return await self._write(send)
@@ -124,10 +133,12 @@ class ByteStream(Response):
             return "broken"
         return "whole"
 
-    def _interrupt(self, why: Interruption) -> None:
-        if self._task is not None and self._interrupted is None:
-            self._interrupted = why
-            self._task.cancel()
+    def _interrupt(self, why: Interruption) -> bool:
+        """Whether this is what ends it."""
+        if self._task is None or self._interrupted is not None:
+            return False
+        self._interrupted = why
+        return self._task.cancel()
 
     async def _break_silence(self, send: Send) -> None:
         # A piece that is being sent is whole, as this one is: their order does not matter.

@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from typing import Final
 
 from palaver.producer.gateway.access.caller import Caller
-from palaver.producer.gateway.access.owning import lost_sessions
+from palaver.producer.gateway.access.owning import lost_sessions, unknown_session
 from palaver.producer.gateway.access.table import FRESH_SECONDS
 from palaver.producer.gateway.state import Gateway
 from palaver.producer.gateway.stream import ByteStream
-from palaver.shared.errors import PalaverError
+from palaver.shared.errors import PalaverError, UnauthorizedError
 
 log = logging.getLogger("palaver.gateway")
 
@@ -49,7 +49,7 @@ async def look(gateway: Gateway) -> None:
     streams = list(gateway.streams)
     for stream in streams:
         if not await _may_ask(gateway, stream.caller):
-            stream.end()
+            stream.end(UnauthorizedError())
     for start in range(0, len(streams), _AT_ONCE):
         await _end_lost(gateway, streams[start : start + _AT_ONCE])
 
@@ -64,4 +64,4 @@ async def _end_lost(gateway: Gateway, streams: Sequence[ByteStream]) -> None:
     lost = await lost_sessions(gateway, [(stream.caller, stream.session_id) for stream in streams])
     for stream, is_lost in zip(streams, lost, strict=True):
         if is_lost:
-            stream.end()
+            stream.end(unknown_session(stream.session_id))
