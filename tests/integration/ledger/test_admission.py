@@ -289,8 +289,9 @@ def test_a_job_whose_place_was_never_prolonged_keeps_it(make_world: MakeWorld) -
 
     def lapse() -> None:
         for each in lists:
-            for entry in world.raw.zrange(each, 0, -1):
-                world.raw.zadd(each, {entry: 1})
+            found: Any = world.raw.zrange(each, 0, -1)
+            for entry in found:
+                world.raw.zadd(each, {entry.decode(): 1})
 
     lapse()
     for tenant in ("acme", "small"):

@@ -13,10 +13,10 @@ nothing is set aside for what waits, and nobody who has something set aside wait
 from __future__ import annotations
 
 from collections.abc import Awaitable
+from contextlib import ExitStack
 from typing import Final
 
 from palaver.shared.errors import SpendLimitError
-from palaver.shared.ids import new_token
 from palaver.shared.ledger import AsyncLedger
 from palaver.shared.ledger.operations.budgeting import Standing
 from palaver.shared.ledger.operations.spending import NANO
@@ -105,15 +105,12 @@ class Budgets:
         """Return when the tenant has some money left that nothing is to take which runs."""
         if await self._has_room(tenant, account):
             return
-        token = new_token()
-        if asker is not None and not self._waits_here(asker, token):
-            raise Park(account.next_try())
-        try:
+        with ExitStack() as slot:
+            if asker is not None and not self._waits_here(asker, slot):
+                raise Park(account.next_try())
             async with account.first_in_line():
                 while not await self._has_room(tenant, account):
                     await account.change()
-        finally:
-            self._held_slots.release(token)
 
     async def _has_room(self, tenant: str, account: Account) -> bool:
         """Raises SpendLimitError."""
@@ -121,11 +118,17 @@ class Budgets:
         self._month(tenant, standing)
         return standing.may_run
 
-    def _waits_here(self, asker: Asker, token: str) -> bool:
-        """Whether it waits in its worker. What an agent has begun is not done again for want of a slot: what
-        it waits for runs, and is soon over.
+    def _waits_here(self, asker: Asker, slot: ExitStack) -> bool:
+        """Whether it waits in its worker, with the `slot` of its job, if any. What an agent has begun is
+        not done again for want of a slot: what it waits for runs, and is soon over.
         """
-        return not asker.may_park and (asker.is_line or self._held_slots.hold(token) or asker.goes_on)
+        if not asker.in_code:
+            return asker.is_line
+        job = (asker.session_id, asker.job_id)
+        if not self._held_slots.hold(job):
+            return asker.goes_on
+        slot.callback(self._held_slots.release, job)
+        return True
 
     async def _ask_within(self, ask: Ask, provider: Provider, request: GenerationRequest, sink: Sink) -> None:
         tenant = _tenant_of(request)
