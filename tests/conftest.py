@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from tests import guard
-from tests.processes import Processes, Running
+from tests.processes import WORKER, Processes, Running
 from tests.servers import (
     FLAVOURS,
     RedisServer,
@@ -140,7 +140,7 @@ def worker(processes: Processes, palaver_env: dict[str, str]) -> Callable[..., R
 
     def start(*options: str, env: dict[str, str] | None = None) -> Running:
         # To look for other workers costs a second; there is nothing to learn from them here.
-        words = ("palaver", "worker", "--without-mingle", *options)
+        words = (*WORKER, "--without-mingle", *options)
         running = processes.start(words, name="worker", env={**palaver_env, **(env or {})})
         running.wait_for(r"\bready\b", seconds=60)
         return running

@@ -16,6 +16,9 @@ from pathlib import Path
 from typing import Self
 
 ROOT = Path(__file__).resolve().parents[1]
+WORKER = (sys.executable, "-m", "palaver.workers")
+"""What `palaver worker` becomes once it has seen that the services are there."""
+
 # Without bytecode every start of a process would compile our sources once more: half of its time.
 _FOREIGN = re.compile(r"^(PALAVER_|CELERY_|FLOWER_|PYTHONDONTWRITEBYTECODE$)|_proxy$", re.IGNORECASE)
 

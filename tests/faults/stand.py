@@ -38,7 +38,7 @@ from palaver.shared.names import Queue
 from palaver.shared.settings import Settings
 from palaver.workers.pool.lanes import PREFETCH
 from tests.model_server import start_model_server
-from tests.processes import Processes, Running
+from tests.processes import WORKER, Processes, Running
 from tests.servers import RedisServer, eventually
 
 LEASE = 2.0
@@ -156,7 +156,7 @@ class Stand:
         """Start a worker; it may not be ready yet."""
         self._started += 1
         name = f"w{self._started}@stand"
-        words = ("palaver", "worker", "--hostname", name, "--concurrency", str(slots), "--without-mingle")
+        words = (*WORKER, "--hostname", name, "--concurrency", str(slots), "--without-mingle")
         return self.processes.start(words, name=f"w{self._started}", env={**self.environment, **(env or {})})
 
     def workers(self, count: int, *, slots: int = 100, env: dict[str, str] | None = None) -> list[Running]:

@@ -16,7 +16,7 @@ from typing import Any
 from pytest_celery import CeleryTestContainer, CeleryWorkerContainer, RedisContainer  # type: ignore[import-untyped]
 from pytest_docker_tools.exceptions import ContainerFailed  # type: ignore[import-untyped]
 
-from tests.processes import Processes, Running, clean_environment
+from tests.processes import WORKER, Processes, Running, clean_environment
 from tests.servers import RedisServer
 
 READY = r" ready\.$"
@@ -132,7 +132,7 @@ class LocalWorker(_Local, CeleryWorkerContainer):  # type: ignore[misc]
         """Start a worker; `ready()` waits until it consumes."""
         name = f"test-{uuid.uuid4().hex[:8]}@%h"
         # One interpreter and no console script in between, so that a signal reaches the worker itself.
-        words = (sys.executable, "-m", "palaver.workers", "--hostname", name, *options)
+        words = (*WORKER, "--hostname", name, *options)
         running = processes.start(words, name="worker", env=env)
         return cls(ProcessContainer(processes, running, words, env))
 

@@ -8,7 +8,7 @@ from celery import Celery
 from palaver.producer import Client
 from palaver.producer.cli import status
 from palaver.shared.settings import Settings
-from tests.processes import Processes, Running
+from tests.processes import WORKER, Processes, Running
 from tests.servers import RedisServer
 
 pytestmark = [pytest.mark.redis, pytest.mark.worker]
@@ -22,7 +22,7 @@ def start(processes: Processes, redis_server: RedisServer) -> Start:
 
     def start(namespace: str) -> Running:
         env = {"PALAVER_REDIS_URL": redis_server.url, "PALAVER_NAMESPACE": namespace}
-        worker = processes.start(("palaver", "worker", "-n", f"{namespace}@%h"), name=namespace, env=env)
+        worker = processes.start((*WORKER, "-n", f"{namespace}@%h"), name=namespace, env=env)
         worker.wait_for(r"\bready\b", seconds=60)
         return worker
 

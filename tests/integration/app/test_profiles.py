@@ -9,12 +9,14 @@ from palaver.producer import Client
 from palaver.shared.errors import ValidationError
 from palaver.shared.ledger import SyncLedger
 from palaver.shared.settings import Settings
+from palaver.workers.__main__ import main
 from tests.processes import Processes, Running
 from tests.servers import eventually
 
 pytestmark = [pytest.mark.redis, pytest.mark.worker]
 
 NO_KEY = {"kind": "openai", "api_key_env": "PALAVER_TEST_NO_SUCH_KEY"}
+NOWHERE = "redis://127.0.0.1:1/0"
 MISSPELT = {"kind": "openai", "base_url": "http://127.0.0.1:9/v1", "options": {"flavour": "vlm"}}
 
 
@@ -38,11 +40,16 @@ def providers(**tables: object) -> dict[str, str]:
     ids=["unknown", "not there", "no class", "no key, and nothing else"],
 )
 def test_a_profile_that_can_never_answer_is_wrong_usage(
-    processes: Processes, palaver_env: dict[str, str], profile: dict[str, str], told: str
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    profile: dict[str, str],
+    told: str,
 ) -> None:
-    worker = processes.python("-m", "palaver.workers", env={**palaver_env, **providers(wrong=profile)})
-    assert worker.wait(30) == 2
-    (line,) = worker.lines
+    """Before any service is asked: here there are none."""
+    for name, value in {"PALAVER_REDIS_URL": NOWHERE, **providers(wrong=profile)}.items():
+        monkeypatch.setenv(name, value)
+    assert main([]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
     assert f"provider wrong: {told}" in line or f"provider wrong: the environment variable {told}" in line
 
 

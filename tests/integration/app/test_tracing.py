@@ -10,7 +10,7 @@ from palaver.shared.errors import JobCancelledError
 from palaver.shared.jobs import Status
 from palaver.shared.settings import Settings
 from tests.collector import Collector, start_collector
-from tests.processes import Processes
+from tests.processes import WORKER, Processes
 from tests.servers import RedisServer, eventually
 
 pytestmark = [pytest.mark.redis, pytest.mark.worker]
@@ -52,7 +52,7 @@ def test_a_trace_goes_from_submit_over_a_takeover_to_the_end(
         "OTEL_EXPORTER_OTLP_ENDPOINT": collector.url,
         "OTEL_BSP_SCHEDULE_DELAY": "100",
     }
-    words = ("palaver", "worker", "--without-mingle", "--concurrency", "10")
+    words = (*WORKER, "--without-mingle", "--concurrency", "10")
     first = processes.start(words, name="first", env=environment)
     program = processes.python("-c", SUBMIT, env=environment)
     job_id = program.wait_for(r"^job (\S+)").group(1)

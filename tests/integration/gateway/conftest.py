@@ -15,7 +15,7 @@ from palaver.producer import Client
 from palaver.shared.api_keys import ApiKey
 from palaver.shared.ledger import SyncLedger, operations
 from palaver.shared.settings import Settings
-from tests.processes import ROOT, Processes, Running
+from tests.processes import ROOT, WORKER, Processes, Running
 from tests.servers import any_redis_binary, missing, start_redis
 
 SECRET = "of the gateway, its workers and the tests"
@@ -99,7 +99,7 @@ def running_stand(
         environment = {f"PALAVER_{name.upper()}": value for name, value in values.items()}
         key = make_key(settings, tenant="acme")
         worker = processes.start(
-            ("palaver", "worker", "--without-mingle", "--concurrency", "100"),
+            (*WORKER, "--without-mingle", "--concurrency", "100"),
             name="worker",
             env={**environment, "PYTHONPATH": str(ROOT), "PALAVER_DRAIN_SECONDS": "1", **(worker_env or {})},
         )

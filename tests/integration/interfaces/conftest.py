@@ -12,7 +12,7 @@ import pytest
 from palaver.producer.interfaces import Chat, Clients
 from palaver.shared.settings import Settings
 from tests.model_server import start_model_server
-from tests.processes import ROOT, Processes
+from tests.processes import ROOT, WORKER, Processes
 from tests.servers import any_redis_binary, missing, start_redis
 
 PALAVER_TOML = """
@@ -71,7 +71,7 @@ def running_system(folder: Path, **variables: str) -> Iterator[Settings]:
         env = {"PALAVER_REDIS_URL": redis.url, "PALAVER_CONFIG": str(config), **KEYS}
         env |= {"PALAVER_SECRET": SECRET, "PALAVER_FILES_URL": f"file://{folder}/files"}
         more = {"PYTHONPATH": str(ROOT), "PALAVER_TOOLS": "tests.integration.workers.user_tools"}
-        words = ("palaver", "worker", "--without-mingle", "--concurrency", "100")
+        words = (*WORKER, "--without-mingle", "--concurrency", "100")
         processes.start(words, name="worker", env=env | more | variables).wait_for(r"\bready\b", seconds=60)
         yield Settings(redis_url=redis.url, config=str(config), files_url=env["PALAVER_FILES_URL"])
 
