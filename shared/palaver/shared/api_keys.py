@@ -9,6 +9,7 @@ from typing import Annotated, Final, Self
 
 from pydantic import Field
 
+from palaver.shared.agent_paths import trimmed
 from palaver.shared.document import Document
 from palaver.shared.plain import Integer, Key, Name, Real, Text, optional
 from palaver.shared.tools import ToolName, is_named
@@ -23,7 +24,9 @@ class ApiKey(Document):
 
     All that is done with it is its `tenant`'s, and its `user`'s if it names one. `models`: only these
     (`profile/model`, `profile/*`, an alias); None: all. `tools`: of the workers' tools only these
-    (`shop__*`: all of a server's), none where it is empty; None: all.
+    (`shop__*`: all of a server's), none where it is empty; None: all. `agents`: only these paths (`docs/*`:
+    all below), none where it is empty; None: all. What an agent asks is its own: a key for it is for its
+    models and tools.
     """
 
     id: Annotated[Text, Field(pattern=r"^[0-9a-f]{12}$")]
@@ -33,6 +36,7 @@ class ApiKey(Document):
     user: Name | None = optional()
     models: Annotated[list[Name], Field(min_length=1)] | None = optional()
     tools: list[ToolName] | None = optional()
+    agents: list[Name] | None = optional()
     requests_per_minute: Annotated[Integer, Field(ge=1, le=1_000_000)] | None = optional()
     created: Real = 0.0
     expires: Real | None = optional()
@@ -60,6 +64,10 @@ class ApiKey(Document):
         """Whether a job may name this tool of the workers."""
         return self.tools is None or any(is_named(pattern, name) for pattern in self.tools)
 
+    def allows_agent(self, path: str) -> bool:
+        """Whether a session or a job may have this agent answer."""
+        return self.agents is None or any(_is_below(pattern, path) for pattern in self.agents)
+
     def _allows(self, model: str) -> bool:
         profile, slash, _ = model.partition("/")
         models = self.models or ()
@@ -70,6 +78,12 @@ def parse_api_key(text: str) -> tuple[str, str] | None:
     """(id, secret) of what looks like a key; None for anything else."""
     found = _FORM.fullmatch(text)
     return (found[1], found[2]) if found else None
+
+
+def _is_below(pattern: str, path: str) -> bool:
+    if pattern.endswith("/*"):
+        return trimmed(path).startswith(pattern.lstrip("/")[:-1])
+    return trimmed(path) == trimmed(pattern)
 
 
 def _digest(secret: str) -> str:

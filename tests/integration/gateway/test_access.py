@@ -300,3 +300,20 @@ def test_an_idempotency_key_is_of_one_user(stand: Stand) -> None:
             assert opened.status_code == 200, opened.text
             batches.add(opened.json()["id"])
     assert (len(jobs), len(batches)) == (3, 3)
+
+
+def test_a_key_is_for_its_agents(stand: Stand) -> None:
+    """Also in a session that was opened by another key, and for a job that is done again."""
+    with stand.http() as http, stand.http(stand.make_key(tenant="acme", agents=["docs/*"])) as bound:
+        opened = [http.post("/sessions", json={"agent": path}).json() for path in ("docs/1", "ops/1")]
+        docs, ops = (f"/sessions/{session['session_id']}/messages" for session in opened)
+        assert bound.post("/sessions", json={"agent": "docs/2"}).status_code == 201
+        job = http.post(ops, json={"content": "Hi"}).json()
+        assert http.delete(f"/jobs/{job['job_id']}").status_code == 202
+        for refused in (
+            bound.post("/sessions", json={"agent": "ops/1"}),
+            bound.post(ops, json={"content": "Hi"}),
+            bound.post(f"/jobs/{job['job_id']}/retry"),
+        ):
+            assert (refused.status_code, refused.json()["error"]["param"]) == (403, "agent"), refused.text
+        assert bound.post(docs, json={"content": "Hi"}).status_code == 202

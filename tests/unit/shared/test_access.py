@@ -122,3 +122,22 @@ def test_a_token_needs_the_secret_and_a_time() -> None:
         make_reader_token(SETTINGS, "s 1", seconds=60, now=0.0)
     with pytest.raises(ValidationError):
         make_reader_token(SETTINGS, "s1", tenant="", seconds=60, now=0.0)
+
+
+@pytest.mark.parametrize(
+    ("agents", "path", "allowed"),
+    [
+        (None, "docs/1", True),
+        ([], "docs/1", False),
+        (["docs/1"], "/docs/1/", True),
+        (["/docs/1/"], "docs/1", True),
+        (["docs/1"], "docs/12", False),
+        (["docs/*"], "docs/12", True),
+        (["/docs/*"], "/docs/1/2/", True),
+        (["docs/*"], "docs2/1", False),
+        (["docs/*"], "docs", False),
+    ],
+)
+def test_a_key_allows_its_agents(agents: list[str] | None, path: str, allowed: bool) -> None:
+    _, key = ApiKey.make(agents=agents)
+    assert key.allows_agent(path) is allowed

@@ -10,7 +10,7 @@ from palaver.shared.errors import ValidationError
 from palaver.shared.ledger import SyncLedger, operations
 from palaver.shared.settings import Settings
 
-HEADINGS = ("ID", "NAME", "TENANT", "USER", "MODELS", "TOOLS", "A MINUTE", "CREATED", "EXPIRES")
+HEADINGS = ("ID", "NAME", "TENANT", "USER", "MODELS", "TOOLS", "AGENTS", "A MINUTE", "CREATED", "EXPIRES")
 _DAY = 24 * 3600
 
 
@@ -66,11 +66,16 @@ def _row(key: ApiKey) -> tuple[str, ...]:
         one_line(key.tenant or "", 40),
         one_line(key.user or "", 40),
         one_line(", ".join(key.models or ("all",)), 60),
-        one_line("all" if key.tools is None else ", ".join(key.tools) or "none", 60),
+        _listed(key.tools),
+        _listed(key.agents),
         str(key.requests_per_minute or "any"),
         _day(key.created),
         _day(key.expires),
     )
+
+
+def _listed(names: list[str] | None) -> str:
+    return one_line("all" if names is None else ", ".join(names) or "none", 60)
 
 
 def _day(at: float | None) -> str:

@@ -73,6 +73,11 @@ class Caller:
         if self.key is not None and not self.key.allows(models):
             raise ForbiddenError("The API key does not allow this model.", param="model")
 
+    def check_agent(self, path: str | None) -> None:
+        """Raises ForbiddenError for an agent that the key is not for; None is none."""
+        if path is not None and self.key is not None and not self.key.allows_agent(path):
+            raise ForbiddenError("The API key does not allow this agent.", param="agent")
+
 
 def _credential(request: Request) -> str | None:
     scheme, _, token = request.headers.get("authorization", "").partition(" ")

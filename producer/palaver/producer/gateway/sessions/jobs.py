@@ -68,12 +68,14 @@ async def retry_job(gateway: Served, caller: Asking, job_id: str) -> Response:
     view = await own_job(gateway, caller, job_id, document=True)
     caller.check_models(view.document.models if view.document is not None else [])
     check_tools(view.document.tools if view.document is not None else None, caller.key)
+    caller.check_agent(view.document.agent if view.document is not None else None)
     handle = await gateway.client.retry(job_id)
     accepted = Accepted(job_id=handle.job_id, session_id=handle.session_id, cursor=handle.cursor)
     return json_response(accepted, status=202, headers=job_headers(handle))
 
 
 @router.get("/agents", tags=["sessions"])
-async def list_agents(gateway: Served, _caller: Asking) -> Listed[str]:
-    """The paths of the agents that live workers serve."""
-    return Listed(items=await gateway.client.agents())
+async def list_agents(gateway: Served, caller: Asking) -> Listed[str]:
+    """The paths of the agents that live workers serve, and the key allows."""
+    paths = await gateway.client.agents()
+    return Listed(items=[path for path in paths if caller.key is None or caller.key.allows_agent(path)])

@@ -93,6 +93,7 @@ async def list_sessions(
 @router.post("/sessions", status_code=201)
 async def open_session(gateway: Served, caller: Asking, body: NewSession) -> Session:
     """Open a session."""
+    caller.check_agent(body.agent)
     fields: dict[str, Any] = {"context": body.context, **caller.whose}
     opened = await gateway.conversations.create_session(body.agent, **fields)
     return session_of(opened.session_id, opened, None)
@@ -150,6 +151,7 @@ async def say(
     fields: dict[str, Any] = body.model_dump(exclude_unset=True, exclude={"content", "earlier"})
     fields |= {"idempotency_key": idempotency_key, **trace_fields(request)}
     caller.check_models([body.model] if isinstance(body.model, str) else body.model or [])
+    caller.check_agent(None if opened is None else opened.agent_path)
     check_metadata(body.metadata)
     if body.earlier and await gateway.client.ledger.messages(session_id, limit=1):
         refuse("earlier", "is only for a session in which nothing was said yet")
