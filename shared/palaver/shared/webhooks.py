@@ -27,7 +27,26 @@ Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 _TRANSLATED: Final = ipaddress.IPv6Network("64:ff9b::/96")
-"""IPv4 addresses as a NAT64 gateway sees them (RFC 6052)."""
+"""IPv4 addresses as a NAT64 gateway of the internet sees them (RFC 6052)."""
+
+_UNICAST: Final = ipaddress.IPv6Network("2000::/3")
+"""All that was ever given to the internet: what else there is, or will be, is somebody's own."""
+
+_FORBIDDEN: Final = tuple(
+    map(
+        ipaddress.ip_network,
+        (
+            "168.63.129.16/32",  # the host of a machine at Azure
+            "192.0.0.0/24",  # protocols, their global ones too
+            "192.88.99.0/24",  # 6to4 relays
+            "2001::/23",  # protocols, Teredo among them: an IPv4 address inside
+            "2001:db8::/32",
+            "2002::/16",  # 6to4: an IPv4 address inside
+            "3fff::/20",
+        ),
+    )
+)
+"""Which `is_global` does not know, or not in each Python."""
 
 _PURPOSE: Final = b"palaver webhooks of the tenant "
 
@@ -58,12 +77,14 @@ def networks(words: str) -> tuple[Network, ...]:
 def may_be_called(address: Address, allowed: tuple[Network, ...]) -> bool:
     """Whether it is an address of the public internet, or in a network that is allowed.
 
-    What a tunnel or gateway makes an IPv4 address of is judged by that.
+    One that stands for an IPv4 address is judged by that; by a tunnel nothing is called.
     """
     inner = _inner(address)
     if any(each in network for each in (address, inner) for network in allowed):
         return True
-    return all(each.is_global and not each.is_multicast for each in (_unmapped(address), inner))
+    if isinstance(inner, ipaddress.IPv6Address) and inner not in _UNICAST:
+        return False
+    return inner.is_global and not inner.is_multicast and not any(inner in network for network in _FORBIDDEN)
 
 
 def check_webhook(url: str, allowed: tuple[Network, ...] = ()) -> None:
@@ -92,15 +113,9 @@ def check_webhook(url: str, allowed: tuple[Network, ...] = ()) -> None:
 
 
 def _inner(address: Address) -> Address:
-    """The IPv4 address inside an IPv6 one."""
+    """The IPv4 address that an IPv6 one stands for."""
     if isinstance(address, ipaddress.IPv4Address):
         return address
     if address in _TRANSLATED:
         return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
-    teredo = address.teredo
-    return address.ipv4_mapped or address.sixtofour or (teredo[1] if teredo else None) or address
-
-
-def _unmapped(address: Address) -> Address:
-    """`::ffff:1.2.3.4` is not global by its own prefix, whatever it stands for."""
-    return address.ipv4_mapped or address if isinstance(address, ipaddress.IPv6Address) else address
+    return address.ipv4_mapped or address
