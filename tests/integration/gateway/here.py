@@ -10,9 +10,15 @@ import httpx2
 
 from palaver.producer.gateway.server import Server, listen, make_server
 from palaver.producer.gateway.state import Gateway
+from palaver.shared.ledger import operations
+from palaver.shared.ledger.replies import Submitted
 from palaver.shared.settings import Settings
 from tests.integration.gateway.conftest import make_key
+from tests.integration.ledger.world import World
 from tests.servers import IN_TIME
+
+BODY: dict[str, Any] = {"model": "scripted/echo", "messages": [{"role": "user", "content": "Hi"}]}
+APIS = ("/v1/chat/completions", "/v1/messages", "/v1/responses")
 
 
 @dataclass(frozen=True)
@@ -51,3 +57,13 @@ def gateway_here(settings: Settings) -> Iterator[Here]:
             server.should_exit = True
             thread.join(IN_TIME)
             assert not thread.is_alive()
+
+
+def begin(world: World, job: Submitted, *texts: str) -> None:
+    """Take the job, and say something, as its worker does."""
+    world.claim(job)
+    start = b'"type":"stream_start","data":{"model":"m","provider":"p","offset":0,"metadata":{}}'
+    world.ledger.run(
+        operations.append(**world.claim_of(job, 1), first=1, events=[start], text="", reset=True)
+    )
+    world.append(job, *texts, first=2)

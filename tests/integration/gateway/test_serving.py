@@ -67,7 +67,7 @@ def test_a_gateway_of_its_own(stand: Stand) -> None:
     """Impatient with slow clients; it stops while somebody reads, who goes on at another one."""
     env = {"PALAVER_GATEWAY_STALL_SECONDS": "2", "PALAVER_GATEWAY_ORIGINS": "https://app.example"}
     running, url = stand.start_gateway(env=env)
-    _it_cuts_off_who_stalls(url)
+    _it_cuts_off_who_stalls(url, stand.key)
     with stand.http() as second, httpx2.Client(base_url=url, headers=second.headers, trust_env=False) as http:
         answer = http.get("/healthz", headers={"origin": "https://app.example"})
         assert answer.headers["access-control-allow-origin"] == "https://app.example"
@@ -93,17 +93,20 @@ def test_a_gateway_of_its_own(stand: Stand) -> None:
     assert [item["seq"] for item in items] == list(range(1, len(items) + 1))
 
 
-def _it_cuts_off_who_stalls(url: str) -> None:
+def _it_cuts_off_who_stalls(url: str, key: str) -> None:
     """Who does not finish the head of a request, or its body."""
     address = (urlsplit(url).hostname, urlsplit(url).port)
-    body = b"POST /sessions HTTP/1.1\r\ncontent-type: application/json\r\ncontent-length: 9\r\n\r\n"
+    body = f"POST /sessions HTTP/1.1\r\nauthorization: Bearer {key}\r\ncontent-length: 9\r\n\r\n".encode()
     begun = {b"": b"", b"GET /healthz HTTP/1.1\r\nhost: x\r\n": b"", body: b"HTTP/1.1 408"}
     connections = [socket.create_connection(address, timeout=IN_TIME) for _ in begun]
     for connection, words in zip(connections, begun, strict=True):
         connection.sendall(words)
     for connection, told_first in zip(connections, begun.values(), strict=True):
         with connection:
-            assert connection.recv(12) == told_first
+            try:
+                assert connection.recv(12) == told_first
+            except ConnectionResetError:
+                assert not told_first
 
 
 def test_without_keys_this_machine_is_served(stand: Stand) -> None:

@@ -18,10 +18,18 @@ TURN = {"role": "user", "content": "x"}
 MANY = 60_000
 
 
+class NoKeys:
+    """Whoever is on this machine is served."""
+
+    async def is_open(self) -> bool:
+        return True
+
+
 @pytest.fixture
 async def http() -> AsyncIterator[httpx2.AsyncClient]:
-    """Of an application without a ledger: what is refused here is refused before anything is asked."""
+    """Of an application without a ledger: what is refused here is refused before anything is asked of it."""
     app = create_app(Settings(redis_url="redis://127.0.0.1:1"))
+    app.state.gateway.keys = NoKeys()
     async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url="http://127.0.0.1") as http:
         yield http
     await app.state.gateway.aclose()

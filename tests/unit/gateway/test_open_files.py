@@ -5,6 +5,7 @@ import resource
 import pytest
 
 from palaver.producer.gateway.open_files import OTHERS, allowed, fit
+from palaver.shared.errors import ConfigurationError
 
 
 @pytest.mark.parametrize(
@@ -12,6 +13,12 @@ from palaver.producer.gateway.open_files import OTHERS, allowed, fit
 )
 def test_no_more_than_the_system_allows(hard: int, files: int) -> None:
     assert allowed(100, hard) == files
+
+
+def test_without_room_for_connections_there_is_no_gateway(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (OTHERS, OTHERS))
+    with pytest.raises(ConfigurationError, match="open files"):
+        fit(100)
 
 
 def test_the_system_is_asked_for_what_connections_take() -> None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import ExitStack
+from functools import partial
 from typing import Final
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -27,6 +28,8 @@ WATCHED: Final = ("/healthz", "/readyz", "/metrics")
 _UPLOADS = "/v1/files"
 _FORM_BYTES = 64 * 1024
 """What a form has beside the file in it."""
+_LEAST_RATE: Final = 8 * 1024
+"""Bytes a second, on the whole: who sends less for as long as a client may stall is given up."""
 _FULL_SECONDS: Final = 5.0
 """After that a client may try again."""
 
@@ -66,12 +69,19 @@ class WhenFull:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """See ASGI."""
         if scope["path"] in WATCHED:
-            await self._app(scope, receive, send)
+            await self._app(scope, receive, partial(_send_last, send))
             return
         refusal = error_response(scope["path"], GatewayFullError(retry_after=_FULL_SECONDS))
         refusal.headers["connection"] = "close"
         self._counts.add("", refusal.status_code, 0.0)
         await refusal(scope, receive, send)
+
+
+async def _send_last(send: Send, message: Message) -> None:
+    """On connections beyond the bound nobody stays."""
+    if message["type"] == "http.response.start":
+        message["headers"] = [*message.get("headers", ()), (b"connection", b"close")]
+    await send(message)
 
 
 class _Counted:
@@ -80,22 +90,25 @@ class _Counted:
     def __init__(self, receive: Receive, limit: int, patience: float) -> None:
         self._receive = receive
         self._limit = limit
-        self._patience: float | None = patience
+        self._deadline: float | None = asyncio.get_running_loop().time() + patience
         self._size = 0
 
     async def __call__(self) -> Message:
         try:
-            async with asyncio.timeout(self._patience):
+            async with asyncio.timeout_at(self._deadline):
                 message = await self._receive()
         except TimeoutError:
             raise RefusedBody(
                 RequestTimeoutError("The body of the request did not arrive in time.")
             ) from None
-        self._size += len(message.get("body", b""))
+        came = len(message.get("body", b""))
+        self._size += came
+        if self._deadline is not None:
+            self._deadline += came / _LEAST_RATE
         if self._size > self._limit:
             raise RefusedBody(_too_large(self._limit))
         if not message.get("more_body", False):  # from now on it is asked for the client's leaving
-            self._patience = None
+            self._deadline = None
         return message
 
 

@@ -20,6 +20,8 @@ if TYPE_CHECKING:  # who asks knows what all requests share, and that knows the 
 
 log = logging.getLogger("palaver.gateway")
 
+CUT: Final = "palaver.cut"
+"""In the extensions of a request's scope: `now` closes its connection, without an end of the answer."""
 KEEP_ALIVE_SECONDS: Final = 15.0
 KEEP_ALIVE: Final = b": keep-alive\n\n"
 _RESTART_SECONDS: Final = 2.0
@@ -86,7 +88,10 @@ class ByteStream(Response):
             await send(_piece(self._last_words(self._error), more=False))
         elif ending == "whole" or self._resumable:
             await send(_piece(b"", more=False))
-        # else the server sees an answer that has no end, and cuts the connection
+        else:  # an answer that has no end
+            log.info("stream_cut why=%s", ending)
+            if (cut := scope.get("extensions", {}).get(CUT)) is not None:
+                cut["now"]()
 
     def restart(self) -> None:
         """End it with a hint to come back, if a client can go on elsewhere."""

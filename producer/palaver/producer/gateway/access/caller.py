@@ -25,6 +25,7 @@ from palaver.shared.reader_tokens import PREFIX, ReaderToken, read_reader_token
 DEFAULT_USER: Final = "api"
 """Whose things are that a key without a user makes, for no user in particular."""
 
+_USER: Final = "X-Palaver-User"
 _PROXIED: Final = ("forwarded", "x-forwarded-for", "x-real-ip")
 
 _bearer = HTTPBearer(auto_error=False, description="An API key, or a reader token.")
@@ -86,16 +87,13 @@ def _credential(request: Request) -> str | None:
     return request.headers.get("x-api-key")
 
 
-async def _caller(
-    request: Request,
-    gateway: Served,
-    user: Annotated[
-        str | None, Header(alias="X-Palaver-User", description="For whom: a user of the key's tenant.")
-    ] = None,
-    _bearer: Annotated[object, Depends(_bearer)] = None,
-    _key: Annotated[object, Depends(_header)] = None,
-) -> Caller:
-    credential = _credential(request)
+async def admit(request: Request) -> None:
+    """Know who asks from the head of a request alone. Raises as `Asking` does."""
+    request.state.caller = await _identify(request, request.app.state.gateway)
+
+
+async def _identify(request: Request, gateway: Gateway) -> Caller:
+    credential, user = _credential(request), request.headers.get(_USER)
     if await gateway.keys.is_open():
         _check_local(request, gateway)
         return Caller(user=_named(user))
@@ -112,11 +110,24 @@ async def _caller(
     return Caller(tenant=key.tenant, user=key.user or _named(user), key=key)
 
 
+async def _caller(
+    request: Request,
+    gateway: Served,
+    _user: Annotated[
+        str | None, Header(alias=_USER, description="For whom: a user of the key's tenant.")
+    ] = None,
+    _bearer: Annotated[object, Depends(_bearer)] = None,
+    _key: Annotated[object, Depends(_header)] = None,
+) -> Caller:
+    known: Caller | None = getattr(request.state, "caller", None)
+    return known or await _identify(request, gateway)
+
+
 async def _reader(
     request: Request,
     gateway: Served,
     session_id: Annotated[str, Path()],
-    user: Annotated[str | None, Header(alias="X-Palaver-User")] = None,
+    _user: Annotated[str | None, Header(alias=_USER)] = None,
     token: Annotated[
         str | None, Query(description="A reader token, for browsers: an EventSource sends no headers.")
     ] = None,
@@ -126,7 +137,7 @@ async def _reader(
     if credential is None or not credential.startswith(PREFIX):
         if token is not None:
             raise UnauthorizedError("Only reader tokens are taken in an address, no API keys.")
-        return await _caller(request, gateway, user)
+        return await _identify(request, gateway)
     read = read_reader_token(gateway.settings, credential, now=time.time())
     if read is None:
         raise UnauthorizedError("The reader token is not valid, or its time is over.")

@@ -13,8 +13,8 @@ from palaver.producer.gateway.anthropic import request
 from palaver.producer.gateway.anthropic.answer import PATH, PING, MessageDialect, message
 from palaver.producer.gateway.anthropic.body import CountRequest, MessagesRequest
 from palaver.producer.gateway.asking import Job, nobody_waits
-from palaver.producer.gateway.counting import counted_router
 from palaver.producer.gateway.openai.errors import renamed
+from palaver.producer.gateway.routing import counted_router
 from palaver.shared.beside import beside
 from palaver.shared.jobs import ChatJob
 from palaver.shared.token_estimate import prompt_tokens

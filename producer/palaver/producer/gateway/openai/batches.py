@@ -15,11 +15,11 @@ from starlette.responses import Response
 from palaver.producer.gateway.access.caller import Asking, Caller
 from palaver.producer.gateway.access.owning import own_batch
 from palaver.producer.gateway.answers import json_response
-from palaver.producer.gateway.counting import counted_router
 from palaver.producer.gateway.openai import choices
 from palaver.producer.gateway.openai.errors import OPENAI_ERRORS
 from palaver.producer.gateway.openai.files import ERRORS, OUTPUT
 from palaver.producer.gateway.openai.paging import place_behind
+from palaver.producer.gateway.routing import counted_router
 from palaver.producer.gateway.state import Gateway, Served
 from palaver.producer.gateway.tool_rules import check_tools
 from palaver.producer.prepare import Announced

@@ -11,9 +11,9 @@ from starlette.responses import Response, StreamingResponse
 
 from palaver.producer.gateway.access.caller import Asking, Caller
 from palaver.producer.gateway.access.owning import own_batch
-from palaver.producer.gateway.counting import counted_router
 from palaver.producer.gateway.openai.errors import OPENAI_ERRORS
 from palaver.producer.gateway.openai.paging import listed
+from palaver.producer.gateway.routing import counted_router
 from palaver.producer.gateway.state import Gateway, Served
 from palaver.shared.batches import BatchView, errors_name, output_name
 from palaver.shared.errors import FileMissingError

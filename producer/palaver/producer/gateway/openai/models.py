@@ -10,9 +10,9 @@ from starlette.responses import Response
 
 from palaver.producer.gateway.access.caller import Asking, Caller
 from palaver.producer.gateway.answers import json_response
-from palaver.producer.gateway.counting import counted_router
 from palaver.producer.gateway.faults import is_anthropic
 from palaver.producer.gateway.openai.errors import OPENAI_ERRORS
+from palaver.producer.gateway.routing import counted_router
 from palaver.producer.gateway.state import Gateway, Served
 from palaver.producer.prepare import ALIAS
 from palaver.shared.plain import refuse

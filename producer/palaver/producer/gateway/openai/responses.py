@@ -16,7 +16,6 @@ from palaver.producer.gateway.access.caller import Asking, Caller
 from palaver.producer.gateway.access.owning import own_job
 from palaver.producer.gateway.answers import ESTIMATED, job_headers, json_response
 from palaver.producer.gateway.asking import Job, entries_of, nobody_waits
-from palaver.producer.gateway.counting import counted_router
 from palaver.producer.gateway.openai import responses_request as request
 from palaver.producer.gateway.openai.errors import OPENAI_ERRORS, renamed
 from palaver.producer.gateway.openai.paging import listed
@@ -29,6 +28,7 @@ from palaver.producer.gateway.openai.responses_answer import (
 )
 from palaver.producer.gateway.openai.responses_body import CountRequest, ResponsesRequest
 from palaver.producer.gateway.openai.responses_request import UNSTORED
+from palaver.producer.gateway.routing import counted_router
 from palaver.producer.gateway.state import Gateway, Served
 from palaver.producer.gateway.stream import ByteStream
 from palaver.producer.gateway.translation import Translation

@@ -10,8 +10,8 @@ from starlette.responses import Response
 from palaver.producer.gateway.access.caller import Asking
 from palaver.producer.gateway.access.owning import check_session, own_job
 from palaver.producer.gateway.answers import job_headers, json_response
-from palaver.producer.gateway.counting import counted_router
 from palaver.producer.gateway.fanout.frames import parse_cursor
+from palaver.producer.gateway.routing import counted_router
 from palaver.producer.gateway.sessions.views import Accepted, Job, Listed, job_of
 from palaver.producer.gateway.state import Served
 from palaver.producer.gateway.tool_rules import check_tools

@@ -13,8 +13,8 @@ from palaver.producer.gateway.access.caller import Asking, Caller, Reading
 from palaver.producer.gateway.access.owning import check_session, is_uuid, own_job
 from palaver.producer.gateway.answers import job_headers, json_response
 from palaver.producer.gateway.asking import check_metadata
-from palaver.producer.gateway.counting import counted_router
 from palaver.producer.gateway.fanout.frames import parse_cursor
+from palaver.producer.gateway.routing import counted_router
 from palaver.producer.gateway.sessions.views import (
     Accepted,
     Listed,

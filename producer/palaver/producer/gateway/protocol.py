@@ -1,0 +1,215 @@
+"""One connection: uvicorn's, with bounds of size, time and number."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import struct
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Final
+
+from starlette.types import ASGIApp
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+
+from palaver.producer.gateway.stream import CUT
+
+MOST_HEADER_BYTES: Final = 64 * 1024
+MOST_BEYOND: Final = 64
+"""Connections beyond the bound, each for one request: enough for all who watch a process."""
+_TOO_LARGE: Final = (
+    b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+)
+_HASTE_SECONDS: Final = 5.0
+"""For the head of a request, while there are more connections than there may be."""
+_FORGET_AT_ONCE: Final = struct.pack("ii", 1, 0)
+
+
+class Room:
+    """The connections of a process that others may have to give way to: each was the longest without a
+    request, or beyond the bound, when it stood first.
+    """
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self.idle: dict[Protocol, None] = {}
+        self.beyond: dict[Protocol, None] = {}
+
+    def enter(self, connection: Protocol, count: int) -> bool:
+        """A connection more, which makes them so many: is there room, or is it one beyond the bound?"""
+        is_beyond = count > self.most and not _cut_first(self.idle)
+        if is_beyond:
+            if len(self.beyond) >= MOST_BEYOND:
+                _cut_first(self.beyond)
+            self.beyond[connection] = None
+        else:
+            self.idle[connection] = None
+        return not is_beyond
+
+    def begin(self, connection: Protocol) -> None:
+        """It is answered now."""
+        self.idle.pop(connection, None)
+
+    def rest(self, connection: Protocol) -> None:
+        """It was answered."""
+        if connection not in self.beyond:
+            self.idle[connection] = None
+
+    def leave(self, connection: Protocol) -> None:
+        """It is closed."""
+        self.idle.pop(connection, None)
+        self.beyond.pop(connection, None)
+
+
+def _cut_first(connections: dict[Protocol, None]) -> bool:
+    first = next(iter(connections), None)
+    if first is None:
+        return False
+    del connections[first]
+    first.cut()
+    return True
+
+
+class Protocol(HttpToolsProtocol):
+    """A connection. Its request's head is bounded in size and time, and what it does not take is not kept.
+
+    Beyond the bound of `room` it is served by `when_full`, and has to be quick. A request's scope has what
+    cuts it, as the extension CUT.
+    """
+
+    stall_seconds = 60.0
+    room: Room
+    when_full: ASGIApp
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._head_bytes = 0
+        self._answered: RequestResponseCycle | None = None
+        self._coming = _Deadline(self.loop, self.cut)
+        self._taking = _Deadline(self.loop, self.cut)
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn's
+        super().connection_made(transport)
+        if not self.room.enter(self, len(self.connections)):
+            self.app = self.when_full
+            self.stall_seconds = min(self.stall_seconds, _HASTE_SECONDS)
+        self._coming.begin(self.stall_seconds)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._coming.lift()
+        self._taking.lift()
+        self.room.leave(self)
+        self._tell_gone()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        resting = self.cycle is not None and self.cycle.response_complete
+        if resting and self.timeout_keep_alive_task is None and not self.transport.is_closing():
+            self._coming.begin_once(self.stall_seconds)  # what came was no request
+
+    def on_message_begin(self) -> None:
+        self._head_bytes = 0
+        self._coming.begin(self.stall_seconds)
+        super().on_message_begin()
+
+    def on_url(self, url: bytes) -> None:
+        self._count(len(url))
+        super().on_url(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._count(len(name) + len(value))
+        super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        self._coming.lift()  # for the body there is a deadline of its own, see bounds.py
+        self.room.begin(self)
+        super().on_headers_complete()
+        self.scope["extensions"] = {CUT: {"now": partial(_cut_response, self.cycle)}}
+
+    def on_message_complete(self) -> None:
+        self._coming.lift()
+        super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        is_last = not self.pipeline
+        super().on_response_complete()
+        if is_last and not self.transport.is_closing():
+            self.room.rest(self)
+            if self.cycle.more_body:  # it was answered unread, and is thrown away now
+                self._coming.begin(self.stall_seconds)
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._taking.begin(self.stall_seconds)
+
+    def resume_writing(self) -> None:
+        self._taking.lift()
+        super().resume_writing()
+
+    def send_400_response(self, msg: str) -> None:
+        if self._head_bytes > MOST_HEADER_BYTES:
+            self.transport.write(_TOO_LARGE)
+            self.transport.close()
+        else:
+            super().send_400_response(msg)
+
+    def cut(self) -> None:
+        """Be closed at once. What the client did not take is not offered any longer: the system would keep it
+        for minutes.
+        """
+        connection = self.transport.get_extra_info("socket")
+        if connection is not None:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _FORGET_AT_ONCE)
+        self.transport.abort()
+        self._tell_gone()
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self._answered = cycle
+        super()._start_asgi_task(cycle, app)
+
+    def _tell_gone(self) -> None:
+        """uvicorn tells the last request that came; that before it, which is still answered, would wait."""
+        if self._answered is not None and not self._answered.response_complete:
+            self._answered.disconnected = True
+            self._answered.message_event.set()
+
+    def _count(self, size: int) -> None:
+        self._head_bytes += size
+        if self._head_bytes > MOST_HEADER_BYTES:
+            raise ValueError(
+                "the head of the request is too large"
+            )  # uvicorn answers through send_400_response
+
+
+class _Deadline:
+    """Calls `late` unless it is lifted in time."""
+
+    __slots__ = ("_late", "_loop", "_timer")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, late: Callable[[], None]) -> None:
+        self._loop = loop
+        self._late = late
+        self._timer: asyncio.TimerHandle | None = None
+
+    def begin(self, seconds: float) -> None:
+        """Anew, if it has begun."""
+        self.lift()
+        self._timer = self._loop.call_later(seconds, self._late)
+
+    def begin_once(self, seconds: float) -> None:
+        """If it has not begun."""
+        if self._timer is None:
+            self.begin(seconds)
+
+    def lift(self) -> None:
+        """There is none any more."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+
+def _cut_response(cycle: RequestResponseCycle) -> None:
+    """Close the connection of an answer that will have no end."""
+    cycle.disconnected = True  # else uvicorn takes it for a fault of ours, and logs it
+    cycle.transport.close()

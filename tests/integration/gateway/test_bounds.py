@@ -1,0 +1,263 @@
+"""What nobody can take from others: connections, requests, bodies that do not come, answers unread.
+
+The gateway is in this process, and the test is the worker.
+"""
+
+import logging
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+
+from palaver.producer.gateway import stream
+from palaver.producer.gateway.protocol import MOST_BEYOND
+from palaver.shared.ledger.replies import Submitted
+from palaver.shared.reader_tokens import make_reader_token
+from tests.integration.gateway.conftest import new_session
+from tests.integration.gateway.here import APIS, BODY, Here, begin, gateway_here
+from tests.integration.gateway.sse import following, until_end
+from tests.integration.ledger.world import World
+from tests.servers import IN_TIME, RedisServer, eventually
+
+pytestmark = pytest.mark.redis
+
+SECRET = "of this gateway and of its tests, long"
+MORE = b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n"
+
+
+@pytest.fixture
+def world(redis_server: RedisServer) -> Iterator[World]:
+    world = World(
+        redis_server, secret=SECRET, drain_seconds=1.0, gateway_token_requests=2, gateway_connections=6
+    )
+    yield world
+    world.close()
+
+
+@pytest.fixture
+def here(world: World) -> Iterator[Here]:
+    with gateway_here(world.settings) as here:
+        yield here
+
+
+# Too many
+
+
+def test_a_full_gateway_still_says_that_it_lives(here: Here, world: World) -> None:
+    job = world.submit(new_session(), tenant="acme")
+    with ExitStack() as stack, here.http() as late:
+        http = stack.enter_context(here.http())
+        for _ in range(world.settings.gateway_connections):
+            stack.enter_context(following(http, job.session_id))
+        assert [late.get(path).status_code for path in ("/healthz", "/readyz", "/metrics")] == [200] * 3
+        own = late.get("/sessions")
+        chat, message = (late.post(path, json={**BODY, "max_tokens": 1}) for path in APIS[:2])
+        for refused in (own, chat, message):
+            assert refused.status_code == 503
+            assert (refused.headers["retry-after"], refused.headers["connection"]) == ("5", "close")
+        assert own.json()["error"]["code"] == chat.json()["error"]["code"] == "gateway_full"
+        assert message.json()["error"]["type"] == "overloaded_error"
+        assert 'palaver_gateway_requests_total{route="",status="503"} 3' in late.get("/metrics").text
+    with here.http() as http:
+        assert eventually(lambda: http.get("/sessions").status_code == 200)
+
+
+def test_who_only_stays_gives_way(here: Here, world: World) -> None:
+    with ExitStack() as stack:
+        for _ in range(2 * world.settings.gateway_connections):
+            idle = stack.enter_context(here.http())
+            assert [idle.get(path).status_code for path in ("/healthz", "/sessions")] == [200, 200]
+
+
+def test_connections_beyond_the_bound_are_few(here: Here, world: World) -> None:
+    job = world.submit(new_session(), tenant="acme")
+    address = (urlsplit(here.url).hostname, urlsplit(here.url).port)
+    with ExitStack() as stack:
+        http = stack.enter_context(here.http())
+        for _ in range(world.settings.gateway_connections):
+            stack.enter_context(following(http, job.session_id))
+        for _ in range(2 * MOST_BEYOND):
+            stack.enter_context(socket.create_connection(address, IN_TIME))
+        with here.http() as late:
+            for _ in range(2):
+                answer = late.get("/healthz")
+                assert (answer.status_code, answer.headers["connection"]) == (200, "close")
+        count = world.settings.gateway_connections + MOST_BEYOND
+        assert len(here.server.server_state.connections) <= count
+
+
+def test_one_token_cannot_take_a_process(here: Here, world: World) -> None:
+    job = world.submit(new_session(), tenant="acme")
+
+    def token(seconds: float) -> str:
+        return make_reader_token(
+            world.settings, job.session_id, tenant="acme", seconds=seconds, now=time.time()
+        )
+
+    path = f"/sessions/{job.session_id}"
+    with here.http(token(60)) as http, here.http(token(61)) as other:
+        with following(http, job.session_id), following(http, job.session_id):
+            refused = http.get(path)
+            assert (refused.status_code, refused.headers["retry-after"]) == (429, "5")
+            assert other.get(path).status_code == 200
+        assert eventually(lambda: http.get(path).status_code == 200)
+
+
+def test_a_key_cannot_make_itself_more_room(world: World) -> None:
+    """Not by tokens, each of which has a bound of its own."""
+    settings = world.settings.model_copy(update={"gateway_key_requests": 3})
+    job = world.submit(new_session(), tenant="acme")
+    path = f"/sessions/{job.session_id}"
+    with gateway_here(settings) as here, here.http() as http, ExitStack() as stack:
+        made = [http.post(f"{path}/tokens", json={"seconds": 60 + at}).json()["token"] for at in range(3)]
+        for token in made:
+            stack.enter_context(following(stack.enter_context(here.http(token)), job.session_id))
+        for credential in (made[0], here.key):
+            with here.http(credential) as late:
+                assert late.get(path).status_code == 429
+
+
+def test_a_token_reads_so_often_a_minute(world: World) -> None:
+    settings = world.settings.model_copy(update={"gateway_token_per_minute": 1})
+    job = world.submit(new_session(), tenant="acme")
+    token = make_reader_token(world.settings, job.session_id, tenant="acme", seconds=60, now=time.time())
+    with gateway_here(settings) as here, here.http(token) as http:
+        answers = [http.get(f"/sessions/{job.session_id}") for _ in range(2)]
+    assert [answer.status_code for answer in answers] == [200, 429]
+    assert float(answers[1].headers["retry-after"]) > 0
+
+
+# Slow and broken senders
+
+
+@contextmanager
+def sending(here: Here, path: str, *headers: str) -> Iterator[socket.socket]:
+    """It has said how much it will send, and none of it."""
+    with socket.create_connection((urlsplit(here.url).hostname, urlsplit(here.url).port), IN_TIME) as sender:
+        lines = [f"POST {path} HTTP/1.1", "host: x", "content-length: 1000000", *headers]
+        sender.sendall("\r\n".join([*lines, "", ""]).encode())
+        yield sender
+
+
+@pytest.mark.parametrize("path", ["/sessions", "/v1/files", *APIS])
+def test_without_a_key_no_body_is_waited_for(here: Here, path: str) -> None:
+    for headers in ((), ("authorization: Bearer plv_nobody_nothing",)):
+        with sending(here, path, "content-type: multipart/form-data; boundary=x", *headers) as sender:
+            assert sender.recv(12) == b"HTTP/1.1 401"
+
+
+def test_a_body_may_not_trickle(world: World) -> None:
+    settings = world.settings.model_copy(update={"gateway_stall_seconds": 0.5})
+    with gateway_here(settings) as here:
+        with sending(here, "/sessions", "content-type: application/json", bearer(here)) as sender:
+            assert trickled(sender).startswith(b"HTTP/1.1 408")
+        with sending(here, "/sessions") as refused:
+            assert trickled(refused).startswith(b"HTTP/1.1 401"), "and then it was cut off"
+
+
+def bearer(here: Here) -> str:
+    return f"authorization: Bearer {here.key}"
+
+
+def trickled(sender: socket.socket) -> bytes:
+    """What is told to one who sends a byte each 50 ms, until he is cut off."""
+    got, until = b"", time.monotonic() + IN_TIME
+    sender.settimeout(0.05)
+    while time.monotonic() < until:
+        try:
+            sender.sendall(b" ")
+            if not (piece := sender.recv(10_000)):
+                return got
+            got += piece
+        except TimeoutError:
+            continue
+        except ConnectionError:
+            return got
+    raise AssertionError("he still may")
+
+
+# Slow readers
+
+
+def is_waiting_for_somebody(here: Here) -> bool:
+    """Whether the gateway has more for a client than its connection takes."""
+    connections: Any = here.server.server_state.connections
+    return any(connection.flow.write_paused for connection in list(connections))
+
+
+def is_unsent(stuck: socket.socket) -> int:
+    """Bytes that the gateway's system keeps for this client, if it still does."""
+    ours = stuck.getsockname()[1]
+    for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
+        words = line.split()
+        if int(words[2].rpartition(":")[2], 16) == ours:
+            return int(words[4].partition(":")[0], 16)
+    return 0
+
+
+@contextmanager
+def stuck_reader(here: Here, session_id: str, more: bytes = b"") -> Iterator[socket.socket]:
+    """It asks for the session's events and `more`, and takes none."""
+    with socket.socket() as stuck:
+        stuck.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        stuck.settimeout(IN_TIME)
+        stuck.connect((urlsplit(here.url).hostname, urlsplit(here.url).port))
+        head = f"GET /sessions/{session_id}/events HTTP/1.1\r\nhost: x\r\n"
+        stuck.sendall(f"{head}authorization: Bearer {here.key}\r\n\r\n".encode())
+        assert eventually(lambda: len(here.gateway.streams) == 1)
+        if more:  # once what it asked first is being answered
+            stuck.sendall(more)
+        yield stuck
+
+
+def say_much(world: World, here: Here, job: Submitted) -> list[dict[str, Any]]:
+    """More than the kernels of both sides take, so that who takes nothing has the gateway wait; what another
+    reader is told meanwhile.
+    """
+    with here.http() as http, following(http, job.session_id) as events:
+        begin(world, job, *["x" * 400_000] * 25)
+        world.finish(job)
+        told_whole = until_end(events, job.job_id)
+    assert [len(event["data"].get("delta", "")) for event in told_whole].count(400_000) == 25
+    return told_whole
+
+
+def test_who_takes_nothing_costs_only_himself(here: Here, world: World) -> None:
+    job = world.submit(new_session(), tenant="acme")
+    with stuck_reader(here, job.session_id) as stuck:
+        told_whole = say_much(world, here, job)
+        assert eventually(lambda: is_waiting_for_somebody(here))
+        assert 0 < is_unsent(stuck) < 512 * 1024
+        got = bytearray()
+        while b"stream_end" not in got[-1000:]:
+            got += stuck.recv(1_000_000)  # he reads at last, and misses nothing
+    for event in told_whole:
+        assert b'"seq":%d,' % event["seq"] in got
+
+
+@pytest.mark.parametrize("more", [b"", MORE], ids=["", "pipelining"])
+def test_who_takes_nothing_for_long_is_cut_off(
+    world: World, more: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings = world.settings.model_copy(update={"gateway_stall_seconds": 0.5})
+    job = world.submit(new_session(), tenant="acme")
+    with gateway_here(settings) as here, stuck_reader(here, job.session_id, more) as stuck:
+        say_much(world, here, job)
+        assert eventually(lambda: not len(here.gateway.streams)), "it waits for nobody for ever"
+        assert eventually(lambda: is_unsent(stuck) == 0), "the system keeps nothing for it either"
+        with pytest.raises(ConnectionResetError):
+            b"".join(iter(lambda: stuck.recv(1_000_000), b""))
+    assert not [record for record in caplog.records if record.levelno >= logging.ERROR], "it was meant"
+
+
+def test_who_pipelines_and_leaves_is_gone(here: Here, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stream, "KEEP_ALIVE_SECONDS", 0.05)
+    job = world.submit(new_session(), tenant="acme")
+    with stuck_reader(here, job.session_id, MORE):
+        pass
+    assert eventually(lambda: not len(here.gateway.streams))
