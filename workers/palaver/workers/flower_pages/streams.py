@@ -5,7 +5,7 @@ worker is asked: one that hangs hides nothing.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable
 from dataclasses import asdict, dataclass
 from functools import cache
 from typing import Any, Final, TypeVar
@@ -23,6 +23,7 @@ from palaver.shared.ledger import Dispatch, SyncLedger
 from palaver.shared.ledger.replies import Place
 from palaver.shared.ledger.sighting import Sighted
 from palaver.shared.settings import Settings
+from palaver.workers.flower_pages.looks import Looks
 from palaver.workers.flower_pages.templates import templates_beside
 from palaver.workers.pool.queues import own_queue
 
@@ -87,10 +88,10 @@ def _ledger() -> SyncLedger:
     return SyncLedger(Settings.load())
 
 
-async def _asked(ask: Callable[[], T]) -> T:
-    """What the ledger says, in a thread. A page is told why it does not."""
+async def _answered(answer: Awaitable[T]) -> T:
+    """What the ledger says. A page is told why it does not."""
     try:
-        return await asyncio.to_thread(ask)
+        return await answer
     except PalaverError as error:
         raise web.HTTPError(error.status_code or 503, str(error)) from None
 
@@ -120,7 +121,7 @@ class StreamsData(_Told, BaseHandler):  # type: ignore[misc]
     @web.authenticated
     async def get(self) -> None:
         """Streams and batches."""
-        self.write(asdict(await _asked(_now)))
+        self.write(asdict(await _answered(_looks().latest())))
 
 
 class StreamsCancel(_Told, BaseApiHandler):  # type: ignore[misc]
@@ -136,11 +137,17 @@ class StreamsCancel(_Told, BaseApiHandler):  # type: ignore[misc]
         session_id, job_id = self.get_argument("session_id", ""), self.get_argument("job_id", "")
         if not (valid_session_id(session_id) and valid_job_id(job_id)):
             raise web.HTTPError(400, "session_id and job_id must name a job")
-        status, dispatch = await _asked(lambda: _cancel(session_id, job_id))
+        status, dispatch = await _answered(asyncio.to_thread(_cancel, session_id, job_id))
         if dispatch is not None:
             await asyncio.to_thread(_send, self.capp, dispatch)
         CANCELS.labels(status).inc()
         self.write({"status": status})
+
+
+@cache
+def _looks() -> Looks[Shown]:
+    """One for all tabs: under a backlog a look asks a lot of the Redis that streams need."""
+    return Looks(_now)
 
 
 _last: list[Place] = []
