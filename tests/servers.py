@@ -34,6 +34,13 @@ def required() -> bool:
     return os.environ.get("PALAVER_TEST_REQUIRE") == "all"
 
 
+def examples(number: int) -> int:
+    """How many examples Hypothesis tries where it is worth so many: all of them in continuous integration, a
+    third elsewhere, where each run tries others.
+    """
+    return number if required() else number // 3
+
+
 def missing(what: str) -> NoReturn:
     """Skip the test because this machine lacks a service; a failure where all services are required."""
     if required():

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from palaver.producer.cursor import LogCursor, Look, Read, Snapshot, decode
+from tests.servers import examples
 
 JOBS = ("job-a", "job-b")
 WRITE = st.tuples(st.sampled_from(JOBS), st.booleans())
@@ -193,7 +194,7 @@ class Reading(RuleBasedStateMachine):
         )
 
 
-Reading.TestCase.settings = settings(max_examples=300, stateful_step_count=40, deadline=None)
+Reading.TestCase.settings = settings(max_examples=examples(300), stateful_step_count=40, deadline=None)
 TestReading = Reading.TestCase
 
 

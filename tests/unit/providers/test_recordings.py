@@ -24,6 +24,7 @@ from palaver.workers.providers.anthropic_decoder import AnthropicDecoder
 from palaver.workers.providers.decoder_options import DecoderOptions
 from palaver.workers.providers.ollama_decoder import OllamaDecoder
 from palaver.workers.providers.openai_decoder import OpenAIDecoder
+from tests.servers import examples
 from tests.unit.providers import anthropic_recordings as messages
 from tests.unit.providers.anthropic_recordings import ANTHROPIC
 from tests.unit.providers.ollama_recordings import LAST, OLLAMA, said
@@ -106,7 +107,7 @@ def test_every_single_split_gives_the_same(name: str) -> None:
 
 
 @given(st.sampled_from(sorted(RECORDINGS)), st.data())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 def test_any_splits_give_the_same(name: str, data: st.DataObject) -> None:
     recording = RECORDINGS[name]
     cuts = sorted(data.draw(st.lists(st.integers(0, len(recording.data)), max_size=30)))
@@ -130,7 +131,7 @@ def spoken(kind: str, deltas: list[str], end: bytes) -> bytes:
     st.sampled_from([b"\n", b"\r\n", b"\r"]),
     st.data(),
 )
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 def test_any_text_survives(kind: str, deltas: list[str], end: bytes, data: st.DataObject) -> None:
     stream = spoken(kind, deltas, end)
     size = data.draw(st.integers(1, max(1, len(stream))))
@@ -141,7 +142,7 @@ def test_any_text_survives(kind: str, deltas: list[str], end: bytes, data: st.Da
 
 
 @given(st.binary(max_size=400), st.sampled_from(sorted(DECODERS)), st.integers(1, 50))
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=examples(400), deadline=None)
 def test_noise_is_an_error_of_ours_and_nothing_else(noise: bytes, kind: str, size: int) -> None:
     assume(b"[DONE]" not in noise)  # with which some servers end a stream of any dialect
     for data in (
@@ -293,7 +294,7 @@ json_values = st.recursive(
 
 
 @given(json_values, st.sampled_from(sorted(DECODERS)))
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=examples(600), deadline=None)
 def test_json_of_any_shape_is_taken_or_refused_but_never_breaks_the_decoder(value: Any, kind: str) -> None:
     text = json.dumps(value).encode()
     data = text + b"\n" if kind == "ollama" else b"data: " + text + b"\n\n"
