@@ -34,6 +34,8 @@ class Request:
     answer: int = 0
     most: int | None = None  # tokens of the answer, if it is bounded
     of_batch: bool = False
+    cut: bool = False  # its answer does not end well
+    model: str = "m"
     token: str = ""
     worker: "Worker | None" = None
     counted: int = 0  # tokens, when it began
@@ -141,7 +143,7 @@ class World:
             self._enter(request, parked=True)
 
     def _entering(self, request: Request, *, parked: bool) -> Operation[Visited]:
-        size = operations.Size(prompt=request.prompt, most=request.most, guess=GUESS, model="m")
+        size = operations.Size(prompt=request.prompt, most=request.most, guess=GUESS, model=request.model)
         return operations.enter_gate(
             self.keys,
             PROFILE,
@@ -209,6 +211,7 @@ class World:
             token=request.token,
             tokens=request.tokens,
             answer_tokens=request.answer,
+            whole=not request.cut,
         )
         self._send(self.call(leaving).dispatches)
         self.when_done(request)
@@ -229,11 +232,18 @@ class World:
         def renew() -> None:
             held = {request.place: request.token for request in worker.running.values()}
             if held:
-                self.call(operations.keep_places(self.keys, PROFILE, held, lease=LEASE))
+                used = {each.place: self._used(each) for each in worker.running.values()}
+                self.call(operations.keep_places(self.keys, PROFILE, held, lease=LEASE, used=used))
             if worker in self.workers:
                 self.after(RENEWAL_MS, renew)
 
         self.after(self.chance.randint(1, RENEWAL_MS), renew)
+
+    def _used(self, request: Request) -> tuple[int, int]:
+        """Tokens by now: an answer comes steadily."""
+        part = (self.server.now - (request.began or 0)) / max(1, request.lasts)
+        said = int(request.answer * min(1.0, part))
+        return request.prompt + said, said
 
     def _every(self, ms: int, act: Callable[[], None]) -> None:
         def again() -> None:

@@ -118,6 +118,75 @@ def test_no_flood_comes_in_while_nobody_knows_how_long_answers_are(server: RealS
     assert len(world.starts) >= 7
 
 
+@pytest.fixture
+def used_to_short_ones(server: RealServer) -> World:
+    """A gate at which answers had one token until now."""
+    world = World(server, Limits(tokens_per_minute=10_000), random.Random(10))
+    world.start()
+    for number in range(40):
+        world.come(Request(job_id=f"s{number}", tenant="a", lasts=10, prompt=5, answer=1))
+        world.until(server.now + 20)
+    assert len(world.starts) == 40
+    world.starts.clear()
+    return world
+
+
+@pytest.mark.parametrize("cut", [False, True])
+def test_long_answers_after_many_short_ones_are_no_flood(used_to_short_ones: World, cut: bool) -> None:
+    """Nine at most begin before one of them has told how long they are: each is counted with a quarter of
+    what is guessed, however short those before were.
+    """
+    world = used_to_short_ones
+    for number in range(100):
+        asked = Request(job_id=f"l{number}", tenant="b", lasts=1_000, prompt=5, answer=4_000, cut=cut)
+        world.come(asked)
+    world.until(EPOCH + MINUTE)
+    first = len(world.starts)
+    assert first <= 9
+    world.until(EPOCH + 5 * MINUTE)
+    # From then on they are expected to be so long.
+    assert most_in_a_window(world.starts[first:], MINUTE, lambda begun: begun.tokens) <= 10_000
+    assert len(world.starts) >= first + 6
+
+
+def test_models_do_not_teach_each_other_how_long_answers_are(used_to_short_ones: World) -> None:
+    world = used_to_short_ones
+    for number in range(100):
+        asked = Request(job_id=f"l{number}", tenant="b", lasts=1_000, answer=4_000, model="other")
+        world.come(asked)
+    world.until(EPOCH + MINUTE)
+    assert len(world.starts) == 2
+
+
+@pytest.mark.parametrize(("most", "said", "left"), [(None, 4_000, 5_700), (2_000, 1, 7_700)])
+def test_an_answer_that_was_cut_counts_with_what_was_said_and_what_was_expected(
+    used_to_short_ones: World, most: int | None, said: int, left: int
+) -> None:
+    """The larger of both: nobody knows what the provider counts."""
+    world = used_to_short_ones
+    world.come(Request(job_id="l", tenant="b", lasts=10, answer=said, most=most, cut=True))
+    world.until(world.server.now + 100)
+    for number, prompt in enumerate((left + 100, left)):
+        world.come(Request(job_id=f"n{number}", tenant=f"t{number}", lasts=10, prompt=prompt, most=0))
+    world.until(EPOCH + MINUTE // 2)
+    assert [begun.job_id for begun in world.starts] == ["l", "n1"]
+
+
+def test_what_is_said_counts_while_it_is_said(server: RealServer) -> None:
+    """Others come all the time while two answers are made that nobody had expected to be so long."""
+    world = World(server, Limits(tokens_per_minute=10_000), random.Random(11))
+    world.start()
+    for number in range(2):
+        world.come(Request(job_id=f"l{number}", tenant="b", lasts=20_000, prompt=5, answer=8_000))
+    for number in range(38):
+        world.come(Request(job_id=f"s{number}", tenant="a", lasts=10, prompt=5, answer=1, most=1))
+        world.until(server.now + 500)
+    begun = [((begun.began or 0) - EPOCH) // 1000 for begun in world.starts if begun.tenant == "a"]
+    assert len(begun) >= 24
+    # Both have said 4,900 tokens after 12.3 s, which is told within three.
+    assert max(begun) <= 15
+
+
 def test_one_tenants_huge_requests_take_nothing_from_the_others(server: RealServer) -> None:
     world = World(server, Limits(tokens_per_minute=60_000, window=2), random.Random(8))
     world.start()

@@ -211,6 +211,29 @@ async def test_tokens_that_a_provider_does_not_tell_are_counted_by_its_words(
     assert [end["status"] for end in await ended(one, *jobs)] == ["completed"] * 3
 
 
+async def test_what_a_stream_has_said_counts_while_it_runs_and_when_it_was_cancelled(
+    make_workers: MakeWorkers,
+) -> None:
+    one, _ = await make_workers({"tokens_per_minute": 100_000}, renew_seconds=0.1)
+    used = one.engine.ledger.keys.gate("http") + ":used"
+
+    def tokens() -> int:
+        fields: Any = one.engine.client.hgetall(used)
+        return sum(int(count) for field, count in fields.items() if field.startswith(b"tokens"))
+
+    endless = HOLD | {"n": 200, "fail": {"kind": "idle", "after": 150}}
+    job = await submit(one, endless, session_id="s1", params={"max_tokens": 1})
+    async with asyncio.timeout(20):
+        while tokens() < 150:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    said = tokens()
+    await one.engine.ledger.cancel("s1", job.job_id)
+    await ended(one, job)
+    following = await submit(one, {"n": 1}, session_id="s2", params={"max_tokens": 1})
+    await ended(one, following)
+    assert tokens() > said
+
+
 async def test_an_agent_whose_provider_wants_a_pause_waits_for_it_at_the_gate(
     make_workers: MakeWorkers, server: ModelServer
 ) -> None:

@@ -19,7 +19,6 @@ from palaver.shared.ledger import Dispatch, HandedOut, Keys, Operation, Visited,
 from palaver.shared.ledger.replies import Place
 from palaver.shared.ledger.subscriptions import Subscriptions
 from palaver.shared.profiles import Profile
-from palaver.shared.responses import Usage
 from palaver.workers.event_log import event_logger
 from palaver.workers.link import Link
 from palaver.workers.metrics import Counts
@@ -90,7 +89,7 @@ class Gates:
     def renewals(self) -> list[Operation[Any]]:
         """What renews the places that are held, to be sent with the leases of their jobs."""
         return [
-            operations.keep_places(self._keys, gate, _tokens(visits), lease=self._lease)
+            operations.keep_places(self._keys, gate, _tokens(visits), lease=self._lease, used=_used(visits))
             for gate, visits in self._visits.items()
         ]
 
@@ -117,28 +116,27 @@ class Gates:
         finally:
             del self._shares[visit.place]
 
-    async def within(self, visit: Visit, work: Callable[[], Awaitable[Usage | None]]) -> None:
-        """Do it with a place, which is given back after it; it says what was used. Raises AtGate while there
+    async def within(self, visit: Visit, work: Callable[[], Awaitable[None]]) -> None:
+        """Do it with a place, which is given back after it. Raises AtGate while there
         is no place, CircuitOpenError at a closed gate for whom `may_move`, and whatever the work raises.
         """
         visits = self._visits.setdefault(visit.gate, {})
         visits[visit.entry] = visit
-        used = None
         try:
             await self._wait(visit)
-            used = await work()
+            await work()
         except AtGate as parked:
             if parked.visit.token != visit.token:  # it waits elsewhere
-                self._leave(visit, None)
+                self._leave(visit)
             raise
         except BaseException:
-            self._leave(visit, None)
+            self._leave(visit)
             raise
         else:
-            self._leave(visit, used)
+            self._leave(visit, whole=True)
         finally:
             if visit.share is not None and visit.share.ends(visit.token):
-                self._leave(visit.share.visit, None)
+                self._leave(visit.share.visit)
             visits.pop(visit.entry, None)
             if not visits and self._visits.get(visit.gate) is visits:
                 del self._visits[visit.gate]
@@ -146,14 +144,11 @@ class Gates:
     async def _ask_in_turn(
         self, ask: Ask, provider: Provider, request: GenerationRequest, asker: Asker, sink: Sink
     ) -> None:
-        counts = provider.profile.limits.tokens_per_minute is not None
-        visit, came = self._visit_of(provider.profile, request, asker), time.monotonic()
-        counting = Counting(sink)
+        visit, came = self._visit_of(provider.profile, request, asker, sink), time.monotonic()
 
-        async def work() -> Usage | None:
+        async def work() -> None:
             self._counts.passed_gate(provider.profile.name, time.monotonic() - came)
-            await ask(provider, request, counting if counts else sink)
-            return counting.used(visit.size) if counts else None
+            await ask(provider, request, visit.counting or sink)
 
         try:
             await self.within(visit, work)
@@ -161,10 +156,10 @@ class Gates:
             self._counts.parked_at_gate(provider.profile.name)
             raise
 
-    def _visit_of(self, profile: Profile, request: GenerationRequest, asker: Asker) -> Visit:
+    def _visit_of(self, profile: Profile, request: GenerationRequest, asker: Asker, sink: Sink) -> Visit:
         place = (asker.session_id, asker.job_id)
         waits = _waits_of(asker)
-        weight = self._tenancy.of(asker.tenant).weight
+        weight, size = self._tenancy.of(asker.tenant).weight, size_of(profile, request)
         return Visit(
             gate=profile.name,
             place=place,
@@ -175,7 +170,8 @@ class Gates:
             share=None if asker.may_park else self._shares.get(place),
             may_move=asker.may_move,
             ahead=asker.goes_on,
-            size=size_of(profile, request),
+            size=size,
+            counting=Counting(sink, size) if profile.limits.tokens_per_minute is not None else None,
         )
 
     async def _wait(self, visit: Visit) -> None:
@@ -205,13 +201,13 @@ class Gates:
                 return
             with self._held_on(visit, visited):
                 if share.waits(visit.token):
-                    self._leave(share.visit, None)
+                    self._leave(share.visit)
                 await self._waited(replace(visit, later=True), math.inf)
             share.works(visit.token)
             if not share.held:
                 share.held = (await self.visit(replace(share.visit, ahead=True))).has_place
             if not share.held:
-                self._leave(visit, None)
+                self._leave(visit)
                 visit = replace(visit, ahead=True)
 
     async def _waited(self, visit: Visit, seconds: float) -> Visited:
@@ -260,15 +256,17 @@ class Gates:
         self._send(visited.dispatches)
         return visited
 
-    def _leave(self, visit: Visit, usage: Usage | None) -> None:
-        asked, answered = (usage.input_tokens, usage.output_tokens) if usage is not None else (None, None)
+    def _leave(self, visit: Visit, *, whole: bool = False) -> None:
+        used = visit.counting.used(whole=whole) if visit.counting is not None else None
+        total, answer = used or (None, None)
         leaving = operations.leave_gate(
             self._keys,
             visit.gate,
             visit.entry,
             token=visit.token,
-            tokens=None if asked is None or answered is None else asked + answered,
-            answer_tokens=answered,
+            tokens=total,
+            answer_tokens=answer,
+            whole=whole,
         )
         self._link.post(leaving, self._handed_out)
 
@@ -324,3 +322,10 @@ def _is_over(visit: Visit, visited: Visited, gives_up: float) -> bool:
 
 def _tokens(visits: Mapping[Place, Visit]) -> dict[Place, str]:
     return {entry: visit.token for entry, visit in visits.items()}
+
+
+def _used(visits: Mapping[Place, Visit]) -> dict[Place, tuple[int, int]]:
+    """Tokens, and those of the answer, of requests of whose answers something has come."""
+    counted = ((entry, visit.counting) for entry, visit in visits.items())
+    found = ((entry, counting.used(whole=False)) for entry, counting in counted if counting is not None)
+    return {entry: used for entry, used in found if used is not None}

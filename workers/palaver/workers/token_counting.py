@@ -36,10 +36,11 @@ def size_of(profile: Profile, request: GenerationRequest) -> operations.Size:
 
 
 class Counting:
-    """A sink that sees how many tokens were used."""
+    """A sink that sees how many tokens are used by a request of this size."""
 
-    def __init__(self, sink: Sink) -> None:
+    def __init__(self, sink: Sink, size: operations.Size) -> None:
         self._sink = sink
+        self._size = size
         self._told = Usage()
         self._said = 0  # bytes
         self.room = sink.room
@@ -53,10 +54,16 @@ class Counting:
                 self._said += len(part.text.encode())
         return self._sink.take(parts)
 
-    def used(self, size: operations.Size) -> Usage:
-        """By a whole answer to a request of this size: what the provider tells, and else an estimate."""
+    def used(self, *, whole: bool) -> tuple[int, int] | None:
+        """Tokens, and those of the answer, by what the provider tells and else an estimate; None while the
+        answer is not `whole` and nothing has come of it.
+        """
         asked, answered = self._told.input_tokens, self._told.output_tokens
-        return Usage(
-            input_tokens=size.prompt if asked is None else asked,
-            output_tokens=-(-self._said // BYTES_A_TOKEN) if answered is None else answered,
-        )
+        said = -(-self._said // BYTES_A_TOKEN)
+        if whole:
+            said = said if answered is None else answered
+        elif self._said or answered:
+            said = max(said, answered or 0)  # what is told before the end may be of the beginning only
+        else:
+            return None
+        return (self._size.prompt if asked is None else asked) + said, said

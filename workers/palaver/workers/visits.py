@@ -9,6 +9,7 @@ from palaver.shared.ids import new_token
 from palaver.shared.ledger import operations
 from palaver.shared.ledger.replies import Place
 from palaver.shared.profiles import Limits
+from palaver.workers.token_counting import Counting
 
 __all__ = ["Share", "Visit", "Waits"]
 
@@ -36,6 +37,7 @@ class Visit:
     ahead: bool = False  # it goes on with something that has begun
     later: bool = False  # it takes no place yet: one that it is given is kept for it a while
     size: operations.Size = operations.NO_TOKENS
+    counting: Counting | None = None  # where tokens are limited
     share: Share | None = None  # of its run, if that waits here
 
     @property

@@ -33,22 +33,32 @@ local function usual_key(model)
   return gate .. ':usual:' .. model
 end
 
--- The tokens of a model's last answers: their mean, and how far they are from it in the mean. nil: nobody knows.
+-- How many tokens the longest of a model's last answers had; nil: nobody knows.
 local function usual_of(model)
-  local mean, deviation = string.match(redis.call('GET', usual_key(model)) or '', '^(%S+) (%S+)$')
-  return tonumber(mean), tonumber(deviation)
+  return tonumber(redis.call('GET', usual_key(model)) or nil)
 end
 
 -- With how many tokens a request is counted until it is known what it uses. Of what it says itself of its answer a part
 -- of the limit is believed, and beyond that no more than the answers of its model usually have: or one that asks for
--- more than there is would have everybody wait until nobody uses anything.
-local BELIEVED, DEVIATIONS = 1 / 4, 2
+-- more than there is would have everybody wait until nobody uses anything. One that says nothing may be long where all
+-- before were short: it is counted with no less than a part of what is guessed, or of the limit.
+local BELIEVED, OF_GUESS, OF_LIMIT = 1 / 4, 1 / 4, 1 / 8
 local function size_of(record)
   if tokens == 0 then return 0 end
-  local mean, deviation = usual_of(record.model)
-  local usual = mean and mean + DEVIATIONS * deviation or record.guess
+  local least = math.min(record.guess * OF_GUESS, tokens * OF_LIMIT)
+  local usual = math.max(usual_of(record.model) or record.guess, least)
   local answer = record.most and math.min(record.most, math.max(usual, tokens * BELIEVED)) or usual
   return math.min(tokens, math.ceil(record.prompt + answer))
+end
+
+-- An answer of the model has so many tokens, or so many until now. A longer one than usual counts at once; with each
+-- whole one that is shorter it is forgotten by a part.
+local FORGOTTEN = 1 / 16
+local function learn(record, answer, whole)
+  local usual = usual_of(record.model)
+  if answer <= (usual or record.guess) and not whole then return end
+  if usual and answer < usual then answer = usual + (answer - usual) * FORGOTTEN end
+  redis.call('SET', usual_key(record.model), string.format('%.2f', answer), 'PX', int(KEEP + 2 * window))
 end
 
 -- What was used in each slice that counts, oldest first, and in all of them. What was counted in slices of another
@@ -72,6 +82,16 @@ local function usage()
   return slices, sum
 end
 local slices, in_use = usage()
+
+-- A request has used so many tokens. They count when it began: what is known only later makes no room in a later window.
+local function recount(record, total)
+  local field = 'tokens' .. int(record.slice)
+  if redis.call('HEXISTS', used, field) == 1 then
+    redis.call('HINCRBY', used, field, int(total - record.size))
+    in_use.tokens = in_use.tokens + total - record.size
+  end
+  record.size = total
+end
 
 -- What is promised to those who were given a place and have not taken it yet; it counts as used.
 local function promise(size)

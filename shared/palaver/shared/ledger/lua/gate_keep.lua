@@ -1,18 +1,30 @@
--- gate_keep: a worker renews the places that it holds.
+-- gate_keep: a worker renews the places that it holds, and says how many tokens their requests have used by now.
 -- KEYS 1 palaver:gate:{NAME}
--- keys used  …:places zset · …:records hash
--- ARGV 1 ms from now · 2… SID/JID, token of the request, …
+-- keys used  as gate_enter
+-- ARGV 1 ms from now · 2… SID/JID, token of the request, its tokens by now, those of the answer ('': nobody counts), …
 -- reply ok
 local gate, term = KEYS[1], tonumber(ARGV[1])
-local places, records = gate .. ':places', gate .. ':records'
 -- include clock
+-- include gate
+
+-- What is more than was expected counts at once, and others are expected to be as long.
+local function count(entry, record, total, answer)
+  if tokens == 0 or not total then return end
+  learn(record, answer, false)
+  if total > record.size then
+    recount(record, total)
+    keep_record(entry, record)
+  end
+end
+
 -- Begins with a write that is never refused for memory.
 redis.call('HDEL', gate, '_')
-for i = 2, #ARGV, 2 do
+for i = 2, #ARGV, 4 do
   local entry, token = ARGV[i], ARGV[i + 1]
-  local record = redis.call('HGET', records, entry)
-  if record and cjson.decode(record).token == token and redis.call('ZSCORE', places, entry) then
+  local record = record_of(entry)
+  if record and record.token == token and redis.call('ZSCORE', places, entry) then
     redis.call('ZADD', places, int(now + term), entry)
+    count(entry, record, tonumber(ARGV[i + 2]), tonumber(ARGV[i + 3]))
   end
 end
 redis.call('HSET', gate, 'seen', int(now))

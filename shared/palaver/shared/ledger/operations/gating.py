@@ -5,6 +5,7 @@ and those of tenants: how many of their jobs, and of each user's, may run.
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Final
 
 import orjson
@@ -154,12 +155,14 @@ def leave_gate(
     token: str,
     tokens: int | None = None,
     answer_tokens: int | None = None,
+    whole: bool = True,
 ) -> Operation[HandedOut]:
     """Give the request's place back, or its place in the line. `tokens` were used, `answer_tokens` of them by
-    the answer; None: nobody knows, and what was expected stays counted.
+    the answer; None: nobody knows, and what was expected stays counted. An answer that is not `whole` is
+    counted with no less than was expected.
     """
     used = ("" if count is None else count for count in (tokens, answer_tokens))
-    args: tuple[Argument, ...] = (due_member(*place), token, *used)
+    args: tuple[Argument, ...] = (due_member(*place), token, *used, "1" if whole else "")
     return _operation(keys, name, "gate_leave", args, _handed_out)
 
 
@@ -169,9 +172,23 @@ def pump_gate(keys: Keys, name: str, *, ended: Place | None = None) -> Operation
     return _operation(keys, name, "gate_pump", args, _handed_out)
 
 
-def keep_places(keys: Keys, name: str, held: Mapping[Place, str], *, lease: float) -> Operation[None]:
-    """Hold the places of these requests, by their tokens, for `lease` seconds from now."""
-    words = (word for place, token in held.items() for word in (due_member(*place), token))
+def keep_places(
+    keys: Keys,
+    name: str,
+    held: Mapping[Place, str],
+    *,
+    lease: float,
+    used: Mapping[Place, tuple[int, int]] = MappingProxyType({}),
+) -> Operation[None]:
+    """Hold the places of these requests, by their tokens, for `lease` seconds from now. Some have `used` so
+    many tokens by now, and so many of them by their answers.
+    """
+    uncounted = ("", "")
+    words = (
+        word
+        for place, token in held.items()
+        for word in (due_member(*place), token, *used.get(place, uncounted))
+    )
     args: tuple[Argument, ...] = (milliseconds(lease), *words)
     return Operation(script=load("gate_keep"), keys=(keys.gate(name),), args=args, decode=_nothing)
 
