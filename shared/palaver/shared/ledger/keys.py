@@ -193,7 +193,7 @@ class Keys:
     @property
     def webhooks(self) -> str:
         """When somebody should next see to the webhook of each job that has one to deliver."""
-        return f"{self.namespace}:webhooks"
+        return f"{self.namespace}:webhooks:{{all}}"
 
     @property
     def webhooks_whose(self) -> str:

@@ -5,7 +5,7 @@
 -- reply ok
 -- include clock
 -- include holds
-local registry, keeps_for = KEYS[1], tonumber(ARGV[1])
+local registry, keeps_for, kept_for = KEYS[1], tonumber(ARGV[1]), tonumber(ARGV[2])
 redis.call('HDEL', registry, '_')
 local entries = redis.call('HGETALL', registry)
 for i = 1, #entries, 2 do
@@ -16,5 +16,5 @@ for i = 3, #ARGV, 2 do
   local field, rest = ARGV[i], string.sub(ARGV[i + 1], 2)
   redis.call('HSET', registry, field, opening .. (rest == '}' and rest or ',' .. rest))
 end
-redis.call('PEXPIRE', registry, math.max(keeps_for, tonumber(ARGV[2])))
+redis.call('PEXPIRE', registry, math.max(keeps_for, kept_for))
 return {'ok'}

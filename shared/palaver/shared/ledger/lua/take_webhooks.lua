@@ -1,6 +1,6 @@
 -- take_webhooks: webhooks whose time has come, for whoever asks; nobody else is given them for a while. The longest due
 -- come first, but a tenant whose part is full is passed over.
--- KEYS 1 palaver:webhooks
+-- KEYS 1 palaver:webhooks:{all}
 -- keys used  KEYS 1 zset of SID/JID by when they are due · KEYS 1:whose hash: the tenant of those that name one
 -- ARGV 1 ms until they may be given to another · 2 how many at most · 3 how many of one tenant, with those that
 --      4… tenant, how many of its the caller is seeing to, … ('' is the tenant of those that name none)
