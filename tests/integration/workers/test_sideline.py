@@ -50,6 +50,15 @@ async def test_a_sweep_does_not_wait_for_a_loop_that_is_busy(make_engine: MakeEn
     assert post.asked_by == {threading.current_thread().name}, "a post belongs to the loop of the streams"
 
 
+async def test_a_sweep_does_not_wait_for_a_loop_that_hangs(make_engine: MakeEngine) -> None:
+    engine = await make_engine(lease_seconds=60, renew_seconds=20)
+    await engine.service.serve(Post())
+    before, given_up = sweeps(engine), time.monotonic() + 20
+    while sweeps(engine) == before:  # and the loop does not turn once
+        assert time.monotonic() < given_up
+        time.sleep(0.05)  # noqa: ASYNC251 - it hangs
+
+
 async def test_its_thread_ends_with_the_worker(make_engine: MakeEngine) -> None:
     engine = await make_engine()
     await engine.service.serve(Post())

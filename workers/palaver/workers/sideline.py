@@ -24,6 +24,8 @@ __all__ = ["Sideline"]
 logger = event_logger("palaver.workers.sideline")
 
 CLOSING_SECONDS: Final = 5.0
+HOME_SECONDS: Final = 1.0
+"""The streams' loop may take so long to say which queues are empty; a takeover does not wait for it."""
 
 
 class Sideline:
@@ -80,9 +82,13 @@ class _Elsewhere:
         self._home.call_soon_threadsafe(self._post.put, messages)
 
     async def empty_queues(self) -> Collection[str]:
-        """See `Post.empty_queues`."""
+        """See `Post.empty_queues`; none is known to be empty while the home loop does not come round."""
         asked = asyncio.run_coroutine_threadsafe(_asked(self._post), self._home)
-        return await asyncio.wrap_future(asked)
+        try:
+            async with asyncio.timeout(HOME_SECONDS):
+                return await asyncio.wrap_future(asked)
+        except TimeoutError:
+            return ()
 
 
 async def _asked(post: sweeper.Post | readiness.CanaryPost) -> Collection[str]:
