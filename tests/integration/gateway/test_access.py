@@ -205,6 +205,13 @@ def test_a_key_is_for_its_models(stand: Stand) -> None:
         for name, value in {"messages": [], "max_tokens": 999, "n": 2, "models": ["a/b"]}.items():
             refused = http.post("/v1/responses", json={"model": "slow/echo", "input": "Hi", name: value})
             assert (refused.status_code, refused.json()["error"]["param"]) == (400, name)
+        for name, value in {"mcp_servers": [], "service_tier": "priority", "options": {}, "store": 1}.items():
+            told = {"model": "slow/echo", "messages": [{"role": "user", "content": "Hi"}], name: value}
+            refused = http.post("/v1/chat/completions", json=told)
+            assert (refused.status_code, refused.json()["error"]["param"]) == (400, name)
+            over = {"content": "Hi", "model": "slow/echo", "params": {"extra": {name: value}}}
+            refused = http.post(path, json=over)
+            assert (refused.status_code, refused.json()["error"]["param"]) == (422, f"params.extra.{name}")
         done = stand.client.submit("Hi", model="scripted/echo", tenant="acme")
         done.result(timeout=20)
         refused = http.post(f"/jobs/{done.job_id}/retry")

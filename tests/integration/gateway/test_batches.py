@@ -95,6 +95,15 @@ def test_a_batch(client: Any, other: Any) -> None:
     with pytest.raises(openai.BadRequestError) as refused:  # the scripted provider gives one choice
         client.batches.create(input_file_id=file.id, endpoint="/v1/chat/completions", completion_window="24h")
     assert refused.value.param == "line 2: n"
+    bought = json.loads(lines("one"))
+    bought = json.dumps({**bought, "body": {**bought["body"], "plugins": [{"id": "web"}]}}).encode()
+    with pytest.raises(openai.BadRequestError) as refused:
+        client.batches.create(
+            input_file_id=uploaded(client, bought).id,
+            endpoint="/v1/chat/completions",
+            completion_window="24h",
+        )
+    assert refused.value.param == "line 1: plugins"
     file = uploaded(client, lines("one", "two", failing))
     batch = client.batches.create(
         input_file_id=file.id,

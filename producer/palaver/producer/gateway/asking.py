@@ -15,6 +15,7 @@ from palaver.producer.cursor import Entry
 from palaver.producer.gateway.access.caller import Asking, Caller
 from palaver.producer.gateway.access.owning import check_session
 from palaver.producer.gateway.answers import job_headers
+from palaver.producer.gateway.extra_rules import check_params
 from palaver.producer.gateway.state import Gateway, Served
 from palaver.producer.gateway.stream import KEEP_ALIVE, ByteStream
 from palaver.producer.gateway.tool_rules import check_tools
@@ -57,6 +58,7 @@ class Asker:
         model = job.get("model")
         self.caller.check_models([model] if isinstance(model, str) else model or [])
         check_tools(job.get("tools"), self.caller.key)
+        check_params(job.get("params"))
         if self.session_id is not None:
             await check_session(self.gateway, self.caller, self.session_id)
             job["session_id"] = self.session_id

@@ -15,6 +15,7 @@ from starlette.responses import Response
 from palaver.producer.gateway.access.caller import Asking, Caller
 from palaver.producer.gateway.access.owning import own_batch
 from palaver.producer.gateway.answers import json_response
+from palaver.producer.gateway.extra_rules import check_extra, check_params
 from palaver.producer.gateway.openai import choices
 from palaver.producer.gateway.openai.errors import OPENAI_ERRORS
 from palaver.producer.gateway.openai.files import ERRORS, OUTPUT
@@ -139,6 +140,10 @@ def _checked_models(content: IO[bytes], key: ApiKey | None, served: Announced) -
         if not isinstance(job, dict):
             continue
         check_tools(job.get("tools"), key, f"line {number}: tools")
+        if "body" in entry:
+            check_extra(job, f"line {number}: ")
+        else:
+            check_params(job.get("params"))
         models = _models(job.get("model"))
         if choices.are_wanted(job.get("n")):
             choices.check_choices(models, served, f"line {number}: n")

@@ -13,6 +13,7 @@ from palaver.producer.gateway.access.caller import Asking, Caller, Reading
 from palaver.producer.gateway.access.owning import check_session, is_uuid, own_job
 from palaver.producer.gateway.answers import job_headers, json_response
 from palaver.producer.gateway.asking import check_metadata
+from palaver.producer.gateway.extra_rules import check_params
 from palaver.producer.gateway.fanout.frames import parse_cursor
 from palaver.producer.gateway.routing import counted_router
 from palaver.producer.gateway.sessions.views import (
@@ -153,6 +154,7 @@ async def say(
     caller.check_models([body.model] if isinstance(body.model, str) else body.model or [])
     caller.check_agent(None if opened is None else opened.agent_path)
     check_metadata(body.metadata)
+    check_params(body.params)
     if body.earlier and await gateway.client.ledger.messages(session_id, limit=1):
         refuse("earlier", "is only for a session in which nothing was said yet")
     message: list[Any] = [*body.earlier, {"role": "user", "content": body.content}]
