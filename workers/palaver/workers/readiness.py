@@ -15,14 +15,13 @@ from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 from palaver.shared.ledger import AsyncLedger, Sendable, Vigil, operations
+from palaver.shared.ledger.replies import LATE
 from palaver.shared.names import QUEUES
 from palaver.workers.lease import LeaseKeeper
 from palaver.workers.rounds import Rounds
 
 __all__ = ["CanaryPost", "Consumption", "Problem", "Readiness", "Watch"]
 
-LATE: Final = 1.5
-"""Of a lease: what a canary, a sweep or a renewal may take."""
 LOOKS: Final = 0.5
 """Of a lease: from one look to the next."""
 

@@ -2,13 +2,10 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Final
 
 from palaver.producer.cli.terminal import one_line, seconds
 from palaver.shared.ledger import Announcement, Vigil
-
-LATE: Final = 1.5
-"""Of a lease: what a canary or a sweep may take; as of a worker's own readiness."""
+from palaver.shared.ledger.replies import LATE
 
 
 def live(workers: Sequence[Announcement]) -> list[Announcement]:

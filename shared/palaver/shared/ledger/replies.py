@@ -13,6 +13,8 @@ from palaver.shared.names import QUEUES, TASK_BATCH, TASK_CHAT, TASK_PROBE, Queu
 Place = tuple[str, str]
 """Session id and job id."""
 CANARY: Final = "canary"
+LATE: Final = 1.5
+"""Of a lease: what a canary, a sweep or a worker's question for messages may take."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -132,7 +132,7 @@ class Counts:
         self._renewals.add(result)
 
     def published(self, seconds: float) -> None:
-        """The canary took so long from the publisher's connection to a subscriber."""
+        """So old was the oldest word of a batch when a subscriber had the batch."""
         self._lag.observe(seconds)
 
     def families(self) -> Iterator[Family]:

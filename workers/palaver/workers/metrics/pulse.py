@@ -51,7 +51,7 @@ class Pulse:
 
     @property
     def lag(self) -> float:
-        """Seconds by which the latest beat of the last minute was late. Any thread may ask."""
+        """Seconds by which the worst beat of the last minute was late. Any thread may ask."""
         return self._lags.worst(self._clock())
 
     async def run(self) -> None:
