@@ -131,11 +131,14 @@ class Account:
     async def _tell(self, one_more: int | None = None, hard: float | None = None) -> Standing:
         standing = await self._say(one_more, hard)
         if standing is None:
-            # What has ended by now is among the days that are added up. Of jobs that run, what their requests
-            # have cost so far is not counted: nobody could tell whether the days have it.
+            # The month is begun with what has ended by now, and what batches have spent that go on. What is
+            # owed is of jobs that ran a moment ago: one that ends just now counts twice, rather than not at
+            # all. Of other jobs that run, earlier requests are not counted.
             month = await self._ledger.spending(self._tenant)
             standing = await self._say(one_more, hard)
-            return standing or Standing(month.spent, 0.0, may_run=True)  # it has no limit any more
+            if standing is None:  # it has no limit any more
+                self._owed = 0
+                return Standing(month.spent, 0.0, may_run=True)
         return standing
 
     async def _say(self, one_more: int | None, hard: float | None) -> Standing | None:
@@ -157,8 +160,9 @@ class Account:
                 hard=hard,
             )
         )
-        self._owed -= said.nanos
         self._addition = None
+        if standing is not None:
+            self._owed -= said.nanos
         if standing is None or not standing.may_run:
             self._believed = held
         return standing

@@ -40,6 +40,20 @@ def spent_in_month(keys: Keys, day: date, tenant: str) -> Query[float | None]:
     return Query(commands=(Command("HMGET", keys.spent(day, tenant), "base", "nanos"),), decode=decode)
 
 
+def spent_by_batch(keys: Keys, batch_id: str) -> Query[tuple[str, float]]:
+    """The tenant of a batch, and the dollars that its lines have spent by now."""
+
+    def decode(replies: Sequence[Any]) -> tuple[str, float]:
+        tenant, flat = replies
+        fields = flat if isinstance(flat, dict) else dict(zip(flat[::2], flat[1::2], strict=True))
+        nanos = sum(int(much) for name, much in fields.items() if text(name).startswith("nanos "))
+        return text(tenant or b""), nanos / NANO
+
+    batch = keys.batch(batch_id)
+    commands = (Command("HGET", batch, "tenant"), Command("HGETALL", f"{batch}:spent"))
+    return Query(commands=commands, decode=decode)
+
+
 def begin_month(keys: Keys, day: date, tenant: str, dollars: float) -> Query[None]:
     """Count from now on; so much was spent before. Who is first says it."""
     spent = keys.spent(day, tenant)
