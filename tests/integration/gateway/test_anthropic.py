@@ -158,12 +158,17 @@ def test_a_prompt_to_be_cached(stand: Stand, client: Any) -> None:
     assert (job.tools[0].cache_control, job.messages[0].model_dump()["content"]) == (mark, system)
 
 
-def test_tokens_are_counted(client: Any) -> None:
+def test_tokens_are_counted(stand: Stand, client: Any) -> None:
     short = client.messages.count_tokens(model="scripted/echo", messages=asked("Hi")["messages"])
     long = client.messages.count_tokens(
         model="scripted/echo", messages=asked("Hi")["messages"], system="x " * 300, tools=[TOOL]
     )
     assert 0 < short.input_tokens < 20 < 200 < long.input_tokens
+    with pytest.raises(anthropic.NotFoundError):
+        client.messages.count_tokens(model="nonsense/zz", messages=asked("Hi")["messages"])
+    bound = client.with_options(api_key=stand.make_key(tenant="acme", models=["slow/*"]))
+    with pytest.raises(anthropic.PermissionDeniedError):
+        bound.messages.count_tokens(model="scripted/echo", messages=asked("Hi")["messages"])
 
 
 def test_a_request_is_repeated_where_that_may_help(stand: Stand) -> None:

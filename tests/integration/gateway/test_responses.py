@@ -161,6 +161,8 @@ def test_what_a_response_was_asked_with(client: Any) -> None:
         client.responses.input_items.list(answer.id, after="msg_none")
     counted = client.responses.input_tokens.count(model="scripted/echo", input=said)
     assert counted.input_tokens > 3
+    with pytest.raises(openai.NotFoundError):
+        client.responses.input_tokens.count(model="nonsense/zz", input=said)
 
 
 def test_a_response_is_cancelled(client: Any) -> None:

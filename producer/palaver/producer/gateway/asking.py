@@ -16,12 +16,14 @@ from palaver.producer.gateway.access.caller import Asking, Caller
 from palaver.producer.gateway.access.owning import check_session
 from palaver.producer.gateway.answers import job_headers
 from palaver.producer.gateway.extra_rules import check_params
+from palaver.producer.gateway.marks import check_metadata
 from palaver.producer.gateway.state import Gateway, Served
 from palaver.producer.gateway.stream import KEEP_ALIVE, ByteStream
 from palaver.producer.gateway.tool_rules import check_tools
 from palaver.producer.gateway.tracing import trace_fields
 from palaver.producer.gateway.translation import Dialect, Translation
 from palaver.producer.handles import AsyncJobHandle
+from palaver.producer.prepare import Admission
 from palaver.shared.errors import PalaverError, StreamInterruptedError
 from palaver.shared.plain import refuse
 from palaver.shared.responses import ChatResponse
@@ -29,8 +31,6 @@ from palaver.shared.responses import ChatResponse
 PATIENCE_SECONDS: Final = 1.0
 """How long a stream waits for its first words before it answers 200: what fails sooner has a status."""
 _CLIENT_LEFT: Final = 499
-_OURS: Final = "palaver:"
-"""So begin metadata of jobs that the gateway itself writes, and believes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,6 +142,15 @@ Job = Annotated[Asker, Depends(_asker)]
 """Who asks, as a parameter of a route."""
 
 
+async def check_model(gateway: Gateway, caller: Caller, model: str | None) -> None:
+    """Raises ForbiddenError, and ValidationError for a model that nobody serves; None is the default."""
+    models = [] if model is None else [model]
+    caller.check_models(models)
+    admission = Admission(None)
+    admission.update(await gateway.client.served())
+    admission.check(models)
+
+
 def nobody_waits() -> Response:
     """What is answered to a client that has left."""
     return Response(status_code=_CLIENT_LEFT)
@@ -190,10 +199,3 @@ async def _after(
 async def _until_gone(request: Request) -> None:
     while (await request.receive())["type"] != "http.disconnect":
         pass
-
-
-def check_metadata(metadata: Any) -> None:
-    """Raises ValidationError for what only we may say of a job."""
-    for name in metadata if isinstance(metadata, dict) else ():
-        if name.startswith(_OURS):
-            refuse(f"metadata.{name[:64]}", f"must not begin with {_OURS}")

@@ -12,9 +12,10 @@ from palaver.producer.gateway.answers import ESTIMATED, job_headers, json_respon
 from palaver.producer.gateway.anthropic import request
 from palaver.producer.gateway.anthropic.answer import PATH, PING, MessageDialect, message
 from palaver.producer.gateway.anthropic.body import CountRequest, MessagesRequest
-from palaver.producer.gateway.asking import Job, nobody_waits
-from palaver.producer.gateway.openai.errors import renamed
+from palaver.producer.gateway.asking import Job, check_model, nobody_waits
+from palaver.producer.gateway.places import renamed
 from palaver.producer.gateway.routing import counted_router
+from palaver.producer.gateway.state import Served
 from palaver.shared.beside import beside
 from palaver.shared.jobs import ChatJob
 from palaver.shared.token_estimate import prompt_tokens
@@ -72,8 +73,9 @@ async def create_message(asker: Job, body: MessagesRequest) -> Response:
 
 
 @router.post(f"{PATH}/count_tokens", response_model=TokenCount)
-async def count_tokens(_: Asking, body: CountRequest) -> Response:
+async def count_tokens(gateway: Served, caller: Asking, body: CountRequest) -> Response:
     """Estimate how many tokens a prompt has: too many rather than too few."""
+    await check_model(gateway, caller, body.model)
     with renamed(request.place):
         fields = request.prompt_fields(body)
         tokens = await beside(lambda: prompt_tokens(ChatJob.validated(fields)), fields)

@@ -16,6 +16,7 @@ from palaver.producer.gateway.access.caller import Asking, Caller
 from palaver.producer.gateway.access.owning import own_batch
 from palaver.producer.gateway.answers import json_response
 from palaver.producer.gateway.extra_rules import check_extra, check_params
+from palaver.producer.gateway.marks import INPUT_FILE, check_metadata
 from palaver.producer.gateway.openai import choices
 from palaver.producer.gateway.openai.errors import OPENAI_ERRORS
 from palaver.producer.gateway.openai.files import ERRORS, OUTPUT
@@ -36,8 +37,6 @@ router = counted_router(tags=["OpenAI"], responses=OPENAI_ERRORS)
 _DAY: Final = 24 * 3600.0
 _IN_MEMORY: Final = 1024 * 1024
 """A larger input waits in a temporary file while it is read."""
-_INPUT: Final = "palaver:input_file_id"
-"""In the batch's metadata."""
 _OBJECT: Final[dict[int | str, dict[str, Any]]] = {
     200: {"description": "The batch.", "content": {"application/json": {"schema": {"type": "object"}}}}
 }
@@ -65,11 +64,12 @@ async def create_batch(
     idempotency_key: Annotated[str | None, Header(max_length=256)] = None,
 ) -> Response:
     """Open a batch. Every line is checked first, and nothing is begun while one is wrong."""
+    check_metadata(body.metadata)
     fields: dict[str, Any] = {
         **caller.whose,
         "completion_window": _DAY,
         "idempotency_key": caller.own_key(idempotency_key),
-        "metadata": {**(body.metadata or {}), _INPUT: body.input_file_id},
+        "metadata": {**(body.metadata or {}), INPUT_FILE: body.input_file_id},
     }
     pieces = await gateway.client.files.pieces(body.input_file_id, **caller.whose)
     with SpooledTemporaryFile(max_size=_IN_MEMORY) as content:
@@ -168,7 +168,7 @@ def _batch(view: BatchView) -> dict[str, Any]:
         "object": "batch",
         "endpoint": CHAT_COMPLETIONS,
         "errors": {"object": "list", "data": [error]} if error else None,
-        "input_file_id": metadata.pop(_INPUT, ""),
+        "input_file_id": metadata.pop(INPUT_FILE, ""),
         "completion_window": "24h",
         "status": status.value,
         "output_file_id": OUTPUT + batch.batch_id if view.stored else None,

@@ -13,7 +13,8 @@ from palaver.producer.gateway.answers import job_headers, json_response
 from palaver.producer.gateway.asking import Job, nobody_waits
 from palaver.producer.gateway.openai import choices
 from palaver.producer.gateway.openai.chat_stream import ChatDialect
-from palaver.producer.gateway.openai.errors import OPENAI_ERRORS, renamed
+from palaver.producer.gateway.openai.errors import OPENAI_ERRORS
+from palaver.producer.gateway.places import renamed
 from palaver.producer.gateway.routing import counted_router
 from palaver.producer.gateway.shapes import Open, TextOr
 from palaver.shared.jobs import MAX_TOOLS

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 from fastapi import Request
 from pydantic import BaseModel
@@ -10,6 +10,7 @@ from starlette.responses import Response
 
 from palaver.producer.gateway.access.caller import Asking, Caller
 from palaver.producer.gateway.answers import json_response
+from palaver.producer.gateway.anthropic.models import document_of, page_of
 from palaver.producer.gateway.faults import is_anthropic
 from palaver.producer.gateway.openai.errors import OPENAI_ERRORS
 from palaver.producer.gateway.routing import counted_router
@@ -41,7 +42,7 @@ async def list_models(request: Request, gateway: Served, caller: Asking) -> Resp
     """The models by name; of a profile that lists none, any `profile/model` may be asked for."""
     models = await _models(gateway, caller)
     if is_anthropic(request):
-        return json_response(_anthropic_page(models))
+        return json_response(page_of([model.id for model in models]))
     return json_response(Models(data=models))
 
 
@@ -51,7 +52,7 @@ async def show_model(request: Request, gateway: Served, caller: Asking, model: s
     found = next((known for known in await _models(gateway, caller) if known.id == model), None)
     if found is None:
         refuse("model", f"there is no model {model[:64]!r}")
-    return json_response(_anthropic(found) if is_anthropic(request) else found)
+    return json_response(document_of(found.id) if is_anthropic(request) else found)
 
 
 async def _models(gateway: Gateway, caller: Caller) -> list[Model]:
@@ -62,15 +63,3 @@ async def _models(gateway: Gateway, caller: Caller) -> list[Model]:
         else:
             models += [Model(id=f"{name}/{model}", owned_by=name) for model in served.get("models") or ()]
     return [model for model in models if caller.key is None or caller.key.allows([model.id])]
-
-
-def _anthropic_page(models: list[Model]) -> dict[str, Any]:
-    ids: list[Any] = [model.id for model in models] or [None]
-    data = [_anthropic(model) for model in models]
-    return {"data": data, "has_more": False, "first_id": ids[0], "last_id": ids[-1]}
-
-
-def _anthropic(model: Model) -> dict[str, Any]:
-    """As Anthropic tells it: an unknown time is the epoch."""
-    named = {"type": "model", "id": model.id, "display_name": model.id}
-    return {**named, "created_at": "1970-01-01T00:00:00Z", "lifecycle": "active"}

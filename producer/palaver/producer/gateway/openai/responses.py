@@ -15,9 +15,10 @@ from palaver.producer.cursor import Entry
 from palaver.producer.gateway.access.caller import Asking, Caller
 from palaver.producer.gateway.access.owning import own_job
 from palaver.producer.gateway.answers import ESTIMATED, job_headers, json_response
-from palaver.producer.gateway.asking import Job, entries_of, nobody_waits
+from palaver.producer.gateway.asking import Job, check_model, entries_of, nobody_waits
+from palaver.producer.gateway.marks import UNSTORED
 from palaver.producer.gateway.openai import responses_request as request
-from palaver.producer.gateway.openai.errors import OPENAI_ERRORS, renamed
+from palaver.producer.gateway.openai.errors import OPENAI_ERRORS
 from palaver.producer.gateway.openai.paging import listed
 from palaver.producer.gateway.openai.responses_answer import (
     PREFIX,
@@ -27,7 +28,7 @@ from palaver.producer.gateway.openai.responses_answer import (
     whole,
 )
 from palaver.producer.gateway.openai.responses_body import CountRequest, ResponsesRequest
-from palaver.producer.gateway.openai.responses_request import UNSTORED
+from palaver.producer.gateway.places import renamed
 from palaver.producer.gateway.routing import counted_router
 from palaver.producer.gateway.state import Gateway, Served
 from palaver.producer.gateway.stream import ByteStream
@@ -163,6 +164,7 @@ async def list_input_items(
 @router.post("/v1/responses/input_tokens", response_model=InputTokens)
 async def count_input_tokens(gateway: Served, caller: Asking, body: CountRequest) -> Response:
     """Estimate how many tokens an input has: too many rather than too few."""
+    await check_model(gateway, caller, body.model)
     with renamed(request.place):
         fields = request.prompt_fields(body)
         if body.previous_response_id is not None:

@@ -11,13 +11,8 @@ from typing import Any, Final
 import orjson
 
 from palaver.producer.gateway.faults import openai_error
-from palaver.producer.gateway.openai.responses_request import (
-    BACKGROUND,
-    OURS,
-    PREVIOUS,
-    UNSTORED,
-    text_format,
-)
+from palaver.producer.gateway.marks import BACKGROUND, PREVIOUS, UNSTORED, theirs
+from palaver.producer.gateway.openai.responses_request import text_format
 from palaver.shared.accumulator import end_error
 from palaver.shared.errors import PalaverError
 from palaver.shared.jobs import ChatJob, FinishReason, Status
@@ -52,7 +47,7 @@ def draft(job_id: str, created: float, job: ChatJob) -> Json:
         "incomplete_details": None,
         "instructions": job.system,
         "max_output_tokens": params.max_tokens,
-        "metadata": {name: value for name, value in job.metadata.items() if not name.startswith(OURS)},
+        "metadata": theirs(job.metadata),
         "model": ",".join(job.models) or "default",
         "output": [],
         "parallel_tool_calls": job.parallel_tool_calls is not False,

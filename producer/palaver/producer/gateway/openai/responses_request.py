@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Final
 
+from palaver.producer.gateway.marks import BACKGROUND, PREVIOUS, UNSTORED
 from palaver.producer.gateway.openai.responses_body import (
     CallItem,
     Item,
@@ -24,13 +25,6 @@ from palaver.shared.errors import JobNotFinishedError, ValidationError
 from palaver.shared.jobs import ChatJob
 from palaver.shared.ledger import JobView
 from palaver.shared.plain import refuse
-
-OURS: Final = "palaver:"
-"""What the names of our own metadata begin with."""
-BACKGROUND: Final = "palaver:background"
-PREVIOUS: Final = "palaver:previous_response_id"
-UNSTORED: Final = "palaver:unstored"
-"""In the metadata of the job."""
 
 _PARAMS: Final = {
     "max_output_tokens": "max_tokens",

@@ -12,9 +12,9 @@ from starlette.responses import Response, StreamingResponse
 from palaver.producer.gateway.access.caller import Asking, Caller, Reading
 from palaver.producer.gateway.access.owning import check_session, is_uuid, own_job
 from palaver.producer.gateway.answers import job_headers, json_response
-from palaver.producer.gateway.asking import check_metadata
 from palaver.producer.gateway.extra_rules import check_params
 from palaver.producer.gateway.fanout.frames import parse_cursor
+from palaver.producer.gateway.marks import check_metadata
 from palaver.producer.gateway.routing import counted_router
 from palaver.producer.gateway.sessions.views import (
     Accepted,
