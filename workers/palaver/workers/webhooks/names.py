@@ -47,7 +47,11 @@ class Names:
 def _begun(work: Callable[[], Any]) -> Future[Any]:
     """What the work comes to, in a thread that the end of the process does not wait for."""
     future: Future[Any] = Future()
-    threading.Thread(target=_do, args=(work, future), name="palaver-webhook-name", daemon=True).start()
+    thread = threading.Thread(target=_do, args=(work, future), name="palaver-webhook-name", daemon=True)
+    try:
+        thread.start()
+    except RuntimeError as problem:  # the system gives no more threads
+        future.set_exception(OSError(str(problem)))
     return future
 
 
