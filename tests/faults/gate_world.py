@@ -142,6 +142,10 @@ class World:
         elif not parked:
             self._enter(request, parked=True)
 
+    def ask_again(self, request: Request) -> None:
+        """How it stands with one that waits."""
+        self._send(self.call(self._entering(request, parked=True)).dispatches)
+
     def _entering(self, request: Request, *, parked: bool) -> Operation[Visited]:
         size = operations.Size(prompt=request.prompt, most=request.most, guess=GUESS, model=request.model)
         return operations.enter_gate(

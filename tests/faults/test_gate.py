@@ -85,6 +85,22 @@ def test_the_requests_of_ten_minutes(server: RealServer, number: int) -> None:
     assert world.most_running <= 14
 
 
+def test_workers_with_another_window_meanwhile_close_no_gate(server: RealServer) -> None:
+    """As while a new table is rolled out: each call comes with the one or the other."""
+    tables = [Limits(requests_per_minute=60, window=window) for window in (60, 25)]
+    world = World(server, tables[0], random.Random(12))
+
+    def change(number: int) -> None:
+        world.limits = tables[number % 2]
+        for waiting in [each for each in world.requests.values() if each.began is None][:1]:
+            world.ask_again(waiting)
+        world.after(300, partial(change, number + 1))
+
+    world.after(100, partial(change, 0))
+    saturated(world, jobs=40, minutes=5)
+    assert len(world.starts) >= 0.9 * 300
+
+
 @NUMBERS
 def test_the_tokens_of_ten_minutes(server: RealServer, number: int) -> None:
     world = World(

@@ -1,10 +1,10 @@
 -- A gate, a profile's or a tenant's: its limits, what of them is used, who has a place. Needs: gate, clock.
 -- A record is kept of each request that has a place, was given one, or waits: what it has said of itself, see
 -- gate_enter, and `token`, `by` (the token of the call that gave its place), `lapsed`, `size` (tokens that it is counted
--- with), `slice`, `since`. Times are ms of Redis time.
+-- with), `since`. Times are ms of Redis time.
 local places, given, records, used = gate .. ':places', gate .. ':given', gate .. ':records', gate .. ':used'
 local lines, starts, busy = gate .. ':lines', gate .. ':starts', gate .. ':busy'
-local SLICES, KEEP, STEP, SILENCE, GRACE = 64, 86400000, 1000, 4000, 4000
+local SLICES, KEEP, STEP, SILENCE, GRACE = 40, 86400000, 1000, 4000, 4000
 
 local function number(name)
   return tonumber(redis.call('HGET', gate, name) or 0)
@@ -17,8 +17,14 @@ local of_line = limits.of_line
 local closed = number('closed')
 -- An operator's pause; its end is its key's.
 local paused = now + math.max(0, redis.call('PTTL', gate .. ':paused'))
--- A window is counted in slices: each counts until its last moment has left the window.
-local slice_length = math.max(1, math.ceil(window / SLICES))
+-- A window is counted in slices: each counts until its last moment has left the window. Of their lengths each is a part of
+-- all longer ones: what is counted in others is cut anew once, and not later each time where two windows take turns.
+local slice_length = 1
+while slice_length * 2 * SLICES <= window do slice_length = slice_length * 2 end
+
+local function slice_at(time)
+  return math.floor(time / slice_length)
+end
 
 local function record_of(entry)
   local record = redis.call('HGET', records, entry)
@@ -62,13 +68,13 @@ local function learn(record, answer, whole)
 end
 
 -- What was used in each slice that counts, oldest first, and in all of them. What was counted in slices of another
--- length is taken as used now: it leaves the window no sooner than it should.
+-- length leaves the window no sooner than it should.
 local function usage()
   local slices, by_slice, sum = {}, {}, {requests = 0, tokens = 0}
-  local fields, same_length = redis.call('HGETALL', used), number('slice') == slice_length
+  local fields, length = redis.call('HGETALL', used), math.max(1, number('slice'))
   for i = 1, #fields, 2 do
     local kind, slice = string.match(fields[i], '^(%a+)(%d+)$')
-    slice = same_length and tonumber(slice) or math.floor(now / slice_length)
+    slice = slice_at((slice + 1) * length - 1)
     if (slice + 1) * slice_length > now - window then
       if not by_slice[slice] then
         by_slice[slice] = {slice = slice, requests = 0, tokens = 0}
@@ -85,7 +91,7 @@ local slices, in_use = usage()
 
 -- A request has used so many tokens. They count when it began: what is known only later makes no room in a later window.
 local function recount(record, total)
-  local field = 'tokens' .. int(record.slice)
+  local field = 'tokens' .. int(slice_at(record.since))
   if redis.call('HEXISTS', used, field) == 1 then
     redis.call('HINCRBY', used, field, int(total - record.size))
     in_use.tokens = in_use.tokens + total - record.size
@@ -170,21 +176,23 @@ end
 
 -- A request begins: it is counted from now on, and has a place for so long.
 local function take(entry, record, term)
-  record.slice, record.since = math.floor(now / slice_length), now
-  redis.call('HINCRBY', used, 'requests' .. int(record.slice), 1)
-  redis.call('HINCRBY', used, 'tokens' .. int(record.slice), int(record.size))
+  record.since = now
+  redis.call('HINCRBY', used, 'requests' .. int(slice_at(now)), 1)
+  redis.call('HINCRBY', used, 'tokens' .. int(slice_at(now)), int(record.size))
   redis.call('ZREM', given, entry)
   redis.call('ZADD', places, int(now + term), entry)
   keep_record(entry, record)
 end
 
--- Counts all that is in use as used now.
-local function count_anew()
-  local slice = math.floor(now / slice_length)
+-- Keeps these slices, of the length that is now.
+local function keep_usage(kept)
+  slices = kept
   redis.call('DEL', used)
-  redis.call('HSET', used, 'requests' .. int(slice), int(in_use.requests), 'tokens' .. int(slice), int(in_use.tokens))
+  for _, slice in ipairs(slices) do
+    local at = int(slice.slice)
+    redis.call('HSET', used, 'requests' .. at, int(slice.requests), 'tokens' .. at, int(slice.tokens))
+  end
   redis.call('HSET', gate, 'slice', int(slice_length))
-  slices = {{slice = slice, requests = in_use.requests, tokens = in_use.tokens}}
 end
 
 -- The clock was set back, by so many ms: nothing is to wait until the old time comes again.
@@ -194,7 +202,8 @@ local function set_back(ms)
   end
   closed = math.max(0, closed - ms)
   redis.call('HSET', gate, 'closed', int(closed))
-  count_anew()
+  -- All that is in use counts as used now.
+  keep_usage({{slice = slice_at(now), requests = in_use.requests, tokens = in_use.tokens}})
 end
 
 -- Places of workers that died end; but nobody could renew while Redis stood still.
@@ -217,7 +226,7 @@ local function see_to_time()
   if seen > now + STEP then
     set_back(seen - now)
   elseif number('slice') ~= slice_length then
-    count_anew()
+    keep_usage(slices)
   end
   for _, field in ipairs(redis.call('HKEYS', used)) do
     local slice = tonumber(string.match(field, '%d+$'))

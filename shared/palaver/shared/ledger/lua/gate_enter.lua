@@ -30,7 +30,7 @@ if record and record.token ~= token and redis.call('ZSCORE', places, entry) then
 end
 if not record then
   record = asked
-  record.token, record.by, record.lapsed, record.size, record.slice, record.since = token, '-', false, 0, 0, now
+  record.token, record.by, record.lapsed, record.size, record.since = token, '-', false, 0, now
   join(entry, record, asked.ahead)
 end
 -- What it was given it has now, also at the last moment.
