@@ -25,6 +25,7 @@ PERCENTILES = {90: 20, 95: 32}
 # The outermost boundaries, where an unknown error has to become an ended job, a log line or an exit code.
 BROAD_EXCEPTS: dict[str, str] = {
     "producer/palaver/producer/gateway/app.py:__call__": "the server would log the exception's text",
+    "producer/palaver/producer/gateway/access/watch.py:_try": "who watches goes on; told in the log",
     "producer/palaver/producer/interfaces/completing.py:_continued": "a caller's function; told in the log",
     "producer/palaver/producer/interfaces/outlet.py:deliver": "the same",
     "shared/palaver/shared/hooks.py:_tried": "a caller's function; told in the log",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterable, AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable
 from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, Final
@@ -75,7 +75,7 @@ class AsyncFiles:
 
     async def pieces(
         self, file_id: str, *, user: object = None, tenant: str | None = None
-    ) -> AsyncIterator[bytes]:
+    ) -> AsyncGenerator[bytes, None]:
         """A file's content piece by piece; what is wrong is raised at once, not by the first piece."""
         owner = _owner(tenant, user)
         await self._store.stat(file_id, owner)

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import anthropic
@@ -239,6 +240,41 @@ def test_the_streams_of_a_revoked_key_end(
             assert '"error":{' in answer.read().decode()
         ended(items)
         assert http.get(path).status_code == 401
+
+
+def test_who_watches_goes_on_whatever_fails(
+    hasty: None, here: Here, world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    job, key = world.submit(new_session(), tenant="acme"), here.make_key(tenant="acme")
+    with here.http(key) as http, http.stream("GET", f"/sessions/{job.session_id}/events") as events:
+        items = told(events)
+        assert next(items).kind == "retry"
+        world.raw.hset(world.keys.session(job.session_id), "tenant", b"\xff")  # which is no text
+        assert eventually(lambda: "streams_not_looked_at error=UnicodeDecodeError" in caplog.text)
+        world.ledger.query(operations.drop_api_key(world.keys, key.split("_")[1]))
+        ended(items)
+
+
+def test_a_download_ends_with_its_key(
+    hasty: None, world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stream, "KEEP_ALIVE_SECONDS", 0.05)
+    settings = world.settings.model_copy(update={"files_url": f"file://{tmp_path}"})
+    with gateway_here(settings) as here:
+        key = here.make_key(tenant="acme")
+        with here.http(key) as http, ExitStack() as stack:
+            content = b"x" * 20_000_000
+            file_id = http.post("/v1/files", files={"file": ("a.bin", content)}).json()["id"]
+            path = f"/v1/files/{file_id}/content"
+            assert http.get(path).content == content
+            head = http.head(path)
+            assert (head.status_code, head.headers["content-type"]) == (200, "application/octet-stream")
+            download = stack.enter_context(http.stream("GET", path))
+            assert eventually(lambda: len(here.gateway.streams) == 1), "it waits for who reads"
+            world.ledger.query(operations.drop_api_key(world.keys, key.split("_")[1]))
+            assert eventually(lambda: not len(here.gateway.streams))
+            with pytest.raises(httpx2.RemoteProtocolError):
+                download.read()
 
 
 def test_an_erased_session_is_told_to_nobody(hasty: None, here: Here, world: World) -> None:

@@ -33,7 +33,8 @@ Ending = Literal["whole", "broken"] | Interruption
 
 
 class ByteStream(Response):
-    """A stream of server-sent events of one session. `pieces` are whole events, and are closed when it ends.
+    """A stream of server-sent events of one session, or another `media_type` of none. `pieces` are whole
+    events, and are closed when it ends.
 
     Silence is broken by `keep_alive`. `when_gone` is awaited if the client leaves before the end. While it
     is sent it is in `live`; `resumable` tells whether a client can go on elsewhere where this one stopped.
@@ -41,15 +42,14 @@ class ByteStream(Response):
     `last_words`, what its API says of an error, also where its reader may read no more.
     """
 
-    media_type = "text/event-stream"
-
     def __init__(
         self,
         pieces: AsyncGenerator[bytes, None],
         *,
         live: Streams,
         caller: Caller,
-        session_id: str,
+        session_id: str | None = None,
+        media_type: str = "text/event-stream",
         headers: Mapping[str, str] | None = None,
         keep_alive: bytes = KEEP_ALIVE,
         resumable: bool = False,
@@ -57,6 +57,7 @@ class ByteStream(Response):
         last_words: Callable[[PalaverError], bytes] | None = None,
     ) -> None:
         self.status_code = 200
+        self.media_type = media_type
         self.background = None
         self.init_headers({"cache-control": "no-store", "x-accel-buffering": "no", **(headers or {})})
         self.caller = caller

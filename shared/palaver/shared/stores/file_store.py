@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import AsyncIterable, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final, Self
 
@@ -119,7 +119,7 @@ class FileStore:
             raise FileRefusedError(f"The file {file_id} belongs to another user or tenant.", param="files")
         raise FileMissingError(f"There is no file {file_id[:64]!r}.", param="files")
 
-    async def open(self, file_id: str, owner: Owner = NOBODY) -> AsyncIterator[bytes]:
+    async def open(self, file_id: str, owner: Owner = NOBODY) -> AsyncGenerator[bytes, None]:
         """The content, piece by piece."""
         await self.stat(file_id, owner)
         try:

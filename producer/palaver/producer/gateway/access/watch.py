@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from typing import Final
 
 from palaver.producer.gateway.access.caller import Caller
@@ -13,6 +13,7 @@ from palaver.producer.gateway.access.table import FRESH_SECONDS
 from palaver.producer.gateway.state import Gateway
 from palaver.producer.gateway.stream import ByteStream
 from palaver.shared.errors import PalaverError, UnauthorizedError
+from palaver.shared.frames import frames
 
 log = logging.getLogger("palaver.gateway")
 
@@ -22,14 +23,7 @@ _AT_ONCE: Final = 200
 
 def begin(gateway: Gateway) -> asyncio.Task[None]:
     """Watch over the gateway's streams until the task is cancelled."""
-    task = asyncio.create_task(watch(gateway), name="palaver-watch")
-    task.add_done_callback(_tell_crash)
-    return task
-
-
-def _tell_crash(task: asyncio.Task[None]) -> None:
-    if not task.cancelled():
-        log.critical("streams_are_watched_no_more", exc_info=task.exception())
+    return asyncio.create_task(watch(gateway), name="palaver-watch")
 
 
 async def watch(gateway: Gateway) -> None:
@@ -38,20 +32,31 @@ async def watch(gateway: Gateway) -> None:
     """
     while True:
         await asyncio.sleep(FRESH_SECONDS)
-        try:
-            await look(gateway)
-        except PalaverError as error:  # without the ledger nobody is told anything either
-            log.warning("streams_not_looked_at code=%s", error.code)
+        await look(gateway)
 
 
 async def look(gateway: Gateway) -> None:
-    """Once."""
+    """Once. What fails for some streams is told, and keeps it from no others."""
     streams = list(gateway.streams)
+    await _try(_end_revoked(gateway, streams))
+    of_sessions = [stream for stream in streams if stream.session_id is not None]
+    for start in range(0, len(of_sessions), _AT_ONCE):
+        await _try(_end_lost(gateway, of_sessions[start : start + _AT_ONCE]))
+
+
+async def _try(looking: Awaitable[None]) -> None:
+    try:
+        await looking
+    except PalaverError as error:  # without the ledger nobody is told anything either
+        log.warning("streams_not_looked_at code=%s", error.code)
+    except Exception as error:  # noqa: BLE001 - whatever it is: who watches goes on
+        log.error("streams_not_looked_at error=%s\n%s", type(error).__name__, frames(error))
+
+
+async def _end_revoked(gateway: Gateway, streams: Sequence[ByteStream]) -> None:
     for stream in streams:
         if not await _may_ask(gateway, stream.caller):
             stream.end(UnauthorizedError())
-    for start in range(0, len(streams), _AT_ONCE):
-        await _end_lost(gateway, streams[start : start + _AT_ONCE])
 
 
 async def _may_ask(gateway: Gateway, caller: Caller) -> bool:
@@ -61,7 +66,8 @@ async def _may_ask(gateway: Gateway, caller: Caller) -> bool:
 
 
 async def _end_lost(gateway: Gateway, streams: Sequence[ByteStream]) -> None:
-    lost = await lost_sessions(gateway, [(stream.caller, stream.session_id) for stream in streams])
-    for stream, is_lost in zip(streams, lost, strict=True):
+    asked = [(stream.caller, stream.session_id or "") for stream in streams]
+    lost = await lost_sessions(gateway, asked)
+    for stream, (_, session_id), is_lost in zip(streams, asked, lost, strict=True):
         if is_lost:
-            stream.end(unknown_session(stream.session_id))
+            stream.end(unknown_session(session_id))

@@ -15,6 +15,7 @@ from palaver.producer.gateway.openai.errors import OPENAI_ERRORS
 from palaver.producer.gateway.openai.paging import listed
 from palaver.producer.gateway.routing import counted_router
 from palaver.producer.gateway.state import Gateway, Served
+from palaver.producer.gateway.stream import ByteStream
 from palaver.shared.batches import BatchView, errors_name, output_name
 from palaver.shared.errors import FileMissingError
 from palaver.shared.plain import refuse
@@ -119,10 +120,11 @@ async def read_file(gateway: Served, caller: Asking, file_id: str) -> Response:
     """A file's content."""
     if (batch := await _batch_of(gateway, caller, file_id)) is not None:
         files, batch_id = gateway.client.batch_files, batch.batch.batch_id
-        content = files.output(batch_id) if file_id.startswith(OUTPUT) else files.errors(batch_id)
-        return StreamingResponse(content, media_type="application/octet-stream")
-    pieces = await gateway.client.files.pieces(file_id, **caller.whose)
-    return StreamingResponse(pieces, media_type="application/octet-stream")
+        pieces = files.output(batch_id) if file_id.startswith(OUTPUT) else files.errors(batch_id)
+    else:
+        pieces = await gateway.client.files.pieces(file_id, **caller.whose)
+    media_type = "application/octet-stream"
+    return ByteStream(pieces, live=gateway.streams, caller=caller, keep_alive=b"", media_type=media_type)
 
 
 async def _batch_of(gateway: Gateway, caller: Caller, file_id: str) -> BatchView | None:
