@@ -36,8 +36,8 @@ def test_a_pipe_gets_the_answer_and_nothing_else(dev: Dev) -> None:
         assert told in done.stderr
 
 
-def test_a_message_from_stdin(dev: Dev) -> None:
-    assert dev.shell.run("chat", "-", stdin="from a file").stdout == "from a file\n"
+def test_a_message_from_stdin(served: Inside) -> None:
+    assert served.run("chat", "-", stdin="from a file").stdout == "from a file\n"
 
 
 def test_json_is_the_jobs_events(served: Inside) -> None:
@@ -97,14 +97,14 @@ def test_an_answer_that_begins_anew_is_seen_to_do_so(dev: Dev) -> None:
     assert "── the answer begins anew ──\nHello you there\n" in text
 
 
-def test_ctrl_c_cancels_the_job_and_keeps_what_there_is(dev: Dev) -> None:
+def test_ctrl_c_cancels_the_job_and_keeps_what_there_is(dev: Dev, served: Inside) -> None:
     screen = Screen(dev, "chat", script(endless=True, rate=20), "--session", "stopped")
     screen.until("w3")
     screen.process.send_signal(signal.SIGINT)
     assert screen.end() == 1
     assert "cancelling …" in screen.shown
     assert "cancelled · " in screen.shown
-    end = events(dev.shell.run("chat", "--json", "again", "--session", "stopped"))[-1]
+    end = events(served.run("chat", "--json", "again", "--session", "stopped"))[-1]
     assert end["data"]["status"] == "completed"
 
 
@@ -121,22 +121,22 @@ def test_job_show_and_cancel(served: Inside) -> None:
     assert served.run("job", "cancel", job_id).stdout == "completed\n"
 
 
-def test_job_cancel_stops_a_running_job(dev: Dev) -> None:
+def test_job_cancel_stops_a_running_job(dev: Dev, served: Inside) -> None:
     with dev.shell.start("chat", script(endless=True), "--json") as chat:
         assert chat.stdout is not None
         job_id = json.loads(chat.stdout.readline())["job_id"]
-        assert dev.shell.run("job", "cancel", job_id).stdout == "cancelled\n"
+        assert served.run("job", "cancel", job_id).stdout == "cancelled\n"
         end = json.loads(chat.communicate(timeout=30)[0].splitlines()[-1])
     assert (end["type"], end["data"]["status"]) == ("stream_end", "cancelled")
     assert chat.returncode == 1
 
 
-def test_tail_shows_what_was_and_what_comes(dev: Dev) -> None:
-    dev.shell.run("chat", "before", "--session", "tailed")
+def test_tail_shows_what_was_and_what_comes(dev: Dev, served: Inside) -> None:
+    served.run("chat", "before", "--session", "tailed")
     with dev.shell.start("tail", "tailed", "--json") as tail:
         assert tail.stdout is not None
         seen = [json.loads(tail.stdout.readline())]
-        dev.shell.run("chat", "after", "--session", "tailed")
+        served.run("chat", "after", "--session", "tailed")
         while sum(event["type"] == "stream_end" for event in seen) < 2:
             seen.append(json.loads(tail.stdout.readline()))
         tail.send_signal(signal.SIGINT)
@@ -145,8 +145,8 @@ def test_tail_shows_what_was_and_what_comes(dev: Dev) -> None:
     assert [event["seq"] for event in seen] == list(range(1, len(seen) + 1))
 
 
-def test_tail_after_a_seq_for_a_person(dev: Dev) -> None:
-    dev.shell.run("chat", "one two", "--session", "person")
+def test_tail_after_a_seq_for_a_person(dev: Dev, served: Inside) -> None:
+    served.run("chat", "one two", "--session", "person")
     screen = Screen(dev, "tail", "person", "--after", "3")
     screen.until("completed")
     screen.process.send_signal(signal.SIGINT)
@@ -156,12 +156,12 @@ def test_tail_after_a_seq_for_a_person(dev: Dev) -> None:
     assert "one" not in text
 
 
-def test_status_is_healthy_with_a_worker(dev: Dev) -> None:
-    done = dev.shell.run("status")
+def test_status_is_healthy_with_a_worker(dev: Dev, served: Inside) -> None:
+    done = served.run("status")
     assert done.returncode == 0, done.stderr
     for told in (dev.said["redis_url"], dev.said["worker"], "scripted", "normal"):
         assert told in done.stdout
-    document = json.loads(dev.shell.run("status", "--json").stdout)
+    document = json.loads(served.run("status", "--json").stdout)
     assert document["healthy"] is True
     assert [worker["name"] for worker in document["workers"]] == [dev.said["worker"]]
     assert set(document["queues"]) >= {"palaver.resume", "palaver.normal"}
