@@ -110,19 +110,29 @@ def test_an_unknown_script_is_sent_whole_once() -> None:
     assert done.value.value.last_taken == 8
 
 
-def test_many_get_their_verdicts_and_send_an_unknown_script_whole_once() -> None:
+def test_many_get_their_verdicts_behind_the_first_which_brings_an_unknown_script() -> None:
     operation = appending()
-    conversation = exchange.run_many([operation, operation])
-    assert next(conversation) == [operation.evalsha()] * 2
+    conversation = exchange.run_many([operation] * 3)
+    assert next(conversation) == [operation.evalsha()]
+    (whole,) = conversation.send([RuntimeError("NOSCRIPT No matching script.")])
+    assert whole == ("EVAL", operation.script.source, *operation.evalsha()[2:])
+    assert conversation.send([[b"ok", b"", 8]]) == [operation.evalsha()] * 2
+    with pytest.raises(StopIteration) as done:
+        conversation.send([[b"ok", b"", 9], [b"fenced"]])
+    first, second, third = done.value.value
+    assert (first.last_taken, second.last_taken) == (8, 9)
+    assert isinstance(third, FencedError)
+
+
+def test_of_many_that_are_unknown_one_is_sent_whole() -> None:
+    operation = appending()
+    conversation = exchange.run_many([operation] * 3)
+    next(conversation)
+    conversation.send([[b"ok", b"", 8]])
     unknown = RuntimeError("NOSCRIPT No matching script.")
     whole, by_hash = conversation.send([unknown, unknown])
     assert whole == ("EVAL", operation.script.source, *operation.evalsha()[2:])
     assert by_hash == operation.evalsha()
-    with pytest.raises(StopIteration) as done:
-        conversation.send([[b"ok", b"", 8], [b"fenced"]])
-    first, second = done.value.value
-    assert first.last_taken == 8
-    assert isinstance(second, FencedError)
 
 
 def test_what_follows_an_unknown_script_is_sent_again_behind_it() -> None:

@@ -49,10 +49,14 @@ def run(operation: Operation[R]) -> Exchange[R]:
 
 
 def run_many(operations: Sequence[Operation[R]]) -> Exchange[list[R | PalaverError]]:
-    """Run independent operations; a verdict is that operation's result."""
+    """Run independent operations, in their order; a verdict is that operation's result.
+
+    The first goes alone, with its script if the server does not know that: were it to learn the script from
+    somebody else in the middle of many, those after that would be done before those that are sent again.
+    """
     results: list[R | PalaverError] = []
-    for start in range(0, len(operations), BATCH):
-        batch = operations[start : start + BATCH]
+    for start in [0, *range(1, len(operations), BATCH)] if operations else ():
+        batch = operations[start : start + BATCH if start else 1]
         raws = yield from _scripts(batch)
         for operation, raw in zip(batch, raws, strict=True):
             results.append(_result(operation.decode, raw))
