@@ -104,7 +104,7 @@ def test_a_worker_that_holds_its_connections_and_takes_nothing_is_found_out(
 
 def test_one_that_works_on_a_backlog_is_ready_while_canaries_wait_behind_it(watched: Watched) -> None:
     assert eventually(lambda: status.look(watched.settings).healthy, every=0.2)
-    watched.celery.control.broadcast("dawdle", arguments={"seconds": 0.05})
+    watched.celery.control.broadcast("dawdle", arguments={"seconds": 0.02})
     try:
         with Client(watched.settings) as client:
 
