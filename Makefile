@@ -45,7 +45,8 @@ peers: .venv/peers/.ready ## the dialects against LiteLLM, llama.cpp and llama-c
 
 page: .venv/.page $(PAGE)/node_modules/.ready ## the chat page: what src/ makes is what is checked in, and works in a browser; a minute
 	@node $(PAGE)/build.mjs --check
-	@$(BIN)/python -m pytest -q -rs -m page tests/page tests/integration/app/test_flower.py
+	@$(BIN)/python -m pytest -q -rs -m page tests/page
+	@$(BIN)/python -m pytest -q -rs -m page tests/integration/app/test_flower.py
 
 page-build: $(PAGE)/node_modules/.ready ## compile the chat page and copy the libraries that it stands on (needs npm)
 	@node $(PAGE)/build.mjs
