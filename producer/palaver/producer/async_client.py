@@ -384,12 +384,9 @@ class AsyncClient:
         return work.handles
 
     async def _drive(self, work: Lanes[AsyncJobHandle], lane: list[int]) -> None:
-        try:
+        with work.within():
             for places, jobs in work.chunks(lane):
                 work.take(places, await self._submit_chunk(jobs))
-        except BaseException:
-            work.failed = True
-            raise
 
     async def _submit_chunk(self, jobs: list[ChatJob]) -> list[AsyncJobHandle]:
         with traced(jobs) as told:

@@ -414,12 +414,9 @@ class Client:
         return work.handles
 
     def _drive(self, work: Lanes[JobHandle], lane: list[int]) -> None:
-        try:
+        with work.within():
             for places, jobs in work.chunks(lane):
                 work.take(places, self._submit_chunk(jobs))
-        except BaseException:
-            work.failed = True
-            raise
 
     def _submit_chunk(self, jobs: list[ChatJob]) -> list[JobHandle]:
         with traced(jobs) as told:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Final, Generic, TypeVar
 
 from palaver.shared.jobs import ChatJob
@@ -21,8 +22,8 @@ H = TypeVar("H")
 
 
 class Lanes(Generic[H]):
-    """The handles of many jobs, as they come in. Whoever drives a lane stores each of its `chunks` and
-    `take`s what that gives; after a failure in any lane no lane has another chunk.
+    """The handles of many jobs, as they come in. Whoever drives a lane stores each of its `chunks`, `within`,
+    and `take`s what that gives; after a failure in any lane no lane has another chunk.
     """
 
     def __init__(self, jobs: Sequence[ChatJob]) -> None:
@@ -30,7 +31,7 @@ class Lanes(Generic[H]):
 
         self._jobs = jobs
         self._handles: dict[int, H] = {}
-        self.failed = False
+        self._failed = False
         self.lanes: list[list[int]] = [[] for _ in range(LANES if len(jobs) > CHUNK else 1)]
         for place, job in enumerate(jobs):
             self.lanes[zlib.crc32(session_of(job).encode()) % len(self.lanes)].append(place)
@@ -38,10 +39,19 @@ class Lanes(Generic[H]):
     def chunks(self, lane: Sequence[int]) -> Iterator[tuple[Sequence[int], list[ChatJob]]]:
         """The places and jobs of one lane, so many at a time."""
         for start in range(0, len(lane), CHUNK):
-            if self.failed:
+            if self._failed:
                 return
             places = lane[start : start + CHUNK]
             yield places, [self._jobs[place] for place in places]
+
+    @contextmanager
+    def within(self) -> Iterator[None]:
+        """The block that drives a lane: a failure there is one of all lanes."""
+        try:
+            yield
+        except BaseException:  # a cancelled caller wants no more of them either
+            self._failed = True
+            raise
 
     def take(self, places: Sequence[int], handles: Sequence[H]) -> None:
         """What storing a chunk has given."""
