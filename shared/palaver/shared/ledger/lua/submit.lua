@@ -103,6 +103,7 @@ local is_new = list(jid, '+inf')
 -- After a failover the session's counter may be behind its log, and the cursor must not be.
 local cursor = tonumber(seq or 0)
 local last = redis.call('XREVRANGE', events, '+', '-', 'COUNT', 1)
+log_is_empty = not last[1]
 if last[1] then cursor = math.max(cursor, tonumber(string.match(last[1][1], '^%d+'))) end
 if owner then redis.call('HSET', session, 'seq', cursor)
 elseif user == '' then redis.call('HSET', session, 'seq', cursor, 'tenant', tenant)
@@ -131,8 +132,7 @@ if key then redis.call('PEXPIRE', key, horizon) end
 raise(events, horizon)
 raise(waiting, horizon)
 raise(jobs, horizon)
-raise(session, horizon)
-raise(session, keep_session)
+raise(session, math.max(horizon, tonumber(keep_session)))
 raise(base .. ':messages', horizon)
 local reply = {'ok', jid, cursor, 1, 'queued', position, send or '', send_queue or '', now}
 if ended then
