@@ -9,6 +9,7 @@ import asyncio
 import weakref
 
 from palaver.producer.background import Background
+from palaver.producer.idle import IdleReaders
 from palaver.producer.loop_end import until_loop_ends
 from palaver.shared.ledger import AsyncLedger, Subscriptions
 from palaver.shared.settings import Settings
@@ -23,6 +24,7 @@ class Hub:
     def __init__(self, settings: Settings) -> None:
         self.ledger = AsyncLedger(settings)
         self.subscriptions = Subscriptions(settings)
+        self.idle = IdleReaders(self.ledger)
         self.users = 0
         self._open = until_loop_ends(self._close)
 
@@ -58,5 +60,6 @@ class Hub:
         hubs = _hubs.get(asyncio.get_running_loop(), {})
         for key in [key for key, hub in hubs.items() if hub is self]:
             del hubs[key]
+        await self.idle.aclose()
         await self.subscriptions.aclose()
         await self.ledger.aclose()

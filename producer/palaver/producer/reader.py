@@ -15,6 +15,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import AsyncExitStack
 from typing import Final
 
+from palaver.producer import idle
 from palaver.producer.cursor import PAGE, Entry, LogCursor, Look, Need, Read, Snapshot, decode
 from palaver.producer.resync import end_of_lost, events_of, lost, numbered, warning_of_forgotten
 from palaver.shared.errors import JobGoneError, LedgerUnavailableError
@@ -23,13 +24,15 @@ from palaver.shared.ledger import AsyncLedger, Dispatch, Inbox, JobView, Notice,
 
 log = logging.getLogger("palaver.producer")
 
-SILENCE_SECONDS: Final = 5.0
 OUTAGE_SECONDS: Final = 60.0
 """A reader that was connected once waits so long for its Redis to come back."""
 PAUSE_SECONDS: Final = 0.25
 EARLY_SECONDS: Final = 0.05
 ANSWERS: Final = 20
 """So many ended jobs, with their answers, are asked for at a time."""
+
+_UNHEARD: Final = (Signal.LOST, Signal.MISSED)
+"""Notices that do not come from Redis."""
 
 Send = Callable[[Iterable[Dispatch]], Awaitable[None]]
 
@@ -48,6 +51,7 @@ class Reader:
         self,
         ledger: AsyncLedger,
         subscriptions: Subscriptions,
+        idle_readers: idle.IdleReaders,
         session_id: str,
         after: int,
         *,
@@ -58,6 +62,7 @@ class Reader:
     ) -> None:
         self._ledger = ledger
         self._subscriptions = subscriptions
+        self._idle = idle_readers
         self._session_id = session_id
         self._job_id = job_id
         self._room = room
@@ -68,7 +73,7 @@ class Reader:
         self._made: list[AnyEvent] = []  # what is in no log: resyncs, and what belongs to them
         self._stack = AsyncExitStack()
         self._inbox: Inbox | None = None
-        self._patience = SILENCE_SECONDS
+        self._patience = idle.SILENCE_SECONDS
         self._reached = float("-inf")  # when Redis last answered, by the monotonic clock
         self._waits = False  # for a Redis that is away; whoever reads the log is told so once
 
@@ -118,13 +123,22 @@ class Reader:
                     self._subscriptions.listen(self._ledger.keys.channel(self._session_id), self._room)
                 )
             else:
-                self._take(await self._inbox.receive(self._patience))
+                self._take(await self._heard(self._inbox))
+
+    async def _heard(self, inbox: Inbox) -> list[Notice]:
+        """What arrives, or that nothing does. Only who waits for an end has to look at it himself."""
+        if self._cursor.open_jobs:
+            return await inbox.receive(self._patience)
+        notices = await self._idle.notices(inbox, self._session_id, self._cursor.seq)
+        self._reached = max(self._reached, self._idle.reached)
+        return notices
 
     def _take(self, notices: list[Notice]) -> None:
         """Tell the cursor what has arrived."""
-        if all(notice is Signal.LOST for notice in notices):
+        if all(notice in _UNHEARD for notice in notices):
             # A connection that cannot be made again says so every second: that is silence too.
-            if not notices or time.monotonic() - self._reached >= self._patience:
+            silent = not notices or Signal.MISSED in notices
+            if silent or time.monotonic() - self._reached >= self._patience:
                 self._cursor.silence()
             return
         self._reached = time.monotonic()
@@ -135,6 +149,8 @@ class Reader:
                 self._cursor.confirmed()
             elif notice is Signal.OVERRUN:
                 self._cursor.overrun()
+            elif notice is Signal.MISSED:
+                self._cursor.silence()
 
     async def _serve(self, need: Need) -> None:
         """Do what the cursor needs; through an outage, leave it needed."""
@@ -143,7 +159,7 @@ class Reader:
                 case Read(after, compare):
                     await self._read(after, compare)
                 case Look(jobs):
-                    self._patience = SILENCE_SECONDS
+                    self._patience = idle.SILENCE_SECONDS
                     await self._look(jobs)
                 case Snapshot(jobs, after):
                     await self._resync(jobs, after)

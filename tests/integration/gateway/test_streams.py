@@ -16,7 +16,7 @@ import httpx2
 import openai
 import pytest
 
-from palaver.producer import reader
+from palaver.producer import idle, reader
 from palaver.producer.gateway import asking, stream
 from palaver.producer.gateway.access import table, watch
 from palaver.shared.jobs import Status
@@ -133,7 +133,7 @@ def test_an_answer_that_is_lost_is_never_whole(
     path: str,
     begun: bool,
 ) -> None:
-    monkeypatch.setattr(reader, "SILENCE_SECONDS", 0.05)
+    monkeypatch.setattr(idle, "SILENCE_SECONDS", 0.05)
     monkeypatch.setattr(asking, "PATIENCE_SECONDS", 0.0)
     with here.http() as http, http.stream("POST", path, json=body_for(path)) as response:
         job = job_of(response)
@@ -156,7 +156,7 @@ def test_an_answer_that_is_lost_is_never_whole(
 def test_before_the_first_word_a_failure_has_a_status(
     here: Here, world: World, monkeypatch: pytest.MonkeyPatch, path: str
 ) -> None:
-    monkeypatch.setattr(reader, "SILENCE_SECONDS", 0.05)
+    monkeypatch.setattr(idle, "SILENCE_SECONDS", 0.05)
     before = set(world.raw.scan_iter("palaver:job:*"))
 
     def come_and_go() -> bool:
@@ -180,7 +180,7 @@ def test_before_the_first_word_a_failure_has_a_status(
 def test_a_ledger_that_goes_away(
     own_redis: Callable[[], RedisServer], monkeypatch: pytest.MonkeyPatch, begun: bool
 ) -> None:
-    monkeypatch.setattr(reader, "SILENCE_SECONDS", 0.05)
+    monkeypatch.setattr(idle, "SILENCE_SECONDS", 0.05)
     monkeypatch.setattr(reader, "OUTAGE_SECONDS", 0.1)
     if begun:
         monkeypatch.setattr(asking, "PATIENCE_SECONDS", 0.0)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from palaver.producer import Client, JobHandle, reader
+from palaver.producer import Client, JobHandle, idle, reader
 from palaver.shared.errors import LedgerUnavailableError
 from palaver.shared.settings import Settings
 from tests.integration.producer.stand_in import PIECES, StandIn
@@ -38,7 +38,7 @@ def test_a_reader_that_has_everything_gives_up_a_redis_that_stays_away(
     server: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Longer than the pauses in which a lost subscription is made again.
-    monkeypatch.setattr(reader, "SILENCE_SECONDS", 1.5)
+    monkeypatch.setattr(idle, "SILENCE_SECONDS", 1.5)
     monkeypatch.setattr(reader, "OUTAGE_SECONDS", 1.0)
     with Client(redis_url=server.url) as client:
         handle = client.submit("Hello")
@@ -63,7 +63,7 @@ def test_the_wait_for_redis_begins_with_its_last_word_and_is_told(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     clock = Clock()
-    monkeypatch.setattr(reader, "SILENCE_SECONDS", 0.1)
+    monkeypatch.setattr(idle, "SILENCE_SECONDS", 0.1)
     monkeypatch.setattr(reader, "time", clock)
     with Client(redis_url=server.url) as client:
         handle = client.submit("Hello")

@@ -11,6 +11,7 @@ from contextlib import aclosing
 import pytest
 
 from palaver.producer import AsyncClient, Client, JobHandle
+from palaver.producer.idle import IdleReaders
 from palaver.producer.reader import Reader
 from palaver.shared.accumulator import accumulate
 from palaver.shared.errors import (
@@ -149,7 +150,8 @@ async def test_a_slow_consumer_drops_its_buffer_and_misses_nothing(
         pytest.fail("nothing was to be sent")
 
     async with AsyncLedger(settings) as ledger, Subscriptions(ledger.settings) as subscriptions:
-        reader = Reader(ledger, subscriptions, handle.session_id, 0, job_id=handle.job_id, send=send, room=20)
+        idle, session_id = IdleReaders(ledger), handle.session_id
+        reader = Reader(ledger, subscriptions, idle, session_id, 0, job_id=handle.job_id, send=send, room=20)
         worker = work_on(handle)
         worker.start()
         events = list(await reader.batch() or ())
@@ -172,7 +174,8 @@ async def test_a_consumer_s_room_is_all_that_waits_for_it(
         pytest.fail("nothing was to be sent")
 
     async with AsyncLedger(settings) as ledger, Subscriptions(ledger.settings) as subscriptions:
-        reader = Reader(ledger, subscriptions, handle.session_id, 0, job_id=handle.job_id, send=send, room=5)
+        idle, session_id = IdleReaders(ledger), handle.session_id
+        reader = Reader(ledger, subscriptions, idle, session_id, 0, job_id=handle.job_id, send=send, room=5)
         worker = work_on(handle)
         assert await reader.batch()
         waiting = asyncio.create_task(reader.batch())

@@ -31,6 +31,7 @@ class Signal(Enum):
     SUBSCRIBED = "subscribed"  # from now on nothing is missed until LOST; comes again after every reconnect
     LOST = "lost"  # the connection was cut; SUBSCRIBED follows
     OVERRUN = "overrun"  # the inbox was full and was emptied
+    MISSED = "missed"  # somebody who looked found more than was told here, or less
 
 
 Notice = bytes | Signal

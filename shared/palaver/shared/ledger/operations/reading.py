@@ -58,6 +58,12 @@ def seq(keys: Keys, session_id: str) -> Query[int]:
     return Query(commands=(command,), decode=lambda replies: int(replies[0] or 0))
 
 
+def seqs(keys: Keys, session_ids: Sequence[str]) -> Query[list[int]]:
+    """`seq` of many sessions."""
+    commands = tuple(Command("HGET", keys.session(session_id), "seq") for session_id in session_ids)
+    return Query(commands=commands, decode=lambda replies: [int(reply or 0) for reply in replies])
+
+
 def time() -> Query[float]:
     """Redis's own time, in seconds."""
 
