@@ -63,7 +63,7 @@ ADMITTING = {"admit", "spend"}
 """Of what is needed where the number of jobs is bounded, and what they may cost."""
 TAKING_TURNS = {"ready_enter", "ready_begun", "ready_where", "ready_leave"}
 """Of what jobs of tenants and users need that wait for a worker."""
-TELLING = {"take_webhooks", "note_webhook", "take"}
+TELLING = {"webhook_enter", "webhook_due", "webhook_take", "webhook_note", "webhook_leave", "take"}
 """Of what webhooks need, and the removal of batches."""
 WATCHING = {"canary_send", "canary_take"}
 """Of what tells whether jobs are taken."""
@@ -387,20 +387,24 @@ def test_what_takes_turns_when_nobody_hears_a_reply(stand: Stand, proxy: Proxy, 
 def test_what_webhooks_need_when_nobody_hears_a_reply(stand: Stand, proxy: Proxy, ledger: SyncLedger) -> None:
     names, keys = set[str](), ledger.keys
     cut = cutting(proxy, names)
-    (job,) = stand.submit(1, webhook="https://example.org/hook")
+    job = ChatJob(messages="hello", webhook="https://example.org/hook")
+    place = (job.job_id, job.job_id)
+    cut("webhook_enter", lambda: ledger.submit(job))
 
     def taken(seconds: float) -> list[tuple[tuple[str, str], str]]:
         return ledger.run(operations.take_webhooks(keys, seconds=seconds, limit=9)).webhooks
 
     assert taken(60) == []
-    stand.client.job(job.id).cancel()
+    cut("webhook_due", lambda: ledger.cancel(*place))
     # it is there again when the time of who took it and did not hear of it is over
-    assert cut("take_webhooks", lambda: taken(0.2)) == []
+    assert cut("webhook_take", lambda: taken(0.2)) == []
     until(lambda: taken(60), "it is lost")
     cut("take", lambda: ledger.run(operations.take_stored_batches(keys, seconds=1, limit=9)))
-    stands = operations.webhook_stands(keys, job.session, job.id, "delivered")
-    cut("note_webhook", lambda: ledger.run(stands))
-    assert ledger.job(job.id).webhook == "delivered"
+    stands = operations.webhook_stands(keys, *place, "delivered")
+    cut("webhook_note", lambda: ledger.run(stands))
+    assert ledger.job(job.job_id).webhook == "delivered"
+    cut("webhook_leave", lambda: ledger.query(operations.forget_webhook(keys, *place)))
+    assert stand.raw.keys(f"{keys.webhooks}*") == []
     assert names == TELLING
 
 

@@ -10,7 +10,7 @@ SCRIPTS = {
     for file in files("palaver.shared.ledger").joinpath("lua").iterdir()
     if file.name.endswith(".lua") and not file.name.startswith("_")
 }
-MAKES_KEYS = re.compile(r"KEYS 1:\w|KEYS\[1\] \.\. ':|include (gate|batch|ready|jobs)\b")
+MAKES_KEYS = re.compile(r"KEYS 1:\w|KEYS\[1\] \.\. ':|include (gate|batch|ready|jobs|webhooks)\b")
 
 
 @pytest.mark.parametrize("name", sorted(name for name, text in SCRIPTS.items() if MAKES_KEYS.search(text)))
@@ -22,4 +22,4 @@ def test_keys_that_a_script_makes_are_in_the_slot_of_its_own(name: str) -> None:
 
 
 def test_the_scripts_were_found() -> None:
-    assert {"submit.lua", "take_webhooks.lua", "gate_enter.lua"} <= SCRIPTS.keys()
+    assert {"submit.lua", "webhook_take.lua", "gate_enter.lua"} <= SCRIPTS.keys()

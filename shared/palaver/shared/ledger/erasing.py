@@ -8,6 +8,7 @@ from palaver.shared.ledger.exchange import BATCH, Exchange
 from palaver.shared.ledger.keys import Keys, due_member
 from palaver.shared.ledger.operation import Command, Query, text
 from palaver.shared.ledger.operations import reading
+from palaver.shared.ledger.operations.webhooks import forgotten_webhook
 from palaver.shared.names import QUEUES
 
 PAGE: Final = 1000
@@ -87,6 +88,7 @@ def _marks(keys: Keys, key: str) -> Iterator[Command]:
         return
     entry = due_member(session_id, job_id)
     yield Command("DEL", keys.index(job_id))
+    yield forgotten_webhook(keys, session_id, job_id)
     for registry in (keys.due, keys.dead, *map(keys.sent, QUEUES)):
         yield Command("ZREM", registry, entry)
 

@@ -192,13 +192,12 @@ class Keys:
 
     @property
     def webhooks(self) -> str:
-        """When somebody should next see to the webhook of each job that has one to deliver."""
+        """KEYS[1] of every script on the webhooks to deliver: the tenants that have some, by their turns."""
         return f"{self.namespace}:webhooks:{{all}}"
 
-    @property
-    def webhooks_whose(self) -> str:
-        """The tenants of those jobs that name one."""
-        return f"{self.webhooks}:whose"
+    def webhooks_of(self, tenant: str) -> str:
+        """When somebody should next see to each webhook of a tenant; without one: ``""``."""
+        return f"{self.webhooks}:of:{tenant}"
 
     def spent(self, day: date, tenant: str) -> str:
         """What a tenant with a limit has spent in the month of a day, UTC; without a tenant: ``""``."""

@@ -9,6 +9,7 @@ from palaver.shared.ledger.keys import Keys, due_member
 from palaver.shared.ledger.operation import Command, Query, Retention, milliseconds
 from palaver.shared.ledger.operations import reading, sweeping
 from palaver.shared.ledger.operations.verdicts import is_past
+from palaver.shared.ledger.operations.webhooks import webhook_lines
 from palaver.shared.ledger.replies import Due, Looked, Passed, Place, SweepTurn, Swept
 from palaver.shared.names import QUEUES, Queue
 
@@ -73,7 +74,8 @@ def sweep(
 
 def _set_back(keys: Keys, seconds: float) -> Exchange[None]:
     """After a failover, say, it is another machine's: nothing is to wait until the old time comes again."""
-    for registry in (keys.due, keys.gates, keys.batches, keys.webhooks, *map(keys.sent, QUEUES)):
+    webhooks = yield from exchange.query(webhook_lines(keys))
+    for registry in (keys.due, keys.gates, keys.batches, *webhooks, *map(keys.sent, QUEUES)):
         yield from exchange.run(sweeping.shift(registry, seconds))
     yield from exchange.query(sweeping.shifted(keys))
 

@@ -1,5 +1,5 @@
 -- shift: Redis's clock was set back, and what waits for a time of the old one comes so much earlier.
--- KEYS 1 palaver:due | palaver:gates | palaver:sent:QUEUE
+-- KEYS 1 palaver:due | palaver:gates | palaver:batches | palaver:sent:QUEUE | palaver:webhooks:{all}[:of:TENANT]
 -- ARGV 1 ms
 -- reply ok
 -- Twice is harmless: a look that is early sets the right time. All entries at once, at 2 µs each, but once in years.

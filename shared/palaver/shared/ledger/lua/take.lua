@@ -1,5 +1,5 @@
 -- take: entries of a registry whose time has come, for whoever asks; nobody else is given them for a while.
--- KEYS 1 palaver:webhooks:{all} | palaver:batches:stored
+-- KEYS 1 palaver:batches:stored
 -- ARGV 1 ms until they may be given to another · 2 how many at most
 -- reply entries
 -- include clock

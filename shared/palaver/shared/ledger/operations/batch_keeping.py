@@ -80,7 +80,7 @@ def forget_batch(keys: Keys, batch_id: str) -> Query[None]:
     """Take a batch that was erased off the lists of what is to be done."""
     commands = (
         Command("ZREM", keys.batches, batch_id),
-        *forgotten_webhook(keys, batch_id, batch_id),
+        forgotten_webhook(keys, batch_id, batch_id),
         # Once more: a driver that has lost its lease may be storing something still.
         Command("ZADD", keys.stored_batches, "XX", AT_ONCE, batch_id),
     )

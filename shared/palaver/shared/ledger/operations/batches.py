@@ -68,7 +68,11 @@ def open_batch(keys: Keys, batch: BatchJob, *, retention: Retention) -> Operatio
         decode=decode,
         before=(
             *_sweep_soon(keys, batch.batch_id),
-            *(note_webhook(keys, batch.batch_id, batch.batch_id, 0, batch.tenant) if batch.webhook else ()),
+            *(
+                (note_webhook(keys, batch.batch_id, batch.batch_id, 0, batch.tenant),)
+                if batch.webhook
+                else ()
+            ),
         ),
         after=after,
     )

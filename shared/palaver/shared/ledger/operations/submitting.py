@@ -159,7 +159,7 @@ def _before_submit(
         else Command("SET", index, session_id, "PX", kept),
         Command.call(load("watch"), keys.due, member, run_at, RESEND_AFTER_MS),
         *(note_unarchived(keys, session_id, job.job_id, run_at) if job.archive else ()),
-        *(note_webhook(keys, session_id, job.job_id, run_at, job.tenant) if job.webhook else ()),
+        *((note_webhook(keys, session_id, job.job_id, run_at, job.tenant),) if job.webhook else ()),
         *wait_for_worker(keys, session_id, job, queue),
     )
 

@@ -59,8 +59,8 @@ def take_turn(
 
 
 def shift(registry: str, seconds: float) -> Operation[None]:
-    """Have all entries of `keys.due`, `keys.gates` or a `keys.sent(queue)` come so much earlier: the clock
-    was set back.
+    """Have all entries of `keys.due`, or of another registry by times, come so much earlier: the clock was
+    set back.
     """
     return Operation(script=load("shift"), keys=(registry,), args=(milliseconds(seconds),), decode=_nothing)
 

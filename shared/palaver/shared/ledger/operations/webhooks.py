@@ -1,5 +1,5 @@
-"""The webhooks that are to be delivered: a registry of jobs. A hint, like `due`; how one stands is in its
-job's hash.
+"""The webhooks that are to be delivered: a registry of jobs for each tenant. A hint, like `due`; how one
+stands is in its job's hash.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,9 +15,6 @@ from palaver.shared.ledger.scripts import load
 _WATCH_MS: Final = 60_000
 """So long after its job was due a webhook is looked at first, unless the job's end hurries it."""
 
-_KEPT: Final = 400 * 24 * 3600
-"""Seconds, as `due`."""
-
 
 @dataclass(frozen=True, slots=True)
 class Taken:
@@ -29,18 +26,15 @@ class Taken:
     left: bool
 
 
-def note_webhook(
-    keys: Keys, session_id: str, job_id: str, run_at: int, tenant: str | None
-) -> tuple[Command, ...]:
+def note_webhook(keys: Keys, session_id: str, job_id: str, run_at: int, tenant: str | None) -> Command:
     """Before a job with a webhook is stored: a crash cannot leave one that nobody delivers."""
-    entry, whose = due_member(session_id, job_id), keys.webhooks_whose
-    its = (Command("HSET", whose, entry, tenant), Command("EXPIRE", whose, _KEPT)) if tenant else ()
-    return (*its, Command.call(load("watch"), keys.webhooks, entry, run_at, _WATCH_MS))
+    entry = due_member(session_id, job_id)
+    return Command.call(load("webhook_enter"), keys.webhooks, entry, tenant or "", run_at, _WATCH_MS)
 
 
 def hurry_webhook(keys: Keys, session_id: str, job_id: str, ended: int) -> Command:
     """After a job's end, at `ended` ms: its webhook is due, if it has one."""
-    return Command("ZADD", keys.webhooks, "XX", ended, due_member(session_id, job_id))
+    return Command.call(load("webhook_due"), keys.webhooks, due_member(session_id, job_id), ended)
 
 
 def take_webhooks(
@@ -51,8 +45,9 @@ def take_webhooks(
     of_one_tenant: int | None = None,
     running: Mapping[str, int] | None = None,
 ) -> Operation[Taken]:
-    """At most so many jobs whose webhook is due; others are given them again after so many seconds. No tenant
-    has more than its part of them, with those that are `running` (tenant -> how many).
+    """At most so many jobs whose webhook is due, of tenants in turns; others are given them again after so
+    many seconds. With those that are `running` (tenant -> how many) no tenant has more than its part, nor
+    more than is left for all others.
     """
 
     def decode(raw: Any) -> Taken:
@@ -64,30 +59,38 @@ def take_webhooks(
     args: list[Argument] = [milliseconds(seconds), limit, each]
     for tenant, count in (running or {}).items():
         args += [tenant, count]
-    return Operation(script=load("take_webhooks"), keys=(keys.webhooks,), args=tuple(args), decode=decode)
+    return Operation(script=load("webhook_take"), keys=(keys.webhooks,), args=tuple(args), decode=decode)
 
 
 def put_off_webhook(keys: Keys, session_id: str, job_id: str, at: float) -> Query[None]:
     """The next try is then, Unix time of Redis."""
-    command = Command("ZADD", keys.webhooks, "XX", milliseconds(at), due_member(session_id, job_id))
+    command = hurry_webhook(keys, session_id, job_id, milliseconds(at))
     return Query(commands=(command,), decode=_nothing)
 
 
 def forget_webhook(keys: Keys, session_id: str, job_id: str) -> Query[None]:
     """There is nothing to deliver, or nothing more."""
-    return Query(commands=forgotten_webhook(keys, session_id, job_id), decode=_nothing)
+    return Query(commands=(forgotten_webhook(keys, session_id, job_id),), decode=_nothing)
 
 
-def forgotten_webhook(keys: Keys, session_id: str, job_id: str) -> tuple[Command, ...]:
-    """The commands of `forget_webhook`."""
-    entry = due_member(session_id, job_id)
-    return (Command("ZREM", keys.webhooks, entry), Command("HDEL", keys.webhooks_whose, entry))
+def forgotten_webhook(keys: Keys, session_id: str, job_id: str) -> Command:
+    """The command of `forget_webhook`."""
+    return Command.call(load("webhook_leave"), keys.webhooks, due_member(session_id, job_id))
+
+
+def webhook_lines(keys: Keys) -> Query[list[str]]:
+    """The keys of all tenants' webhooks, and of their turns."""
+
+    def decode(replies: Sequence[Any]) -> list[str]:
+        return [keys.webhooks, *(keys.webhooks_of(text(tenant)) for tenant in replies[0])]
+
+    return Query(commands=(Command("ZRANGE", keys.webhooks, 0, -1),), decode=decode)
 
 
 def webhook_stands(keys: Keys, session_id: str, job_id: str, standing: str) -> Operation[None]:
     """How a job's webhook stands: `delivered`, `given up`, or how often it failed."""
     return Operation(
-        script=load("note_webhook"),
+        script=load("webhook_note"),
         keys=(keys.base(session_id),),
         args=(job_id, standing),
         decode=lambda raw: _nothing([raw]),
