@@ -1,12 +1,14 @@
 """Workers that are told to stop: draining, handing over, and all of them replaced one by one under load."""
 
 import signal
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import pytest
 
 from palaver.shared.jobs import Status
+from palaver.workers.pool.leaving import END_SECONDS
 from tests.faults.conftest import MakeStand
 from tests.faults.load import Load
 from tests.faults.stand import HURRIED, Stand, in_time, ready, until
@@ -56,6 +58,7 @@ def test_a_second_signal_hands_over_at_once(stand: Stand) -> None:
     ("away", "signals"),
     [
         pytest.param("dead", 1, id="dead, drained", marks=pytest.mark.any_broker),
+        pytest.param("hanging", 1, id="hanging, drained"),
         pytest.param("hanging", 2, id="hanging, told twice"),
     ],
 )
@@ -71,9 +74,11 @@ def test_a_worker_leaves_while_redis_is_away(
     assert redis.running is not None
     with redis_away(redis, worker) if away == "dead" else stand.stopped(redis.running):
         for _ in range(signals):
+            told = time.time()
             worker.signal(signal.SIGTERM)
             worker.wait_for("Warm shutdown")
-        worker.wait(30)
+        assert worker.wait(30) == 0
+    in_time(1 + END_SECONDS + 1, [time.time() - told], f"left while Redis is {away}")
     if away == "dead":
         own_redis(*durable, port=redis.port)
     stand.workers(1)

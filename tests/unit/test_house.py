@@ -45,7 +45,7 @@ BROAD_EXCEPTS: dict[str, str] = {
     "workers/palaver/workers/pool/execution.py:_main": "what a user's task raises is its result",
     "workers/palaver/workers/loop.py:_run": "a loop that crashed must end the process",
     "workers/palaver/workers/pool/mailbox.py:_run": "a faulty signal handler must not end the other streams",
-    "workers/palaver/workers/pool/residents.py:_each": "a worker that stops goes on stopping",
+    "workers/palaver/workers/pool/residents.py:_leave": "a worker that stops goes on stopping",
     "workers/palaver/workers/pool/post.py:_empty": "brokers have errors of their own",
     "workers/palaver/workers/pool/post.py:_publish": "the same",
     "workers/palaver/workers/pool/post.py:_tell": "the same",

@@ -15,6 +15,7 @@ from packaging.utils import canonicalize_name
 
 from palaver.producer import Client
 from palaver.shared.settings import Settings
+from palaver.workers.pool.leaving import END_SECONDS
 from tests.integration.deploy.tools import DEPLOY, check
 from tests.processes import ROOT, Processes, clean_environment
 from tests.servers import any_redis_binary, eventually, free_port, missing
@@ -50,7 +51,7 @@ def test_a_worker_is_given_the_time_that_it_needs_to_drain() -> None:
     for name in ("worker", "gateway"):
         service = COMPOSE["services"][name]
         drains = int(service["environment"]["PALAVER_DRAIN_SECONDS"])
-        assert int(service["stop_grace_period"].rstrip("s")) >= drains + 10
+        assert int(service["stop_grace_period"].rstrip("s")) >= drains + END_SECONDS + 5
 
 
 def test_no_container_of_ours_has_rights_or_a_root_to_write_to() -> None:

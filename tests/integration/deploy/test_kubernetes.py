@@ -10,12 +10,12 @@ import pytest
 import yaml
 
 from palaver.shared.settings import Settings
+from palaver.workers.pool.leaving import END_SECONDS
 from tests.integration.deploy.tools import DEPLOY, check
 
 pytestmark = pytest.mark.deploy
 
 OVERLAYS = ("trial", "production")
-HAND_OVER_SECONDS = 5
 MANIFEST = dict[str, Any]
 COMPONENT = "app.kubernetes.io/component"
 OTHERS = ("keda.sh/v1alpha1", "monitoring.coreos.com/v1")
@@ -154,7 +154,7 @@ def test_a_worker_has_the_time_that_it_needs_to_drain(overlay: str) -> None:
     )
     drains = int(settings["PALAVER_DRAIN_SECONDS"])
     for name in ("palaver-worker", "palaver-gateway"):
-        assert pods(overlay)[name]["terminationGracePeriodSeconds"] >= drains + HAND_OVER_SECONDS + 5
+        assert pods(overlay)[name]["terminationGracePeriodSeconds"] >= drains + END_SECONDS + 5
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)

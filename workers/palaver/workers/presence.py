@@ -70,8 +70,6 @@ class Presence:
 
     async def withdraw(self) -> None:
         """It goes, and need not be missed first."""
-        if not self._link.connected:
-            return
         try:
             await self._ledger.query(operations.withdraw(self._ledger.keys.workers, [self._alias]))
         except PalaverError as error:

@@ -4,14 +4,14 @@ What is due is in the ledger and nowhere else, so any worker may die at any step
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from typing import Final, NoReturn
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from typing import Any, Final, NoReturn
 
 from palaver.shared.errors import PalaverError
 from palaver.workers.event_log import event_logger
 from palaver.workers.frames import report
 
-__all__ = ["Rounds", "for_ever"]
+__all__ = ["Rounds", "for_ever", "within"]
 
 REST_AFTER_BUG_SECONDS: Final = 1.0
 
@@ -54,3 +54,14 @@ async def for_ever(name: str, work: Callable[[], Awaitable[None]]) -> NoReturn:
         except Exception as bug:  # noqa: BLE001 - an outermost boundary: without leases every job would be lost
             report(bug, f"the worker's {name}")
         await asyncio.sleep(REST_AFTER_BUG_SECONDS)
+
+
+async def within(seconds: float, work: Iterable[Coroutine[Any, Any, None]]) -> None:
+    """Have all of it done side by side; what is late is cancelled, and what fails told."""
+    tasks = [asyncio.create_task(each) for each in work]
+    _, late = await asyncio.wait(tasks, timeout=seconds)
+    for task in late:
+        task.cancel()
+    for failed in await asyncio.gather(*tasks, return_exceptions=True):
+        if isinstance(failed, Exception):
+            report(failed, "the worker's end")

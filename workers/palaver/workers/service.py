@@ -40,7 +40,7 @@ from palaver.workers.presence import Presence
 from palaver.workers.probing import examine
 from palaver.workers.providers import create
 from palaver.workers.readiness import CanaryPost, Readiness
-from palaver.workers.rounds import for_ever
+from palaver.workers.rounds import for_ever, within
 from palaver.workers.running import Running
 from palaver.workers.sealed import SealedProfiles
 from palaver.workers.served import Served
@@ -56,6 +56,9 @@ __all__ = ["WorkerService"]
 logger = event_logger("palaver.workers.service")
 
 HAND_OVER_SECONDS = 5.0  # for the jobs that are handed over to be written off
+ENDING_SECONDS = 1.0  # for those that are left to their leases
+LAST_WORDS_SECONDS = 6.0  # for what others are still to hear
+FORLORN_SECONDS = 0.5  # for that when the ledger has heard nothing for some time
 RENEWAL_SECONDS = 1.0  # between two looks at the files of the configuration
 
 
@@ -93,7 +96,6 @@ class WorkerService:
         self._drivers = self._workshop.drivers(slots=self.slots, draining=lambda: self._draining)
         self._running = Running()
         self._draining = False
-        self._last_words: asyncio.Task[None] | None = None
         self.leave: Callable[[], object] = self.begin_drain
         """Has this process end as SIGTERM does; an operator wants it."""
         self._vitals = self._make_vitals()
@@ -211,7 +213,7 @@ class WorkerService:
         """Take no more jobs from now on, and tell everybody. What runs goes on."""
         if not self._draining:
             self._draining = True
-            self._last_words = asyncio.create_task(self._presence.announce())
+            self._tasks.append(asyncio.create_task(self._presence.announce(), name="palaver-last-words"))
 
     async def drain(self, seconds: float | None = None) -> None:
         """Take no more jobs, let streams finish for so long (default: the settings'), then hand the rest
@@ -228,30 +230,37 @@ class WorkerService:
 
     async def close(self) -> None:
         """Stop everything. Jobs that still run are left to their leases: call `drain` before."""
+        answered = not self.running and not self.cut_off
+        await self._end_tasks()
+        self._workshop.leases.give_up(
+            LedgerUnavailableError("The worker stopped before Redis could be told.")
+        )
+        await self._link.stop()
+        await self._running.idle(ENDING_SECONDS)
+        last_words = [
+            self._presence.withdraw(),
+            self._workshop.sinks.aclose(),
+            self._bounding.budgets.aclose(),
+        ]
+        await within(LAST_WORDS_SECONDS if answered else FORLORN_SECONDS, last_words)
+        if self._sideline is not None:
+            await self._sideline.aclose()
+        await self._subscriptions.aclose()
+        await self._vitals.aclose()
+        await self._workshop.answering.aclose()
+        await self._served.aclose()
+        await self._archive.aclose()
+        await self.ledger.aclose()
+        await self._tracing.aclose()
+
+    async def _end_tasks(self) -> None:
+        await self._bounding.starts.aclose()
         while self._tasks:
             # Again and again: library code may swallow a cancellation that meets another event in one turn.
             for task in self._tasks:
                 task.cancel()
             await asyncio.wait(self._tasks, timeout=1.0)
             self._tasks = [task for task in self._tasks if not task.done()]
-        if self._sideline is not None:
-            await self._sideline.aclose()
-        await self._bounding.starts.aclose()
-        await self._workshop.sinks.aclose()
-        await self._subscriptions.aclose()
-        await self._presence.withdraw()
-        await self._vitals.aclose()
-        self._workshop.leases.give_up(
-            LedgerUnavailableError("The worker stopped before Redis could be told.")
-        )
-        await self._link.stop()
-        await self._running.idle(HAND_OVER_SECONDS)
-        await self._workshop.answering.aclose()
-        await self._served.aclose()
-        await self._archive.aclose()
-        await self._bounding.budgets.aclose()
-        await self.ledger.aclose()
-        await self._tracing.aclose()
 
     async def _check_archive(self) -> None:
         try:

@@ -63,9 +63,11 @@ class Execution(ABC):
         post: Callable[[Callable[[], object]], None],
         on_end: Callable[[Execution], None],
         hands_back: bool,
+        is_only_copy: bool,
     ) -> None:
         self.order = order
         self.stop: Stop | None = None
+        self.is_only_copy = is_only_copy  # what is not done here nobody does
         self._loop = loop
         self._post = post
         self._on_end = on_end

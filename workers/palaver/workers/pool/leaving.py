@@ -1,13 +1,29 @@
-"""When a worker that was told to leave goes: after what runs, after the time to drain, or at once."""
+"""When a worker that was told to leave goes: after what runs, after the time to drain, or at once. And that
+it goes then, whatever hangs: a ledger or a broker that does not answer.
+"""
 
 import asyncio
 import math
+import os
+import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
+from queue import Empty, SimpleQueue
+from typing import Any, Final
 
-__all__ = ["Leaving"]
+from celery.platforms import EX_FAILURE, EX_OK
+
+from palaver.workers.event_log import event_logger
+
+__all__ = ["END_SECONDS", "Leaving"]
+
+logger = event_logger("palaver.workers.pool")
+
+END_SECONDS: Final = 10.0
+"""From the end of the time to drain to that of the process, at most. Who kills what stays too long should
+give some more, as `deploy/` does.
+"""
 
 
 class Leaving:
@@ -24,26 +40,46 @@ class Leaving:
         self._news = news
         self._told: list[float] = []  # when, on the monotonic clock
         self._changed = asyncio.Event()
+        self._must_end = False  # the process, with the worker
+        self._code = EX_OK
+        self._drained_at = math.inf
+        self._kept_until = -math.inf
+        self._closed = False
+        # SimpleQueue, because a signal handler may put while this very thread does
+        self._bell: SimpleQueue[None] = SimpleQueue()
 
     def told(self, *_: Any, **__: Any) -> None:
-        """Inside a signal handler, which a second signal may interrupt: one append, and nothing to undo."""
+        """Inside a signal handler, which a second signal may interrupt: nothing here has to be undone."""
         self._told.append(time.monotonic())
+        self._must_end = True
+        self._bell.put(None)
         self._call(self._news)
         self._call(self._changed.set)
+
+    def fail(self) -> None:
+        """The worker leaves at once, because it cannot do its work any more; the process says so."""
+        self._code = EX_FAILURE
+        for _ in "at", "once":
+            self.told()
 
     def begin(self) -> None:
         """The worker leaves, whoever told it."""
         if not self._told:
             self._told.append(time.monotonic())
 
+    def drained(self) -> None:
+        """Nothing is waited for any more."""
+        self._drained_at = time.monotonic()
+        self._bell.put(None)
+
+    def keep(self) -> None:
+        """Something still runs that nobody else would do. The process waits for it."""
+        self._kept_until = time.monotonic()
+
     @property
     def left(self) -> float:
         """Seconds until what runs is handed over; told twice, none."""
-        if len(self._told) > 1:
-            return 0.0
-        if self._drain_seconds is None or not self._told:
-            return math.inf
-        return self._told[0] + self._drain_seconds - time.monotonic()
+        return self._hand_over_at - time.monotonic()
 
     async def overdue(self) -> None:
         """Wait until the worker was told to leave and its time to drain is over."""
@@ -52,3 +88,35 @@ class Leaving:
                 async with asyncio.timeout(None if left == math.inf else left):
                     await self._changed.wait()
             self._changed.clear()
+
+    def guard(self) -> None:
+        """See to it, from a thread of its own, that the process ends in time once it was told to."""
+        threading.Thread(target=self._guard, name="palaver-leaving", daemon=True).start()
+
+    def close(self) -> None:
+        """The worker has left. A program that it was a part of, and that nobody told to end, goes on."""
+        self._closed = True
+        self._bell.put(None)
+
+    @property
+    def _hand_over_at(self) -> float:
+        if len(self._told) > 1:
+            return self._told[1]
+        if self._drain_seconds is None or not self._told:
+            return math.inf
+        return self._told[0] + self._drain_seconds
+
+    @property
+    def _end_at(self) -> float:
+        if not self._must_end:
+            return math.inf
+        return max(min(self._hand_over_at, self._drained_at), self._kept_until) + END_SECONDS
+
+    def _guard(self) -> None:
+        while (left := self._end_at - time.monotonic()) > 0:
+            with suppress(Empty):
+                self._bell.get(timeout=None if left == math.inf else left)
+            if self._closed and not self._must_end:
+                return
+        logger.warning("pool.left_behind", reason="something hangs: the ledger, the broker, or a task")
+        os._exit(self._code)

@@ -8,7 +8,6 @@ the mailbox.
 
 from __future__ import annotations
 
-import asyncio
 import gc
 import math
 import os
@@ -88,7 +87,8 @@ class AsyncPool(BasePool):
         gc.freeze()  # what was loaded until now stays for good
         gc.set_threshold(*COLLECTIONS)
         self._loop.start()
-        self._loop.begin(self._leave_alone())
+        self._loop.begin(self._hand_over_in_time())
+        self._leaving.guard()
         if self.options.get("threads"):
             self._mailbox.start_thread()
         # Celery sends this one inside its signal handlers, under a lock that a second signal may find held
@@ -144,11 +144,11 @@ class AsyncPool(BasePool):
         self._mailbox.take_over()
         self._leaving.begin()
         self._drain()
-        self._residents.hand_over()
+        self._leaving.drained()
         for execution in list(self.slots.running):
             execution.hand_back()
         # Before the wait: what a resident could not hand over, with Redis away, it now leaves to its lease.
-        self._residents.stop()
+        self._residents.end()
         self._wait()
         self._close()
 
@@ -158,6 +158,7 @@ class AsyncPool(BasePool):
         self._loop.stop()
         self._executor.shutdown(wait=False, cancel_futures=True)
         self._mailbox.run_posted()
+        self._leaving.close()
 
     def _drain(self) -> None:
         """Wait for running tasks. The time is read again in each turn, because a signal may end it."""
@@ -173,6 +174,8 @@ class AsyncPool(BasePool):
         while self._busy and time.monotonic() < given_up:
             if self._cold:
                 given_up = min(given_up, time.monotonic() + COLD_SECONDS)
+            elif any(execution.is_only_copy for execution in self.slots.running):
+                self._leaving.keep()
             self._mailbox.pump(TICK_SECONDS)
 
     @property
@@ -183,28 +186,27 @@ class AsyncPool(BasePool):
     def _busy(self) -> bool:
         return bool(self.slots.running) and self._loop.alive
 
-    async def _leave_alone(self) -> None:
-        """Leave without Celery, if its thread never comes to end this pool: a broker that hangs holds it for
-        ever in the steps before.
+    async def _hand_over_in_time(self) -> None:
+        """Not only when Celery's thread comes to end this pool: a broker that hangs holds it in the steps
+        before.
         """
         await self._leaving.overdue()
-        await asyncio.sleep(COLD_SECONDS)
-        if self._stopped:
-            return
-        logger.warning("pool.left_alone", reason="the broker hangs, and Celery with it")
-        await self._residents.leave()
-        os._exit(EX_OK)
+        await self._residents.left()
 
     def _ready(self, **_: Any) -> None:
         self._residents.serve()
 
     def _loop_lost(self) -> None:
-        """The loop is gone, and every stream with it: this process must not go on looking healthy."""
+        """The loop is gone, and every stream with it."""
+        self.fail()
+
+    def fail(self) -> None:
+        """Have the process end at once, with an exit code that says why: it cannot do its work any more, and
+        must not go on looking healthy. From any thread.
+        """
         state.should_stop = EX_FAILURE  # type: ignore[assignment]
+        self._leaving.fail()
         self._mailbox.post(lambda: None)
-        backstop = threading.Timer(COLD_SECONDS, os._exit, (EX_FAILURE,))
-        backstop.daemon = True
-        backstop.start()
 
     # Tasks
 
@@ -248,13 +250,15 @@ class AsyncPool(BasePool):
         return execution
 
     def _execution(self, order: Order, task: Any) -> Execution:
+        # A resident's tasks are handed over by the resident; a message that was acknowledged early is gone.
+        others = task is None or not getattr(task, "resident", False)
+        late = bool(task and task.acks_late)
         shared: dict[str, Any] = {
             "loop": self._loop,
             "post": self._mailbox.post,
             "on_end": self.slots.free,
-            # A resident's tasks are handed over by the resident; a message that was acknowledged early is
-            # gone.
-            "hands_back": bool(task and task.acks_late and not getattr(task, "resident", False)),
+            "hands_back": others and late,
+            "is_only_copy": others and not late,
         }
         if getattr(task, "direct", False):
             return DirectExecution(order, **shared)

@@ -1,6 +1,8 @@
 """What lives on the pool's loop for as long as the pool does."""
 
 import asyncio
+from concurrent.futures import CancelledError
+from contextlib import suppress
 from typing import Final, Protocol
 
 from palaver.workers.event_log import event_logger
@@ -10,7 +12,9 @@ __all__ = ["Resident", "Residents"]
 
 logger = event_logger("palaver.workers.pool")
 
-STEP_SECONDS: Final = 10.0  # for each resident in each step of the end
+HAND_OVER_SECONDS: Final = 6.0
+LEAVE_SECONDS: Final = 9.0
+"""For all residents, the second for both steps: a little less than the process has, see `Leaving`."""
 
 
 class Resident(Protocol):
@@ -40,6 +44,7 @@ class Residents:
     def __init__(self, loop: LoopThread) -> None:
         self._loop = loop
         self._residents: list[Resident] = []
+        self._leaving: asyncio.Task[None] | None = None
 
     def add(self, resident: Resident) -> None:
         """Start it on the loop. Raises what its `start` raises."""
@@ -55,24 +60,24 @@ class Residents:
         for resident in self._residents:
             resident.leaving()
 
-    def hand_over(self) -> None:
-        """In Celery's thread, as `stop`."""
-        self._each("hand_over")
+    def end(self) -> None:
+        """Have all of them hand over and stop. In Celery's thread; returns when they have, or are late."""
+        if self._loop.alive:
+            with suppress(TimeoutError, CancelledError):  # or the loop has ended meanwhile
+                self._loop.run(self.left(), timeout=LEAVE_SECONDS + 1)
 
-    def stop(self) -> None:
-        self._each("stop")
+    async def left(self) -> None:
+        """The same on the loop. Whoever asks first has it done, and others wait for that."""
+        if self._leaving is None:
+            self._leaving = asyncio.create_task(self._leave(), name="palaver-leaving")
+        await asyncio.wait([self._leaving])
 
-    async def leave(self) -> None:
-        """Both steps, on the loop itself: nobody else is there to take them."""
-        for step in ("hand_over", "stop"):
+    async def _leave(self) -> None:
+        begun = asyncio.get_running_loop().time()
+        for step, seconds in (("hand_over", HAND_OVER_SECONDS), ("stop", LEAVE_SECONDS)):
             for resident in reversed(self._residents):
-                await asyncio.wait([asyncio.create_task(getattr(resident, step)())], timeout=STEP_SECONDS)
-
-    def _each(self, step: str) -> None:
-        for resident in reversed(self._residents):
-            if not self._loop.alive:
-                return
-            try:
-                self._loop.run(getattr(resident, step)(), timeout=STEP_SECONDS)
-            except Exception as error:  # noqa: BLE001 - the process is ending; the next step matters more
-                logger.error("pool.end_failed", step=step, error=type(error).__name__)
+                try:
+                    async with asyncio.timeout_at(begun + seconds):
+                        await getattr(resident, step)()
+                except Exception as error:  # noqa: BLE001 - the process is ending; the next step matters more
+                    logger.error("pool.end_failed", step=step, error=type(error).__name__)

@@ -1,0 +1,87 @@
+"""That a worker's process ends in time, once it was told to."""
+
+import os
+import threading
+import time
+from collections.abc import Callable
+from queue import SimpleQueue
+
+import pytest
+
+from palaver.workers.pool import leaving
+from palaver.workers.pool.leaving import Leaving
+
+END_SECONDS = 0.2
+
+Exits = SimpleQueue[tuple[int, float]]
+
+
+@pytest.fixture
+def exits(monkeypatch: pytest.MonkeyPatch) -> Exits:
+    """The codes with which the process would have ended, and when."""
+    ends: Exits = SimpleQueue()
+    monkeypatch.setattr(leaving, "END_SECONDS", END_SECONDS)
+    monkeypatch.setattr(os, "_exit", lambda code: ends.put((code, time.monotonic())))
+    return ends
+
+
+def guarded(drain_seconds: float | None) -> Leaving:
+    def call(function: Callable[..., object], *args: object) -> None:
+        function(*args)
+
+    made = Leaving(drain_seconds, call, lambda: None)
+    made.guard()
+    return made
+
+
+def guards() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name == "palaver-leaving"]
+
+
+def test_what_hangs_after_the_time_to_drain_is_left_behind(exits: Exits) -> None:
+    told = time.monotonic()
+    guarded(0.1).told()
+    code, at = exits.get(timeout=20)
+    assert code == 0
+    assert at >= told + 0.1 + END_SECONDS
+
+
+def test_a_second_time_told_counts_from_then(exits: Exits) -> None:
+    leaving = guarded(600)
+    leaving.told()
+    leaving.told()
+    assert exits.get(timeout=20)[0] == 0
+
+
+def test_what_ended_before_its_time_leaves_the_rest_no_more_of_it(exits: Exits) -> None:
+    leaving = guarded(None)
+    leaving.told()
+    leaving.drained()
+    assert exits.get(timeout=20)[0] == 0
+
+
+def test_what_nobody_else_would_do_is_waited_for(exits: Exits) -> None:
+    leaving = guarded(0)
+    leaving.told()
+    kept = time.monotonic()
+    while (now := time.monotonic()) < kept + 2 * END_SECONDS:
+        leaving.keep()
+        time.sleep(END_SECONDS / 10)
+    assert exits.get(timeout=20)[1] >= now
+
+
+def test_a_worker_that_fails_says_so(exits: Exits) -> None:
+    guarded(600).fail()
+    assert exits.get(timeout=20)[0] == 1
+
+
+def test_a_program_that_ends_its_worker_by_itself_goes_on(exits: Exits) -> None:
+    before = guards()
+    leaving = guarded(0)
+    (guard,) = [thread for thread in guards() if thread not in before]
+    leaving.begin()
+    leaving.drained()
+    leaving.close()
+    guard.join(20)
+    assert not guard.is_alive()
+    assert exits.empty()
