@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, Unpack, overload
 from pydantic import BaseModel
 
 from palaver.producer import batches as batching
-from palaver.producer import collector
 from palaver.producer.broker import Broker
 from palaver.producer.client import send_stored, split
 from palaver.producer.files import AsyncFiles
@@ -40,7 +39,7 @@ from palaver.producer.prepare import (
 from palaver.producer.probing import PROBE_SECONDS, health_of, no_worker, probe_message
 from palaver.producer.sealed import SealedProfiles, check_kept, sealed_for
 from palaver.producer.tracing import traced
-from palaver.shared import stores
+from palaver.shared import collector, stores
 from palaver.shared.beside import beside
 from palaver.shared.errors import BatchNotFoundError, PalaverError
 from palaver.shared.health import Health
@@ -202,7 +201,8 @@ class AsyncClient:
         """Do an ended job again, as a new job in the same session; see `Client.retry`."""
         check_job_id(job_id)
         view = await self.view(job_id, document=True)
-        handle = await self._submit(prepare_again(view, self.settings))
+        again = partial(prepare_again, view, self.settings)
+        handle = await self._submit(await beside(again, view.document_json or b""))
         await self.ledger.drop_dead([(view.session_id, job_id)])
         return handle
 

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, Unpack, overload
 from pydantic import BaseModel
 
 from palaver.producer import batches as batching
-from palaver.producer import collector
 from palaver.producer.background import background
 from palaver.producer.broker import Broker
 from palaver.producer.files import Files
@@ -41,7 +40,7 @@ from palaver.producer.prepare import (
 from palaver.producer.probing import PROBE_SECONDS, health_of, no_worker, probe_message
 from palaver.producer.sealed import SealedProfiles, check_kept, sealed_for
 from palaver.producer.tracing import traced
-from palaver.shared import stores
+from palaver.shared import collector, stores
 from palaver.shared.errors import BatchNotFoundError, BrokerFullError, BrokerUnavailableError, PalaverError
 from palaver.shared.health import Health
 from palaver.shared.ids import check_job_id, check_session_id

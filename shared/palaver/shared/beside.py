@@ -7,6 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final, TypeVar
 
+from palaver.shared import collector
 from palaver.shared.plain import counted
 
 LARGE_BYTES: Final = 64 * 1024
@@ -19,7 +20,9 @@ T = TypeVar("T")
 
 
 def is_large(document: Any) -> bool:
-    """Whether to read it takes longer than others should wait: text by its length, else by its values."""
+    """Whether to read it takes longer than others should wait: text by its length, else by its values. A
+    model counts as what it holds.
+    """
     if isinstance(document, str | bytes):
         return len(document) >= LARGE_BYTES
     return counted(document, _LARGE_VALUES) > _LARGE_VALUES
@@ -27,6 +30,17 @@ def is_large(document: Any) -> bool:
 
 async def beside(call: Callable[[], T], document: Any) -> T:
     """What the call makes of this document; a large one is left to a thread."""
-    if not is_large(document):
-        return call()
-    return await asyncio.get_running_loop().run_in_executor(_THREAD, call)
+    return await in_thread(call) if is_large(document) else call()
+
+
+async def in_thread(call: Callable[[], T]) -> T:
+    """The same of a document that is known to be large."""
+    return await asyncio.get_running_loop().run_in_executor(_THREAD, _unsearched, call)
+
+
+def _unsearched(call: Callable[[], T]) -> T:
+    with collector.paused():
+        try:
+            return call()
+        finally:
+            collector.settle()

@@ -141,17 +141,21 @@ def measure(value: Any, limit: int) -> int:
 
 
 def counted(value: Any, limit: int) -> int:
-    """How many values a JSON document holds, all levels together; counting stops once they are above the
-    limit.
+    """How many values a JSON document holds, or a model that was made of one, all levels together; counting
+    stops once they are above the limit.
     """
     total, pending = 0, [value]
     while pending and total <= limit:
         item = pending.pop()
         total += 1
+        if item.__class__ is str or item.__class__ in _SCALARS:
+            continue  # which spares them the slower questions
         if isinstance(item, Mapping):
             pending.extend(item.values())
         elif isinstance(item, list | tuple):
             pending.extend(item)
+        elif isinstance(item, BaseModel):
+            pending.extend([getattr(item, name) for name in item.model_fields_set])
     return total
 
 

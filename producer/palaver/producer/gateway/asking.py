@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, Any, Final
 
 from fastapi import Depends, Header, Request
@@ -17,6 +18,7 @@ from palaver.producer.gateway.access.owning import check_session
 from palaver.producer.gateway.answers import job_headers
 from palaver.producer.gateway.extra_rules import check_params
 from palaver.producer.gateway.marks import check_metadata
+from palaver.producer.gateway.shapes import Json
 from palaver.producer.gateway.state import Gateway, Served
 from palaver.producer.gateway.stream import KEEP_ALIVE, ByteStream
 from palaver.producer.gateway.tool_rules import check_tools
@@ -24,6 +26,7 @@ from palaver.producer.gateway.tracing import trace_fields
 from palaver.producer.gateway.translation import Dialect, Translation
 from palaver.producer.handles import AsyncJobHandle
 from palaver.producer.prepare import Admission
+from palaver.shared.beside import beside
 from palaver.shared.errors import PalaverError, StreamInterruptedError
 from palaver.shared.plain import refuse
 from palaver.shared.responses import ChatResponse
@@ -45,25 +48,31 @@ class Asker:
     cancels: bool
 
     async def submit(
-        self, messages: Any, fields: Mapping[str, Any], *, marks: Mapping[str, Any] | None = None
+        self, making: Callable[[], Json], asked: Any, *, marks: Mapping[str, Any] | None = None
     ) -> AsyncJobHandle:
-        """Submit the job; `marks` are metadata of our own. Raises what `Client.submit` raises,
-        ForbiddenError, SessionNotFoundError.
+        """Submit the job whose fields `making` makes of what is asked; `marks` are metadata of our own.
+        Raises what `Client.submit` raises, ForbiddenError, SessionNotFoundError.
         """
-        job: dict[str, Any] = {"history": None, **fields, **self.caller.whose, **trace_fields(self.request)}
-        job["idempotency_key"] = self.caller.own_key(self.idempotency_key)
-        check_metadata(job.get("metadata"))
+        job = await beside(partial(self._allowed, making), asked)
         if marks:
             job["metadata"] = {**(job.get("metadata") or {}), **marks}
+        job |= {**self.caller.whose, **trace_fields(self.request)}
+        job["idempotency_key"] = self.caller.own_key(self.idempotency_key)
+        if self.session_id is not None:
+            await check_session(self.gateway, self.caller, self.session_id)
+            job["session_id"] = self.session_id
+        handle: AsyncJobHandle = await self.gateway.client.submit(job.pop("messages"), **job)
+        return handle
+
+    def _allowed(self, making: Callable[[], Json]) -> Json:
+        """The job's fields, which the caller may give."""
+        job = {"history": None, **making()}
+        check_metadata(job.get("metadata"))
         model = job.get("model")
         self.caller.check_models([model] if isinstance(model, str) else model or [])
         check_tools(job.get("tools"), self.caller.key)
         check_params(job.get("params"))
-        if self.session_id is not None:
-            await check_session(self.gateway, self.caller, self.session_id)
-            job["session_id"] = self.session_id
-        handle: AsyncJobHandle = await self.gateway.client.submit(messages, **job)
-        return handle
+        return job
 
     async def whole(self, handle: AsyncJobHandle) -> ChatResponse | None:
         """The answer; None once nobody waits for it any more. Raises the job's error."""

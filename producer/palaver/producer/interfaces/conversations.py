@@ -30,6 +30,7 @@ from palaver.producer.interfaces.conversation_fields import (
 from palaver.producer.loop_end import until_loop_ends
 from palaver.producer.prepare import check_timeout
 from palaver.shared.agent_paths import check_agent
+from palaver.shared.beside import beside
 from palaver.shared.conversations import (
     ConversationMessage,
     ConversationSession,
@@ -75,11 +76,12 @@ class AsyncConversations:
         Raises ValidationError, a ValueError, and then nothing is stored: also for a path that no live worker
         serves, unless there is none that serves agents.
         """
-        check_sizes(fields, self._largest)
-        new = NewSession.validated({**fields, "agent_path": agent_path})
+        given = {**fields, "agent_path": agent_path}
+        new = await beside(lambda: self._new_session(given), given)
         if new.agent_path is not None:
             check_agent(new.agent_path, await self._clients.awaited.agents(), param="agent_path")
-        session = ConversationSession.validated({**dict(new), "created": await self._now()})
+        opened = {**dict(new), "created": await self._now()}
+        session = await beside(lambda: ConversationSession.validated(opened), opened)
         await self._archive.create(session)
         await self._open(session)
         return session
@@ -236,6 +238,10 @@ class AsyncConversations:
         if opened is not None:
             await opened.closing.aclose()
         await self._clients.awaited.leave()
+
+    def _new_session(self, given: dict[str, Any]) -> NewSession:
+        check_sizes(given, self._largest)
+        return NewSession.validated(given)
 
     async def _session(self, session_id: SessionLike, owner: Owner) -> ConversationSession:
         return await self._found(session_id, lambda found: found.belongs_to(owner))

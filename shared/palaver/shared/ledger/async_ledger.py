@@ -5,11 +5,13 @@
 
 from collections.abc import Collection, Iterable, Sequence
 from datetime import date
+from functools import partial
 from typing import Any, Self
 
 import redis.asyncio
 
 from palaver.shared.batches import BatchJob, BatchStatus, BatchView
+from palaver.shared.beside import in_thread, is_large
 from palaver.shared.errors import ErrorInfo, PalaverError
 from palaver.shared.jobs import ChatJob
 from palaver.shared.ledger import (
@@ -96,9 +98,8 @@ class AsyncLedger:
 
         Raises ConflictError, SessionBusyError, …
         """
-        return await self._drive(
-            incoming.submit(self.keys, job, retention=self.retention, in_force=self.bounds)
-        )
+        storing = incoming.submit(self.keys, job, retention=self.retention, in_force=self.bounds)
+        return await (self._drive_beside(storing) if is_large(job) else self._drive(storing))
 
     async def submit_many(self, jobs: Iterable[ChatJob]) -> list[Submitted | PalaverError]:
         """Store many jobs in few round trips."""
@@ -291,6 +292,15 @@ class AsyncLedger:
                 words = conversation.send(await self._send(words))
         except StopIteration as stop:
             return stop.value  # type: ignore[no-any-return]
+
+    async def _drive_beside(self, conversation: Exchange[R]) -> R:
+        """The same for one whose words take long to make: the loop goes on meanwhile."""
+        replies: list[Any] | None = None
+        while True:
+            told = await in_thread(partial(exchange.step, conversation, replies))
+            if isinstance(told, exchange.Done):
+                return told.result
+            replies = await self._send(told)
 
     async def _send(self, commands: list[Words]) -> list[Any]:
         # No MULTI: a full Redis would refuse the whole of it, also the commands that free memory.

@@ -6,7 +6,8 @@ the same generators.
 """
 
 from collections.abc import Callable, Generator, Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Generic
 
 from palaver.shared.errors import PalaverError
 from palaver.shared.ledger.operation import Argument, Operation, Query, R
@@ -18,6 +19,23 @@ Exchange = Generator[list[Words], list[Any], R]
 
 BATCH = 200
 """Operations sent in one go: enough to hide the round trip, little enough to bound the buffers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Done(Generic[R]):
+    """A conversation is over, and this came of it."""
+
+    result: R
+
+
+def step(conversation: Exchange[R], replies: list[Any] | None) -> list[Words] | Done[R]:
+    """What to send next, given these replies; None begins. For shells that take a step in another thread, out
+    of which no StopIteration can be raised.
+    """
+    try:
+        return next(conversation) if replies is None else conversation.send(replies)
+    except StopIteration as stop:
+        return Done(stop.value)
 
 
 def check() -> Exchange[None]:

@@ -61,8 +61,7 @@ router = counted_router(tags=["Anthropic"], responses=_ERRORS)
 async def create_message(asker: Job, body: MessagesRequest) -> Response:
     """Answer a conversation."""
     with renamed(request.place):
-        fields = request.job_fields(body)
-        handle = await asker.submit(fields.pop("messages"), fields)
+        handle = await asker.submit(lambda: request.job_fields(body), body)
     if body.stream:
         dialect = MessageDialect(handle.job_id)
         return await asker.stream(handle, dialect, model=body.model, keep_alive=PING)
@@ -77,6 +76,5 @@ async def count_tokens(gateway: Served, caller: Asking, body: CountRequest) -> R
     """Estimate how many tokens a prompt has: too many rather than too few."""
     await check_model(gateway, caller, body.model)
     with renamed(request.place):
-        fields = request.prompt_fields(body)
-        tokens = await beside(lambda: prompt_tokens(ChatJob.validated(fields)), fields)
+        tokens = await beside(lambda: prompt_tokens(ChatJob.validated(request.prompt_fields(body))), body)
     return json_response(TokenCount(input_tokens=tokens), headers=ESTIMATED)

@@ -80,10 +80,9 @@ async def create_completion(asker: Job, body: ChatRequest) -> Response:
     if body.stream and body.n is not None and body.n > 1:
         refuse("n", "must be 1 in a stream: its chunks are of one answer")
     with renamed(openai_body.place):
-        fields = openai_body.job_fields(body.given())
         if choices.are_wanted(body.n):
             choices.check_choices([body.model or "default"], await asker.gateway.client.served())
-        handle = await asker.submit(fields.pop("messages"), fields)
+        handle = await asker.submit(lambda: openai_body.job_fields(body.given()), body)
     if body.stream:
         usage = body.stream_options is not None and body.stream_options.include_usage
         dialect = ChatDialect(handle.job_id, created=int(time.time()), usage=usage)

@@ -27,7 +27,8 @@ from palaver.producer.gateway.openai.responses_answer import (
     input_items,
     whole,
 )
-from palaver.producer.gateway.openai.responses_body import CountRequest, ResponsesRequest
+from palaver.producer.gateway.openai.responses_body import CountRequest, Prompt, ResponsesRequest
+from palaver.producer.gateway.openai.responses_request import Kept
 from palaver.producer.gateway.places import renamed
 from palaver.producer.gateway.routing import counted_router
 from palaver.producer.gateway.state import Gateway, Served
@@ -82,19 +83,20 @@ async def create_response(asker: Job, body: ResponsesRequest) -> Response:
     """Answer; with `background`, later."""
     gateway = asker.gateway
     with renamed(request.place):
-        fields = request.job_fields(body)
-        if body.previous_response_id is not None:
-            previous = await _own(gateway, asker.caller, body.previous_response_id)
-            fields["history"] = request.history_of(previous)
-            asker = replace(asker, session_id=asker.session_id or previous.session_id)
-        handle = await asker.submit(fields.pop("messages"), fields, marks=request.marks(body))
-    if body.stream:
-        view = await gateway.client.view(handle.job_id, handle.session_id, document=True)
-        return _stream(gateway, asker.caller, handle, view)
-    if not body.background and await asker.whole(handle) is None:
+        previous = await _previous(gateway, asker.caller, body)
+        if previous is not None:
+            asker = replace(asker, session_id=asker.session_id or previous.view.session_id)
+        handle = await asker.submit(
+            lambda: {**request.job_fields(body), "history": request.history_of(previous)},
+            [body, previous and previous.job],
+            marks=request.marks(body),
+        )
+    if not body.stream and not body.background and await asker.whole(handle) is None:
         return nobody_waits()
-    view = await gateway.client.view(handle.job_id, handle.session_id, document=True)
-    return json_response(whole(view), headers=job_headers(handle))
+    response = await _kept(await gateway.client.view(handle.job_id, handle.session_id, document=True))
+    if body.stream:
+        return _stream(gateway, asker.caller, handle, response)
+    return json_response(whole(response), headers=job_headers(handle))
 
 
 @router.get("/v1/responses/{response_id}", responses=_ANSWER)
@@ -108,23 +110,23 @@ async def show_response(
     ] = None,
 ) -> Response:
     """A response as it is now, or its events from its first or from any other on."""
-    view = await _own(gateway, caller, response_id)
-    handle = await gateway.client.job(view.job_id)
+    response = await _own(gateway, caller, response_id)
+    handle = await gateway.client.job(response.view.job_id)
     if stream:
-        return _stream(gateway, caller, handle, view, -1 if starting_after is None else starting_after)
-    return json_response(whole(view), headers=job_headers(handle))
+        return _stream(gateway, caller, handle, response, -1 if starting_after is None else starting_after)
+    return json_response(whole(response), headers=job_headers(handle))
 
 
 @router.post("/v1/responses/{response_id}/cancel", responses=_ANSWER)
 async def cancel_response(gateway: Served, caller: Asking, response_id: str) -> Response:
     """End a response; one that has ended stays what it is."""
-    view = await _own(gateway, caller, response_id)
-    handle = await gateway.client.job(view.job_id)
+    response = await _own(gateway, caller, response_id)
+    handle = await gateway.client.job(response.view.job_id)
     await handle.cancel()
     with suppress(PalaverError):  # the job's own, or that its worker takes its time
         await handle.result(_CANCEL_SECONDS)
-    view = await gateway.client.view(view.job_id, view.session_id, document=True)
-    return json_response(whole(view), headers=job_headers(handle))
+    ended = replace(response, view=await gateway.client.view(handle.job_id, handle.session_id))
+    return json_response(whole(ended), headers=job_headers(handle))
 
 
 @router.delete("/v1/responses/{response_id}")
@@ -132,7 +134,7 @@ async def delete_response(gateway: Served, caller: Asking, response_id: str) -> 
     """Remove a response for good; what still runs is cancelled. One that shares its session with others goes
     with the session: DELETE /sessions/{id}.
     """
-    view = await _own(gateway, caller, response_id)
+    view = (await _own(gateway, caller, response_id)).view
     ledger = gateway.client.ledger
     opened = await ledger.query(operations.session(ledger.keys, view.session_id))
     now = await ledger.snapshot(view.session_id, after=0)
@@ -156,8 +158,8 @@ async def list_input_items(
     order: Literal["asc", "desc"] = "desc",
 ) -> InputItems:
     """What the response was asked with, the latest first."""
-    view = await _own(gateway, caller, response_id)
-    items = [] if view.document is None else input_items(view.document)
+    job = (await _own(gateway, caller, response_id)).job
+    items = await beside(lambda: input_items(job), job)
     return InputItems(**listed(items if order == "asc" else items[::-1], after=after, limit=limit))
 
 
@@ -166,30 +168,47 @@ async def count_input_tokens(gateway: Served, caller: Asking, body: CountRequest
     """Estimate how many tokens an input has: too many rather than too few."""
     await check_model(gateway, caller, body.model)
     with renamed(request.place):
-        fields = request.prompt_fields(body)
-        if body.previous_response_id is not None:
-            previous = await _own(gateway, caller, body.previous_response_id)
-            fields["history"] = request.history_of(previous)
-        tokens = await beside(lambda: prompt_tokens(ChatJob.validated(fields)), fields)
+        previous = await _previous(gateway, caller, body)
+        tokens = await beside(lambda: _estimated(body, previous), [body, previous and previous.job])
     return json_response(InputTokens(input_tokens=tokens), headers=ESTIMATED)
 
 
-async def _own(gateway: Gateway, caller: Caller, response_id: str) -> JobView:
+def _estimated(body: Prompt, previous: Kept | None) -> int:
+    fields = {**request.prompt_fields(body), "history": request.history_of(previous)}
+    return prompt_tokens(ChatJob.validated(fields))
+
+
+async def _previous(gateway: Gateway, caller: Caller, body: Prompt) -> Kept | None:
+    """The response that a request goes on from, if it does."""
+    if body.previous_response_id is None:
+        return None
+    return await _own(gateway, caller, body.previous_response_id)
+
+
+async def _own(gateway: Gateway, caller: Caller, response_id: str) -> Kept:
     """A response of the caller's; one that was not to be stored is as unknown as one that never was."""
     unknown = JobNotFoundError(f"There is no response {response_id[:128]!r}.")
     if not response_id.startswith(PREFIX):
         raise unknown
     view = await own_job(gateway, caller, response_id.removeprefix(PREFIX), document=True)
-    if view.document is not None and view.document.metadata.get(UNSTORED):
+    if view.document_json is None:  # it was refused, and not here: what no job was made of is no response
         raise unknown
-    return view
+    response = await _kept(view)
+    if response.job.metadata.get(UNSTORED):
+        raise unknown
+    return response
+
+
+async def _kept(view: JobView) -> Kept:
+    document = view.document_json or b""
+    return Kept(view, await beside(lambda: ChatJob.parse(document), document))
 
 
 def _stream(
-    gateway: Gateway, caller: Caller, handle: AsyncJobHandle, view: JobView, starting_after: int = -1
+    gateway: Gateway, caller: Caller, handle: AsyncJobHandle, response: Kept, starting_after: int = -1
 ) -> Response:
-    job = view.document or ChatJob(messages="-", job_id=view.job_id)
-    dialect = ResponseDialect(draft(view.job_id, view.created, job), after=starting_after)
+    view = response.view
+    dialect = ResponseDialect(draft(view.job_id, view.created, response.job), after=starting_after)
     return ByteStream(
         _events(entries_of(gateway, handle), dialect),
         live=gateway.streams,

@@ -12,11 +12,10 @@ import orjson
 
 from palaver.producer.gateway.faults import openai_error
 from palaver.producer.gateway.marks import BACKGROUND, PREVIOUS, UNSTORED, theirs
-from palaver.producer.gateway.openai.responses_request import text_format
+from palaver.producer.gateway.openai.responses_request import Kept, text_format
 from palaver.shared.accumulator import end_error
 from palaver.shared.errors import PalaverError
 from palaver.shared.jobs import ChatJob, FinishReason, Status
-from palaver.shared.ledger import JobView
 from palaver.shared.messages import Message, Part, Role, TextPart, ToolCall
 from palaver.shared.responses import ChatResponse, Usage
 
@@ -71,10 +70,10 @@ def _text_options(job: ChatJob) -> Json:
     return told if verbosity is None else {**told, "verbosity": verbosity}
 
 
-def whole(view: JobView) -> Json:
-    """The response as it is now. The view has its document."""
-    job = view.document
-    begun = draft(view.job_id, view.created, job or ChatJob(messages="-", job_id=view.job_id))
+def whole(kept: Kept) -> Json:
+    """The response as it is now."""
+    view = kept.view
+    begun = draft(view.job_id, view.created, kept.job)
     begun["status"] = _STATUS[view.status]
     if view.status is Status.COMPLETED:
         return completed(begun, view.response or ChatResponse(content=view.text))

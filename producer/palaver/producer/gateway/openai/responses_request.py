@@ -6,6 +6,7 @@ https://platform.openai.com/docs/api-reference/responses/create
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any, Final
 
 from palaver.producer.gateway.marks import BACKGROUND, PREVIOUS, UNSTORED
@@ -85,23 +86,31 @@ def place(param: str) -> str:
     return {ours: theirs for theirs, ours in _PARAMS.items()}.get(name, name)
 
 
-def history_of(previous: JobView) -> list[Json]:
-    """What was said up to the end of a response, to go on from there. Raises JobNotFinishedError, and
-    ValidationError for one that has no answer.
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A response as the ledger has it: how it stands, and the job that was asked."""
+
+    view: JobView
+    job: ChatJob
+
+
+def history_of(previous: Kept | None) -> list[Json] | None:
+    """What was said up to the end of a response, to go on from there; None where none goes before. Raises
+    JobNotFinishedError, and ValidationError for one that has no answer.
     """
-    job, response = previous.document, previous.response
-    if not previous.status.ended:
-        raise JobNotFinishedError(
-            f"The response of job {previous.job_id} has not ended.", job_id=previous.job_id
-        )
-    if job is None or response is None:
+    if previous is None:
+        return None
+    view, response = previous.view, previous.view.response
+    if not view.status.ended:
+        raise JobNotFinishedError(f"The response of job {view.job_id} has not ended.", job_id=view.job_id)
+    if response is None:
         raise ValidationError(
             "previous_response_id: has no answer to go on from", param="previous_response_id"
         )
     answer: Json = {"role": "assistant", "content": response.content}
     if response.tool_calls:
         answer["tool_calls"] = [call.model_dump(mode="json") for call in response.tool_calls]
-    return [*_said(job), answer]
+    return [*_said(previous.job), answer]
 
 
 def _check(body: ResponsesRequest) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated, Final
 from fastapi import Query
 from starlette.responses import Response
 
-from palaver.producer.gateway.access.caller import Asking
+from palaver.producer.gateway.access.caller import Asking, Caller
 from palaver.producer.gateway.access.owning import check_session, own_job
 from palaver.producer.gateway.answers import job_headers, json_response
 from palaver.producer.gateway.fanout.frames import parse_cursor
@@ -15,7 +15,8 @@ from palaver.producer.gateway.routing import counted_router
 from palaver.producer.gateway.sessions.views import Accepted, Job, Listed, job_of
 from palaver.producer.gateway.state import Served
 from palaver.producer.gateway.tool_rules import check_tools
-from palaver.shared.jobs import Status
+from palaver.shared.beside import beside
+from palaver.shared.jobs import ChatJob, Status
 
 router = counted_router(tags=["jobs"])
 
@@ -66,12 +67,20 @@ async def cancel_job(gateway: Served, caller: Asking, job_id: str) -> Job:
 async def retry_job(gateway: Served, caller: Asking, job_id: str) -> Response:
     """Do an ended job again, as a new job of its session. Repeated, it names the same new job."""
     view = await own_job(gateway, caller, job_id, document=True)
-    caller.check_models(view.document.models if view.document is not None else [])
-    check_tools(view.document.tools if view.document is not None else None, caller.key)
-    caller.check_agent(view.document.agent if view.document is not None else None)
+    await beside(lambda: _check_document(caller, view.document), view.document_json or b"")
     handle = await gateway.client.retry(job_id)
     accepted = Accepted(job_id=handle.job_id, session_id=handle.session_id, cursor=handle.cursor)
     return json_response(accepted, status=202, headers=job_headers(handle))
+
+
+def _check_document(caller: Caller, job: ChatJob | None) -> None:
+    """What was asked by another key, or by none, this one has to allow; a job that was never stored cannot be
+    done again.
+    """
+    if job is not None:
+        caller.check_models(job.models)
+        caller.check_agent(job.agent)
+        check_tools(job.tools, caller.key)
 
 
 @router.get("/agents", tags=["sessions"])

@@ -149,7 +149,9 @@ async def say(
 ) -> Response:
     """Say something in a session; the answer comes as events."""
     opened = await _opened(gateway, caller, session_id)
-    fields: dict[str, Any] = body.model_dump(exclude_unset=True, exclude={"content", "earlier"})
+    # not `model_dump`, which walks into all that is within
+    given = body.model_fields_set - {"content", "earlier"}
+    fields: dict[str, Any] = {name: getattr(body, name) for name in given}
     fields |= {"idempotency_key": idempotency_key, **trace_fields(request)}
     caller.check_models([body.model] if isinstance(body.model, str) else body.model or [])
     caller.check_agent(None if opened is None else opened.agent_path)

@@ -22,3 +22,12 @@ def paused() -> Iterator[None]:
     finally:
         if was_on:
             gc.enable()
+
+
+def settle() -> None:
+    """Have all that was made so far searched only when everything is: what a large document was made into
+    lives on, and a search through it holds the interpreter for a tenth of a second and more.
+    """
+    if not gc.get_freeze_count():  # else the program keeps things out of all searches, which this would end
+        gc.freeze()
+        gc.unfreeze()  # into the oldest generation, without a look at any of it

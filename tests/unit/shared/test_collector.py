@@ -5,7 +5,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from palaver.producer import Client, collector
+from palaver.producer import Client
+from palaver.shared import collector
 from palaver.shared.errors import ValidationError
 
 
@@ -35,3 +36,21 @@ def test_whoever_had_it_off_has_it_off() -> None:
     with collector.paused():
         pass
     assert not gc.isenabled()
+
+
+def test_what_a_large_document_was_made_into_is_not_searched_soon() -> None:
+    gc.unfreeze()  # of the suite
+    with collector.paused():
+        made = [[number] for number in range(5_000)]
+        collector.settle()
+    young = {id(found) for generation in (0, 1) for found in gc.get_objects(generation)}
+    assert not young.intersection(map(id, made))
+    assert gc.get_freeze_count() == 0
+    gc.freeze()
+
+
+def test_what_a_program_has_frozen_stays_so() -> None:
+    gc.freeze()
+    frozen = gc.get_freeze_count()
+    collector.settle()
+    assert gc.get_freeze_count() == frozen
