@@ -7,6 +7,8 @@ from collections.abc import Callable
 import pytest
 
 from palaver.producer import Client
+from palaver.workers.link import STALL_SECONDS, STALLS
+from palaver.workers.pool.leaving import END_SECONDS
 from tests.faults.conftest import MakeStand
 from tests.faults.proxy import Proxy
 from tests.faults.stand import Stand, in_time, until
@@ -48,6 +50,23 @@ def test_workers_that_are_split_from_redis_write_nothing_later(stand: Stand) -> 
         in_time(stand.lease + 2 + stand.unnoticed, recoveries, "taken over from the two that were split off")
         stand.kill(third)
         stand.settle(stand.submit(10, words=10))  # the two serve on
+
+
+def test_a_worker_to_whose_streams_redis_answers_nothing_ends_by_itself(stand: Stand) -> None:
+    """It is greeted again and again, and never answered. Its jobs are others' long before that."""
+    with Proxy(stand.redis.port) as proxy:
+        (worker,) = stand.workers(1, env={"PALAVER_REDIS_URL": proxy.url})
+        jobs = stand.submit(10, words=100, rate=20)
+        stand.streaming(jobs)
+        assert len(stand.held(jobs, worker)) == len(jobs)
+        traps = [proxy.hold("append") for _ in range(STALLS)]
+        traps[0].wait()
+        stand.workers(1)
+        books = stand.settle(jobs)
+        assert all(books.attempts(job)[-1] > 1 for job in jobs)
+        worker.wait_for("worker.link_dead", seconds=2 * STALLS * STALL_SECONDS)
+        assert worker.wait(2 * END_SECONDS) == 1
+        assert all(trap.caught for trap in traps)
 
 
 def test_a_reader_behind_a_connection_that_stalls(stand: Stand) -> None:

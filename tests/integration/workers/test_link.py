@@ -125,6 +125,8 @@ async def test_stopping_tells_who_waits(own_redis: Callable[..., RedisServer]) -
 
 async def test_a_link_that_is_greeted_and_gets_no_answers_counts_its_stalls(redis_url: str) -> None:
     link = Link(redis_url, stall_seconds=0.2)
+    deaths: list[int] = []
+    link.on_dead = lambda: deaths.append(link.stalls)
     await link.start()
 
     async def until(holds: Callable[[], bool]) -> None:
@@ -135,7 +137,8 @@ async def test_a_link_that_is_greeted_and_gets_no_answers_counts_its_stalls(redi
     ping = b"*1\r\n$4\r\nPING\r\n"
     replies: asyncio.Queue[list[object]] = asyncio.Queue()
     link.send(ping, 2, replies.put_nowait)  # one reply too many, as a bug of the worker's would have it
-    await until(lambda: link.stalls >= 3)
+    await until(lambda: link.stalls >= 4)
+    assert deaths == [3]
     link.send(ping, 1, replies.put_nowait)  # its reply is taken by the first
     async with asyncio.timeout(20):
         assert [len(await replies.get()), len(await replies.get())] == [2, 1]

@@ -30,7 +30,7 @@ from palaver.shared.redis_address import Address
 from palaver.shared.settings import DEFAULT_CONNECT_SECONDS, redacted_url
 from palaver.workers.event_log import event_logger
 
-__all__ = ["Link", "Replies", "Sender"]
+__all__ = ["STALLS", "Link", "Replies", "Sender"]
 
 logger = event_logger("palaver.workers.link")
 
@@ -38,6 +38,8 @@ R = TypeVar("R")
 Replies = list[Any]
 
 STALL_SECONDS = 10.0  # a reply that is this late means a dead path; the connection is replaced
+# In a row: a path that dies without a word costs one; who goes on so has lost its place among replies.
+STALLS = 3
 BACKOFF_SECONDS = (0.02, 1.0)  # first and longest pause between tries
 
 NO_SCRIPT = "NOSCRIPT"  # the server has forgotten its scripts
@@ -158,6 +160,8 @@ class Link:
         self._closed = False
         self.stalls = 0
         """So many connections in a row were replaced because Redis greeted and then answered nothing."""
+        self.on_dead: Callable[[], object] = _ignored
+        """Called, once, after STALLS of them: only a new process mends that."""
         self._backoff = BACKOFF_SECONDS[0]
 
     @property
@@ -390,6 +394,8 @@ class Link:
                 "link.stalled", url=self._shown_url, seconds=self._stall_seconds, in_a_row=self.stalls
             )
             wire.abort()
+            if self.stalls == STALLS:
+                self.on_dead()
         loop = asyncio.get_running_loop()
         self._watch = loop.call_later(self._stall_seconds / 5, self._watch_for_stalls)
 

@@ -98,6 +98,9 @@ class WorkerService:
         self._draining = False
         self.leave: Callable[[], object] = self.begin_drain
         """Has this process end as SIGTERM does; an operator wants it."""
+        self.fail: Callable[[], object] = self.begin_drain
+        """Has it end at once, as one that failed: only a new one can do its work."""
+        self._link.on_dead = self._end_with_link
         self._vitals = self._make_vitals()
         self._started = time.time()
         self._presence = self._make_presence()
@@ -342,6 +345,11 @@ class WorkerService:
             logger.warning("worker.drain_asked", worker=self.name, by=by, jobs=self.running)
             self.begin_drain()
             self.leave()
+
+    def _end_with_link(self) -> None:
+        """Not every supervisor asks /healthz. Others have its jobs as soon as its leases have run out."""
+        logger.critical("worker.link_dead", worker=self.name, jobs=self.running)
+        self.fail()
 
     async def _watch_configuration(self) -> None:
         while True:

@@ -15,6 +15,7 @@ from palaver.shared.metrics import Family, MetricsAddress, MetricsServer, Page, 
 from palaver.shared.metrics import catalogue as metrics
 from palaver.workers.event_log import event_logger
 from palaver.workers.lease import LeaseKeeper
+from palaver.workers.link import STALLS
 from palaver.workers.metrics.counts import Counts
 from palaver.workers.metrics.pulse import STILL_SECONDS, Pulse
 from palaver.workers.policies import Breakers, State
@@ -26,8 +27,6 @@ __all__ = ["Parts", "serve", "worker_families"]
 
 logger = event_logger("palaver.workers.metrics")
 
-STALLS: Final = 3
-"""A path that dies without a word costs one; a link that goes on so has lost its place among the replies."""
 MORE_PORTS: Final = 99
 """So many further ports are tried: several workers of one machine may have the same setting."""
 
