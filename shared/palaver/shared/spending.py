@@ -65,11 +65,19 @@ class MonthlySpending(Document):
         """Whether it is to be warned of."""
         return self.soft is not None and self.spent >= self.soft
 
-    def error(self) -> SpendLimitError:
-        """Why nothing is asked for the tenant."""
+    def has_room_for(self, cost: float) -> bool:
+        """Whether so many dollars more may be spent."""
+        return self.hard is None or self.spent + cost <= self.hard
+
+    def error(self, cost: float | None = None) -> SpendLimitError:
+        """Why nothing is asked for the tenant, or not what may cost so much."""
         until = datetime.fromtimestamp(self.resets_at, UTC).date()
         limit = self.hard or 0.0
-        told = f"{self.told}, and may spend {limit:g} a month: no model is asked for it before {until} (UTC)."
+        why = f"{self.told}, and may spend {limit:g} a month"
+        if cost is None:
+            told = f"{why}: no model is asked for it before {until} (UTC)."
+        else:
+            told = f"{why}: {cost:.4g} more has no room before {until} (UTC). Fewer max_tokens cost less."
         return SpendLimitError(told, spent=self.spent, limit=limit, resets_at=self.resets_at)
 
     @property

@@ -44,8 +44,8 @@ class Tenant(Document):
     three turns where others have one. `queued` of its jobs may not have ended. `spend_soft` and `spend_hard`
     are dollars of a calendar month, UTC: beyond the one its jobs are warned, beyond the other none is taken,
     and no model asked. Where one of them is set, a model whose price is not known is asked, and its jobs are
-    warned that nobody counts what it costs, or it is not asked: `spend_unpriced`. A job with a higher
-    priority than `priority_most` waits as if it had that.
+    warned that nobody counts what it costs, or it is not asked: `spend_unpriced`, which is "refuse" with
+    `spend_hard` unless it is said. A job with a higher priority than `priority_most` waits as if it had that.
     """
 
     running: Bound = None
@@ -57,12 +57,19 @@ class Tenant(Document):
     queued: Bound = None
     spend_soft: Dollars = None
     spend_hard: Dollars = None
-    spend_unpriced: Literal["warn", "refuse"] = "warn"
+    spend_unpriced: Literal["warn", "refuse"] | None = None
 
     @property
     def limits_spending(self) -> bool:
         """Whether what it spends is counted."""
         return self.spend_soft is not None or self.spend_hard is not None
+
+    @property
+    def refuses_unpriced(self) -> bool:
+        """Whether no model is asked for it whose price is not known."""
+        if self.spend_unpriced is None:
+            return self.spend_hard is not None
+        return self.spend_unpriced == "refuse"
 
     def queue_for(self, priority: int) -> Queue:
         """Where its job of this priority waits for a worker."""

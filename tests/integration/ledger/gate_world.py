@@ -7,6 +7,7 @@ from palaver.shared.profiles import Limits
 from tests.integration.ledger.world import World
 
 ONE = Limits(concurrent=1)
+SHORT = Limits(requests_per_minute=600, window=0.5)  # five in half a second
 P = "openai"
 
 
@@ -52,3 +53,7 @@ def at(job: str) -> tuple[str, str]:
 
 def sent(handed: HandedOut | Visited) -> list[str]:
     return [dispatch.job_id for dispatch in handed.dispatches]
+
+
+def tokens(prompt: int, most: int | None = None, *, model: str = "m") -> operations.Size:
+    return operations.Size(prompt=prompt, most=most, guess=400, model=model)

@@ -1,7 +1,7 @@
 """What was spent, through both clients."""
 
 import json
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, timedelta
 
 import pytest
 
@@ -12,13 +12,13 @@ from palaver.shared.jobs import Status
 from palaver.shared.ledger import Claimed, operations
 from palaver.shared.responses import Usage
 from palaver.shared.settings import Settings
-from palaver.shared.spending import Spending, Spent
+from palaver.shared.spending import Spending, Spent, today
 
 pytestmark = pytest.mark.redis
 
 
 def spend(client: Client, tenant: str, cost: float) -> None:
-    """Have a job of this tenant end, having cost this."""
+    """Have a job of this tenant end, having cost this, as its worker has told."""
     ledger, job = client.ledger, client.submit("Hello", tenant=tenant)
     address = (ledger.keys, job.session_id, job.job_id)
     claimed = ledger.run(operations.claim(*address, token="t", worker="w", lease=60))
@@ -35,6 +35,8 @@ def spend(client: Client, tenant: str, cost: float) -> None:
             retention=ledger.retention,
         )
     )
+    worker, nanos = job.job_id, round(cost * 10**9)
+    ledger.run(operations.spend(ledger.keys, today(), tenant, worker=worker, number=1, nanos=nanos))
 
 
 async def test_a_month_is_told_beside_what_the_tenant_may(
@@ -70,14 +72,13 @@ async def test_a_month_is_told_beside_what_the_tenant_may(
 async def test_both_clients_tell_the_same(client: Client, settings: Settings) -> None:
     for tenant, cost in (("a", 0.5), ("b", 0.25), ("a", 0.5)):
         spend(client, tenant, cost)
-    today = datetime.now(UTC).date()
-    since = today - timedelta(days=1)  # midnight may have been a moment ago
+    since = today() - timedelta(days=1)  # midnight may have been a moment ago
     rows = client.usage(since=since)
     assert [(row.tenant, row.model, row.jobs, row.cost) for row in rows] == [
         ("a", "p/m", 2, 1.0),
         ("b", "p/m", 1, 0.25),
     ]
-    assert client.usage(since=since, until=today, tenant="b") == rows[1:]
+    assert client.usage(since=since, until=today(), tenant="b") == rows[1:]
     assert client.usage(tenant="") == []
     async with AsyncClient(settings) as other:
         assert await other.usage(since=since) == rows

@@ -1,5 +1,8 @@
-"""What the requests of this process cost their tenants, told to the ledger: before each of them what it may
-cost, after it what it has.
+"""What the requests of this process cost their tenants, told to the ledger: after each of them what it has
+cost, and before it what it may, where that is limited.
+
+What tenants without a limit spend is told as well, some of it together: a limit that is set in the middle of
+a month, or of a batch, knows of all of it.
 """
 
 from __future__ import annotations
@@ -29,6 +32,8 @@ logger = event_logger("palaver.workers.budgets")
 PAUSE_SECONDS: Final = 1.0
 AGAIN_SECONDS: Final = 20.0
 """What runs is told again, a third of the time for which the ledger believes it."""
+GATHER_SECONDS: Final = 1.0
+"""What nobody waits for is told together with what comes within such a time."""
 LOOK_SECONDS: Final = 5.0
 """So often one looks that may go on if what runs costs less than was set aside for it."""
 STEP_SECONDS: Final = 0.5
@@ -72,12 +77,12 @@ class Account:
                 self._held += nanos
             return standing
 
-    async def look(self, hard: float | None) -> Standing:
-        """Whether anything may run for the tenant now."""
+    async def look(self, nanos: int, hard: float | None) -> Standing:
+        """Whether a request may run now that may cost so much."""
         async with self._turn:
             standing = await self._tell()
-        taken = round((standing.spent + standing.held) * NANO)
-        return replace(standing, may_run=hard is None or taken < round(hard * NANO))
+        taken = round((standing.spent + standing.held) * NANO) + nanos
+        return replace(standing, may_run=hard is None or taken <= round(hard * NANO))
 
     @asynccontextmanager
     async def first_in_line(self) -> AsyncIterator[None]:
@@ -107,41 +112,34 @@ class Account:
     def owe(self, nanos: int) -> None:
         """So much was spent."""
         self._owed += nanos
+
+    def hurry(self) -> None:
+        """What is to be told is not to wait for more."""
         self._news.set()
 
     async def keep(self) -> None:
         """Tell the ledger what changes, and again what does not, until nothing is held or owed."""
+        failed = False
         while self._held or self._owed or self._believed:
             await self._change()
             self._news.clear()
             try:
                 async with self._turn:
                     await self._tell()
+                failed = False
             except PalaverError as error:
-                logger.warning("spending.not_counted", error=error.type, tenant=self._tenant)
+                if not failed:
+                    logger.warning("spending.not_counted", error=error.type, tenant=self._tenant)
+                failed = True
                 await asyncio.sleep(PAUSE_SECONDS)
 
     async def _change(self) -> None:
         """Return when there is something to tell; what is held was told when it was reserved."""
-        if self._held:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(AGAIN_SECONDS):
-                    await self._news.wait()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(AGAIN_SECONDS if self._held else GATHER_SECONDS):
+                await self._news.wait()
 
     async def _tell(self, one_more: int | None = None, hard: float | None = None) -> Standing:
-        standing = await self._say(one_more, hard)
-        if standing is None:
-            # The month is begun with what has ended by now, and what batches have spent that go on. What is
-            # owed is of jobs that ran a moment ago: one that ends just now counts twice, rather than not at
-            # all. Of other jobs that run, earlier requests are not counted.
-            month = await self._ledger.spending(self._tenant)
-            standing = await self._say(one_more, hard)
-            if standing is None:  # it has no limit any more
-                self._owed = 0
-                return Standing(month.spent, 0.0, may_run=True)
-        return standing
-
-    async def _say(self, one_more: int | None, hard: float | None) -> Standing | None:
         """Say once more what may not have come, under its number."""
         if self._addition is None:
             self._addition = _Addition(today(), next(self._numbers), self._owed)
@@ -161,22 +159,21 @@ class Account:
             )
         )
         self._addition = None
-        if standing is not None:
-            self._owed -= said.nanos
-        if standing is None or not standing.may_run:
+        self._owed -= said.nanos
+        if not standing.may_run:
             self._believed = held
         return standing
 
 
 class Accounts:
-    """Those of all tenants with a limit. `worker` is the name of this one life of the process."""
+    """Those of all tenants. `worker` is the name of this one life of the process."""
 
     def __init__(self, ledger: AsyncLedger, *, worker: str) -> None:
         self._ledger = ledger
         self._worker = worker
         self._numbers = count(1)
         self._accounts: WeakValueDictionary[str, Account] = WeakValueDictionary()
-        self._keeping: dict[str, asyncio.Task[None]] = {}
+        self._keeping: dict[Account, asyncio.Task[None]] = {}
 
     def of(self, tenant: str) -> Account:
         """The tenant's, until nobody has it and the ledger knows all of it."""
@@ -186,18 +183,20 @@ class Accounts:
             self._accounts[tenant] = account
         return account
 
-    def keep(self, tenant: str, account: Account) -> None:
+    def keep(self, account: Account) -> None:
         """See to it that the ledger hears of what was reserved, released and owed."""
-        known = self._keeping.get(tenant)
+        known = self._keeping.get(account)
         if known is None or known.done():
-            self._keeping[tenant] = keeping = asyncio.create_task(account.keep(), name="palaver-account")
-            keeping.add_done_callback(partial(self._is_kept, tenant))
+            self._keeping[account] = keeping = asyncio.create_task(account.keep(), name="palaver-account")
+            keeping.add_done_callback(partial(self._is_kept, account))
 
-    def _is_kept(self, tenant: str, keeping: asyncio.Task[None]) -> None:
-        if self._keeping[tenant] is keeping:
-            del self._keeping[tenant]
+    def _is_kept(self, account: Account, keeping: asyncio.Task[None]) -> None:
+        if self._keeping[account] is keeping:
+            del self._keeping[account]
 
     async def told(self, seconds: float | None = None) -> None:
         """Return when the ledger knows of everything, or after so long."""
+        for account in self._keeping:
+            account.hurry()
         if self._keeping:
             await asyncio.wait(list(self._keeping.values()), timeout=seconds)

@@ -2,12 +2,13 @@
 spent much is warned.
 
 What a request may cost is set aside in the ledger before it is made, and what it has cost is told there when
-it is over; so all workers know of all of it. A tenant is beyond its limit by the one request that reached it,
-and by what requests cost more than was expected of them.
+it is over; so all workers know of all of it. One is made only if it has room below the limit, so a tenant is
+beyond that by what requests cost more than was expected of them, and by nothing else.
 
 Two policies, with the gates between them. `room` has a request wait while what runs may take the rest of its
-tenant's money; `reserve` sets aside what it may cost, when it has all its places and is about to be made. So
-nothing is set aside for what waits, and nobody who has something set aside waits for others.
+tenant's money, and refuses one that has no room without that; `reserve` sets aside what it may cost, when it
+has all its places and is about to be made. So nothing is set aside for what waits, and nobody who has
+something set aside waits for others.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from palaver.workers.metering import expected
 from palaver.workers.policies import Ask
 from palaver.workers.prices import Prices
 from palaver.workers.providers import Asker, GenerationRequest, Provider, Sink, WarningPart
-from palaver.workers.stop import Park
+from palaver.workers.stop import Park, Unasked
 from palaver.workers.tenancy import Tenancy
 from palaver.workers.waiting import HeldSlots
 
@@ -75,12 +76,14 @@ class Budgets:
 
     def spent(self, tenant: str | None, _ref: ModelRef, usage: Usage) -> None:
         """A request for this tenant is over."""
-        name = tenant or ""
         nanos = round((usage.cost or 0) * NANO)
-        if nanos and self._tenancy.of(name).limits_spending:
-            account = self._accounts.of(name)
-            account.owe(nanos)
-            self._accounts.keep(name, account)
+        if not nanos:
+            return
+        account = self._accounts.of(tenant or "")
+        account.owe(nanos)
+        if self._tenancy.of(tenant).limits_spending:
+            account.hurry()
+        self._accounts.keep(account)
 
     async def told(self, seconds: float | None = None) -> None:
         """Return when the ledger knows what was spent, or after so long."""
@@ -93,29 +96,31 @@ class Budgets:
     async def _ask_with_room(
         self, tenant: str, ask: Ask, provider: Provider, request: GenerationRequest, sink: Sink
     ) -> None:
-        account = self._accounts.of(tenant)
+        nanos, account = await self._may_cost(provider, request) or 0, self._accounts.of(tenant)
         while True:
-            await self._wait_for_room(tenant, account, request.asker)
+            await self._wait_for_room(tenant, account, nanos, request.asker)
             try:
                 return await ask(provider, request, sink)
-            except _TakenError:
-                continue  # by another one, while this one waited for its places
+            except Unasked:
+                continue  # another one has taken it, while this one waited for its places
 
-    async def _wait_for_room(self, tenant: str, account: Account, asker: Asker | None) -> None:
-        """Return when the tenant has some money left that nothing is to take which runs."""
-        if await self._has_room(tenant, account):
+    async def _wait_for_room(self, tenant: str, account: Account, nanos: int, asker: Asker | None) -> None:
+        """Return when the tenant has so much money left that nothing is to take which runs."""
+        if await self._has_room(tenant, account, nanos):
             return
         with ExitStack() as slot:
             if asker is not None and not self._waits_here(asker, slot):
                 raise Park(account.next_try())
             async with account.first_in_line():
-                while not await self._has_room(tenant, account):
+                while not await self._has_room(tenant, account, nanos):
                     await account.change()
 
-    async def _has_room(self, tenant: str, account: Account) -> bool:
-        """Raises SpendLimitError."""
-        standing = await account.look(self._tenancy.of(tenant).spend_hard)
-        self._month(tenant, standing)
+    async def _has_room(self, tenant: str, account: Account, nanos: int) -> bool:
+        """Raises SpendLimitError where it will have none in this month."""
+        standing = await account.look(nanos, self._tenancy.of(tenant).spend_hard)
+        month = self._month(tenant, standing)
+        if not month.has_room_for(nanos / NANO):
+            raise month.error(nanos / NANO)
         return standing.may_run
 
     def _waits_here(self, asker: Asker, slot: ExitStack) -> bool:
@@ -132,38 +137,47 @@ class Budgets:
 
     async def _ask_within(self, ask: Ask, provider: Provider, request: GenerationRequest, sink: Sink) -> None:
         tenant = _tenant_of(request)
-        nanos, account = await self._may_cost(provider, request, sink), self._accounts.of(tenant)
+        cost, account = await self._may_cost(provider, request), self._accounts.of(tenant)
+        nanos = cost or 0
         try:
             standing = await account.reserve(nanos, self._tenancy.of(tenant).spend_hard)
         finally:
-            self._accounts.keep(tenant, account)
+            self._accounts.keep(account)
         month = self._month(tenant, standing)
         if not standing.may_run:
-            raise _TakenError
+            raise Unasked(account.next_try())
         try:
             if month.is_much:
                 self._tell("tenant.spends_much", month)
                 sink.take([WarningPart("spend_soft", f"{month.told}, more than {month.soft:g}.")])
+            if cost is None:
+                self._tell_unpriced(provider, request, sink)
             await ask(provider, request, sink)
         finally:
             account.release(nanos)
 
-    async def _may_cost(self, provider: Provider, request: GenerationRequest, sink: Sink) -> int:
-        """Billionths of a dollar; none if no price is known."""
+    async def _may_cost(self, provider: Provider, request: GenerationRequest) -> int | None:
+        """Billionths of a dollar; None if no price is known. Raises SpendLimitError for a tenant that may
+        spend nothing that is not counted.
+        """
         model, tenant = request.model, _tenant_of(request)
         price = await self._prices.of(provider, model)
         cost = price(expected(request, provider.profile.context_of(model)), None)
         if cost is not None:
             return round(cost * NANO)
-        told = f"No price is known for {provider.profile.name}/{model}"
-        if self._tenancy.of(tenant).spend_unpriced == "refuse":
-            raise SpendLimitError(f"{told}, and the tenant {tenant!r} may spend nothing that is not counted.")
-        if self._is_news("tenant.spends_unpriced", tenant, provider.profile.name):
-            logger.warning(
-                "tenant.spends_unpriced", tenant=tenant, profile=provider.profile.name, model=model
-            )
-        sink.take([WarningPart("spend_unpriced", f"{told}: what it costs is not counted.")])
-        return 0
+        if self._tenancy.of(tenant).refuses_unpriced:
+            told = f"{_unpriced(provider, request)}, and the tenant {tenant!r} has a limit of spending."
+            todo = 'It needs a price in the `prices` of its profile, or the tenant spend_unpriced = "warn".'
+            raise SpendLimitError(f"{told} {todo}")
+        return None
+
+    def _tell_unpriced(self, provider: Provider, request: GenerationRequest, sink: Sink) -> None:
+        tenant, profile, model = _tenant_of(request), provider.profile.name, request.model
+        if self._is_news("tenant.spends_unpriced", tenant, profile):
+            logger.warning("tenant.spends_unpriced", tenant=tenant, profile=profile, model=model)
+        sink.take(
+            [WarningPart("spend_unpriced", f"{_unpriced(provider, request)}: what it costs is not counted.")]
+        )
 
     def _month(self, tenant: str, standing: Standing) -> MonthlySpending:
         """The tenant's. Raises SpendLimitError if it has spent what it may."""
@@ -190,8 +204,8 @@ class Budgets:
         return not known
 
 
-class _TakenError(Exception):
-    """There was room, and another request was faster."""
+def _unpriced(provider: Provider, request: GenerationRequest) -> str:
+    return f"No price is known for {provider.profile.name}/{request.model}"
 
 
 def _tenant_of(request: GenerationRequest) -> str:

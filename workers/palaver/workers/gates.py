@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, Final
 
-from palaver.shared.errors import CircuitOpenError, RateLimitError
+from palaver.shared.errors import CircuitOpenError, RateLimitError, SpendLimitError
 from palaver.shared.ledger import Dispatch, HandedOut, Keys, Operation, Visited, operations
 from palaver.shared.ledger.replies import Place
 from palaver.shared.ledger.subscriptions import Subscriptions
@@ -24,7 +24,7 @@ from palaver.workers.link import Link
 from palaver.workers.metrics import Counts
 from palaver.workers.policies import Ask
 from palaver.workers.providers import Asker, GenerationRequest, Provider, Sink
-from palaver.workers.stop import Park
+from palaver.workers.stop import Park, Unasked
 from palaver.workers.tenancy import Tenancy
 from palaver.workers.token_counting import Counting, size_of
 from palaver.workers.visits import Share, Visit, Waits
@@ -128,6 +128,9 @@ class Gates:
         except AtGate as parked:
             if parked.visit.token != visit.token:  # it waits elsewhere
                 self._leave(visit)
+            raise
+        except (Unasked, SpendLimitError):
+            self._leave(visit, asked=False)
             raise
         except BaseException:
             self._leave(visit)
@@ -256,7 +259,7 @@ class Gates:
         self._send(visited.dispatches)
         return visited
 
-    def _leave(self, visit: Visit, *, whole: bool = False) -> None:
+    def _leave(self, visit: Visit, *, whole: bool = False, asked: bool = True) -> None:
         used = visit.counting.used(whole=whole) if visit.counting is not None else None
         total, answer = used or (None, None)
         leaving = operations.leave_gate(
@@ -267,6 +270,7 @@ class Gates:
             tokens=total,
             answer_tokens=answer,
             whole=whole,
+            asked=asked,
         )
         self._link.post(leaving, self._handed_out)
 

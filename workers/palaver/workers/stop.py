@@ -11,7 +11,7 @@ from typing import Any, Self, TypeVar
 
 from palaver.shared.errors import JobCancelledError, JobExpiredError, PalaverError
 
-__all__ = ["HandOver", "Park", "Stop", "asked_to_end", "uninterrupted"]
+__all__ = ["HandOver", "Park", "Stop", "Unasked", "asked_to_end", "uninterrupted"]
 
 T = TypeVar("T")
 
@@ -33,6 +33,10 @@ class Park(HandOver):
     async def parked(self) -> bool:
         """Called when the job is parked. Whether it was sent for meanwhile, so that it goes on at once."""
         return False
+
+
+class Unasked(Park):
+    """A request gives its places back before it has asked its provider, and comes again."""
 
 
 def asked_to_end(mode: str, job_id: str) -> PalaverError:

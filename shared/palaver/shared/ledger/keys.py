@@ -200,7 +200,7 @@ class Keys:
         return f"{self.webhooks}:of:{tenant}"
 
     def spent(self, day: date, tenant: str) -> str:
-        """What a tenant with a limit has spent in the month of a day, UTC; without a tenant: ``""``."""
+        """What a tenant has spent in the month of a day, UTC; without a tenant: ``""``."""
         return f"{self.namespace}:spent:{{{day:%Y-%m}/{tenant}}}"
 
     def unended(self, name: str) -> str:

@@ -89,14 +89,25 @@ local function usage()
 end
 local slices, in_use = usage()
 
--- A request has used so many tokens. They count when it began: what is known only later makes no room in a later window.
-local function recount(record, total)
-  local field = 'tokens' .. int(slice_at(record.since))
+-- So much more of a kind was used by a request, when it began: what is known only later makes no room in a later window.
+local function add_to(record, kind, more)
+  local field = kind .. int(slice_at(record.since))
   if redis.call('HEXISTS', used, field) == 1 then
-    redis.call('HINCRBY', used, field, int(total - record.size))
-    in_use.tokens = in_use.tokens + total - record.size
+    redis.call('HINCRBY', used, field, int(more))
+    in_use[kind] = in_use[kind] + more
   end
+end
+
+-- A request has used so many tokens.
+local function recount(record, total)
+  add_to(record, 'tokens', total - record.size)
   record.size = total
+end
+
+-- A request has asked nobody.
+local function uncount(record)
+  recount(record, 0)
+  add_to(record, 'requests', -1)
 end
 
 -- What is promised to those who were given a place and have not taken it yet; it counts as used.

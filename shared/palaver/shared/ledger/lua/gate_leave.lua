@@ -2,10 +2,11 @@
 -- KEYS 1 palaver:gate:{NAME}
 -- keys used  as gate_enter
 -- ARGV 1 SID/JID · 2 token of the request · 3 tokens that it used, 4 those of the answer ('': not known; then what was
---      counted stays counted) · 5 '1' after a whole answer, else '': it may have used more
+--      counted stays counted) · 5 whole | cut (it may have used more than it knows) | unasked: it has not asked its
+--      provider, and is not counted
 -- reply ok, next look at the gate (ms of Redis time, 0: never), jobs to send
 local gate, entry, token, total, answer = KEYS[1], ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
-local whole = ARGV[5] == '1'
+local whole, unasked = ARGV[5] == 'whole', ARGV[5] == 'unasked'
 -- A mean follows what is new by this part.
 local SHARE = 1 / 8
 -- include clock
@@ -24,7 +25,9 @@ redis.call('HDEL', gate, '_')
 see_to_time()
 local record = record_of(entry)
 if record and record.token == token then
-  if redis.call('ZSCORE', places, entry) then settle(record) end
+  if redis.call('ZSCORE', places, entry) then
+    if unasked then uncount(record) else settle(record) end
+  end
   forget(entry, record)
 end
 hand_out(token)

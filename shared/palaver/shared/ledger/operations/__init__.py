@@ -36,7 +36,7 @@ if TYPE_CHECKING:
         unlist_batch,
     )
     from palaver.shared.ledger.operations.batches import batch, batch_results, cancel_batch, open_batch
-    from palaver.shared.ledger.operations.budgeting import begin_month, spend, spent_in_month
+    from palaver.shared.ledger.operations.budgeting import spend, spent_in_month
     from palaver.shared.ledger.operations.caching import (
         ALONE,
         FAILED,
@@ -139,7 +139,7 @@ _HOMES: Final = {
     ),
     "batch_keeping": "batch_removed batches_of forget_batch take_stored_batches unlist_batch",
     "batches": "batch batch_results cancel_batch open_batch",
-    "budgeting": "begin_month spend spent_in_month",
+    "budgeting": "spend spent_in_month",
     "caching": "ALONE FAILED STORED enter_cache keep_answer leave_cache look_in_cache",
     "conversing": (
         "archived drop_stored is_in_database list_session listed open_session prolong put_off session "
@@ -191,7 +191,6 @@ __all__ = [
     "batch_removed",
     "batch_results",
     "batches_of",
-    "begin_month",
     "cancel",
     "cancel_batch",
     "claim",

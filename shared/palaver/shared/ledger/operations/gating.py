@@ -156,13 +156,15 @@ def leave_gate(
     tokens: int | None = None,
     answer_tokens: int | None = None,
     whole: bool = True,
+    asked: bool = True,
 ) -> Operation[HandedOut]:
     """Give the request's place back, or its place in the line. `tokens` were used, `answer_tokens` of them by
     the answer; None: nobody knows, and what was expected stays counted. An answer that is not `whole` is
-    counted with no less than was expected.
+    counted with no less than was expected; a request that has not `asked` its provider is not counted at all.
     """
     used = ("" if count is None else count for count in (tokens, answer_tokens))
-    args: tuple[Argument, ...] = (due_member(*place), token, *used, "1" if whole else "")
+    ended = ("whole" if whole else "cut") if asked else "unasked"
+    args: tuple[Argument, ...] = (due_member(*place), token, *used, ended)
     return _operation(keys, name, "gate_leave", args, _handed_out)
 
 
