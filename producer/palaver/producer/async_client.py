@@ -226,12 +226,15 @@ class AsyncClient:
         """The name of a profile that no `palaver.toml` has; see `Client.seal`."""
         return self._sealed.add(table)
 
-    def reader_token(
+    async def reader_token(
         self, session_id: str, *, tenant: str | None = None, seconds: float = DEFAULT_SECONDS
     ) -> str:
         """A token for a browser, to read one session; see `Client.reader_token`."""
-        now = time.time()
-        return make_reader_token(self.settings, session_id, tenant=tenant, seconds=seconds, now=now)
+        check_session_id(session_id)
+        born = await self.ledger.born(session_id)
+        return make_reader_token(
+            self.settings, session_id, tenant=tenant, born=born, seconds=seconds, now=time.time()
+        )
 
     async def expire_all(self) -> None:
         """End the jobs past their deadline that no worker sees to; see `Client.expire_all`."""

@@ -284,11 +284,15 @@ class Client:
     ) -> str:
         """Who holds it may read this session for so many seconds, through a gateway, and do nothing else.
 
-        For a browser. `tenant` is that of the session's jobs. Needs `PALAVER_SECRET`, the same as the
-        gateway's (ConfigurationError). Raises ValidationError.
+        For a browser. `tenant` is that of the session's jobs. While there is a session, the token is for that
+        one alone; else for whichever begins under this id. Needs `PALAVER_SECRET`, the same as the gateway's
+        (ConfigurationError). Raises ValidationError.
         """
-        now = time.time()
-        return make_reader_token(self.settings, session_id, tenant=tenant, seconds=seconds, now=now)
+        check_session_id(session_id)
+        born = self.ledger.born(session_id)
+        return make_reader_token(
+            self.settings, session_id, tenant=tenant, born=born, seconds=seconds, now=time.time()
+        )
 
     def expire_all(self) -> None:
         """End the jobs past their deadline that no worker sees to: what looks at all jobs begins with it."""

@@ -1,9 +1,10 @@
 """Reader tokens: who holds one may read one session for a while, and do nothing else; for browsers.
 
-A token is `plr_PAYLOAD.MAC`, both base64url; the payload is JSON, `[SESSION, EXPIRES, TENANT, KEY]`. It is
-signed with a key derived from `PALAVER_SECRET`, so that whoever has that can make one without asking anybody.
-The tenant is the session's: when that was erased, and another tenant has its name, the token reads nothing.
-`KEY` is the id of the API key that asked for it, and null where nobody asked.
+A token is `plr_PAYLOAD.MAC`, both base64url; the payload is JSON, `[SESSION, EXPIRES, TENANT, KEY, BORN]`.
+It is signed with a key derived from `PALAVER_SECRET`. The tenant is the session's, and `BORN` tells when that
+began: when it was erased, and another has its name, the token reads nothing. It is null where there was no
+session yet: then the token is for the tenant's, whenever it begins. `KEY` is the id of the API key that asked
+for it, and null where nobody asked.
 """
 
 import hashlib
@@ -23,22 +24,25 @@ from palaver.shared.settings import Settings
 PREFIX: Final = "plr_"
 DEFAULT_SECONDS: Final = 3600.0
 MOST_SECONDS: Final = 7 * 24 * 3600.0
-_PURPOSE: Final = b"palaver reader token of a tenant"
+_PURPOSE: Final = b"palaver reader token of a session that was born"
 
 
 @dataclass(frozen=True, slots=True)
 class ReaderToken:
-    """What a token allows; `expires` is Unix time in seconds. `key_id`: which API key asked for it."""
+    """What a token allows; `expires` is Unix time in seconds. `key_id`: which API key asked for it. `born`:
+    as its session's `SessionOwner`; None: whichever has its id.
+    """
 
     session_id: str
     expires: float
     tenant: str | None
     key_id: str | None
+    born: str | None
 
     @property
     def id(self) -> str:
         """The same for all tokens that say the same; nobody can make one of it."""
-        said = orjson.dumps([self.session_id, self.expires, self.tenant, self.key_id])
+        said = orjson.dumps([self.session_id, self.expires, self.tenant, self.key_id, self.born])
         return hashlib.sha256(said).hexdigest()[:32]
 
 
@@ -48,18 +52,19 @@ def make_reader_token(
     *,
     tenant: str | None = None,
     key_id: str | None = None,
+    born: str | None = None,
     seconds: float,
     now: float,
 ) -> str:
-    """A token for this session, which is the tenant's. Raises ValidationError, and ConfigurationError without
-    `PALAVER_SECRET`.
+    """A token for this session, which is the tenant's and was `born` then. Raises ValidationError, and
+    ConfigurationError without `PALAVER_SECRET`.
     """
     check_session_id(session_id)
     Owner.validated({"tenant": tenant})
     number = isinstance(seconds, int | float) and not isinstance(seconds, bool)
     if not (number and 0 < seconds <= MOST_SECONDS):
         refuse("seconds", f"must be above 0 and at most {MOST_SECONDS:g}, not {shape(seconds)}")
-    payload = orjson.dumps([session_id, round(now + seconds, 3), tenant, key_id])
+    payload = orjson.dumps([session_id, round(now + seconds, 3), tenant, key_id, born])
     return f"{PREFIX}{_text(payload)}.{_text(_mac(settings, payload))}"
 
 

@@ -16,7 +16,7 @@ import httpx2
 import openai
 import pytest
 
-from palaver.producer import idle, reader
+from palaver.producer import AsyncClient, Client, idle, reader
 from palaver.producer.gateway import asking, stream
 from palaver.producer.gateway.access import table, watch
 from palaver.shared.jobs import Status
@@ -275,6 +275,36 @@ def test_a_download_ends_with_its_key(
             assert eventually(lambda: not len(here.gateway.streams))
             with pytest.raises(httpx2.RemoteProtocolError):
                 download.read()
+
+
+def test_a_token_does_not_outlive_its_session(hasty: None, here: Here, world: World) -> None:
+    """Also where the next one of its name is the same tenant's: it may be another user's."""
+    job = world.submit(new_session(), tenant="acme", user="ann")
+    path = f"/sessions/{job.session_id}"
+    with here.http() as http, Client(world.settings) as client:
+        made = [client.reader_token(job.session_id, tenant="acme")]
+        made.append(http.post(f"{path}/tokens", json={}).json()["token"])
+    with ExitStack() as stack:
+        readers = [stack.enter_context(here.http(token)) for token in made]
+        streams = [told(stack.enter_context(http.stream("GET", f"{path}/events"))) for http in readers]
+        assert [next(items).kind for items in streams] == ["retry", "retry"]
+        world.submit(job.session_id, "more", tenant="acme", user="ann")
+        assert [http.get(path).status_code for http in readers] == [200, 200]
+        world.ledger.erase([job.session_id])
+        world.submit(job.session_id, "the next one's", tenant="acme", user="bob")
+        for items in streams:
+            ended(items)
+        assert [http.get(f"{path}/messages").status_code for http in readers] == [404, 404]
+
+
+async def test_a_token_may_be_made_before_its_session(here: Here, world: World) -> None:
+    session_id = new_session()
+    async with AsyncClient(world.settings) as client:
+        token = await client.reader_token(session_id, tenant="acme")
+    with here.http(token) as http:
+        assert http.get(f"/sessions/{session_id}").status_code == 404
+        world.submit(session_id, tenant="acme")
+        assert http.get(f"/sessions/{session_id}").status_code == 200
 
 
 def test_an_erased_session_is_told_to_nobody(hasty: None, here: Here, world: World) -> None:

@@ -18,16 +18,16 @@ def owner(world: World, session_id: str) -> operations.SessionOwner:
 def test_a_session_is_of_the_tenant_of_its_first_job(world: World) -> None:
     assert not owner(world, "s1").exists
     world.submit("s1", tenant="acme")
-    assert owner(world, "s1") == operations.SessionOwner(
-        exists=True, tenant="acme", user=None, is_conversation=False
-    )
+    first = owner(world, "s1")
+    assert (first.exists, first.tenant, first.user, first.is_conversation) == (True, "acme", None, False)
+    assert first.born
     world.submit("s1", tenant="acme", user="bob")
     before = sorted(world.raw.keys())
     for tenant in ("other", None):
         with pytest.raises(SessionNotFoundError):
             world.submit("s1", tenant=tenant)
     assert sorted(world.raw.keys()) == before, "what is refused leaves nothing"
-    assert (owner(world, "s1").tenant, owner(world, "s1").user) == ("acme", None)
+    assert owner(world, "s1") == first
 
 
 def test_no_tenant_is_one_like_any_other(world: World) -> None:
@@ -75,10 +75,12 @@ def test_a_batch_is_its_tenants(world: World) -> None:
 def test_a_conversation_is_its_tenants(world: World) -> None:
     session = ConversationSession(user="ann", tenant="acme", created=1.0)
     world.ledger.run(operations.open_session(world.keys, session, retention=world.ledger.retention))
-    assert owner(world, session.session_id) == operations.SessionOwner(
-        exists=True, tenant="acme", user="ann", is_conversation=True
+    opened = operations.SessionOwner(
+        exists=True, tenant="acme", user="ann", is_conversation=True, born="1000000"
     )
+    assert owner(world, session.session_id) == opened
     world.submit(session.session_id, tenant="acme")
+    assert owner(world, session.session_id) == opened
     for tenant in ("other", None):
         with pytest.raises(SessionNotFoundError):
             world.submit(session.session_id, tenant=tenant)
@@ -93,7 +95,9 @@ def test_a_conversation_of_no_tenant_stays_one(world: World) -> None:
     world.submit(session.session_id, user="ann")
     known = ConversationSession(user="bob", created=1.0)
     world.submit(known.session_id)
+    born = world.ledger.born(known.session_id)
     world.ledger.run(operations.open_session(world.keys, known, retention=world.ledger.retention))
+    assert world.ledger.born(known.session_id) == born
     assert world.ledger.query(operations.session(world.keys, known.session_id)) == known
 
 

@@ -33,7 +33,7 @@ from palaver.shared.ledger.exchange import Exchange, Words
 from palaver.shared.ledger.keys import Keys
 from palaver.shared.ledger.lanes import Lanes
 from palaver.shared.ledger.operation import Operation, Query, R, Retention
-from palaver.shared.ledger.operations import batches, dead, ending, reading, submitting, watching
+from palaver.shared.ledger.operations import access, batches, dead, ending, reading, submitting, watching
 from palaver.shared.ledger.operations.sweeping import take_turn
 from palaver.shared.ledger.replies import (
     Cancelled,
@@ -207,6 +207,11 @@ class AsyncLedger:
     async def seq(self, session_id: str) -> int:
         """The seq of the session's last event."""
         return await self.query(reading.seq(self.keys, session_id))
+
+    async def born(self, session_id: str) -> str | None:
+        """What tells a session from others of its id; None where there is none, or nobody has noted it."""
+        (owner,) = await self.query(access.session_owners(self.keys, [session_id]))
+        return owner.born
 
     async def messages(self, session_id: str, *, first: int = 0, limit: int | None = None) -> list[bytes]:
         """The session's messages as JSON, those that the active job began with included: all, or `limit` of

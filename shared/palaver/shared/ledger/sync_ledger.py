@@ -30,7 +30,7 @@ from palaver.shared.ledger.batch_replies import BatchPage, OpenedBatch
 from palaver.shared.ledger.exchange import Exchange, Words
 from palaver.shared.ledger.keys import Keys
 from palaver.shared.ledger.operation import Operation, Query, R, Retention
-from palaver.shared.ledger.operations import batches, dead, ending, reading, submitting, watching
+from palaver.shared.ledger.operations import access, batches, dead, ending, reading, submitting, watching
 from palaver.shared.ledger.operations.sweeping import take_turn
 from palaver.shared.ledger.places import Places
 from palaver.shared.ledger.replies import (
@@ -196,6 +196,11 @@ class SyncLedger:
     def seq(self, session_id: str) -> int:
         """The seq of the session's last event."""
         return self.query(reading.seq(self.keys, session_id))
+
+    def born(self, session_id: str) -> str | None:
+        """What tells a session from others of its id; None where there is none, or nobody has noted it."""
+        (owner,) = self.query(access.session_owners(self.keys, [session_id]))
+        return owner.born
 
     def messages(self, session_id: str, *, first: int = 0, limit: int | None = None) -> list[bytes]:
         """The session's messages as JSON, those that the active job began with included: all, or `limit` of

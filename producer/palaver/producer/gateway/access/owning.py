@@ -74,8 +74,10 @@ async def _owners(gateway: Gateway, session_ids: Sequence[str]) -> list[SessionO
 def _is_his(caller: Caller, owner: SessionOwner) -> bool:
     if not owner.exists or owner.tenant != caller.tenant:
         return False
-    of_any_user = caller.reads is not None or not (owner.is_conversation or caller.is_held_to_user)
-    return of_any_user or owner.user == caller.user
+    if caller.reads is not None:
+        return caller.reads.born in (None, owner.born)
+    is_users = owner.is_conversation or caller.is_held_to_user
+    return not is_users or owner.user == caller.user
 
 
 async def _is_archived(

@@ -208,6 +208,7 @@ async def make_token(gateway: Served, caller: Asking, session_id: str, body: New
         session_id,
         tenant=caller.tenant,
         key_id=None if caller.key is None else caller.key.id,
+        born=await gateway.client.ledger.born(session_id),
         seconds=body.seconds,
         now=now,
     )

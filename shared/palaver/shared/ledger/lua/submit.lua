@@ -106,8 +106,8 @@ local last = redis.call('XREVRANGE', events, '+', '-', 'COUNT', 1)
 log_is_empty = not last[1]
 if last[1] then cursor = math.max(cursor, tonumber(string.match(last[1][1], '^%d+'))) end
 if owner then redis.call('HSET', session, 'seq', cursor)
-elseif user == '' then redis.call('HSET', session, 'seq', cursor, 'tenant', tenant)
-else redis.call('HSET', session, 'seq', cursor, 'tenant', tenant, 'user', user) end
+elseif user == '' then redis.call('HSET', session, 'seq', cursor, 'born', int(now), 'tenant', tenant)
+else redis.call('HSET', session, 'seq', cursor, 'born', int(now), 'tenant', tenant, 'user', user) end
 
 -- It was here before and is lost, by a failover or because nobody ended it: the place that it had is not this one's.
 if active == jid or not is_new then leave(jid) end

@@ -19,13 +19,14 @@ _AT_ONCE: Final = 10
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionOwner:
     """Whose a session is; `exists` is False for one that never was. `tenant` and `user` are those of its
-    conversation, or else of its first job.
+    conversation, or else of its first job. `born` tells it from others that had its id, or will have it.
     """
 
     exists: bool
     tenant: str | None
     user: str | None
     is_conversation: bool
+    born: str | None
 
 
 def keep_api_key(keys: Keys, key: ApiKey) -> Query[None]:
@@ -78,15 +79,17 @@ def throttle(keys: Keys, name: str, *, per_minute: int, token: str) -> Operation
 
 def session_owners(keys: Keys, session_ids: Sequence[str]) -> Query[list[SessionOwner]]:
     """Whose each of these sessions is."""
-    fields = ("seq", "tenant", "created", "user")
+    fields = ("seq", "tenant", "created", "user", "born")
     commands = tuple(Command("HMGET", keys.session(session_id), *fields) for session_id in session_ids)
     return Query(commands=commands, decode=lambda replies: [_owner(*values) for values in replies])
 
 
-def _owner(seq: Any, tenant: Any, created: Any, user: Any) -> SessionOwner:
+def _owner(seq: Any, tenant: Any, created: Any, user: Any, born: Any) -> SessionOwner:
+    birth = born or created  # that of a conversation may come later
     return SessionOwner(
         exists=seq is not None or created is not None,
         tenant=text(tenant) if tenant else None,
         user=text(user) if user else None,
         is_conversation=created is not None,
+        born=text(birth) if birth else None,
     )
