@@ -29,6 +29,15 @@ def test_a_canary_that_nobody_takes_is_told() -> None:
     assert problems_of([worker()], vigil(low=14.0), lease=LEASE) == []
 
 
+def test_a_queue_that_nobody_is_told_to_consume_is_told_however_busy_those_before_it_are() -> None:
+    selective = [worker(taken={NORMAL: 0.2}), worker(taken={NORMAL: 0.1})]
+    starved = vigil(normal=0.0, low=61.0)
+    assert problems_of(selective, starved, lease=LEASE) == [
+        "palaver.low: nobody has taken its canary for 1 min 1 s"
+    ]
+    assert problems_of(selective, vigil(normal=0.5, low=61.0), lease=LEASE) == []
+
+
 @pytest.mark.parametrize(
     ("workers", "waiting"),
     [

@@ -24,12 +24,15 @@ class World:
     serving: bool = True
     consumption: Consumption = field(default_factory=lambda: Consumption(queues=ALL, roomy=99.0))
     waits: dict[str, float] = field(default_factory=dict)
+    waited: float | None = None
     swept_ago: float | None = 1.0
     looked: float | None = 0.0
     now: float = 0.0
 
     def readiness(self) -> Readiness:
-        canaries = {q: CanaryState(waits_for=seconds, waited=None) for q, seconds in self.waits.items()}
+        canaries = {
+            q: CanaryState(waits_for=seconds, waited=self.waited) for q, seconds in self.waits.items()
+        }
         watch: Any = type("Seen", (), {})()
         watch.seen, watch.looked = Vigil(time=0.0, canaries=canaries, swept_ago=self.swept_ago), self.looked
         return Readiness(
@@ -101,6 +104,17 @@ def test_a_canary_may_wait_behind_a_backlog_that_this_worker_works_on() -> None:
     assert World(consumption=busy, waits={"palaver.normal": 99.0, "palaver.low": 99.0}).reasons() == {}
     idle = Consumption(queues=ALL, roomy=99.0, taken={"palaver.normal": 16.0})
     assert set(World(consumption=idle, waits={"palaver.low": 99.0}).reasons()) == {"canary"}
+
+
+def test_a_canary_that_starves_behind_a_queue_in_which_nothing_waits_is_told() -> None:
+    busy = Consumption(queues=ALL, roomy=99.0, taken={"palaver.normal": 0.1})
+    waits = {"palaver.normal": 0.0, "palaver.low": 61.0}
+    told = World(consumption=busy, waits=waits, waited=0.01).reasons()
+    assert told == {"canary": "there is room, and yet nobody takes the canary of palaver.low 61 seconds"}
+    assert World(consumption=busy, waits=waits, waited=2.0).reasons() == {}, "there is a backlog before it"
+    assert World(consumption=busy, waits={**waits, "palaver.low": 59.0}, waited=0.01).reasons() == {}
+    own = Consumption(queues=ALL, roomy=99.0, taken={"palaver.low": 0.1})
+    assert World(consumption=own, waits=waits).reasons() == {}, "it comes to the messages before it"
 
 
 def test_what_is_taken_from_a_queue_behind_it_excuses_no_canary() -> None:

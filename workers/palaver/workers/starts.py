@@ -16,6 +16,7 @@ from palaver.shared.errors import PalaverError
 from palaver.shared.ids import new_token
 from palaver.shared.jobs import ChatJob
 from palaver.shared.ledger import Claimed, Dispatch, Keys, operations
+from palaver.shared.ledger.replies import BACKLOG_SECONDS
 from palaver.workers.event_log import event_logger
 from palaver.workers.link import Link
 from palaver.workers.tenancy import Tenancy
@@ -24,8 +25,6 @@ __all__ = ["Starts"]
 
 logger = event_logger("palaver.workers.service")
 
-BACKLOG_SECONDS: Final = 0.1
-"""A message that was in its queue for so long has others behind it."""
 PAUSE_SECONDS: Final = 0.02
 """While nobody is known to wait, what is begun within such a time is told together."""
 

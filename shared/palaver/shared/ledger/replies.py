@@ -15,6 +15,10 @@ Place = tuple[str, str]
 CANARY: Final = "canary"
 LATE: Final = 1.5
 """Of a lease: what a canary, a sweep or a worker's question for messages may take."""
+STARVED: Final = 4
+"""Times that: no canary waits so long for a queue before its own in which nothing waits."""
+BACKLOG_SECONDS: Final = 0.1
+"""A message that was in its queue for so long has others before it, or behind."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +108,11 @@ class CanaryState:
     waits_for: float
     waited: float | None
 
+    @property
+    def stands_in_line(self) -> bool:
+        """Whether messages wait in its queue, as far as it has found."""
+        return max(self.waits_for, self.waited or 0.0) >= BACKLOG_SECONDS
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Vigil:
@@ -119,14 +128,18 @@ class Vigil:
         """Queues whose canary waits for longer than that, and how long, although nobody was busy with what
         comes before it: from that queue and those before it nothing was taken within that time either.
 
-        `taken` is how many seconds ago a message of a queue was.
+        A canary that is much later is not excused by a queue before its own in which nothing waits, whatever
+        is taken from it. `taken` is how many seconds ago a message of a queue was.
         """
-        found, ago = {}, math.inf
+        found, before, in_line = {}, math.inf, math.inf
         for queue in QUEUES:
-            ago = min(ago, taken.get(queue, math.inf))
-            state = self.canaries.get(queue)
-            if state is not None and min(state.waits_for, ago) > seconds:
-                found[queue.value] = state.waits_for
+            state, ago = self.canaries.get(queue), taken.get(queue, math.inf)
+            before = min(before, ago)
+            waits_for = 0.0 if state is None else state.waits_for
+            if min(waits_for, before) > seconds or min(waits_for / STARVED, ago, in_line) > seconds:
+                found[queue.value] = waits_for
+            if state is None or state.stands_in_line:
+                in_line = min(in_line, ago)
         return found
 
 

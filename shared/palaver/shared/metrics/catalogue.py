@@ -181,7 +181,7 @@ CANARY_WAIT: Final = Metric(
 STALLED: Final = Metric(
     "palaver_queue_stalled",
     "gauge",
-    "1: its canary waits although there is room, and no worker takes from this queue or one before it.",
+    "1: its canary waits although there is room, and none takes from it, or from one with a line before it.",
     ("queue",),
 )
 UNENDED: Final = Metric("palaver_jobs_unended", "gauge", "Jobs that have not ended.")
