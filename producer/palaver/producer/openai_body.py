@@ -24,6 +24,9 @@ _PARAMS: Final = frozenset(ChatParams.model_fields) - {
 }
 
 
+_TAKEN: Final = _OF_THE_JOB | _OF_STREAMS | _PARAMS | _RENAMED.keys() | {"reasoning_effort", "logprobs"}
+
+
 def job_fields(request: Mapping[str, Any]) -> dict[str, Any]:
     """The fields of the job; what OpenAI may have named anew is sent to the provider as it is.
 
@@ -39,8 +42,12 @@ def job_fields(request: Mapping[str, Any]) -> dict[str, Any]:
     if effort is not None:
         fields["reasoning"] = False if effort == "none" else {"effort": effort}
     params = {name: body.pop(name) for name in _PARAMS if name in body}
-    extra = {name: value for name, value in body.items() if name not in _OF_STREAMS}
-    return {**fields, "params": {**params, "extra": extra}}
+    return {**fields, "params": {**params, "extra": extra_of(request)}}
+
+
+def extra_of(request: Mapping[str, Any]) -> dict[str, Any]:
+    """What is sent to the provider as it is: fields that no job has, and which are not null."""
+    return {name: value for name, value in request.items() if name not in _TAKEN and value is not None}
 
 
 def place(param: str) -> str:

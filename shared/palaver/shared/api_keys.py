@@ -26,7 +26,8 @@ class ApiKey(Document):
     (`profile/model`, `profile/*`, an alias); None: all. `tools`: of the workers' tools only these
     (`shop__*`: all of a server's), none where it is empty; None: all. `agents`: only these paths (`docs/*`:
     all below), none where it is empty; None: all. What an agent asks is its own: a key for it is for its
-    models and tools.
+    models and tools. `extra`: fields of providers that its jobs may have beside those which all jobs of such
+    a key may have.
     """
 
     id: Annotated[Text, Field(pattern=r"^[0-9a-f]{12}$")]
@@ -37,6 +38,7 @@ class ApiKey(Document):
     models: Annotated[list[Name], Field(min_length=1)] | None = optional()
     tools: list[ToolName] | None = optional()
     agents: list[Name] | None = optional()
+    extra: list[Name] | None = optional()
     requests_per_minute: Annotated[Integer, Field(ge=1, le=1_000_000)] | None = optional()
     created: Real = 0.0
     expires: Real | None = optional()
@@ -55,6 +57,11 @@ class ApiKey(Document):
     def has_expired(self, now: float) -> bool:
         """Whether its time is over."""
         return self.expires is not None and self.expires <= now
+
+    @property
+    def is_restricted(self) -> bool:
+        """Whether it is for some models, tools or agents alone."""
+        return not (self.models is None and self.tools is None and self.agents is None)
 
     def allows(self, models: Sequence[str]) -> bool:
         """Whether a job may name these models; none at all means the alias `default`."""

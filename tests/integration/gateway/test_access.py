@@ -218,6 +218,39 @@ def test_a_key_is_for_its_models(stand: Stand) -> None:
         assert (refused.status_code, refused.json()["error"]["param"]) == (403, "model")
 
 
+def test_a_key_for_some_models_has_no_unknown_fields(stand: Stand) -> None:
+    """However they may come: bodies, lines of batches, and what somebody else has asked before."""
+    said: dict[str, Any] = {"model": "slow/echo", "messages": [{"role": "user", "content": "Hi"}]}
+    extra = {"params": {"extra": {"of_next_year": 1}}}
+    line = {"custom_id": "1", "method": "POST", "url": "/v1/chat/completions"}
+    old = stand.client.submit("Hi", model="slow/echo", tenant="acme", **extra)
+    old.result(timeout=20)
+    with stand.http(stand.make_key(tenant="acme", models=["slow/*"], agents=[])) as http:
+        session_id = http.post("/sessions", json={}).json()["session_id"]
+        asked: list[tuple[str, Any]] = [
+            ("/v1/chat/completions", {**said, "of_next_year": 1}),
+            ("/v1/messages", {**said, "max_tokens": 5, "of_next_year": 1}),
+            ("/v1/responses", {"model": "slow/echo", "input": "Hi", "of_next_year": 1}),
+            (f"/sessions/{session_id}/messages", {"model": "slow/echo", "content": "Hi", **extra}),
+            (f"/jobs/{old.job_id}/retry", {}),
+        ]
+        for lines in ({**line, "body": {**said, "of_next_year": 1}}, {**said, **extra}, "Hi"):
+            sent = {"file": ("in.jsonl", json.dumps(lines).encode())}
+            uploaded = http.post("/v1/files", files=sent, data={"purpose": "batch"}).json()["id"]
+            wanted = {"endpoint": "/v1/chat/completions", "completion_window": "24h"}
+            asked.append(("/v1/batches", {"input_file_id": uploaded, **wanted}))
+        answers = [http.post(path, json=body) for path, body in asked]
+        *extras, default = [answer.json()["error"] for answer in answers]
+        assert [answer.status_code for answer in answers] == [400] * 3 + [422] * 2 + [400] * 2 + [403]
+        assert ["of_next_year" in error["message"] for error in extras] == [True] * 7
+        assert default["param"] == "model", "a line of mere text asks the default"
+    named = stand.make_key(tenant="acme", models=["slow/*"], extra=["of_next_year"])
+    for may in (named, stand.key):
+        with stand.http(may) as http:
+            for path, body in (*asked[:3], asked[4]):
+                assert http.post(path, json=body).is_success, path
+
+
 def test_a_key_has_a_limit(stand: Stand) -> None:
     """It is one limit, however many gateways there are."""
     with stand.http(stand.make_key(tenant="acme", requests_per_minute=1)) as http:

@@ -138,6 +138,10 @@ def create_key(
         typer.Option("--agent", help="This agent, or PATH/*; may be repeated."),
     ] = None,
     no_agents: Annotated[bool, typer.Option("--no-agents", help="No agent.")] = False,
+    extra: Annotated[
+        list[str] | None,
+        typer.Option(help="This field of providers, whatever it does or costs; may be repeated."),
+    ] = None,
     rpm: Annotated[int | None, typer.Option(min=1, help="So many requests a minute.")] = None,
     days: Annotated[float | None, typer.Option(min=0, help="Valid for so long.")] = None,
     as_json: Json = False,
@@ -152,6 +156,7 @@ def create_key(
         models=model or None,
         tools=[] if no_tools else tool or None,
         agents=[] if no_agents else agent or None,
+        extra=extra or None,
         requests_per_minute=rpm,
         days=days,
         as_json=as_json,

@@ -10,7 +10,10 @@ from palaver.shared.errors import ValidationError
 from palaver.shared.ledger import SyncLedger, operations
 from palaver.shared.settings import Settings
 
-HEADINGS = ("ID", "NAME", "TENANT", "USER", "MODELS", "TOOLS", "AGENTS", "A MINUTE", "CREATED", "EXPIRES")
+HEADINGS = (
+    *("ID", "NAME", "TENANT", "USER", "MODELS", "TOOLS", "AGENTS", "EXTRA"),
+    *("A MINUTE", "CREATED", "EXPIRES"),
+)
 _DAY = 24 * 3600
 
 
@@ -68,6 +71,7 @@ def _row(key: ApiKey) -> tuple[str, ...]:
         one_line(", ".join(key.models or ("all",)), 60),
         _listed(key.tools),
         _listed(key.agents),
+        one_line(", ".join(key.extra or ("harmless" if key.is_restricted else "usual",)), 60),
         str(key.requests_per_minute or "any"),
         _day(key.created),
         _day(key.expires),

@@ -71,7 +71,7 @@ class Asker:
         model = job.get("model")
         self.caller.check_models([model] if isinstance(model, str) else model or [])
         check_tools(job.get("tools"), self.caller.key)
-        check_params(job.get("params"))
+        check_params(job.get("params"), self.caller.key)
         return job
 
     async def whole(self, handle: AsyncJobHandle) -> ChatResponse | None:

@@ -12,6 +12,7 @@ from fastapi import Header, Query
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
+from palaver.producer import openai_body
 from palaver.producer.gateway.access.caller import Asking, Caller
 from palaver.producer.gateway.access.owning import own_batch
 from palaver.producer.gateway.answers import json_response
@@ -136,14 +137,16 @@ def _checked_models(content: IO[bytes], key: ApiKey | None, served: Announced) -
             entry = orjson.loads(line)
         except orjson.JSONDecodeError:
             continue
+        if isinstance(entry, str):
+            entry = {"messages": entry}
         job = entry.get("body", entry) if isinstance(entry, dict) else None  # of OpenAI's format, or ours
         if not isinstance(job, dict):
             continue
         check_tools(job.get("tools"), key, f"line {number}: tools")
         if "body" in entry:
-            check_extra(job, f"line {number}: ")
+            check_extra(openai_body.extra_of(job), key, f"line {number}: ")
         else:
-            check_params(job.get("params"))
+            check_params(job.get("params"), key)
         models = _models(job.get("model"))
         if choices.are_wanted(job.get("n")):
             choices.check_choices(models, served, f"line {number}: n")

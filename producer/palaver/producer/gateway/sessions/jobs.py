@@ -10,6 +10,7 @@ from starlette.responses import Response
 from palaver.producer.gateway.access.caller import Asking, Caller
 from palaver.producer.gateway.access.owning import check_session, own_job
 from palaver.producer.gateway.answers import job_headers, json_response
+from palaver.producer.gateway.extra_rules import check_extra
 from palaver.producer.gateway.fanout.frames import parse_cursor
 from palaver.producer.gateway.routing import counted_router
 from palaver.producer.gateway.sessions.views import Accepted, Job, Listed, job_of
@@ -81,6 +82,7 @@ def _check_document(caller: Caller, job: ChatJob | None) -> None:
         caller.check_models(job.models)
         caller.check_agent(job.agent)
         check_tools(job.tools, caller.key)
+        check_extra(job.params.extra, caller.key)
 
 
 @router.get("/agents", tags=["sessions"])

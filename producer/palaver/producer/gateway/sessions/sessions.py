@@ -156,7 +156,7 @@ async def say(
     caller.check_models([body.model] if isinstance(body.model, str) else body.model or [])
     caller.check_agent(None if opened is None else opened.agent_path)
     check_metadata(body.metadata)
-    check_params(body.params)
+    check_params(body.params, caller.key)
     if body.earlier and await gateway.client.ledger.messages(session_id, limit=1):
         refuse("earlier", "is only for a session in which nothing was said yet")
     message: list[Any] = [*body.earlier, {"role": "user", "content": body.content}]
