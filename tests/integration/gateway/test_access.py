@@ -221,7 +221,7 @@ def test_a_key_is_for_its_models(stand: Stand) -> None:
 def test_a_key_for_some_models_has_no_unknown_fields(stand: Stand) -> None:
     """However they may come: bodies, lines of batches, and what somebody else has asked before."""
     said: dict[str, Any] = {"model": "slow/echo", "messages": [{"role": "user", "content": "Hi"}]}
-    extra = {"params": {"extra": {"of_next_year": 1}}}
+    extra: dict[str, Any] = {"params": {"extra": {"of_next_year": 1}}}
     line = {"custom_id": "1", "method": "POST", "url": "/v1/chat/completions"}
     old = stand.client.submit("Hi", model="slow/echo", tenant="acme", **extra)
     old.result(timeout=20)
