@@ -3,8 +3,11 @@
 The gateway is in this process, and the test is the worker: it says what happens, and when.
 """
 
+import gc
 import logging
+import re
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -251,6 +254,8 @@ def test_who_watches_goes_on_whatever_fails(
         assert next(items).kind == "retry"
         world.raw.hset(world.keys.session(job.session_id), "tenant", b"\xff")  # which is no text
         assert eventually(lambda: "streams_not_looked_at error=UnicodeDecodeError" in caplog.text)
+        assert eventually(lambda: not re.search(r"watch_failures_total 0\.0", http.get("/metrics").text))
+        assert http.get("/readyz").status_code == 200
         world.ledger.query(operations.drop_api_key(world.keys, key.split("_")[1]))
         ended(items)
 
@@ -355,6 +360,23 @@ def test_who_comes_while_it_stops_is_sent_on(here: Here, world: World) -> None:
     with here.http() as http, http.stream("GET", f"/sessions/{job.session_id}/events") as response:
         assert [item.kind for item in ended(told(response))] == ["retry", "comment"]
         assert http.get("/readyz").status_code == 503
+
+
+def test_who_leaves_leaves_nothing_to_collect(here: Here, world: World) -> None:
+    """Collections are rare: they walk over all that thousands of others hold."""
+    job = world.submit(new_session(), tenant="acme")
+    with here.http() as http, http.stream("GET", f"/sessions/{job.session_id}/events") as response:
+        assert next(told(response)).kind == "retry"
+        held = [*here.server.server_state.connections, *here.gateway.streams, *here.gateway.feeds]
+        kept = [weakref.ref(one) for one in held]
+        gc.collect()
+        gc.disable()
+        del held
+    try:
+        assert len(kept) == 3
+        assert eventually(lambda: not [one for one in kept if one() is not None])
+    finally:
+        gc.enable()
 
 
 def test_a_reader_that_crashes_leaves_nobody_waiting(here: Here, world: World) -> None:

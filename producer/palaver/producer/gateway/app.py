@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -70,10 +69,8 @@ def create_app(settings: Settings | None = None, *, open_to_loopback: bool = Fal
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        watching = watch.begin(gateway)
+        gateway.begin(watch=watch.watch(gateway), keep_alive=gateway.streams.keep_alive())
         yield
-        watching.cancel()
-        await asyncio.wait([watching])
         await gateway.aclose()
 
     app = _Application(

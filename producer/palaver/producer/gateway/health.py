@@ -23,8 +23,9 @@ async def healthz() -> PlainTextResponse:
     responses={503: {"description": "Why not, a line each.", "content": {"text/plain": {}}}},
 )
 async def readyz(gateway: Served) -> PlainTextResponse:
-    """It takes requests: it does not stop, and the ledger answers."""
+    """It takes requests: it does not stop, does what it has to do beside them, and the ledger answers."""
     reasons = ["draining: it stops"] if gateway.streams.draining else []
+    reasons += [f"{chore.get_name()}: it has ended" for chore in gateway.chores if chore.done()]
     try:
         await gateway.client.ledger.check()
     except PalaverError as error:

@@ -8,6 +8,7 @@ import struct
 from collections.abc import Callable
 from functools import partial
 from typing import Any, Final
+from weakref import ref
 
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
@@ -85,15 +86,15 @@ class Protocol(HttpToolsProtocol):
         super().__init__(*args, **options)
         self._head_bytes = 0
         self._answered: RequestResponseCycle | None = None
-        self._coming = _Deadline(self.loop, self.cut)
-        self._taking = _Deadline(self.loop, self.cut)
+        self._coming = _Deadline(self.loop)
+        self._taking = _Deadline(self.loop)
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn's
         super().connection_made(transport)
         if not self.room.enter(self, len(self.connections)):
             self.app = self.when_full
             self.stall_seconds = min(self.stall_seconds, _HASTE_SECONDS)
-        self._coming.begin(self.stall_seconds)
+        self._coming.begin(self.stall_seconds, self.cut)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._coming.lift()
@@ -106,11 +107,11 @@ class Protocol(HttpToolsProtocol):
         super().data_received(data)
         resting = self.cycle is not None and self.cycle.response_complete
         if resting and self.timeout_keep_alive_task is None and not self.transport.is_closing():
-            self._coming.begin_once(self.stall_seconds)  # what came was no request
+            self._coming.begin_once(self.stall_seconds, self.cut)  # what came was no request
 
     def on_message_begin(self) -> None:
         self._head_bytes = 0
-        self._coming.begin(self.stall_seconds)
+        self._coming.begin(self.stall_seconds, self.cut)
         super().on_message_begin()
 
     def on_url(self, url: bytes) -> None:
@@ -125,7 +126,7 @@ class Protocol(HttpToolsProtocol):
         self._coming.lift()  # for the body there is a deadline of its own, see bounds.py
         self.room.begin(self)
         super().on_headers_complete()
-        self.scope["extensions"] = {CUT: {"now": partial(_cut_response, self.cycle)}}
+        self.scope["extensions"] = {CUT: {"now": partial(_cut_response, ref(self.cycle))}}
 
     def on_message_complete(self) -> None:
         self._coming.lift()
@@ -137,11 +138,11 @@ class Protocol(HttpToolsProtocol):
         if is_last and not self.transport.is_closing():
             self.room.rest(self)
             if self.cycle.more_body:  # it was answered unread, and is thrown away now
-                self._coming.begin(self.stall_seconds)
+                self._coming.begin(self.stall_seconds, self.cut)
 
     def pause_writing(self) -> None:
         super().pause_writing()
-        self._taking.begin(self.stall_seconds)
+        self._taking.begin(self.stall_seconds, self.cut)
 
     def resume_writing(self) -> None:
         self._taking.lift()
@@ -183,24 +184,25 @@ class Protocol(HttpToolsProtocol):
 
 
 class _Deadline:
-    """Calls `late` unless it is lifted in time."""
+    """Calls `late` unless it is lifted in time. It does not know whom otherwise: connections are many, and no
+    cycle is to keep them when they are closed.
+    """
 
-    __slots__ = ("_late", "_loop", "_timer")
+    __slots__ = ("_loop", "_timer")
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, late: Callable[[], None]) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._late = late
         self._timer: asyncio.TimerHandle | None = None
 
-    def begin(self, seconds: float) -> None:
+    def begin(self, seconds: float, late: Callable[[], None]) -> None:
         """Anew, if it has begun."""
         self.lift()
-        self._timer = self._loop.call_later(seconds, self._late)
+        self._timer = self._loop.call_later(seconds, late)
 
-    def begin_once(self, seconds: float) -> None:
+    def begin_once(self, seconds: float, late: Callable[[], None]) -> None:
         """If it has not begun."""
         if self._timer is None:
-            self.begin(seconds)
+            self.begin(seconds, late)
 
     def lift(self) -> None:
         """There is none any more."""
@@ -209,7 +211,9 @@ class _Deadline:
             self._timer = None
 
 
-def _cut_response(cycle: RequestResponseCycle) -> None:
+def _cut_response(weak: ref[RequestResponseCycle]) -> None:
     """Close the connection of an answer that will have no end."""
+    if (cycle := weak()) is None:  # its scope knows this: it is gone with the request
+        return
     cycle.disconnected = True  # else uvicorn takes it for a fault of ours, and logs it
     cycle.transport.close()

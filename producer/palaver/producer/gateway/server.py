@@ -20,6 +20,7 @@ from palaver.producer.gateway.protocol import Protocol, Room
 from palaver.producer.gateway.state import Gateway
 from palaver.shared.errors import ConfigurationError
 from palaver.shared.frames import frames, unhandled
+from palaver.shared.garbage import collect_rarely
 from palaver.shared.settings import Settings
 
 log = logging.getLogger("palaver.gateway")
@@ -75,6 +76,7 @@ def serve(settings: Settings, *, host: str, port: int, when_ready: Callable[[str
     with listener:
         where = f"http://{_shown(host)}:{listener.getsockname()[1]}"
         server = make_server(settings, host=host, when_ready=lambda: when_ready(where))
+        collect_rarely()
         server.run(sockets=[listener])
 
 

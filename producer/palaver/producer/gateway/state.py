@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine
 from functools import cached_property
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import Depends, Request
 
@@ -15,8 +17,11 @@ from palaver.producer.gateway.counting import Counts
 from palaver.producer.gateway.fanout.feed import Feeds
 from palaver.producer.gateway.stream import Streams
 from palaver.producer.interfaces import AsyncConversations, Clients
+from palaver.shared.frames import frames
 from palaver.shared.metrics import Page, metrics_page
 from palaver.shared.settings import Settings
+
+log = logging.getLogger("palaver.gateway")
 
 
 class Gateway:
@@ -35,6 +40,7 @@ class Gateway:
         self.crowd = Crowd()
         self.streams = Streams()
         self.counts = Counts()
+        self.chores: list[asyncio.Task[None]] = []
         self.origins = [name for word in settings.gateway_origins.split(",") if (name := word.strip())]
 
     @cached_property
@@ -42,11 +48,28 @@ class Gateway:
         """Makes the page for Prometheus. Raises ConfigurationError where its client is not installed."""
         return metrics_page(lambda: self.counts.families(streams=len(self.streams), feeds=len(self.feeds)))
 
+    def begin(self, **chores: Coroutine[Any, Any, None]) -> None:
+        """Do these beside the requests, until `aclose`."""
+        for name, chore in chores.items():
+            task = asyncio.create_task(chore, name=name)
+            task.add_done_callback(_tell)
+            self.chores.append(task)
+
     async def aclose(self) -> None:
         """Close what is open."""
+        for task in self.chores:
+            task.cancel()
+        await asyncio.gather(*self.chores, return_exceptions=True)
         await self.feeds.aclose()
         await self.conversations.aclose()
         await self._clients.aclose()
+
+
+def _tell(chore: asyncio.Task[None]) -> None:
+    if not chore.cancelled() and (error := chore.exception()) is not None:
+        log.critical(
+            "chore_ended name=%s error=%s\n%s", chore.get_name(), type(error).__name__, frames(error)
+        )
 
 
 async def _gateway(request: Request) -> Gateway:  # not `def`: the framework would ask a thread for it

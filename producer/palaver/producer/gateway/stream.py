@@ -24,6 +24,8 @@ CUT: Final = "palaver.cut"
 """In the extensions of a request's scope: `now` closes its connection, without an end of the answer."""
 KEEP_ALIVE_SECONDS: Final = 15.0
 KEEP_ALIVE: Final = b": keep-alive\n\n"
+_SPOKES: Final = 60
+"""So many pieces is the work for all streams cut into: the loop is held up by one of them at most."""
 _RESTART_SECONDS: Final = 2.0
 """All readers of a process that stops come back within this time, not at once."""
 
@@ -72,6 +74,8 @@ class ByteStream(Response):
         self._task: asyncio.Task[object] | None = None
         self._interrupted: Interruption | None = None
         self._silent = True
+        self._send: Send | None = None
+        self._breaking: asyncio.Task[None] | None = None  # unless the client takes nothing, it is done soon
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Write it. See ASGI."""
@@ -104,16 +108,19 @@ class ByteStream(Response):
         if self._interrupt("over"):
             self._error = error
 
+    def break_silence(self) -> None:
+        """Tell the client something, if it was told nothing since this was called last."""
+        if self._silent and self._send is not None and (self._breaking is None or self._breaking.done()):
+            self._breaking = asyncio.create_task(self._say_something(self._send))
+        self._silent = True
+
     async def _until_over(self, receive: Receive, send: Send) -> Ending:
         loop = asyncio.get_running_loop()
         self._task = asyncio.current_task()
         watch = loop.create_task(_until_gone(receive))
         watch.add_done_callback(lambda _: self._interrupt("gone"))
-        timers: list[_Repeating | asyncio.TimerHandle] = [_Repeating(loop, lambda: self._break_silence(send))]
-        if self.caller.expires is not None:
-            timers.append(
-                loop.call_later(max(0.0, self.caller.expires - time.time()), self.end, UnauthorizedError())
-            )
+        self._send = send
+        ending = self._end_in_time(loop)
         self._live.join(self)
         try:
             return await self._write(send)
@@ -124,10 +131,16 @@ class ByteStream(Response):
             return self._interrupted
         finally:
             self._live.leave(self)
-            for timer in timers:
-                timer.cancel()
+            for waiting in (ending, self._breaking, watch):
+                if waiting is not None:
+                    waiting.cancel()
             self._task = None
-            watch.cancel()
+
+    def _end_in_time(self, loop: asyncio.AbstractEventLoop) -> asyncio.TimerHandle | None:
+        if self.caller.expires is None:
+            return None
+        left = max(0.0, self.caller.expires - time.time())
+        return loop.call_later(left, self.end, UnauthorizedError())
 
     async def _write(self, send: Send) -> Ending:
         try:
@@ -146,11 +159,10 @@ class ByteStream(Response):
         self._interrupted = why
         return self._task.cancel()
 
-    async def _break_silence(self, send: Send) -> None:
-        # A piece that is being sent is whole, as this one is: their order does not matter.
-        if self._silent and self._task is not None:
+    async def _say_something(self, send: Send) -> None:
+        with suppress(RuntimeError):  # the response has ended meanwhile
+            # A piece that is being sent is whole, as this one is: their order does not matter.
             await send(_piece(self._keep_alive, more=True))
-        self._silent = True
 
 
 class Streams:
@@ -160,7 +172,9 @@ class Streams:
 
     def __init__(self) -> None:
         self.draining = False
-        self._live: set[ByteStream] = set()
+        self._live: dict[ByteStream, int] = {}  # and on which spoke
+        self._spokes: list[set[ByteStream]] = [set() for _ in range(_SPOKES)]
+        self._turned = 0
 
     def __len__(self) -> int:
         return len(self._live)
@@ -170,11 +184,13 @@ class Streams:
 
     def join(self, stream: ByteStream) -> None:
         """It begins."""
-        self._live.add(stream)
+        self._live[stream] = spoke = self._turned % _SPOKES
+        self._spokes[spoke].add(stream)
 
     def leave(self, stream: ByteStream) -> None:
         """It has ended."""
-        self._live.discard(stream)
+        if (spoke := self._live.pop(stream, None)) is not None:
+            self._spokes[spoke].discard(stream)
 
     def drain(self) -> None:
         """End those that can go on elsewhere."""
@@ -182,29 +198,13 @@ class Streams:
         for stream in self:
             stream.restart()
 
-
-class _Repeating:
-    """Calls every `KEEP_ALIVE_SECONDS`, each time in a task that ends soon."""
-
-    def __init__(self, loop: asyncio.AbstractEventLoop, call: Callable[[], Awaitable[None]]) -> None:
-        self._loop = loop
-        self._call = call
-        self._task: asyncio.Task[None] | None = None
-        self._timer = loop.call_later(KEEP_ALIVE_SECONDS, self._fire)
-
-    def cancel(self) -> None:
-        self._timer.cancel()
-        if self._task is not None:
-            self._task.cancel()
-
-    def _fire(self) -> None:
-        if self._task is None or self._task.done():  # else the client takes nothing
-            self._task = self._loop.create_task(self._run())
-        self._timer = self._loop.call_later(KEEP_ALIVE_SECONDS, self._fire)
-
-    async def _run(self) -> None:
-        with suppress(RuntimeError):  # the response has ended meanwhile
-            await self._call()
+    async def keep_alive(self) -> None:
+        """Break silences, for ever. One wheel for all: at each turn those that began at one of its spokes."""
+        while True:
+            await asyncio.sleep(KEEP_ALIVE_SECONDS / _SPOKES)
+            self._turned += 1
+            for stream in self._spokes[self._turned % _SPOKES]:
+                stream.break_silence()
 
 
 async def _until_gone(receive: Receive) -> None:

@@ -149,8 +149,13 @@ HTTP_SECONDS: Final = Metric(
 )
 HTTP_STREAMS: Final = Metric("palaver_gateway_streams", "gauge", "Streams that are being told.")
 HTTP_FEEDS: Final = Metric("palaver_gateway_feeds", "gauge", "Sessions that somebody follows here.")
+HTTP_UNWATCHED: Final = Metric(
+    "palaver_gateway_watch_failures_total",
+    "counter",
+    "Failed looks at who may read his streams no more; while it lasts, one or more every 5 seconds.",
+)
 
-GATEWAY: Final = (HTTP_REQUESTS, HTTP_SECONDS, HTTP_STREAMS, HTTP_FEEDS)
+GATEWAY: Final = (HTTP_REQUESTS, HTTP_SECONDS, HTTP_STREAMS, HTTP_FEEDS, HTTP_UNWATCHED)
 
 # Of the whole system
 

@@ -8,7 +8,6 @@ the mailbox.
 
 from __future__ import annotations
 
-import gc
 import math
 import os
 import threading
@@ -24,6 +23,7 @@ from celery.platforms import EX_FAILURE, EX_OK
 from celery.utils import log as celery_log
 from celery.worker import state
 
+from palaver.shared.garbage import collect_rarely
 from palaver.shared.names import QUEUES
 from palaver.workers.event_log import event_logger
 from palaver.workers.loop import LoopThread
@@ -51,9 +51,6 @@ T = TypeVar("T")
 MAX_THREADS: Final = 10_000  # threads are made when needed; the slots are the limit
 COLD_SECONDS: Final = 5.0  # what a cold shutdown gives running tasks to write their end
 TICK_SECONDS: Final = 0.5
-# A full collection walks over all that a thousand streams hold, and each of them waits meanwhile. Streams
-# leave next to no cycles behind: young objects are collected less often, and old ones rarely.
-COLLECTIONS: Final = (50_000, 50, 100)
 
 
 class AsyncPool(BasePool):
@@ -84,8 +81,7 @@ class AsyncPool(BasePool):
 
     def on_start(self) -> None:
         bridge(self.app)
-        gc.freeze()  # what was loaded until now stays for good
-        gc.set_threshold(*COLLECTIONS)
+        collect_rarely()
         self._loop.start()
         self._loop.begin(self._hand_over_in_time())
         self._leaving.guard()

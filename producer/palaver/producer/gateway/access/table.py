@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Collection
 from typing import Final
 
 from palaver.producer.async_client import AsyncClient
@@ -13,6 +14,8 @@ from palaver.shared.ledger import operations
 
 FRESH_SECONDS: Final = 5.0
 """A key that was revoked is taken for so long at most."""
+
+_AT_ONCE: Final = 200
 
 log = logging.getLogger("palaver.gateway")
 
@@ -55,14 +58,23 @@ class KeyTable:
         known = await self._key(key.id)
         return known is not None and known.digest == key.digest and not known.has_expired(time.time())
 
+    async def learn(self, ids: Collection[str]) -> None:
+        """Ask at once for all of these that are not freshly known. Raises LedgerUnavailableError."""
+        ledger, stale = self._client.ledger, [key_id for key_id in ids if not self._is_fresh(key_id)]
+        for start in range(0, len(stale), _AT_ONCE):
+            asked = stale[start : start + _AT_ONCE]
+            found = await ledger.query(operations.some_api_keys(ledger.keys, asked))
+            for key_id, key in zip(asked, found, strict=True):
+                if key is None:  # nothing is kept of what somebody made up
+                    self._known.pop(key_id, None)
+                else:
+                    self._known[key_id] = (key, time.monotonic())
+
     async def _key(self, key_id: str) -> ApiKey | None:
+        await self.learn((key_id,))
         known = self._known.get(key_id)
-        if known is not None and time.monotonic() - known[1] < FRESH_SECONDS:
-            return known[0]
-        ledger = self._client.ledger
-        key = await ledger.query(operations.api_key(ledger.keys, key_id))
-        if key is None:  # nothing is kept of what somebody made up
-            self._known.pop(key_id, None)
-        else:
-            self._known[key_id] = (key, time.monotonic())
-        return key
+        return None if known is None else known[0]
+
+    def _is_fresh(self, key_id: str) -> bool:
+        known = self._known.get(key_id)
+        return known is not None and time.monotonic() - known[1] < FRESH_SECONDS

@@ -21,11 +21,6 @@ _AT_ONCE: Final = 200
 """Sessions that are asked for in one go: other streams do not wait for more."""
 
 
-def begin(gateway: Gateway) -> asyncio.Task[None]:
-    """Watch over the gateway's streams until the task is cancelled."""
-    return asyncio.create_task(watch(gateway), name="palaver-watch")
-
-
 async def watch(gateway: Gateway) -> None:
     """End, every few seconds and for ever, the streams of keys that were revoked, and those of sessions that
     were erased or are another's by now. (That a key or a token ends, its streams know.)
@@ -38,22 +33,25 @@ async def watch(gateway: Gateway) -> None:
 async def look(gateway: Gateway) -> None:
     """Once. What fails for some streams is told, and keeps it from no others."""
     streams = list(gateway.streams)
-    await _try(_end_revoked(gateway, streams))
+    await _try(gateway, _end_revoked(gateway, streams))
     of_sessions = [stream for stream in streams if stream.session_id is not None]
     for start in range(0, len(of_sessions), _AT_ONCE):
-        await _try(_end_lost(gateway, of_sessions[start : start + _AT_ONCE]))
+        await _try(gateway, _end_lost(gateway, of_sessions[start : start + _AT_ONCE]))
 
 
-async def _try(looking: Awaitable[None]) -> None:
+async def _try(gateway: Gateway, looking: Awaitable[None]) -> None:
     try:
         await looking
+        return
     except PalaverError as error:  # without the ledger nobody is told anything either
         log.warning("streams_not_looked_at code=%s", error.code)
     except Exception as error:  # noqa: BLE001 - whatever it is: who watches goes on
         log.error("streams_not_looked_at error=%s\n%s", type(error).__name__, frames(error))
+    gateway.counts.add_unwatched()
 
 
 async def _end_revoked(gateway: Gateway, streams: Sequence[ByteStream]) -> None:
+    await gateway.keys.learn({stream.caller.key.id for stream in streams if stream.caller.key is not None})
     for stream in streams:
         if not await _may_ask(gateway, stream.caller):
             stream.end(UnauthorizedError())

@@ -8,7 +8,7 @@ log by itself until it is there again. So a slow client costs only itself.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import aclosing, asynccontextmanager
 from typing import Final
 
@@ -47,6 +47,8 @@ class Feed:
             task.cancel()
         if tasks:
             await asyncio.wait(tasks)
+        if self.followers == 0:  # a task that was cancelled has its frame, and that this feed
+            self._starting = self._task = None
 
     @property
     def is_over(self) -> bool:
@@ -94,6 +96,9 @@ class Feeds:
     def __len__(self) -> int:
         return len(self._feeds)
 
+    def __iter__(self) -> Iterator[Feed]:
+        return iter(list(self._feeds.values()))
+
     async def follow(self, session_id: str, after: int) -> AsyncGenerator[bytes, None]:
         """A session's events with a seq above `after`, encoded, live and without end.
 
@@ -125,7 +130,7 @@ class Feeds:
 
     async def aclose(self) -> None:
         """Stop all."""
-        for feed in list(self._feeds.values()):
+        for feed in self:
             await feed.stop()
 
     async def _of_log(self, feed: Feed, after: int) -> AsyncGenerator[tuple[bytes, int], None]:

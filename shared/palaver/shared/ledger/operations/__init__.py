@@ -10,11 +10,11 @@ from palaver.shared.door import lazily as _lazily
 if TYPE_CHECKING:
     from palaver.shared.ledger.operations.access import (
         SessionOwner,
-        api_key,
         api_keys,
         drop_api_key,
         keep_api_key,
         session_owners,
+        some_api_keys,
         throttle,
     )
     from palaver.shared.ledger.operations.agents import keep_context
@@ -132,7 +132,7 @@ if TYPE_CHECKING:
     )
 
 _HOMES: Final = {
-    "access": "SessionOwner api_key api_keys drop_api_key keep_api_key session_owners throttle",
+    "access": "SessionOwner api_keys drop_api_key keep_api_key session_owners some_api_keys throttle",
     "agents": "keep_context",
     "batch_driving": (
         "batch_parts claim_lines end_batch flush_results gather_results leave_batch note_results renew_driver"
@@ -182,7 +182,6 @@ __all__ = [
     "announced",
     "announced_bounds",
     "answer_probe",
-    "api_key",
     "api_keys",
     "append",
     "archived",
@@ -256,6 +255,7 @@ __all__ = [
     "set_status",
     "settle",
     "snapshot",
+    "some_api_keys",
     "spend",
     "spent_in_month",
     "store_messages",

@@ -49,13 +49,13 @@ def api_keys(keys: Keys) -> Query[dict[str, ApiKey]]:
     return Query(commands=(Command("HGETALL", keys.api_keys),), decode=decode)
 
 
-def api_key(keys: Keys, key_id: str) -> Query[ApiKey | None]:
-    """One key."""
+def some_api_keys(keys: Keys, ids: Sequence[str]) -> Query[list[ApiKey | None]]:
+    """The keys of these ids, at least one."""
 
-    def decode(replies: Sequence[Any]) -> ApiKey | None:
-        return None if replies[0] is None else ApiKey.model_validate_json(replies[0])
+    def decode(replies: Sequence[Any]) -> list[ApiKey | None]:
+        return [None if value is None else ApiKey.model_validate_json(value) for value in replies[0]]
 
-    commands = (Command("HGET", keys.api_keys, key_id), Command("EXPIRE", keys.api_keys, _KEPT))
+    commands = (Command("HMGET", keys.api_keys, *ids), Command("EXPIRE", keys.api_keys, _KEPT))
     return Query(commands=commands, decode=decode)
 
 
