@@ -10,6 +10,7 @@ import httpx2
 
 from palaver.producer.gateway.server import Server, listen, make_server
 from palaver.producer.gateway.state import Gateway
+from palaver.shared.jobs import Status
 from palaver.shared.ledger import operations
 from palaver.shared.ledger.replies import Submitted
 from palaver.shared.settings import Settings
@@ -67,3 +68,16 @@ def begin(world: World, job: Submitted, *texts: str) -> None:
         operations.append(**world.claim_of(job, 1), first=1, events=[start], text="", reset=True)
     )
     world.append(job, *texts, first=2)
+
+
+def submitted(session_id: str, job_id: str) -> Submitted:
+    """What the submit of this job has said."""
+    return Submitted(
+        session_id=session_id,
+        job_id=job_id,
+        cursor=0,
+        created=True,
+        status=Status.QUEUED,
+        position=0,
+        dispatch=None,
+    )

@@ -14,6 +14,7 @@ import pytest
 from palaver.producer.gateway.app import create_app
 from palaver.shared.settings import Settings
 from tests.integration.gateway.conftest import make_key, new_session
+from tests.integration.gateway.here import submitted
 from tests.integration.ledger.world import World
 from tests.servers import RedisServer, eventually
 
@@ -118,6 +119,25 @@ async def test_nor_of_what_is_waited_for(
             await asyncio.wait([posting])
         assert world.ledger.unended() == jobs
     assert calls.total() < MANY, calls.most_common(5)
+
+
+async def test_a_chain_of_responses_has_an_end(http: httpx2.AsyncClient, world: World) -> None:
+    """Each response has a copy of all before it."""
+    most = world.settings.history_messages
+    for count, length, told in (
+        (most, 1, "goes back over 1001 messages"),
+        (3, 1_390_000, "the job is larger than"),
+    ):
+        asked = [{"role": "user", "content": "x" * length}] * count
+        answer = await http.post("/v1/responses", json={"input": asked, "background": True})
+        job = submitted(answer.headers["x-palaver-session"], answer.headers["x-palaver-job"])
+        world.claim(job)
+        world.finish(job, response=b'{"content": "yes"}')
+        previous = answer.json()["id"]
+        more = {"input": "y" * 30_000, "previous_response_id": previous, "background": True}
+        error = (await http.post("/v1/responses", json=more)).json()["error"]
+        assert error["param"] == "previous_response_id", error
+        assert told in error["message"]
 
 
 async def test_what_was_asked_is_read_beside_the_loop_again(http: httpx2.AsyncClient) -> None:

@@ -22,12 +22,11 @@ import pytest
 from palaver.producer import AsyncClient, Client, idle, reader
 from palaver.producer.gateway import asking, stream
 from palaver.producer.gateway.access import table, watch
-from palaver.shared.jobs import Status
 from palaver.shared.ledger import operations
 from palaver.shared.ledger.replies import Submitted
 from palaver.shared.reader_tokens import make_reader_token
 from tests.integration.gateway.conftest import new_session
-from tests.integration.gateway.here import APIS, BODY, Here, begin, gateway_here
+from tests.integration.gateway.here import APIS, BODY, Here, begin, gateway_here, submitted
 from tests.integration.gateway.sse import Told, following, told
 from tests.integration.ledger.world import World
 from tests.servers import IN_TIME, RedisServer, eventually
@@ -59,18 +58,6 @@ def body_for(path: str) -> dict[str, Any]:
 def job_of(response: httpx2.Response) -> Submitted:
     """The job of an answer, for the worker that the test is."""
     return submitted(response.headers["x-palaver-session"], response.headers["x-palaver-job"])
-
-
-def submitted(session_id: str, job_id: str) -> Submitted:
-    return Submitted(
-        session_id=session_id,
-        job_id=job_id,
-        cursor=0,
-        created=True,
-        status=Status.QUEUED,
-        position=0,
-        dispatch=None,
-    )
 
 
 def ended(items: Iterator[Told]) -> list[Told]:

@@ -82,12 +82,13 @@ class InputTokens(BaseModel):
 async def create_response(asker: Job, body: ResponsesRequest) -> Response:
     """Answer; with `background`, later."""
     gateway = asker.gateway
+    most = gateway.settings.history_messages
     with renamed(request.place):
         previous = await _previous(gateway, asker.caller, body)
         if previous is not None:
             asker = replace(asker, session_id=asker.session_id or previous.view.session_id)
         handle = await asker.submit(
-            lambda: {**request.job_fields(body), "history": request.history_of(previous)},
+            lambda: {**request.job_fields(body), "history": request.history_of(previous, most)},
             [body, previous and previous.job],
             marks=request.marks(body),
         )
@@ -169,12 +170,13 @@ async def count_input_tokens(gateway: Served, caller: Asking, body: CountRequest
     await check_model(gateway, caller, body.model)
     with renamed(request.place):
         previous = await _previous(gateway, caller, body)
-        tokens = await beside(lambda: _estimated(body, previous), [body, previous and previous.job])
+        most = gateway.settings.history_messages
+        tokens = await beside(lambda: _estimated(body, previous, most), [body, previous and previous.job])
     return json_response(InputTokens(input_tokens=tokens), headers=ESTIMATED)
 
 
-def _estimated(body: Prompt, previous: Kept | None) -> int:
-    fields = {**request.prompt_fields(body), "history": request.history_of(previous)}
+def _estimated(body: Prompt, previous: Kept | None, most: int) -> int:
+    fields = {**request.prompt_fields(body), "history": request.history_of(previous, most)}
     return prompt_tokens(ChatJob.validated(fields))
 
 

@@ -80,6 +80,8 @@ def place(param: str) -> str:
     """Where in the request a field of the job was given."""
     if param.startswith("messages"):
         return "input" + param.removeprefix("messages")
+    if param.startswith("history"):
+        return "previous_response_id"
     if param.startswith(_EXTRA):
         return param.removeprefix(_EXTRA)
     name = param.removeprefix("params.")
@@ -94,9 +96,11 @@ class Kept:
     job: ChatJob
 
 
-def history_of(previous: Kept | None) -> list[Json] | None:
+def history_of(previous: Kept | None, most: int) -> list[Json] | None:
     """What was said up to the end of a response, to go on from there; None where none goes before. Raises
-    JobNotFinishedError, and ValidationError for one that has no answer.
+    JobNotFinishedError, and ValidationError for one that has no answer, and for more than `most` messages:
+    each job of a chain has all of them, so that two may go on from one, and what a chain takes in the ledger
+    grows with the square of its length.
     """
     if previous is None:
         return None
@@ -110,7 +114,14 @@ def history_of(previous: Kept | None) -> list[Json] | None:
     answer: Json = {"role": "assistant", "content": response.content}
     if response.tool_calls:
         answer["tool_calls"] = [call.model_dump(mode="json") for call in response.tool_calls]
-    return [*_said(previous.job), answer]
+    told = [*_said(previous.job), answer]
+    if len(told) > most:
+        refuse(
+            "previous_response_id",
+            f"goes back over {len(told)} messages, and at most {most} (PALAVER_HISTORY_MESSAGES) are "
+            "carried on: begin anew with those that matter, or say it in a session",
+        )
+    return told
 
 
 def _check(body: ResponsesRequest) -> None:
