@@ -3,16 +3,15 @@
 import asyncio
 import base64
 import json
-import socket
-import threading
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
-from aiohttp import web
-from aiohttp.abc import AbstractResolver, ResolveResult
+from aiohttp import AsyncResolver, web
+from aiohttp.abc import AbstractResolver
 from standardwebhooks import Webhook
 
 from palaver.shared.batches import errors_name
@@ -21,12 +20,11 @@ from palaver.shared.ledger import JobView, Query, operations
 from palaver.shared.ledger.operations.webhooks import note_webhook
 from palaver.shared.webhooks import networks, secret_text, secrets, tenant_secret
 from palaver.workers.webhooks import Calls, Deliverer
-from palaver.workers.webhooks.calls import Answer
-from palaver.workers.webhooks.deliverer import OF_ONE_TENANT, ROWS
-from palaver.workers.webhooks.names import OF_ONE_TENANT as LOOKUPS
+from palaver.workers.webhooks.deliverer import AT_ONCE, OF_ONE_TENANT, ROWS
 from palaver.workers.webhooks.places import AT_ONE_HOST
 from tests.integration.workers.conftest import Engine, MakeEngine
 from tests.integration.workers.test_batches import open_batch_on
+from tests.name_server import name_server
 
 pytestmark = pytest.mark.redis
 
@@ -97,8 +95,13 @@ async def deliver(engine: Engine) -> AsyncIterator[Deliver]:
     """Start a deliverer; the pauses between its tries, and how long one takes, may be given."""
     tasks = []
 
-    async def start(*, pauses: tuple[float, ...] = (0.02,) * 3, seconds: float = 10) -> "asyncio.Task[None]":
-        calls = Calls(allowed=HERE, seconds=seconds)
+    async def start(
+        *,
+        pauses: tuple[float, ...] = (0.02,) * 3,
+        seconds: float = 10,
+        resolver: Callable[[], AbstractResolver] = AsyncResolver,
+    ) -> "asyncio.Task[None]":
+        calls = Calls(allowed=HERE, seconds=seconds, resolver=resolver)
         deliverer = Deliverer(engine.ledger, calls, secrets=secrets(SECRET), pauses=pauses, period=0.01)
         tasks.append(asyncio.create_task(deliverer.run()))
         return tasks[-1]
@@ -135,6 +138,14 @@ def due_at(engine: Engine, job: ChatJob) -> float:
     """When somebody sees to the webhook of a job without a tenant next, Unix time; 0: never."""
     line = engine.ledger.keys.webhooks_of("")
     return (engine.client.zscore(line, f"{operations.session_of(job)}/{job.job_id}") or 0) / 1000
+
+
+async def submit_ended(engine: Engine, tenant: str, webhook: str) -> ChatJob:
+    """A tenant's job, which has ended."""
+    job = ChatJob(messages="hi", webhook=webhook, tenant=tenant)
+    await engine.ledger.submit(job)
+    await engine.ledger.cancel(job.job_id, job.job_id)
+    return job
 
 
 async def make_due(engine: Engine, session_id: str, job_id: str) -> None:
@@ -297,63 +308,42 @@ async def test_a_wait_for_a_place_at_a_host_is_no_try(
         await stands(engine, job, "delivered")
 
 
+@pytest.mark.parametrize(
+    ("hosts", "at_once"), [(OF_ONE_TENANT + 10, OF_ONE_TENANT), (1, AT_ONE_HOST)], ids=["many", "one"]
+)
 async def test_a_tenant_that_waits_for_its_receivers_holds_up_no_other(
-    engine: Engine, receiver: Receiver, deliver: Deliver
+    engine: Engine, receiver: Receiver, deliver: Deliver, hosts: int, at_once: int
 ) -> None:
-    """Its webhooks are each at a host of its own; the other's is the latest."""
+    """Each is at a host of its own, or all are at that of the other's, which comes then."""
     many = OF_ONE_TENANT + 10
     url = receiver.url.replace("/hook", "/{}")
-    hosts = [url.replace("127.0.0.1", f"127.0.{n // 200}.{n % 200 + 2}") for n in range(many)]
-    jobs = [ChatJob(messages="hi", webhook=each.format("a"), tenant="a") for each in hosts]
-    other = ChatJob(messages="hi", webhook=url.format("b"), tenant="b")
-    for job in (*jobs, other):
-        await engine.ledger.submit(job)
-        await engine.ledger.cancel(job.job_id, job.job_id)
+    for number in range(many):
+        host = f"127.0.0.{1 + number % hosts}"
+        await submit_ended(engine, "a", url.format("a").replace("127.0.0.1", host))
     receiver.held.clear()
     await deliver(seconds=300)
-    await receiver.has(OF_ONE_TENANT + 1)
+    await receiver.has(at_once)
+    other = await submit_ended(engine, "b", url.format("b"))
+    await receiver.has(at_once + 1)
     assert other.job_id in receiver.ids
-    assert len(receiver.ids) == OF_ONE_TENANT + 1
+    assert len(receiver.ids) == at_once + 1
     receiver.held.set()
     await receiver.has(many + 1)  # the next ones have places
 
 
-async def test_names_that_are_slow_hold_up_neither_providers_nor_other_tenants(
-    receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+async def test_names_that_are_slow_fail_no_try_of_another_tenant(
+    engine: Engine, receiver: Receiver, deliver: Deliver
 ) -> None:
-    """The system's lookups have a thread each, whoever waits for them still."""
-    answers, asked, look_up = threading.Event(), list[str](), socket.getaddrinfo
-
-    def slow(host: Any, *question: Any, **options: Any) -> Any:
-        if not str(host).endswith(".example"):
-            return look_up(host, *question, **options)
-        asked.append(host)
-        answers.wait(60)
-        raise socket.gaierror(socket.EAI_AGAIN, "no name server answers")
-
-    async def has(count: int) -> bool:
-        return len(asked) >= count
-
-    monkeypatch.setattr(socket, "getaddrinfo", slow)
-    calls, loop = Calls(allowed=HERE, seconds=60), asyncio.get_running_loop()
-    posts = [
-        asyncio.create_task(calls.post(f"http://h{n}.example/", b"", {}, tenant="a")) for n in range(100)
-    ]
-    await until(lambda: has(LOOKUPS))
-    async with asyncio.timeout(20):
-        assert await loop.getaddrinfo("localhost", 80)
-        url = receiver.url.replace("127.0.0.1", "localhost")
-        assert (await calls.post(url, b"{}", {}, tenant="b")).status == 500, "it is not signed"
-    assert len(asked) == LOOKUPS
-    for post in posts:
-        post.cancel()
-    await asyncio.gather(*posts, return_exceptions=True)
-    again = asyncio.create_task(calls.post("http://again.example/", b"", {}, tenant="a"))
-    assert not (await asyncio.wait([again], timeout=0.2))[0]
-    assert "again.example" not in asked, "a thread is not counted that nobody waits for"
-    answers.set()
-    assert (await again).status is None
-    assert asked[-1] == "again.example"
+    """As many of eight tenants' are looked up as there is room for, and no name server answers."""
+    slow = [(tenant, f"http://h{n}.{tenant}.example/") for tenant in "abcdefgh" for n in range(AT_ONCE // 8)]
+    await asyncio.gather(*(submit_ended(engine, *each) for each in slow))
+    async with name_server() as names:
+        resolver = partial(AsyncResolver, nameservers=[names.address])
+        await deliver(seconds=300, pauses=(3600.0,), resolver=resolver)
+        await names.is_asked_for(AT_ONCE // 2)
+        receiver.tenant = TENANT
+        await submit_ended(engine, TENANT, receiver.url.replace("127.0.0.1", "receiver.example"))
+        await receiver.has(1)  # it would be tried again in an hour
 
 
 async def test_what_is_told_is_not_given_to_another_worker(
@@ -419,81 +409,3 @@ async def test_jobs_that_go_on_or_are_gone_are_left_alone(
     assert receiver.told == []
     await engine.run(job)
     await stands(engine, job, "delivered")
-
-
-class Names(AbstractResolver):
-    """Each name stands for one address after the other."""
-
-    def __init__(self, *addresses: str) -> None:
-        self.addresses = list(addresses)
-
-    async def resolve(
-        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
-    ) -> list[ResolveResult]:
-        address = self.addresses.pop(0) if len(self.addresses) > 1 else self.addresses[0]
-        return [
-            ResolveResult(
-                hostname=host, host=address, port=port, family=family, proto=0, flags=socket.AI_NUMERICHOST
-            )
-        ]
-
-    async def close(self) -> None:
-        """Nothing is open."""
-
-
-async def post(url: str, *addresses: str, allowed: str = "") -> Answer:
-    resolver = Names(*addresses) if addresses else None
-    calls = Calls(allowed=networks(allowed), seconds=5, resolver=resolver)
-    return await calls.post(url, b"{}", {"webhook-id": "x"})
-
-
-@pytest.mark.parametrize(
-    "host",
-    [
-        *("127.0.0.1", "localhost", "2130706433", "0x7f000001", "127.1", "[::ffff:127.0.0.1]", "0.0.0.0"),
-        *("\uff11\uff12\uff17.0.0.1", "\u2460\u2461\u2466.0.0.1", "127\u30020\u30020\u30021"),
-    ],
-)
-async def test_no_spelling_of_ones_own_address_is_called(receiver: Receiver, host: str) -> None:
-    answer = await post(receiver.url.replace("127.0.0.1", host))
-    assert answer.status is None
-    assert receiver.told == []
-
-
-async def test_a_name_that_changes_its_address_is_not_called(receiver: Receiver) -> None:
-    url = receiver.url.replace("127.0.0.1", "rebinding.example")
-    assert str(await post(url, "127.0.0.1")) == "the address may not be called"
-    calls = Calls(allowed=networks(""), seconds=0.3, resolver=(names := Names("192.0.2.1", "127.0.0.1")))
-    for _ in range(3):
-        assert (await calls.post(url, b"{}", {})).status is None
-    assert names.addresses == ["127.0.0.1"]
-    assert receiver.told == []
-
-
-async def test_a_network_that_is_allowed_is_called(receiver: Receiver, engine: Engine) -> None:
-    url = receiver.url.replace("127.0.0.1", "inside.example")
-    answer = await post(url, "127.0.0.1", allowed="127.0.0.0/8")
-    assert answer.status == 500, "it is not signed"
-
-
-@pytest.mark.parametrize(
-    "says",
-    [
-        pytest.param(b"", id="nothing"),
-        pytest.param(b"no HTTP\r\n\r\n", id="no HTTP"),
-        pytest.param(b"HTTP/1.1 200 OK\r\nx: " + b"a" * 100_000, id="an endless head"),
-        pytest.param(b"HTTP/1.1 2", id="half a line"),
-    ],
-)
-async def test_what_is_no_answer_is_a_problem(says: bytes) -> None:
-    async def answer(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writer.write(says)
-        await writer.drain()
-        writer.close()
-
-    server = await asyncio.start_server(answer, "127.0.0.1", 0)
-    async with server:
-        port = server.sockets[0].getsockname()[1]
-        answer_ = await post(f"http://127.0.0.1:{port}/", allowed="127.0.0.0/8")
-    assert answer_.status is None
-    assert answer_.problem

@@ -380,7 +380,11 @@ class HttpClient:
         return self._session
 
     def _new_session(self) -> aiohttp.ClientSession:
-        connector = _Connector(limit=self._max_connections, keepalive_timeout=self._keepalive_seconds)
+        connector = _Connector(
+            limit=self._max_connections,
+            keepalive_timeout=self._keepalive_seconds,
+            resolver=aiohttp.ThreadedResolver(),  # the system's, whatever else is installed
+        )
         # The session must not keep cookies: it serves every tenant's jobs.
         return aiohttp.ClientSession(
             connector=connector, cookie_jar=aiohttp.DummyCookieJar(), headers=_HEADERS

@@ -7,9 +7,10 @@ answer nothing is read but its head.
 
 import ipaddress
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Self
 
 import aiohttp
 from aiohttp import AddrInfoType
@@ -17,7 +18,6 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 
 from palaver.shared.webhooks import Network, may_be_called
 from palaver.workers.providers.errors import retry_after
-from palaver.workers.webhooks.names import Names
 
 __all__ = ["Answer", "Calls", "Guard"]
 
@@ -67,60 +67,44 @@ class Guard(AbstractResolver):
         await self._resolver.close()
 
 
-class _Resolver(AbstractResolver):
-    """The system's, for one tenant's webhooks."""
-
-    def __init__(self, names: Names, tenant: str) -> None:
-        self._names = names
-        self._tenant = tenant
-
-    async def resolve(
-        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
-    ) -> list[ResolveResult]:
-        """See `AbstractResolver`."""
-        found = await self._names.look_up(self._tenant, host, port, family, socket.SOCK_STREAM)
-        return [
-            ResolveResult(
-                hostname=host,
-                host=address[0],
-                port=address[1],
-                family=its_family,
-                proto=proto,
-                flags=socket.AI_NUMERICHOST,
-            )
-            for its_family, _, proto, _, address in found
-        ]
-
-    async def close(self) -> None:
-        """See `AbstractResolver`; nothing is open."""
-
-
 class _ForbiddenError(OSError):
     """The name stands for an address in a network that may not be called."""
 
 
 class Calls:
-    """Makes requests on one event loop, with at most so many `seconds` for each. `resolver` replaces the
-    system's, for tests.
+    """Makes requests while it is open (`async with`), with at most so many `seconds` for each.
+
+    Names are looked up by c-ares, unless a test has another `resolver`. The system's own function would need
+    a thread for each lookup, and nothing takes that back from a slow name server: a few tenants with such
+    names could have all threads there are.
     """
 
     def __init__(
-        self, *, allowed: tuple[Network, ...], seconds: float, resolver: AbstractResolver | None = None
+        self,
+        *,
+        allowed: tuple[Network, ...],
+        seconds: float,
+        resolver: Callable[[], AbstractResolver] = aiohttp.AsyncResolver,
     ) -> None:
         self._allowed = allowed
         self.seconds = seconds
         self._resolver = resolver
-        self._names = Names()
 
-    async def post(
-        self, url: str, body: bytes, headers: Mapping[str, str], *, tenant: str | None = None
-    ) -> Answer:
-        """One request, for this tenant; it does not raise for what a receiver or the network does."""
+    async def __aenter__(self) -> Self:
+        async with AsyncExitStack() as opened:
+            guard = Guard(self._allowed, self._resolver())
+            opened.push_async_callback(guard.close)
+            self._session = await opened.enter_async_context(self._new_session(guard))
+            self._opened = opened.pop_all()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._opened.aclose()
+
+    async def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> Answer:
+        """One request; it does not raise for what a receiver or the network does."""
         try:
-            async with (
-                self._session(tenant) as session,
-                session.post(url, data=body, headers=headers, allow_redirects=False) as response,
-            ):
+            async with self._session.post(url, data=body, headers=headers, allow_redirects=False) as response:
                 response.close()  # whatever else it says
                 return Answer(response.status, retry_after(response.headers) or 0.0)
         except _ForbiddenError:
@@ -129,10 +113,9 @@ class Calls:
             forbidden = isinstance(error.__cause__, _ForbiddenError)
             return Answer(problem="the address may not be called" if forbidden else type(error).__name__)
 
-    def _session(self, tenant: str | None) -> aiohttp.ClientSession:
-        """For one request: no connection is kept, and each tenant's names are looked up apart."""
+    def _new_session(self, guard: Guard) -> aiohttp.ClientSession:
         connector = aiohttp.TCPConnector(
-            resolver=Guard(self._allowed, self._resolver or _Resolver(self._names, tenant or "")),
+            resolver=guard,
             use_dns_cache=False,
             limit=0,  # a wait for a place would be part of the try's time
             force_close=True,

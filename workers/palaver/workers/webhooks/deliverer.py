@@ -31,7 +31,9 @@ PERIOD_SECONDS: Final = 0.5
 AT_ONCE: Final = 200
 OF_ONE_TENANT: Final = 50
 ROWS: Final = 2
-"""So many requests, one after the other, may be waited for at a host; who would wait longer comes back."""
+"""So many requests, one after the other, may be waited for at a host; a webhook that would wait longer comes
+back.
+"""
 FULL_SECONDS: Final = 1.0
 """After so long, which is no try."""
 SLACK_SECONDS: Final = 15.0
@@ -69,7 +71,7 @@ class Deliverer:
 
     async def run(self) -> None:
         """Deliver until cancelled. An outage of the ledger is waited out."""
-        async with asyncio.TaskGroup() as deliveries:
+        async with self._calls, asyncio.TaskGroup() as deliveries:
             await self._rounds.run(lambda: self._round(deliveries))
 
     async def _round(self, deliveries: asyncio.TaskGroup) -> bool:
@@ -121,11 +123,11 @@ class Deliverer:
 
     async def _tell_end(self, end: End, url: str, ended: float) -> None:
         host = urlsplit(url).hostname or ""
-        if self._places.full(host):
+        if self._places.full(end.tenant, host):
             now = await self._ledger.query(operations.time())
             await self._put_off(end, now + FULL_SECONDS)
             return
-        async with self._places.at(host):
+        async with self._places.at(end.tenant, host):
             await self._try(end, url, ended)
 
     async def _try(self, end: End, url: str, ended: float) -> None:
@@ -134,7 +136,7 @@ class Deliverer:
         body = end.body()
         keys = [tenant_secret(secret, end.tenant) for secret in self._secrets]
         headers = headers_for(end.job_id, body, secrets=keys, now=now)
-        answer = await self._calls.post(url, body, headers, tenant=end.tenant)
+        answer = await self._calls.post(url, body, headers)
         facts = {"job_id": end.job_id, "host": urlsplit(url).hostname, "tries": tries}
         if answer.taken:
             logger.info("webhook.delivered", **facts)

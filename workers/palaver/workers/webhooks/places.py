@@ -1,5 +1,5 @@
-"""Places at hosts: a few requests at once at each, a few more that wait for one, and no more than these, so
-that a slow host holds up none of the others.
+"""Places at hosts: a few requests of a tenant at once at each, a few more that wait for one, and no more than
+these, so that a slow host holds up none of the others, and nobody holds up another tenant there.
 """
 
 import asyncio
@@ -23,16 +23,17 @@ class Places:
 
     def __init__(self, *, rows: int) -> None:
         self._most = (rows + 1) * AT_ONE_HOST
-        self._hosts: dict[str, _Host] = {}
+        self._hosts: dict[tuple[str | None, str], _Host] = {}
 
-    def full(self, host: str) -> bool:
-        """Whether as many wait there as may."""
-        return host in self._hosts and self._hosts[host].users >= self._most
+    def full(self, tenant: str | None, host: str) -> bool:
+        """Whether as many of the tenant's wait there as may."""
+        at = self._hosts.get((tenant, host))
+        return at is not None and at.users >= self._most
 
     @asynccontextmanager
-    async def at(self, host: str) -> AsyncIterator[None]:
-        """A place there; it is waited for."""
-        at = self._hosts.setdefault(host, _Host())
+    async def at(self, tenant: str | None, host: str) -> AsyncIterator[None]:
+        """A place of the tenant's there; it is waited for."""
+        at = self._hosts.setdefault((tenant, host), _Host())
         at.users += 1
         try:
             async with at.places:
@@ -40,4 +41,4 @@ class Places:
         finally:
             at.users -= 1
             if not at.users:
-                del self._hosts[host]
+                del self._hosts[tenant, host]
