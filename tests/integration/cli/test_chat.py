@@ -73,6 +73,18 @@ def test_bad_input_is_exit_code_2_and_one_line(served: Inside, words: list[str],
     assert told in one_line(done)
 
 
+def test_a_tenants_session_is_gone_on_with_for_the_tenant(served: Inside) -> None:
+    first = events(served.run("chat", "one", "-s", "of-acme", "--tenant", "acme", "--user", "ann", "--json"))
+    on = events(served.run("chat", "two", "-s", "of-acme", "--tenant", "acme", "--json"))
+    assert on[0]["seq"] == first[-1]["seq"] + 1
+    again = served.run("job", "retry", on[0]["job_id"], "--json")
+    assert (again.returncode, json.loads(again.stdout)["session_id"]) == (0, "of-acme")
+    for words, whose in (((), "jobs without a tenant"), (("--tenant", "other"), "the tenant 'other'")):
+        done = served.run("chat", "three", "-s", "of-acme", *words)
+        assert done.returncode == 2
+        assert f"session: is not one of {whose}: --tenant says whose it is" in one_line(done)
+
+
 def test_a_terminal_shows_the_text_as_it_comes_and_no_model_controls_it(dev: Dev) -> None:
     screen = Screen(dev, "chat", script(deltas=["\x1b]0;owned\x07", "first ", "\x1b[2J", "last"], rate=4))
     assert "last" not in screen.until("first")

@@ -201,6 +201,8 @@ def chat(
     *,
     model: Annotated[str | None, typer.Option("--model", "-m", help="profile/model, or an alias.")] = None,
     session: Annotated[str | None, typer.Option("--session", "-s", help="Go on with this session.")] = None,
+    tenant: Annotated[str | None, typer.Option(help="For whom, and whose the session is.")] = None,
+    user: Annotated[str | None, typer.Option(help="And for which user of the tenant.")] = None,
     system: Annotated[str | None, typer.Option(help="The system prompt.")] = None,
     agent: Annotated[
         str | None, typer.Option("--agent", "-a", help="The agent at this path answers.")
@@ -217,7 +219,15 @@ def chat(
     from palaver.producer.cli.chat import run
 
     return run(
-        message, file or [], as_json=as_json, model=model, session_id=session, system=system, agent=agent
+        message,
+        file or [],
+        as_json=as_json,
+        model=model,
+        session_id=session,
+        tenant=tenant,
+        user=user,
+        system=system,
+        agent=agent,
     )
 
 

@@ -16,7 +16,7 @@ from palaver.producer.cli.terminal import note, one_line, seconds, write
 from palaver.producer.cli.transcript import Transcript, describe_error, describe_usage, live
 from palaver.producer.prepare import JobFields
 from palaver.shared.accumulator import Accumulator
-from palaver.shared.errors import PalaverError
+from palaver.shared.errors import PalaverError, SessionNotFoundError
 from palaver.shared.events import AnyEvent
 from palaver.shared.jobs import Status
 from palaver.shared.plain import refuse
@@ -32,12 +32,21 @@ def run(message: str, paths: Sequence[str], *, as_json: bool, **fields: Unpack[J
     with Client() as client:
         fields["files"] = [client.files.upload(path) for path in paths]
         begun = time.monotonic()
-        handle = client.submit(text, **fields)
+        handle = _submit(client, text, fields)
         view = _View(begun, as_json=as_json)
         with _interrupt_cancels(handle, view):
             for event in handle.events():
                 view.show(event)
     return view.finish(handle)
+
+
+def _submit(client: Client, text: str, fields: JobFields) -> JobHandle:
+    try:
+        return client.submit(text, **fields)
+    except SessionNotFoundError:
+        tenant = fields.get("tenant")
+        whose = "jobs without a tenant" if tenant is None else f"the tenant {tenant!r}"
+    return refuse("session", f"is not one of {whose}: --tenant says whose it is")
 
 
 def _utf8(data: bytes) -> str:
