@@ -118,6 +118,16 @@ def test_the_pool_grows_and_shrinks(workers: Workers) -> None:
     workers.wait_idle()
 
 
+def test_a_slot_whose_task_waits_is_lent(running: Shared) -> None:
+    workers, _ = running
+    waiting = [workers.send("lending") for _ in range(20)]
+    assert eventually(lambda: workers.stats()["lent"] == 20)
+    value(workers.send("wake"))
+    assert [value(each) for each in waiting] == ["woken"] * 20
+    workers.wait_idle()
+    assert workers.stats()["lent"] == 0
+
+
 def test_autoscale(workers: Workers) -> None:
     worker = workers.start("--autoscale", "5,1", env={"AUTOSCALE_KEEPALIVE": "1"})
     naps = [workers.send("nap", 60) for _ in range(5)]

@@ -83,6 +83,30 @@ async def quick(number: int) -> int:
     return number
 
 
+woken = asyncio.Event()
+pools: list[Any] = []
+
+
+@signals.worker_ready.connect
+def note_pool(sender: Any, **_: Any) -> None:
+    pools.append(sender.pool)
+
+
+@app.task(acks_late=False)
+async def lending() -> str:
+    """Waits, and has others use its slot meanwhile."""
+    pools[-1].lend(1)
+    await woken.wait()
+    pools[-1].lend(-1)
+    return "woken"
+
+
+@app.task
+async def wake() -> None:
+    await asyncio.sleep(0)
+    woken.set()
+
+
 @app.task
 async def tidy() -> str:
     """Catches the soft limit, and still awaits something afterwards."""

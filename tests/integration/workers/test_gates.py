@@ -388,11 +388,13 @@ async def test_a_job_with_a_total_timeout_is_parked_and_ends_in_time(make_worker
     assert [gate.waiting for gate in await one.engine.ledger.gates()] == []
 
 
-async def test_agents_that_wait_hold_half_of_the_slots_at_most(
+async def test_agents_that_wait_lend_their_slots_half_of_them_one_tenants(
     make_workers: MakeWorkers, server: ModelServer
 ) -> None:
     one, other = await make_workers(ONE, agents="tests.integration.workers.user_agents")
     other.engine.service.slots = 4
+    lent: list[int] = []
+    other.engine.service.lend = lent.append
     first = await submit(one, HOLD, session_id="s1")
     await one.engine.said(first)
     agents = [await submit(other, session_id=f"a{n}", agent="asking") for n in range(5)]
@@ -401,12 +403,18 @@ async def test_agents_that_wait_hold_half_of_the_slots_at_most(
             await asyncio.sleep(0.01)
     views = [await one.engine.ledger.job(job.job_id) for job in agents]
     assert [view.gate for view in views].count("http") == 3
+    assert lent == [1, 1]
+    agents += [await submit(other, session_id=f"b{n}", agent="asking", tenant="b") for n in range(3)]
+    async with asyncio.timeout(20):
+        while (len(lent), other.engine.service.running) != (4, 4):  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
     passing = await submit(other, session_id="s2", model="spare/m")
     assert (await ended(other, passing))[0]["status"] == "completed"
     await one.engine.ledger.cancel("s1", first.job_id)
     ends = await ended(other, *agents)
-    assert [end["status"] for end in ends] == ["completed"] * 5
+    assert [end["status"] for end in ends] == ["completed"] * 8
     assert {end["response"]["content"] for end in ends} == {"Let me ask.  w0 w1"}
+    assert sum(lent) == 0
     assert server.stats()["max_open"] == 2  # with the one of the spare profile
 
 
@@ -432,6 +440,27 @@ async def test_an_agent_that_has_begun_waits_with_the_only_slot_there_is(
     await one.engine.ledger.cancel("b", between.job_id)
     (end,) = await ended(other, agent)
     assert end["response"]["content"] == " w0 w1 w2 w3" * 2
+    assert server.stats()["requests"] == 3
+
+
+async def test_an_agent_one_of_whose_first_requests_is_made_does_not_begin_anew_for_the_other(
+    make_workers: MakeWorkers, server: ModelServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also if it can lend its slot to nobody."""
+    monkeypatch.setattr("palaver.workers.waiting.MOMENT_SECONDS", 0.3)
+    one, other = await make_workers(ONE, agents="tests.integration.workers.user_agents")
+    first = await submit(one, HOLD, session_id="s1")
+    await one.engine.said(first)
+    other.engine.service.slots = 0
+    agent = await submit(other, {"n": 10, "rate": 20, "key": "a"}, session_id="a", agent="at_once")
+    records = one.engine.ledger.keys.gate("http") + ":records"
+    async with asyncio.timeout(20):
+        while server.stats()["requests"] < 2 or server.stats()["open"] > 1:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    assert len(one.engine.client.hkeys(records)) == 2, "it waits no more"
+    await one.engine.ledger.cancel("s1", first.job_id)
+    (end,) = await ended(other, agent)
+    assert end["response"]["content"] == "".join(f" w{n}" for n in range(10)) * 2
     assert server.stats()["requests"] == 3
 
 

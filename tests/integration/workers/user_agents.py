@@ -230,6 +230,13 @@ async def twice(message: str, session_context: dict[str, Any], **kwargs: Any) ->
     return "".join(answer.content for answer in answers)
 
 
+async def at_once(message: str, session_context: dict[str, Any], **kwargs: Any) -> str:
+    first = asyncio.ensure_future(ask_model(message, stream=False))
+    await asyncio.sleep(0.1)
+    second = await ask_model(message, model="spare/m", stream=False)
+    return (await first).content + second.content
+
+
 async def loud(message: str, session_context: dict[str, Any]) -> str:
     return (await ask_model(message)).content.upper()
 
@@ -319,6 +326,7 @@ chat_urlpatterns = [
     path("blocking/", blocking),
     path("asking/", asking),
     path("twice/", twice),
+    path("at_once/", at_once),
     path("loud/", loud),
     path("asking/blocking/", asking_blocking),
     path("reader/", Reader),

@@ -237,7 +237,7 @@ class ServiceStep(bootsteps.StartStopStep):
             unreachable = isinstance(error, ServiceUnavailableError)
             raise WorkerShutdown(UNREACHABLE if unreachable else WRONG_USAGE) from None
         pool.on_resize = lambda slots: setattr(service, "slots", slots)
-        service.leave, service.fail = pool.leave, pool.fail
+        service.leave, service.fail, service.lend = pool.leave, pool.fail, pool.lend
         service.readiness.consumption = consumption_of(parent)
         parent.app.palaver_service = service
 

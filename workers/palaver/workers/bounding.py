@@ -12,6 +12,7 @@ from palaver.shared.settings import Settings
 from palaver.workers.budgets import Budgets
 from palaver.workers.control import Heeding
 from palaver.workers.gates import Gates
+from palaver.workers.lent_slots import LentSlots
 from palaver.workers.link import Link
 from palaver.workers.metrics import Counts
 from palaver.workers.pauses import Pauses
@@ -22,7 +23,6 @@ from palaver.workers.shares import Shares
 from palaver.workers.starts import Starts, Worker
 from palaver.workers.sweeper import Post
 from palaver.workers.tenancy import Tenancy
-from palaver.workers.waiting import HeldSlots
 
 __all__ = ["Bounding"]
 
@@ -48,14 +48,14 @@ class Bounding:
         ledger.bounds = Bounds(settings.max_jobs, self.tenancy)
         self.starts = Starts(link, ledger.keys, self.tenancy, worker=worker)
         self.pauses = Pauses(ledger, profiles, seconds=settings.lease_seconds * HEARTBEAT)
-        held = HeldSlots(lambda: worker.slots)
+        lent = LentSlots(lambda: worker.slots, lambda by: worker.lend(by))
         self.gates = Gates(
             link,
             ledger.keys,
             subscriptions,
             self.tenancy,
             lease=settings.lease_seconds,
-            held=held,
+            lent=lent,
             counts=counts,
             paused=self.pauses,
         )
@@ -63,7 +63,7 @@ class Bounding:
         self.shares = Shares(self.gates, self.tenancy)
         self.breakers = Breakers()
         self.prices = Prices()
-        self.budgets = Budgets(ledger, self.tenancy, self.prices, held=held, worker=alias)
+        self.budgets = Budgets(ledger, self.tenancy, self.prices, lent=lent, worker=alias)
 
     @property
     def policies(self) -> Sequence[Policy]:
@@ -81,4 +81,5 @@ class Bounding:
 
     def send_by(self, post: Post) -> None:
         """Have the messages of jobs that it lets go on sent by this."""
-        self.gates.send = self.starts.send = post.put
+        self.starts.send = post.put
+        self.gates.send_by(post.put)

@@ -26,13 +26,13 @@ from palaver.shared.responses import Usage
 from palaver.shared.spending import MonthlySpending, today
 from palaver.workers.accounts import Account, Accounts
 from palaver.workers.event_log import event_logger
+from palaver.workers.lent_slots import LentSlots
 from palaver.workers.metering import expected
 from palaver.workers.policies import Ask
 from palaver.workers.prices import Prices
 from palaver.workers.providers import Asker, GenerationRequest, Provider, Sink, WarningPart
 from palaver.workers.stop import Park, Unasked
 from palaver.workers.tenancy import Tenancy
-from palaver.workers.waiting import HeldSlots
 
 __all__ = ["Budgets"]
 
@@ -49,11 +49,11 @@ class Budgets:
     """
 
     def __init__(
-        self, ledger: AsyncLedger, tenancy: Tenancy, prices: Prices, *, held: HeldSlots, worker: str
+        self, ledger: AsyncLedger, tenancy: Tenancy, prices: Prices, *, lent: LentSlots, worker: str
     ) -> None:
         self._tenancy = tenancy
         self._prices = prices
-        self._held_slots = held
+        self._lent_slots = lent
         self._accounts = Accounts(ledger, worker=worker)
         self._told_in = ""
         self._told: set[tuple[str, ...]] = set()  # of that month
@@ -124,15 +124,15 @@ class Budgets:
         return standing.may_run
 
     def _waits_here(self, asker: Asker, slot: ExitStack) -> bool:
-        """Whether it waits in its worker, with the `slot` of its job, if any. What an agent has begun is
-        not done again for want of a slot: what it waits for runs, and is soon over.
+        """Whether it waits in its worker, with the `slot` of its job lent, if it has one. What an agent has
+        begun is not done again for want of a slot.
         """
         if not asker.in_code:
             return asker.is_line
         job = (asker.session_id, asker.job_id)
-        if not self._held_slots.hold(job):
+        if not self._lent_slots.lend(job, asker.tenant):
             return asker.goes_on
-        slot.callback(self._held_slots.release, job)
+        slot.callback(self._lent_slots.take_back, job, asker.tenant)
         return True
 
     async def _ask_within(self, ask: Ask, provider: Provider, request: GenerationRequest, sink: Sink) -> None:

@@ -7,37 +7,31 @@ line, and is sent by whoever has a place for it.
 
 from __future__ import annotations
 
-import math
 import time
-from collections.abc import Awaitable, Callable, Container, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import replace
+from collections.abc import Awaitable, Callable, Container, Mapping, Sequence
 from typing import Any, Final
 
-from palaver.shared.errors import CircuitOpenError, RateLimitError, SpendLimitError
-from palaver.shared.ledger import Dispatch, HandedOut, Keys, Operation, Visited, operations
+from palaver.shared.errors import RateLimitError, SpendLimitError
+from palaver.shared.ledger import Dispatch, Keys, Operation, operations
 from palaver.shared.ledger.replies import Place
 from palaver.shared.ledger.subscriptions import Subscriptions
 from palaver.shared.profiles import Profile
 from palaver.workers.event_log import event_logger
+from palaver.workers.lent_slots import LentSlots
 from palaver.workers.link import Link
 from palaver.workers.metrics import Counts
 from palaver.workers.policies import Ask
 from palaver.workers.providers import Asker, GenerationRequest, Provider, Sink
-from palaver.workers.stop import Park, Unasked
+from palaver.workers.stop import Unasked
 from palaver.workers.tenancy import Tenancy
 from palaver.workers.token_counting import Counting, size_of
 from palaver.workers.visits import Share, Visit, Waits
-from palaver.workers.waiting import HeldSlots
+from palaver.workers.waiting import AtGate, Waiting
 
-__all__ = ["AtGate", "Gates"]
+__all__ = ["Gates"]
 
 logger = event_logger("palaver.workers.gates")
 
-MOMENT_SECONDS: Final = 1.0
-"""Waited for in the worker; who is to wait longer waits in the ledger, and holds no slot."""
-LOST_SECONDS: Final = (30.0, 300.0)
-"""A parked job of which nobody has heard comes again after a time between these."""
 LINGER_SECONDS: Final = 60.0
 """So long after it was closed the gate of a profile without limits is still asked: some may wait there."""
 
@@ -55,7 +49,7 @@ class Gates:
         tenancy: Tenancy,
         *,
         lease: float,
-        held: HeldSlots,
+        lent: LentSlots,
         counts: Counts,
         paused: Container[str] = frozenset(),
     ) -> None:
@@ -63,15 +57,12 @@ class Gates:
         self._counts = counts
         self._tenancy = tenancy
         self._keys = keys
-        self._subscriptions = subscriptions
         self._lease = lease
         self._paused = paused  # profiles that an operator has paused: all are asked in turn, and have to wait
-        self._held_slots = held
+        self._waiting = Waiting(link, keys, subscriptions, lease=lease, lent=lent)
         self._visits: dict[str, dict[Place, Visit]] = {}  # of each gate, by their entries
         self._shares: dict[Place, Share] = {}  # of runs
         self._closed: dict[str, float] = {}  # profiles that were closed lately, until a monotonic time
-        self.send: Callable[[Sequence[Dispatch]], object] = len
-        """Has the messages of jobs that were given a place sent. What nobody sends is found again."""
 
     async def __call__(self, ask: Ask, provider: Provider, request: GenerationRequest, sink: Sink) -> None:
         """See `Policy`. Raises Park for a job that is to wait for longer than a moment."""
@@ -93,6 +84,10 @@ class Gates:
             for gate, visits in self._visits.items()
         ]
 
+    def send_by(self, send: Callable[[Sequence[Dispatch]], object]) -> None:
+        """Have the messages of jobs that were given a place sent. What nobody sends is found again."""
+        self._waiting.send = send
+
     def heed(self, profile: str, seconds: float) -> None:
         """The profile was closed, by any worker."""
         until = time.monotonic() + seconds + LINGER_SECONDS
@@ -101,12 +96,12 @@ class Gates:
     def resumed(self, profile: str) -> None:
         """The profile's pause is over: who waits for it goes on."""
         self.heed(profile, 0)
-        self._link.post(operations.pump_gate(self._keys, profile), self._handed_out)
+        self._link.post(operations.pump_gate(self._keys, profile), self._waiting.handed_out)
 
     def give_up(self, gate: str, session_id: str, job_id: str) -> None:
         """What there is at a gate for a job is another one's: the job has ended, or it waits elsewhere."""
         pumping = operations.pump_gate(self._keys, gate, ended=(session_id, job_id))
-        self._link.post(pumping, self._handed_out)
+        self._link.post(pumping, self._waiting.handed_out)
 
     async def share(self, visit: Visit, work: Callable[[], Awaitable[None]]) -> None:
         """As `within`, for a run at its tenant's gate: no place is its own while it waits elsewhere."""
@@ -123,23 +118,23 @@ class Gates:
         visits = self._visits.setdefault(visit.gate, {})
         visits[visit.entry] = visit
         try:
-            await self._wait(visit)
+            await self._waiting.place(visit)
             await work()
         except AtGate as parked:
             if parked.visit.token != visit.token:  # it waits elsewhere
-                self._leave(visit)
+                self._waiting.leave(visit)
             raise
         except (Unasked, SpendLimitError):
-            self._leave(visit, asked=False)
+            self._waiting.leave(visit, asked=False)
             raise
         except BaseException:
-            self._leave(visit)
+            self._waiting.leave(visit)
             raise
         else:
-            self._leave(visit, whole=True)
+            self._waiting.leave(visit, whole=True)
         finally:
             if visit.share is not None and visit.share.ends(visit.token):
-                self._leave(visit.share.visit)
+                self._waiting.leave(visit.share.visit)
             visits.pop(visit.entry, None)
             if not visits and self._visits.get(visit.gate) is visits:
                 del self._visits[visit.gate]
@@ -166,6 +161,7 @@ class Gates:
         return Visit(
             gate=profile.name,
             place=place,
+            tenant=asker.tenant,
             line=operations.Line(name=asker.tenant, of_batch=asker.is_line, weight=weight),
             limits=profile.limits,
             apart=asker.in_code and place in self._visits.get(profile.name, ()),
@@ -176,110 +172,6 @@ class Gates:
             size=size,
             counting=Counting(sink, size) if profile.limits.tokens_per_minute is not None else None,
         )
-
-    async def _wait(self, visit: Visit) -> None:
-        """Return with a place; and with that of the run at its tenant's gate, which comes first."""
-        if visit.share is None:
-            await self._wait_alone(visit)
-        else:
-            await self._wait_with(visit.share, visit)
-
-    async def _wait_alone(self, visit: Visit) -> None:
-        visited = await self._waited(visit, MOMENT_SECONDS)
-        if not visited.has_place:
-            with self._held_on(visit, visited):
-                await self._waited(visit, math.inf)
-
-    async def _wait_with(self, share: Share, visit: Visit) -> None:
-        """What waits for longer than a moment at one gate has no place at the other; and one that it is given
-        here counts as a request when it is taken.
-        """
-        while True:
-            if not share.held:
-                await self._wait_alone(replace(share.visit, waits=visit.waits, ahead=True))
-                share.held = True
-            share.works(visit.token)
-            visited = await self._waited(visit, MOMENT_SECONDS)
-            if visited.has_place:
-                return
-            with self._held_on(visit, visited):
-                if share.waits(visit.token):
-                    self._leave(share.visit)
-                await self._waited(replace(visit, later=True), math.inf)
-            share.works(visit.token)
-            if not share.held:
-                share.held = (await self.visit(replace(share.visit, ahead=True))).has_place
-            if not share.held:
-                self._leave(visit)
-                visit = replace(visit, ahead=True)
-
-    async def _waited(self, visit: Visit, seconds: float) -> Visited:
-        """Wait for a place, unless that would take longer; how it stands then. Raises CircuitOpenError at a
-        closed gate for whom `may_move`.
-        """
-        visited, gives_up = await self.visit(visit), time.monotonic() + seconds
-        if _is_over(visit, visited, gives_up):
-            return visited
-        async with self._subscriptions.listen(self._keys.gate_channel(visit.gate, *visit.entry)) as inbox:
-            while not _is_over(visit, visited, gives_up):
-                await inbox.receive(min(max(visited.seconds, 0.05), MOMENT_SECONDS))
-                visited = await self.visit(visit)
-        return visited
-
-    @contextmanager
-    def _held_on(self, visit: Visit, visited: Visited) -> Iterator[None]:
-        """While one waits here for longer than a moment. Raises AtGate for who may not."""
-        holds = visit.waits is Waits.HELD and self._held_slots.hold(visit.place)
-        if not holds and visit.waits is not Waits.HERE:
-            shortest, longest = LOST_SECONDS
-            waiting = replace(visit, apart=False) if visit.apart else visit
-            raise AtGate(self, waiting, min(max(shortest, 2 * visited.seconds), longest))
-        try:
-            yield
-        finally:
-            if holds:
-                self._held_slots.release(visit.place)
-
-    async def visit(self, visit: Visit, *, parked: bool = False) -> Visited:
-        """Ask how it stands with it. One that is `parked` has nobody who could take its place now."""
-        entering = operations.enter_gate(
-            self._keys,
-            visit.gate,
-            visit.entry,
-            token=visit.token,
-            line=visit.line,
-            limits=visit.limits,
-            lease=self._lease,
-            parked=parked,
-            later=visit.later,
-            ahead=visit.ahead,
-            size=visit.size,
-        )
-        visited = await self._link.run(entering)
-        self._send(visited.dispatches)
-        return visited
-
-    def _leave(self, visit: Visit, *, whole: bool = False, asked: bool = True) -> None:
-        used = visit.counting.used(whole=whole) if visit.counting is not None else None
-        total, answer = used or (None, None)
-        leaving = operations.leave_gate(
-            self._keys,
-            visit.gate,
-            visit.entry,
-            token=visit.token,
-            tokens=total,
-            answer_tokens=answer,
-            whole=whole,
-            asked=asked,
-        )
-        self._link.post(leaving, self._handed_out)
-
-    def _handed_out(self, handed: HandedOut) -> None:
-        self._send(handed.dispatches)
-
-    def _send(self, dispatches: Sequence[Dispatch]) -> None:
-        if dispatches:
-            self.send(dispatches)
 
     def _close(self, profile: str, seconds: float) -> None:
         logger.warning("gate.closed", profile=profile, seconds=seconds)
@@ -294,34 +186,13 @@ class Gates:
         return profile in self._closed or profile in self._paused
 
 
-class AtGate(Park):
-    """The job waits at the gate, parked."""
-
-    def __init__(self, gates: Gates, visit: Visit, seconds: float) -> None:
-        super().__init__(seconds, gate=visit.gate)
-        self._gates = gates
-        self.visit = visit
-
-    async def parked(self) -> bool:
-        """See `Park.parked`: from now on who has a place for the job sends its message."""
-        return (await self._gates.visit(self.visit, parked=True)).has_place
-
-
 def _waits_of(asker: Asker) -> Waits:
-    if asker.may_park:
+    if asker.is_line:
+        return Waits.HERE
+    if not asker.in_code:
         return Waits.PARKED
     # An agent that has made a request would make it again.
-    return Waits.HERE if asker.is_line or asker.goes_on else Waits.HELD
-
-
-def _is_over(visit: Visit, visited: Visited, gives_up: float) -> bool:
-    """Whether one waits no longer: it has a place, or would wait for too long."""
-    if visited.has_place:
-        return True
-    if visit.may_move and visited.closed_for > MOMENT_SECONDS:
-        told = f"{visit.gate} wants a pause; it is not asked for {visited.closed_for:.1f} s more"
-        raise CircuitOpenError(told, provider=visit.gate, retry_after=visited.closed_for)
-    return time.monotonic() + visited.seconds >= gives_up
+    return Waits.KEPT if asker.goes_on else Waits.LENT
 
 
 def _tokens(visits: Mapping[Place, Visit]) -> dict[Place, str]:

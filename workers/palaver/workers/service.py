@@ -100,6 +100,8 @@ class WorkerService:
         """Has this process end as SIGTERM does; an operator wants it."""
         self.fail: Callable[[], object] = self.begin_drain
         """Has it end at once, as one that failed: only a new one can do its work."""
+        self.lend: Callable[[int], object] = lambda _by: None
+        """Has others use so many slots more, as their jobs only wait; or less."""
         self._link.on_dead = self._end_with_link
         self._vitals = self._make_vitals()
         self._started = time.time()

@@ -11,9 +11,10 @@ from palaver.shared.ledger import Claimed, operations
 from palaver.shared.names import queue_for
 from palaver.shared.profiles import Limits
 from palaver.shared.tenants import Tenant
-from palaver.workers.gates import AtGate, Gates
+from palaver.workers.gates import Gates
 from palaver.workers.tenancy import Tenancy
 from palaver.workers.visits import Visit, Waits
+from palaver.workers.waiting import AtGate
 
 __all__ = ["Shares"]
 
@@ -70,6 +71,7 @@ def _visit(claimed: Claimed, job: ChatJob, tenant: Tenant, is_line: bool) -> Vis
     return Visit(
         gate=operations.tenant_gate(job.tenant or ""),
         place=(claimed.session_id, claimed.job_id),
+        tenant=job.tenant or "",
         line=operations.user_line(job.user or "", most=tenant.user_running or 0, of_batch=is_line),
         limits=Limits(concurrent=tenant.running),
         waits=Waits.HERE if is_line else Waits.PARKED,

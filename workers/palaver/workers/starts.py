@@ -30,10 +30,11 @@ PAUSE_SECONDS: Final = 0.02
 
 
 class Worker(Protocol):
-    """A worker, as far as it is known here."""
+    """A worker, as far as it is known here. `lend` tells its pool of slots that others may have, or not."""
 
     alias: str
     slots: int
+    lend: Callable[[int], object]
 
     @property
     def running(self) -> int:

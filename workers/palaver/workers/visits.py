@@ -18,8 +18,9 @@ class Waits(Enum):
     """Where one waits that has no place within a moment."""
 
     PARKED = auto()  # in the ledger
-    HELD = auto()  # in its worker's slot, while few others are; else its job is parked, and begins anew
-    HERE = auto()  # in its worker: it has no slot of its own, or cannot begin anew
+    LENT = auto()  # in its worker, its slot lent; if too many do so, its job is parked and begins anew
+    KEPT = auto()  # the same; but it cannot begin anew, and then keeps its slot
+    HERE = auto()  # in its worker, without a slot of its own
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +29,7 @@ class Visit:
 
     gate: str
     place: Place  # the job's
+    tenant: str
     line: operations.Line
     limits: Limits
     token: str = field(default_factory=new_token)

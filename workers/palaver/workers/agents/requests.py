@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Container
 
 from palaver.shared.errors import ProviderError, RateLimitError, StreamInterruptedError
@@ -16,7 +17,6 @@ from palaver.shared.responses import ChatResponse
 from palaver.workers.agents.answer import AgentAnswer
 from palaver.workers.agents.model_request import ModelRequest
 from palaver.workers.attempts import Attempts
-from palaver.workers.gates import MOMENT_SECONDS
 from palaver.workers.heard import Heard
 from palaver.workers.metering import Meter
 from palaver.workers.metrics import Counts
@@ -26,6 +26,7 @@ from palaver.workers.providers import Asker, Caching, GenerationRequest, Part, R
 from palaver.workers.run import Run
 from palaver.workers.served import Served
 from palaver.workers.stop import Park
+from palaver.workers.waiting import MOMENT_SECONDS
 
 __all__ = ["AgentRequests"]
 
@@ -38,6 +39,7 @@ class AgentRequests:
     ) -> None:
         self._counts = counts
         self._served = served
+        self._under_way = Counter[str]()  # of each job
         self._ask = ask
         self._prices = prices
         self._paused = paused
@@ -46,6 +48,13 @@ class AgentRequests:
         """Ask until a model has answered. Raises the error after which none is asked again: at once, when
         readers have had words of an answer that broke off.
         """
+        self._under_way[job.job_id] += 1
+        try:
+            return await self._answer(run, job, answer, asked)
+        finally:
+            self._under_way -= Counter([job.job_id])
+
+    async def _answer(self, run: Run, job: ChatJob, answer: AgentAnswer, asked: ModelRequest) -> ChatResponse:
         models = await self._served.resolve(asked.models or job.models)
         attempts = Attempts(models, run.claimed, max_retries=job.max_retries, paused=self._paused)
         while True:
@@ -54,6 +63,8 @@ class AgentRequests:
             try:
                 return await self._asked(run, job, asked_ref, asked, heard)
             except Park as parked:
+                if self._goes_on(run):
+                    continue  # another of its requests was made meanwhile, or may be
                 await run.notes.failures(attempts.retries, b"", run.answer.spent())
                 run.stop(parked)  # whatever the agent's code makes of it
                 raise
@@ -72,7 +83,7 @@ class AgentRequests:
         self, run: Run, job: ChatJob, ref: ModelRef, asked: ModelRequest, heard: Heard
     ) -> ChatResponse:
         async with await self._served.lend(ref.profile) as provider:
-            request = _request(run, job, ref, asked)
+            request = _request(run, job, ref, asked, goes_on=self._goes_on(run))
             meter = Meter(request, await self._prices.of(provider, ref.model))
             try:
                 await self._ask(provider, request, heard)
@@ -90,6 +101,10 @@ class AgentRequests:
             provider=ref.profile,
             finish_reason=heard.reason,
         )
+
+    def _goes_on(self, run: Run) -> bool:
+        """Whether the agent cannot begin anew without paying for a request again."""
+        return bool(run.answer.spent()) or self._under_way[run.claimed.job_id] > 1
 
     async def _note(self, run: Run) -> None:
         """What was spent is known to whoever takes the job over."""
@@ -118,7 +133,9 @@ class _Spoken(Heard):
         await self._answer.room()
 
 
-def _request(run: Run, job: ChatJob, ref: ModelRef, asked: ModelRequest) -> GenerationRequest:
+def _request(
+    run: Run, job: ChatJob, ref: ModelRef, asked: ModelRequest, *, goes_on: bool
+) -> GenerationRequest:
     params = job.params.merged(asked.params)
     session_id, tenant = run.claimed.session_id, job.tenant or ""
     return GenerationRequest(
@@ -134,7 +151,7 @@ def _request(run: Run, job: ChatJob, ref: ModelRef, asked: ModelRequest) -> Gene
             job_id=job.job_id,
             tenant=tenant,
             in_code=True,
-            goes_on=bool(run.answer.spent()),
+            goes_on=goes_on,
         ),
     )
 

@@ -281,6 +281,10 @@ class AsyncPool(BasePool):
         """Take slots away; tasks that hold one go on. ValueError if there are not so many."""
         self._resize(-n)
 
+    def lend(self, by: int) -> None:
+        """Run so many tasks more, as others only wait; or less. From any thread."""
+        self._mailbox.post(partial(self.slots.lend, by))
+
     def _resize(self, by: int) -> None:
         self.limit = self.slots.resize(by)  # Celery reads the limit
         self.on_resize(self.slots.count)
@@ -292,6 +296,7 @@ class AsyncPool(BasePool):
             "running": len(self.slots.running),
             "waiting": self.slots.waiting,
             "reserve": self.slots.reserve,
+            "lent": self.slots.lent,
             "processes": [os.getpid()],
             "threads": threading.active_count(),
             "loop": self._loop.kind,

@@ -23,6 +23,7 @@ class Slots:
 
     def __init__(self, count: int, reserve: int | None = None) -> None:
         self.count = count
+        self.lent = 0  # held by what only waits, and free for others
         self.running: set[Execution] = set()
         self.roomy_since = time.monotonic()  # if there is room for a new job
         self._reserve = reserve
@@ -44,12 +45,12 @@ class Slots:
     @property
     def room(self) -> int:
         """How many new jobs would get a slot."""
-        return max(0, self.count - len(self.running) - self.waiting)
+        return max(0, self.count + self.lent - len(self.running) - self.waiting)
 
     @property
     def room_to_resume(self) -> int:
         """How many resumed jobs would get one."""
-        return max(0, self.count + self.reserve - len(self.running) - self.waiting)
+        return max(0, self.count + self.lent + self.reserve - len(self.running) - self.waiting)
 
     def put(self, execution: Execution, *, place: int) -> None:
         """Start it as soon as there is a slot for it; `place` is its queue's, and 0 that of resumed jobs."""
@@ -77,6 +78,15 @@ class Slots:
             self._fill()
         return self.count
 
+    def lend(self, by: int) -> None:
+        """What holds so many slots only waits, and others have them meanwhile; or it goes on, beside what has
+        one then.
+        """
+        with self._lock:
+            self._note_room()
+            self.lent += by
+            self._fill()
+
     def forget_waiting(self) -> None:
         """What has not begun will not: its messages go back to the broker."""
         self._note_room()
@@ -90,7 +100,7 @@ class Slots:
     def _fill(self) -> None:
         while self._waiting:
             place, _, execution = self._waiting[0]
-            if len(self.running) >= self.count + (0 if place else self.reserve):
+            if len(self.running) >= self.count + self.lent + (0 if place else self.reserve):
                 return
             heappop(self._waiting)
             self.running.add(execution)
