@@ -66,6 +66,31 @@ def test_queues_that_somebody_removes_come_back_and_lose_nothing(stand: Stand, b
     assert {kind for name, kind in broker.kinds().items() if name in set(QUEUES)} == {"quorum"}
 
 
+@pytest.mark.parametrize(
+    ("loss", "told"),
+    [
+        (
+            "[ra:process_command(amqqueue:get_pid(Q), rabbit_fifo:make_checkout({Tag, Pid}, cancel, #{}))"
+            " || {Pid, Tag} <- Consumers]",
+            "intake.consumer_lost queue=palaver.normal",
+        ),
+        ("[rabbit_channel:shutdown(Pid) || {Pid, _} <- Consumers]", "Connection to broker lost"),
+    ],
+    ids=["consumer", "channel"],
+)
+def test_a_consumer_that_the_broker_loses_without_a_word_is_made_anew(
+    stand: Stand, broker: RabbitMQ, loss: str, told: str
+) -> None:
+    (worker,) = stand.workers(1)
+    stand.settle(stand.submit(1, words=1))
+    normal = f'rabbit_misc:r(<<"/">>, queue, <<"{Queue.NORMAL}">>)'
+    consumers = "[{element(1, Consumer), element(2, Consumer)} || Consumer <- rabbit_amqqueue:consumers(Q)]"
+    broker.control("eval", f"{{ok, Q}} = rabbit_amqqueue:lookup({normal}), Consumers = {consumers}, {loss}.")
+    jobs = stand.submit(5, words=1)
+    worker.wait_for(told)
+    stand.settle(jobs)
+
+
 def test_an_answer_may_take_longer_than_the_broker_waits_for_one(stand: Stand) -> None:
     (worker,) = stand.workers(1)
     jobs = stand.submit(3, words=int(PATIENCE * 3 * 20), rate=20)

@@ -27,15 +27,20 @@ class Taken:
 
     def note(self, message: Any) -> None:
         """This one was taken now."""
-        queue = self._names.get(message.delivery_info.get("routing_key"))
-        if queue is not None:
-            self._at[queue] = time.monotonic()
+        name = message.delivery_info.get("routing_key")
+        if name in self._names:
+            self._at[name] = time.monotonic()
+
+    @property
+    def by_name(self) -> dict[str, float]:
+        """Seconds since then, of the queues from which there was one, by their names on the broker."""
+        now = time.monotonic()
+        return {name: now - at for name, at in self._at.copy().items()}
 
     @property
     def ago(self) -> dict[str, float]:
-        """Seconds since then, of the queues from which there was one."""
-        now = time.monotonic()
-        return {queue: now - at for queue, at in self._at.copy().items()}
+        """The same, by the names that the ledger has for them."""
+        return {self._names[name]: seconds for name, seconds in self.by_name.items()}
 
 
 def consumption_of(worker: Any) -> Callable[[], Consumption]:

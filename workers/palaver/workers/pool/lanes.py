@@ -31,6 +31,7 @@ from kombu import Queue as BrokerQueue
 
 from palaver.shared.names import QUEUES
 from palaver.workers.event_log import event_logger
+from palaver.workers.pool.deliveries import LOOK_SECONDS, Deliveries
 from palaver.workers.pool.pool import AsyncPool
 from palaver.workers.pool.queues import own_queue
 
@@ -109,7 +110,7 @@ class Express(bootsteps.StartStopStep):
 
     def __init__(self, parent: Any, **options: Any) -> None:
         super().__init__(parent, **options)
-        self._beat: Any = None
+        self._beats: list[Any] = []
         self._cut_off = False
         self._asks = True
 
@@ -117,7 +118,7 @@ class Express(bootsteps.StartStopStep):
         if not isinstance(parent.pool, AsyncPool):
             return
         self._cut_off = False
-        self._beat = parent.timer.call_repeatedly(BEAT_SECONDS, partial(self._turn, parent))
+        self._beats.append(parent.timer.call_repeatedly(BEAT_SECONDS, partial(self._turn, parent)))
         parent.turn()
         slots, main = parent.pool.slots, parent.task_consumer
         resumed, *new = (own_queue(parent.app, queue) for queue in QUEUES)
@@ -133,6 +134,9 @@ class Express(bootsteps.StartStopStep):
                     channel.basic_qos(0, PREFETCH, False)
                 beside.append(_consumer(parent, channel, queues))
         parent.task_consumer = Lanes(main, beside)
+        if not asks:
+            look = partial(self._look, parent, Deliveries([resumed, *new]))
+            self._beats.append(parent.timer.call_repeatedly(LOOK_SECONDS, look))
 
     def _turn(self, parent: Any) -> None:
         parent.turn()
@@ -145,11 +149,16 @@ class Express(bootsteps.StartStopStep):
             lanes = parent.task_consumer
             lanes.cancel() if self._cut_off else lanes.consume()
 
+    def _look(self, parent: Any, deliveries: Deliveries) -> None:
+        if self._cut_off or not parent.pool.slots.room:
+            deliveries.forget()
+        else:
+            deliveries.look(parent.task_consumer, parent.taken.by_name)
+
     def stop(self, parent: Any) -> None:
         """The lanes end together, by themselves."""
-        if self._beat is not None:
-            self._beat.cancel()
-            self._beat = None
+        while self._beats:
+            self._beats.pop().cancel()
 
 
 def _consumer(parent: Any, channel: Any, queues: Iterable[BrokerQueue]) -> Any:
