@@ -146,11 +146,14 @@ def test_a_batch(client: Any, other: Any) -> None:
         )
 
 
-def test_a_batch_is_cancelled(client: Any) -> None:
+def test_a_batch_is_cancelled(stand: Stand, client: Any) -> None:
     file = uploaded(client, lines(*[script(endless=True, rate=20)] * 3))
     batch = client.batches.create(
         input_file_id=file.id, endpoint="/v1/chat/completions", completion_window="24h"
     )
+    with stand.http() as http:
+        refused = http.delete(f"/sessions/{batch.id}")
+    assert (refused.status_code, "a batch's" in refused.text) == (409, True), "half of it would stay"
     assert client.batches.cancel(batch.id).status in ("cancelling", "cancelled")
     assert eventually(lambda: client.batches.retrieve(batch.id).status == "cancelled", seconds=60, every=0.1)
 

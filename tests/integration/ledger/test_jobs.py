@@ -62,6 +62,18 @@ def test_the_last_hundred_are_listed_and_of_the_others_is_known_that_they_were(w
     assert not missed(world, ends[2]).forgotten
 
 
+def test_those_that_are_listed_no_more_are_known_as_long_as_their_keys(world: World) -> None:
+    kept = world.ledger.retention.job
+    (first, _), (second, _), *_ = [end(world) for _ in range(LISTED + 2)]
+    key = world.keys.ended("s1")
+    assert world.raw.zrange(key, 0, -1) == [first.job_id.encode(), second.job_id.encode()]
+    assert kept - 60 < world.seconds_to_live(key) <= kept
+    world.raw.zadd(key, {first.job_id: 1})
+    third, _ = end(world)
+    assert first.job_id.encode() not in world.raw.zrange(key, 0, -1), "its keys are gone by now"
+    assert third.job_id in missed(world).ended
+
+
 def test_a_listed_job_whose_keys_are_gone_falls_off(world: World) -> None:
     (gone, gone_end), (kept, _) = end(world), end(world)
     world.raw.delete(world.keys.job("s1", gone.job_id))

@@ -18,8 +18,8 @@ PAGE: Final = 1000
 def erase(keys: Keys, session_ids: Collection[str]) -> Exchange[int]:
     """Remove every key of these sessions, and what other keys say of their jobs; how many keys there were.
 
-    Their jobs are to have ended. A session that has a list of all its jobs costs what it holds. For the
-    others all keys of the namespace are looked at, once.
+    Their jobs are to have ended. A session costs what it holds. For batches all keys of the namespace are
+    looked at, once.
     """
     found, unlisted = 0, set[str]()
     for session_id in sorted(set(session_ids)):
@@ -37,25 +37,26 @@ def erase(keys: Keys, session_ids: Collection[str]) -> Exchange[int]:
 
 
 def _listed(keys: Keys, session_id: str) -> Exchange[list[str] | None]:
-    """All keys that the session can have; None if it has forgotten some of its jobs, or is a batch."""
-    forgotten, jobs, batches = yield from exchange.query(
+    """All keys that the session can have; None if it is a batch."""
+    jobs, ended, batches = yield from exchange.query(
         _carried_out(
             [
-                Command("HGET", keys.session(session_id), "forgotten"),
                 Command("ZRANGE", keys.jobs(session_id), 0, -1),
+                Command("ZRANGE", keys.ended(session_id), 0, -1),
                 Command("EXISTS", keys.batch(session_id)),
             ]
         )
     )
-    if forgotten or batches:
+    if batches:
         return None
-    job_ids = [text(job_id) for job_id in jobs]
+    job_ids = [text(job_id) for job_id in (*jobs, *ended)]
     own = list(keys.of_session(session_id))
     for job_id in job_ids:
         own += (keys.text(session_id, job_id), keys.reasoning(session_id, job_id))
         own.append(keys.job(session_id, job_id))
-    if job_ids:
-        asked = [Command("HGET", keys.job(session_id, job_id), "key") for job_id in job_ids]
+    for start in range(0, len(job_ids), BATCH):
+        page = job_ids[start : start + BATCH]
+        asked = [Command("HGET", keys.job(session_id, job_id), "key") for job_id in page]
         named = yield from exchange.query(_carried_out(asked))
         own += [keys.idempotency(session_id, text(name)) for name in named if name]
     return own

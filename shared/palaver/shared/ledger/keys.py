@@ -61,6 +61,10 @@ class Keys:
         """The session's jobs that have not ended, and the last of those that have."""
         return f"{self.base(session_id)}:jobs"
 
+    def ended(self, session_id: str) -> str:
+        """Those of its jobs that ended before them, by when their keys go."""
+        return f"{self.base(session_id)}:ended"
+
     def messages(self, session_id: str) -> str:
         """The session's history."""
         return f"{self.base(session_id)}:messages"
@@ -75,7 +79,7 @@ class Keys:
 
     def of_session(self, session_id: str) -> tuple[str, ...]:
         """The keys that a session of jobs or a conversation has, beside those of its jobs."""
-        kinds = (self.events, self.session, self.waiting, self.jobs, self.messages, self.stored)
+        kinds = (self.events, self.session, self.waiting, self.jobs, self.ended, self.messages, self.stored)
         return (*(kind(session_id) for kind in kinds), self.unarchived_jobs(session_id))
 
     def idempotency(self, session_id: str, key: str) -> str:

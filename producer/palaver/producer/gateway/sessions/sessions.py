@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from typing import Annotated, Any, Final
 
 from fastapi import Header, Query, Request
@@ -31,7 +32,12 @@ from palaver.producer.gateway.stream import ByteStream
 from palaver.producer.gateway.tracing import trace_fields
 from palaver.producer.interfaces.personal_data import end_jobs
 from palaver.shared.conversations import ConversationSession
-from palaver.shared.errors import JobNotFoundError, SessionNotFoundError
+from palaver.shared.errors import (
+    BatchNotFoundError,
+    JobNotFoundError,
+    SessionNotFoundError,
+    WrongStateError,
+)
 from palaver.shared.ledger import operations
 from palaver.shared.plain import refuse
 from palaver.shared.reader_tokens import DEFAULT_SECONDS, MOST_SECONDS, make_reader_token
@@ -115,6 +121,7 @@ async def show_session(gateway: Served, caller: Reading, session_id: str) -> Ses
 async def delete_session(gateway: Served, caller: Asking, session_id: str) -> Response:
     """Remove a session for good, with all that was said in it; what still runs is cancelled."""
     opened = await _opened(gateway, caller, session_id)
+    await _check_no_batch(gateway, session_id)
     if opened is not None:
         await gateway.conversations.delete_session(session_id, **caller.whose)
     else:
@@ -226,6 +233,13 @@ async def _opened(gateway: Gateway, caller: Caller, session_id: str) -> Conversa
         except SessionNotFoundError:
             return None
     return found
+
+
+async def _check_no_batch(gateway: Gateway, session_id: str) -> None:
+    """Raises WrongStateError for the session of a batch, whose lines and results are elsewhere too."""
+    with suppress(BatchNotFoundError):
+        await gateway.client.ledger.batch(session_id)
+        raise WrongStateError(f"The session {session_id} is a batch's, which is kept and ended as such.")
 
 
 def _whose(opened: ConversationSession) -> dict[str, str | None]:

@@ -1,6 +1,6 @@
 -- refuse: a job that names itself but cannot be accepted (its document is not valid, say) ends at once as failed.
 -- KEYS 1 palaver:{SID}
--- keys used  {SID}:job:JID hash · {SID}:session hash · {SID}:jobs zset · {SID}:events stream
+-- keys used  {SID}:job:JID hash · {SID}:session hash · {SID}:jobs zset · {SID}:ended zset · {SID}:events stream
 -- ARGV 1 session id · 2 job id · 3-7 retention · 8 error as JSON
 -- reply ok, status, cursor (the seq before its first event) | exists, status
 local base, sid, jid, failure = KEYS[1], ARGV[1], ARGV[2], ARGV[8]
