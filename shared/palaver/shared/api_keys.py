@@ -11,6 +11,7 @@ from pydantic import Field
 
 from palaver.shared.agent_paths import trimmed
 from palaver.shared.document import Document
+from palaver.shared.names import NORMAL_MOST
 from palaver.shared.plain import Integer, Key, Name, Real, Text, optional
 from palaver.shared.tools import ToolName, is_named
 
@@ -27,7 +28,8 @@ class ApiKey(Document):
     (`shop__*`: all of a server's), none where it is empty; None: all. `agents`: only these paths (`docs/*`:
     all below), none where it is empty; None: all. What an agent asks is its own: a key for it is for its
     models and tools. `extra`: fields of providers that its jobs may have beside those which all jobs of such
-    a key may have.
+    a key may have. `priority_most`: the highest priority that it may ask for; from 7 on jobs pass those of
+    all others.
     """
 
     id: Annotated[Text, Field(pattern=r"^[0-9a-f]{12}$")]
@@ -39,6 +41,7 @@ class ApiKey(Document):
     tools: list[ToolName] | None = optional()
     agents: list[Name] | None = optional()
     extra: list[Name] | None = optional()
+    priority_most: Annotated[Integer, Field(ge=0, le=9)] = NORMAL_MOST
     requests_per_minute: Annotated[Integer, Field(ge=1, le=1_000_000)] | None = optional()
     created: Real = 0.0
     expires: Real | None = optional()

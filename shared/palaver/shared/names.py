@@ -10,6 +10,8 @@ TASK_PROBE: Final = "palaver.probe"
 
 DEFAULT_NAMESPACE: Final = "palaver"
 DEFAULT_PRIORITY: Final = 5
+NORMAL_MOST: Final = 6
+"""The highest priority whose jobs pass no others but those of a low one."""
 
 
 class Queue(StrEnum):

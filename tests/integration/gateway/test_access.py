@@ -342,6 +342,23 @@ def test_an_idempotency_key_is_of_one_user(stand: Stand) -> None:
     assert (len(jobs), len(batches)) == (3, 3)
 
 
+def test_a_key_passes_others_only_if_it_is_for_that(stand: Stand) -> None:
+    """Also not by doing again what somebody else has asked for."""
+    urgent = {"content": "Hi", "model": "scripted/echo", "priority": 9}
+    with (
+        stand.http(stand.make_key(tenant="acme")) as usual,
+        stand.http(stand.make_key(tenant="acme", priority_most=9)) as bound,
+    ):
+        session_id = usual.post("/sessions", json={}).json()["session_id"]
+        messages = f"/sessions/{session_id}/messages"
+        done = bound.post(messages, json=urgent)
+        assert done.status_code == 202
+        job_id = done.json()["job_id"]
+        for refused in (usual.post(messages, json=urgent), usual.post(f"/jobs/{job_id}/retry")):
+            assert (refused.status_code, refused.json()["error"]["param"]) == (403, "priority"), refused.text
+        assert usual.post(messages, json={**urgent, "priority": 6}).status_code == 202
+
+
 def test_a_key_is_for_its_agents(stand: Stand) -> None:
     """Also in a session that was opened by another key, and for a job that is done again."""
     with stand.http() as http, stand.http(stand.make_key(tenant="acme", agents=["docs/*"])) as bound:

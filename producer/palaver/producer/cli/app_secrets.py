@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from palaver.producer.cli.options import Json
+from palaver.shared.names import NORMAL_MOST
 
 keys = typer.Typer(help="API keys of the gateway.", rich_markup_mode=None)
 webhook = typer.Typer(help="Webhooks and who receives them.", rich_markup_mode=None)
@@ -34,6 +35,10 @@ def create_key(
         list[str] | None,
         typer.Option(help="This field of providers, whatever it does or costs; may be repeated."),
     ] = None,
+    priority: Annotated[
+        int,
+        typer.Option(min=0, max=9, help="The highest it may ask for; from 7 on jobs pass all others."),
+    ] = NORMAL_MOST,
     rpm: Annotated[int | None, typer.Option(min=1, help="So many requests a minute.")] = None,
     days: Annotated[float | None, typer.Option(min=0, help="Valid for so long.")] = None,
     as_json: Json = False,
@@ -49,6 +54,7 @@ def create_key(
         tools=[] if no_tools else tool or None,
         agents=[] if no_agents else agent or None,
         extra=extra or None,
+        priority_most=priority,
         requests_per_minute=rpm,
         days=days,
         as_json=as_json,

@@ -12,7 +12,7 @@ from palaver.shared.settings import Settings
 
 HEADINGS = (
     *("ID", "NAME", "TENANT", "USER", "MODELS", "TOOLS", "AGENTS", "EXTRA"),
-    *("A MINUTE", "CREATED", "EXPIRES"),
+    *("PRIORITY", "A MINUTE", "CREATED", "EXPIRES"),
 )
 _DAY = 24 * 3600
 
@@ -72,6 +72,7 @@ def _row(key: ApiKey) -> tuple[str, ...]:
         _listed(key.tools),
         _listed(key.agents),
         one_line(", ".join(key.extra or ("harmless" if key.is_restricted else "usual",)), 60),
+        str(key.priority_most),
         str(key.requests_per_minute or "any"),
         _day(key.created),
         _day(key.expires),

@@ -79,6 +79,12 @@ class Caller:
         if path is not None and self.key is not None and not self.key.allows_agent(path):
             raise ForbiddenError("The API key does not allow this agent.", param="agent")
 
+    def check_priority(self, priority: int | None) -> None:
+        """Raises ForbiddenError for a higher priority than the key is for; None is the usual one."""
+        if self.key is not None and (priority or 0) > self.key.priority_most:
+            most = self.key.priority_most
+            raise ForbiddenError(f"The API key allows a priority of {most} at most.", param="priority")
+
 
 def _credential(request: Request) -> str | None:
     scheme, _, token = request.headers.get("authorization", "").partition(" ")

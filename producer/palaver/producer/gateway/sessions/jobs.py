@@ -81,6 +81,7 @@ def _check_document(caller: Caller, job: ChatJob | None) -> None:
     if job is not None:
         caller.check_models(job.models)
         caller.check_agent(job.agent)
+        caller.check_priority(job.priority)
         check_tools(job.tools, caller.key)
         check_extra(job.params.extra, caller.key)
 
