@@ -1,5 +1,6 @@
 """Child processes for tests: waited for by what they print, ended by their own ids, their output kept."""
 
+import atexit
 import contextlib
 import os
 import re
@@ -7,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterable, Mapping
@@ -14,6 +16,8 @@ from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Self
+
+from tests import forks
 
 ROOT = Path(__file__).resolve().parents[1]
 WORKER = (sys.executable, "-m", "palaver.workers")
@@ -53,7 +57,7 @@ class Running:
     """One started process. Everything it writes is kept in `lines` and in the file `log`."""
 
     name: str
-    process: subprocess.Popen[str]
+    process: subprocess.Popen[str] | forks.Forked
     log: Path
     lines: list[str] = field(default_factory=list)
     _news: threading.Condition = field(default_factory=threading.Condition)
@@ -121,7 +125,7 @@ class Running:
         with contextlib.suppress(subprocess.TimeoutExpired):
             self.process.wait(seconds)
         self.kill()
-        return self.process.returncode
+        return self.process.wait()
 
     def wait(self, seconds: float = 60) -> int:
         """Its exit code, once it has ended by itself."""
@@ -172,17 +176,8 @@ class Processes:
         """
         words = [str(word) for word in command]
         label = f"{name or Path(words[0]).name}-{len(self.all) + 1}"
-        process = subprocess.Popen(
-            (*leash(), *words),
-            cwd=cwd or self.folder,
-            env=clean_environment({**self.environment, **(env or {})}),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
-            start_new_session=True,
-        )
+        environment = clean_environment({**self.environment, **(env or {})})
+        process = _started(words, cwd or self.folder, environment)
         running = Running(label, process, self.folder / f"{label}.log")
         self.all.append(running)
         return running
@@ -198,3 +193,34 @@ class Processes:
         """
         for running in reversed(self.all):
             running.kill()
+
+
+def _started(
+    words: list[str], folder: Path, environment: dict[str, str]
+) -> subprocess.Popen[str] | forks.Forked:
+    if forks.possible(words, environment):
+        return forks.start(words, folder, environment, _forker(words[2]))
+    return subprocess.Popen(
+        (*leash(), *words),
+        cwd=folder,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        start_new_session=True,
+    )
+
+
+@cache
+def _forker(module: str) -> str:
+    """The address of the process that forks for a module. Started when first asked for, it ends with us."""
+    folder = tempfile.TemporaryDirectory(prefix="palaver-forks-")
+    processes = Processes(Path(folder.name))
+    atexit.register(folder.cleanup)
+    atexit.register(processes.stop)
+    address = f"{folder.name}/socket"
+    words = (sys.executable, forks.__file__, address, *forks.IMPORTED[module])
+    processes.start(words, name=f"forks of {module}").wait_for("^listening$", seconds=60)
+    return address

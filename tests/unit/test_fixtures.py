@@ -3,13 +3,15 @@
 import os
 import select
 import socket
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from tests import forks
 from tests.guard import OutsideReached
-from tests.processes import ProcessEnded, Processes, clean_environment, leash
+from tests.processes import ROOT, WORKER, ProcessEnded, Processes, Running, clean_environment, leash
 from tests.servers import IN_TIME, RedisServer, missing, redis_binary
 
 pytest_plugins = ("pytester",)
@@ -51,23 +53,83 @@ def test_a_process_is_waited_for_by_what_it_prints(processes: Processes) -> None
 STARTS_ONE = """
 import signal, sys
 from pathlib import Path
+from tests import forks
 from tests.processes import Processes
-child = Processes(Path(sys.argv[1])).start(("sh", "-c", "echo tied; exec sleep 60"))
+forks.IMPORTED["timeit"] = ("timeit",)
+child = Processes(Path(sys.argv[1])).start(sys.argv[2:])
 child.wait_for("tied")  # before that its leash may not be on yet
 print("started", child.pid)
 signal.pause()
 """
 
 
-def test_no_process_outlives_tests_that_are_killed(processes: Processes, tmp_path: Path) -> None:
+RUN = (sys.executable, "-m", "timeit", "-n1", "-r1")
+"""Runs a line of Python."""
+
+
+@pytest.mark.parametrize(
+    "command",
+    [("sh", "-c", "echo tied; exec sleep 60"), (*RUN, "print('tied'); import time; time.sleep(60)")],
+    ids=["started", "forked"],
+)
+def test_no_process_outlives_tests_that_are_killed(
+    processes: Processes, tmp_path: Path, command: tuple[str, ...]
+) -> None:
     if not leash():
         missing("no setpriv, which ties a process to its parent")
-    tests = processes.python("-c", STARTS_ONE, tmp_path)
+    tests = processes.python("-c", STARTS_ONE, tmp_path, *command)
     child = os.pidfd_open(int(tests.wait_for(r"started (\d+)")[1]))
     with os.fdopen(child):
         tests.process.kill()
         ended, _, _ = select.select([child], [], [], IN_TIME)
     assert ended
+
+
+TELLS_OF_ITSELF = """
+import os, signal, sys
+print([sorted(os.environ.items()), os.getcwd(), sys.path, sys.argv, sys.stdin.read(), sys.stdout.encoding,
+    os.getsid(0) == os.getpid(), signal.getsignal(signal.SIGCHLD), signal.getsignal(signal.SIGINT),
+    os.listdir("/proc/self/fd")])
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux ties a child to its parent")
+def test_a_forked_process_is_as_one_that_was_started(
+    processes: Processes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run(line: str) -> Running:
+        return processes.start((*RUN, line), env={"PALAVER_X": "x", "PYTHONPATH": str(ROOT)})
+
+    def both(line: str) -> tuple[Running, Running]:
+        with monkeypatch.context() as patch:
+            patch.setitem(forks.IMPORTED, "timeit", ("timeit",))
+            forked = run(line)
+        started = run(line)
+        assert isinstance(forked.process, forks.Forked)
+        assert not isinstance(started.process, forks.Forked)
+        return forked, started
+
+    forked, started = both(TELLS_OF_ITSELF)
+    assert forked.wait_for(r"\[.*")[0] == started.wait_for(r"\[.*")[0]
+    assert forked.wait() == started.wait() == 0
+    assert [each.wait() for each in both("1/0")] == [1, 1]
+    for each in both("import subprocess; print('here'); subprocess.run(['sleep', '60'])"):
+        each.wait_for("here")
+        with pytest.raises(subprocess.TimeoutExpired):
+            each.process.wait(0.01)
+        assert each.process.poll() is None
+        each.kill()
+        each.drained()  # its child, which has the same output, has ended too
+        assert each.process.returncode == -9
+
+
+def test_what_the_interpreter_is_told_of_is_not_forked() -> None:
+    environment = clean_environment()
+    assert forks.possible(WORKER, environment)
+    assert not forks.possible(WORKER, {**environment, "PYTHONWARNINGS": "error"})
+    assert not forks.possible(WORKER, {**environment, "PYTHONPATH": "/another/release"})
+    assert not forks.possible(("palaver", "worker"), environment)
+    assert not forks.possible(RUN, environment)
 
 
 def test_a_child_sees_no_proxy_and_no_setting_of_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -68,7 +68,7 @@ TOOLS = ROOT / "tests" / "mcp_server.py"
 
 def test_every_server_of_tools_is_asked_for_them(shell: Shell, processes: Processes, silent: str) -> None:
     port = free_port()
-    processes.python(TOOLS, str(port), env={"SHOP_KEY": KEY}).wait_for("^listening$")
+    processes.python("-m", "tests.mcp_server", str(port), env={"SHOP_KEY": KEY}).wait_for("^listening$")
     patient = {"connect_seconds": 40}  # of a machine that does much else, a process needs seconds to begin
     behind = {"url": f"http://127.0.0.1:{port}/mcp", **patient}
     piped = {"command": sys.executable, "args": [str(TOOLS)], **patient}

@@ -45,7 +45,7 @@ class Shop:
     def __init__(self, processes: Processes, *options: str) -> None:
         self.port = free_port()
         self._start: Callable[[], Running] = lambda: processes.python(
-            SCRIPT, str(self.port), *options, env={"SHOP_KEY": KEY}
+            "-m", "tests.mcp_server", str(self.port), *options, env={"SHOP_KEY": KEY}
         )
         self.table = {
             "url": f"http://127.0.0.1:{self.port}/mcp",
