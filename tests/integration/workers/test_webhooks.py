@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from aiohttp import AsyncResolver, web
-from aiohttp.abc import AbstractResolver
+from aiohttp import AsyncResolver, ThreadedResolver, web
+from aiohttp.abc import AbstractResolver, ResolveResult
 from standardwebhooks import Webhook
 
 from palaver.shared.batches import errors_name
@@ -344,6 +344,31 @@ async def test_names_that_are_slow_fail_no_try_of_another_tenant(
         receiver.tenant = TENANT
         await submit_ended(engine, TENANT, receiver.url.replace("127.0.0.1", "receiver.example"))
         await receiver.has(1)  # it would be tried again in an hour
+
+
+async def test_a_bug_in_one_delivery_ends_no_other(
+    engine: Engine, receiver: Receiver, deliver: Deliver
+) -> None:
+    asked = asyncio.Event()
+
+    class Broken(ThreadedResolver):
+        async def resolve(self, *_: Any) -> list[ResolveResult]:
+            asked.set()
+            raise RuntimeError
+
+    async def is_delivered() -> bool:
+        return (await engine.ledger.job(job.job_id)).webhook == "delivered"
+
+    receiver.held.clear()
+    job = await submit_ended(engine, "a", receiver.url.replace("/hook", "/a"))
+    await deliver(resolver=Broken)
+    await receiver.has(1)
+    await submit_ended(engine, "b", "http://receiver.example/")
+    async with asyncio.timeout(20):
+        await asked.wait()
+    receiver.held.set()
+    await until(is_delivered)
+    assert receiver.ids == [job.job_id]
 
 
 async def test_what_is_told_is_not_given_to_another_worker(

@@ -17,6 +17,7 @@ from palaver.shared.errors import JobNotFoundError, PalaverError
 from palaver.shared.ledger import AsyncLedger, operations
 from palaver.shared.webhooks import tenant_secret
 from palaver.workers.event_log import event_logger
+from palaver.workers.frames import report
 from palaver.workers.rounds import Rounds
 from palaver.workers.webhooks.calls import Answer, Calls
 from palaver.workers.webhooks.ends import End, end_of
@@ -36,6 +37,8 @@ back.
 """
 FULL_SECONDS: Final = 1.0
 """After so long, which is no try."""
+TURNED_AWAY_SECONDS: Final = 0.1
+"""So long it still has a place of its tenant's: else thousands for a slow host are looked at all the time."""
 SLACK_SECONDS: Final = 15.0
 """Beside the requests, for what is read and noted in the ledger."""
 UNENDED_SECONDS: Final = (60.0, 600.0)
@@ -105,6 +108,8 @@ class Deliverer:
             await self._look(session_id, job_id)
         except PalaverError as error:
             self._rounds.tell(error)
+        except Exception as bug:  # noqa: BLE001 - an outermost boundary: all the others would end with it
+            report(bug, "a webhook's delivery")
 
     async def _look(self, session_id: str, job_id: str) -> None:
         try:
@@ -124,6 +129,7 @@ class Deliverer:
     async def _tell_end(self, end: End, url: str, ended: float) -> None:
         host = urlsplit(url).hostname or ""
         if self._places.full(end.tenant, host):
+            await asyncio.sleep(TURNED_AWAY_SECONDS)
             now = await self._ledger.query(operations.time())
             await self._put_off(end, now + FULL_SECONDS)
             return
