@@ -200,6 +200,25 @@ def check_agents(paths: Iterable[str], served: Sequence[str]) -> None:
         check_agent(path, served)
 
 
+def check_choices(models: Iterable[str], served: Announced) -> None:
+    """Raises ValidationError with `param="n"` if one of these models is known to give one choice: the answer
+    would be paid for, and not be what was asked for. Of a provider that says nothing of it, the answer tells.
+    """
+    for model in models:
+        if not _may_give_several(model, served):
+            refuse("n", f"must be 1: {model[:64]!r} gives one choice at a time")
+
+
+def _may_give_several(model: str, served: Announced) -> bool:
+    known = served.get(model, {})
+    if known.get("kind") == ALIAS:  # of models, not of other aliases
+        return all(
+            _may_give_several(target, served) for target in known.get("models") or () if target != model
+        )
+    profile = served.get(model.partition("/")[0], {})
+    return profile.get("several") is not False
+
+
 class Admission:
     """Whether a job's models exist: by what workers announce, else by the own catalog; without both, yes.
 
@@ -216,9 +235,13 @@ class Admission:
         self._announced = announced
         self._updated = time.monotonic()
 
-    def check(self, models: Sequence[str]) -> None:
-        """Raises ValidationError for models that nobody serves, by what is known now."""
+    def check(self, models: Sequence[str], *, several: bool = False) -> None:
+        """Raises ValidationError for models that nobody serves, by what is known now; if `several` choices
+        are wanted, also for those that give one.
+        """
         self._check_all([tuple(models)])
+        if several:
+            check_choices(self._targets(models), self._announced)
 
     def rounds(self, jobs: Iterable[ChatJob]) -> Iterator[None]:
         """Check the jobs; the caller answers every round with an `update`.
@@ -248,6 +271,15 @@ class Admission:
                     self._check(model)
             elif self._catalog is not None:
                 self._catalog.resolve(named or None)
+
+    def _targets(self, models: Sequence[str]) -> list[str]:
+        """Without the aliases that only this process knows."""
+        known = {} if self._catalog is None else self._catalog.aliases
+        targets: list[str] = []
+        for model in models or ["default"]:
+            own = self._catalog if model in known and model not in self._announced else None
+            targets += [model] if own is None else map(str, own.resolve(model))
+        return targets
 
     def _default(self) -> str:
         """What workers take for a job that names no model; as `Catalog.resolve`."""

@@ -23,9 +23,11 @@ from palaver.shared.settings import Settings
 SETTINGS = Settings(max_document_bytes=2000, deadline=77.0)
 
 
-def only_known(models: Sequence[str]) -> None:
+def only_known(models: Sequence[str], *, several: bool) -> None:
     if any(model.startswith("no/") for model in models):
         refuse("model", "no worker serves it")
+    if several and "m/one" in models:
+        refuse("n", "must be 1")
 
 
 def taken(source: Any, *, skip_invalid: bool = False, **fields: Any) -> tuple[BatchJob, list[BatchLine]]:
@@ -273,7 +275,12 @@ def test_equal_input_of_one_key_is_an_equal_batch() -> None:
 
 def test_each_list_of_models_is_checked_once_and_kept_for_the_whole_batch() -> None:
     asked: list[tuple[str, ...]] = []
-    with Intake(SETTINGS, {"completion_window": 500}, lambda models: asked.append(tuple(models))) as intake:
+
+    def ask(models: Sequence[str], *, several: bool) -> None:
+        assert not several
+        asked.append(tuple(models))
+
+    with Intake(SETTINGS, {"completion_window": 500}, ask) as intake:
         jobs = [{"messages": "x", "model": "m/x", "files": [f"file-{n % 150}"]} for n in range(300)]
         intake.take(entries([*jobs, "default"], 2000))
         samples = list(intake.samples())
@@ -281,3 +288,12 @@ def test_each_list_of_models_is_checked_once_and_kept_for_the_whole_batch() -> N
     assert {tuple(job.models) for job in samples} == {("m/x",), ()}
     assert len({file for job in samples for file in job.files}) == 150
     assert {job.deadline for job in samples} == {500.0}
+
+
+@pytest.mark.parametrize("several", [openai(model="m/one", n=2), {"messages": "x", "params": {"n": 2}}])
+def test_lines_that_want_more_choices_than_there_are_cost_nothing(several: dict[str, Any]) -> None:
+    lines = [openai("first", model="m/one"), several, openai("last", model="m/two", n=2)]
+    with pytest.raises(BatchInputError) as caught:
+        taken(lines, model="m/one")
+    assert [(problem["line"], problem["param"]) for problem in caught.value.problems] == [(2, "n")]
+    assert taken(lines, model="m/one", skip_invalid=True)[0].total == 2

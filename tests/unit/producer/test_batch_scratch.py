@@ -34,7 +34,7 @@ def full_disk() -> Iterator[None]:
 
 
 def take_in() -> None:
-    with Intake(Settings(), {}, lambda models: None) as intake:
+    with Intake(Settings(), {}, lambda models, several: None) as intake:
         intake.take(enumerate([LARGE] * 4, 1))
 
 

@@ -102,6 +102,18 @@ def test_without_workers_the_own_catalog_decides_and_without_both_nobody() -> No
     assert admit(["any/thing", "anything", None], {}) == 1
 
 
+def test_several_choices_of_who_gives_one_are_refused() -> None:
+    admission = Admission(OWN)
+    one, both = {"models": None, "several": False}, {"kind": "alias", "models": ["listed/known", "open/m"]}
+    admission.update({"listed": one, "open": {"models": None}, "both": both, "default": both})
+    for models in (["listed/known"], ["both"], ["short"], ["open/m", "listed/known"], []):
+        admission.check(models)
+        with pytest.raises(ValidationError, match=r"n: must be 1: '.*' gives one choice") as refused:
+            admission.check(models, several=True)
+        assert refused.value.param == "n"
+    admission.check(["open/m"], several=True)
+
+
 def test_old_news_never_refuse_a_job() -> None:
     admission = Admission(None)
     admission.update({"old": {"models": None}})

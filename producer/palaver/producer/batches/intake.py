@@ -7,9 +7,9 @@ Python has it: accepted lines wait in a temporary file.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
-from typing import Any, Final, Self
+from typing import Any, Final, Protocol, Self
 
 from palaver.producer.batches.fields import defaults_of, draft_of
 from palaver.producer.batches.lines import LineReader, custom_id_of
@@ -28,8 +28,11 @@ TOLD: Final = 100
 
 _SPELLED_OUT: Final = 3
 
-CheckModels = Callable[[Sequence[str]], None]
-"""Raises ValidationError for models that nobody serves."""
+
+class CheckModels(Protocol):
+    """Raises ValidationError for models that nobody serves, or that do not give `several` choices."""
+
+    def __call__(self, models: Sequence[str], *, several: bool) -> None: ...
 
 
 class Intake:
@@ -161,20 +164,29 @@ class Intake:
 
 
 class _Models:
-    """The models that lines name, each list of them checked once."""
+    """The models that lines name, each list of them checked once, and once more for several choices."""
 
     def __init__(self, check: CheckModels) -> None:
         self._check = check
-        self._wrong: dict[tuple[str, ...], str] = {}
-        self.seen: set[tuple[str, ...]] = set()
+        self._wrong: dict[tuple[tuple[str, ...], bool], tuple[str, str] | None] = {}
+
+    @property
+    def seen(self) -> set[tuple[str, ...]]:
+        """Those that can be asked."""
+        return {models for (models, _), problem in self._wrong.items() if problem is None}
 
     def check(self, job: ChatJob) -> None:
-        models = tuple(job.models)
-        if models not in self.seen and models not in self._wrong:
-            try:
-                self._check(models)
-                self.seen.add(models)
-            except ValidationError as error:
-                self._wrong[models] = error.message.removeprefix("model: ")
-        if models in self._wrong:
-            refuse("model", self._wrong[models])
+        models, several = tuple(job.models), (job.params.n or 1) > 1
+        if (models, several) not in self._wrong:
+            self._wrong[models, several] = self._problem(models, several=several)
+        if (problem := self._wrong[models, several]) is not None:
+            refuse(*problem)
+
+    def _problem(self, models: Sequence[str], *, several: bool) -> tuple[str, str] | None:
+        """The parameter, and what is wrong with it."""
+        try:
+            self._check(models, several=several)
+        except ValidationError as error:
+            param = error.param or "model"
+            return param, error.message.removeprefix(f"{param}: ")
+        return None

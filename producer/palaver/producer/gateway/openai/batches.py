@@ -18,14 +18,12 @@ from palaver.producer.gateway.access.owning import own_batch
 from palaver.producer.gateway.answers import json_response
 from palaver.producer.gateway.extra_rules import check_extra, check_params
 from palaver.producer.gateway.marks import INPUT_FILE, check_metadata
-from palaver.producer.gateway.openai import choices
 from palaver.producer.gateway.openai.errors import OPENAI_ERRORS
 from palaver.producer.gateway.openai.files import ERRORS, OUTPUT
 from palaver.producer.gateway.openai.paging import place_behind
 from palaver.producer.gateway.routing import counted_router
 from palaver.producer.gateway.state import Gateway, Served
 from palaver.producer.gateway.tool_rules import check_tools
-from palaver.producer.prepare import Announced
 from palaver.shared.api_keys import ApiKey
 from palaver.shared.batches import CHAT_COMPLETIONS, BatchStatus, BatchView
 from palaver.shared.errors import BatchNotFoundError
@@ -76,8 +74,7 @@ async def create_batch(
     with SpooledTemporaryFile(max_size=_IN_MEMORY) as content:
         async for piece in pieces:
             await asyncio.to_thread(content.write, piece)
-        served = await gateway.client.served()
-        caller.check_models(await asyncio.to_thread(_checked_models, content, caller.key, served))
+        caller.check_models(await asyncio.to_thread(_checked_models, content, caller.key))
         content.seek(0)
         handle = await gateway.client.batch(cast("BinaryIO", content), **fields)
     return json_response(_batch(await handle.progress()))
@@ -126,9 +123,9 @@ async def _views(gateway: Gateway, caller: Caller, ids: Sequence[str]) -> list[B
     return views
 
 
-def _checked_models(content: IO[bytes], key: ApiKey | None, served: Announced) -> list[str]:
-    """The models that lines name, whose tools and `n` are checked; wrong lines are told when they are taken
-    in.
+def _checked_models(content: IO[bytes], key: ApiKey | None) -> list[str]:
+    """The models that lines name; their tools and extra fields are checked. Other wrong lines are told when
+    they are taken in.
     """
     found: dict[str, None] = {}
     content.seek(0)
@@ -148,8 +145,6 @@ def _checked_models(content: IO[bytes], key: ApiKey | None, served: Announced) -
         else:
             check_params(job.get("params"), key)
         models = _models(job.get("model"))
-        if choices.are_wanted(job.get("n")):
-            choices.check_choices(models, served, f"line {number}: n")
         found |= dict.fromkeys(models)
     return list(found)
 

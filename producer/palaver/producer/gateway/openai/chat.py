@@ -11,12 +11,12 @@ from starlette.responses import Response
 from palaver.producer import openai_body
 from palaver.producer.gateway.answers import job_headers, json_response
 from palaver.producer.gateway.asking import Job, nobody_waits
-from palaver.producer.gateway.openai import choices
 from palaver.producer.gateway.openai.chat_stream import ChatDialect
 from palaver.producer.gateway.openai.errors import OPENAI_ERRORS
 from palaver.producer.gateway.places import renamed
 from palaver.producer.gateway.routing import counted_router
 from palaver.producer.gateway.shapes import Open, TextOr
+from palaver.producer.prepare import check_choices
 from palaver.shared.jobs import MAX_TOOLS
 from palaver.shared.messages import Message
 from palaver.shared.openai_answer import completion
@@ -80,8 +80,8 @@ async def create_completion(asker: Job, body: ChatRequest) -> Response:
     if body.stream and body.n is not None and body.n > 1:
         refuse("n", "must be 1 in a stream: its chunks are of one answer")
     with renamed(openai_body.place):
-        if choices.are_wanted(body.n):
-            choices.check_choices([body.model or "default"], await asker.gateway.client.served())
+        if body.n is not None and body.n > 1:
+            check_choices([body.model or "default"], await asker.gateway.client.served())
         handle = await asker.submit(lambda: openai_body.job_fields(body.given()), body)
     if body.stream:
         usage = body.stream_options is not None and body.stream_options.include_usage
