@@ -18,9 +18,9 @@ from palaver.producer.gateway.bounds import WhenFull
 from palaver.producer.gateway.open_files import fit
 from palaver.producer.gateway.protocol import Protocol, Room
 from palaver.producer.gateway.state import Gateway
+from palaver.shared.collector import collect_rarely
 from palaver.shared.errors import ConfigurationError
 from palaver.shared.frames import frames, unhandled
-from palaver.shared.garbage import collect_rarely
 from palaver.shared.settings import Settings
 
 log = logging.getLogger("palaver.gateway")

@@ -23,7 +23,7 @@ from celery.platforms import EX_FAILURE, EX_OK
 from celery.utils import log as celery_log
 from celery.worker import state
 
-from palaver.shared.garbage import collect_rarely
+from palaver.shared.collector import collect_rarely
 from palaver.shared.names import QUEUES
 from palaver.workers.event_log import event_logger
 from palaver.workers.loop import LoopThread
