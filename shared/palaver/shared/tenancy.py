@@ -1,5 +1,11 @@
 """What each tenant may have now: the tables of `palaver.toml` may change while a process runs."""
 
+import hashlib
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+
 from palaver.shared.file_stamps import stamps_of
 from palaver.shared.settings import Settings
 from palaver.shared.tenants import Tenant, Tenants
@@ -14,6 +20,13 @@ class Tenancy:
         self._settings = settings
         self._stamps = stamps_of([settings.config])
         self.tenants = Tenants.load(settings)
+
+    @property
+    def announcements(self) -> Mapping[str, Mapping[str, Any]]:
+        """What producers are to hold to, under its digest: who has the same tables says the same."""
+        bounds = {"jobs": self._settings.max_jobs, "tenants": self.tenants.bounds}
+        digest = hashlib.sha256(orjson.dumps(bounds, option=orjson.OPT_SORT_KEYS)).hexdigest()
+        return {digest[:16]: bounds}
 
     def of(self, tenant: str | None) -> Tenant:
         """The part of the tenant that a job names, or of those that name none."""

@@ -7,6 +7,7 @@ from typing import Any
 import orjson
 import pytest
 
+from palaver.producer.cli import main
 from palaver.shared.errors import ConfigurationError, QueueFullError, SpendLimitError
 from palaver.shared.jobs import ChatJob
 from palaver.shared.ledger import SyncLedger, operations, rules
@@ -105,6 +106,27 @@ def test_a_worker_without_bounds_ends_those_of_workers_that_are_gone(
     announce()
     with producer(world) as ledger:
         assert room(ledger, "a") == 9
+
+
+def test_an_operator_loosens_bounds_while_no_worker_runs(
+    world: World,
+    announce: Announce,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(rules, "FRESH_SECONDS", 0)
+    monkeypatch.setenv("PALAVER_REDIS_URL", world.settings.redis_url)
+    monkeypatch.setenv("PALAVER_TENANTS", '{"*": {"queued": 3}}')
+    announce(tenants={"*": {"queued": 1}})
+    with producer(world) as ledger:
+        assert room(ledger, "a") == 1
+        assert main(["tenants", "announce"]) == 0
+        assert "1 other tables of workers are in force" in capsys.readouterr().err
+        assert room(ledger, "b") == 1
+        expire(world)
+        assert main(["tenants", "announce", "--json"]) == 0
+        assert orjson.loads(capsys.readouterr().out)["others"] == []
+        assert room(ledger, "c") == 3
 
 
 def test_a_producer_remembers_what_the_ledger_has_lost(

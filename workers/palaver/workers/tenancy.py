@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from typing import Any
-
-import orjson
 
 from palaver.shared import tenancy
 from palaver.shared.errors import ConfigurationError
@@ -23,9 +20,12 @@ class Tenancy(tenancy.Tenancy):
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)
-        self._most_jobs = settings.max_jobs
-        self.announcements = self._announced()
-        """What producers are to hold to, under its digest: workers with the same tables say it once."""
+        self._announced = super().announcements
+
+    @property
+    def announcements(self) -> Mapping[str, Mapping[str, Any]]:
+        """See `Tenancy.announcements`; made once for each table, as each heartbeat has them."""
+        return self._announced
 
     def renew(self) -> bool:
         """See `Tenancy.renew`; tables that cannot be read are told in the log."""
@@ -35,11 +35,6 @@ class Tenancy(tenancy.Tenancy):
             logger.error("tenants.refused", reason=str(error))
             return False
         if is_new:
-            self.announcements = self._announced()
+            self._announced = super().announcements
             logger.info("tenants.renewed")
         return is_new
-
-    def _announced(self) -> Mapping[str, Mapping[str, Any]]:
-        bounds = {"jobs": self._most_jobs, "tenants": self.tenants.bounds}
-        digest = hashlib.sha256(orjson.dumps(bounds, option=orjson.OPT_SORT_KEYS)).hexdigest()
-        return {digest[:16]: bounds}

@@ -23,6 +23,8 @@ batch = typer.Typer(help="Many jobs from one file: constant memory, each line on
 app.add_typer(batch, name="batch")
 provider = typer.Typer(help="Have a provider asked by nobody for a while.", rich_markup_mode=None)
 app.add_typer(provider, name="provider")
+tenants = typer.Typer(help="What each tenant may have: [tenants] of palaver.toml.", rich_markup_mode=None)
+app.add_typer(tenants, name="tenants")
 app.add_typer(keys, name="keys")
 app.add_typer(webhook, name="webhook")
 archive = typer.Typer(help="The database of conversations, PALAVER_ARCHIVE_URL.", rich_markup_mode=None)
@@ -350,6 +352,18 @@ def resume_provider(
     from palaver.producer.cli.provider import resume
 
     return resume(name, as_json=as_json)
+
+
+@tenants.command("announce")
+def announce_tenants(*, as_json: Json = False) -> int:
+    """Have producers and gateways hold to the bounds of the palaver.toml here, while no worker runs.
+
+    Workers announce theirs by themselves. What the last of them has said holds for 30 days, unless this says
+    otherwise; that of workers that run stays in force beside it, and the stricter of both holds.
+    """
+    from palaver.producer.cli.tenants import announce
+
+    return announce(as_json=as_json)
 
 
 @app.command()
