@@ -63,7 +63,7 @@ ADMITTING = {"admit", "spend"}
 """Of what is needed where the number of jobs is bounded, and what they may cost."""
 TAKING_TURNS = {"ready_enter", "ready_begun", "ready_where", "ready_leave"}
 """Of what jobs of tenants and users need that wait for a worker."""
-TELLING = {"webhook_enter", "webhook_due", "webhook_take", "webhook_note", "webhook_leave", "take"}
+TELLING = {"webhook_enter", "webhook_due", "webhook_take", "webhook_stands", "webhook_leave", "take"}
 """Of what webhooks need, and the removal of batches."""
 WATCHING = {"canary_send", "canary_take"}
 """Of what tells whether jobs are taken."""
@@ -400,7 +400,7 @@ def test_what_webhooks_need_when_nobody_hears_a_reply(stand: Stand, proxy: Proxy
     until(lambda: taken(60), "it is lost")
     cut("take", lambda: ledger.run(operations.take_stored_batches(keys, seconds=1, limit=9)))
     stands = operations.webhook_stands(keys, *place, "delivered")
-    cut("webhook_note", lambda: ledger.run(stands))
+    cut("webhook_stands", lambda: ledger.run(stands))
     assert ledger.job(job.job_id).webhook == "delivered"
     cut("webhook_leave", lambda: ledger.query(operations.forget_webhook(keys, *place)))
     assert stand.raw.keys(f"{keys.webhooks}*") == []

@@ -4,10 +4,13 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from palaver.shared.ledger import Command, Query, operations
 from palaver.shared.ledger.operations.webhooks import hurry_webhook, note_webhook
 from tests.integration.ledger.world import World
+from tests.servers import RedisServer
 
 HOOK = "https://example.org/hook"
 AT_ONCE, OF_ONE_TENANT = 200, 50
@@ -97,7 +100,7 @@ def test_nobody_has_more_than_is_left_for_others(telling: Telling) -> None:
     assert list(running.values()) == [50, 50, 50, 25, 13, 6, 3, 2]
 
 
-def test_what_is_taken_is_given_to_nobody_else_for_a_while(telling: Telling) -> None:
+def test_what_is_taken_is_takento_nobody_else_for_a_while(telling: Telling) -> None:
     telling.note(["a0", "a1"])
     assert telling.take(1) == ["a0"]
     assert [telling.take(), telling.take()] == [["a1"], []]
@@ -111,9 +114,9 @@ def test_a_webhook_is_due_when_its_job_has_ended_or_when_it_is_tried_again(telli
     telling.send([hurry_webhook(telling.keys, name, name, 1) for name in ("b0", "never noted")])
     assert telling.take() == ["b0"]
     now = telling.world.time()
-    for at, given in ((now + 60, []), (now - 60, ["b0"])):
+    for at, told in ((now + 60, []), (now - 60, ["b0"])):
         telling.world.ledger.query(operations.put_off_webhook(telling.keys, "b0", "b0", at))
-        assert telling.take() == given
+        assert telling.take() == told
 
 
 def test_nothing_is_left_of_what_is_delivered(telling: Telling) -> None:
@@ -149,3 +152,38 @@ def test_a_clock_that_was_set_back_holds_up_none(telling: Telling) -> None:
     assert telling.take() == []
     world.sweep()
     assert sorted(telling.take()) == ["0", "a0", "a1"]
+
+
+STEPS = st.tuples(
+    st.sampled_from(["note", "end", "put off", "take", "forget"]),
+    st.sampled_from(["a0", "a1", "a2", "b0", "b1", "0"]),
+)
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(steps=st.lists(STEPS, max_size=30))
+def test_none_is_lost_and_none_is_told_early(redis_server: RedisServer, steps: list[tuple[str, str]]) -> None:
+    telling = Telling(World(redis_server))
+    telling.world.raw.flushdb()
+    due: dict[str, bool] = {}  # of those that are noted: whether it is to be told now
+    for step, name in steps:
+        if step == "note":
+            telling.note([name], due=False)
+            due.setdefault(name, False)
+        elif step == "take":
+            taken = telling.take(1)
+            assert len(taken) == any(due.values())
+            assert all(due[each] for each in taken)
+            due |= dict.fromkeys(taken, False)
+        elif step == "forget":
+            telling.forget(name)
+            due.pop(name, None)
+        else:
+            at = 0.001 if step == "end" else telling.world.time() + 60
+            telling.world.ledger.query(operations.put_off_webhook(telling.keys, name, name, at))
+            due |= {name: step == "end"} if name in due else {}
+    assert sorted(telling.take()) == sorted(name for name in due if due[name])
+    for name in due:
+        telling.forget(name)
+    assert telling.left() == set()
+    telling.world.close()

@@ -34,7 +34,11 @@ def note_webhook(keys: Keys, session_id: str, job_id: str, run_at: int, tenant: 
 
 def hurry_webhook(keys: Keys, session_id: str, job_id: str, ended: int) -> Command:
     """After a job's end, at `ended` ms: its webhook is due, if it has one."""
-    return Command.call(load("webhook_due"), keys.webhooks, due_member(session_id, job_id), ended)
+    return _due(keys, session_id, job_id, ended)
+
+
+def _due(keys: Keys, session_id: str, job_id: str, at_ms: int) -> Command:
+    return Command.call(load("webhook_due"), keys.webhooks, due_member(session_id, job_id), at_ms)
 
 
 def take_webhooks(
@@ -64,8 +68,7 @@ def take_webhooks(
 
 def put_off_webhook(keys: Keys, session_id: str, job_id: str, at: float) -> Query[None]:
     """The next try is then, Unix time of Redis."""
-    command = hurry_webhook(keys, session_id, job_id, milliseconds(at))
-    return Query(commands=(command,), decode=_nothing)
+    return Query(commands=(_due(keys, session_id, job_id, milliseconds(at)),), decode=_nothing)
 
 
 def forget_webhook(keys: Keys, session_id: str, job_id: str) -> Query[None]:
@@ -90,7 +93,7 @@ def webhook_lines(keys: Keys) -> Query[list[str]]:
 def webhook_stands(keys: Keys, session_id: str, job_id: str, standing: str) -> Operation[None]:
     """How a job's webhook stands: `delivered`, `given up`, or how often it failed."""
     return Operation(
-        script=load("webhook_note"),
+        script=load("webhook_stands"),
         keys=(keys.base(session_id),),
         args=(job_id, standing),
         decode=lambda raw: _nothing([raw]),

@@ -1,4 +1,4 @@
--- webhook_note: how the webhook of an ended job or batch stands; what is gone meanwhile stays gone.
+-- webhook_stands: how the webhook of an ended job or batch stands; what is gone meanwhile stays gone.
 -- KEYS 1 palaver:{SID}
 -- keys used  {SID}:job:JID hash, or {SID}:batch of the batch that has the session's id
 -- ARGV 1 job or batch id · 2 'delivered', 'given up', or how often it failed
