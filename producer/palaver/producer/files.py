@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, Final
@@ -85,6 +85,10 @@ class AsyncFiles:
         """Remove a file, and the text that was extracted from it."""
         await self._store.delete(file_id, _owner(tenant, user))
 
+    async def ids(self, *, user: object = None, tenant: str | None = None) -> Sequence[str]:
+        """The ids of a user's files, the oldest first: no file is looked at."""
+        return await self._store.ids(_owner(tenant, user))
+
     async def list(self, *, user: object = None, tenant: str | None = None) -> list[stores.FileRef]:
         """All files of a user, the oldest first."""
         return await self._store.list(_owner(tenant, user))
@@ -139,6 +143,10 @@ class Files:
     def delete(self, file_id: str, *, user: object = None, tenant: str | None = None) -> None:
         """Remove a file, and the text that was extracted from it."""
         background().run(self._files.delete(file_id, user=user, tenant=tenant))
+
+    def ids(self, *, user: object = None, tenant: str | None = None) -> Sequence[str]:
+        """The ids of a user's files, the oldest first: no file is looked at."""
+        return background().run(self._files.ids(user=user, tenant=tenant))
 
     def list(self, *, user: object = None, tenant: str | None = None) -> list[stores.FileRef]:
         """All files of a user, the oldest first."""

@@ -23,19 +23,28 @@ Effort = Literal["minimal", "low", "medium", "high", "xhigh"]
 DEFAULT_EFFORT: Final[Effort] = "medium"
 Penalty = Annotated[Real, Field(ge=-2, le=2)]
 RESERVED: Final = frozenset(
-    (
-        *("model", "models", "fallbacks", "messages", "system", "prompt", "input", "instructions"),
-        *("tools", "tool_choice", "parallel_tool_calls", "functions", "function_call"),
-        *(
-            "n",
-            "best_of",
-            "max_tokens",
-            "max_completion_tokens",
-            "max_output_tokens",
-            "stream",
-            "stream_options",
-        ),
-    )
+    {
+        "best_of",
+        "fallbacks",
+        "function_call",
+        "functions",
+        "input",
+        "instructions",
+        "max_completion_tokens",
+        "max_output_tokens",
+        "max_tokens",
+        "messages",
+        "model",
+        "models",
+        "n",
+        "parallel_tool_calls",
+        "prompt",
+        "stream",
+        "stream_options",
+        "system",
+        "tool_choice",
+        "tools",
+    }
 )
 """What a request says of this, the job's own fields say: they are checked, limited and counted."""
 

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx2
@@ -77,6 +78,25 @@ def test_files(client: Any, other: Any) -> None:
     assert client.files.delete(file.id).deleted
     with pytest.raises(openai.NotFoundError):
         client.files.retrieve(file.id)
+
+
+def test_a_page_of_files_looks_at_no_others(stand: Stand) -> None:
+    with stand.http() as http:
+        http.headers["x-palaver-user"] = "of few files"
+        ids = [
+            http.post("/v1/files", files={"file": ("a.txt", b"x")}, data={"purpose": "user_data"}).json()[
+                "id"
+            ]
+            for _ in range(3)
+        ]
+        (card,) = Path(stand.settings.files_url.removeprefix("file://")).glob(f"owners/*/files/{ids[0]}")
+        known = card.read_bytes()
+        card.write_bytes(b"of a bad disk")
+        page = http.get("/v1/files", params={"limit": 1}).json()
+        card.write_bytes(known)
+        assert ([file["id"] for file in page["data"]], page["has_more"]) == ([ids[2]], True)
+        rest = http.get("/v1/files", params={"limit": 1, "after": ids[1]}).json()
+        assert ([file["id"] for file in rest["data"]], rest["has_more"]) == ([ids[0]], False)
 
 
 def test_a_file_of_no_type_that_is_taken(client: Any) -> None:

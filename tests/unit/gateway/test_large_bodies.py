@@ -9,6 +9,7 @@ import httpx2
 import orjson
 import pytest
 
+from palaver.producer.gateway.anthropic import messages
 from palaver.producer.gateway.app import create_app
 from palaver.shared.beside import beside
 from palaver.shared.settings import Settings
@@ -68,6 +69,44 @@ async def test_little_is_told(
     message = answer.json()["error"]["message"]
     assert (answer.status_code, len(message) < 500) == (status, True), message
     assert told in message
+
+
+PDF = {"type": "base64", "media_type": "application/pdf", "data": "JVBERi0="}
+WORDS = {"type": "text", "data": "x"}
+NO_PDF = "source.type: must be text or content: PDF and files are not offered"
+
+
+@pytest.mark.parametrize("path", ["/v1/messages", "/v1/messages/count_tokens"])
+@pytest.mark.parametrize(
+    ("block", "told"),
+    [
+        ({"type": "document", "source": PDF}, NO_PDF),
+        ({"type": "document", "source": {"type": "url", "url": "https://x/y.pdf"}}, NO_PDF),
+        ({"type": "document", "source": {"type": "file", "file_id": "f"}}, NO_PDF),
+        ({"type": "document", "source": {**WORDS, "media_type": "application/pdf"}}, "source.media_type: "),
+        ({"type": "image", "source": PDF}, "source.media_type: must be an image's, not 'application/pdf'"),
+        (
+            {"type": "document", "source": WORDS, "citations": {"enabled": True}},
+            "citations: are not offered",
+        ),
+        ({"type": "search_result", "source": "s", "title": "t", "content": []}, "type: must be text or "),
+    ],
+)
+async def test_what_is_not_offered_of_messages_is_told_by_its_field(
+    http: httpx2.AsyncClient, monkeypatch: pytest.MonkeyPatch, path: str, block: dict[str, Any], told: str
+) -> None:
+    monkeypatch.setattr(messages, "check_model", served)
+    results = {"type": "tool_result", "tool_use_id": "c", "content": [block]}
+    for sent, place in ((block, "messages[0].content[0]"), (results, "messages[0].content[0].content[0]")):
+        turn = {"role": "user", "content": [sent]}
+        answer = await http.post(path, json={"model": "a/m", "max_tokens": 5, "messages": [turn]})
+        error = answer.json()["error"]
+        assert (answer.status_code, error["type"]) == (400, "invalid_request_error")
+        assert error["message"].startswith(f"{place}.{told}")
+
+
+async def served(*_: object) -> None:
+    """Whatever model."""
 
 
 async def test_others_are_answered_while_one_is_read(http: httpx2.AsyncClient) -> None:

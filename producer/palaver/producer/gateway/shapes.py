@@ -38,8 +38,9 @@ def kind_of(value: Any) -> str | None:
     return f"[{name}]" if isinstance(name, str) else None
 
 
-def of_types(*names: str) -> Callable[[Any], Any]:
-    """Refuses, before a union looks at it, what has none of these types."""
+def of_types(*names: str, others: str = "") -> Callable[[Any], Any]:
+    """Refuses, before a union looks at it, what has none of these types; `others`: what is told of them."""
+    told = f"must be {' or '.join(names)}" + (f": {others}" if others else "")
 
     def checked(value: Any) -> Any:
         if isinstance(value, BaseModel):
@@ -47,7 +48,7 @@ def of_types(*names: str) -> Callable[[Any], Any]:
         if not isinstance(value, Mapping):
             raise ValueError(f"must be an object with a type, not {shape(value)}")
         if value.get("type") not in names:
-            refuse("type", f"must be {' or '.join(names)}")
+            refuse("type", told)
         return value
 
     return checked

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final, Self
 
@@ -135,11 +135,14 @@ class FileStore:
         # The card last: a deletion that fails on its way can be repeated.
         await self._objects.delete(_content(file_id), *texts, _card(file_id, owner))
 
+    async def ids(self, owner: Owner) -> Sequence[str]:
+        """The ids of an owner's files, the oldest first."""
+        names = await self._objects.names(f"{_folder(owner)}/files")
+        return [name.rpartition("/")[2] for name in names]
+
     async def list(self, owner: Owner) -> list[FileRef]:
         """All files of an owner, the oldest first."""
-        cards = [
-            await self._objects.get(name) for name in await self._objects.names(f"{_folder(owner)}/files")
-        ]
+        cards = [await self._objects.get(_card(file_id, owner)) for file_id in await self.ids(owner)]
         return [FileRef.model_validate_json(card) for card in cards if card is not None]
 
     async def text(self, ref: FileRef, kind: str) -> str | None:

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Final, Literal, TypeAlias
 
-from pydantic import BeforeValidator, ConfigDict, Discriminator, Field, Tag
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Discriminator, Field, Tag
 
 from palaver.producer.gateway.shapes import Open, TextOr, kind_of, of_types
 from palaver.shared.jobs import MAX_TOOLS
-from palaver.shared.plain import Flag, Integer, Items, JsonObject, Names, Real, Text
+from palaver.shared.plain import Flag, Integer, Items, JsonObject, Names, Real, Text, refuse
 
 _MESSAGES: Final = [{"role": "user", "content": "Hello"}]
 _EXAMPLE: Final[dict[str, Any]] = {"model": "scripted/echo", "max_tokens": 100, "messages": _MESSAGES}
@@ -30,11 +30,17 @@ class TextBlock(Block):
     text: Text
 
 
+def _of_image(media_type: str) -> str:
+    if not media_type.startswith("image/"):
+        refuse("", f"must be an image's, not {media_type[:64]!r}")
+    return media_type
+
+
 class InlineSource(Open):
-    """The content itself, in Base64."""
+    """The image itself, in Base64."""
 
     type: Literal["base64"]
-    media_type: Text
+    media_type: Annotated[Text, AfterValidator(_of_image)]
     data: Text
 
     @property
@@ -44,7 +50,7 @@ class InlineSource(Open):
 
 
 class UrlSource(Open):
-    """Where the content is."""
+    """Where the image is."""
 
     type: Literal["url"]
     url: Text
@@ -65,6 +71,7 @@ class TextSource(Open):
     """A document's text."""
 
     type: Literal["text"]
+    media_type: Literal["text/plain"] | None = None
     data: Text
 
 
@@ -88,7 +95,7 @@ class DocumentBlock(Block):
     source: Annotated[
         Annotated[TextSource, Tag("[text]")] | Annotated[ContentSource, Tag("[content]")],
         Discriminator(kind_of),
-        BeforeValidator(of_types("text", "content")),
+        BeforeValidator(of_types("text", "content", others="PDF and files are not offered")),
     ]
     title: Text | None = None
     context: Text | None = None

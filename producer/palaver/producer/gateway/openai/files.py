@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator
 from typing import Annotated, Any, Final, Literal
 
@@ -12,7 +13,7 @@ from starlette.responses import Response, StreamingResponse
 from palaver.producer.gateway.access.caller import Asking, Caller
 from palaver.producer.gateway.access.owning import own_batch
 from palaver.producer.gateway.openai.errors import OPENAI_ERRORS
-from palaver.producer.gateway.openai.paging import listed
+from palaver.producer.gateway.openai.paging import listed, place_behind
 from palaver.producer.gateway.routing import counted_router
 from palaver.producer.gateway.state import Gateway, Served
 from palaver.producer.gateway.stream import ByteStream
@@ -30,6 +31,8 @@ ERRORS: Final = "batch-errors-"
 Purpose = Literal["assistants", "batch", "fine-tune", "vision", "user_data", "evals"]
 
 _PIECE: Final = 1024 * 1024
+_AT_ONCE: Final = 20
+"""Files that are looked at together."""
 
 
 class FileObject(BaseModel):
@@ -81,6 +84,7 @@ async def upload_file(
 
 @router.get("/v1/files")
 async def list_files(
+    *,
     gateway: Served,
     caller: Asking,
     purpose: Annotated[str | None, Query(max_length=64, description="Only those that are for this.")] = None,
@@ -89,9 +93,16 @@ async def list_files(
     order: Literal["asc", "desc"] = "desc",
 ) -> FileList:
     """The caller's files, the latest first. Results of batches are not among them: batches name them."""
-    found = [_file(ref) for ref in await gateway.client.files.list(**caller.whose)]
-    wanted = [file.model_dump() for file in found if purpose in (None, file.purpose)]
-    return FileList(**listed(wanted if order == "asc" else wanted[::-1], after=after, limit=limit))
+    ids = await gateway.client.files.ids(**caller.whose)
+    ids = ids if order == "asc" else ids[::-1]
+    wanted: list[dict[str, Any]] = []
+    at_once = min(limit + 1, _AT_ONCE)
+    for start in range(place_behind(ids, after), len(ids), at_once):
+        found = await asyncio.gather(*(_known(gateway, caller, one) for one in ids[start : start + at_once]))
+        wanted += [file.model_dump() for file in found if file and purpose in (None, file.purpose)]
+        if len(wanted) > limit:
+            break
+    return FileList(**listed(wanted, after=None, limit=limit))
 
 
 @router.get("/v1/files/{file_id}")
@@ -125,6 +136,13 @@ async def read_file(gateway: Served, caller: Asking, file_id: str) -> Response:
         pieces = await gateway.client.files.pieces(file_id, **caller.whose)
     media_type = "application/octet-stream"
     return ByteStream(pieces, live=gateway.streams, caller=caller, keep_alive=b"", media_type=media_type)
+
+
+async def _known(gateway: Gateway, caller: Caller, file_id: str) -> FileObject | None:
+    try:
+        return _file(await gateway.client.files.get(file_id, **caller.whose))
+    except FileMissingError:  # removed meanwhile
+        return None
 
 
 async def _batch_of(gateway: Gateway, caller: Caller, file_id: str) -> BatchView | None:

@@ -151,6 +151,7 @@ async def delete_response(gateway: Served, caller: Asking, response_id: str) -> 
 
 @router.get("/v1/responses/{response_id}/input_items")
 async def list_input_items(
+    *,
     gateway: Served,
     caller: Asking,
     response_id: str,

@@ -28,6 +28,7 @@ _AT_ONCE: Final = 20
 
 @router.get("/jobs")
 async def list_jobs(
+    *,
     gateway: Served,
     caller: Asking,
     session: Annotated[str, Query(description="The session whose jobs are wanted.")],

@@ -74,7 +74,7 @@ class NewMessage(BaseModel):
     params: dict[str, Any] | None = None
     files: list[str] = []
     on_busy: str = Field(default="enqueue", description="enqueue, reject, interrupt, rollback or parallel.")
-    priority: int | None = None
+    priority: int | None = Field(default=None, ge=0, le=9)
     deadline: float | None = None
     metadata: dict[str, Any] = {}
 
@@ -147,6 +147,7 @@ async def list_messages(
 
 @router.post("/sessions/{session_id}/messages", status_code=202, response_model=Accepted)
 async def say(
+    *,
     request: Request,
     gateway: Served,
     caller: Asking,
@@ -187,6 +188,7 @@ async def say(
     },
 )
 async def follow(
+    *,
     gateway: Served,
     caller: Reading,
     session_id: str,

@@ -169,20 +169,6 @@ def look(
     that time, see `SweepTurn`. `passed` says of broker queues how far they are.
     """
 
-    def decode(raw: Any) -> Looked:
-        if isinstance(raw, Exception):
-            raise reply_error(raw)
-        outcome, _, next_look, job, queue, detail, *_ = raw
-        waits = text(outcome) == "queued"
-        return Looked(
-            outcome=text(outcome),  # type: ignore[arg-type] # the words are the script's
-            next_look=int(next_look),
-            dispatch=dispatch_in(session_id, job, queue),
-            detail="" if waits else text(detail),
-            queue=text(queue) if waits else "",
-            sent=int(detail) if waits else 0,
-        )
-
     def after(raw: Any) -> tuple[Command, ...]:
         now, send = int(raw[1]), text(raw[3])
         status = text(raw[5]) if text(raw[0]) == "ended" else ""
@@ -211,7 +197,26 @@ def look(
         *(word for queue, at in passed.items() for word in (queue, at.before, at.resend_to)),
     )
     return Operation(
-        script=load("look"), keys=(keys.base(session_id),), args=args, decode=decode, after=after
+        script=load("look"),
+        keys=(keys.base(session_id),),
+        args=args,
+        decode=lambda raw: _looked(session_id, raw),
+        after=after,
+    )
+
+
+def _looked(session_id: str, raw: Any) -> Looked:
+    if isinstance(raw, Exception):
+        raise reply_error(raw)
+    outcome, _, next_look, job, queue, detail, *_ = raw
+    waits = text(outcome) == "queued"
+    return Looked(
+        outcome=text(outcome),  # type: ignore[arg-type] # the words are the script's
+        next_look=int(next_look),
+        dispatch=dispatch_in(session_id, job, queue),
+        detail="" if waits else text(detail),
+        queue=text(queue) if waits else "",
+        sent=int(detail) if waits else 0,
     )
 
 
