@@ -17,6 +17,8 @@ from tests.processes import Running
 
 SECRET = "whsec_c2VjcmV0IG9mIGEgc3lzdGVtIHVuZGVyIHRlc3Q="
 KEY = secret_text(tenant_secret(secrets(SECRET)[0], None))
+HERE = "127.0.0.0/8,::1/128"
+"""What the name of this machine stands for."""
 
 
 @contextmanager
@@ -38,7 +40,7 @@ def receiver() -> Iterator[tuple[str, Queue[bytes]]]:
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         thread = Thread(target=server.serve_forever)
         thread.start()
-        yield f"http://127.0.0.1:{server.server_port}/hook?token=hush", told
+        yield f"http://localhost:{server.server_port}/hook?token=hush", told
         server.shutdown()
         thread.join()
 
@@ -46,7 +48,7 @@ def receiver() -> Iterator[tuple[str, Queue[bytes]]]:
 def test_another_worker_tells_what_the_first_could_not(
     worker: Callable[..., Running], palaver_env: dict[str, str]
 ) -> None:
-    settings = Settings(redis_url=palaver_env["PALAVER_REDIS_URL"], webhook_networks="127.0.0.0/8")
+    settings = Settings(redis_url=palaver_env["PALAVER_REDIS_URL"], webhook_networks=HERE)
     with receiver() as (url, told), Client(settings) as client:
         first = worker()
         handle = client.submit("hello", webhook=url)
@@ -54,9 +56,9 @@ def test_another_worker_tells_what_the_first_could_not(
         assert warned == ["webhook"]
         first.process.kill()
         first.process.wait()
-        keys = {"PALAVER_WEBHOOK_SECRET": SECRET, "PALAVER_WEBHOOK_NETWORKS": "127.0.0.0/8"}
+        keys = {"PALAVER_WEBHOOK_SECRET": SECRET, "PALAVER_WEBHOOK_NETWORKS": HERE}
         second = worker(env=keys)
         event = json.loads(told.get(timeout=30))
         assert event["data"]["response"]["content"] == "hello"
-        second.wait_for("webhook.delivered .*host=127.0.0.1")
+        second.wait_for("webhook.delivered .*host=localhost")
         assert "hush" not in second.output
