@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from palaver.producer.gateway import stream
-from palaver.producer.gateway.protocol import MOST_BEYOND
+from palaver.producer.gateway.protocol import MOST_BEYOND, MOST_WAITING
 from palaver.shared.ledger.replies import Submitted
 from palaver.shared.reader_tokens import make_reader_token
 from tests.integration.gateway.conftest import new_session
@@ -138,7 +138,7 @@ def test_a_token_reads_so_often_a_minute(world: World) -> None:
 @contextmanager
 def sending(here: Here, path: str, *headers: str) -> Iterator[socket.socket]:
     """It has said how much it will send, and none of it."""
-    with socket.create_connection((urlsplit(here.url).hostname, urlsplit(here.url).port), IN_TIME) as sender:
+    with connected(here) as sender:
         lines = [f"POST {path} HTTP/1.1", "host: x", "content-length: 1000000", *headers]
         sender.sendall("\r\n".join([*lines, "", ""]).encode())
         yield sender
@@ -261,3 +261,18 @@ def test_who_pipelines_and_leaves_is_gone(here: Here, world: World, monkeypatch:
     with stuck_reader(here, job.session_id, MORE):
         pass
     assert eventually(lambda: not len(here.gateway.streams))
+
+
+def test_who_sends_more_requests_than_may_wait_is_cut_off(here: Here) -> None:
+    with connected(here) as client:
+        client.sendall(MORE * (1 + MOST_WAITING))
+        got = bytearray()
+        while got.count(b"200 OK") < 1 + MOST_WAITING:
+            got += client.recv(1_000_000)
+    with connected(here) as client, pytest.raises((ConnectionResetError, BrokenPipeError)):
+        client.sendall(MORE * 20_000)
+        b"".join(iter(lambda: client.recv(1_000_000), b""))
+
+
+def connected(here: Here) -> socket.socket:
+    return socket.create_connection((urlsplit(here.url).hostname, urlsplit(here.url).port), IN_TIME)

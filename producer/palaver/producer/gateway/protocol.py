@@ -18,6 +18,10 @@ from palaver.producer.gateway.stream import CUT
 MOST_HEADER_BYTES: Final = 64 * 1024
 MOST_BEYOND: Final = 64
 """Connections beyond the bound, each for one request: enough for all who watch a process."""
+MOST_WAITING: Final = 8
+"""Requests that wait for the answer to another of their connection; hardly any client sends one before it
+has that.
+"""
 _TOO_LARGE: Final = (
     b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
 )
@@ -110,6 +114,9 @@ class Protocol(HttpToolsProtocol):
             self._coming.begin_once(self.stall_seconds, self.cut)  # what came was no request
 
     def on_message_begin(self) -> None:
+        if len(self.pipeline) >= MOST_WAITING:
+            self.cut()  # no answer is said in the middle of another
+            raise ValueError("too many requests wait")  # so that no more of them are parsed
         self._head_bytes = 0
         self._coming.begin(self.stall_seconds, self.cut)
         super().on_message_begin()
@@ -149,6 +156,8 @@ class Protocol(HttpToolsProtocol):
         super().resume_writing()
 
     def send_400_response(self, msg: str) -> None:
+        if self.transport.is_closing():
+            return
         if self._head_bytes > MOST_HEADER_BYTES:
             self.transport.write(_TOO_LARGE)
             self.transport.close()
