@@ -42,11 +42,29 @@ def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEv
     return {"uvloop": uvloop.new_event_loop}
 
 
+class NotingHost:
+    """Where a worker of these tests runs; notes what it asks for."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+        self.lent: list[int] = []
+
+    def leave(self) -> None:
+        self.asked.append("leave")
+
+    def fail(self) -> None:
+        self.asked.append("fail")
+
+    def lend(self, by: int, /) -> None:
+        self.lent.append(by)
+
+
 class Engine:
     """A service, and short words for what the tests do with it."""
 
-    def __init__(self, service: WorkerService) -> None:
+    def __init__(self, service: WorkerService, host: NotingHost) -> None:
         self.service = service
+        self.host = host
         self.ledger = service.ledger
         self.client = redis.Redis.from_url(service.settings.redis_url)
 
@@ -142,9 +160,10 @@ async def make_engine(redis_url: str, namespace: str) -> AsyncIterator[MakeEngin
 
     async def make(*, profiles: dict[str, Any] | None = None, **values: Any) -> Engine:
         settings = Settings(**({"redis_url": redis_url, "namespace": namespace} | values))
-        service = WorkerService(settings, Catalog.of(profiles or PROVIDERS), name=f"test-{len(engines)}")
+        host, catalog = NotingHost(), Catalog.of(profiles or PROVIDERS)
+        service = WorkerService(settings, catalog, name=f"test-{len(engines)}", host=host)
         await service.start()
-        engines.append(Engine(service))
+        engines.append(Engine(service, host))
         return engines[-1]
 
     yield make

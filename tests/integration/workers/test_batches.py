@@ -218,7 +218,7 @@ async def test_a_job_of_a_chat_begins_in_the_middle_of_a_batch(engine: Engine, o
     batch = await open_batch([{"endless": True, "rate": 100}] * 20)
     driver = asyncio.create_task(drive(engine, batch))
     await until(engine, batch, lambda view: view.running == 20)
-    told = engine.service._told()
+    told = engine.service._presence.told()
     assert (told["running"], told["batches"]) == (1, 1), "a batch takes a slot, and is no job"
     job = await engine.submit({"text": "Hello"})
     assert (await engine.run(job)).status is Status.COMPLETED

@@ -393,8 +393,7 @@ async def test_agents_that_wait_lend_their_slots_half_of_them_one_tenants(
 ) -> None:
     one, other = await make_workers(ONE, agents="tests.integration.workers.user_agents")
     other.engine.service.slots = 4
-    lent: list[int] = []
-    other.engine.service.lend = lent.append
+    lent = other.engine.host.lent
     first = await submit(one, HOLD, session_id="s1")
     await one.engine.said(first)
     agents = [await submit(other, session_id=f"a{n}", agent="asking") for n in range(5)]

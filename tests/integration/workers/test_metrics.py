@@ -28,7 +28,7 @@ GATED = {
 
 async def fetched(engine: Engine, path: str) -> tuple[int, str]:
     def fetch() -> tuple[int, str]:
-        address = engine.service._told()["metrics"]
+        address = engine.service._presence.told()["metrics"]
         try:
             with urllib.request.urlopen(f"http://{address}{path}", timeout=10) as answer:
                 return answer.status, answer.read().decode()

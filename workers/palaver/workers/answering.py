@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from palaver.shared.ledger import AsyncLedger
-from palaver.shared.ledger.subscriptions import Subscriptions
-from palaver.shared.settings import Settings
 from palaver.workers.agents.requests import AgentRequests
 from palaver.workers.agents.routes import Routes
 from palaver.workers.agents.source import Agents
@@ -14,12 +11,11 @@ from palaver.workers.cache import Cache
 from palaver.workers.files import JobFiles
 from palaver.workers.files.attachments import Attachments
 from palaver.workers.generation import FunctionTools, Prompts, Registry, Toolbox, UserCode
-from palaver.workers.link import Link
-from palaver.workers.metrics import Counts
 from palaver.workers.models import Models
 from palaver.workers.pauses import Pauses
 from palaver.workers.policies import Policy, wrapped
 from palaver.workers.prices import Prices
+from palaver.workers.process import Process
 from palaver.workers.requests import Requests
 from palaver.workers.served import Served
 from palaver.workers.tool_servers import ToolServers
@@ -35,17 +31,15 @@ class Answering:
 
     def __init__(
         self,
-        settings: Settings,
-        ledger: AsyncLedger,
-        link: Link,
-        subscriptions: Subscriptions,
+        process: Process,
         *,
         served: Served,
         policies: Sequence[Policy],
         prices: Prices,
         paused: Pauses,
-        counts: Counts,
     ) -> None:
+        settings, link, counts = process.settings, process.link, process.counts
+        keys = process.ledger.keys
         self.code = UserCode(settings.tool_threads)
         self._agent_code = UserCode(settings.agent_threads, "agent")
         self._files = JobFiles.of(settings)
@@ -53,7 +47,7 @@ class Answering:
         registry = Registry.load(settings.tools)
         functions = FunctionTools(registry.functions, self.code)
         self.toolbox = Toolbox.of(settings, [functions, *registry.sources, self.tool_servers])
-        ask = wrapped([Cache.of(settings, link, ledger.keys, subscriptions), *policies])
+        ask = wrapped([Cache.of(settings, link, keys, process.subscriptions), *policies])
         self.models = Models(
             requests=Requests(served=served, ask=ask, prices=prices, paused=paused, counts=counts),
             toolbox=self.toolbox,
@@ -63,7 +57,7 @@ class Answering:
         self.agents = Agents(
             Routes.load(settings.agents),
             link=link,
-            keys=ledger.keys,
+            keys=keys,
             code=self._agent_code,
             requests=AgentRequests(served=served, ask=ask, prices=prices, paused=paused, counts=counts),
             files=self._files,

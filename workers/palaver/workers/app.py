@@ -229,7 +229,7 @@ class ServiceStep(bootsteps.StartStopStep):
         post = parent.app.palaver_post = Post(parent.app)
         try:
             settings = parent.app.palaver_settings()
-            service = WorkerService(settings, name=parent.hostname, slots=pool.slots.count)
+            service = WorkerService(settings, name=parent.hostname, slots=pool.slots.count, host=pool)
             pool.add_resident(_Residence(service, post))
         except PalaverError as error:
             logger.critical(str(error))
@@ -237,7 +237,6 @@ class ServiceStep(bootsteps.StartStopStep):
             unreachable = isinstance(error, ServiceUnavailableError)
             raise WorkerShutdown(UNREACHABLE if unreachable else WRONG_USAGE) from None
         pool.on_resize = lambda slots: setattr(service, "slots", slots)
-        service.leave, service.fail, service.lend = pool.leave, pool.fail, pool.lend
         service.readiness.consumption = consumption_of(parent)
         parent.app.palaver_service = service
 

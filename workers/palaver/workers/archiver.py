@@ -6,12 +6,15 @@ What is stored twice is stored once: any worker may die at any step.
 import asyncio
 from typing import Final
 
-from palaver.shared.errors import PalaverError
+from palaver.shared.errors import ArchiveUnavailableError, PalaverError
 from palaver.shared.ledger import AsyncLedger, operations
 from palaver.shared.stores.archives import Archive, archive_session
+from palaver.workers.event_log import event_logger
 from palaver.workers.rounds import Rounds
 
-__all__ = ["Archiver"]
+__all__ = ["Archiver", "check_archive"]
+
+logger = event_logger("palaver.workers.service")
 
 PERIOD_SECONDS: Final = 1.0
 """From one round of all workers to the next."""
@@ -20,6 +23,16 @@ LIMIT: Final = 100
 SOONEST, LATEST = 2.0, 600.0
 """A job is looked at again when it is twice as old, but within these seconds."""
 AFTER_FAILURE_SECONDS: Final = 15.0
+
+
+async def check_archive(archive: Archive, *, worker: str) -> None:
+    """Raises ConfigurationError when it cannot be used as it is. One that does not answer is told, and waited
+    for in rounds.
+    """
+    try:
+        await archive.check()
+    except ArchiveUnavailableError as error:
+        logger.warning("worker.archive_unavailable", worker=worker, reason=error.message)
 
 
 class Archiver:

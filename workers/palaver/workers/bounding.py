@@ -4,23 +4,20 @@ profiles, the breakers of those whose providers fail.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
-from palaver.shared.ledger import AsyncLedger, Bounds
-from palaver.shared.ledger.subscriptions import Subscriptions
-from palaver.shared.settings import Settings
+from palaver.shared.ledger import Bounds
 from palaver.workers.budgets import Budgets
 from palaver.workers.control import Heeding
 from palaver.workers.gates import Gates
 from palaver.workers.lent_slots import LentSlots
-from palaver.workers.link import Link
-from palaver.workers.metrics import Counts
 from palaver.workers.pauses import Pauses
 from palaver.workers.policies import Breakers, Policy
-from palaver.workers.presence import HEARTBEAT
 from palaver.workers.prices import Prices
+from palaver.workers.process import HEARTBEAT, Process
+from palaver.workers.served import Served
 from palaver.workers.shares import Shares
-from palaver.workers.starts import Starts, Worker
+from palaver.workers.starts import Starts
 from palaver.workers.sweeper import Post
 from palaver.workers.tenancy import Tenancy
 
@@ -28,42 +25,32 @@ __all__ = ["Bounding"]
 
 
 class Bounding:
-    """The parts, each made once for a `worker`, whose name in the ledger is `alias`. They bound what the
-    ledger takes here as well: jobs that come as messages.
+    """The parts, each made once for a process. They bound what the ledger takes here as well: jobs that come
+    as messages.
     """
 
-    def __init__(
-        self,
-        settings: Settings,
-        ledger: AsyncLedger,
-        link: Link,
-        subscriptions: Subscriptions,
-        *,
-        worker: Worker,
-        alias: str,
-        profiles: Callable[[], Sequence[str]],
-        counts: Counts,
-    ) -> None:
+    def __init__(self, process: Process, served: Served) -> None:
+        settings, ledger, running = process.settings, process.ledger, process.running
         self.tenancy = Tenancy(settings)
         ledger.bounds = Bounds(settings.max_jobs, self.tenancy)
-        self.starts = Starts(link, ledger.keys, self.tenancy, worker=worker)
-        self.pauses = Pauses(ledger, profiles, seconds=settings.lease_seconds * HEARTBEAT)
-        lent = LentSlots(lambda: worker.slots, lambda by: worker.lend(by))
+        self.starts = Starts(process, self.tenancy)
+        self.pauses = Pauses(ledger, lambda: served.profiles, seconds=settings.lease_seconds * HEARTBEAT)
+        lent = LentSlots(lambda: running.slots, process.host.lend)
         self.gates = Gates(
-            link,
+            process.link,
             ledger.keys,
-            subscriptions,
+            process.subscriptions,
             self.tenancy,
             lease=settings.lease_seconds,
             lent=lent,
-            counts=counts,
+            counts=process.counts,
             paused=self.pauses,
         )
         self.pauses.resumed = self.gates.resumed
         self.shares = Shares(self.gates, self.tenancy)
         self.breakers = Breakers()
         self.prices = Prices()
-        self.budgets = Budgets(ledger, self.tenancy, self.prices, lent=lent, worker=alias)
+        self.budgets = Budgets(ledger, self.tenancy, self.prices, lent=lent, worker=process.alias)
 
     @property
     def policies(self) -> Sequence[Policy]:

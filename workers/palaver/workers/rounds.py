@@ -11,7 +11,7 @@ from palaver.shared.errors import PalaverError
 from palaver.workers.event_log import event_logger
 from palaver.workers.frames import report
 
-__all__ = ["Rounds", "for_ever", "within"]
+__all__ = ["Background", "Rounds", "for_ever", "within"]
 
 REST_AFTER_BUG_SECONDS: Final = 1.0
 
@@ -54,6 +54,30 @@ async def for_ever(name: str, work: Callable[[], Awaitable[None]]) -> NoReturn:
         except Exception as bug:  # noqa: BLE001 - an outermost boundary: without leases every job would be lost
             report(bug, f"the worker's {name}")
         await asyncio.sleep(REST_AFTER_BUG_SECONDS)
+
+
+class Background:
+    """What goes on beside the jobs until it is closed."""
+
+    def __init__(self) -> None:
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def begin(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
+        """Do this for ever."""
+        self.begin_once(name, for_ever(name, work))
+
+    def begin_once(self, name: str, work: Coroutine[Any, Any, None]) -> None:
+        """Do this."""
+        self._tasks.append(asyncio.create_task(work, name=f"palaver-{name}"))
+
+    async def aclose(self) -> None:
+        """End all of it."""
+        while self._tasks:
+            # Again and again: library code may swallow a cancellation that meets another event in one turn.
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.wait(self._tasks, timeout=1.0)
+            self._tasks = [task for task in self._tasks if not task.done()]
 
 
 async def within(seconds: float, work: Iterable[Coroutine[Any, Any, None]]) -> None:

@@ -12,9 +12,13 @@ __all__ = ["Running"]
 
 
 class Running:
-    """The jobs and batches that this process works on. Belongs to the loop of the streams."""
+    """The jobs and batches that this process works on, at most `slots` at once. Belongs to the loop of the
+    streams.
+    """
 
-    def __init__(self) -> None:
+    def __init__(self, slots: int) -> None:
+        self.slots = slots
+        self.draining = False  # no more are begun
         self._stops: dict[Stop, str] = {}  # to the id of what it stops
         self._idle = asyncio.Event()
         self._idle.set()

@@ -9,24 +9,15 @@ from __future__ import annotations
 import asyncio
 import os
 import platform
-import time
-from collections.abc import Awaitable, Callable
-from typing import Any
 
-from palaver.shared.errors import (
-    ArchiveUnavailableError,
-    JobCancelledError,
-    LedgerUnavailableError,
-    PalaverError,
-)
+from palaver.shared.errors import JobCancelledError, LedgerUnavailableError, PalaverError
 from palaver.shared.health import Health
-from palaver.shared.ids import new_token
-from palaver.shared.ledger import AsyncLedger, Canary, Dispatch, operations
-from palaver.shared.ledger.subscriptions import Subscriptions
+from palaver.shared.ledger import Canary, Dispatch, operations
 from palaver.shared.names import Queue
 from palaver.shared.profiles import Catalog
 from palaver.shared.settings import Settings
 from palaver.shared.stores.archives import open_archive
+from palaver.workers.archiver import check_archive
 from palaver.workers.bounding import Bounding
 from palaver.workers.chores import chores
 from palaver.workers.control import Control, Heeding
@@ -34,14 +25,12 @@ from palaver.workers.ending import Outcome
 from palaver.workers.event_log import event_logger
 from palaver.workers.http import HttpClient
 from palaver.workers.lending import Lending, Make
-from palaver.workers.link import Link
-from palaver.workers.metrics import Counts
 from palaver.workers.presence import Presence
 from palaver.workers.probing import examine
+from palaver.workers.process import Alone, Host, Process
 from palaver.workers.providers import create
 from palaver.workers.readiness import CanaryPost, Readiness
-from palaver.workers.rounds import for_ever, within
-from palaver.workers.running import Running
+from palaver.workers.rounds import Background, within
 from palaver.workers.sealed import SealedProfiles
 from palaver.workers.served import Served
 from palaver.workers.sideline import Sideline
@@ -78,36 +67,48 @@ class WorkerService:
         name: str | None = None,
         slots: int | None = None,
         make: Make = create,
+        host: Host | None = None,
     ) -> None:
         self.settings = settings
-        self.name = name or f"palaver@{platform.node()}-{os.getpid()}"
-        self.alias = f"{self.name}/{new_token()[:8]}"
-        self.slots = settings.concurrency if slots is None else slots
-        self.ledger = AsyncLedger(settings)
+        self._process = process = Process.of(
+            settings,
+            name=name or f"palaver@{platform.node()}-{os.getpid()}",
+            slots=settings.concurrency if slots is None else slots,
+            host=host or Alone(),
+        )
+        self.ledger, self._link = process.ledger, process.link
+        self._running, self._counts = process.running, process.counts
         self._archive = open_archive(self.ledger)
-        self._link = Link(settings.redis_url, connect_seconds=settings.connect_seconds)
-        self._subscriptions = Subscriptions(settings)
-        self._counts = Counts()
-        self._bounding = self._make_bounding()
-        self._tracing = tracing_of(settings, self.name)
+        self._tracing = tracing = tracing_of(settings, self.name)
         sealed = SealedProfiles(settings, self.ledger)
-        self._served = Served(settings, Lending(HttpClient(), make), sealed, catalog)
-        self._workshop = self._make_workshop()
-        self._drivers = self._workshop.drivers(slots=self.slots, draining=lambda: self._draining)
-        self._running = Running()
-        self._draining = False
-        self.leave: Callable[[], object] = self.begin_drain
-        """Has this process end as SIGTERM does; an operator wants it."""
-        self.fail: Callable[[], object] = self.begin_drain
-        """Has it end at once, as one that failed: only a new one can do its work."""
-        self.lend: Callable[[int], object] = lambda _by: None
-        """Has others use so many slots more, as their jobs only wait; or less."""
-        self._link.on_dead = self._end_with_link
-        self._vitals = self._make_vitals()
-        self._started = time.time()
-        self._presence = self._make_presence()
-        self._sideline: Sideline | None = None
-        self._tasks: list[asyncio.Task[None]] = []
+        self._served = served = Served(settings, Lending(HttpClient(), make), sealed, catalog)
+        self._bounding = bounding = Bounding(process, served)
+        self._workshop = workshop = Workshop(process, served=served, bounding=bounding, tracing=tracing)
+        self._vitals = vitals = Vitals(
+            process, runner=workshop.runner, leases=workshop.leases, breakers=bounding.breakers
+        )
+        self._presence = Presence(process, served=served, bounding=bounding, workshop=workshop, vitals=vitals)
+        self._background = Background()
+        self._sideline = Sideline(settings, self._counts)
+
+    @property
+    def name(self) -> str:
+        """The worker's in every list."""
+        return self._process.name
+
+    @property
+    def alias(self) -> str:
+        """The worker's in the ledger."""
+        return self._process.alias
+
+    @property
+    def slots(self) -> int:
+        """How many jobs it takes at once; may be set while it runs."""
+        return self._running.slots
+
+    @slots.setter
+    def slots(self, slots: int) -> None:
+        self._running.slots = slots
 
     @property
     def running(self) -> int:
@@ -138,15 +139,16 @@ class WorkerService:
         With `announce` the worker is said to serve at once; without, `serve` says it later.
         """
         self._served.warn()
+        self._link.on_dead = self._end_with_link
         await self._link.start()
-        await self._check_archive()
+        await check_archive(self._archive, worker=self.name)
         await self._workshop.answering.start()
         await self._bounding.pauses.refresh()
-        self._begin("pulse", self._vitals.pulse.run)
+        self._background.begin("pulse", self._vitals.pulse.run)
         self._vitals.show()
-        self._begin("leases", self._workshop.leases.run)
-        self._begin("control", self._make_control().run)
-        self._begin("pauses", self._bounding.pauses.run)
+        self._background.begin("leases", self._workshop.leases.run)
+        self._background.begin("control", self._make_control().run)
+        self._background.begin("pauses", self._bounding.pauses.run)
         if announce:
             await self.serve()
 
@@ -156,18 +158,16 @@ class WorkerService:
         """
         self.readiness.serving = True
         await self._presence.announce()
-        self._begin("heartbeat", self._presence.beat)
-        self._begin("configuration", self._watch_configuration)
+        self._background.begin("heartbeat", self._presence.beat)
+        self._background.begin("configuration", self._watch_configuration)
         if post is not None:
             self._bounding.send_by(post)
-            self._sideline = self._sideline or Sideline(self.settings, self._counts)
             self._sideline.sweep(post)
             for name, chore in chores(self.ledger, archive=self._archive):
-                self._begin(name, chore)
+                self._background.begin(name, chore)
 
     def watch(self, post: CanaryPost) -> None:
         """Be ready only while work is seen to be done."""
-        self._sideline = self._sideline or Sideline(self.settings, self._counts)
         self.readiness.watch = self._sideline.watch(post)
 
     async def run(self, session_id: str, job_id: str, *, queue: str = "") -> Outcome:
@@ -176,7 +176,7 @@ class WorkerService:
 
         Cancelling the task that awaits this ends the job as cancelled, with its `stream_end`.
         """
-        if self._draining:
+        if self._running.draining:
             again = Dispatch(session_id, job_id, Queue.RESUME)
             return Outcome(
                 session_id=session_id, job_id=job_id, status=None, reason="draining", dispatch=again
@@ -191,10 +191,10 @@ class WorkerService:
         """Work on a batch, until nothing of it is left to do here; what became of it, or why it is not
         driven. What a worker leaves undone a sweep gives to another one.
         """
-        if self._draining:
+        if self._running.draining:
             return "draining"
         with self._running.work(batch_id) as stop:
-            return await self._drivers.drive(batch_id, stop)
+            return await self._workshop.drivers.drive(batch_id, stop)
 
     async def probe(self, probe_id: str, profile: str, model: str | None) -> Health:
         """Find out how a provider is, and tell it in the ledger to whoever waits under this id."""
@@ -216,9 +216,9 @@ class WorkerService:
 
     def begin_drain(self) -> None:
         """Take no more jobs from now on, and tell everybody. What runs goes on."""
-        if not self._draining:
-            self._draining = True
-            self._tasks.append(asyncio.create_task(self._presence.announce(), name="palaver-last-words"))
+        if not self._running.draining:
+            self._running.draining = True
+            self._background.begin_once("last-words", self._presence.announce())
 
     async def drain(self, seconds: float | None = None) -> None:
         """Take no more jobs, let streams finish for so long (default: the settings'), then hand the rest
@@ -226,7 +226,7 @@ class WorkerService:
 
         Called again with 0, it hands over at once. Returns when nothing runs any more.
         """
-        self._draining = True
+        self._running.draining = True
         patience = self.settings.drain_seconds if seconds is None else seconds
         logger.info("worker.draining", worker=self.name, jobs=self.running, seconds=patience)
         if not await self._running.idle(patience):
@@ -236,96 +236,22 @@ class WorkerService:
     async def close(self) -> None:
         """Stop everything. Jobs that still run are left to their leases: call `drain` before."""
         answered = not self.running and not self.cut_off
-        await self._end_tasks()
-        self._workshop.leases.give_up(
-            LedgerUnavailableError("The worker stopped before Redis could be told.")
-        )
+        await self._background.aclose()
+        await self._bounding.starts.aclose()
+        self._workshop.leases.give_up(LedgerUnavailableError("The worker stopped before Redis was told."))
         await self._link.stop()
         await self._running.idle(ENDING_SECONDS)
-        last_words = [
-            self._presence.withdraw(),
-            self._workshop.sinks.aclose(),
-            self._bounding.budgets.aclose(),
-        ]
-        await within(LAST_WORDS_SECONDS if answered else FORLORN_SECONDS, last_words)
-        if self._sideline is not None:
-            await self._sideline.aclose()
-        await self._subscriptions.aclose()
+        others = (self._workshop.sinks.aclose(), self._bounding.budgets.aclose())
+        seconds = LAST_WORDS_SECONDS if answered else FORLORN_SECONDS
+        await within(seconds, [self._presence.withdraw(), *others])
+        await self._sideline.aclose()
+        await self._process.subscriptions.aclose()
         await self._vitals.aclose()
         await self._workshop.answering.aclose()
         await self._served.aclose()
         await self._archive.aclose()
         await self.ledger.aclose()
         await self._tracing.aclose()
-
-    async def _end_tasks(self) -> None:
-        await self._bounding.starts.aclose()
-        while self._tasks:
-            # Again and again: library code may swallow a cancellation that meets another event in one turn.
-            for task in self._tasks:
-                task.cancel()
-            await asyncio.wait(self._tasks, timeout=1.0)
-            self._tasks = [task for task in self._tasks if not task.done()]
-
-    async def _check_archive(self) -> None:
-        try:
-            await self._archive.check()
-        except ArchiveUnavailableError as error:
-            logger.warning("worker.archive_unavailable", worker=self.name, reason=error.message)
-
-    def _begin(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
-        self._tasks.append(asyncio.create_task(for_ever(name, work), name=f"palaver-{name}"))
-
-    def _make_bounding(self) -> Bounding:
-        return Bounding(
-            self.settings,
-            self.ledger,
-            self._link,
-            self._subscriptions,
-            worker=self,
-            alias=self.alias,
-            profiles=lambda: self.profiles,
-            counts=self._counts,
-        )
-
-    def _make_workshop(self) -> Workshop:
-        return Workshop(
-            self.settings,
-            self.ledger,
-            self._link,
-            self._subscriptions,
-            alias=self.alias,
-            bounding=self._bounding,
-            served=self._served,
-            counts=self._counts,
-            tracing=self._tracing,
-        )
-
-    def _make_vitals(self) -> Vitals:
-        return Vitals(
-            self.settings,
-            name=self.name,
-            channel=self.ledger.keys.canary(self.alias),
-            link=self._link,
-            subscriptions=self._subscriptions,
-            leases=self._workshop.leases,
-            runner=self._workshop.runner,
-            breakers=self._bounding.breakers,
-            counts=self._counts,
-            slots=lambda: self.slots,
-            draining=lambda: self._draining,
-        )
-
-    def _make_presence(self) -> Presence:
-        return Presence(
-            self._link,
-            self.ledger,
-            self.alias,
-            worker=self._told,
-            profiles=lambda: self._served.announcements,
-            agents=lambda: self._workshop.answering.agents.announcements,
-            tenants=lambda: self._bounding.tenancy.announcements,
-        )
 
     def _make_control(self) -> Control:
         heeding: Heeding = {
@@ -335,7 +261,7 @@ class WorkerService:
             "drain": lambda said: self._heed_drain(said["worker"], said["by"]),
         }
         channel = self.ledger.keys.control
-        return Control(self._subscriptions, channel, heeding=heeding, missed=self._look_again)
+        return Control(self._process.subscriptions, channel, heeding=heeding, missed=self._look_again)
 
     def _look_again(self) -> None:
         """What was missed while not subscribed is in the next renewal's replies."""
@@ -343,15 +269,17 @@ class WorkerService:
         self._bounding.pauses.look_again()
 
     def _heed_drain(self, worker: str, by: str) -> None:
-        if worker in (self.name, self.alias) and not self._draining:  # asked again, it hands over no sooner
+        # asked again, it hands over no sooner
+        if worker in (self.name, self.alias) and not self._running.draining:
             logger.warning("worker.drain_asked", worker=self.name, by=by, jobs=self.running)
             self.begin_drain()
-            self.leave()
+            self._process.host.leave()
 
     def _end_with_link(self) -> None:
         """Not every supervisor asks /healthz. Others have its jobs as soon as its leases have run out."""
         logger.critical("worker.link_dead", worker=self.name, jobs=self.running)
-        self.fail()
+        self.begin_drain()
+        self._process.host.fail()
 
     async def _watch_configuration(self) -> None:
         while True:
@@ -360,19 +288,3 @@ class WorkerService:
             await self._workshop.answering.renew()
             if await self._served.renew() or has_news:
                 await self._presence.announce()
-
-    def _told(self) -> dict[str, Any]:
-        """What the worker says of itself."""
-        return {
-            "name": self.name,
-            "pid": os.getpid(),
-            "host": platform.node(),
-            "running": self.running,
-            "batches": len(self._drivers),  # of them
-            "slots": self.slots,
-            "started": self._started,
-            "draining": self._draining,
-            "unserved": dict(self._served.unserved),
-            "sinks": self._workshop.sinks.counts,
-            **self._vitals.told(),
-        }

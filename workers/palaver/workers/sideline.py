@@ -29,13 +29,14 @@ HOME_SECONDS: Final = 1.0
 
 
 class Sideline:
-    """See the module. Made, used and closed on the loop of the streams, where posts belong too."""
+    """See the module. Used and closed on the loop of the streams, where posts belong too; its own loop begins
+    with the first thing that it does.
+    """
 
     def __init__(self, settings: Settings, counts: Counts) -> None:
         self._ledger = AsyncLedger(settings)
         self._counts = counts
-        self._loop = LoopThread(_lost, name="palaver-sideline")
-        self._loop.start()
+        self._loop: LoopThread | None = None
 
     def sweep(self, post: sweeper.Post) -> None:
         """Take turns at sweeping, until closed."""
@@ -49,18 +50,22 @@ class Sideline:
 
     async def aclose(self) -> None:
         """End what it does."""
-        await asyncio.to_thread(self._close)
+        if self._loop is not None:
+            await asyncio.to_thread(self._close, self._loop)
 
     def _begin(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
+        if self._loop is None:
+            self._loop = LoopThread(_lost, name="palaver-sideline")
+            self._loop.start()
         self._loop.begin(for_ever(name, work))
 
-    def _close(self) -> None:
-        if self._loop.alive:
+    def _close(self, loop: LoopThread) -> None:
+        if loop.alive:
             try:
-                self._loop.run(self._end(), timeout=CLOSING_SECONDS)
+                loop.run(self._end(), timeout=CLOSING_SECONDS)
             except TimeoutError:
                 logger.warning("sideline.left_behind")
-        self._loop.stop()
+        loop.stop()
 
     async def _end(self) -> None:
         work = asyncio.all_tasks() - {asyncio.current_task()}

@@ -10,15 +10,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Final, Protocol
+from typing import Final
 
 from palaver.shared.errors import PalaverError
 from palaver.shared.ids import new_token
 from palaver.shared.jobs import ChatJob
-from palaver.shared.ledger import Claimed, Dispatch, Keys, operations
+from palaver.shared.ledger import Claimed, Dispatch, operations
 from palaver.shared.ledger.replies import BACKLOG_SECONDS
 from palaver.workers.event_log import event_logger
-from palaver.workers.link import Link
+from palaver.workers.process import Process
 from palaver.workers.tenancy import Tenancy
 
 __all__ = ["Starts"]
@@ -29,26 +29,15 @@ PAUSE_SECONDS: Final = 0.02
 """While nobody is known to wait, what is begun within such a time is told together."""
 
 
-class Worker(Protocol):
-    """A worker, as far as it is known here. `lend` tells its pool of slots that others may have, or not."""
-
-    alias: str
-    slots: int
-    lend: Callable[[int], object]
-
-    @property
-    def running(self) -> int:
-        """Jobs, the one among them that begins."""
-
-
 class Starts:
     """The jobs that one worker process begins."""
 
-    def __init__(self, link: Link, keys: Keys, tenancy: Tenancy, *, worker: Worker) -> None:
-        self._link = link
-        self._keys = keys
+    def __init__(self, process: Process, tenancy: Tenancy) -> None:
+        self._link = process.link
+        self._keys = process.ledger.keys
+        self._running = process.running  # the job among them that begins
+        self._worker = process.alias
         self._tenancy = tenancy
-        self._worker = worker
         self._begun: list[operations.Start] = []
         self._backlog = False
         self._others = False  # somebody stood in a line when that was told last
@@ -59,7 +48,7 @@ class Starts:
     def note(self, claimed: Claimed, job: ChatJob) -> None:
         """A run of the job begins."""
         first = claimed.attempt == 1
-        full = self._worker.running >= self._worker.slots
+        full = len(self._running) >= self._running.slots
         backlog = first and (full or (claimed.waited or 0.0) >= BACKLOG_SECONDS)
         if not backlog and not operations.takes_turns(job):
             return
@@ -88,7 +77,7 @@ class Starts:
                 backlog, self._backlog = self._backlog, False
                 told = await self._link.run(
                     operations.note_begun(
-                        self._keys, begun, worker=self._worker.alias, token=new_token(), are_waiting=backlog
+                        self._keys, begun, worker=self._worker, token=new_token(), are_waiting=backlog
                     )
                 )
                 self._others = backlog and told.waiting > 0

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from typing import Any
 
-from palaver.shared.ledger.subscriptions import Subscriptions
 from palaver.shared.metrics import MetricsServer
-from palaver.shared.settings import Settings
 from palaver.workers.lease import LeaseKeeper
-from palaver.workers.link import Link
-from palaver.workers.metrics import Counts, pages
+from palaver.workers.metrics import pages
 from palaver.workers.metrics.pulse import Pulse
 from palaver.workers.policies import Breakers
+from palaver.workers.process import Process
 from palaver.workers.readiness import Readiness
 from palaver.workers.runner import Runner
 
@@ -21,45 +18,30 @@ __all__ = ["Vitals"]
 
 
 class Vitals:
-    """See the module. `channel` is this worker's own; `slots` is how many jobs it takes at once.
+    """See the module. What is told is made when somebody asks, of plain values of what is watched."""
 
-    What is told is made when somebody asks, of plain values of the parts that are watched.
-    """
-
-    def __init__(
-        self,
-        settings: Settings,
-        *,
-        name: str,
-        channel: str,
-        link: Link,
-        subscriptions: Subscriptions,
-        leases: LeaseKeeper,
-        runner: Runner,
-        breakers: Breakers,
-        counts: Counts,
-        slots: Callable[[], int],
-        draining: Callable[[], bool],
-    ) -> None:
-        self._address = settings.metrics_address
+    def __init__(self, process: Process, *, runner: Runner, leases: LeaseKeeper, breakers: Breakers) -> None:
+        link, running = process.link, process.running
+        self._address = process.settings.metrics_address
         self._server: MetricsServer | None = None
-        self.pulse = Pulse(runner.publisher, subscriptions, channel, counts.published)
+        channel = process.ledger.keys.canary(process.alias)
+        self.pulse = Pulse(runner.publisher, process.subscriptions, channel, process.counts.published)
         self.readiness = Readiness(
             leases=leases,
             connected=lambda: link.connected,
-            draining=draining,
-            lease_seconds=settings.lease_seconds,
+            draining=lambda: running.draining,
+            lease_seconds=process.settings.lease_seconds,
         )
         self._parts = pages.Parts(
-            name=name,
-            counts=counts,
+            name=process.name,
+            counts=process.counts,
             pulse=self.pulse,
             breakers=breakers,
             leases=leases,
             publisher=runner.publisher,
             stalls=lambda: link.stalls,
             runs=lambda: runner.runs,
-            slots=slots,
+            slots=lambda: running.slots,
             readiness=self.readiness,
         )
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Final
 
 from palaver.workers.batches.driver import Driver, Parts
 from palaver.workers.event_log import event_logger
+from palaver.workers.running import Running
 from palaver.workers.stop import Stop
 
 __all__ = ["Drivers"]
@@ -18,14 +18,14 @@ SLOTS_A_DRIVER: Final = 4
 
 
 class Drivers:
-    """Drives batches; `parts` is None in a worker without a store of files, which drives none. Of so many
-    `slots` they leave most to jobs.
+    """Drives batches; `parts` is None in a worker without a store of files, which drives none. Of the slots
+    for what is `running` they leave most to jobs.
     """
 
-    def __init__(self, parts: Parts | None, *, slots: int, draining: Callable[[], bool]) -> None:
+    def __init__(self, parts: Parts | None, running: Running) -> None:
         self._parts = parts
-        self._most = min(slots - 1, max(1, slots // SLOTS_A_DRIVER))
-        self._draining = draining
+        self._most = min(running.slots - 1, max(1, running.slots // SLOTS_A_DRIVER))
+        self._running = running
         self._driven: set[str] = set()
 
     def __len__(self) -> int:
@@ -46,7 +46,7 @@ class Drivers:
             return "busy"
         self._driven.add(batch_id)
         try:
-            became = await Driver(batch_id, self._parts, stop, draining=self._draining).run()
+            became = await Driver(batch_id, self._parts, stop, draining=lambda: self._running.draining).run()
         finally:
             self._driven.discard(batch_id)
         logger.info("batch.left", batch_id=batch_id, became=became)
