@@ -160,10 +160,11 @@ class AsyncClient:
         jobs: batching.BatchSource,
         *,
         skip_invalid: bool = False,
+        check: batching.CheckJob | None = None,
         **fields: Unpack[batching.BatchFields],
     ) -> batching.AsyncBatchHandle:
         """Store many jobs as one batch; see `Client.batch`. A file is read in a thread."""
-        with await self._intake(fields, skip_invalid=skip_invalid) as intake:
+        with await self._intake(fields, check=check, skip_invalid=skip_invalid) as intake:
             await batching.take_all(intake, jobs, self.settings.max_document_bytes)
             return await self._open_batch(intake)
 
@@ -336,8 +337,8 @@ class AsyncClient:
             kept = await self.ledger.run_many(self._sealed.keeping(self.ledger.keys, lives))
             check_kept(lives, kept)
 
-    async def _intake(self, fields: Mapping[str, Any], *, skip_invalid: bool = False) -> batching.Intake:
-        intake = batching.Intake(self.settings, fields, self._admission.check, skip_invalid=skip_invalid)
+    async def _intake(self, fields: Mapping[str, Any], **taking: Any) -> batching.Intake:
+        intake = batching.Intake(self.settings, fields, self._admission.check, **taking)
         self.batch_files  # noqa: B018 -- a batch without a store is refused before its input is read
         self._admission.update(await self.served())
         return intake

@@ -171,6 +171,7 @@ class Client:
         jobs: batching.BatchSource,
         *,
         skip_invalid: bool = False,
+        check: batching.CheckJob | None = None,
         **fields: Unpack[batching.BatchFields],
     ) -> batching.BatchHandle:
         """Store many jobs as one batch, in constant memory; the workers run its lines as they find room.
@@ -183,11 +184,12 @@ class Client:
         kept; `webhook` is told the end.
 
         Every entry is checked before one is stored. Raises BatchInputError, which tells all that are wrong
-        by their lines; with `skip_invalid` those are left out and told in the batch's errors. Raises
+        by their lines; with `skip_invalid` those are left out and told in the batch's errors. `check` is
+        called with the job of each, and raises ValidationError for one that is not to be taken. Raises
         ConfigurationError without a store of files, FileStoreUnavailableError, and ConflictError for an
         `idempotency_key` that was used for another batch.
         """
-        with self._intake(fields, skip_invalid=skip_invalid) as intake:
+        with self._intake(fields, check=check, skip_invalid=skip_invalid) as intake:
             intake.take(batching.entries(jobs, self.settings.max_document_bytes))
             return self._open_batch(intake)
 
@@ -366,8 +368,8 @@ class Client:
             kept = self.ledger.run_many(self._sealed.keeping(self.ledger.keys, lives))
             check_kept(lives, kept)
 
-    def _intake(self, fields: Mapping[str, Any], *, skip_invalid: bool = False) -> batching.Intake:
-        intake = batching.Intake(self.settings, fields, self._admission.check, skip_invalid=skip_invalid)
+    def _intake(self, fields: Mapping[str, Any], **taking: Any) -> batching.Intake:
+        intake = batching.Intake(self.settings, fields, self._admission.check, **taking)
         self.batch_files  # noqa: B018 -- a batch without a store is refused before its input is read
         self._admission.update(self.served())
         return intake

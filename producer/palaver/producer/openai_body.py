@@ -12,7 +12,7 @@ from palaver.shared.plain import refuse
 _OF_THE_JOB: Final = frozenset(
     ("messages", "model", "tools", "tool_choice", "parallel_tool_calls", "metadata")
 )
-_OF_STREAMS: Final = frozenset(("stream", "stream_options"))
+_UNSENT: Final = frozenset(("stream", "stream_options", "logprobs"))
 _RENAMED: Final = {"max_completion_tokens": "max_tokens"}
 # Names of our own that mean nothing to OpenAI, or something else.
 _PARAMS: Final = frozenset(ChatParams.model_fields) - {
@@ -22,9 +22,6 @@ _PARAMS: Final = frozenset(ChatParams.model_fields) - {
     "return_raw",
     "return_raw_events",
 }
-
-
-_TAKEN: Final = _OF_THE_JOB | _OF_STREAMS | _PARAMS | _RENAMED.keys() | {"reasoning_effort", "logprobs"}
 
 
 def job_fields(request: Mapping[str, Any]) -> dict[str, Any]:
@@ -42,12 +39,8 @@ def job_fields(request: Mapping[str, Any]) -> dict[str, Any]:
     if effort is not None:
         fields["reasoning"] = False if effort == "none" else {"effort": effort}
     params = {name: body.pop(name) for name in _PARAMS if name in body}
-    return {**fields, "params": {**params, "extra": extra_of(request)}}
-
-
-def extra_of(request: Mapping[str, Any]) -> dict[str, Any]:
-    """What is sent to the provider as it is: fields that no job has, and which are not null."""
-    return {name: value for name, value in request.items() if name not in _TAKEN and value is not None}
+    extra = {name: value for name, value in body.items() if name not in _UNSENT}
+    return {**fields, "params": {**params, "extra": extra}}
 
 
 def place(param: str) -> str:

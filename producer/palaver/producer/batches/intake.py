@@ -7,7 +7,7 @@ Python has it: accepted lines wait in a temporary file.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any, Final, Protocol, Self
 
@@ -35,6 +35,10 @@ class CheckModels(Protocol):
     def __call__(self, models: Sequence[str], *, several: bool) -> None: ...
 
 
+CheckJob = Callable[[ChatJob], None]
+"""Raises ValidationError for a job that is a wrong line; any other error ends all."""
+
+
 class Intake:
     """Takes entries one by one; afterwards it has the batch and its lines, or says all that is wrong.
 
@@ -48,6 +52,7 @@ class Intake:
         fields: Mapping[str, Any],
         check_models: CheckModels,
         *,
+        check: CheckJob | None = None,
         skip_invalid: bool = False,
     ) -> None:
         self._draft = draft_of(fields)
@@ -57,6 +62,7 @@ class Intake:
         limit = settings.max_document_bytes
         self._reader = LineReader(self._draft, defaults, deadline=settings.deadline, max_bytes=limit)
         self._models = _Models(check_models)
+        self._check = check
         self._skip_invalid = skip_invalid
         self._custom_ids: set[bytes] = set()
         self._files: set[str] = set()
@@ -89,6 +95,8 @@ class Intake:
             custom_id = custom_id_of(decoded)
             job = self._reader.job(decoded)
             self._models.check(job)
+            if self._check is not None:
+                self._check(job)
             name = f"line-{number}" if custom_id is None else custom_id
             line = BatchLine.validated({"index": self._total, "custom_id": name, "job": job})
             self._check_unique(line.custom_id)

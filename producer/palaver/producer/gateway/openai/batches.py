@@ -4,32 +4,28 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from functools import partial
 from tempfile import SpooledTemporaryFile
-from typing import IO, Annotated, Any, BinaryIO, Final, Literal, cast
+from typing import Annotated, Any, BinaryIO, Final, Literal, cast
 
-import orjson
 from fastapi import Header, Query
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
-from palaver.producer import openai_body
 from palaver.producer.gateway.access.caller import Asking, Caller
 from palaver.producer.gateway.access.owning import own_batch
 from palaver.producer.gateway.answers import json_response
-from palaver.producer.gateway.extra_rules import check_extra, check_params
+from palaver.producer.gateway.job_rules import check_job
 from palaver.producer.gateway.marks import INPUT_FILE, check_metadata
 from palaver.producer.gateway.openai.errors import OPENAI_ERRORS
 from palaver.producer.gateway.openai.files import ERRORS, OUTPUT
 from palaver.producer.gateway.openai.paging import place_behind
 from palaver.producer.gateway.routing import counted_router
 from palaver.producer.gateway.state import Gateway, Served
-from palaver.producer.gateway.tool_rules import check_tools
-from palaver.shared.api_keys import ApiKey
 from palaver.shared.batches import CHAT_COMPLETIONS, BatchStatus, BatchView
 from palaver.shared.errors import BatchNotFoundError
 from palaver.shared.ledger import operations
 from palaver.shared.owner import Owner
-from palaver.shared.plain import refuse
 
 router = counted_router(tags=["OpenAI"], responses=OPENAI_ERRORS)
 
@@ -74,9 +70,9 @@ async def create_batch(
     with SpooledTemporaryFile(max_size=_IN_MEMORY) as content:
         async for piece in pieces:
             await asyncio.to_thread(content.write, piece)
-        caller.check_models(await asyncio.to_thread(_checked_models, content, caller.key))
         content.seek(0)
-        handle = await gateway.client.batch(cast("BinaryIO", content), **fields)
+        may = partial(check_job, caller)
+        handle = await gateway.client.batch(cast("BinaryIO", content), check=may, **fields)
     return json_response(_batch(await handle.progress()))
 
 
@@ -121,39 +117,6 @@ async def _views(gateway: Gateway, caller: Caller, ids: Sequence[str]) -> list[B
         except BatchNotFoundError:  # forgotten, or another user's by the same key
             continue
     return views
-
-
-def _checked_models(content: IO[bytes], key: ApiKey | None) -> list[str]:
-    """The models that lines name; their tools and extra fields are checked. Other wrong lines are told when
-    they are taken in.
-    """
-    found: dict[str, None] = {}
-    content.seek(0)
-    for number, line in enumerate(content, 1):
-        try:
-            entry = orjson.loads(line)
-        except orjson.JSONDecodeError:
-            continue
-        if isinstance(entry, str):
-            entry = {"messages": entry}
-        job = entry.get("body", entry) if isinstance(entry, dict) else None  # of OpenAI's format, or ours
-        if not isinstance(job, dict):
-            continue
-        check_tools(job.get("tools"), key, f"line {number}: tools")
-        if "body" in entry:
-            check_extra(openai_body.extra_of(job), key, f"line {number}: ")
-        else:
-            check_params(job.get("params"), key)
-        models = _models(job.get("model"))
-        found |= dict.fromkeys(models)
-    return list(found)
-
-
-def _models(given: Any) -> list[str]:
-    models = given if isinstance(given, list) else ["default" if given is None else given]
-    if not all(isinstance(model, str) for model in models):
-        refuse("model", "must be text")
-    return models
 
 
 def _batch(view: BatchView) -> dict[str, Any]:

@@ -7,15 +7,14 @@ from typing import Annotated, Final
 from fastapi import Query
 from starlette.responses import Response
 
-from palaver.producer.gateway.access.caller import Asking, Caller
+from palaver.producer.gateway.access.caller import Asking
 from palaver.producer.gateway.access.owning import check_session, own_job
 from palaver.producer.gateway.answers import job_headers, json_response
-from palaver.producer.gateway.extra_rules import check_extra
 from palaver.producer.gateway.fanout.frames import parse_cursor
+from palaver.producer.gateway.job_rules import check_job
 from palaver.producer.gateway.routing import counted_router
 from palaver.producer.gateway.sessions.views import Accepted, Job, Listed, job_of
 from palaver.producer.gateway.state import Served
-from palaver.producer.gateway.tool_rules import check_tools
 from palaver.shared.beside import beside
 from palaver.shared.jobs import ChatJob, Status
 
@@ -69,22 +68,12 @@ async def cancel_job(gateway: Served, caller: Asking, job_id: str) -> Job:
 async def retry_job(gateway: Served, caller: Asking, job_id: str) -> Response:
     """Do an ended job again, as a new job of its session. Repeated, it names the same new job."""
     view = await own_job(gateway, caller, job_id, document=True)
-    await beside(lambda: _check_document(caller, view.document), view.document_json or b"")
+    if view.document_json is not None:  # what was refused cannot be done again
+        document = view.document_json
+        await beside(lambda: check_job(caller, ChatJob.parse(document)), document)
     handle = await gateway.client.retry(job_id)
     accepted = Accepted(job_id=handle.job_id, session_id=handle.session_id, cursor=handle.cursor)
     return json_response(accepted, status=202, headers=job_headers(handle))
-
-
-def _check_document(caller: Caller, job: ChatJob | None) -> None:
-    """What was asked by another key, or by none, this one has to allow; a job that was never stored cannot be
-    done again.
-    """
-    if job is not None:
-        caller.check_models(job.models)
-        caller.check_agent(job.agent)
-        caller.check_priority(job.priority)
-        check_tools(job.tools, caller.key)
-        check_extra(job.params.extra, caller.key)
 
 
 @router.get("/agents", tags=["sessions"])
