@@ -229,6 +229,7 @@ def test_workers_canaries_and_sweeps_are_told(system: System, ledger: SyncLedger
     assert values(system, "palaver_queue_canary_age_seconds")[("low",)] > 0
     assert values(system, "palaver_queue_stalled") == {("low",): 0}
     assert values(system, "palaver_last_sweep_age_seconds")[()] < 10
+    assert values(system, "palaver_lease_seconds") == {(): 10}
     assert values(system, "palaver_healthy") == {(): 1}
     assert json.loads(pages(system)["/targets"]().body)[0]["targets"] == ["10.0.0.1:9464"]
 

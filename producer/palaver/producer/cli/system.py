@@ -123,6 +123,7 @@ class System:
         workers, vigil = self._ledger.workers(), self._ledger.vigil()
         healthy = bool(live(workers)) and not problems_of(workers, vigil, lease=self._lease)
         yield metrics.HEALTHY, [Sample((), healthy)]
+        yield metrics.LEASE, [Sample((), self._lease)]
         yield from _of_workers(workers)
         yield from _of_vigil(vigil, stalled(workers, vigil, lease=self._lease))
 

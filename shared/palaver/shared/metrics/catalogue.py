@@ -222,6 +222,9 @@ WORKER_STREAMS: Final = Metric("palaver_worker_streams", "gauge", "Jobs that it 
 SWEEP_AGE: Final = Metric(
     "palaver_last_sweep_age_seconds", "gauge", "Since a sweep of any worker was completed."
 )
+LEASE: Final = Metric(
+    "palaver_lease_seconds", "gauge", "PALAVER_LEASE_SECONDS: what is late is so by 1.5 of it."
+)
 DEAD: Final = Metric("palaver_dead_letters", "gauge", "Jobs that failed or expired and are kept.")
 OPEN_BATCHES: Final = Metric("palaver_batches_open", "gauge", "Batches that have not ended.")
 BATCH_LINES: Final = Metric(
@@ -238,6 +241,6 @@ HEALTHY: Final = Metric("palaver_healthy", "gauge", "1: what palaver status --qu
 EXPORTER: Final = (
     *(UP, QUEUE_MESSAGES, QUEUE_AGE, CANARY_AGE, CANARY_WAIT, STALLED, UNENDED, TENANT_JOBS, TENANT_AGE),
     *(GATE_WAITING, GATE_RUNNING, GATE_CLOSED, GATE_PAUSED),
-    *(WORKERS, WORKER_SLOTS, WORKER_STREAMS, SWEEP_AGE),
+    *(WORKERS, WORKER_SLOTS, WORKER_STREAMS, SWEEP_AGE, LEASE),
     *(DEAD, OPEN_BATCHES, BATCH_LINES, MEMORY, MEMORY_LIMIT, HEALTHY),
 )
