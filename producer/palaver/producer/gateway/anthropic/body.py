@@ -67,6 +67,10 @@ class ImageBlock(Block):
     ]
 
 
+TaggedText: TypeAlias = Annotated[TextBlock, Tag("[text]")]
+TaggedImage: TypeAlias = Annotated[ImageBlock, Tag("[image]")]
+
+
 class TextSource(Open):
     """A document's text."""
 
@@ -81,7 +85,7 @@ class ContentSource(Open):
     type: Literal["content"]
     content: TextOr[
         Annotated[
-            Annotated[TextBlock, Tag("[text]")] | Annotated[ImageBlock, Tag("[image]")],
+            TaggedText | TaggedImage,
             Discriminator(kind_of),
             BeforeValidator(of_types("text", "image")),
         ]
@@ -102,10 +106,9 @@ class DocumentBlock(Block):
     citations: JsonObject | None = None
 
 
+TaggedDocument: TypeAlias = Annotated[DocumentBlock, Tag("[document]")]
 Shown: TypeAlias = Annotated[
-    Annotated[TextBlock, Tag("[text]")]
-    | Annotated[ImageBlock, Tag("[image]")]
-    | Annotated[DocumentBlock, Tag("[document]")],
+    TaggedText | TaggedImage | TaggedDocument,
     Discriminator(kind_of),
     BeforeValidator(of_types("text", "image", "document")),
 ]
@@ -145,9 +148,9 @@ class RedactedThinkingBlock(Open):
 
 
 AnyBlock: TypeAlias = Annotated[
-    Annotated[TextBlock, Tag("[text]")]
-    | Annotated[ImageBlock, Tag("[image]")]
-    | Annotated[DocumentBlock, Tag("[document]")]
+    TaggedText
+    | TaggedImage
+    | TaggedDocument
     | Annotated[ToolUseBlock, Tag("[tool_use]")]
     | Annotated[ToolResultBlock, Tag("[tool_result]")]
     | Annotated[ThinkingBlock, Tag("[thinking]")]
