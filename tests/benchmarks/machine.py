@@ -29,21 +29,26 @@ def described(
     *, ours: Sequence[str] = OURS, python: Path = RIVAL_PYTHON, theirs: Sequence[str] = THEIRS
 ) -> dict[str, str]:
     """What belongs beside every figure. `theirs` are installed where that Python is."""
-    cpu = next(
-        (line.partition(":")[2].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")),
-        platform.machine(),
-    )
-    memory = next(int(line.split()[1]) for line in _lines("/proc/meminfo") if line.startswith("MemTotal"))
     server = _said(any_redis_binary() or "redis-server", "--version")
-    system = f"{platform.system()} {platform.release()}"
     return {
         "date": time.strftime("%Y-%m-%d"),
-        "machine": f"{os.cpu_count()} cores, {cpu}, {memory / 2**20:.0f} GB, {system}",
+        "machine": hardware(),
         "python": platform.python_version(),
         "redis": server.partition("v=")[2].partition(" ")[0] or server,
         "ours": ", ".join(f"{name} {version(name)}" for name in ours),
         "rivals": ", ".join(f"{name} {known}" for name, known in _versions(python, theirs).items()),
     }
+
+
+def hardware() -> str:
+    """Its cores, memory and system."""
+    cpu = next(
+        (line.partition(":")[2].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")),
+        platform.machine(),
+    )
+    memory = next(int(line.split()[1]) for line in _lines("/proc/meminfo") if line.startswith("MemTotal"))
+    system = f"{platform.system()} {platform.release()}"
+    return f"{os.cpu_count()} cores, {cpu}, {memory / 2**20:.0f} GB, {system}"
 
 
 def idle(seconds: float = 2.0) -> float:

@@ -1,10 +1,12 @@
 """How many workers and Redis servers carry so many streams.
 
-    python -m tests.benchmarks.scale measure             real runs; what each step costs here, into costs.json
-    python -m tests.benchmarks.scale compare             real runs at 1, 2, 4 workers, into runs.json, RUNS.md
-    python -m tests.benchmarks.scale plan [--rate 20]    the table of sizes; needs only costs.json
+    python -m tests.benchmarks.scale measure    real runs at 1, 2 and 4 workers, into runs.json; then `fit`
+    python -m tests.benchmarks.scale fit        what each step costs, of the runs with one, into costs.json
+    python -m tests.benchmarks.scale compare    all runs beside the model, into RUNS.md; 1: too far apart
+    python -m tests.benchmarks.scale plan       the table of sizes, into SIZES.md [--rate 20]
 
-`measure` and `compare` take two minutes each, and keep what they find only where little else runs.
+`measure` takes six minutes, and keeps what it found only where little else runs. The others need only what
+is kept, and no quiet.
 """
 
 from __future__ import annotations
@@ -15,24 +17,29 @@ import math
 import platform
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
-from tests.benchmarks.machine import idle
-from tests.benchmarks.scale.compared import BOUND, HEAD, beside, worst
-from tests.benchmarks.scale.fit import costs_of, with_latency
+from tests.benchmarks.machine import hardware, idle
+from tests.benchmarks.scale.compared import BOUND, HEAD, beside, pooled, worst
+from tests.benchmarks.scale.fit import costs_of
 from tests.benchmarks.scale.model import Costs, Outcome, Scene, simulate
-from tests.benchmarks.scale.observe import Observed, cores, observe
+from tests.benchmarks.scale.observe import Observed, Rest, at_rest, cores, observe
 
 HERE: Final = Path(__file__).parent
-COSTS: Final = HERE / "costs.json"
 RUNS: Final = HERE / "runs.json"
-TABLE: Final = HERE / "RUNS.md"
-TITLE: Final = "# Real runs beside the model, made by `python -m tests.benchmarks.scale compare`\n"
-MEASURED: Final = ((100, 5), (300, 10), (1000, 10), (1000, 20), (100, 0))
-"""Streams and their rate, with one worker: chunks that travel alone, in company, merged."""
-COMPARED: Final = ((1, 600, 10), (2, 600, 10), (4, 600, 10), (1, 1000, 20), (2, 1000, 20), (4, 1000, 20))
+COSTS: Final = HERE / "costs.json"
+COMPARISON: Final = HERE / "RUNS.md"
+TABLE: Final = HERE / "SIZES.md"
+SCENES: Final = (
+    (1, 100, 5), (1, 300, 10), (1, 600, 10), (1, 1000, 10), (1, 1000, 20),
+    (2, 600, 10), (4, 600, 10), (2, 1000, 20), (4, 1000, 20),
+)  # fmt: skip
+"""Workers, streams and their rate: chunks that travel alone and in company, on cores that rest or do not."""
+ROUNDS: Final = 3
+"""A shared machine is a tenth faster at one time than at another, so each scene is run at three times."""
 QUIET: Final = 0.95
 FULL: Final = 0.7  # of a core: what a process is filled to, so that there is room for a burst
 STEP: Final = 250
@@ -40,65 +47,82 @@ SIZES: Final = (100, 500, 1_000, 2_000, 5_000, 10_000, 20_000, 50_000)
 
 
 def main(words: list[str]) -> int:
+    doing: dict[str, Callable[[], int]] = {"measure": measure, "fit": fit, "compare": compare}
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.scale", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("what", choices=("measure", "compare", "plan"))
+    parser.add_argument("what", choices=(*doing, "plan"))
     parser.add_argument("--rate", type=float, default=20, help="chunks a second of a stream")
     options = parser.parse_args(words)
-    if options.what == "measure":
-        return measure()
-    if not COSTS.exists():
+    needed = {"fit": [RUNS], "compare": [RUNS, COSTS], "plan": [COSTS]}.get(options.what, [])
+    if missing := [path.name for path in needed if not path.exists()]:
         parser.error(
-            f"there is no {COSTS.name}: `measure` makes it, on a machine that is at least {QUIET:.0%} idle"
+            f"there is no {missing[0]}: `measure` makes it, on a machine that is at least {QUIET:.0%} idle"
         )
-    kept = json.loads(COSTS.read_text(encoding="utf-8"))
-    costs = Costs(**kept["seconds"])
-    print("costs of", ", ".join(f"{name} {value}" for name, value in kept["measured"].items()))
-    return compare(costs) if options.what == "compare" else plan(costs, options.rate)
+    return plan(options.rate) if options.what == "plan" else doing[options.what]()
 
 
 def measure() -> int:
-    """Run, fit, keep; 2 if nothing is kept."""
-    before, runs = idle_share(), []
-    for streams, rate in MEASURED:
-        runs.append(observe(streams, rate, 1))
-        print(_line(runs[-1]), flush=True)
-    costs = with_latency(costs_of(runs), runs, cores=cores())
-    print({name: f"{value * 1e6:.1f} us" for name, value in asdict(costs).items()})
-    return keep(COSTS, before, {"seconds": asdict(costs), "runs": [asdict(run) for run in runs]})
+    """Run and keep, then fit; 2 if nothing is kept."""
+    before, rest, runs = idle_share(), at_rest(), []
+    print(_line(rest), flush=True)
+    for _ in range(ROUNDS):
+        for workers, streams, rate in SCENES:
+            runs.append(observe(streams, rate, workers))
+            print(_run_line(runs[-1]), flush=True)
+    return keep(RUNS, before, {"rest": asdict(rest), "runs": [asdict(run) for run in runs]}) or fit()
 
 
-def compare(costs: Costs) -> int:
-    """Model beside run; 1 if a cost differs by more than a tenth, 2 if nothing is kept."""
-    before, pairs = idle_share(), []
-    print(HEAD, end="", flush=True)
-    for workers, streams, rate in COMPARED:
-        pairs.append(beside(observe(streams, rate, workers), costs, cores=cores()))
-        print(pairs[-1].row, end="", flush=True)
-    print(f"worst of the costs: {worst(pairs):.0%} (bound {BOUND:.0%})")
-    unkept = keep(RUNS, before, {"runs": [asdict(pair.run) for pair in pairs]})
-    if not unkept:
-        circumstances = json.loads(RUNS.read_text(encoding="utf-8"))["measured"]
-        about = ", ".join(f"{name} {value}" for name, value in circumstances.items())
-        rows = "".join(pair.row for pair in pairs)
-        TABLE.write_text(f"{TITLE}\n{about}. Worst: {worst(pairs):.0%}.\n\n{HEAD}{rows}", encoding="utf-8")
-    return unkept or int(worst(pairs) > BOUND)
+def fit() -> int:
+    """What each step costs."""
+    measured, rest, runs = kept_runs()
+    costs = costs_of([run for run in runs if run.workers == 1], rest, cores=measured["cores"])
+    COSTS.write_text(_document({"measured": measured, "seconds": asdict(costs)}), encoding="utf-8")
+    print(_line(costs))
+    print(f"kept in {COSTS.name}")
+    return 0
 
 
-def plan(costs: Costs, rate: float) -> int:
+def compare() -> int:
+    """Model beside run; 1 if a cost differs by more than the bound."""
+    measured, _, runs = kept_runs()
+    _, costs = kept_costs()
+    pairs = [beside(run, costs, cores=measured["cores"]) for run in runs]
+    said = f"Worst of the workers' and Redis's: {worst(pairs):.0%} (bound {BOUND:.0%})."
+    rows = "".join(pair.row for pair in pairs)
+    _write(COMPARISON, "Real runs beside the model", "compare", measured, f"{said}\n\n{HEAD}{rows}")
+    return int(worst(pairs) > BOUND)
+
+
+def plan(rate: float) -> int:
     """What carries how many streams, with a core for every process; and where one Redis is full."""
+    measured, costs = kept_costs()
     most = most_streams(costs, rate)
-    print(f"{rate:g} chunks a second of each stream; each process filled to {FULL:.0%} of a core at most")
-    print(f"one Redis carries {most} streams; beyond, several systems share the sessions\n")
-    print("| streams | Redis servers | workers | busiest worker | busiest Redis | lag p50, p99 |")
-    print("|---|---|---|---|---|---|")
+    lines = [
+        f"{rate:g} chunks a second of each stream; each process filled to {FULL:.0%} of a core at most.",
+        f"One Redis carries {most:,} streams; beyond, several systems share the sessions.\n",
+        "| streams | Redis servers | workers | busiest worker | busiest Redis | lag p50, p99 |",
+        "|---|---|---|---|---|---|",
+    ]
     for streams in SIZES:
         servers = math.ceil(streams / most)
         workers, told = fewest_workers(costs, math.ceil(streams / servers), rate)
         busy = f"{told.worker_busy:.0%} | {told.redis_busy:.0%}"
         lag = f"{told.median * 1e3:.1f} ms, {told.p99 * 1e3:.1f} ms"
-        print(f"| {streams:,} | {servers} | {workers * servers} | {busy} | {lag} |", flush=True)
+        lines.append(f"| {streams:,} | {servers} | {workers * servers} | {busy} | {lag} |")
+    _write(TABLE, "What carries how many streams", "plan", measured, "\n".join(lines) + "\n")
     return 0
+
+
+def kept_runs() -> tuple[dict[str, Any], Rest, list[Observed]]:
+    """When and where they were measured; what a worker costs at rest; each scene's runs as one."""
+    kept = json.loads(RUNS.read_text(encoding="utf-8"))
+    return kept["measured"], Rest(**kept["rest"]), pooled(Observed(**run) for run in kept["runs"])
+
+
+def kept_costs() -> tuple[dict[str, Any], Costs]:
+    """When and where they were measured, and they."""
+    kept = json.loads(COSTS.read_text(encoding="utf-8"))
+    return kept["measured"], Costs(**kept["seconds"])
 
 
 def most_streams(costs: Costs, rate: float) -> int:
@@ -136,22 +160,43 @@ def keep(path: Path, before: float, what: dict[str, Any]) -> int:
         told = f"the machine was {before:.0%} idle before and is {after:.0%} now, {QUIET:.0%} is needed"
         print(f"{path.name} is left as it was: {told}", file=sys.stderr)
         return 2
-    system = f"{platform.machine()}, Python {platform.python_version()}"
     circumstances = {
         "date": time.strftime("%Y-%m-%d"),
-        "machine": system,
+        "machine": hardware(),
+        "python": platform.python_version(),
         "cores": cores(),
         "idle before": f"{before:.0%}",
         "idle after": f"{after:.0%}",
     }
-    path.write_text(json.dumps({"measured": circumstances, **what}, indent=1) + "\n", encoding="utf-8")
+    path.write_text(_document({"measured": circumstances, **what}), encoding="utf-8")
     print(f"kept in {path.name}")
     return 0
 
 
-def _line(run: Observed) -> str:
-    parts = f"worker {run.worker / run.chunks * 1e6:.1f}, Redis {run.redis / run.chunks * 1e6:.1f} us a chunk"
-    return f"{run.streams} x {run.rate:g}: {parts}, {run.appends / run.batches:.1f} streams a batch"
+def _write(path: Path, title: str, command: str, measured: dict[str, Any], text: str) -> None:
+    """Print it, and keep it as a page."""
+    about = ", ".join(f"{name} {value}" for name, value in measured.items())
+    made = (
+        f"# {title}\n\nMade by `python -m tests.benchmarks.scale {command}` from what was measured: {about}."
+    )
+    print(text, end="")
+    path.write_text(f"{made}\n\n{text}", encoding="utf-8")
+    print(f"kept in {path.name}")
+
+
+def _document(what: dict[str, Any]) -> str:
+    return json.dumps(what, indent=1) + "\n"
+
+
+def _line(seconds: Rest | Costs) -> str:
+    return ", ".join(f"{name} {value * 1e6:.1f} us" for name, value in asdict(seconds).items())
+
+
+def _run_line(run: Observed) -> str:
+    used = {"worker": run.worker, "Redis": run.redis, "provider": run.provider}
+    parts = ", ".join(f"{name} {seconds / run.chunks * 1e6:.1f}" for name, seconds in used.items())
+    scene = f"{run.workers} x {run.streams} x {run.rate:g}"
+    return f"{scene}: {parts} us a chunk, {run.appends / run.batches:.1f} streams a batch"
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -14,7 +14,7 @@ BOUND: Final = 0.10
 """Model and run may differ by so much, in CPU of a worker's chunk and of Redis's."""
 HEAD: Final = (
     "| workers | streams x rate | worker, us a chunk: model, run | Redis, us a chunk: model, run "
-    "| streams a batch: model, run |\n|---|---|---|---|---|\n"
+    "| provider, us a chunk: model, run | streams a batch: model, run |\n|---|---|---|---|---|---|\n"
 )
 
 
@@ -42,29 +42,50 @@ class Pair:
     @property
     def row(self) -> str:
         """Of the table."""
+        of_provider = (self.told.provider_cpu, self.run.provider / self.run.chunks)
         shown = [
-            f"{told * 1e6:.1f}, {seen * 1e6:.1f} ({error:+.0%})"
-            for (told, seen), error in zip(self.costs, self.errors, strict=True)
+            f"{told * 1e6:.1f}, {seen * 1e6:.1f} ({told / seen - 1:+.0%})"
+            for told, seen in (*self.costs, of_provider)
         ]
         batches = f"{self.told.streams_a_batch:.1f}, {self.run.appends / self.run.batches:.1f}"
         load = f"{self.run.streams} x {self.run.rate:g}"
-        return f"| {self.run.workers} | {load} | {shown[0]} | {shown[1]} | {batches} |\n"
+        return f"| {self.run.workers} | {load} | {' | '.join(shown)} | {batches} |\n"
+
+
+def scene_of(run: Observed, *, cores: int, seconds: float) -> Scene:
+    """What was run, on so many cores that all processes shared."""
+    return Scene(
+        streams=run.streams, rate=run.rate, workers=run.workers, cores=cores, tick=TICK, seconds=seconds
+    )
 
 
 def beside(run: Observed, costs: Costs, *, cores: int, seconds: float = 3.0) -> Pair:
-    """Simulate what was run, on so many cores that all processes shared."""
-    scene = Scene(
-        streams=run.streams,
-        rate=run.rate,
-        workers=run.workers,
-        cores=cores,
-        with_provider=True,
-        tick=TICK,
-        seconds=seconds,
-    )
-    return Pair(run, simulate(scene, replace(costs, provider=run.provider / run.chunks)))
+    """Simulate what was run."""
+    return Pair(run, simulate(scene_of(run, cores=cores, seconds=seconds), costs))
+
+
+def pooled(runs: Iterable[Observed]) -> list[Observed]:
+    """One run of each scene, as if all of it had been run at a time, in the order of their first."""
+    found: dict[tuple[int, float, int], Observed] = {}
+    for run in runs:
+        scene = (run.streams, run.rate, run.workers)
+        found[scene] = _joined(found[scene], run) if scene in found else run
+    return list(found.values())
 
 
 def worst(pairs: Sequence[Pair]) -> float:
     """The largest error of all, without its sign."""
     return max(abs(error) for pair in pairs for error in pair.errors)
+
+
+def _joined(one: Observed, other: Observed) -> Observed:
+    return replace(
+        one,
+        seconds=one.seconds + other.seconds,
+        chunks=one.chunks + other.chunks,
+        batches=one.batches + other.batches,
+        appends=one.appends + other.appends,
+        worker=one.worker + other.worker,
+        redis=one.redis + other.redis,
+        provider=one.provider + other.provider,
+    )

@@ -1,10 +1,12 @@
 """A model of the hot path, event by event: streams, the workers that read them, and the one Redis.
 
-What is modelled: a chunk arrives at its worker, which reads it (`chunk`). When no batch of this worker is on
-its way, all streams that have something leave together: `batch`, and `append` for each of them, however many
-of its chunks were merged. Redis takes one batch after another (`redis_batch`, `redis_append`); on the way
-there and back time passes that is nobody's CPU (`latency`), and more gathers. Each process does one thing at
-a time, on one of `cores`; a provider on the same machine takes its own part (`provider`).
+What is modelled: a chunk arrives at its worker, which reads and writes it (`chunk`). When no batch of this
+worker is on its way, all streams that have something leave together: `batch`, whatever is in it. Redis takes
+one batch after another (`redis_batch`, and `redis_append` for each stream in it, however many of its chunks
+were merged). Each process does one thing at a time, on one of `cores`, and goes to sleep when it has nothing
+to do. Who is woken runs a while later (`latency`), in which more gathers, and finds caches that others have
+used meanwhile: that costs up to `wake`, the more the longer nobody has run this program. A provider on the
+same machine takes its own part.
 
 What is not: the starts and ends of jobs, readers, networks, the collection of garbage.
 """
@@ -22,36 +24,53 @@ from statistics import quantiles
 from typing import Final
 
 WARM_UP: Final = 1.0  # seconds that are not counted
+COOLING: Final = 150e-6
+"""Seconds after which two thirds of what a program needs are gone from the caches."""
+GOLDEN: Final = 0.6180339887  # spreads the phases of a provider's streams evenly
+
+Work = tuple[float, Callable[[], None]]
+"""Seconds of CPU, and what has happened then."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Costs:
     """Seconds of CPU, as measured."""
 
-    chunk: float  # a worker: to read one
-    batch: float  # a worker: to write what has gathered, whatever it is
-    append: float  # a worker: for each stream in it
-    redis_batch: float
+    chunk: float  # a worker: to read one, and to write it
+    batch: float  # a worker: to send one and to take its reply, whatever is in it
+    wake: float  # a worker: to begin with cold caches
     redis_append: float
-    provider: float = 0.0  # of a chunk, where it shares the machine
+    redis_batch: float
+    redis_wake: float
+    provider_chunk: float = 0.0
+    provider_wake: float = 0.0
     idle: float = 0.0  # of a second, in a worker without streams
-    latency: float = 0.0  # no CPU: a batch's way to Redis and its reply's way back, until each is noticed
+    redis_idle: float = 0.0  # of a second, in Redis beside such a worker
+    latency: float = 0.0  # no CPU: from when a sleeping process is woken until it runs, in the mean
 
 
 @dataclass(frozen=True, kw_only=True)
 class Scene:
     """So many streams, each of so many chunks a second, over so many workers; `cores` for all processes
-    together (None: as many as they want). A provider that looks at the clock every `tick` seconds writes what
-    is due then.
+    together (None: as many as they want). With a `tick` their provider is one of these processes: it looks at
+    the clock, writes what is due, and sleeps for so many seconds. Without one chunks come from elsewhere.
     """
 
     streams: int
     rate: float
     workers: int
     cores: int | None = None
-    with_provider: bool = False
     tick: float = 0.0
     seconds: float = 3.0
+
+
+@dataclass(frozen=True)
+class Wakes:
+    """How often a second processes began with cold caches; lukewarm ones count for a part."""
+
+    worker: float
+    redis: float
+    provider: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,11 +81,13 @@ class Outcome:
     carried: float
     worker_cpu: float  # seconds of a chunk, of all workers
     redis_cpu: float  # the same
+    provider_cpu: float  # the same; 0 where it is elsewhere
     worker_busy: float
     redis_busy: float
     median: float  # seconds from a chunk's arrival until Redis has published it
     p99: float
     streams_a_batch: float
+    wakes: Wakes
 
     @property
     def keeps_up(self) -> bool:
@@ -74,52 +95,31 @@ class Outcome:
         return self.carried > 0.98 * self.offered and self.p99 < 0.25
 
 
-class _Process:
-    """Runs one piece of work at a time, when it has a core."""
+@dataclass
+class _Program:
+    """What processes of one program share: its code in the caches."""
 
-    def __init__(self, machine: _Machine) -> None:
-        self._machine = machine
-        self._queued = False
-        self.used = 0.0
+    wake: float
+    ran: float = -math.inf  # when one of them ran last
+    wakes: float = 0.0
 
-    def work(self) -> tuple[float, Callable[[], None]] | None:
-        """What is to be done next: seconds, and what happens then. None: nothing."""
-        raise NotImplementedError
-
-    def wake(self) -> None:
-        if not self._queued:
-            self._queued = True
-            self._machine.ready.append(self)
-            self._machine.dispatch()
-
-    def run(self) -> bool:
-        """Begin the next piece of work; False if there is none."""
-        found = self.work()
-        if found is None:
-            self._queued = False
-            return False
-        seconds, then = found
-        if self._machine.now >= WARM_UP:
-            self.used += seconds
-
-        def done() -> None:
-            then()
-            self._machine.busy -= 1
-            self._machine.ready.append(self)
-            self._machine.dispatch()
-
-        self._machine.at(seconds, done)
-        return True
+    def woken(self, now: float) -> float:
+        """Seconds that it costs to begin now."""
+        cold = 1 - math.exp((self.ran - now) / COOLING)
+        if now >= WARM_UP:
+            self.wakes += cold
+        return self.wake * cold
 
 
 class _Machine:
     """The clock, and the cores."""
 
-    def __init__(self, cores: int | None) -> None:
+    def __init__(self, cores: int | None, latency: float, seed: int) -> None:
         self.now = 0.0
-        self.busy = 0
-        self.ready: deque[_Process] = deque()
-        self._cores = cores or 1_000_000
+        self.chance = random.Random(seed)
+        self._latency = latency
+        self._free = cores or 1_000_000
+        self._ready: deque[_Process] = deque()
         self._events: list[tuple[float, int, Callable[[], None]]] = []
         self._count = 0
 
@@ -127,16 +127,70 @@ class _Machine:
         self._count += 1
         heapq.heappush(self._events, (self.now + delay, self._count, then))
 
-    def dispatch(self) -> None:
-        while self.ready and self.busy < self._cores:
-            if self.ready.popleft().run():
-                self.busy += 1
+    def wake(self, process: _Process) -> None:
+        """Have it run after a while that is sometimes short and sometimes long."""
+        delay = self.chance.expovariate(1 / self._latency) if self._latency else 0.0
+        self.at(delay, partial(self._line_up, process))
+
+    def release(self) -> None:
+        """A process has nothing to do any more: another may have its core."""
+        self._free += 1
+        self._dispatch()
 
     def run(self, until: float) -> None:
         while self._events and self._events[0][0] <= until:
             self.now, _, then = heapq.heappop(self._events)
             then()
         self.now = until
+
+    def _line_up(self, process: _Process) -> None:
+        self._ready.append(process)
+        self._dispatch()
+
+    def _dispatch(self) -> None:
+        while self._ready and self._free:
+            self._free -= 1
+            self._ready.popleft().begin()
+
+
+class _Process:
+    """Sleeps; woken, it does one thing after the other until there is nothing to do."""
+
+    def __init__(self, machine: _Machine, program: _Program) -> None:
+        self._machine = machine
+        self._program = program
+        self._awake = False
+        self.used = 0.0
+
+    def work(self) -> Work | None:
+        """What is to be done next. None: nothing."""
+        raise NotImplementedError
+
+    def wake(self) -> None:
+        if not self._awake:
+            self._awake = True
+            self._machine.wake(self)
+
+    def begin(self) -> None:
+        """Go to work: it has a core."""
+        self._go_on(self._program.woken(self._machine.now))
+
+    def _go_on(self, late: float = 0.0) -> None:
+        found = self.work()
+        if found is None:
+            self._awake = False
+            self._machine.release()
+            return
+        seconds, then = found[0] + late, found[1]
+        if self._machine.now >= WARM_UP:
+            self.used += seconds
+
+        def done() -> None:
+            then()
+            self._program.ran = self._machine.now
+            self._go_on()
+
+        self._machine.at(seconds, done)
 
 
 @dataclass
@@ -149,8 +203,8 @@ class _Counts:
 
 
 class _Redis(_Process):
-    def __init__(self, machine: _Machine, costs: Costs) -> None:
-        super().__init__(machine)
+    def __init__(self, machine: _Machine, program: _Program, costs: Costs) -> None:
+        super().__init__(machine, program)
         self._costs = costs
         self._queue: deque[tuple[_Worker, dict[int, list[float]]]] = deque()
         self.counts = _Counts()
@@ -159,7 +213,7 @@ class _Redis(_Process):
         self._queue.append((worker, batch))
         self.wake()
 
-    def work(self) -> tuple[float, Callable[[], None]] | None:
+    def work(self) -> Work | None:
         if not self._queue:
             return None
         worker, batch = self._queue.popleft()
@@ -170,111 +224,144 @@ class _Redis(_Process):
                 self.counts.batches += 1
                 self.counts.appends += len(batch)
                 self.counts.delays += [now - since for chunks in batch.values() for since in chunks]
-            self._machine.at(self._costs.latency / 2, worker.replied)
+            worker.reply()
 
         return self._costs.redis_batch + self._costs.redis_append * len(batch), published
 
 
 class _Worker(_Process):
-    def __init__(self, machine: _Machine, costs: Costs, redis: _Redis) -> None:
-        super().__init__(machine)
+    def __init__(self, machine: _Machine, program: _Program, costs: Costs, redis: _Redis) -> None:
+        super().__init__(machine, program)
         self._costs = costs
         self._redis = redis
         self._arrived: list[tuple[int, float]] = []
         self._gathered: dict[int, list[float]] = {}
         self._under_way = False
+        self._replied = False
 
     def arrive(self, stream: int) -> None:
         self._arrived.append((stream, self._machine.now))
         self.wake()
 
-    def replied(self) -> None:
-        self._under_way = False
+    def reply(self) -> None:
+        self._replied = True
         self.wake()
 
-    def work(self) -> tuple[float, Callable[[], None]] | None:
+    def work(self) -> Work | None:
         """A turn of the loop: all that has arrived, and a batch if none is on its way."""
-        seconds = self._costs.chunk * len(self._arrived)
+        seconds, turned = self._costs.chunk * len(self._arrived), bool(self._arrived) or self._replied
         for stream, since in self._arrived:
             self._gathered.setdefault(stream, []).append(since)
-        turned = bool(self._arrived)
         self._arrived = []
+        if self._replied:
+            self._under_way = self._replied = False
         if self._gathered and not self._under_way:
             batch, self._gathered, self._under_way = self._gathered, {}, True
-            seconds += self._costs.batch + self._costs.append * len(batch)
-            way = self._costs.latency / 2
-            return seconds, lambda: self._machine.at(way, partial(self._redis.take, self, batch))
+            return seconds + self._costs.batch, partial(self._redis.take, self, batch)
         return (seconds, _nothing) if turned else None
 
 
 class _Provider(_Process):
-    """Writes the chunks, on the same machine."""
+    """Writes the chunks, on the same machine, as `tests.benchmarks.provider` does."""
 
-    def __init__(self, machine: _Machine, cost: float) -> None:
-        super().__init__(machine)
-        self._cost = cost
-        self._queue: deque[tuple[_Worker, int]] = deque()
+    def __init__(
+        self, machine: _Machine, program: _Program, chunk: float, scene: Scene, workers: list[_Worker]
+    ) -> None:
+        super().__init__(machine, program)
+        self._scene = scene
+        self._chunk = chunk
+        self._workers = workers
+        self._due = [(stream * GOLDEN % 1 / scene.rate, stream) for stream in range(scene.streams)]
+        self._queue: deque[int] = deque()
+        self._looks = False
+        self.written = 0
+        heapq.heapify(self._due)
 
-    def write(self, worker: _Worker, stream: int) -> None:
-        self._queue.append((worker, stream))
+    def look(self) -> None:
+        self._looks = True
         self.wake()
 
-    def work(self) -> tuple[float, Callable[[], None]] | None:
+    def work(self) -> Work | None:
+        if self._looks:
+            self._looks = False
+            self._find()
+            return 0.0, _nothing
         if not self._queue:
             return None
-        worker, stream = self._queue.popleft()
-        return self._cost, lambda: worker.arrive(stream)
+        stream = self._queue.popleft()
+        self.written += self._machine.now >= WARM_UP
+        return self._chunk, partial(self._workers[stream % len(self._workers)].arrive, stream)
+
+    def _find(self) -> None:
+        """Queue what is due, and look again after a tick."""
+        self._machine.at(self._scene.tick, self.look)
+        while self._due[0][0] <= self._machine.now:
+            due, stream = self._due[0]
+            heapq.heapreplace(self._due, (due + 1 / self._scene.rate, stream))
+            self._queue.append(stream)
+
+
+class _Elsewhere:
+    """Lets chunks arrive, each stream's at its own pace."""
+
+    used = 0.0
+
+    def __init__(self, machine: _Machine, scene: Scene, workers: list[_Worker]) -> None:
+        self._machine = machine
+        self._workers = workers
+        self._pause = 1 / scene.rate
+        self.written = 0
+        for stream in range(scene.streams):
+            machine.at(machine.chance.random() * self._pause, partial(self._arrive, stream))
+
+    def _arrive(self, stream: int) -> None:
+        self.written += self._machine.now >= WARM_UP
+        self._workers[stream % len(self._workers)].arrive(stream)
+        self._machine.at(self._pause, partial(self._arrive, stream))
 
 
 def simulate(scene: Scene, costs: Costs, *, seed: int = 1) -> Outcome:
-    """Let it run. The streams' phases are random, and the same for a seed."""
-    machine = _Machine(scene.cores)
-    redis = _Redis(machine, costs)
-    workers = [_Worker(machine, costs, redis) for _ in range(scene.workers)]
-    provider = _Provider(machine, costs.provider)
-    chance, written = random.Random(seed), [0]
-
-    def begin(stream: int) -> None:
-        worker = workers[stream % len(workers)]
-
-        def write() -> None:
-            written[0] += machine.now >= WARM_UP
-            if scene.with_provider:
-                provider.write(worker, stream)
-            else:
-                worker.arrive(stream)
-            due[0] += 1 / scene.rate
-            machine.at(_ticked(due[0], scene.tick) - machine.now, write)
-
-        due = [chance.random() / scene.rate]
-        machine.at(_ticked(due[0], scene.tick), write)
-
-    for stream in range(scene.streams):
-        begin(stream)
+    """Let it run; the same for a seed."""
+    machine = _Machine(scene.cores, costs.latency, seed)
+    programs = [_Program(wake) for wake in (costs.wake, costs.redis_wake, costs.provider_wake)]
+    redis = _Redis(machine, programs[1], costs)
+    workers = [_Worker(machine, programs[0], costs, redis) for _ in range(scene.workers)]
+    source: _Provider | _Elsewhere
+    if scene.tick:
+        source = _Provider(machine, programs[2], costs.provider_chunk, scene, workers)
+        machine.at(scene.tick, source.look)
+    else:
+        source = _Elsewhere(machine, scene, workers)
     machine.run(WARM_UP + scene.seconds)
-    return _outcome(scene, costs, redis, workers, written[0])
+    wakes = Wakes(*(program.wakes / scene.seconds for program in programs))
+    return _outcome(scene, costs, redis, workers, source, wakes)
 
 
-def _outcome(scene: Scene, costs: Costs, redis: _Redis, workers: list[_Worker], written: int) -> Outcome:
+def _outcome(
+    scene: Scene,
+    costs: Costs,
+    redis: _Redis,
+    workers: list[_Worker],
+    source: _Provider | _Elsewhere,
+    wakes: Wakes,
+) -> Outcome:
     delays = redis.counts.delays
     chunks, seconds = max(1, len(delays)), scene.seconds
     cut = quantiles(delays, n=100) if len(delays) > 1 else [0.0] * 99
     return Outcome(
-        offered=written / seconds,
+        offered=source.written / seconds,
         carried=len(delays) / seconds,
         worker_cpu=(sum(worker.used for worker in workers) + costs.idle * seconds * len(workers)) / chunks,
-        redis_cpu=redis.used / chunks,
+        redis_cpu=(redis.used + costs.redis_idle * seconds) / chunks,
+        provider_cpu=source.used / chunks,
         worker_busy=max(worker.used for worker in workers) / seconds + costs.idle,
-        redis_busy=redis.used / seconds,
+        redis_busy=redis.used / seconds + costs.redis_idle,
         median=cut[49],
         p99=cut[98],
         streams_a_batch=redis.counts.appends / max(1, redis.counts.batches),
+        wakes=wakes,
     )
 
 
-def _ticked(due: float, tick: float) -> float:
-    return math.ceil(due / tick) * tick if tick else due
-
-
 def _nothing() -> None:
-    """A turn without a batch."""
+    """A turn without a batch, a look without a chunk."""

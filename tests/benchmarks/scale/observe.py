@@ -1,23 +1,27 @@
-"""A real run that the model is held against: a Redis, a provider, several workers, all on this machine."""
+"""Real runs that the model is held against: a Redis, a provider, several workers, all on this machine."""
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import time
 from dataclasses import dataclass
+from typing import Final
 from urllib.request import urlopen
 
 from palaver.producer import Client
 from palaver.shared.ledger import SyncLedger
+from palaver.workers.link import Link
 from tests.benchmarks.contenders import Palaver
 from tests.benchmarks.stage import Load, Stage, Stuck, cpu_seconds, stage
-from tests.benchmarks.streams import SETTLING_SECONDS, WINDOW_SECONDS
+from tests.benchmarks.streams import SETTLING_SECONDS
 from tests.servers import free_port
 
-IDLE_SECONDS = 3.0
-UNPACED_CHUNKS = 100_000  # of each stream: more than a worker takes while it is looked at
-COUNTED = ("palaver_publish_batches_total", "palaver_publish_appends_total")
+WINDOW_SECONDS: Final = 5.0
+REST_SECONDS: Final = 6.0
+ROUND_TRIPS: Final = 20_000
+COUNTED: Final = ("palaver_publish_batches_total", "palaver_publish_appends_total")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,31 +36,35 @@ class Observed:
     batches: float
     appends: float
     worker: float
-    busiest: float  # worker
     redis: float
     provider: float
-    idle: float  # of a second, in a worker before it has streams
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rest:
+    """What is used without streams; seconds of CPU."""
+
+    idle: float  # of a second, by a worker
+    redis_idle: float  # of a second, by Redis beside it
+    batch: float  # of a round trip to Redis that asks for nothing, by whoever asks
+    redis_batch: float
 
 
 def observe(streams: int, rate: float, workers: int, *, seconds: float = WINDOW_SECONDS) -> Observed:
-    """Run so many streams over so many workers, and look at the middle. A rate of 0: as fast as they go."""
-    chunks = int((seconds + 8 * SETTLING_SECONDS) * rate) if rate else UNPACED_CHUNKS
+    """Run so many streams over so many workers, and look at the middle."""
+    chunks = int((seconds + 8 * SETTLING_SECONDS) * rate)
     load = Load(streams=streams, chunks=chunks, rate=rate, slots=-(-streams // workers))
     with stage() as on:
         told = _Workers(on, load, workers)
-        rested = told.used()
-        time.sleep(IDLE_SECONDS)
-        idle = _of_workers(told.used(), rested)
         told.submit()
         on.until(lambda provided: provided["live"] == streams or provided["ended"] > 0)
         time.sleep(SETTLING_SECONDS)
         before, provided, began = told.used(), on.provided(), time.monotonic()
         time.sleep(seconds)
         after, later, took = told.used(), on.provided(), time.monotonic() - began
-    if later["written"] == provided["written"]:
-        raise Stuck(f"the streams had ended before the {seconds:g} s in which they are looked at")
+    if later["ended"]:
+        raise Stuck(f"streams had ended before the {seconds:g} s in which they are looked at")
     used = {name: after[name] - before[name] for name in after}
-    each = _of_workers(after, before)
     return Observed(
         streams=streams,
         rate=rate,
@@ -65,16 +73,48 @@ def observe(streams: int, rate: float, workers: int, *, seconds: float = WINDOW_
         chunks=later["written"] - provided["written"],
         batches=used[COUNTED[0]],
         appends=used[COUNTED[1]],
-        worker=sum(each),
-        busiest=max(each),
+        worker=sum(value for name, value in used.items() if name.startswith("worker-")),
         redis=used["redis"],
         provider=used["provider"],
-        idle=sum(idle) / IDLE_SECONDS / workers,
     )
 
 
-def _of_workers(after: dict[str, float], before: dict[str, float]) -> list[float]:
-    return [after[name] - before[name] for name in after if name.startswith("worker-")]
+def at_rest() -> Rest:
+    """Look at a worker without streams, once all that belongs to its start is done; and at round trips."""
+    with stage() as on:
+        told = _Workers(on, Load(streams=1, chunks=1), 1)
+        time.sleep(SETTLING_SECONDS)
+        before = told.used()
+        time.sleep(REST_SECONDS)
+        after = told.used()
+    with stage() as on:
+        batch, redis_batch = asyncio.run(_round_trip(on))
+    return Rest(
+        idle=(after["worker-0"] - before["worker-0"]) / REST_SECONDS,
+        redis_idle=(after["redis"] - before["redis"]) / REST_SECONDS,
+        batch=batch,
+        redis_batch=redis_batch,
+    )
+
+
+async def _round_trip(on: Stage) -> tuple[float, float]:
+    """Of one round trip, here and in Redis. Both share a core, which so never sleeps, nor cools."""
+    assert on.redis.running is not None
+    redis, allowed = on.redis.running.pid, os.sched_getaffinity(0)
+    one = {min(allowed)}
+    os.sched_setaffinity(redis, one)
+    os.sched_setaffinity(0, one)
+    link = Link(on.redis.url)
+    try:
+        await link.start()
+        before = time.process_time(), cpu_seconds(redis)
+        for _ in range(ROUND_TRIPS):
+            await link.caught_up()
+        after = time.process_time(), cpu_seconds(redis)
+        await link.stop()
+    finally:
+        os.sched_setaffinity(0, allowed)
+    return (after[0] - before[0]) / ROUND_TRIPS, (after[1] - before[1]) / ROUND_TRIPS
 
 
 class _Workers(Palaver):
