@@ -68,7 +68,7 @@ class Gates:
         """See `Policy`. Raises Park for a job that is to wait for longer than a moment."""
         profile, asker = provider.profile, request.asker
         try:
-            if asker is None or (profile.limits.none and not self._is_guarded(profile.name)):
+            if asker is None or not self._is_visited(profile, asker):
                 await ask(provider, request, sink)
             else:
                 await self._ask_in_turn(ask, provider, request, asker, sink)
@@ -177,6 +177,13 @@ class Gates:
         logger.warning("gate.closed", profile=profile, seconds=seconds)
         self.heed(profile, seconds)
         self._link.post(operations.close_gate(self._keys, profile, seconds))
+
+    def _is_visited(self, profile: Profile, asker: Asker) -> bool:
+        """Whether it is asked in turn. An agent's run is to be known to work at one profile while another
+        request of it waits at a gate: so all that it asks are visited, if its tenant has a bound.
+        """
+        shares = asker.in_code and (asker.session_id, asker.job_id) in self._shares
+        return shares or not profile.limits.none or self._is_guarded(profile.name)
 
     def _is_guarded(self, profile: str) -> bool:
         """Whether a profile without limits is asked in turn all the same."""
