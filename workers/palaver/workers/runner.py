@@ -12,18 +12,17 @@ from palaver.shared.beside import beside
 from palaver.shared.contract import VERSION
 from palaver.shared.errors import JobCancelledError, NewerDocumentError, PalaverError
 from palaver.shared.ids import new_token
-from palaver.shared.ledger import Claimed, Keys, NotClaimed, operations
+from palaver.shared.ledger import Claimed, NotClaimed, operations
 from palaver.workers.agents.source import Agents
 from palaver.workers.ending import Ending, Outcome
 from palaver.workers.event_log import event_logger
 from palaver.workers.generation import Journal
 from palaver.workers.job_answer import JobAnswer
 from palaver.workers.lease import JobLease, LeaseKeeper
-from palaver.workers.link import Link
 from palaver.workers.metering import Bill, Told
-from palaver.workers.metrics import Counts
 from palaver.workers.models import Models
 from palaver.workers.notes import LedgerNotes
+from palaver.workers.process import Process
 from palaver.workers.publisher import Publisher, Writer
 from palaver.workers.run import Run, failure_of
 from palaver.workers.shares import Shares
@@ -48,9 +47,8 @@ class Runner:
 
     def __init__(
         self,
+        process: Process,
         *,
-        link: Link,
-        keys: Keys,
         publisher: Publisher,
         leases: LeaseKeeper,
         models: Models,
@@ -59,17 +57,14 @@ class Runner:
         starts: Starts,
         sinks: Sinks,
         ending: Ending,
-        counts: Counts,
         spent: Sequence[Told],
         tracing: Tracing,
-        worker: str,
-        lease_seconds: float,
-        max_document_bytes: int,
-        log_entries: int,
-        tells_webhooks: bool,
     ) -> None:
-        self._link = link
-        self._keys = keys
+        self._link = process.link
+        self._keys = process.ledger.keys
+        self._counts = process.counts
+        self._worker = process.alias
+        self._settings = process.settings
         self.publisher = publisher
         self._leases = leases
         self._models = models
@@ -78,15 +73,9 @@ class Runner:
         self._starts = starts
         self._sinks = sinks
         self._ending = ending
-        self._counts = counts
         self._spent = spent
         self._tracing = tracing
         self.runs: set[Run] = set()  # that go on
-        self._worker = worker
-        self._lease_seconds = lease_seconds
-        self._max_document_bytes = max_document_bytes
-        self._log_entries = log_entries
-        self._tells_webhooks = tells_webhooks
 
     async def run(self, session_id: str, job_id: str, stop: Stop, *, queue: str = "") -> Outcome:
         """Claim the job, carry it to its end and say what became of it. A job that is not ours is left alone.
@@ -150,13 +139,13 @@ class Runner:
         run.end_within(claimed.deadline, work.job.timeouts.total, begun=claimed.begun)
         if self._shares.lowers(work.job):
             run.answer.warn("priority_lowered", LOWERED, "priority")
-        if work.job.webhook and not self._tells_webhooks:
+        if work.job.webhook and self._settings.webhook_secret is None:
             run.answer.warn("not_supported", UNSIGNED, "webhook")
         return work
 
     async def _parsed(self, run: Run, claimed: Claimed) -> Work:
         try:
-            reading = partial(read_job, claimed, max_bytes=self._max_document_bytes)
+            reading = partial(read_job, claimed, max_bytes=self._settings.max_document_bytes)
             return await beside(reading, claimed.job)
         except NewerDocumentError as error:
             if claimed.cancelled:
@@ -172,16 +161,16 @@ class Runner:
                 job_id,
                 token=new_token(),
                 worker=self._worker,
-                lease=self._lease_seconds,
+                lease=self._settings.lease_seconds,
                 queue=queue,
             )
         )
 
     def _open(self, claimed: Claimed, stop: Stop, asked: float) -> tuple[Run, Writer]:
-        writer = self.publisher.open(claimed, confirmed_until=asked + self._lease_seconds)
+        writer = self.publisher.open(claimed, confirmed_until=asked + self._settings.lease_seconds)
         writer.on_stop(stop)
         brief = replace(claimed, job=b"", text="", reasoning="", journal=[], history=[])
-        notes = LedgerNotes(self._link, self._keys, brief, log_entries=self._log_entries)
+        notes = LedgerNotes(self._link, self._keys, brief, log_entries=self._settings.log_maxlen)
         return Run(brief, JobAnswer(writer), notes, stop, claimed), writer
 
 

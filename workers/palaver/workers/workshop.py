@@ -56,8 +56,7 @@ class Workshop:
         link, settings, ledger = self._process.link, self._process.settings, self._process.ledger
         keys = ledger.keys
         return Runner(
-            link=link,
-            keys=keys,
+            self._process,
             publisher=Publisher(
                 link, keys, log_entries=settings.log_maxlen, answer_bytes=settings.max_answer_bytes
             ),
@@ -68,14 +67,8 @@ class Workshop:
             starts=self._bounding.starts,
             sinks=self.sinks,
             ending=Ending(link=link, keys=keys, retention=ledger.retention, log_content=settings.log_content),
-            counts=self._process.counts,
             spent=self._spent,
             tracing=tracing,
-            worker=self._process.alias,
-            lease_seconds=settings.lease_seconds,
-            max_document_bytes=settings.max_document_bytes,
-            log_entries=settings.log_maxlen,
-            tells_webhooks=settings.webhook_secret is not None,
         )
 
     def _parts(self, served: Served) -> Parts:
