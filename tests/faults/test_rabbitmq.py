@@ -178,3 +178,19 @@ def test_a_message_that_a_policy_refuses_is_told_as_such(broker: RabbitMQ) -> No
         with pytest.raises(BrokerFullError, match="has refused a message"):
             fill()
         ours.send([Dispatch("session", "another", Queue.HIGH)])
+
+
+def test_what_is_said_is_in_no_message_at_rest(stand: Stand, broker: RabbitMQ) -> None:
+    """Of all that RabbitMQ writes, queues and logs, while jobs wait and when they have ended."""
+    said = "canary-in-a-prompt"
+    jobs = stand.submit(5, words=3, script={"key": said}, tenant="acme")
+
+    def holds(word: str) -> list[str]:
+        files = [path for path in broker.folder.rglob("*") if path.is_file()]
+        return [path.name for path in files if word.encode() in path.read_bytes()]
+
+    until(lambda: holds(jobs[0].id), "its messages are written elsewhere")
+    assert holds(said) == []
+    stand.workers(1)
+    stand.settle(jobs)
+    assert holds(said) == holds(" w1 w2") == []

@@ -9,6 +9,7 @@ from tests.faults.stand import Stand
 pytestmark = [pytest.mark.redis, pytest.mark.worker, pytest.mark.long, pytest.mark.xdist_group("faults")]
 
 
+@pytest.mark.any_broker
 def test_killed_workers_leave_no_job_uncounted_and_none_counted_twice(stand: Stand) -> None:
     first, second = stand.workers(2)
     jobs = stand.submit(30, words=60, rate=20, tenant="acme")
