@@ -3,7 +3,9 @@
 The gateway is in this process, and the test is the worker.
 """
 
+import gc
 import logging
+import select
 import socket
 import time
 from collections.abc import Iterator
@@ -13,8 +15,9 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+from starlette.requests import ClientDisconnect
 
-from palaver.producer.gateway import stream
+from palaver.producer.gateway import bounds, stream
 from palaver.producer.gateway.protocol import MOST_BEYOND, MOST_WAITING
 from palaver.shared.ledger.replies import Submitted
 from palaver.shared.reader_tokens import make_reader_token
@@ -158,6 +161,50 @@ def test_a_body_may_not_trickle(world: World) -> None:
             assert trickled(sender).startswith(b"HTTP/1.1 408")
         with sending(here, "/sessions") as refused:
             assert trickled(refused).startswith(b"HTTP/1.1 401"), "and then it was cut off"
+
+
+@pytest.mark.parametrize("path", ["/sessions", *APIS])
+def test_who_leaves_in_the_middle_of_a_body_leaves_nothing(here: Here, path: str) -> None:
+    gc.disable()  # what is only free when somebody comes to collect is not free
+    try:
+        with sending(here, path, "content-type: application/json", bearer(here)) as sender:
+            sender.sendall(b"{" + b" " * 900_000)
+        assert eventually(lambda: answered(here, 400))
+        assert not [one for one in gc.get_objects() if isinstance(one, ClientDisconnect)]
+    finally:
+        gc.enable()
+
+
+def answered(here: Here, status: int) -> bool:
+    """Whether the gateway has counted an answer of this status."""
+    requests = next(iter(here.gateway.counts.families(streams=0, feeds=0)))[1]
+    return any(sample.labels[1] == str(status) for sample in requests)
+
+
+def test_bodies_take_only_so_much_at_once(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bounds, "LARGEST_AT_ONCE", 1)
+    settings = world.settings.model_copy(update={"gateway_body_bytes": 1_000_000})
+    with gateway_here(settings) as here, here.http() as http:
+        with large_body(here) as first, large_body(here) as second:
+            assert first_told(first, second).startswith(b"HTTP/1.1 503")
+            assert http.post("/sessions", json={}).status_code == 201
+        with large_body(here) as alone:
+            alone.sendall(b" " * 399_999 + b"}")
+            assert alone.recv(12) == b"HTTP/1.1 201"
+
+
+@contextmanager
+def large_body(here: Here) -> Iterator[socket.socket]:
+    """It sends the larger part of it."""
+    with sending(here, "/sessions", "content-type: application/json", bearer(here)) as sender:
+        sender.sendall(b"{" + b" " * 599_999)
+        yield sender
+
+
+def first_told(*senders: socket.socket) -> bytes:
+    """What the first of them is told that is told something."""
+    told, _, _ = select.select(senders, [], [], IN_TIME)
+    return told[0].recv(12) + told[0].recv(10_000)
 
 
 def bearer(here: Here) -> str:

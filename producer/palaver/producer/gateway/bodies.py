@@ -9,8 +9,10 @@ from typing import Any
 import pydantic
 from fastapi import Request
 from fastapi.routing import APIRoute
+from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
+from palaver.producer.gateway.bounds import BODY
 from palaver.producer.gateway.faults import RefusedBody
 from palaver.shared.beside import LARGE_BYTES, beside
 from palaver.shared.document import validation_error
@@ -30,7 +32,15 @@ class BodyRoute(APIRoute):
         model = None if self.body_field is None else self.body_field.field_info.annotation
 
         async def reading(request: Request) -> Response:
-            return await handler(_Reading(request, model))
+            try:
+                return await handler(_Reading(request, model))
+            except HTTPException as error:
+                # The framework's knows its traceback, which knows it, and the body: a whole one would stay
+                # of each client that leaves, until the collector comes.
+                error.__cause__ = error.__context__ = error.__traceback__ = None
+                raise
+            finally:
+                request.scope[BODY]()
 
         return reading
 

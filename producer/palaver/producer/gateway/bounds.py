@@ -23,6 +23,8 @@ from palaver.shared.settings import Settings
 
 LEAVING: Final = "palaver.leaving"
 """In a request's scope: what is left once it is answered, streams to their end."""
+BODY: Final = "palaver.body"
+"""In a request's scope: what is to be called when its body is not needed any more."""
 WATCHED: Final = ("/healthz", "/readyz", "/metrics")
 """Who asks for these decides whether the process lives: they are answered however full it is."""
 _UPLOADS = "/v1/files"
@@ -30,31 +32,41 @@ _FORM_BYTES = 64 * 1024
 """What a form has beside the file in it."""
 _LEAST_RATE: Final = 8 * 1024
 """Bytes a second, on the whole: who sends less for as long as a client may stall is given up."""
+LARGEST_AT_ONCE: Final = 16
+"""As many bodies of the largest size a process keeps at once, with all parts of others together."""
+_SMALL_BYTES: Final = 64 * 1024
+"""So much of each body is taken in whatever is kept of others."""
 _FULL_SECONDS: Final = 5.0
 """After that a client may try again."""
 
 
 class Bounds:
-    """Refuses bodies that are too long, declared or not, and gives up those that do not come."""
+    """Refuses bodies that are too long, declared or not, or too many at once, and gives up those that do not
+    come.
+    """
 
     def __init__(self, app: ASGIApp, *, settings: Settings) -> None:
         self._app = app
         self._body_bytes = settings.gateway_body_bytes
         self._file_bytes = settings.files_max_bytes + _FORM_BYTES
         self._patience = settings.gateway_stall_seconds
+        self._kept = _Kept(LARGEST_AT_ONCE * settings.gateway_body_bytes)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """See ASGI."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        limit = self._file_bytes if scope["path"] == _UPLOADS else self._body_bytes
+        is_upload = scope["path"] == _UPLOADS  # which is written to a file as it comes
+        limit = self._file_bytes if is_upload else self._body_bytes
         if _declared(scope) > limit:
             await error_response(scope["path"], _too_large(limit))(scope, receive, send)
             return
         with ExitStack() as leaving:
-            scope[LEAVING] = leaving
-            await self._app(scope, _Counted(receive, limit, self._patience), send)
+            body = _Counted(receive, limit, self._patience, None if is_upload else self._kept)
+            leaving.callback(body.release)
+            scope[LEAVING], scope[BODY] = leaving, body.release
+            await self._app(scope, body, send)
 
 
 class WhenFull:
@@ -84,12 +96,31 @@ async def _send_last(send: Send, message: Message) -> None:
     await send(message)
 
 
-class _Counted:
-    """`receive`, which counts and does not wait for ever."""
+class _Kept:
+    """Bytes of bodies that a process keeps, and the most it may."""
 
-    def __init__(self, receive: Receive, limit: int, patience: float) -> None:
+    def __init__(self, most: int) -> None:
+        self._left = most
+
+    def take(self, size: int) -> None:
+        """Raises RefusedBody if there is no room for it."""
+        if size > self._left:
+            raise RefusedBody(GatewayFullError(retry_after=_FULL_SECONDS))
+        self._left -= size
+
+    def give_back(self, size: int) -> None:
+        """They are kept no longer."""
+        self._left += size
+
+
+class _Counted:
+    """`receive`, which counts and does not wait for ever. What it gives is `kept` until it is released."""
+
+    def __init__(self, receive: Receive, limit: int, patience: float, kept: _Kept | None) -> None:
         self._receive = receive
         self._limit = limit
+        self._kept = kept
+        self._taken = 0
         self._deadline: float | None = asyncio.get_running_loop().time() + patience
         self._size = 0
 
@@ -107,9 +138,18 @@ class _Counted:
             self._deadline += came / _LEAST_RATE
         if self._size > self._limit:
             raise RefusedBody(_too_large(self._limit))
+        if self._kept is not None and (more := self._size - _SMALL_BYTES - self._taken) > 0:
+            self._kept.take(more)
+            self._taken += more
         if not message.get("more_body", False):  # from now on it is asked for the client's leaving
             self._deadline = None
         return message
+
+    def release(self) -> None:
+        """What has come is not needed any more."""
+        if self._kept is not None:
+            self._kept.give_back(self._taken)
+        self._kept = None
 
 
 def _declared(scope: Scope) -> int:
