@@ -39,6 +39,14 @@ class GatewayFullError(AccessError):
     http_status = 503
 
 
+class GatewayStoppedError(AccessError):
+    """The gateway stops before the end of the answer; the job goes on."""
+
+    code = "gateway_stopped"
+    retryable = True
+    http_status = 503
+
+
 class RequestTooLargeError(AccessError):
     """The request is larger than the gateway takes."""
 

@@ -44,6 +44,7 @@ PalaverError
 │   ├── ForbiddenError
 │   ├── TooManyRequestsError            retryable
 │   ├── GatewayFullError                retryable
+│   ├── GatewayStoppedError             retryable
 │   ├── RequestTooLargeError
 │   └── RequestTimeoutError             retryable
 ├── ChatClientError                     an abstract ChatClient's stream failed

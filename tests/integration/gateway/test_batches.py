@@ -192,6 +192,9 @@ def test_wrong_batches(stand: Stand, client: Any, other: Any) -> None:
     every["body"]["tools"] = [{"type": "function", "function": {"name": "*"}}]
     with pytest.raises(openai.BadRequestError, match="one by one"):
         client.batches.create(input_file_id=uploaded(client, json.dumps(every).encode()).id, **asked)
+    marked = {"messages": "one", "model": "scripted/echo", "metadata": {"palaver:unstored": True}}
+    with pytest.raises(openai.BadRequestError, match="palaver:unstored"):
+        client.batches.create(input_file_id=uploaded(client, json.dumps(marked).encode()).id, **asked)
     slow = stand.make_key(tenant="acme", models=["slow/*"])
     limited: Any = OpenAI(
         base_url=f"{stand.url}/v1", api_key=slow, http_client=httpx2.Client(trust_env=False)

@@ -302,6 +302,17 @@ def test_who_takes_nothing_for_long_is_cut_off(
     assert not [record for record in caplog.records if record.levelno >= logging.ERROR], "it was meant"
 
 
+@pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="only Linux can be told how long")
+def test_what_is_left_of_a_closed_connection_is_not_offered_for_long(world: World) -> None:
+    settings = world.settings.model_copy(update={"gateway_stall_seconds": 0.5})
+    with gateway_here(settings) as here, socket.socket() as stuck:
+        stuck.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        stuck.connect((urlsplit(here.url).hostname, urlsplit(here.url).port))
+        stuck.sendall(b"GET /openapi.json HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
+        assert eventually(lambda: is_unsent(here, stuck) > 0 and not here.server.server_state.connections)
+        assert eventually(lambda: is_unsent(here, stuck) == 0)
+
+
 def test_who_pipelines_and_leaves_is_gone(here: Here, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stream, "KEEP_ALIVE_SECONDS", 0.05)
     job = world.submit(new_session(), tenant="acme")

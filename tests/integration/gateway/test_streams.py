@@ -349,6 +349,23 @@ def test_who_comes_while_it_stops_is_sent_on(here: Here, world: World) -> None:
         assert http.get("/readyz").status_code == 503
 
 
+@pytest.mark.parametrize("path", APIS)
+def test_an_answer_that_does_not_end_before_the_process_does_is_told_so(
+    here: Here, world: World, path: str
+) -> None:
+    def stop() -> bool:
+        begun = eventually(lambda: len(here.gateway.streams) == 1)
+        here.server.should_exit = True
+        return begun
+
+    with ThreadPoolExecutor(1) as pool:
+        stopping = pool.submit(stop)
+        with pytest.raises((openai.APIError, anthropic.APIStatusError), match="stops before the end") as told:
+            official(here, path)
+        assert stopping.result(IN_TIME)
+    assert not isinstance(told.value, openai.APIConnectionError)
+
+
 def test_who_leaves_leaves_nothing_to_collect(here: Here, world: World) -> None:
     """Collections are rare: they walk over all that thousands of others hold."""
     job = world.submit(new_session(), tenant="acme")

@@ -19,7 +19,7 @@ from palaver.producer.gateway.open_files import fit
 from palaver.producer.gateway.protocol import Protocol, Room
 from palaver.producer.gateway.state import Gateway
 from palaver.shared.collector import collect_rarely
-from palaver.shared.errors import ConfigurationError
+from palaver.shared.errors import ConfigurationError, GatewayStoppedError
 from palaver.shared.frames import frames, unhandled
 from palaver.shared.settings import Settings
 
@@ -28,6 +28,8 @@ log = logging.getLogger("palaver.gateway")
 _BACKLOG: Final = 2048
 _IDLE_SECONDS: Final = 75
 """For the next request on a connection: longer than balancers keep theirs."""
+_LAST_SECONDS: Final = 1.0
+"""Of the time to drain, half of it at most: for telling streams that are not at their end that it is over."""
 _SEND_BYTES: Final = 128 * 1024
 """What the system keeps for a client that takes nothing; it doubles that, for what it needs itself, and would
 keep megabytes of its own accord.
@@ -57,9 +59,16 @@ class Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Take no connection any more, end the streams that can go on elsewhere, wait for the others."""
+        loop, patience = asyncio.get_running_loop(), self.config.timeout_graceful_shutdown or 0
         # Once uvicorn has marked its connections to be closed after their response.
-        asyncio.get_running_loop().call_soon(self.gateway.streams.drain)
-        await super().shutdown(sockets)
+        loop.call_soon(self.gateway.streams.drain)
+        told = loop.call_later(
+            max(patience - _LAST_SECONDS, patience / 2), self.gateway.streams.end, GatewayStoppedError()
+        )
+        try:
+            await super().shutdown(sockets)
+        finally:
+            told.cancel()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """A second Ctrl-C ends it at once. Unlike uvicorn's, it leaves an exit code of 0."""
@@ -72,7 +81,7 @@ def serve(settings: Settings, *, host: str, port: int, when_ready: Callable[[str
 
     Raises ConfigurationError if it cannot listen there.
     """
-    listener = listen(host, port)
+    listener = listen(host, port, stall_seconds=settings.gateway_stall_seconds)
     with listener:
         where = f"http://{_shown(host)}:{listener.getsockname()[1]}"
         server = make_server(settings, host=host, when_ready=lambda: when_ready(where))
@@ -105,13 +114,18 @@ def make_server(settings: Settings, *, host: str, when_ready: Callable[[], None]
     return Server(config, gateway, when_ready)
 
 
-def listen(host: str, port: int) -> socket.socket:
-    """A socket for it; port 0: a free one. Raises ConfigurationError."""
+def listen(host: str, port: int, *, stall_seconds: float) -> socket.socket:
+    """A socket for it; port 0: a free one. What a client does not take in so long is not offered any longer,
+    after its connection was closed too. Raises ConfigurationError.
+    """
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         listener = socket.socket(family, kind, protocol)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BYTES)  # connections inherit it
+        if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux
+            patience = max(1, round(stall_seconds * 1000))
+            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, patience)
         listener.bind(address)
     except OSError as error:
         problem = f"the gateway cannot listen on {_shown(host)}:{port}: {error.strerror or error}"

@@ -23,6 +23,7 @@ log = logging.getLogger("palaver.gateway")
 CUT: Final = "palaver.cut"
 """In the extensions of a request's scope: `now` closes its connection, without an end of the answer."""
 KEEP_ALIVE_SECONDS: Final = 15.0
+"""The longest silence: it is noticed in one half of this time, and broken in the next."""
 KEEP_ALIVE: Final = b": keep-alive\n\n"
 _SPOKES: Final = 60
 """So many pieces is the work for all streams cut into: the loop is held up by one of them at most."""
@@ -110,9 +111,9 @@ class ByteStream(Response):
 
     def break_silence(self) -> None:
         """Tell the client something, if it was told nothing since this was called last."""
-        if self._silent and self._send is not None and (self._breaking is None or self._breaking.done()):
+        was_silent, self._silent = self._silent, not self._silent
+        if was_silent and self._send is not None and (self._breaking is None or self._breaking.done()):
             self._breaking = asyncio.create_task(self._say_something(self._send))
-        self._silent = True
 
     async def _until_over(self, receive: Receive, send: Send) -> Ending:
         loop = asyncio.get_running_loop()
@@ -198,10 +199,15 @@ class Streams:
         for stream in self:
             stream.restart()
 
+    def end(self, error: PalaverError) -> None:
+        """End all: there is no time left for them."""
+        for stream in self:
+            stream.end(error)
+
     async def keep_alive(self) -> None:
         """Break silences, for ever. One wheel for all: at each turn those that began at one of its spokes."""
         while True:
-            await asyncio.sleep(KEEP_ALIVE_SECONDS / _SPOKES)
+            await asyncio.sleep(KEEP_ALIVE_SECONDS / 2 / _SPOKES)
             self._turned += 1
             for stream in self._spokes[self._turned % _SPOKES]:
                 stream.break_silence()

@@ -24,6 +24,7 @@ from palaver.producer.gateway.routing import counted_router
 from palaver.producer.gateway.state import Gateway, Served
 from palaver.shared.batches import CHAT_COMPLETIONS, BatchStatus, BatchView
 from palaver.shared.errors import BatchNotFoundError
+from palaver.shared.jobs import ChatJob
 from palaver.shared.ledger import operations
 from palaver.shared.owner import Owner
 
@@ -71,9 +72,15 @@ async def create_batch(
         async for piece in pieces:
             await asyncio.to_thread(content.write, piece)
         content.seek(0)
-        may = partial(check_job, caller)
-        handle = await gateway.client.batch(cast("BinaryIO", content), check=may, **fields)
+        handle = await gateway.client.batch(
+            cast("BinaryIO", content), check=partial(_check_line, caller), **fields
+        )
     return json_response(_batch(await handle.progress()))
+
+
+def _check_line(caller: Caller, job: ChatJob) -> None:
+    check_job(caller, job)
+    check_metadata(job.metadata)
 
 
 @router.get("/v1/batches", responses=_OBJECT)
