@@ -10,6 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from tests.benchmarks.contenders import RIVAL_PYTHON
+from tests.benchmarks.stage import TICKS
 from tests.servers import any_redis_binary
 
 OURS = (
@@ -53,14 +54,16 @@ def hardware() -> str:
 
 def idle(seconds: float = 2.0) -> float:
     """The share of the machine's time that nobody used, over the next seconds."""
-
-    def times() -> list[int]:
-        return [int(word) for word in _lines("/proc/stat")[0].split()[1:9]]
-
-    before = times()
+    before = _times()
     time.sleep(seconds)
-    passed = [now - then for now, then in zip(times(), before, strict=True)]
+    passed = [now - then for now, then in zip(_times(), before, strict=True)]
     return (passed[3] + passed[4]) / max(1, sum(passed))
+
+
+def used_seconds() -> float:
+    """CPU that all processes have used since the machine began, and other machines on the same cores."""
+    user, nice, system, *_, stolen = _times()
+    return (user + nice + system + stolen) / TICKS
 
 
 def _versions(python: Path, names: Sequence[str]) -> dict[str, str]:
@@ -69,6 +72,11 @@ def _versions(python: Path, names: Sequence[str]) -> dict[str, str]:
     )
     found: dict[str, str] = json.loads(_said(str(python), "-c", program))
     return found
+
+
+def _times() -> list[int]:
+    """Of all cores: user, nice, system, idle, waiting, interrupts, soft ones, stolen."""
+    return [int(word) for word in _lines("/proc/stat")[0].split()[1:9]]
 
 
 def _lines(path: str) -> list[str]:

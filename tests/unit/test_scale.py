@@ -125,7 +125,7 @@ def test_costs_are_found_again_in_what_they_have_come_to() -> None:
 
 def observed(streams: int, rate: float, workers: int = 1) -> Observed:
     """As many seconds of such a run as the model takes for true."""
-    unused = dict.fromkeys(("chunks", "batches", "appends", "worker", "redis", "provider"), 0)
+    unused = dict.fromkeys(("chunks", "batches", "appends", "worker", "redis", "provider", "others"), 0)
     blank = Observed(streams=streams, rate=rate, workers=workers, seconds=2.0, **unused)
     told = simulate(scene_of(blank, cores=2, seconds=blank.seconds), WOKEN, seed=2)
     chunks = told.carried * blank.seconds
@@ -201,15 +201,16 @@ def test_nothing_is_said_of_what_was_never_measured(tmp_path: Path, monkeypatch:
         main(["plan"])
 
 
-@pytest.mark.parametrize(("before", "after"), [(0.5, 1.0), (1.0, 0.5)])
+@pytest.mark.parametrize(("before", "after", "others"), [(0.5, 1.0, 0.0), (1.0, 0.5, 0.0), (1.0, 1.0, 0.11)])
 def test_a_busy_machine_leaves_what_was_kept(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, before: float, after: float
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, before: float, after: float, others: float
 ) -> None:
     file = tmp_path / "runs.json"
     file.write_text("as it was")
     monkeypatch.setattr(scale, "idle", lambda: after)
-    assert keep(file, before, {"runs": []}) == 2
+    assert keep(file, before, {"runs": []}, others=others) == 2
     assert file.read_text() == "as it was"
     monkeypatch.setattr(scale, "idle", lambda: 1.0)
-    assert keep(file, 0.99, {"runs": []}) == 0
-    assert json.loads(file.read_text())["measured"]["idle before"] == "99%"
+    assert keep(file, 0.99, {"runs": []}, others=0.04) == 0
+    measured = json.loads(file.read_text())["measured"]
+    assert (measured["idle before"], measured["others meanwhile"]) == ("99%", "4%")

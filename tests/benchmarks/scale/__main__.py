@@ -41,6 +41,7 @@ SCENES: Final = (
 ROUNDS: Final = 3
 """A shared machine is a tenth faster at one time than at another, so each scene is run at three times."""
 QUIET: Final = 0.95
+OTHERS: Final = 0.10  # of the machine, during any run; /proc counts its parts not quite alike
 FULL: Final = 0.7  # of a core: what a process is filled to, so that there is room for a burst
 STEP: Final = 250
 SIZES: Final = (100, 500, 1_000, 2_000, 5_000, 10_000, 20_000, 50_000)
@@ -69,7 +70,9 @@ def measure() -> int:
         for workers, streams, rate in SCENES:
             runs.append(observe(streams, rate, workers))
             print(_run_line(runs[-1]), flush=True)
-    return keep(RUNS, before, {"rest": asdict(rest), "runs": [asdict(run) for run in runs]}) or fit()
+    others = max(run.others / run.seconds / cores() for run in runs)
+    what = {"rest": asdict(rest), "runs": [asdict(run) for run in runs]}
+    return keep(RUNS, before, what, others=others) or fit()
 
 
 def fit() -> int:
@@ -153,12 +156,15 @@ def idle_share() -> float:
     return share
 
 
-def keep(path: Path, before: float, what: dict[str, Any]) -> int:
-    """Write it, with its circumstances, if the machine was quiet before and is so now; else 2."""
+def keep(path: Path, before: float, what: dict[str, Any], *, others: float) -> int:
+    """Write it, with its circumstances, if the machine was quiet before, is so now, and `others` used little
+    of it meanwhile; else 2.
+    """
     after = idle()
-    if min(before, after) < QUIET:
+    if min(before, after) < QUIET or others > OTHERS:
         told = f"the machine was {before:.0%} idle before and is {after:.0%} now, {QUIET:.0%} is needed"
-        print(f"{path.name} is left as it was: {told}", file=sys.stderr)
+        meanwhile = f"others used up to {others:.0%} meanwhile, {OTHERS:.0%} is allowed"
+        print(f"{path.name} is left as it was: {told}; {meanwhile}", file=sys.stderr)
         return 2
     circumstances = {
         "date": time.strftime("%Y-%m-%d"),
@@ -167,6 +173,7 @@ def keep(path: Path, before: float, what: dict[str, Any]) -> int:
         "cores": cores(),
         "idle before": f"{before:.0%}",
         "idle after": f"{after:.0%}",
+        "others meanwhile": f"{others:.0%}",
     }
     path.write_text(_document({"measured": circumstances, **what}), encoding="utf-8")
     print(f"kept in {path.name}")
@@ -196,7 +203,8 @@ def _run_line(run: Observed) -> str:
     used = {"worker": run.worker, "Redis": run.redis, "provider": run.provider}
     parts = ", ".join(f"{name} {seconds / run.chunks * 1e6:.1f}" for name, seconds in used.items())
     scene = f"{run.workers} x {run.streams} x {run.rate:g}"
-    return f"{scene}: {parts} us a chunk, {run.appends / run.batches:.1f} streams a batch"
+    gathered = f"{run.appends / run.batches:.1f} streams a batch"
+    return f"{scene}: {parts} us a chunk, {gathered}; others {run.others / run.seconds:.0%} of a core"
 
 
 if __name__ == "__main__":

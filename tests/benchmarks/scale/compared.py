@@ -88,4 +88,5 @@ def _joined(one: Observed, other: Observed) -> Observed:
         worker=one.worker + other.worker,
         redis=one.redis + other.redis,
         provider=one.provider + other.provider,
+        others=one.others + other.others,
     )

@@ -14,6 +14,7 @@ from palaver.producer import Client
 from palaver.shared.ledger import SyncLedger
 from palaver.workers.link import Link
 from tests.benchmarks.contenders import Palaver
+from tests.benchmarks.machine import used_seconds
 from tests.benchmarks.stage import Load, Stage, Stuck, cpu_seconds, stage
 from tests.benchmarks.streams import SETTLING_SECONDS
 from tests.servers import free_port
@@ -38,6 +39,7 @@ class Observed:
     worker: float
     redis: float
     provider: float
+    others: float  # whoever else used this machine
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +67,8 @@ def observe(streams: int, rate: float, workers: int, *, seconds: float = WINDOW_
     if later["ended"]:
         raise Stuck(f"streams had ended before the {seconds:g} s in which they are looked at")
     used = {name: after[name] - before[name] for name in after}
+    worker = sum(value for name, value in used.items() if name.startswith("worker-"))
+    ours = worker + used["redis"] + used["provider"] + used["this process"]
     return Observed(
         streams=streams,
         rate=rate,
@@ -73,9 +77,10 @@ def observe(streams: int, rate: float, workers: int, *, seconds: float = WINDOW_
         chunks=later["written"] - provided["written"],
         batches=used[COUNTED[0]],
         appends=used[COUNTED[1]],
-        worker=sum(value for name, value in used.items() if name.startswith("worker-")),
+        worker=worker,
         redis=used["redis"],
         provider=used["provider"],
+        others=max(0.0, used["machine"] - ours),
     )
 
 
@@ -147,11 +152,12 @@ class _Workers(Palaver):
             )
 
     def used(self) -> dict[str, float]:
-        """CPU of each process, and what the workers have counted together, until now."""
+        """CPU of each process and of the machine, and what the workers have counted together, until now."""
         assert self.stage.redis.running is not None
         pids = {f"worker-{n}": running.pid for n, running in enumerate(self._running)}
         pids |= {"redis": self.stage.redis.running.pid, "provider": self.stage.provider.pid}
         found = {name: cpu_seconds(pid) for name, pid in pids.items()}
+        found |= {"this process": time.process_time(), "machine": used_seconds()}
         pages = [_page(url) for url in self._pages]
         for name in COUNTED:
             values = [re.search(rf"^{name} (\S+)$", page, re.MULTILINE) for page in pages]
