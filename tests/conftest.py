@@ -3,7 +3,7 @@
 import gc
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -148,10 +148,18 @@ def worker(processes: Processes, palaver_env: dict[str, str]) -> Callable[..., R
     return start
 
 
-def pytest_collection_finish() -> None:
-    """All modules and tests stay to the end: no later collection of garbage is to look at them again."""
-    gc.collect()
-    gc.freeze()
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Modules and tests stay to the end: a search of them for garbage finds nothing, now or later. While they
+    are collected such searches take each process more than a second.
+    """
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.collect()
+        gc.freeze()
+        gc.enable()
 
 
 @pytest.hookimpl(wrapper=True)

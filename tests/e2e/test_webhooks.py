@@ -40,9 +40,11 @@ def receiver() -> Iterator[tuple[str, Queue[bytes]]]:
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         thread = Thread(target=server.serve_forever)
         thread.start()
-        yield f"http://localhost:{server.server_port}/hook?token=hush", told
-        server.shutdown()
-        thread.join()
+        try:
+            yield f"http://localhost:{server.server_port}/hook?token=hush", told
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 def test_another_worker_tells_what_the_first_could_not(

@@ -43,27 +43,21 @@ def test_a_second_dev_in_the_folder_says_who_is_there(dev: Dev) -> None:
     assert dev.json_file.exists(), "the second one must not remove the file of the first"
 
 
-def test_stops_everything_when_asked_and_its_log_holds_no_content(shell: Shell) -> None:
-    with shell.dev("--no-flower") as dev:
-        assert shell.run("chat", "a secret plan").returncode == 0
-        code, err = dev.end(signal.SIGTERM)
-        assert (code, err.splitlines()[-1]) == (0, "stopped")
-        assert gone(dev)
-        assert not dev.json_file.exists()
-    log = (shell.folder / ".palaver" / "dev.log").read_text()
-    assert {line.split("|")[0].strip() for line in log.splitlines()} == {"redis", "worker"}
-    assert "secret" not in log
-
-
-def test_starts_gateway_and_flower_and_stops_them(shell: Shell) -> None:
+def test_starts_gateway_and_flower_and_stops_everything_and_its_log_holds_no_content(shell: Shell) -> None:
     with shell.dev(gateway=True) as dev:
         for name in ("flower_url", "gateway_url"):
             host, port = dev.said[name].removeprefix("http://").split(":")
             with socket.create_connection((host, int(port)), timeout=5):
                 pass
         assert set(dev.parts) == {"redis", "worker", "gateway", "flower"}
-        assert dev.end(signal.SIGINT)[0] == 0
+        assert shell.run("chat", "a secret plan").returncode == 0
+        code, err = dev.end(signal.SIGINT)
+        assert (code, err.splitlines()[-1]) == (0, "stopped")
         assert gone(dev)
+        assert not dev.json_file.exists()
+    log = (shell.folder / ".palaver" / "dev.log").read_text()
+    assert {"redis", "worker"} <= {line.split("|")[0].strip() for line in log.splitlines()} <= set(dev.parts)
+    assert "secret" not in log
 
 
 @pytest.mark.parametrize("part", ["redis", "worker"])
@@ -133,7 +127,10 @@ def test_uses_the_redis_of_the_environment(dev: Dev, shell: Shell) -> None:
         assert set(second.parts) == {"worker"}
         assert second.said["redis_url"] == dev.said["redis_url"]
         assert second.said["worker"] != dev.said["worker"]
-        second.end(signal.SIGTERM)
+        code, err = second.end(signal.SIGTERM)
+        assert (code, err.splitlines()[-1]) == (0, "stopped")
+        assert gone(second)
+        assert not second.json_file.exists()
     assert dev.shell.run("status").returncode == 0
 
 

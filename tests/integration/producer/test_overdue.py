@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 
 import pytest
 
@@ -11,7 +10,7 @@ from palaver.shared.errors import JobExpiredError
 from palaver.shared.jobs import Status
 from palaver.shared.ledger import SyncLedger
 from palaver.shared.settings import Settings
-from tests.integration.cli.shell import Shell
+from tests.integration.cli.shell import Inside
 from tests.integration.producer.stand_in import StandIn
 from tests.servers import RedisServer
 
@@ -120,12 +119,11 @@ def test_a_job_that_a_live_worker_holds_is_that_worker_s_to_end(
 
 @pytest.mark.parametrize("words", [["job", "show", "JOB"], ["dead", "list"], ["status"]], ids=" ".join)
 def test_the_commands_that_look_end_it(
-    client: Client, settings: Settings, overdue: Overdue, words: list[str], tmp_path: Path
+    client: Client, settings: Settings, overdue: Overdue, words: list[str], inside: Inside
 ) -> None:
     handle = overdue(client.submit("Hello"))
-    shell = Shell(tmp_path)
-    shell.environment |= {"PALAVER_REDIS_URL": settings.redis_url, "PALAVER_NAMESPACE": settings.namespace}
-    done = shell.run(*(handle.job_id if word == "JOB" else word for word in words), "--json")
+    inside.environment |= {"PALAVER_REDIS_URL": settings.redis_url, "PALAVER_NAMESPACE": settings.namespace}
+    done = inside.run(*(handle.job_id if word == "JOB" else word for word in words), "--json")
     said = json.loads(done.stdout)
     assert said["unended"] == 0 if words == ["status"] else said["status"] == "expired", done
     assert client.ledger.job(handle.job_id).status is Status.EXPIRED

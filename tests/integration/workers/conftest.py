@@ -12,7 +12,8 @@ import uvloop
 
 from palaver.shared.accumulator import Accumulator
 from palaver.shared.events import parse_event
-from palaver.shared.jobs import ChatJob
+from palaver.shared.jobs import ChatJob, Status
+from palaver.shared.ledger.operations import gating
 from palaver.shared.profiles import Catalog
 from palaver.shared.settings import Settings
 from palaver.workers.ending import Outcome
@@ -177,3 +178,18 @@ async def make_engine(redis_url: str, namespace: str) -> AsyncIterator[MakeEngin
 async def engine(make_engine: MakeEngine) -> Engine:
     """An engine that renews so seldom that nothing here can wait for a renewal."""
     return await make_engine(lease_seconds=60, renew_seconds=20)
+
+
+async def stand(engine: Engine, gate: str, *, running: int, waiting: int) -> None:
+    """Return when so many have a place at a gate and so many wait."""
+    looking = gating.gate(engine.ledger.keys, gate)
+    async with asyncio.timeout(10):
+        while (known := await engine.ledger.query(looking)).running != running or known.waiting != waiting:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+
+
+async def completed(engine: Engine, job: ChatJob) -> None:
+    """Run the job whenever its message could come."""
+    async with asyncio.timeout(20):
+        while (await engine.run(job)).status is not Status.COMPLETED:  # noqa: ASYNC110
+            await asyncio.sleep(0.05)

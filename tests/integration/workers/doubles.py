@@ -70,6 +70,20 @@ class Recording(Provider):
         yield [TextDelta("ok"), FinishPart("stop", "recorded-1")]
 
 
+class Held(Recording):
+    """Answers when it is let."""
+
+    async def stream(self, request: GenerationRequest) -> AsyncGenerator[list[Part], None]:
+        async for parts in super().stream(request):
+            await self.gate.wait()
+            yield parts
+
+    @cached_property
+    def gate(self) -> asyncio.Event:
+        """The test's to set."""
+        return asyncio.Event()
+
+
 class Flood(Provider):
     """Never ends, never waits for anything but its reader, and counts."""
 

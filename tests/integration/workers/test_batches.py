@@ -28,7 +28,8 @@ from palaver.shared.stores.batch_files import BatchFiles
 from palaver.workers import requests, workshop
 from palaver.workers.batches import driver as driving
 from palaver.workers.batches import patience
-from tests.integration.workers.conftest import Engine, MakeEngine
+from tests.integration.workers.conftest import Engine, MakeEngine, completed, stand
+from tests.integration.workers.doubles import PREFIX, Held
 from tests.model_server import ModelServer
 
 pytestmark = pytest.mark.redis
@@ -228,14 +229,19 @@ async def test_a_job_of_a_chat_begins_in_the_middle_of_a_batch(engine: Engine, o
 
 async def test_a_gate_lets_a_chat_in_by_turns_with_a_batch(make_engine: MakeEngine, files_url: str) -> None:
     """Many lines wait at the gate before the job comes; half of the places are its all the same."""
-    profile = {"kind": "scripted", "options": {"rate": 0}, "limits": {"concurrent": 1}}
+    profile = {"kind": PREFIX + "Held", "limits": {"concurrent": 1}}
     engine = await make_engine(files_url=files_url, profiles={"one": profile}, **HASTE)
-    batch = await open_batch_on(engine)([{"n": 20, "rate": 100}] * 50, model="one/echo", window=50)
+    batch = await open_batch_on(engine)([{"text": "line"}] * 50, model="one/echo", window=50)
     driver = asyncio.create_task(drive(engine, batch))
-    await until(engine, batch, lambda view: view.counts.done == 1)
+    await stand(engine, "one", running=1, waiting=49)
     job = await engine.submit({"text": "Hello"}, model="one/echo")
-    assert (await engine.run(job)).status is Status.COMPLETED
-    assert (await engine.ledger.batch(batch.batch_id)).counts.done < 5
+    running = asyncio.create_task(completed(engine, job))
+    await stand(engine, "one", running=1, waiting=50)
+    provider = engine.provider("one", Held)
+    provider.gate.set()
+    await running
+    order = ["Hello" in request.messages[-1].text for request in provider.asked]
+    assert order.index(True) < 3, order
     await engine.ledger.cancel_batch(batch.batch_id)
     await driver
 

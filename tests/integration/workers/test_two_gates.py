@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 
 from palaver.shared.jobs import ChatJob, Status
-from palaver.shared.ledger.operations import gating
-from tests.integration.workers.conftest import Engine, MakeEngine
+from tests.integration.workers.conftest import Engine, MakeEngine, completed, stand
 from tests.integration.workers.test_batches import HASTE, drive, open_batch_on
 from tests.model_server import ModelServer
 
@@ -45,21 +44,6 @@ async def cancel(engine: Engine, held: tuple[ChatJob, "asyncio.Task[Any]"]) -> N
     job, running = held
     await engine.ledger.cancel(job.session_id or "", job.job_id)
     await running
-
-
-async def stand(engine: Engine, gate: str, *, running: int, waiting: int) -> None:
-    """Return when so many have a place at a gate and so many wait."""
-    looking = gating.gate(engine.ledger.keys, gate)
-    async with asyncio.timeout(10):
-        while (known := await engine.ledger.query(looking)).running != running or known.waiting != waiting:  # noqa: ASYNC110
-            await asyncio.sleep(0.01)
-
-
-async def completed(engine: Engine, job: ChatJob) -> None:
-    """Run the job whenever its message could come."""
-    async with asyncio.timeout(20):
-        while (await engine.run(job)).status is not Status.COMPLETED:  # noqa: ASYNC110
-            await asyncio.sleep(0.05)
 
 
 async def test_a_line_an_agent_and_a_job_of_one_tenant_all_end(engine: Engine, server: ModelServer) -> None:
