@@ -25,7 +25,9 @@ from typing import Final
 
 WARM_UP: Final = 1.0  # seconds that are not counted
 COOLING: Final = 150e-6
-"""Seconds after which two thirds of what a program needs are gone from the caches."""
+"""Seconds after which two thirds of what a program needs are gone from the caches. Not fitted: a third or the
+double of it moves the worst error of real runs by no more than 0.03.
+"""
 GOLDEN: Final = 0.6180339887  # spreads the phases of a provider's streams evenly
 
 Work = tuple[float, Callable[[], None]]
