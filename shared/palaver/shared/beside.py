@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
 from palaver.shared import collector
@@ -16,7 +19,19 @@ _LARGE_VALUES: Final = 2_000
 _THREAD: Final = ThreadPoolExecutor(1, "palaver-documents")
 """One: what large documents take while they are read is taken once, however many come together."""
 
+whose: Final[ContextVar[str]] = ContextVar("palaver_whose_documents", default="")
+"""For whom this task reads documents: who brings many together waits for each before the next, so that others
+wait for one of them. Nobody waits for anybody's but the thread's, whose name is empty.
+"""
+_turns: Final[dict[tuple[asyncio.AbstractEventLoop, str], _Turn]] = {}
+
 T = TypeVar("T")
+
+
+@dataclass(slots=True)
+class _Turn:
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    wanted: int = 0
 
 
 def is_large(document: Any) -> bool:
@@ -35,7 +50,25 @@ async def beside(call: Callable[[], T], document: Any) -> T:
 
 async def in_thread(call: Callable[[], T]) -> T:
     """The same of a document that is known to be large."""
-    return await asyncio.get_running_loop().run_in_executor(_THREAD, _unsearched, call)
+    async with _turn_of(whose.get()):
+        return await asyncio.get_running_loop().run_in_executor(_THREAD, _unsearched, call)
+
+
+@asynccontextmanager
+async def _turn_of(name: str) -> AsyncIterator[None]:
+    if not name:
+        yield
+        return
+    place = asyncio.get_running_loop(), name
+    turn = _turns.setdefault(place, _Turn())
+    turn.wanted += 1
+    try:
+        async with turn.lock:
+            yield
+    finally:
+        turn.wanted -= 1
+        if not turn.wanted:
+            del _turns[place]
 
 
 def _unsearched(call: Callable[[], T]) -> T:

@@ -366,6 +366,22 @@ def test_an_answer_that_does_not_end_before_the_process_does_is_told_so(
     assert not isinstance(told.value, openai.APIConnectionError)
 
 
+@pytest.mark.parametrize("key", [{}, {"idempotency-key": "once"}], ids=["", "key"])
+@pytest.mark.parametrize("path", APIS)
+def test_a_whole_answer_that_comes_too_late_is_not_asked_twice(
+    here: Here, world: World, path: str, key: dict[str, str]
+) -> None:
+    with here.http() as http, ThreadPoolExecutor(1) as pool:
+        asking = pool.submit(http.post, path, json={**body_for(path), "stream": False}, headers=key)
+        assert eventually(lambda: world.raw.zcard(world.keys.due))
+        here.server.should_exit = True
+        answer = asking.result(IN_TIME)
+    assert answer.status_code == 503
+    assert answer.headers["x-should-retry"] == ("true" if key else "false")
+    assert answer.headers["x-palaver-job"] in str(list(world.raw.scan_iter("*:job:*")))
+    assert "its job goes on" in answer.text
+
+
 def test_who_leaves_leaves_nothing_to_collect(here: Here, world: World) -> None:
     """Collections are rare: they walk over all that thousands of others hold."""
     job = world.submit(new_session(), tenant="acme")

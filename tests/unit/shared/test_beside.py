@@ -5,7 +5,8 @@ import threading
 
 import pytest
 
-from palaver.shared.beside import LARGE_BYTES, beside
+from palaver.shared import beside as beside_module
+from palaver.shared.beside import LARGE_BYTES, beside, whose
 from palaver.shared.errors import ValidationError
 from palaver.shared.jobs import ChatJob
 from palaver.shared.settings import Settings
@@ -26,6 +27,25 @@ async def test_the_loop_goes_on_while_one_is_read() -> None:
     reading = asyncio.ensure_future(beside(let.wait, LONG))
     asyncio.get_running_loop().call_soon(let.set)  # which nothing would run if the loop stood still
     assert await reading
+
+
+async def test_who_brings_many_has_others_wait_for_one_of_them() -> None:
+    read: list[str] = []
+    let = threading.Event()
+
+    async def bring(name: str) -> None:
+        whose.set(name)
+        await beside(let.wait, LONG)
+        read.append(name)
+
+    many = [asyncio.create_task(bring("many")) for _ in range(5)]
+    await asyncio.sleep(0)  # all of them have come
+    others = [asyncio.create_task(bring("other")), asyncio.create_task(bring("another"))]
+    await asyncio.sleep(0)
+    let.set()
+    await asyncio.gather(*many, *others)
+    assert read == ["many", "other", "another", *["many"] * 4]
+    assert not beside_module._turns
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,7 @@ from palaver.producer.gateway.translation import Dialect, Translation
 from palaver.producer.handles import AsyncJobHandle
 from palaver.producer.prepare import Admission
 from palaver.shared.beside import beside
-from palaver.shared.errors import PalaverError, StreamInterruptedError
+from palaver.shared.errors import GatewayStoppedError, PalaverError, StreamInterruptedError
 from palaver.shared.plain import refuse
 from palaver.shared.responses import ChatResponse
 
@@ -75,18 +75,28 @@ class Asker:
         return job
 
     async def whole(self, handle: AsyncJobHandle) -> ChatResponse | None:
-        """The answer; None once nobody waits for it any more. Raises the job's error."""
+        """The answer; None once nobody waits for it any more. Raises the job's error, GatewayStoppedError."""
         waiting = asyncio.create_task(handle.result())
         leaving = asyncio.create_task(_until_gone(self.request))
+        stopping = asyncio.create_task(self.gateway.streams.over.wait())
         try:
-            await asyncio.wait((waiting, leaving), return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait((waiting, leaving, stopping), return_when=asyncio.FIRST_COMPLETED)
             if waiting.done():
                 return waiting.result()
+            if stopping.done():
+                raise self._stopped(handle)
         finally:
-            for task in (waiting, leaving):
+            for task in (waiting, leaving, stopping):
                 task.cancel()
         await self.left(handle)
         return None
+
+    def _stopped(self, handle: AsyncJobHandle) -> GatewayStoppedError:
+        """Clients that repeat a request by themselves would have it done twice, without a key."""
+        has_key = self.idempotency_key is not None
+        how = "asked again with its Idempotency-Key" if has_key else "with an Idempotency-Key, asked again"
+        told = f"The gateway stops before the end of the answer; its job goes on, and {how} it is answered."
+        return GatewayStoppedError(told, job_id=handle.job_id, retry_after=1.0, retryable=has_key)
 
     async def left(self, handle: AsyncJobHandle) -> None:
         """The client has left before the end."""

@@ -168,11 +168,12 @@ class ByteStream(Response):
 
 class Streams:
     """The streams that a process is writing. Once it is `draining`, readers are told to come back, to another
-    process most likely.
+    process most likely. When it is `over`, there is no time left for any answer.
     """
 
     def __init__(self) -> None:
         self.draining = False
+        self.over = asyncio.Event()
         self._live: dict[ByteStream, int] = {}  # and on which spoke
         self._spokes: list[set[ByteStream]] = [set() for _ in range(_SPOKES)]
         self._turned = 0
@@ -200,7 +201,8 @@ class Streams:
             stream.restart()
 
     def end(self, error: PalaverError) -> None:
-        """End all: there is no time left for them."""
+        """It is over for all of them."""
+        self.over.set()
         for stream in self:
             stream.end(error)
 

@@ -16,6 +16,7 @@ from fastapi.security import APIKeyHeader, HTTPBearer
 from palaver.producer.gateway.bounds import LEAVING
 from palaver.producer.gateway.state import Gateway, Served
 from palaver.shared.api_keys import ApiKey
+from palaver.shared.beside import whose
 from palaver.shared.errors import ForbiddenError, TooManyRequestsError, UnauthorizedError
 from palaver.shared.ids import new_token
 from palaver.shared.ledger import operations
@@ -113,6 +114,7 @@ async def _identify(request: Request, gateway: Gateway) -> Caller:
     _take_place(request, gateway, key.id, gateway.settings.gateway_key_requests)
     if key.user is not None and user is not None and user != key.user:
         raise ForbiddenError("The API key is one user's, and X-Palaver-User names another.")
+    whose.set(f"tenant/{key.tenant}" if key.tenant else f"key/{key.id}")
     return Caller(tenant=key.tenant, user=key.user or _named(user), key=key)
 
 
