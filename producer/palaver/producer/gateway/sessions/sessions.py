@@ -196,7 +196,7 @@ async def follow(
     job: Annotated[str | None, Query(max_length=128, description="Only this job's, until its end.")] = None,
     last_event_id: Annotated[str | None, Header(description="The last `id`; goes before `after`.")] = None,
 ) -> ByteStream:
-    """All that happens in a session: from its log, then live. Comments break silences, within 30 seconds."""
+    """All that happens in a session: from its log, then live. Comments break silences of 15 seconds."""
     await check_session(gateway, caller, session_id)
     came = parse_cursor(last_event_id)
     cursor = after if came is None else came
