@@ -331,6 +331,15 @@ def test_who_sends_more_requests_than_may_wait_is_cut_off(here: Here) -> None:
         ask_in_heaps(client)
 
 
+def test_who_wants_a_websocket_is_answered_and_not_logged(
+    here: Here, caplog: pytest.LogCaptureFixture
+) -> None:
+    with here.http() as http:
+        wanted = {"connection": "upgrade", "upgrade": "websocket"}
+        assert http.get("/healthz", headers=wanted).status_code == 200
+    assert not caplog.records
+
+
 def ask_in_heaps(client: socket.socket) -> None:
     client.sendall(MORE * 20_000)
     b"".join(iter(lambda: client.recv(1_000_000), b""))

@@ -174,6 +174,9 @@ class Protocol(HttpToolsProtocol):
         self.transport.abort()
         self._tell_gone()
 
+    def _unsupported_upgrade_warning(self) -> None:
+        """That there are no WebSockets is meant; no stranger is to fill the log with it."""
+
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         self._answered = cycle
         super()._start_asgi_task(cycle, app)
