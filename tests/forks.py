@@ -1,4 +1,4 @@
-"""Workers forked from a process that has imported them: imports cost 0.9 s of a core each time, a fork 0.02.
+"""What tests start often, forked from a process that has imported it: for a worker 0.02 s of a core, not 0.9.
 
 `start` stands for `subprocess.Popen` of `python -m MODULE …`. This file itself, run with the address of a
 socket and what to import, forks whenever it is asked; a child takes the folder, environment, arguments and
@@ -24,6 +24,7 @@ IMPORTED: Final = {
     "palaver.workers": ("palaver.workers.app", "palaver.workers.serving"),
     "celery": ("celery.bin.celery", "palaver.workers.app"),
     "tests.mcp_server": ("mcp.server.mcpserver", "uvicorn"),
+    "tests.provider": ("asyncio", "email.utils", "gzip", "json", "urllib.parse"),
 }
 """Modules that can be run, and what of them is imported before: all but their `__main__`. Each has a process
 that forks for it alone, lest a child finds imported what it would not have.

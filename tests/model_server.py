@@ -2,12 +2,9 @@
 
 import json
 import urllib.request
-from pathlib import Path
 from typing import Any
 
 from tests.processes import Processes, Running
-
-SCRIPT = Path(__file__).with_name("provider.py")
 
 
 class ModelServer:
@@ -41,4 +38,4 @@ class ModelServer:
 
 def start_model_server(processes: Processes) -> ModelServer:
     """Start one on a free port and wait until it listens."""
-    return ModelServer(processes.python(SCRIPT, name="model server"))
+    return ModelServer(processes.python("-m", "tests.provider", name="model server"))
