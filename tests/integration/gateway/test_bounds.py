@@ -188,9 +188,10 @@ def test_bodies_take_only_so_much_at_once(world: World, monkeypatch: pytest.Monk
         with large_body(here) as first, large_body(here) as second:
             assert first_told(first, second).startswith(b"HTTP/1.1 503")
             assert http.post("/sessions", json={}).status_code == 201
-        with large_body(here) as alone:
-            alone.sendall(b" " * 399_999 + b"}")
-            assert alone.recv(12) == b"HTTP/1.1 201"
+        for _ in range(3):  # one after the other they have room
+            with large_body(here) as alone:
+                alone.sendall(b" " * 399_999 + b"}")
+                assert alone.recv(12) == b"HTTP/1.1 201"
 
 
 @contextmanager

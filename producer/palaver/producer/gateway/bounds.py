@@ -33,7 +33,9 @@ _FORM_BYTES = 64 * 1024
 _LEAST_RATE: Final = 8 * 1024
 """Bytes a second, on the whole: who sends less for as long as a client may stall is given up."""
 LARGEST_AT_ONCE: Final = 16
-"""As many bodies of the largest size a process keeps at once, with all parts of others together."""
+"""As many bodies of the largest size a process keeps at once in memory, and as many files on its disk until
+they are stored, with all parts of others together.
+"""
 _SMALL_BYTES: Final = 64 * 1024
 """So much of each body is taken in whatever is kept of others."""
 _FULL_SECONDS: Final = 5.0
@@ -50,20 +52,21 @@ class Bounds:
         self._body_bytes = settings.gateway_body_bytes
         self._file_bytes = settings.files_max_bytes + _FORM_BYTES
         self._patience = settings.gateway_stall_seconds
-        self._kept = _Kept(LARGEST_AT_ONCE * settings.gateway_body_bytes)
+        self._bodies = _Kept(LARGEST_AT_ONCE * self._body_bytes)
+        self._files = _Kept(LARGEST_AT_ONCE * self._file_bytes)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """See ASGI."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        is_upload = scope["path"] == _UPLOADS  # which is written to a file as it comes
+        is_upload = scope["path"] == _UPLOADS
         limit = self._file_bytes if is_upload else self._body_bytes
         if _declared(scope) > limit:
             await error_response(scope["path"], _too_large(limit))(scope, receive, send)
             return
         with ExitStack() as leaving:
-            body = _Counted(receive, limit, self._patience, None if is_upload else self._kept)
+            body = _Counted(receive, limit, self._patience, self._files if is_upload else self._bodies)
             leaving.callback(body.release)
             scope[LEAVING], scope[BODY] = leaving, body.release
             await self._app(scope, body, send)
@@ -116,7 +119,7 @@ class _Kept:
 class _Counted:
     """`receive`, which counts and does not wait for ever. What it gives is `kept` until it is released."""
 
-    def __init__(self, receive: Receive, limit: int, patience: float, kept: _Kept | None) -> None:
+    def __init__(self, receive: Receive, limit: int, patience: float, kept: _Kept) -> None:
         self._receive = receive
         self._limit = limit
         self._kept = kept
@@ -138,7 +141,7 @@ class _Counted:
             self._deadline += came / _LEAST_RATE
         if self._size > self._limit:
             raise RefusedBody(_too_large(self._limit))
-        if self._kept is not None and (more := self._size - _SMALL_BYTES - self._taken) > 0:
+        if (more := self._size - _SMALL_BYTES - self._taken) > 0:
             self._kept.take(more)
             self._taken += more
         if not message.get("more_body", False):  # from now on it is asked for the client's leaving
@@ -147,9 +150,8 @@ class _Counted:
 
     def release(self) -> None:
         """What has come is not needed any more."""
-        if self._kept is not None:
-            self._kept.give_back(self._taken)
-        self._kept = None
+        self._kept.give_back(self._taken)
+        self._size = self._taken = 0
 
 
 def _declared(scope: Scope) -> int:
