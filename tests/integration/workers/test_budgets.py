@@ -170,6 +170,31 @@ async def test_an_outage_of_the_ledger_loses_no_cost(engine: Engine, monkeypatch
     assert (await engine.ledger.spending("acme")).spent == 70
 
 
+async def test_who_is_cancelled_while_the_ledger_answers_leaves_nothing_set_aside(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ledger, reserved = engine.service.ledger, asyncio.Event()
+    run, spent = ledger.run, (ledger.keys.spent(today(), "small"),)
+
+    async def late(operation: Any) -> Any:
+        reply = await run(operation)
+        if operation.keys == spent and reply.may_run and not reserved.is_set():
+            reserved.set()
+            await asyncio.Event().wait()
+        return reply
+
+    monkeypatch.setattr(ledger, "run", late)
+    job = await engine.submit(SEVENTY, model="dear/echo", tenant="small", session_id="s", params=FEW)
+    running = asyncio.create_task(engine.run(job))
+    async with asyncio.timeout(20):
+        await reserved.wait()
+    assert await ledger.query(held_of(engine, "small")) == 1
+    await ledger.cancel("s", job.job_id)
+    await running
+    await engine.service._bounding.budgets.told()
+    assert await ledger.query(held_of(engine, "small")) == 0
+
+
 async def test_a_repeat_of_what_was_taken_is_answered_beyond_the_limit(engine: Engine) -> None:
     job = ChatJob(messages="hi", tenant="small", session_id="s")
     stored = await engine.ledger.submit(job)
