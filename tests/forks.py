@@ -1,6 +1,6 @@
 """What tests start often, forked from a process that has imported it: for a worker 0.02 s of a core, not 0.9.
 
-`start` stands for `subprocess.Popen` of `python -m MODULE …`. This file itself, run with the address of a
+`start` stands for `subprocess.Popen` of `python -m MODULE …`. This file itself, run with a name for its
 socket and what to import, forks whenever it is asked; a child takes the folder, environment, arguments and
 output that were sent, and runs its module as the interpreter does. Programs of other names and whatever the
 interpreter alone can do when it starts are started anew: see `possible`.
@@ -95,8 +95,8 @@ def possible(words: Sequence[str], environment: Mapping[str, str]) -> bool:
     )
 
 
-def start(words: Sequence[str], folder: Path, environment: Mapping[str, str], address: str) -> Forked:
-    """Run `python -m MODULE …` in a session of its own, forked by the process behind this address."""
+def start(words: Sequence[str], folder: Path, environment: Mapping[str, str], name: str) -> Forked:
+    """Run `python -m MODULE …` in a session of its own, forked by the process of this name."""
     order = {
         "module": words[2],
         "arguments": list(words[3:]),
@@ -107,17 +107,22 @@ def start(words: Sequence[str], folder: Path, environment: Mapping[str, str], ad
     keeper = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     keeper.settimeout(60)
     try:
-        keeper.connect(address)
+        keeper.connect(_address(name))
         socket.send_fds(keeper, [json.dumps(order).encode()], [writing])
     finally:
         os.close(writing)
     return Forked(words, keeper, open(reading, encoding="utf-8", errors="replace"))
 
 
+def _address(name: str) -> str:
+    """Linux keeps it apart from all files, so that nothing is left of it."""
+    return f"\0{name}"
+
+
 # The process that forks
 
 
-def main(address: str, modules: Sequence[str]) -> None:
+def main(name: str, modules: Sequence[str]) -> None:
     """Fork for whoever asks; the child becomes what was asked for."""
     sys.path[0] = str(ROOT)
     for module in modules:
@@ -126,7 +131,7 @@ def main(address: str, modules: Sequence[str]) -> None:
     gc.collect()
     gc.freeze()  # a collection in a child would copy every page that it shares
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
-        listener.bind(address)
+        listener.bind(_address(name))
         listener.listen()
         print("listening")
         order, output = _next_order(listener)

@@ -215,12 +215,11 @@ def _started(
 
 @cache
 def _forker(module: str) -> str:
-    """The address of the process that forks for a module. Started when first asked for, it ends with us."""
-    folder = tempfile.TemporaryDirectory(prefix="palaver-forks-")
-    processes = Processes(Path(folder.name))
-    atexit.register(folder.cleanup)
-    atexit.register(processes.stop)
-    address = f"{folder.name}/socket"
-    words = (sys.executable, forks.__file__, address, *forks.IMPORTED[module])
-    processes.start(words, name=f"forks of {module}").wait_for("^listening$", seconds=60)
-    return address
+    """The name of the process that forks for a module. Started when first asked for, it ends with us."""
+    name = f"palaver-forks-{os.getpid()}-{module}"
+    with tempfile.TemporaryDirectory(prefix=name) as folder:
+        processes = Processes(Path(folder))
+        atexit.register(processes.stop)
+        words = (sys.executable, forks.__file__, name, *forks.IMPORTED[module])
+        processes.start(words, name="forks").wait_for("^listening$", seconds=60)
+    return name
