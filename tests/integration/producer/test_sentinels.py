@@ -144,4 +144,5 @@ async def test_no_sentinel_is_there() -> None:
 
 
 async def test_sentinels_that_never_answer_are_given_up_in_time(silent: list[int]) -> None:
-    assert await check_all(url_of(*silent), UNHEARD, connect_seconds=0.4) < IN_TIME
+    # Which of them runs out first, the time for each or that for all, is chance.
+    assert await check_all(url_of(*silent), "cannot be reached", connect_seconds=0.4) < IN_TIME

@@ -4,6 +4,7 @@ import os
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from queue import SimpleQueue
 
 import pytest
@@ -75,13 +76,27 @@ def test_a_worker_that_fails_says_so(exits: Exits) -> None:
     assert exits.get(timeout=20)[0] == 1
 
 
-def test_a_program_that_ends_its_worker_by_itself_goes_on(exits: Exits) -> None:
+@pytest.mark.parametrize("told", [Leaving.begin, Leaving.leave], ids=["by itself", "by a command"])
+def test_a_program_whose_worker_has_left_goes_on(exits: Exits, told: Callable[[Leaving], None]) -> None:
     before = guards()
     leaving = guarded(0)
     (guard,) = [thread for thread in guards() if thread not in before]
-    leaving.begin()
+    told(leaving)
     leaving.drained()
     leaving.close()
     guard.join(20)
     assert not guard.is_alive()
     assert exits.empty()
+
+
+def test_a_worker_that_hangs_when_a_command_has_it_leave_ends(exits: Exits) -> None:
+    guarded(0).leave()
+    assert exits.get(timeout=20)[0] == 0
+
+
+def test_the_process_of_a_program_is_not_that_of_a_worker_in_one_of_its_threads(exits: Exits) -> None:
+    before = guards()
+    with ThreadPoolExecutor(1) as pool:
+        leaving = pool.submit(guarded, 0).result()
+    leaving.fail()
+    assert guards() == before

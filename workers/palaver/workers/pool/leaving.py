@@ -41,6 +41,7 @@ class Leaving:
         self._told: list[float] = []  # when, on the monotonic clock
         self._changed = asyncio.Event()
         self._must_end = False  # the process, with the worker
+        self._must_leave = False  # the worker, and then its program may go on
         self._code = EX_OK
         self._drained_at = math.inf
         self._kept_until = -math.inf
@@ -49,9 +50,16 @@ class Leaving:
         self._bell: SimpleQueue[None] = SimpleQueue()
 
     def told(self, *_: Any, **__: Any) -> None:
-        """Inside a signal handler, which a second signal may interrupt: nothing here has to be undone."""
-        self._told.append(time.monotonic())
+        """The process is to end. Inside a signal handler, which a second signal may interrupt: nothing here
+        has to be undone.
+        """
         self._must_end = True
+        self.leave()
+
+    def leave(self) -> None:
+        """The worker is to leave; what its program does then is not ours."""
+        self._told.append(time.monotonic())
+        self._must_leave = True
         self._bell.put(None)
         self._call(self._news)
         self._call(self._changed.set)
@@ -90,7 +98,11 @@ class Leaving:
             self._changed.clear()
 
     def guard(self) -> None:
-        """See to it, from a thread of its own, that the process ends in time once it was told to."""
+        """See to it, from a thread of its own, that the process ends in time once it was told to. Not where
+        the worker is in a thread of some program, whose process is its own.
+        """
+        if threading.current_thread() is not threading.main_thread():
+            return
         threading.Thread(target=self._guard, name="palaver-leaving", daemon=True).start()
 
     def close(self) -> None:
@@ -108,7 +120,7 @@ class Leaving:
 
     @property
     def _end_at(self) -> float:
-        if not self._must_end:
+        if not (self._must_end or (self._must_leave and not self._closed)):
             return math.inf
         return max(min(self._hand_over_at, self._drained_at), self._kept_until) + END_SECONDS
 

@@ -108,7 +108,7 @@ class AsyncPool(BasePool):
     def leave(self) -> None:
         """Have the worker leave, as SIGTERM does. On the loop."""
         state.should_stop = EX_OK  # type: ignore[assignment]
-        self._leaving.told()
+        self._leaving.leave()
 
     def _told_to_leave(self) -> None:
         self._residents.leaving()
