@@ -55,6 +55,13 @@ def test_what_waited_while_there_was_no_room_says_nothing(world: World) -> None:
     assert not world.delivered()
 
 
+def test_a_queue_that_may_bring_no_more_is_left_alone(world: World) -> None:
+    (queue,) = world.lanes.queues
+    for _ in range(3):
+        world.deliveries.look(world.lanes, {}, [queue.name])
+    assert not world.delivered()
+
+
 def test_a_queue_that_delivers_and_that_of_others_is_left_alone(world: World) -> None:
     (queue,) = world.lanes.queues
     for _ in range(3):

@@ -26,11 +26,12 @@ class Deliveries:
         self._names = names
         self._waited: set[str] = set()  # where messages waited at the last look
 
-    def look(self, lanes: Any, taken: Mapping[str, float]) -> None:
-        """Look once, while there is room; `taken` is how many seconds ago a message of each queue came.
+    def look(self, lanes: Any, taken: Mapping[str, float], full: Collection[str] = ()) -> None:
+        """Look once, while there is room; `taken` is how many seconds ago a message of each queue came, and
+        `full` are those of which as many as may be are here unacknowledged: a broker brings no more of them.
         Raises what the broker's transport raises.
         """
-        queues = [queue for queue in lanes.queues if queue.name in self._names]
+        queues = [queue for queue in lanes.queues if queue.name in self._names and queue.name not in full]
         silent = [queue for queue in queues if taken.get(queue.name, LOOK_SECONDS) >= LOOK_SECONDS]
         waiting = {queue.name: queue for queue in silent if queue.queue_declare().message_count}
         for name in waiting.keys() & self._waited:

@@ -21,11 +21,13 @@ would be missing where jobs can be run.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any, Final
 
 from celery import bootsteps
+from celery.worker import state
 from celery.worker.consumer.tasks import Tasks
 from kombu import Queue as BrokerQueue
 
@@ -153,12 +155,21 @@ class Express(bootsteps.StartStopStep):
         if self._cut_off or not parent.pool.slots.room:
             deliveries.forget()
         else:
-            deliveries.look(parent.task_consumer, parent.taken.by_name)
+            held = Counter(
+                _queue_of(request) for request in state.reserved_requests if not request.acknowledged
+            )
+            full = [name for name, count in held.items() if count >= PREFETCH]
+            deliveries.look(parent.task_consumer, parent.taken.by_name, full)
 
     def stop(self, parent: Any) -> None:
         """The lanes end together, by themselves."""
         while self._beats:
             self._beats.pop().cancel()
+
+
+def _queue_of(request: Any) -> str:
+    name: str = request.delivery_info.get("routing_key", "")
+    return name
 
 
 def _consumer(parent: Any, channel: Any, queues: Iterable[BrokerQueue]) -> Any:
