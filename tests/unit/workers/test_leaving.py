@@ -26,11 +26,11 @@ def exits(monkeypatch: pytest.MonkeyPatch) -> Exits:
     return ends
 
 
-def guarded(drain_seconds: float | None) -> Leaving:
+def guarded(drain_seconds: float | None, is_needed: Callable[[], bool] = lambda: False) -> Leaving:
     def call(function: Callable[..., object], *args: object) -> None:
         function(*args)
 
-    made = Leaving(drain_seconds, call, lambda: None)
+    made = Leaving(drain_seconds, call, lambda: None, is_needed)
     made.guard()
     return made
 
@@ -61,14 +61,30 @@ def test_what_ended_before_its_time_leaves_the_rest_no_more_of_it(exits: Exits) 
     assert exits.get(timeout=20)[0] == 0
 
 
-def test_what_nobody_else_would_do_is_waited_for(exits: Exits) -> None:
-    leaving = guarded(0)
-    leaving.told()
-    kept = time.monotonic()
-    while (now := time.monotonic()) < kept + 2 * END_SECONDS:
-        leaving.keep()
-        time.sleep(END_SECONDS / 10)
-    assert exits.get(timeout=20)[1] >= now
+def test_what_nobody_else_would_do_is_waited_for(exits: Exits, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(leaving, "LOOK_SECONDS", 0.01)
+    looks = iter(range(5))
+    guarded(0, lambda: next(looks, None) is not None).told()
+    assert exits.get(timeout=20)[0] == 0
+    assert next(looks, None) is None
+
+
+def test_told_at_once_nothing_is_waited_for(exits: Exits) -> None:
+    told = guarded(600, lambda: True)
+    told.told()
+    told.told()
+    assert exits.get(timeout=20)[0] == 0
+
+
+def test_one_signal_after_a_command_leaves_what_runs_its_time() -> None:
+    told = guarded(600)
+    told.leave()
+    told.leave()
+    told.told()
+    assert told.left > 500
+    told.told()
+    assert told.left <= 0
+    told.close()
 
 
 def test_a_worker_that_fails_says_so(exits: Exits) -> None:
@@ -76,7 +92,9 @@ def test_a_worker_that_fails_says_so(exits: Exits) -> None:
     assert exits.get(timeout=20)[0] == 1
 
 
-@pytest.mark.parametrize("told", [Leaving.begin, Leaving.leave], ids=["by itself", "by a command"])
+@pytest.mark.parametrize(
+    "told", [Leaving.begin, Leaving.leave, Leaving.told], ids=["by itself", "by a command", "by a signal"]
+)
 def test_a_program_whose_worker_has_left_goes_on(exits: Exits, told: Callable[[Leaving], None]) -> None:
     before = guards()
     leaving = guarded(0)

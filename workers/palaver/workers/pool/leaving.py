@@ -24,69 +24,72 @@ END_SECONDS: Final = 10.0
 """From the end of the time to drain to that of the process, at most. Who kills what stays too long should
 give some more, as `deploy/` does.
 """
+LOOK_SECONDS: Final = 0.5
+"""From one look to the next whether what nobody else would do still runs."""
 
 
 class Leaving:
     """`drain_seconds` bounds the time for what runs; None: as long as it takes.
 
-    `news` is called in the loop's thread each time somebody tells the worker to leave.
+    `news` is called in the loop's thread each time somebody tells the worker to leave. `is_needed` tells, in
+    any thread, whether something runs that nobody else would do: the process waits for its end.
     """
 
     def __init__(
-        self, drain_seconds: float | None, call: Callable[..., None], news: Callable[[], object]
+        self,
+        drain_seconds: float | None,
+        call: Callable[..., None],
+        news: Callable[[], object],
+        is_needed: Callable[[], bool],
     ) -> None:
         self._drain_seconds = drain_seconds
         self._call = call  # from any thread, also in a signal handler: run a function on the loop
         self._news = news
-        self._told: list[float] = []  # when, on the monotonic clock
-        self._changed = asyncio.Event()
-        self._must_end = False  # the process, with the worker
-        self._must_leave = False  # the worker, and then its program may go on
-        self._code = EX_OK
-        self._drained_at = math.inf
-        self._kept_until = -math.inf
+        self._is_needed = is_needed
+        self._signals: list[float] = []  # when, on the monotonic clock
+        self._begun = math.inf  # by whatever else
+        self._failed = math.inf
+        self._drained = math.inf
         self._closed = False
+        self._changed = asyncio.Event()
         # SimpleQueue, because a signal handler may put while this very thread does
         self._bell: SimpleQueue[None] = SimpleQueue()
 
     def told(self, *_: Any, **__: Any) -> None:
-        """The process is to end. Inside a signal handler, which a second signal may interrupt: nothing here
-        has to be undone.
+        """By a signal; by a second one, to do so at once. Inside its handler, which another may interrupt:
+        nothing here has to be undone.
         """
-        self._must_end = True
-        self.leave()
+        self._signals.append(time.monotonic())
+        self._tell()
 
     def leave(self) -> None:
-        """The worker is to leave; what its program does then is not ours."""
-        self._told.append(time.monotonic())
-        self._must_leave = True
-        self._bell.put(None)
-        self._call(self._news)
-        self._call(self._changed.set)
+        """Told by anybody else, once or more often."""
+        self.begin()
+        self._tell()
 
     def fail(self) -> None:
-        """The worker leaves at once, because it cannot do its work any more; the process says so."""
-        self._code = EX_FAILURE
-        for _ in "at", "once":
-            self.told()
+        """It leaves at once, because it cannot do its work any more; the process says so."""
+        self._failed = time.monotonic()
+        self._tell()
 
     def begin(self) -> None:
-        """The worker leaves, whoever told it."""
-        if not self._told:
-            self._told.append(time.monotonic())
+        """It leaves, whoever told it."""
+        self._begun = min(self._begun, time.monotonic())
+        self._bell.put(None)
 
     def drained(self) -> None:
         """Nothing is waited for any more."""
-        self._drained_at = time.monotonic()
+        self._drained = time.monotonic()
         self._bell.put(None)
 
-    def keep(self) -> None:
-        """Something still runs that nobody else would do. The process waits for it."""
-        self._kept_until = time.monotonic()
+    def close(self) -> None:
+        """It has left, in order. What its program does then is not ours."""
+        self._closed = True
+        self._bell.put(None)
 
     @property
     def left(self) -> float:
-        """Seconds until what runs is handed over; told twice, none."""
+        """Seconds until what runs is handed over."""
         return self._hand_over_at - time.monotonic()
 
     async def overdue(self) -> None:
@@ -98,37 +101,38 @@ class Leaving:
             self._changed.clear()
 
     def guard(self) -> None:
-        """See to it, from a thread of its own, that the process ends in time once it was told to. Not where
-        the worker is in a thread of some program, whose process is its own.
+        """See to it, from a thread of its own, that the process ends in time. Not where the worker is in a
+        thread of some program, whose process is its own.
         """
-        if threading.current_thread() is not threading.main_thread():
-            return
-        threading.Thread(target=self._guard, name="palaver-leaving", daemon=True).start()
+        if threading.current_thread() is threading.main_thread():
+            threading.Thread(target=self._guard, name="palaver-leaving", daemon=True).start()
 
-    def close(self) -> None:
-        """The worker has left. A program that it was a part of, and that nobody told to end, goes on."""
-        self._closed = True
+    def _tell(self) -> None:
         self._bell.put(None)
+        self._call(self._news)
+        self._call(self._changed.set)
+
+    @property
+    def _at_once(self) -> float:
+        return min(self._failed, self._signals[1] if len(self._signals) > 1 else math.inf)
 
     @property
     def _hand_over_at(self) -> float:
-        if len(self._told) > 1:
-            return self._told[1]
-        if self._drain_seconds is None or not self._told:
-            return math.inf
-        return self._told[0] + self._drain_seconds
-
-    @property
-    def _end_at(self) -> float:
-        if not (self._must_end or (self._must_leave and not self._closed)):
-            return math.inf
-        return max(min(self._hand_over_at, self._drained_at), self._kept_until) + END_SECONDS
+        told = min(self._begun, *self._signals[:1]) if self._signals else self._begun
+        drain = math.inf if self._drain_seconds is None else self._drain_seconds
+        return min(told + drain, self._at_once)
 
     def _guard(self) -> None:
-        while (left := self._end_at - time.monotonic()) > 0:
+        while (
+            not self._closed
+            and (left := min(self._hand_over_at, self._drained) + END_SECONDS - time.monotonic()) > 0
+        ):
             with suppress(Empty):
                 self._bell.get(timeout=None if left == math.inf else left)
-            if self._closed and not self._must_end:
-                return
+        while not self._closed and self._at_once == math.inf and self._is_needed():
+            with suppress(Empty):
+                self._bell.get(timeout=LOOK_SECONDS)
+        if self._closed:
+            return
         logger.warning("pool.left_behind", reason="something hangs: the ledger, the broker, or a task")
-        os._exit(self._code)
+        os._exit(EX_OK if self._failed == math.inf else EX_FAILURE)

@@ -71,7 +71,8 @@ class AsyncPool(BasePool):
         self._loop = LoopThread(self._loop_lost)
         self._residents = Residents(self._loop)
         # the hub may sleep for a second yet; only the loop's thread may wake it from inside a signal handler
-        self._leaving = Leaving(conf.get("palaver_drain_seconds"), self._loop.call, self._told_to_leave)
+        drain_seconds = conf.get("palaver_drain_seconds")
+        self._leaving = Leaving(drain_seconds, self._loop.call, self._told_to_leave, self._is_needed)
         self._executor = ThreadPoolExecutor(MAX_THREADS, thread_name_prefix="palaver-task")
         self._async: dict[str, bool] = {}
         self._stopped = False
@@ -170,8 +171,6 @@ class AsyncPool(BasePool):
         while self._busy and time.monotonic() < given_up:
             if self._cold:
                 given_up = min(given_up, time.monotonic() + COLD_SECONDS)
-            elif any(execution.is_only_copy for execution in self.slots.running):
-                self._leaving.keep()
             self._mailbox.pump(TICK_SECONDS)
 
     @property
@@ -181,6 +180,10 @@ class AsyncPool(BasePool):
     @property
     def _busy(self) -> bool:
         return bool(self.slots.running) and self._loop.alive
+
+    def _is_needed(self) -> bool:
+        """Whether something runs that nobody else would do. From any thread."""
+        return not self._cold and any(execution.is_only_copy for execution in list(self.slots.running))
 
     async def _hand_over_in_time(self) -> None:
         """Not only when Celery's thread comes to end this pool: a broker that hangs holds it in the steps
