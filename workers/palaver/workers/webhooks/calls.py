@@ -10,6 +10,7 @@ import socket
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from functools import partial
 from typing import Final, Self
 
 import aiohttp
@@ -18,6 +19,7 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 
 from palaver.shared.webhooks import Network, may_be_called
 from palaver.workers.providers.errors import retry_after
+from palaver.workers.webhooks.names import Forgetful
 
 __all__ = ["Answer", "Calls", "Guard"]
 
@@ -76,7 +78,7 @@ class Calls:
 
     Names are looked up by c-ares, unless a test has another `resolver`. The system's own function would need
     a thread for each lookup, and nothing takes that back from a slow name server: a few tenants with such
-    names could have all threads there are.
+    names could have all threads there are. (Any argument, as `rotate`, makes it one that nobody shares.)
     """
 
     def __init__(
@@ -84,15 +86,15 @@ class Calls:
         *,
         allowed: tuple[Network, ...],
         seconds: float,
-        resolver: Callable[[], AbstractResolver] = aiohttp.AsyncResolver,
+        resolver: Callable[[], AbstractResolver] | None = None,
     ) -> None:
         self._allowed = allowed
         self.seconds = seconds
-        self._resolver = resolver
+        self._resolver = resolver or partial(aiohttp.AsyncResolver, rotate=False)
 
     async def __aenter__(self) -> Self:
         async with AsyncExitStack() as opened:
-            guard = Guard(self._allowed, self._resolver())
+            guard = Guard(self._allowed, Forgetful(self._resolver))
             opened.push_async_callback(guard.close)
             self._session = await opened.enter_async_context(self._new_session(guard))
             self._opened = opened.pop_all()
