@@ -25,6 +25,11 @@ class World:
         self.deliveries = Deliveries([name])
         Producer(channel).publish("hello", routing_key=name)
 
+    def look(self, deliveries: Deliveries | None = None, **facts: Any) -> None:
+        """While its message waits, and none has come."""
+        waiting = [queue.name for queue in self.lanes.queues]
+        (deliveries or self.deliveries).look(self.lanes, waiting, **{"taken": {}, **facts})
+
     def delivered(self) -> bool:
         """Whether the message comes."""
         try:
@@ -41,30 +46,31 @@ def world(request: pytest.FixtureRequest) -> Iterator[World]:
 
 
 def test_what_waits_for_two_looks_is_consumed_anew(world: World) -> None:
-    world.deliveries.look(world.lanes, {})
+    world.look()
     assert not world.delivered(), "it may be on its way"
-    world.deliveries.look(world.lanes, {})
+    world.look()
     assert world.delivered()
     assert len(world.lanes.queues) == 1
 
 
 def test_what_waited_while_there_was_no_room_says_nothing(world: World) -> None:
-    world.deliveries.look(world.lanes, {})
+    world.look()
     world.deliveries.forget()
-    world.deliveries.look(world.lanes, {})
+    world.look()
     assert not world.delivered()
 
 
 def test_a_queue_that_may_bring_no_more_is_left_alone(world: World) -> None:
     (queue,) = world.lanes.queues
     for _ in range(3):
-        world.deliveries.look(world.lanes, {}, [queue.name])
+        world.look(full=[queue.name])
     assert not world.delivered()
 
 
 def test_a_queue_that_delivers_and_that_of_others_is_left_alone(world: World) -> None:
     (queue,) = world.lanes.queues
     for _ in range(3):
-        world.deliveries.look(world.lanes, {queue.name: LOOK_SECONDS / 2})
-        Deliveries(["another"]).look(world.lanes, {})
+        world.look(taken={queue.name: LOOK_SECONDS / 2})
+        world.look(Deliveries(["another"]))
+        world.deliveries.look(world.lanes, (), taken={})
     assert not world.delivered()

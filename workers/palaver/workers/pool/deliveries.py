@@ -1,17 +1,19 @@
 """Whether a broker that delivers by itself still does. RabbitMQ tells a consumer that it ends it; one that it
 has lost without a word, on a connection that stands, looks to its worker like an empty queue.
 
-So the queues are asked how many messages wait in them, on the very channels that are to bring these. Some
-that wait while this worker has room, and nothing comes, are not delivered here: the queue is consumed anew.
-Asked on a channel that it has forgotten, RabbitMQ ends the connection, and Celery makes another one.
+So the queues are asked how many messages wait in them, in a thread and on another connection: a broker that
+hangs is not to hold Celery's thread, whose heartbeat finds that out. Some that wait while this worker has
+room, and nothing comes, are not delivered here: the queue is consumed anew. On a channel that RabbitMQ has
+forgotten, that ends the connection, and Celery makes another one.
 """
 
+import threading
 from collections.abc import Collection, Mapping
 from typing import Any, Final
 
 from palaver.workers.event_log import event_logger
 
-__all__ = ["LOOK_SECONDS", "Deliveries"]
+__all__ = ["LOOK_SECONDS", "Deliveries", "Lengths"]
 
 logger = event_logger("palaver.workers.pool")
 
@@ -19,28 +21,67 @@ LOOK_SECONDS: Final = 5.0
 """From one look to the next. What was delivered since then shows that its consumer lives."""
 
 
+class Lengths:
+    """In which of these queues of a Celery app's broker messages wait, as it said last."""
+
+    def __init__(self, app: Any, names: Collection[str]) -> None:
+        self._app = app
+        self._names = names
+        self._found: set[str] = set()
+        self._asking: threading.Thread | None = None
+
+    def waiting(self) -> Collection[str]:
+        """What the question before this one was answered with, and a new one is asked; nothing while there is
+        no answer.
+        """
+        if self._asking is not None and self._asking.is_alive():
+            return ()
+        found, self._found = self._found, set()
+        self._asking = threading.Thread(target=self._ask, name="palaver-broker", daemon=True)
+        self._asking.start()
+        return found
+
+    def _ask(self) -> None:
+        try:
+            with self._app.connection_or_acquire() as connection:
+                queues = [
+                    self._app.amqp.queues[name].bind(connection.default_channel) for name in self._names
+                ]
+                self._found = {queue.name for queue in queues if queue.queue_declare().message_count}
+        except Exception as error:  # noqa: BLE001 - every transport has errors of its own
+            logger.info("broker.silent", error=type(error).__name__)
+
+
 class Deliveries:
     """From the queues of these names on the broker, by one connection. Belongs to Celery's thread."""
 
     def __init__(self, names: Collection[str]) -> None:
         self._names = names
-        self._waited: set[str] = set()  # where messages waited at the last look
+        self._suspect: set[str] = set()  # where messages waited in vain at the last look
 
-    def look(self, lanes: Any, taken: Mapping[str, float], full: Collection[str] = ()) -> None:
-        """Look once, while there is room; `taken` is how many seconds ago a message of each queue came, and
-        `full` are those of which as many as may be are here unacknowledged: a broker brings no more of them.
-        Raises what the broker's transport raises.
+    def look(
+        self,
+        lanes: Any,
+        waiting: Collection[str],
+        *,
+        taken: Mapping[str, float],
+        full: Collection[str] = (),
+    ) -> None:
+        """Look once, while there is room, at the queues in which messages are `waiting`. `taken` is how many
+        seconds ago a message of each queue came, and `full` are those of which as many as may be are here
+        unacknowledged: a broker brings no more of them. Raises what the broker's transport raises.
         """
-        queues = [queue for queue in lanes.queues if queue.name in self._names and queue.name not in full]
-        silent = [queue for queue in queues if taken.get(queue.name, LOOK_SECONDS) >= LOOK_SECONDS]
-        waiting = {queue.name: queue for queue in silent if queue.queue_declare().message_count}
-        for name in waiting.keys() & self._waited:
+        consumed = {queue.name: queue for queue in lanes.queues if queue.name in self._names}
+        silent = {name for name in consumed if taken.get(name, LOOK_SECONDS) >= LOOK_SECONDS}
+        suspect = silent.intersection(waiting).difference(full)
+        for name in suspect & self._suspect:
             logger.warning("intake.consumer_lost", queue=name)
+            suspect.remove(name)
             lanes.cancel_by_queue(name)
-            lanes.add_queue(waiting.pop(name))
+            lanes.add_queue(consumed[name])
             lanes.consume()
-        self._waited = set(waiting)
+        self._suspect = suspect
 
     def forget(self) -> None:
         """There is no room: messages may wait."""
-        self._waited.clear()
+        self._suspect.clear()

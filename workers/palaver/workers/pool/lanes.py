@@ -33,7 +33,7 @@ from kombu import Queue as BrokerQueue
 
 from palaver.shared.names import QUEUES
 from palaver.workers.event_log import event_logger
-from palaver.workers.pool.deliveries import LOOK_SECONDS, Deliveries
+from palaver.workers.pool.deliveries import LOOK_SECONDS, Deliveries, Lengths
 from palaver.workers.pool.pool import AsyncPool
 from palaver.workers.pool.queues import own_queue
 
@@ -137,7 +137,8 @@ class Express(bootsteps.StartStopStep):
                 beside.append(_consumer(parent, channel, queues))
         parent.task_consumer = Lanes(main, beside)
         if not asks:
-            look = partial(self._look, parent, Deliveries([resumed, *new]))
+            names = [resumed, *new]
+            look = partial(self._look, parent, Deliveries(names), Lengths(parent.app, names))
             self._beats.append(parent.timer.call_repeatedly(LOOK_SECONDS, look))
 
     def _turn(self, parent: Any) -> None:
@@ -151,7 +152,7 @@ class Express(bootsteps.StartStopStep):
             lanes = parent.task_consumer
             lanes.cancel() if self._cut_off else lanes.consume()
 
-    def _look(self, parent: Any, deliveries: Deliveries) -> None:
+    def _look(self, parent: Any, deliveries: Deliveries, lengths: Lengths) -> None:
         if self._cut_off or not parent.pool.slots.room:
             deliveries.forget()
         else:
@@ -159,7 +160,7 @@ class Express(bootsteps.StartStopStep):
                 _queue_of(request) for request in state.reserved_requests if not request.acknowledged
             )
             full = [name for name, count in held.items() if count >= PREFETCH]
-            deliveries.look(parent.task_consumer, parent.taken.by_name, full)
+            deliveries.look(parent.task_consumer, lengths.waiting(), taken=parent.taken.by_name, full=full)
 
     def stop(self, parent: Any) -> None:
         """The lanes end together, by themselves."""
