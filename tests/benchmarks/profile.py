@@ -93,6 +93,8 @@ def _sampled(pid: int, target: Path, parts: Parts) -> Counter[str]:
     # a line is the frames of one thread, the innermost last, and how often it was seen
     for line in target.read_text(encoding="utf-8").splitlines():
         stack, _, count = line.rpartition(" ")
+        if not count.isdecimal():  # a thread that was sampled while it began has no frames yet
+            continue
         thread, *frames = stack.split(";")
         found[_part_of(frames, parts) if "palaver-loop" in thread else CELERY] += int(count)
     return found
