@@ -359,6 +359,16 @@ def test_a_key_passes_others_only_if_it_is_for_that(stand: Stand) -> None:
         assert usual.post(messages, json={**urgent, "priority": 6}).status_code == 202
 
 
+def test_a_key_for_a_low_priority_has_it_by_naming_none(stand: Stand) -> None:
+    with stand.http(stand.make_key(tenant="acme", priority_most=2)) as low:
+        session_id = low.post("/sessions", json={}).json()["session_id"]
+        said = low.post(f"/sessions/{session_id}/messages", json={"content": "Hi", "model": "scripted/echo"})
+        asked = low.post("/v1/chat/completions", json={"model": "scripted/echo", "messages": [{"role": "user", "content": "Hi"}]})
+        jobs = [said.json()["job_id"], asked.headers["x-palaver-job"]]
+        assert [stand.client.view(job, document=True).job.priority for job in jobs] == [2, 2]
+        assert low.post(f"/jobs/{jobs[0]}/retry").status_code == 202
+
+
 def test_a_key_is_for_its_agents(stand: Stand) -> None:
     """Also in a session that was opened by another key, and for a job that is done again."""
     with stand.http() as http, stand.http(stand.make_key(tenant="acme", agents=["docs/*"])) as bound:

@@ -314,7 +314,8 @@ def test_a_pause_ends_by_itself(world: World) -> None:
     assert eventually(lambda: gate.pump() == ["a1"])
 
 
-def test_nobody_waits_for_a_time_that_a_clock_set_back_has_left(world: World) -> None:
+@pytest.mark.parametrize("renews", [False, True], ids=["a pump first", "a renewal first"])
+def test_nobody_waits_for_a_time_that_a_clock_set_back_has_left(world: World, *, renews: bool) -> None:
     gate, hour = Gate(world, Limits(concurrent=2, requests_per_minute=2)), 3_600_000
     gate.has_place("a1", "a2")
     gate.park("a3")
@@ -324,6 +325,8 @@ def test_nobody_waits_for_a_time_that_a_clock_set_back_has_left(world: World) ->
         world.raw.hincrby(base, field, hour)
     for job in ("a1", "a2"):
         world.raw.zincrby(f"{base}:places", hour, "/".join(at(job)))
+    if renews:
+        world.ledger.run(operations.keep_places(gate.keys, P, {at("a1"): "a1-t"}, lease=60))
     gate.pump()
     assert gate.enter("a3").seconds <= 62
     assert all(float(score) < (world.time() + 61) * 1000 for _, score in _scores(world, f"{base}:places"))

@@ -127,6 +127,11 @@ def test_an_operator_loosens_bounds_while_no_worker_runs(
         assert main(["tenants", "announce", "--json"]) == 0
         assert orjson.loads(capsys.readouterr().out)["others"] == []
         assert room(ledger, "c") == 3
+        monkeypatch.setenv("PALAVER_TENANTS", "{}")
+        assert main(["tenants", "announce"]) == 2
+        assert "--none" in capsys.readouterr().err
+        assert room(ledger, "d") == 3, "nobody has said that there are no bounds"
+        assert main(["tenants", "announce", "--none"]) == 0
 
 
 def test_a_producer_remembers_what_the_ledger_has_lost(

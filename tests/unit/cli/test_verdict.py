@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from palaver.producer.cli.verdict import problems_of, stalled
+from palaver.producer.cli.verdict import problems_of, stalled, unconsumed
 from palaver.shared.ledger import Announcement, Vigil
 from palaver.shared.ledger.replies import CanaryState
 
@@ -36,6 +36,15 @@ def test_a_queue_that_nobody_is_told_to_consume_is_told_however_busy_those_befor
         "palaver.low: nobody has taken its canary for 1 min 1 s"
     ]
     assert problems_of(selective, vigil(normal=0.5, low=61.0), lease=LEASE) == []
+
+
+def test_a_queue_waits_for_those_who_consume_it() -> None:
+    others = worker(queues=["palaver.resume", "palaver.high", NORMAL, "palaver.submit"])
+    for low in (worker(queues=[LOW, "palaver.batch"], running=10), worker(queues=[LOW], draining=True)):
+        assert stalled([others, low], vigil(low=99.0), lease=LEASE) == {}
+    assert stalled([others, worker(queues=[LOW])], vigil(low=99.0), lease=LEASE) == {LOW: 99.0}
+    assert unconsumed([others]) == [LOW, "palaver.batch"]
+    assert unconsumed([others, worker()]) == unconsumed([]) == []
 
 
 @pytest.mark.parametrize(

@@ -2,10 +2,19 @@
 
 from itertools import count, pairwise
 
+import pytest
+
 from palaver.shared.ledger import AsyncLedger
 from palaver.shared.settings import Settings
 from palaver.workers import accounts
-from palaver.workers.accounts import Account
+from palaver.workers.accounts import Account, Accounts
+
+
+async def test_who_is_parked_alone_knows_who_was_before() -> None:
+    """Nothing else holds the account, where what runs is another worker's."""
+    known = Accounts(AsyncLedger(Settings()), worker="w")
+    tries = [known.next_try(known.of("acme")) for _ in range(3)]
+    assert tries == pytest.approx([5.0, 5.5, 6.0], abs=0.2)
 
 
 def test_parked_jobs_come_again_one_after_the_other_and_in_time() -> None:

@@ -183,6 +183,12 @@ class Accounts:
             self._accounts[tenant] = account
         return account
 
+    def next_try(self, account: Account) -> float:
+        """See `Account.next_try`. The account is known until then, with the order that it knows."""
+        wait = account.next_try()
+        asyncio.get_running_loop().call_later(wait, lambda: account)
+        return wait
+
     def keep(self, account: Account) -> None:
         """See to it that the ledger hears of what was reserved, released and owed."""
         known = self._keeping.get(account)

@@ -110,7 +110,7 @@ class Budgets:
             return
         with ExitStack() as slot:
             if asker is not None and not self._waits_here(asker, slot):
-                raise Park(account.next_try())
+                raise Park(self._accounts.next_try(account))
             async with account.first_in_line():
                 while not await self._has_room(tenant, account, nanos):
                     await account.change()

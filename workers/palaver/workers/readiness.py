@@ -57,13 +57,21 @@ class CanaryPost(Protocol):
 
 
 class Watch:
-    """Sends canaries when they are due, and looks how those of all workers fare, and their sweeps."""
+    """Sends canaries when they are due, and looks how those of all workers fare, and their sweeps. One that is
+    draining sends none: it takes none itself, and may have been the last.
+    """
 
     def __init__(
-        self, ledger: AsyncLedger, post: CanaryPost, clock: Callable[[], float] = time.monotonic
+        self,
+        ledger: AsyncLedger,
+        post: CanaryPost,
+        *,
+        draining: Callable[[], bool],
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._ledger = ledger
         self._post = post
+        self._draining = draining
         self._clock = clock
         self._late = ledger.settings.lease_seconds * LATE
         self.seen = Vigil(time=0.0, canaries={}, swept_ago=None)
@@ -75,17 +83,22 @@ class Watch:
         await Rounds("palaver.workers.readiness", "watch.failed", period=period).run(self._look)
 
     async def _look(self) -> bool:
-        keys, ledger = self._ledger.keys, self._ledger
+        if not self._draining():
+            await self._send_canaries()
+        self.seen, self.looked = await self._ledger.vigil(), self._clock()
+        return False
+
+    async def _send_canaries(self) -> None:
         waiting = any(state.waits_for for state in self.seen.canaries.values())
         empty = await self._post.empty_queues() if waiting else ()
         due = operations.send_canaries(
-            keys, {queue.value: queue in empty for queue in QUEUES}, period=self._late, lost=self._late / 2
+            self._ledger.keys,
+            {queue.value: queue in empty for queue in QUEUES},
+            period=self._late,
+            lost=self._late / 2,
         )
-        canaries = await ledger.run(due)
-        if canaries:
+        if canaries := await self._ledger.run(due):
             self._post.put(canaries)
-        self.seen, self.looked = await ledger.vigil(), self._clock()
-        return False
 
 
 @dataclass(slots=True, kw_only=True)

@@ -168,7 +168,7 @@ class WorkerService:
 
     def watch(self, post: CanaryPost) -> None:
         """Be ready only while work is seen to be done."""
-        self.readiness.watch = self._sideline.watch(post)
+        self.readiness.watch = self._sideline.watch(post, lambda: self._running.draining)
 
     async def run(self, session_id: str, job_id: str, *, queue: str = "") -> Outcome:
         """Run a job that a message of this queue named. What it returns may hold a message to send,

@@ -42,9 +42,9 @@ class Sideline:
         """Take turns at sweeping, until closed."""
         self._begin("sweeps", sweeper.Sweeper(self._ledger, _Elsewhere(post), self._counts).run)
 
-    def watch(self, post: readiness.CanaryPost) -> readiness.Watch:
+    def watch(self, post: readiness.CanaryPost, draining: Callable[[], bool]) -> readiness.Watch:
         """Watch, until closed."""
-        watch = readiness.Watch(self._ledger, _Elsewhere(post))
+        watch = readiness.Watch(self._ledger, _Elsewhere(post), draining=draining)
         self._begin("watch", watch.run)
         return watch
 

@@ -51,10 +51,11 @@ class Vitals:
 
     def told(self) -> dict[str, Any]:
         """What the worker's announcement says of it."""
-        taken = self.readiness.consumption().taken
+        consumption = self.readiness.consumption()
         return {
+            "queues": sorted(consumption.queues),
             "problems": {problem.reason: problem.told for problem in self.readiness.problems()},
-            "taken": {queue: round(seconds, 1) for queue, seconds in taken.items()},
+            "taken": {queue: round(seconds, 1) for queue, seconds in consumption.taken.items()},
             "metrics": None if self._server is None else str(self._server.address),
         }
 

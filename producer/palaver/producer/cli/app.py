@@ -355,7 +355,11 @@ def resume_provider(
 
 
 @tenants.command("announce")
-def announce_tenants(*, as_json: Json = False) -> int:
+def announce_tenants(
+    *,
+    none: Annotated[bool, typer.Option("--none", help="Also where nothing is bounded: nobody is then.")] = False,
+    as_json: Json = False,
+) -> int:
     """Have producers and gateways hold to the bounds of the palaver.toml here, while no worker runs.
 
     Workers announce theirs by themselves. What the last of them has said holds for 30 days, unless this says
@@ -363,7 +367,7 @@ def announce_tenants(*, as_json: Json = False) -> int:
     """
     from palaver.producer.cli.tenants import announce
 
-    return announce(as_json=as_json)
+    return announce(none=none, as_json=as_json)
 
 
 @app.command()

@@ -9,7 +9,7 @@ from typing import Any, Final
 from palaver.producer.async_client import AsyncClient
 from palaver.producer.broker import Broker
 from palaver.producer.cli.terminal import bold, columns, dim, one_line, seconds, write, write_json
-from palaver.producer.cli.verdict import live, problems_of
+from palaver.producer.cli.verdict import live, problems_of, unconsumed
 from palaver.producer.client import send_stored
 from palaver.shared.batches import BatchView
 from palaver.shared.errors import BrokerUnavailableError, LedgerUnavailableError, ServiceUnavailableError
@@ -55,6 +55,7 @@ class Status:
     broker: Service
     unended: int  # jobs, of all sessions
     queues: dict[str, int]
+    unconsumed: list[str]  # queues that no live worker is told to consume
     workers: list[dict[str, Any]]
     profiles: list[dict[str, Any]]  # with `health`, if the provider was asked
     gates: list[Gate]  # of profiles: closed, paused, or with somebody who waits
@@ -98,6 +99,7 @@ def look(settings: Settings) -> Status:
             broker=Service(url=redacted_url(settings.broker_url), answered_in=broker_answered),
             unended=ledger.unended(),
             queues=queues,
+            unconsumed=unconsumed(workers),
             workers=[_announced(worker) for worker in workers],
             profiles=[_announced(profile) for profile in ledger.announced_profiles()],  # and aliases
             gates=ledger.gates(),
@@ -159,7 +161,10 @@ def _batch(view: BatchView) -> OpenBatch:
 
 
 def _print(status: Status) -> None:
-    queues = (f"{name.rpartition('.')[2]} {length}" for name, length in status.queues.items())
+    queues = (
+        f"{name.rpartition('.')[2]} {length}{' (nobody consumes it)' if name in status.unconsumed else ''}"
+        for name, length in status.queues.items()
+    )
     rows = [
         ("ledger", _answered(status.ledger)),
         ("broker", _answered(status.broker)),

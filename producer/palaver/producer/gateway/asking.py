@@ -66,7 +66,7 @@ class Asker:
 
     def _allowed(self, making: Callable[[], Json]) -> Json:
         """The job's fields, which the caller may give."""
-        job = {"history": None, **making()}
+        job = {"history": None, "priority": self.caller.priority(None), **making()}
         check_metadata(job.get("metadata"))
         model = job.get("model")
         self.caller.check_models([model] if isinstance(model, str) else model or [])

@@ -14,6 +14,6 @@ def check_job(caller: Caller, job: ChatJob) -> None:
     """
     caller.check_models(job.models)
     caller.check_agent(job.agent)
-    caller.check_priority(job.priority)
+    caller.priority(job.priority if "priority" in job.model_fields_set else None)
     check_tools(job.tools, caller.key)
     check_extra(job.params.extra, caller.key)

@@ -20,6 +20,7 @@ from palaver.shared.beside import whose
 from palaver.shared.errors import ForbiddenError, TooManyRequestsError, UnauthorizedError
 from palaver.shared.ids import new_token
 from palaver.shared.ledger import operations
+from palaver.shared.names import DEFAULT_PRIORITY
 from palaver.shared.owner import Owner
 from palaver.shared.reader_tokens import PREFIX, ReaderToken, read_reader_token
 
@@ -80,11 +81,18 @@ class Caller:
         if path is not None and self.key is not None and not self.key.allows_agent(path):
             raise ForbiddenError("The API key does not allow this agent.", param="agent")
 
-    def check_priority(self, priority: int | None) -> None:
-        """Raises ForbiddenError for a higher priority than the key is for; None is the usual one."""
-        if self.key is not None and (priority or 0) > self.key.priority_most:
-            most = self.key.priority_most
+    def priority(self, named: int | None) -> int:
+        """The priority that a job of this caller has; None: it names none, and has the usual one, or the
+        highest that the key is for. Raises ForbiddenError for a higher one.
+        """
+        if self.key is None:
+            return DEFAULT_PRIORITY if named is None else named
+        most = self.key.priority_most
+        if named is None:
+            return min(DEFAULT_PRIORITY, most)
+        if named > most:
             raise ForbiddenError(f"The API key allows a priority of {most} at most.", param="priority")
+        return named
 
 
 def _credential(request: Request) -> str | None:

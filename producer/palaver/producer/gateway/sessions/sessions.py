@@ -163,7 +163,7 @@ async def say(
     fields |= {"idempotency_key": idempotency_key, **trace_fields(request)}
     caller.check_models([body.model] if isinstance(body.model, str) else body.model or [])
     caller.check_agent(None if opened is None else opened.agent_path)
-    caller.check_priority(body.priority)
+    fields["priority"] = caller.priority(body.priority)
     check_metadata(body.metadata)
     check_params(body.params, caller.key)
     if body.earlier and await gateway.client.ledger.messages(session_id, limit=1):

@@ -19,6 +19,8 @@ end
 
 -- Begins with a write that is never refused for memory.
 redis.call('HDEL', gate, '_')
+local seen = number('seen')
+if seen > now + STEP then set_back(seen - now) end
 for i = 2, #ARGV, 4 do
   local entry, token = ARGV[i], ARGV[i + 1]
   local record = record_of(entry)
