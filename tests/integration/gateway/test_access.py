@@ -11,6 +11,7 @@ import pytest
 from palaver.producer import AsyncClient
 from palaver.producer.gateway.access import table
 from palaver.shared.errors import UnauthorizedError
+from palaver.shared.jobs import ChatJob
 from palaver.shared.ledger import operations
 from palaver.shared.reader_tokens import make_reader_token
 from tests.integration.gateway.conftest import Stand, new_session
@@ -363,9 +364,13 @@ def test_a_key_for_a_low_priority_has_it_by_naming_none(stand: Stand) -> None:
     with stand.http(stand.make_key(tenant="acme", priority_most=2)) as low:
         session_id = low.post("/sessions", json={}).json()["session_id"]
         said = low.post(f"/sessions/{session_id}/messages", json={"content": "Hi", "model": "scripted/echo"})
-        asked = low.post("/v1/chat/completions", json={"model": "scripted/echo", "messages": [{"role": "user", "content": "Hi"}]})
+        asked = low.post(
+            "/v1/chat/completions",
+            json={"model": "scripted/echo", "messages": [{"role": "user", "content": "Hi"}]},
+        )
         jobs = [said.json()["job_id"], asked.headers["x-palaver-job"]]
-        assert [stand.client.view(job, document=True).job.priority for job in jobs] == [2, 2]
+        documents = [stand.client.view(job, document=True).document_json or b"" for job in jobs]
+        assert [ChatJob.parse(document).priority for document in documents] == [2, 2]
         assert low.post(f"/jobs/{jobs[0]}/retry").status_code == 202
 
 

@@ -57,8 +57,9 @@ class CanaryPost(Protocol):
 
 
 class Watch:
-    """Sends canaries when they are due, and looks how those of all workers fare, and their sweeps. One that is
-    draining sends none: it takes none itself, and may have been the last.
+    """Sends canaries when they are due, and looks how those of all workers fare, and their sweeps.
+
+    One that is draining sends none: it takes none itself, and may have been the last.
     """
 
     def __init__(

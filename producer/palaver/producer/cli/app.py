@@ -357,7 +357,9 @@ def resume_provider(
 @tenants.command("announce")
 def announce_tenants(
     *,
-    none: Annotated[bool, typer.Option("--none", help="Also where nothing is bounded: nobody is then.")] = False,
+    none: Annotated[
+        bool, typer.Option("--none", help="Also where nothing is bounded: nobody is then.")
+    ] = False,
     as_json: Json = False,
 ) -> int:
     """Have producers and gateways hold to the bounds of the palaver.toml here, while no worker runs.
