@@ -49,9 +49,10 @@ def test_each_profile_goes_on_in_its_own_way(stand: Stand) -> None:
 
 @pytest.mark.any_broker
 def test_a_zombie_writes_nothing(stand: Stand) -> None:
-    first, _ = stand.workers(2)
+    workers = stand.workers(2)
     jobs = stand.submit(20, words=100, rate=20)
     stand.streaming(jobs)
+    first = max(workers, key=lambda worker: len(stand.held(jobs, worker)))
     with stand.stopped(first):
         fault = time.time()
         held = stand.held(jobs, first)

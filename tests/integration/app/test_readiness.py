@@ -81,7 +81,7 @@ def test_a_worker_that_takes_jobs_is_ready(watched: Watched) -> None:
 
 
 def test_a_queue_that_it_was_told_not_to_consume_is_told(watched: Watched) -> None:
-    watched.celery.control.cancel_consumer("palaver.normal")
+    assert eventually(lambda: watched.celery.control.cancel_consumer("palaver.normal", reply=True))
     assert eventually(lambda: "consumers: it does not consume palaver.normal\n" in watched.ready(), every=0.1)
     assert eventually(lambda: watched.told("it does not consume palaver.normal"))
     watched.celery.control.add_consumer("palaver.normal")

@@ -261,6 +261,7 @@ def test_a_download_ends_with_its_key(
             assert http.get(path).content == content
             head = http.head(path)
             assert (head.status_code, head.headers["content-type"]) == (200, "application/octet-stream")
+            assert eventually(lambda: not len(here.gateway.streams)), "the first is over"
             download = stack.enter_context(http.stream("GET", path))
             assert eventually(lambda: len(here.gateway.streams) == 1), "it waits for who reads"
             world.ledger.query(operations.drop_api_key(world.keys, key.split("_")[1]))
