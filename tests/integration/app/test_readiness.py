@@ -71,6 +71,7 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
             Celery("operator", broker=url, set_as_current=False) as celery,
             redis.Redis.from_url(url) as client,
         ):
+            assert eventually(celery.control.ping)  # else it may not hear the first command
             yield Watched(settings, address, celery, client)
 
 

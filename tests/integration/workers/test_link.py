@@ -67,7 +67,7 @@ async def test_operations_run_with_their_commands_before_and_after(
     assert submitted.created
     assert isinstance(claimed, Claimed)
     assert isinstance(again, Claimed)
-    assert claimed == replace(again, deadline=claimed.deadline)
+    assert claimed == replace(again, deadline=claimed.deadline, begun=claimed.begun)
     with redis.Redis.from_url(redis_url) as client:
         assert client.get(keys.index(job.job_id)) == b"s1"
         assert client.zscore(keys.due, f"s1/{job.job_id}")

@@ -99,7 +99,8 @@ class Spans(Tracing):
 
         def close() -> None:
             self._close()
-            loop.call_soon_threadsafe(closed.set)
+            with suppress(RuntimeError):  # nobody waits any more: the loop has ended
+                loop.call_soon_threadsafe(closed.set)
 
         # A daemon: a process that ends waits for any other thread.
         threading.Thread(target=close, name="palaver-traces", daemon=True).start()
