@@ -61,12 +61,24 @@ def test_what_ended_before_its_time_leaves_the_rest_no_more_of_it(exits: Exits) 
     assert exits.get(timeout=20)[0] == 0
 
 
-def test_what_nobody_else_would_do_is_waited_for(exits: Exits, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(leaving, "LOOK_SECONDS", 0.01)
+def test_what_nobody_else_would_do_is_waited_for(exits: Exits) -> None:
     looks = iter(range(5))
     guarded(0, lambda: next(looks, None) is not None).told()
     assert exits.get(timeout=20)[0] == 0
     assert next(looks, None) is None
+
+
+def test_what_was_waited_for_has_time_to_end(exits: Exits) -> None:
+    ended: list[float] = []
+
+    def is_needed() -> bool:
+        if ended:
+            return False
+        ended.append(time.monotonic())
+        return True
+
+    guarded(0, is_needed).told()
+    assert exits.get(timeout=20)[1] >= ended[0] + END_SECONDS
 
 
 def test_told_at_once_nothing_is_waited_for(exits: Exits) -> None:

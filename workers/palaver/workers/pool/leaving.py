@@ -21,11 +21,9 @@ __all__ = ["END_SECONDS", "Leaving"]
 logger = event_logger("palaver.workers.pool")
 
 END_SECONDS: Final = 10.0
-"""From the end of the time to drain to that of the process, at most. Who kills what stays too long should
-give some more, as `deploy/` does.
+"""From the end of the time to drain, or of what nobody else would do, to that of the process, at most. Who
+kills what stays too long should give some more, as `deploy/` does.
 """
-LOOK_SECONDS: Final = 0.5
-"""From one look to the next whether what nobody else would do still runs."""
 
 
 class Leaving:
@@ -123,15 +121,16 @@ class Leaving:
         return min(told + drain, self._at_once)
 
     def _guard(self) -> None:
-        while (
-            not self._closed
-            and (left := min(self._hand_over_at, self._drained) + END_SECONDS - time.monotonic()) > 0
-        ):
-            with suppress(Empty):
-                self._bell.get(timeout=None if left == math.inf else left)
-        while not self._closed and self._at_once == math.inf and self._is_needed():
-            with suppress(Empty):
-                self._bell.get(timeout=LOOK_SECONDS)
+        needed = -math.inf  # when it was seen to be last; from then on there is as long for the end of that
+        while not self._closed:
+            left = max(min(self._hand_over_at, self._drained), needed) + END_SECONDS - time.monotonic()
+            if left > 0:
+                with suppress(Empty):
+                    self._bell.get(timeout=None if left == math.inf else left)
+            elif self._at_once == math.inf and self._is_needed():
+                needed = time.monotonic()
+            else:
+                break
         if self._closed:
             return
         logger.warning("pool.left_behind", reason="something hangs: the ledger, the broker, or a task")
