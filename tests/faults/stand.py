@@ -232,6 +232,10 @@ class Stand:
             return False
         return True
 
+    def busiest(self, workers: Sequence[Running], jobs: Sequence[Job]) -> Running:
+        """The worker that holds most of these."""
+        return max(workers, key=lambda worker: len(self.held(jobs, worker)))
+
     def held(self, jobs: Sequence[Job], worker: Running) -> list[Job]:
         """Those of the jobs that this worker runs, or ran when it was killed, until its leases are over."""
         name = worker.name.partition("-")[0].encode() + b"@"

@@ -52,7 +52,7 @@ def test_a_zombie_writes_nothing(stand: Stand) -> None:
     workers = stand.workers(2)
     jobs = stand.submit(20, words=100, rate=20)
     stand.streaming(jobs)
-    first = max(workers, key=lambda worker: len(stand.held(jobs, worker)))
+    first = stand.busiest(workers, jobs)
     with stand.stopped(first):
         fault = time.time()
         held = stand.held(jobs, first)

@@ -25,9 +25,10 @@ LONG_DRAIN = {"PALAVER_DRAIN_SECONDS": "60"}
 @pytest.mark.any_broker
 @pytest.mark.long
 def test_a_drained_worker_hands_over_and_another_goes_on_at_once(stand: Stand) -> None:
-    first, _ = stand.workers(2)  # they drain for a second
+    workers = stand.workers(2)  # they drain for a second
     short, long = stand.submit(10, words=10, rate=20), stand.submit(20, words=160, rate=20)
     stand.streaming(long)
+    first = stand.busiest(workers, long)
     held = stand.held(long, first)
     first.signal(signal.SIGTERM)
     assert first.wait(IN_TIME) == 0
@@ -39,9 +40,10 @@ def test_a_drained_worker_hands_over_and_another_goes_on_at_once(stand: Stand) -
 @pytest.mark.any_broker
 @pytest.mark.long
 def test_a_second_signal_hands_over_at_once(stand: Stand) -> None:
-    first, _ = stand.workers(2, env=LONG_DRAIN)
+    workers = stand.workers(2, env=LONG_DRAIN)
     jobs = stand.submit(20, words=200, rate=20)
     stand.streaming(jobs)
+    first = stand.busiest(workers, jobs)
     held = stand.held(jobs, first)
     first.signal(signal.SIGTERM)
     first.wait_for("Warm shutdown")
