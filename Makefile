@@ -72,7 +72,7 @@ check: .venv/.page ## style, types, the walls between the rooms, stale schemas a
 	$(BIN)/palaver schema --check
 	$(BIN)/python requirements/lock.py --check
 
-bench: .venv/.test .venv/.rivals ## speed beside that of others, 40 minutes, into tests/benchmarks/RESULTS.md; QUICK=1: three minutes, into .palaver/bench
+bench: .venv/.test .venv/.rivals ## speed beside that of others, 45 minutes, into tests/benchmarks/RESULTS.md; QUICK=1: three minutes, into .palaver/bench
 	@$(BIN)/python -m tests.benchmarks --rounds $(ROUNDS) $(if $(QUICK),--quick)
 
 bench-gateway: .venv/.test .venv/.litellm ## the gateway beside LiteLLM's proxy, 8 minutes, into tests/benchmarks/GATEWAY.md; QUICK=1: a minute, into .palaver/bench

@@ -75,9 +75,8 @@ def _servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[_Servers]:
 
 
 def _emptied(server: RedisServer) -> RedisServer:
-    with server.client() as client:
-        client.flushall()
-        client.script_flush()
+    with server.client() as client, client.pipeline(transaction=False) as emptying:
+        emptying.flushall().script_flush().execute()
     return server
 
 

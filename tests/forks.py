@@ -1,17 +1,19 @@
 """What tests start often, forked from a process that has imported it: for a worker 0.02 s of a core, not 0.9.
 
-`start` stands for `subprocess.Popen` of `python -m MODULE …`. This file itself, run with a name for its
+`start` stands for `subprocess.Popen` of `python -m MODULE …`. This module itself, run with a name for its
 socket and what to import, forks whenever it is asked; a child takes the folder, environment, arguments and
-output that were sent, and runs its module as the interpreter does. Programs of other names and whatever the
+streams that were sent, and runs its module as the interpreter does. Programs of other names and whatever the
 interpreter alone can do when it starts are started anew: see `possible`.
 """
 
+import contextlib
 import ctypes
 import gc
 import importlib
 import json
 import os
 import runpy
+import select
 import signal
 import socket
 import subprocess
@@ -20,9 +22,18 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, TextIO
 
+from tests import forked
+
 IMPORTED: Final = {
     "palaver.workers": ("palaver.workers.app", "palaver.workers.serving"),
     "celery": ("celery.bin.celery", "palaver.workers.app"),
+    "palaver.producer.cli": (
+        "palaver.producer.cli.app",
+        "palaver.producer.cli.chat",
+        "palaver.producer.cli.jobs",
+        "palaver.producer.cli.status",
+        "palaver.producer.reading",
+    ),
     "tests.mcp_server": ("mcp.server.mcpserver", "uvicorn"),
     "tests.provider": ("asyncio", "email.utils", "gzip", "json", "urllib.parse"),
 }
@@ -97,26 +108,14 @@ def possible(words: Sequence[str], environment: Mapping[str, str]) -> bool:
 
 def start(words: Sequence[str], folder: Path, environment: Mapping[str, str], name: str) -> Forked:
     """Run `python -m MODULE …` in a session of its own, forked by the process of this name."""
-    order = {
-        "module": words[2],
-        "arguments": list(words[3:]),
-        "folder": str(folder),
-        "environment": dict(environment),
-    }
     reading, writing = os.pipe()
-    keeper = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    keeper.settimeout(60)
+    silence = os.open(os.devnull, os.O_RDONLY)
     try:
-        keeper.connect(_address(name))
-        socket.send_fds(keeper, [json.dumps(order).encode()], [writing])
+        keeper = forked.order(name, words[2:], str(folder), environment, (silence, writing, writing))
     finally:
+        os.close(silence)
         os.close(writing)
     return Forked(words, keeper, open(reading, encoding="utf-8", errors="replace"))
-
-
-def _address(name: str) -> str:
-    """Linux keeps it apart from all files, so that nothing is left of it."""
-    return f"\0{name}"
 
 
 # The process that forks
@@ -124,47 +123,57 @@ def _address(name: str) -> str:
 
 def main(name: str, modules: Sequence[str]) -> None:
     """Fork for whoever asks; the child becomes what was asked for."""
-    sys.path[0] = str(ROOT)
     for module in modules:
         importlib.import_module(module)
     assert os.listdir("/proc/self/task") == [str(os.getpid())], "an import began a thread: no child has it"
     gc.collect()
     gc.freeze()  # a collection in a child would copy every page that it shares
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
-        listener.bind(_address(name))
+        listener.bind(forked.address(name))
         listener.listen()
         print("listening")
-        order, output = _next_order(listener)
-    _become(order, output)
+        order, streams = _next_order(listener)
+    _become(order, streams)
     more = order["environment"].get("PYTHONPATH", "").split(os.pathsep)
     sys.path[0:1] = [order["folder"], *filter(None, more)]
     runpy.run_module(order["module"], run_name="__main__", alter_sys=True)
 
 
-def _next_order(listener: socket.socket) -> tuple[dict[str, Any], int]:
+def _next_order(listener: socket.socket) -> tuple[dict[str, Any], list[int]]:
     """Returns in children only."""
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for a keeper
     while True:
         connection, _ = listener.accept()
         with connection:
-            order, (output,), _, _ = socket.recv_fds(connection, LONGEST, 1)
+            order, streams, _, _ = socket.recv_fds(connection, LONGEST, 3)
             if os.fork() == 0:
-                _keep(connection, output)
-                return json.loads(order), output
-            os.close(output)
+                _keep(connection, streams)
+                return json.loads(order), streams
+            _close(streams)
 
 
-def _keep(connection: socket.socket, output: int) -> None:
-    """Fork once more. The child goes on; this process tells its id and, later, its exit code."""
+def _keep(connection: socket.socket, streams: list[int]) -> None:
+    """Fork once more. The child goes on; this process tells its id and, later, its exit code. It kills the
+    child when nobody is there any more to be told.
+    """
     _end_with_parent()
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     if child := os.fork():
-        os.close(output)
+        _close(streams)
         connection.sendall(str(child).encode())
+        ended = os.pidfd_open(child)
+        if ended not in select.select([connection.fileno(), ended], [], [])[0]:
+            signal.pidfd_send_signal(ended, signal.SIGKILL)
         _, status = os.waitpid(child, 0)
-        connection.sendall(str(os.waitstatus_to_exitcode(status)).encode())
+        with contextlib.suppress(BrokenPipeError):
+            connection.sendall(str(os.waitstatus_to_exitcode(status)).encode())
         os._exit(0)
     _end_with_parent()
+
+
+def _close(streams: list[int]) -> None:
+    for stream in set(streams):
+        os.close(stream)
 
 
 def _end_with_parent() -> None:
@@ -172,11 +181,11 @@ def _end_with_parent() -> None:
     ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
 
 
-def _become(order: dict[str, Any], output: int) -> None:
+def _become(order: dict[str, Any], streams: list[int]) -> None:
     os.setsid()
-    for stream in (1, 2):
-        os.dup2(output, stream)
-    os.close(output)
+    for stream, sent in enumerate(streams):
+        os.dup2(sent, stream)
+    _close(streams)
     os.chdir(order["folder"])
     os.environ.clear()
     os.environ.update(order["environment"])

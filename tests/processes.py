@@ -11,13 +11,13 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Self
 
-from tests import forks
+from tests import forked, forks
 
 ROOT = Path(__file__).resolve().parents[1]
 WORKER = (sys.executable, "-m", "palaver.workers")
@@ -195,6 +195,15 @@ class Processes:
             running.kill()
 
 
+def cheaper(words: Sequence[str]) -> tuple[str, ...]:
+    """A command that does the same as this one, of a module that may be forked, for what starts it itself: a
+    small program that lends its streams to a fork. Elsewhere than on Linux the command as it is.
+    """
+    if sys.platform != "linux":
+        return tuple(words)
+    return (sys.executable, "-IS", forked.__file__, _forker(words[2]), *words[2:])
+
+
 def _started(
     words: list[str], folder: Path, environment: dict[str, str]
 ) -> subprocess.Popen[str] | forks.Forked:
@@ -220,6 +229,6 @@ def _forker(module: str) -> str:
     with tempfile.TemporaryDirectory(prefix=name) as folder:
         processes = Processes(Path(folder))
         atexit.register(processes.stop)
-        words = (sys.executable, forks.__file__, name, *forks.IMPORTED[module])
-        processes.start(words, name="forks").wait_for("^listening$", seconds=60)
+        forker = processes.python("-m", "tests.forks", name, *forks.IMPORTED[module], name="forks")
+        forker.wait_for("^listening$", seconds=60)
     return name

@@ -2,8 +2,10 @@
 
 import os
 import shutil
+import signal
 import socket
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -44,6 +46,16 @@ class RabbitMQ:
         assert self.running is not None
         self.running.kill()
 
+    @contextmanager
+    def hanging(self) -> Iterator[None]:
+        """SIGSTOP for the length of the block: its kernel goes on to take in connections and bytes."""
+        assert self.running is not None
+        os.killpg(self.running.pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.killpg(self.running.pid, signal.SIGCONT)
+
     def restart(self) -> None:
         self.kill()
         self.start()
@@ -64,8 +76,13 @@ class RabbitMQ:
 
     def kinds(self) -> dict[str, str]:
         """Of each queue, whether it is `classic` or `quorum`."""
-        listed = self.control("--quiet", "--no-table-headers", "list_queues", "name", "type")
-        return dict(line.split("\t") for line in listed.splitlines() if "\t" in line)
+        return {name: kind for name, (kind,) in self.queues("type").items()}
+
+    def queues(self, *columns: str) -> dict[str, list[str]]:
+        """What `rabbitmqctl list_queues` says in these columns, by the name of the queue."""
+        listed = self.control("--quiet", "--no-table-headers", "list_queues", "name", *columns)
+        rows = [line.split("\t") for line in listed.splitlines() if "\t" in line]
+        return {name: values for name, *values in rows}
 
 
 def start_rabbitmq(processes: Processes, *settings: str) -> RabbitMQ:

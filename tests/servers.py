@@ -82,7 +82,8 @@ class RedisServer:
 
     def client(self) -> redis.Redis:
         """A plain client of another vendor, so to speak: nothing of Palaver in it."""
-        return redis.Redis(port=self.port, password=self.password, socket_timeout=None)
+        # To tell the server what it is would cost each two more commands.
+        return redis.Redis(port=self.port, password=self.password, socket_timeout=None, driver_info=None)
 
     def wait_until_ready(self) -> None:
         """A ready line says that it listens; a PING that it answers."""

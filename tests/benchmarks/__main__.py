@@ -4,7 +4,8 @@
 
 After the rounds the worker is profiled. `--quick` runs a smaller load once, in about two minutes, and
 `--only` the scenarios whose names contain a text; both write their files into `.palaver/bench` instead.
-`--report` measures nothing and writes the files from the last full run.
+The figures of each run are beside the page, in results.json; `--report` measures nothing and writes the page
+and the plot from them.
 """
 
 import argparse
@@ -21,35 +22,37 @@ from tests.processes import ROOT
 
 FOLDER = Path(__file__).parent
 KEPT = ROOT / ".palaver" / "bench"
-RESULTS = "results.json"
 
 
 def main() -> int:
     options = rounds.options("python -m tests.benchmarks", __doc__, rounds=5)
-    whole = not (options.quick or options.only)
-    kept = KEPT / (RESULTS if whole else f"partly-{RESULTS}")
-    results = Results.read(kept) if options.report else _measured(options, kept)
+    rounds.need(ROOT / ".venv" / ".rivals", "make .venv/.rivals")
+    folder = KEPT if options.quick or options.only else FOLDER
+    kept = folder / "results.json"
+    if not options.report:
+        _measured(options).save(kept)
+    rounds.need(kept, "the same without --report")
+    results = Results.read(kept)
     for target in report.targets(results):
         print(target.row())
     print(report.side_by_side(results))
-    folder = FOLDER if whole else KEPT
     tables.write(report.page(results), folder / "RESULTS.md")
     plot = (RIVAL_PYTHON, RIVALS / "plot.py", kept, folder / "results.png")
     subprocess.run(plot, check=True, timeout=120)
     return 0
 
 
-def _measured(options: argparse.Namespace, kept: Path) -> Results:
+def _measured(options: argparse.Namespace) -> Results:
     """The figures of all rounds, and where the worker's time went."""
     rows = [
         row for row in plan.rows(quick=options.quick) if options.only in f"{row.scenario} {row.contender}"
     ]
     results = Results()
     results.machine = described()
-    rounds.measured(rows, results, rounds=1 if options.quick else options.rounds, kept=kept)
+    unfinished = KEPT / "unfinished.json"
+    rounds.measured(rows, results, rounds=1 if options.quick else options.rounds, kept=unfinished)
     if not options.only:
         results.profiles = list(profiles())
-        results.save(kept)
     return results
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterator
+from functools import partial
 from statistics import median
-from typing import Any
+from typing import Any, Literal
 
 from palaver.producer import AsyncClient, Client
 from palaver.shared.errors import PalaverError
@@ -80,32 +81,50 @@ async def _probe(settings: Settings, jobs: int) -> tuple[list[int], list[int]]:
 def session_growth(earlier: int, jobs: int) -> Figures:
     """Milliseconds of CPU, of worker and Redis, that a job costs in a new session and behind so many others.
 
-    The jobs send no history, which would grow with the session and be the provider's to read.
+    Without history it is beside the first jobs; with as much as a job is given at most (`history_`) beside
+    jobs of a session that has no more jobs than this takes (`as_long_`).
     """
     with stage() as on:
         load = Load(streams=10, chunks=SHORT)
         palaver = Palaver(on, load)
         worker = palaver.start()
-        _cost(on, palaver.settings, worker.pid, load.question, "warm-up", 50)
-        first = _cost(on, palaver.settings, worker.pid, load.question, "old", jobs)
+        cost = partial(_cost, on, palaver.settings, worker.pid, load.question)
+        cost("warm-up", 50)
+        first = cost("old", jobs)
         _fill(palaver.settings, "old", earlier)
-        last = _cost(on, palaver.settings, worker.pid, load.question, "old", jobs)
-        fresh = _cost(on, palaver.settings, worker.pid, load.question, "new", jobs)
+        last = cost("old", jobs)
+        fresh = cost("new", jobs)
+        _fill(palaver.settings, "as-long", palaver.settings.history_messages // 2)
+        as_long = cost("as-long", jobs, history=True)
+        told = cost("old", jobs, history=True)
     return {
         **{f"first_{name}": value for name, value in first.items()},
         **{f"late_{name}": value for name, value in last.items()},
         **{f"fresh_{name}": value for name, value in fresh.items()},
+        **{f"as_long_{name}": value for name, value in as_long.items()},
+        **{f"history_{name}": value for name, value in told.items()},
         "ratio": last["cpu_ms"] / min(first["cpu_ms"], fresh["cpu_ms"]),
+        "history_ratio": told["cpu_ms"] / as_long["cpu_ms"],
     }
 
 
-def _cost(on: Stage, settings: Settings, worker: int, question: str, session: str, jobs: int) -> Figures:
+def _cost(
+    on: Stage,
+    settings: Settings,
+    worker: int,
+    question: str,
+    session: str,
+    jobs: int,
+    *,
+    history: bool = False,
+) -> Figures:
     assert on.redis.running is not None
     before, times = cpu_seconds(worker) + cpu_seconds(on.redis.running.pid), []
     with Client(settings) as client:
         for _ in range(jobs):
             began = time.monotonic()
-            client.submit(question, model="bench/m", session_id=session, history=[]).result(60)
+            told: Literal["session"] | list[str] = "session" if history else []
+            client.submit(question, model="bench/m", session_id=session, history=told).result(60)
             times.append(time.monotonic() - began)
     used = cpu_seconds(worker) + cpu_seconds(on.redis.running.pid) - before
     return {"cpu_ms": used / jobs * 1000, "wall_ms": median(times) * 1000}

@@ -14,6 +14,8 @@ from tests.benchmarks.stage import Load
 OURS: Final = ("palaver", "floor")
 RIVALS: Final = tuple(rival.name for rival in RIVAL_WORKERS)
 ALL: Final = (*OURS, *RIVALS)
+EQUALS: Final = ("arq", "taskiq")  # whom the targets name
+NO_OP: Final = "no-op on our pool"
 
 STEADY_10 = "1,000 streams x 10/s"
 STEADY_20 = "1,000 streams x 20/s"
@@ -24,6 +26,7 @@ UNPACED = "100 streams, unpaced"
 LATENCY = "latency, 100 streams x 20/s"
 SHORT = "short jobs"
 FIRST = "first chunk"
+SHORT_JOBS = 3000  # for everybody: who starts cold does so once in as many
 SUBMIT = "submit"
 READER = "reader, 1,000 sessions"
 SESSION = "a long session"
@@ -38,16 +41,20 @@ def rows(*, quick: bool = False) -> list[Row]:
 
 
 def _full() -> Iterator[Row]:
-    yield from _paced(STEADY_10, Load(streams=1000, chunks=600, rate=10), OURS)
+    steady = Load(streams=1000, chunks=600, rate=10)
+    yield from _paced(STEADY_10, steady, OURS)
+    for name in EQUALS:  # they may take more than a core, and then their end is waited for
+        yield Row(STEADY_10, name, partial(streams.paced, CONTENDERS[name], steady), once=True)
     yield from _paced(STEADY_20, Load(streams=1000, chunks=600, rate=20), OURS)
     yield from _paced(SIDE_BY_SIDE, Load(streams=200, chunks=600, rate=20), ALL)
     yield from _paced(FEW, Load(streams=FEW_STREAMS, chunks=600, rate=10), ("palaver",))
     yield from _paced(MANY, Load(streams=MANY_STREAMS, chunks=600, rate=10), ("palaver",))
     yield from _unpaced(ours=10_000, rivals=300)
     yield from _latency(Load(streams=100, chunks=80, rate=20, stamped=True), ALL)
-    for name, count in (("palaver", 3000), *((rival, 1000) for rival in RIVALS)):
-        yield Row(SHORT, name, partial(jobs.short, CONTENDERS[name], count))
-    yield Row(BATCH, "palaver", partial(batches.batch, 100_000), once=True)
+    for name in ("palaver", *RIVALS):
+        yield Row(SHORT, name, partial(jobs.short, CONTENDERS[name], SHORT_JOBS))
+    yield Row(SHORT, NO_OP, partial(jobs.nothing, SHORT_JOBS))
+    yield Row(BATCH, "palaver", partial(batches.batch, 100_000))
     yield from _ours(probes=200, jobs_in_session=10_000, cost_jobs=100, submits=(3000, 20_000), events=200)
 
 
@@ -56,6 +63,7 @@ def _quick() -> Iterator[Row]:
     yield from _unpaced(ours=2000, rivals=100, whom=(*OURS, "arq"))
     yield from _latency(Load(streams=100, chunks=100, rate=20, stamped=True), ("palaver",))
     yield Row(SHORT, "palaver", partial(jobs.short, CONTENDERS["palaver"], 600))
+    yield Row(SHORT, NO_OP, partial(jobs.nothing, 600))
     yield Row(BATCH, "palaver", partial(batches.batch, 5000))
     yield from _ours(probes=50, jobs_in_session=500, cost_jobs=30, submits=(1000, 4000), events=50)
 
@@ -81,7 +89,6 @@ def _unpaced(*, ours: int, rivals: int, whom: tuple[str, ...] = ALL) -> Iterator
 def _ours(
     *, probes: int, jobs_in_session: int, cost_jobs: int, submits: tuple[int, int], events: int
 ) -> Iterator[Row]:
-    yield Row(SHORT, "no-op on our pool", partial(jobs.nothing, submits[0]))
     yield Row(FIRST, "palaver", partial(jobs.first_chunk, probes))
     yield Row(SUBMIT, "palaver", partial(clients.submitting, *submits))
     yield Row(READER, "palaver", partial(clients.reading, 1000, events))

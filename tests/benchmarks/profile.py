@@ -2,7 +2,9 @@
 
     python -m tests.benchmarks.profile
 
-Samples the worker for a while, and shares out its CPU by what it was doing then. `make bench` does it too.
+The kernel says what CPU the loop's thread and the others took for a while, and how much of it in system
+calls. Then samples of the loop's thread, with the frames of C, share out what it took: those in a system call
+its system time, all others its user time. `make bench` does it too.
 """
 
 from __future__ import annotations
@@ -11,22 +13,28 @@ import re
 import subprocess
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
 from tests.benchmarks.contenders import RIVAL_PYTHON, Palaver
 from tests.benchmarks.jobs import AT_ONCE, SHORT
-from tests.benchmarks.stage import Load, cpu_seconds, stage
+from tests.benchmarks.stage import Load, Stage, stage, thread_seconds
 from tests.benchmarks.streams import SETTLING_SECONDS
 
-SECONDS: Final = 15
-JOBS: Final = 15_000  # more than a worker does meanwhile
+SECONDS: Final = 10
+JOBS: Final = 30_000  # more than a worker does meanwhile
 
 Parts = tuple[tuple[str, str], ...]
 """The innermost frame that fits one of these says what a sample of the loop's thread was doing."""
 
+OF_THE_SYSTEM: Final[Parts] = (
+    ("send (the system's write)", r"^(write|writev|send|sendto|sendmsg|uv__try_write|uv__write) "),
+    ("receive (the system's read)", r"^(read|readv|recv|recvfrom|recvmsg|uv__read) "),
+    ("poll (epoll, and waking from it)", r"^(epoll_\w+|uv__io_poll) "),
+)
 OF_A_CHUNK: Final[Parts] = (
+    *OF_THE_SYSTEM,
     ("read", r"aiohttp/|httpx|workers/http\.py"),
     ("decode", r"workers/providers/"),
     ("encode", r"(text|reasoning|event|_encoded|_add|_gathered|enqueue|take) .*(publisher|answer)\.py"),
@@ -34,6 +42,7 @@ OF_A_CHUNK: Final[Parts] = (
     ("the job around them", r"workers/|shared/|pydantic|celery/"),
 )
 OF_A_JOB: Final[Parts] = (
+    *OF_THE_SYSTEM,
     ("log", r"logging/|structlog/|event_log\.py"),
     ("documents", r"pydantic|shared/(document|plain|jobs|messages|responses|spending|error_info)\.py"),
     ("HTTP", r"aiohttp/|httpx|workers/http\.py"),
@@ -42,8 +51,8 @@ OF_A_JOB: Final[Parts] = (
     ("Celery's pool", r"workers/pool/|celery/|kombu/"),
     ("the job's steps", r"workers/|shared/"),
 )
-LOOP: Final = "loop"
-CELERY: Final = "Celery's thread"
+LOOP: Final = "the loop itself (libuv, uvloop)"
+OTHERS: Final = "other threads (Celery's)"
 
 
 def profiles() -> Iterator[str]:
@@ -60,12 +69,8 @@ def _of_chunks(*, streams: int, rate: int) -> str:
         worker.submit()
         on.until(lambda provided: provided["live"] == streams)
         time.sleep(SETTLING_SECONDS)
-        written, cpu = on.provided()["written"], cpu_seconds(process.pid)
-        shares = _sampled(process.pid, on.processes.folder / "samples", OF_A_CHUNK)
-        chunks = on.provided()["written"] - written
-        cost = (cpu_seconds(process.pid) - cpu) / chunks * 1e6
-    title = f"{streams:,} streams x {rate}/s: {cost:.1f} µs of CPU a chunk"
-    return _table(title, shares, cost, OF_A_CHUNK)
+        costs = _costs(on, process.pid, lambda: int(on.provided()["written"]), OF_A_CHUNK)
+    return _table(f"{streams:,} streams x {rate}/s: {{:.1f}} µs of CPU a chunk", costs)
 
 
 def _of_jobs() -> str:
@@ -74,30 +79,47 @@ def _of_jobs() -> str:
         worker = Palaver(on, load)
         worker.submit()
         process = worker.start()
-        while (ended := worker.ended()) < AT_ONCE:
+        while worker.ended() < AT_ONCE:
             time.sleep(0.1)
-        cpu = cpu_seconds(process.pid)
-        shares = _sampled(process.pid, on.processes.folder / "samples", OF_A_JOB)
-        jobs = worker.ended() - ended
-        cost = (cpu_seconds(process.pid) - cpu) / jobs * 1e6
-    return _table(f"Short jobs: {cost:,.0f} µs of CPU a job", shares, cost, OF_A_JOB)
+        costs = _costs(on, process.pid, worker.ended, OF_A_JOB)
+    return _table("Short jobs: {:,.0f} µs of CPU a job", costs)
 
 
-def _sampled(pid: int, target: Path, parts: Parts) -> Counter[str]:
-    """Samples by part, taken for `SECONDS` without stopping the process for each."""
+def _costs(on: Stage, pid: int, count: Callable[[], int], parts: Parts) -> dict[str, float]:
+    """Microseconds of CPU by part, of each of what is counted."""
+    before, counted = thread_seconds(pid), count()
+    time.sleep(SECONDS)
+    spent, each = thread_seconds(pid), 1e6 / (count() - counted)
+    # afterwards: a process stands still for each sample, which is not for nothing
+    loop, samples = _sampled(pid, on.processes.folder / "samples", parts)
+    user, kernel = (now - then for now, then in zip(spent[loop], before.get(loop, (0.0, 0.0)), strict=True))
+    everybody = sum(map(sum, spent.values())) - sum(map(sum, before.values()))
+    system = {name for name, _ in OF_THE_SYSTEM}
+    in_system = sum(samples[name] for name in system)
+    costs = {}
+    for name in (*(name for name, _ in parts), LOOP):
+        time_of, total = (kernel, in_system) if name in system else (user, samples.total() - in_system)
+        costs[name] = time_of * samples[name] / max(1, total) * each
+    return {**costs, OTHERS: (everybody - user - kernel) * each}
+
+
+def _sampled(pid: int, target: Path, parts: Parts) -> tuple[int, Counter[str]]:
+    """The id of the loop's thread, and its samples by part, taken for `SECONDS`."""
     py_spy = RIVAL_PYTHON.parent / "py-spy"
-    how = ("--nonblocking", "--threads", "--format", "raw", "--rate", "200", "--duration", str(SECONDS))
+    how = ("--native", "--threads", "--format", "raw", "--rate", "100", "--duration", str(SECONDS))
     command = (py_spy, "record", *how, "--pid", str(pid), "--output", target)
     subprocess.run(command, check=True, capture_output=True, timeout=SECONDS + 60)
     found: Counter[str] = Counter()
+    loop = 0
     # a line is the frames of one thread, the innermost last, and how often it was seen
     for line in target.read_text(encoding="utf-8").splitlines():
         stack, _, count = line.rpartition(" ")
-        if not count.isdecimal():  # a thread that was sampled while it began has no frames yet
-            continue
         thread, *frames = stack.split(";")
-        found[_part_of(frames, parts) if "palaver-loop" in thread else CELERY] += int(count)
-    return found
+        named = re.match(r"thread \((\d+)\): palaver-loop", thread)
+        if named and count.isdecimal():
+            loop = int(named[1])
+            found[_part_of(frames, parts)] += int(count)
+    return loop, found
 
 
 def _part_of(frames: list[str], parts: Parts) -> str:
@@ -108,12 +130,11 @@ def _part_of(frames: list[str], parts: Parts) -> str:
     return LOOP
 
 
-def _table(title: str, shares: Counter[str], cost: float, parts: Parts) -> str:
-    lines = [f"{title}\n", "| part | share | µs |", "|---|---|---|"]
-    for name in (*(name for name, _ in parts), LOOP, CELERY):
-        share = shares[name] / max(1, shares.total())
-        lines.append(f"| {name} | {share:.0%} | {share * cost:.1f} |")
-    return "\n".join(lines)
+def _table(title: str, costs: dict[str, float]) -> str:
+    """`title` has a place for what all of it costs."""
+    total = sum(costs.values())
+    rows = [f"| {name} | {cost / total:.0%} | {cost:.1f} |" for name, cost in costs.items()]
+    return "\n".join([title.format(total) + "\n", "| part | share | µs |", "|---|---|---|", *rows])
 
 
 if __name__ == "__main__":

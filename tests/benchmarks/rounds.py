@@ -12,7 +12,7 @@ from pathlib import Path
 from tests.benchmarks.machine import idle
 from tests.benchmarks.results import Figures, Results
 from tests.benchmarks.stage import Stuck
-from tests.processes import ProcessEnded
+from tests.processes import ROOT, ProcessEnded
 
 OPEN_FILES = 20_000
 
@@ -24,7 +24,7 @@ class Row:
     scenario: str
     contender: str
     run: Callable[[], Figures]
-    once: bool = False  # in the first round alone: it takes a minute, and is compared with nobody's
+    once: bool = False  # in the first round alone: it takes minutes
 
 
 def options(program: str, description: str | None, *, rounds: int) -> argparse.Namespace:
@@ -39,6 +39,12 @@ def options(program: str, description: str | None, *, rounds: int) -> argparse.N
     return parser.parse_args()
 
 
+def need(path: Path, made_by: str) -> None:
+    """End with a sentence where something is not there that a command makes."""
+    if not path.exists():
+        raise SystemExit(f"{path.relative_to(ROOT)} is not there; first: {made_by}")
+
+
 def measured(rows: Sequence[Row], results: Results, *, rounds: int, kept: Path) -> None:
     """Measure all rows, that many times; kept after each, so that a run that is broken off loses one only."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -46,6 +52,8 @@ def measured(rows: Sequence[Row], results: Results, *, rounds: int, kept: Path) 
     for round_ in range(rounds):
         results.idle.append(idle())
         due = [row for row in rows if not (row.once and round_)]
+        if round_ % 2:  # nobody always comes first
+            due.reverse()
         for place, row in enumerate(due):
             told = f"round {round_ + 1}, {place + 1}/{len(due)}: {row.scenario}, {row.contender} …"
             print(told, end=" ", flush=True)
@@ -55,7 +63,7 @@ def measured(rows: Sequence[Row], results: Results, *, rounds: int, kept: Path) 
             except (ProcessEnded, Stuck) as failure:
                 print(f"left out: {failure}", flush=True)
                 continue
-            results.add(row.scenario, row.contender, figures)
+            results.add(row.scenario, row.contender, round_, figures)
             told = ", ".join(f"{name} {value:,.1f}" for name, value in figures.items())
             print(f"{time.monotonic() - began:.0f} s: {told}", flush=True)
             results.save(kept)

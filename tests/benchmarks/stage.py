@@ -72,6 +72,14 @@ class Stage:
             document: dict[str, Any] = json.load(response)
             return document
 
+    def published(self) -> int:
+        """How often anybody has published, by a command of its own or in a script."""
+        with self.redis.client() as client:
+            stats: Any = client.info("commandstats")
+            return sum(
+                int(stats.get(f"cmdstat_{name}", {}).get("calls", 0)) for name in ("publish", "spublish")
+            )
+
     def until(self, done: Callable[[dict[str, Any]], bool], *, every: float = 0.1) -> dict[str, Any]:
         """What the provider has written, as soon as it is enough."""
         provided, since = self.provided(), time.monotonic()
@@ -99,10 +107,17 @@ def stage() -> Iterator[Stage]:
 
 def cpu_seconds(leader: int) -> float:
     """User and system time of a process and of all in its group."""
-    total = 0
-    for fields in _group(leader):
-        total += sum(int(field) for field in fields[11:15])
-    return total / TICKS
+    return sum(int(field) for fields in _group(leader) for field in fields[11:15]) / TICKS
+
+
+def thread_seconds(pid: int) -> dict[int, tuple[float, float]]:
+    """User and system time of each thread of a process, by its id."""
+    times = {}
+    for thread in Path(f"/proc/{pid}/task").iterdir():
+        with suppress(FileNotFoundError, ProcessLookupError):
+            fields = (thread / "stat").read_text().rpartition(")")[2].split()
+            times[int(thread.name)] = (int(fields[11]) / TICKS, int(fields[12]) / TICKS)
+    return times
 
 
 def waited_seconds(pid: int) -> float:

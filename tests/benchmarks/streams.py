@@ -56,22 +56,27 @@ def _while_live(on: Stage, worker: int, load: Load) -> Figures:
     assert on.redis.running is not None
     pids = {"": worker, "redis_": on.redis.running.pid, "provider_": on.provider.pid}
     before = {name: cpu_seconds(pid) for name, pid in pids.items()}
+    published = on.published()
     waited, provided, began = waited_seconds(worker), on.provided(), time.monotonic()
     left = load.chunks / load.rate * (1 - provided["written"] / load.total)
     time.sleep(min(WINDOW_SECONDS, max(1.0, left - SETTLING_SECONDS)))
     after, seconds = on.provided(), time.monotonic() - began
     chunks = after["written"] - provided["written"]
+    events = on.published() - published
     used = {name: cpu_seconds(pid) - before[name] for name, pid in pids.items()}
     return {
         **{f"{name}cpu_us": cpu / chunks * 1e6 for name, cpu in used.items()},
         "busy": (used[""] + waited_seconds(worker) - waited) / seconds,
         "chunks_a_second": chunks / seconds,
+        "events_of_1000": events / chunks * 1000,
         "provider_late_ms": (after["late"] - provided["late"]) / chunks * 1000,
     }
 
 
 def unpaced(enter: Enter, load: Load) -> Figures:
-    """Chunks a second when the provider is as fast as it is read."""
+    """Chunks a second when the provider is as fast as it is read, and the events that 1,000 of them became:
+    whoever merges publishes fewer than it has read. Starts and ends of streams are among them.
+    """
     with stage() as on:
         contender = enter(on, load)
         worker = contender.start()
@@ -82,7 +87,11 @@ def unpaced(enter: Enter, load: Load) -> Figures:
         _wait_for_end(contender)
         seconds = time.monotonic() - began
         used = cpu_seconds(worker.pid) - before
-        return {"chunks_a_second": load.total / seconds, "cpu_us": used / load.total * 1e6}
+        return {
+            "chunks_a_second": load.total / seconds,
+            "cpu_us": used / load.total * 1e6,
+            "events_of_1000": on.published() / load.total * 1000,
+        }
 
 
 def latency(enter: Enter, load: Load) -> Figures:

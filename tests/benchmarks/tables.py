@@ -41,7 +41,7 @@ def of_rounds(
     what: str, bound: float, values: Sequence[float], unit: str = "", *, least: bool = False
 ) -> Target:
     """The median of what each round has measured, with the smallest and the largest."""
-    spread = f" ({number(min(values))}-{number(max(values))})" if len(values) > 1 else ""
+    spread = f" ({number(min(values))}-{number(max(values))})" if len(values) > 1 else " (one run)"
     return Target(what, bound, median(values) if values else None, spread, unit, least)
 
 
@@ -60,7 +60,8 @@ def side_by_side(
     results: Results, contenders: Iterable[str], columns: Sequence[tuple[str, str, str, str]]
 ) -> str:
     """A row for each contender; a column is its title, scenario, figure and unit."""
-    lines = ["| | " + " | ".join(f"{name}, {unit}" for name, *_, unit in columns) + " |"]
+    titles = [f"{name}, {unit}" if unit else name for name, *_, unit in columns]
+    lines = ["| | " + " | ".join(titles) + " |"]
     lines.append("|---" * (len(columns) + 1) + "|")
     for who in contenders:
         cells = [number(results.median(scenario, who, figure)) for _, scenario, figure, _ in columns]
@@ -74,7 +75,7 @@ def everything(results: Results) -> str:
     lines = ["| scenario | who | figure | median | smallest | largest | runs |", "|---" * 7 + "|"]
     for scenario, contenders in results.runs.items():
         for who, runs in contenders.items():
-            for figure in dict.fromkeys(name for run in runs for name in run):
+            for figure in dict.fromkeys(name for run in runs.values() for name in run):
                 values = results.values(scenario, who, figure)
                 told = [number(value) for value in (median(values), min(values), max(values))]
                 lines.append(f"| {scenario} | {who} | {figure} | {' | '.join(told)} | {len(values)} |")

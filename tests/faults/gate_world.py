@@ -75,6 +75,7 @@ class World:
     repeats: float = 0.0  # chance that a call is made twice
     deaths: float = 0.0  # chance that a request's worker dies
     most_of_line: int | None = None  # places of one tenant
+    sweep_ms: int = SWEEP_MS
     weights: dict[str, int] = field(default_factory=dict)
     keys: Keys = field(default_factory=Keys)
     workers: list[Worker] = field(default_factory=lambda: [Worker("w0")])
@@ -89,7 +90,7 @@ class World:
 
     def start(self) -> None:
         """Workers renew and sweep from now on, each in its own time."""
-        self._every(SWEEP_MS, self._sweep)
+        self._every(self.sweep_ms, self._sweep)
         for worker in self.workers:
             self._renews(worker)
 

@@ -356,7 +356,8 @@ def test_a_job_that_hears_no_reply_has_one_place_and_one_cost(
         cut("admit", lambda: ledger.submit(ChatJob(messages="Hi", tenant="acme")))
     ledger.cancel(job.job_id, job.job_id)
     assert ledger.submit(ChatJob(messages="Hi", tenant="acme")).created
-    adding = operations.spend(ledger.keys, today(), "acme", worker="w", number=1, nanos=10**9, one_more=10**9)
+    more = operations.OneMore(nanos=10**9, hard=None)
+    adding = operations.spend(ledger.keys, today(), "acme", worker="w", number=1, nanos=10**9, one_more=more)
     standing = cut("spend", lambda: ledger.run(adding))
     assert standing == Standing(1, 1, may_run=True)
     assert ledger.spending("acme").spent == 1

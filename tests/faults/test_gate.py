@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from palaver.shared.profiles import Limits
@@ -108,19 +108,23 @@ def test_the_tokens_of_ten_minutes(server: RealServer, number: int) -> None:
     )
     saturated(world, jobs=40)
     assert most_in_a_window(world.starts, MINUTE, lambda request: request.tokens) <= 10_000
-    assert sum(request.tokens for request in world.starts) >= 0.9 * 100_000
+    assert sum(request.tokens for request in world.starts) >= 0.95 * 100_000
 
 
 @NUMBERS
-def test_the_tokens_of_answers_that_nobody_bounds(server: RealServer, number: int) -> None:
-    world = World(
-        server, Limits(tokens_per_minute=10_000), random.Random(5 + number), workers=workers(number)
-    )
-    saturated(world, jobs=40, make=unbounded)
+@pytest.mark.parametrize(
+    ("limit", "used"), [(10_000, 0.88), pytest.param(100_000, 0.95, marks=pytest.mark.long)]
+)
+def test_the_tokens_of_answers_that_nobody_bounds(
+    server: RealServer, number: int, limit: int, used: float
+) -> None:
+    """Three times as many are expected as come; of a limit of few such requests less can be used."""
+    world = World(server, Limits(tokens_per_minute=limit), random.Random(5 + number), workers=workers(number))
+    saturated(world, jobs=limit // 250, make=unbounded)
     # All that is above is what answers were longer than those before had one expect.
-    assert most_in_a_window(world.starts, MINUTE, lambda begun: min(begun.tokens, begun.counted)) <= 10_000
-    assert most_in_a_window(world.starts, MINUTE, lambda begun: begun.tokens) <= 1.1 * 10_000
-    assert sum(request.tokens for request in world.starts) >= 0.8 * 100_000
+    assert most_in_a_window(world.starts, MINUTE, lambda begun: min(begun.tokens, begun.counted)) <= limit
+    assert most_in_a_window(world.starts, MINUTE, lambda begun: begun.tokens) <= 1.1 * limit
+    assert sum(request.tokens for request in world.starts) >= used * 10 * limit
 
 
 def test_no_flood_comes_in_while_nobody_knows_how_long_answers_are(server: RealServer) -> None:
@@ -243,6 +247,17 @@ def test_concurrency_with_workers_that_die_and_calls_that_are_repeated(server: R
     assert len(world.starts) > 400
 
 
+def test_a_dead_workers_place_ends_where_only_parked_jobs_wait(server: RealServer) -> None:
+    """Nobody calls but those who look when it is to end, and that is no silence of Redis."""
+    world = World(server, Limits(concurrent=1), random.Random(13), sweep_ms=470)
+    world.start()
+    for job_id in ("j0", "j1"):
+        world.come(Request(job_id=job_id, tenant="a", lasts=60 * MINUTE))
+    world.workers[0].running.clear()  # its worker has died, and its job does not come again
+    world.until(EPOCH + MINUTE // 2)
+    assert [begun.job_id for begun in world.starts] == ["j0", "j1"]
+
+
 def test_a_tenant_with_ten_does_not_wait_for_one_with_a_thousand(server: RealServer) -> None:
     world = World(server, Limits(concurrent=10), random.Random(5))
     world.start()
@@ -287,6 +302,25 @@ LIMITS = st.builds(
     deaths=st.sampled_from((0.0, 0.1)),
     most_of_line=st.none() | st.integers(0, 3),
 )
+# Few tokens in a window, and answers that are much longer than was expected.
+@example(
+    limits=Limits(requests_per_minute=1, tokens_per_minute=100, window=1),
+    seed=984769,
+    deaths=0.1,
+    most_of_line=0,
+)
+@example(
+    limits=Limits(requests_per_minute=2, tokens_per_minute=100, window=1),
+    seed=267613,
+    deaths=0.0,
+    most_of_line=1,
+)
+@example(
+    limits=Limits(requests_per_minute=1, tokens_per_minute=150, concurrent=3, window=7.5),
+    seed=90667,
+    deaths=0.1,
+    most_of_line=None,
+)
 def test_any_limits_hold_and_everybody_has_a_turn(
     server: RealServer, limits: Limits, seed: int, deaths: float, most_of_line: int | None
 ) -> None:
@@ -318,8 +352,8 @@ def test_any_limits_hold_and_everybody_has_a_turn(
 
 def allowed(limits: Limits) -> tuple[int, int, int]:
     """Requests and tokens in so many ms."""
-    part, nobody_limits = limits.window / 60, 1_000_000
-    requests = int((limits.requests_per_minute or nobody_limits) * part)
-    tokens = int((limits.tokens_per_minute or nobody_limits) * part)
+    nobody_limits = 1_000_000
+    requests, tokens = limits.requests_per_minute or nobody_limits, limits.tokens_per_minute or nobody_limits
     # Where not one request has room in a window, there is one in a longer one.
-    return max(1, requests), max(1, tokens), int(limits.window * 1000)
+    window = max(limits.window, 60 / requests)
+    return max(1, int(requests * window / 60)), max(1, int(tokens * window / 60)), round(window * 1000)

@@ -1,5 +1,7 @@
 """RabbitMQ as the broker, and what befalls it: it crashes, loses queues, is full, or loses its patience."""
 
+import signal
+import time
 from collections.abc import Callable
 from contextlib import closing
 
@@ -11,7 +13,14 @@ from palaver.shared.errors import BrokerFullError
 from palaver.shared.ids import new_job_id
 from palaver.shared.ledger import Dispatch
 from palaver.shared.names import QUEUES, TASK_SUBMIT, Queue
+from palaver.shared.settings import Settings
+from palaver.workers.app import install
+from palaver.workers.pool import silence
+from palaver.workers.pool.deliveries import LOOK_SECONDS
 from palaver.workers.pool.lanes import PREFETCH
+from palaver.workers.pool.leaving import END_SECONDS
+from palaver.workers.pool.post import Post
+from tests.faults.balancer import Balancer
 from tests.faults.conftest import MakeStand
 from tests.faults.load import Load
 from tests.faults.stand import HURRIED, Stand, until
@@ -91,6 +100,94 @@ def test_a_consumer_that_the_broker_loses_without_a_word_is_made_anew(
     stand.settle(jobs)
 
 
+def test_a_consumer_that_may_bring_no_more_is_not_made_anew(
+    make_stand: MakeStand, broker: RabbitMQ, own_redis: Callable[..., RedisServer]
+) -> None:
+    """Whole jobs wait in the worker while Redis is full; those behind them wait for other workers."""
+    stand = make_stand(own_redis(), HURRIED, broker_url=broker.url)
+    (worker,) = stand.workers(1)
+    stand.raw.config_set("maxmemory", 1)
+    ids = [new_job_id() for _ in range(3 * PREFETCH)]
+    submit_whole(broker, ids)
+    worker.wait_for("submit.waiting")
+    stand.let_pass(3 * LOOK_SECONDS, since=time.time())
+    assert broker.queues("consumers", "messages_unacknowledged")[Queue.SUBMIT] == ["1", str(PREFETCH)]
+    assert "intake.consumer_lost" not in worker.output
+    stand.raw.config_set("maxmemory", 0)
+    assert all(stand.client.job(job_id).result(timeout=30).content for job_id in ids if known(stand, job_id))
+
+
+def test_a_broker_that_hangs_is_left_and_found_again_and_holds_no_stream(
+    make_stand: MakeStand, processes: Processes
+) -> None:
+    broker = start_rabbitmq(processes, "{heartbeat, 2}")
+    stand = make_stand(broker_url=broker.url)
+    (worker,) = stand.workers(1)
+    live = stand.submit(2, words=2000, rate=20)
+    stand.streaming(live)
+    with broker.hanging():
+        worker.wait_for("Connection to broker lost")
+        stand.progress(live)
+    stand.settle(stand.submit(5, words=1))
+    for job in live:
+        job.handle.cancel()
+    assert worker.process.poll() is None
+
+
+def test_a_node_that_hangs_for_ever_behind_a_balancer_is_left_for_one_that_answers(
+    make_stand: MakeStand, processes: Processes
+) -> None:
+    broker = start_rabbitmq(processes, "{heartbeat, 2}")
+    with Balancer(broker.port) as balancer:
+        stand = make_stand(broker_url=broker.url)
+        (worker,) = stand.workers(1, env={"PALAVER_BROKER_URL": behind(balancer)})
+        answer_in_turn(stand, "before")
+        balancer.freeze()
+        worker.wait_for("Connection to broker lost")
+        answer_in_turn(stand, "after")
+        answer_in_turn(stand, "later")
+        assert worker.process.poll() is None
+
+
+async def test_what_a_node_that_hangs_has_taken_in_is_not_taken_for_sent(
+    broker: RabbitMQ, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(silence, "SILENT_SECONDS", 0.5)
+    with Balancer(broker.port) as balancer:
+        settings = Settings(redis_url=redis_server.url, broker_url=behind(balancer))
+        with install(Celery("test", set_as_current=False), settings) as app:
+            post = Post(app)
+            for job in ("known", "swallowed", "sent"):
+                await post.send([Dispatch("session", job, Queue.NORMAL)])
+                if job == "known":
+                    balancer.freeze()
+        assert broker.queues("messages")[Queue.NORMAL] == ["2"]
+
+
+def behind(balancer: Balancer) -> str:
+    """The URL of a RabbitMQ there."""
+    return f"amqp://guest:guest@127.0.0.1:{balancer.port}//"
+
+
+def answer_in_turn(stand: Stand, session_id: str) -> None:
+    """Have jobs of one session answered: all but the first are sent by their worker."""
+    for job in stand.submit(3, words=1, session_id=session_id):
+        job.handle.result(timeout=60)
+
+
+def test_a_command_to_shut_down_ends_a_worker_whose_broker_hangs_after_it(
+    stand: Stand, broker: RabbitMQ
+) -> None:
+    (worker,) = stand.workers(1)
+    worker.signal(signal.SIGSTOP)
+    Celery(broker=broker.url).control.shutdown()
+    broker.control("status")  # and by then the command is at the worker
+    with broker.hanging():
+        worker.signal(signal.SIGCONT)
+        worker.wait_for("Got shutdown from remote")
+        assert worker.wait(stand.settings.drain_seconds + END_SECONDS + 5) == 0
+
+
 def test_an_answer_may_take_longer_than_the_broker_waits_for_one(stand: Stand) -> None:
     (worker,) = stand.workers(1)
     jobs = stand.submit(3, words=int(PATIENCE * 3 * 20), rate=20)
@@ -142,15 +239,27 @@ def test_a_whole_job_comes_back_at_once_from_a_worker_that_died_before_it_could_
     assert redis.running is not None
     redis.running.kill()
     job_id = new_job_id()
-    document = {"job_id": job_id, "messages": "Hello", "model": "prefix/m"}
-    theirs = Celery(broker=broker.url, task_create_missing_queue_type="quorum")
-    theirs.send_task(TASK_SUBMIT, args=[document], queue=Queue.SUBMIT.value)
+    submit_whole(broker, [job_id])
     worker.wait_for("submit.waiting")
     stand.kill(worker)
     own_redis(port=redis.port)
     stand.workers(1)
-    until(lambda: stand.knows(job_id), "the message has not come back")
+    assert known(stand, job_id)
     assert stand.client.job(job_id).result(timeout=30).content
+
+
+def submit_whole(broker: RabbitMQ, ids: list[str]) -> None:
+    """Hand jobs in as messages, as programs do that know no Palaver."""
+    with Celery(broker=broker.url, task_create_missing_queue_type="quorum") as theirs:
+        for job_id in ids:
+            document = {"job_id": job_id, "messages": "Hello", "model": "prefix/m"}
+            theirs.send_task(TASK_SUBMIT, args=[document], queue=Queue.SUBMIT.value)
+
+
+def known(stand: Stand, job_id: str) -> bool:
+    """Return True when a worker has stored the job."""
+    until(lambda: stand.knows(job_id), "its message has not come back")
+    return True
 
 
 def test_a_broker_without_memory_is_told_as_such_and_the_job_is_run_when_it_has_some(

@@ -12,7 +12,8 @@ from palaver.shared.jobs import Status
 from palaver.shared.names import TASK_PROBE, TASK_SUBMIT, Queue
 from palaver.workers.pool.intake import SUBMIT_SECONDS
 from tests.faults.conftest import MakeStand
-from tests.faults.stand import HURRIED, UNHURRIED, until
+from tests.faults.proxy import Proxy
+from tests.faults.stand import HURRIED, PROFILES, UNHURRIED, until
 from tests.servers import RedisServer
 
 OwnRedis = Callable[..., RedisServer]
@@ -55,6 +56,41 @@ def test_a_restart_with_its_file(own_redis: OwnRedis, make_stand: MakeStand) -> 
         worker.wait_for("link.lost")
     own_redis(*durable, port=redis.port)
     stand.settle(jobs)
+
+
+@pytest.mark.parametrize("harm", ["stopped", "killed"])
+def test_a_tenant_with_a_limit_waits_for_redis_as_others_do(
+    own_redis: OwnRedis, make_stand: MakeStand, harm: str
+) -> None:
+    """It goes away while it is asked for the tenant's money. That is no failure of the provider: nothing is
+    retried, no other model is asked, and no breaker opens.
+    """
+    durable = ("--appendonly", "yes", "--appendfsync", "always")
+    redis = own_redis(*durable)
+    stand = make_stand(redis)
+    prices = "".join(f'[providers.{name}.prices."*"]\ninput = 1\noutput = 1\n' for name in PROFILES)
+    stand.configure(f"{prices}[tenants.acme]\nspend_hard = 1000\n")
+    assert redis.running is not None
+    with Proxy(redis.port) as proxy:
+        (worker,) = stand.workers(1, env={"PALAVER_REDIS_URL": proxy.url})
+        asked = proxy.hold("spend")
+        models = ["prefix/m", "restart/m"]
+        jobs = stand.submit(20, words=10, model=models, tenant="acme", max_retries=0)
+        asked.wait()
+        begun = time.time()
+        if harm == "stopped":
+            with stand.stopped(redis.running):
+                stand.let_pass(4, since=begun)
+            proxy.reset()
+        else:
+            redis.running.kill()
+            worker.wait_for("link.lost")
+            stand.let_pass(2, since=begun)
+            own_redis(*durable, port=redis.port)
+        books = stand.settle(jobs)
+    assert not [job.id for job in jobs if books.of(job, "retry")]
+    assert "breaker." not in worker.output
+    until(lambda: not stand.raw.keys("*:held"), "money is set aside for what has ended")
 
 
 def test_a_full_redis_takes_no_job_and_the_running_ones_end(

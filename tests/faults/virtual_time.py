@@ -12,14 +12,19 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
     def __init__(self, server: Server) -> None:
         super().__init__(_Selector(server))
-        self._server = server
+        self._server, self._ahead = server, 0
 
     def time(self) -> float:
-        """Seconds of the ledger's clock, since the run began: of all there are, a float would lose some."""
-        return (self._server.now - EPOCH) / 1000
+        """Seconds since the run began: of all that the ledger's clock has, a float would lose some."""
+        return (self._server.now + self._ahead - EPOCH) / 1000
 
     monotonic = time
     """So that it stands in for the module `time`."""
+
+    def set_back(self, milliseconds: int) -> None:
+        """The ledger's clock; the loop goes on as if nothing were."""
+        self._ahead += milliseconds
+        self._server.advance(-milliseconds)
 
 
 class _Selector(selectors.SelectSelector):

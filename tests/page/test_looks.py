@@ -1,5 +1,6 @@
 """How the page looks: pictures into .palaver/screens, for a person to look at; nothing sticks out of it."""
 
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ from playwright.sync_api import Page, expect
 
 from palaver.shared.provider_errors import AuthenticationError
 from tests.integration.gateway.conftest import Stand, script
-from tests.page.test_page import ask, crowd
+from tests.page.test_page import ask, crowd, expect_end
 from tests.processes import ROOT
 
 pytestmark = [pytest.mark.page, pytest.mark.redis, pytest.mark.worker, pytest.mark.xdist_group("page")]
@@ -75,6 +76,18 @@ def test_answers_with_code_tables_tools_and_failures(page: Page, look: str, hist
     picture(page, "begin", look)
     page.locator("details", has_text="price").scroll_into_view_if_needed()
     picture(page, "tool", look)
+
+
+def test_widgets(page: Page, look: str) -> None:
+    turn = ask(page, "Tea?", "agent:kettle/")
+    expect_end(turn)
+    boxes = turn.locator(".blocks > .markdown, .blocks .card").evaluate_all(
+        "blocks => blocks.map(block => block.getBoundingClientRect().toJSON())"
+    )
+    gaps = [below["top"] - above["bottom"] for above, below in pairwise(boxes)]
+    assert len(gaps) == 3
+    assert min(gaps) >= 8, "what stands below touches nothing"
+    picture(page, "widgets", look)
 
 
 def test_a_question_that_waits(page: Page, look: str, stand: Stand) -> None:

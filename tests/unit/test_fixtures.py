@@ -2,6 +2,7 @@
 
 import os
 import select
+import signal
 import socket
 import subprocess
 import sys
@@ -11,7 +12,7 @@ import pytest
 
 from tests import forks
 from tests.guard import OutsideReached
-from tests.processes import ROOT, WORKER, ProcessEnded, Processes, Running, clean_environment, leash
+from tests.processes import ROOT, WORKER, ProcessEnded, Processes, Running, cheaper, clean_environment, leash
 from tests.servers import IN_TIME, RedisServer, missing, redis_binary
 
 pytest_plugins = ("pytester",)
@@ -121,6 +122,30 @@ def test_a_forked_process_is_as_one_that_was_started(
         each.kill()
         each.drained()  # its child, which has the same output, has ended too
         assert each.process.returncode == -9
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux ties a child to its parent")
+def test_a_command_that_is_forked_lends_its_streams_and_ends_as_its_child(
+    processes: Processes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(forks.IMPORTED, "timeit", ("timeit",))
+
+    def run(line: str) -> subprocess.CompletedProcess[str]:
+        words = cheaper((*RUN, f"import os, sys; {line}"))
+        return subprocess.run(words, input="read", capture_output=True, text=True, timeout=60, check=False)
+
+    done = run("sys.stderr.write(sys.stdin.read()); os._exit(3)")
+    assert (done.returncode, done.stderr) == (3, "read")
+    assert run("os.kill(os.getpid(), 15)").returncode == -signal.SIGTERM
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        sleeping = processes.start(
+            cheaper((*RUN, "import os, time; print('pid', os.getpid()); time.sleep(60)"))
+        )
+        child = os.pidfd_open(int(sleeping.wait_for(r"pid (\d+)")[1]))
+        with os.fdopen(child):
+            sleeping.process.send_signal(number)
+            assert sleeping.wait() == -number
+            assert select.select([child], [], [], IN_TIME)[0]
 
 
 def test_what_the_interpreter_is_told_of_is_not_forked() -> None:

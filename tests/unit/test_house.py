@@ -21,6 +21,10 @@ ROOMS = ("shared", "producer", "workers")
 LONGEST_FILE = 500
 LONGEST_FUNCTION = 60
 PERCENTILES = {90: 20, 95: 32}
+POSITIONAL = 5
+
+# Who calls them gives what is theirs to give.
+LONG_CALLS = {"workers/palaver/workers/pool/direct.py:run_direct": "the arguments of Celery's tracer"}
 
 # The outermost boundaries, where an unknown error has to become an ended job, a log line or an exit code.
 BROAD_EXCEPTS: dict[str, str] = {
@@ -45,20 +49,38 @@ BROAD_EXCEPTS: dict[str, str] = {
     "workers/palaver/workers/pool/execution.py:_main": "what a user's task raises is its result",
     "workers/palaver/workers/loop.py:_run": "a loop that crashed must end the process",
     "workers/palaver/workers/pool/mailbox.py:_run": "a faulty signal handler must not end the other streams",
+    "workers/palaver/workers/pool/queues.py:lengths": "brokers have errors of their own",
     "workers/palaver/workers/pool/residents.py:_leave": "a worker that stops goes on stopping",
-    "workers/palaver/workers/pool/deliveries.py:_ask": "brokers have errors of their own",
-    "workers/palaver/workers/pool/post.py:_empty": "the same",
-    "workers/palaver/workers/pool/post.py:_publish": "the same",
+    "workers/palaver/workers/pool/post.py:_publish": "brokers have errors of their own",
     "workers/palaver/workers/pool/post.py:_tell": "the same",
     "workers/palaver/workers/pool/tracer.py:__await__": "hands exceptions on to the greenlet",
     "workers/palaver/workers/pool/tracer.py:wait_for": "hands exceptions on to the coroutine",
     "workers/palaver/workers/ending.py:_finish": "what cannot be written must end the job",
     "workers/palaver/workers/probing.py:examine": "user code; whoever asks is told its class",
-    "workers/palaver/workers/providers/guard.py:guarded": "user code; told by its class",
     "workers/palaver/workers/run.py:failure_of": "a bug must end the job, not its readers",
     "workers/palaver/workers/sinks/following.py:tell": "whatever a sink raises, no job may know",
     "workers/palaver/workers/rounds.py:for_ever": "leases must outlive a bug",
     "workers/palaver/workers/webhooks/deliverer.py:_see_to": "one delivery must not end the others",
+}
+
+# Everything else is told by `Settings`, and by what the profiles name.
+READ_THE_ENVIRONMENT = {
+    "producer/palaver/producer/cli/demo.py": "sets what its parts are to find",
+    "producer/palaver/producer/cli/entry.py": "names variables that are no settings",
+    "producer/palaver/producer/cli/processes.py": "hands it on to a process",
+    "producer/palaver/producer/cli/terminal.py": "what terminals can do",
+    "producer/palaver/producer/cli/worker.py": "sets an option for the process that it becomes",
+    "producer/palaver/producer/django/management/commands/palaver_worker.py": "the same",
+    "producer/palaver/producer/interfaces/clients.py": "whether the settings may have changed",
+    "shared/palaver/shared/profiles.py": "keys, under names that profiles give",
+    "shared/palaver/shared/settings.py": "the one place",
+    "shared/palaver/shared/tool_servers.py": "keys, under names that servers of tools give",
+    "workers/palaver/workers/app.py": "names variables that are no settings; Celery's colours",
+    "workers/palaver/workers/files/kreuzberg_extractor.py": "sets what libraries find in its own process",
+    "workers/palaver/workers/files/processes.py": "hands some of it on to a process",
+    "workers/palaver/workers/flowerconfig.py": "a setting of Flower's",
+    "workers/palaver/workers/sinks/pusher_settings.py": "a secret, under a name that the sink gives",
+    "workers/palaver/workers/tracing/spans.py": "a setting of OpenTelemetry's",
 }
 
 
@@ -83,8 +105,10 @@ class Source:
     """What is asked of a file. Its tree is not kept: all of them would slow every collection of garbage."""
 
     functions: tuple[tuple[str, int], ...]  # name and length, without docstring and decorators
+    long_calls: tuple[str, ...]  # functions of more than `POSITIONAL` parameters that need no keyword
     broad: tuple[str, ...]  # functions with a broad `except` that does not raise again
     opened: frozenset[str]  # what it imports of palaver, by the names that it gives it
+    environment: bool  # whether it looks into the environment of its process
 
 
 @cache
@@ -95,6 +119,7 @@ def source(path: Path) -> Source:
         functions=tuple(
             (f"{path.relative_to(ROOT)}:{node.lineno} {node.name}", _lines(node)) for node in functions
         ),
+        long_calls=tuple(node.name for node in functions if _positional(node) > POSITIONAL),
         broad=tuple(node.name for node in functions if _is_broad(node)),
         opened=frozenset(
             alias.asname or alias.name
@@ -102,6 +127,7 @@ def source(path: Path) -> Source:
             if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("palaver.")
             for alias in node.names
         ),
+        environment=any(map(_is_environment, nodes)),
     )
 
 
@@ -119,6 +145,12 @@ def _lines(node: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
     return length
 
 
+def _positional(node: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    """How many arguments may be given without a name, `self` not counted."""
+    names = [each.arg for each in (*node.args.posonlyargs, *node.args.args)]
+    return len(names) - (names[:1] in (["self"], ["cls"]))
+
+
 def test_no_file_is_long() -> None:
     long = {
         str(path.relative_to(ROOT)): count
@@ -130,6 +162,13 @@ def test_no_file_is_long() -> None:
 
 def test_no_function_is_long() -> None:
     assert not [(name, count) for name, count in functions(*ROOMS, "tests") if count > LONGEST_FUNCTION]
+
+
+def test_calls_name_what_is_not_obvious() -> None:
+    found = {
+        f"{path.relative_to(ROOT)}:{name}" for path in sources(*ROOMS) for name in source(path).long_calls
+    }
+    assert found == set(LONG_CALLS), "name those behind the fifth: `*` in the parameters"
 
 
 @pytest.mark.parametrize("room", ROOMS)
@@ -160,6 +199,18 @@ def _catches_all(handler: ast.ExceptHandler) -> bool:
 
 def _raises_again(handler: ast.ExceptHandler) -> bool:
     return isinstance(handler.body[-1], ast.Raise)
+
+
+def test_the_environment_is_read_in_one_place() -> None:
+    found = {str(path.relative_to(ROOT)) for path in sources(*ROOMS) if source(path).environment}
+    assert found == set(READ_THE_ENVIRONMENT), "a setting belongs into Settings"
+
+
+def _is_environment(node: ast.AST) -> bool:
+    names = ("environ", "environb", "getenv", "getenvb")
+    if isinstance(node, ast.ImportFrom):
+        return node.module == "os" and any(alias.name in names for alias in node.names)
+    return isinstance(node, ast.Attribute) and node.attr in names
 
 
 @pytest.mark.parametrize("room", ROOMS)

@@ -25,8 +25,14 @@ COSTS = Costs(
     idle=0.01,
     redis_idle=0.003,
 )
-WOKEN = replace(COSTS, wake=60e-6, redis_wake=90e-6, provider_wake=45e-6, latency=100e-6)
-REST = Rest(idle=COSTS.idle, redis_idle=COSTS.redis_idle, batch=COSTS.batch, redis_batch=COSTS.redis_batch)
+WOKEN = replace(COSTS, wake=60e-6, redis_wake=90e-6, provider_wake=45e-6, rouse=8e-6, latency=100e-6)
+REST = Rest(
+    idle=COSTS.idle,
+    redis_idle=COSTS.redis_idle,
+    batch=COSTS.batch,
+    redis_batch=COSTS.redis_batch,
+    rouse=WOKEN.rouse,
+)
 SCENE = Scene(streams=200, rate=10, workers=1, seconds=1.0)
 
 
@@ -60,15 +66,29 @@ def test_who_has_rested_pays_for_being_woken() -> None:
     assert told.wakes.redis == pytest.approx(told.carried, rel=0.1)
     assert told.wakes.worker == pytest.approx(told.carried * (2 - math.exp(-trip / COOLING)), rel=0.1)
     dearer = told.redis_cpu - simulate(scene, COSTS).redis_cpu
-    assert dearer == pytest.approx(WOKEN.redis_wake, rel=0.1)
+    assert dearer == pytest.approx(prompt.redis_wake + prompt.rouse, rel=0.1)
 
 
-def test_workers_keep_their_program_warm_for_each_other() -> None:
+def test_caches_are_each_workers_own() -> None:
     one, many = (
-        simulate(replace(SCENE, streams=streams, rate=10, workers=streams), WOKEN) for streams in (1, 400)
+        simulate(replace(SCENE, streams=400, rate=10, workers=workers), replace(WOKEN, latency=0.0))
+        for workers in (1, 400)
     )
-    assert one.wakes.worker > 1.5 * one.carried
-    assert many.wakes.worker < many.carried
+    assert one.wakes.worker < one.carried
+    assert many.wakes.worker > 1.25 * many.carried
+    assert many.wakes.redis == pytest.approx(one.wakes.redis, rel=0.5)
+
+
+def test_whoever_wakes_a_sleeper_pays_for_it() -> None:
+    """The provider its worker, the worker Redis, Redis the worker for the reply; nobody who is awake."""
+    scene = replace(SCENE, streams=20, rate=1, tick=1e-3)
+    alone, together = (
+        simulate(replace(scene, streams=streams), replace(COSTS, rouse=1e-5)) for streams in (20, 2000)
+    )
+    for roused in (alone.roused.worker, alone.roused.redis, alone.roused.provider):
+        assert roused == pytest.approx(alone.carried, rel=0.1)
+    assert alone.provider_cpu == pytest.approx(COSTS.provider_chunk + 1e-5, rel=0.05)
+    assert together.roused.provider < 0.7 * together.carried
 
 
 def test_a_busy_machine_has_nobody_to_wake() -> None:

@@ -16,12 +16,13 @@ from pydantic import BaseModel
 
 from palaver.producer import batches as batching
 from palaver.producer.broker import Broker
-from palaver.producer.client import send_stored, split
+from palaver.producer.bulk import Bulk
+from palaver.producer.client import send_stored
 from palaver.producer.files import AsyncFiles
 from palaver.producer.handles import AsyncJobHandle, AsyncModelHandle
-from palaver.producer.lanes import Lanes
 from palaver.producer.prepare import (
     Admission,
+    AllowJob,
     Announced,
     JobFields,
     JobLike,
@@ -160,11 +161,11 @@ class AsyncClient:
         jobs: batching.BatchSource,
         *,
         skip_invalid: bool = False,
-        check: batching.CheckJob | None = None,
+        allow: AllowJob | None = None,
         **fields: Unpack[batching.BatchFields],
     ) -> batching.AsyncBatchHandle:
         """Store many jobs as one batch; see `Client.batch`. A file is read in a thread."""
-        with await self._intake(fields, check=check, skip_invalid=skip_invalid) as intake:
+        with await self._intake(fields, allow=allow, skip_invalid=skip_invalid) as intake:
             await batching.take_all(intake, jobs, self.settings.max_document_bytes)
             return await self._open_batch(intake)
 
@@ -198,11 +199,11 @@ class AsyncClient:
         """The job as it is now; see `Client.view`."""
         return await self.reading.view(job_id, session_id, document=document)
 
-    async def retry(self, job_id: str) -> AsyncJobHandle:
+    async def retry(self, job_id: str, *, allow: AllowJob | None = None) -> AsyncJobHandle:
         """Do an ended job again, as a new job in the same session; see `Client.retry`."""
         check_job_id(job_id)
         view = await self.view(job_id, document=True)
-        again = partial(prepare_again, view, self.settings)
+        again = partial(prepare_again, view, self.settings, allow)
         handle = await self._submit(await beside(again, view.document_json or b""))
         await self.ledger.drop_dead([(view.session_id, job_id)])
         return handle
@@ -251,6 +252,11 @@ class AsyncClient:
         """One round trip to the ledger and one to the broker."""
         await self.ledger.check()
         await self._in_turn(self.broker.check)
+
+    async def prepare(self) -> None:
+        """Make sure that a job could be sent now; asks the broker only if it did not answer a moment ago."""
+        if not self.broker.trusted:
+            await self._in_turn(self.broker.prepare)
 
     async def served(self) -> Announced:
         """The profiles and aliases of live workers, by name; see `Client.served`."""
@@ -318,11 +324,6 @@ class AsyncClient:
         told = partial(call, asked=time.monotonic())
         await asyncio.get_running_loop().run_in_executor(self._thread, told)
 
-    async def _prepare(self) -> None:
-        """Make sure that a message can be sent; it costs no change of threads while the broker answers."""
-        if not self.broker.trusted:
-            await self._in_turn(self.broker.prepare)
-
     async def _admit(self, jobs: Sequence[ChatJob]) -> None:
         await self.files.check(jobs)
         for _ in self._admission.rounds(jobs):
@@ -372,7 +373,7 @@ class AsyncClient:
     async def _submit(self, job: ChatJob) -> AsyncJobHandle:
         with traced([job]) as (job,):
             await self._admit([job])
-            await self._prepare()
+            await self.prepare()
             submitted = await self.ledger.submit(job)
             await self.send([submitted.dispatch])
             return self._handle(submitted)
@@ -380,26 +381,21 @@ class AsyncClient:
     async def _submit_all(self, jobs: Iterable[JobLike]) -> list[AsyncJobHandle]:
         prepared = prepare_many(jobs, self.settings)
         await self._admit(prepared)
-        work: Lanes[AsyncJobHandle] = Lanes(prepared)
+        work: Bulk[AsyncJobHandle] = Bulk(prepared)
         driven = (self._drive(work, lane) for lane in work.lanes)
-        for outcome in await asyncio.gather(*driven, return_exceptions=True):
-            if isinstance(outcome, BaseException):
-                raise outcome
-        return work.handles
+        return work.end(await asyncio.gather(*driven, return_exceptions=True))
 
-    async def _drive(self, work: Lanes[AsyncJobHandle], lane: list[int]) -> None:
+    async def _drive(self, work: Bulk[AsyncJobHandle], lane: list[int]) -> None:
         with work.within():
             for places, jobs in work.chunks(lane):
                 work.take(places, await self._submit_chunk(jobs))
 
-    async def _submit_chunk(self, jobs: list[ChatJob]) -> list[AsyncJobHandle]:
+    async def _submit_chunk(self, jobs: list[ChatJob]) -> list[AsyncJobHandle | PalaverError]:
         with traced(jobs) as told:
-            await self._prepare()
-            stored, errors = split(await self.ledger.submit_many(told))
-            await self.send([reply.dispatch for reply in stored])
-        if errors:
-            raise errors[0]
-        return [self._handle(reply) for reply in stored]
+            await self.prepare()
+            replies = await self.ledger.submit_many(told)
+            await self.send([reply.dispatch for reply in replies if isinstance(reply, Submitted)])
+        return [self._handle(reply) if isinstance(reply, Submitted) else reply for reply in replies]
 
     def _handle(self, submitted: Submitted) -> AsyncJobHandle:
         return AsyncJobHandle(self, submitted.session_id, submitted.job_id, submitted.cursor)

@@ -322,8 +322,6 @@ def _connection(url: str, seconds: float) -> Connection:
         return Connection(broker.url, ssl=tls, connect_timeout=seconds, transport_options=options)
     except ImportError as error:
         problem = f"its client library is missing: {error}"
-    except KeyError:
-        problem = "this kind of broker is not known"
     except (TypeError, ValueError):  # whose text may hold a piece of the password
         problem = "its URL says something that its client library does not know"
     raise ConfigurationError(

@@ -18,11 +18,12 @@ from pydantic import BaseModel
 from palaver.producer import batches as batching
 from palaver.producer.background import background
 from palaver.producer.broker import Broker
+from palaver.producer.bulk import Bulk
 from palaver.producer.files import Files
 from palaver.producer.handles import JobHandle, ModelHandle
-from palaver.producer.lanes import Lanes
 from palaver.producer.prepare import (
     Admission,
+    AllowJob,
     Announced,
     JobFields,
     JobLike,
@@ -159,9 +160,11 @@ class Client:
         """Store many jobs, many times faster than one by one; the handles are in the order of the jobs.
 
         A job is a prompt, a dict of `submit`'s arguments, or a `ChatJob`. All are validated before one is
-        stored; errors name the place, e.g. `jobs[3].params.temperature`. When the ledger refuses one (see
-        `submit`), its error is raised after the jobs that were sent with it are stored; give jobs an
-        `idempotency_key`, and the call can be repeated.
+        stored; errors name the place, e.g. `jobs[3].params.temperature`. Where the ledger refuses some (see
+        `submit`), all others are stored, and then the error of the first refused is raised: its `param` is
+        the place, and its `handles` are in the order of the jobs, with None for each that was refused. If the
+        ledger is lost on the way, LedgerUnavailableError has the handles of what is known to be stored. Give
+        jobs an `idempotency_key`, and the call can be repeated.
         """
         with collector.paused():
             return self._submit_all(jobs)  # whose jobs are gone when the collector looks again
@@ -171,7 +174,7 @@ class Client:
         jobs: batching.BatchSource,
         *,
         skip_invalid: bool = False,
-        check: batching.CheckJob | None = None,
+        allow: AllowJob | None = None,
         **fields: Unpack[batching.BatchFields],
     ) -> batching.BatchHandle:
         """Store many jobs as one batch, in constant memory; the workers run its lines as they find room.
@@ -184,12 +187,12 @@ class Client:
         kept; `webhook` is told the end.
 
         Every entry is checked before one is stored. Raises BatchInputError, which tells all that are wrong
-        by their lines; with `skip_invalid` those are left out and told in the batch's errors. `check` is
-        called with the job of each, and raises ValidationError for one that is not to be taken. Raises
-        ConfigurationError without a store of files, FileStoreUnavailableError, and ConflictError for an
-        `idempotency_key` that was used for another batch.
+        by their lines; with `skip_invalid` those are left out and told in the batch's errors.`allow`
+        gives the job of each as it is to be taken, or raises ValidationError. Raises ConfigurationError
+        without a store of files, FileStoreUnavailableError, and ConflictError for an `idempotency_key` that
+        was used for another batch.
         """
-        with self._intake(fields, check=check, skip_invalid=skip_invalid) as intake:
+        with self._intake(fields, allow=allow, skip_invalid=skip_invalid) as intake:
             intake.take(batching.entries(jobs, self.settings.max_document_bytes))
             return self._open_batch(intake)
 
@@ -229,19 +232,20 @@ class Client:
         self.send([seen.dispatch])
         return seen.view
 
-    def retry(self, job_id: str) -> JobHandle:
+    def retry(self, job_id: str, *, allow: AllowJob | None = None) -> JobHandle:
         """Do an ended job again, as a new job in the same session with `retry_of`.
 
         The document is the same and the deadline counts anew; the session's history is read as it is then.
         Repeating the call makes no second job: to go on from a retry that failed, retry that one. The job
-        is no dead letter any more once its successor is stored.
+        is no dead letter any more once its successor is stored. `allow` gives it as it is to be done, or
+        raises.
 
         Raises JobNotFoundError, JobNotFinishedError, JobError (the job was refused, there is nothing to
         retry), and what `submit` raises.
         """
         check_job_id(job_id)
         view = self.view(job_id, document=True)
-        handle = self._submit(prepare_again(view, self.settings))
+        handle = self._submit(prepare_again(view, self.settings, allow))
         self.ledger.drop_dead([(view.session_id, job_id)])
         return handle
 
@@ -315,6 +319,10 @@ class Client:
         """One round trip to the ledger and one to the broker."""
         self.ledger.check()
         self.broker.check()
+
+    def prepare(self) -> None:
+        """Make sure that a job could be sent now; asks the broker only if it did not answer a moment ago."""
+        self.broker.prepare()
 
     def served(self) -> Announced:
         """The profiles and aliases of live workers, by name: `{"kind": …, "models": […]}`, where None is any
@@ -403,7 +411,7 @@ class Client:
     def _submit(self, job: ChatJob) -> JobHandle:
         with traced([job]) as (job,):
             self._admit([job])
-            self.broker.prepare()
+            self.prepare()
             submitted = self.ledger.submit(job)
             self.send([submitted.dispatch])
             return self._handle(submitted)
@@ -411,41 +419,25 @@ class Client:
     def _submit_all(self, jobs: Iterable[JobLike]) -> list[JobHandle]:
         prepared = prepare_many(jobs, self.settings)
         self._admit(prepared)
-        work: Lanes[JobHandle] = Lanes(prepared)
+        work: Bulk[JobHandle] = Bulk(prepared)
         with ThreadPoolExecutor(len(work.lanes), "palaver-submit") as pool:
             driven = [pool.submit(copy_context().run, self._drive, work, lane) for lane in work.lanes]
-        for lane in driven:
-            lane.result()
-        return work.handles
+        return work.end(lane.exception() for lane in driven)
 
-    def _drive(self, work: Lanes[JobHandle], lane: list[int]) -> None:
+    def _drive(self, work: Bulk[JobHandle], lane: list[int]) -> None:
         with work.within():
             for places, jobs in work.chunks(lane):
                 work.take(places, self._submit_chunk(jobs))
 
-    def _submit_chunk(self, jobs: list[ChatJob]) -> list[JobHandle]:
+    def _submit_chunk(self, jobs: list[ChatJob]) -> list[JobHandle | PalaverError]:
         with traced(jobs) as told:
-            self.broker.prepare()
-            stored, errors = split(self.ledger.submit_many(told))
-            self.send(reply.dispatch for reply in stored)
-        if errors:
-            raise errors[0]
-        return [self._handle(reply) for reply in stored]
+            self.prepare()
+            replies = self.ledger.submit_many(told)
+            self.send(reply.dispatch for reply in replies if isinstance(reply, Submitted))
+        return [self._handle(reply) if isinstance(reply, Submitted) else reply for reply in replies]
 
     def _handle(self, submitted: Submitted) -> JobHandle:
         return JobHandle(self, submitted.session_id, submitted.job_id, submitted.cursor)
-
-
-def split(replies: Iterable[Submitted | PalaverError]) -> tuple[list[Submitted], list[PalaverError]]:
-    """What was stored and what was refused."""
-    stored: list[Submitted] = []
-    errors: list[PalaverError] = []
-    for reply in replies:
-        if isinstance(reply, Submitted):
-            stored.append(reply)
-        else:
-            errors.append(reply)
-    return stored, errors
 
 
 def send_stored(broker: Broker, dispatches: Iterable[Dispatch | None], *, asked: float | None = None) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any, Final, Literal, TypedDict
@@ -41,6 +41,12 @@ ANNOUNCED_SECONDS: Final = 5.0
 
 JobLike = str | Mapping[str, Any] | ChatJob
 """What `submit_many` takes for one job: a prompt, the arguments of `submit`, or a job."""
+
+
+AllowJob = Callable[[ChatJob], ChatJob]
+"""Gives a job that somebody else made as it is to be done, or raises: by ValidationError a line of a batch is
+wrong, any other error ends all.
+"""
 
 
 class JobFields(TypedDict, total=False):
@@ -107,20 +113,22 @@ def prepare(
     return job
 
 
-def prepare_again(view: JobView, settings: Settings) -> ChatJob:
+def prepare_again(view: JobView, settings: Settings, allow: AllowJob | None = None) -> ChatJob:
     """The new job that retries this ended one: the same document in the same session.
 
     Its idempotency key is made of the old job's id, so that a repeated retry finds the job of the first one.
     A job that once interrupted others now waits for its turn. Raises JobNotFinishedError, and JobError for a
     job that was refused, of which there is no document.
     """
+    if view.document_json is None:
+        raise JobError(f"job {view.job_id} was refused and never stored; submit it anew", job_id=view.job_id)
+    job = ChatJob.parse(view.document_json, max_bytes=settings.max_document_bytes)
+    if allow is not None:
+        job = allow(job)
     if not view.status.ended:
         raise JobNotFinishedError(
             f"job {view.job_id} is {view.status}; only an ended job can be retried", job_id=view.job_id
         )
-    if view.document_json is None:
-        raise JobError(f"job {view.job_id} was refused and never stored; submit it anew", job_id=view.job_id)
-    job = ChatJob.parse(view.document_json, max_bytes=settings.max_document_bytes)
     fields = {
         "job_id": new_job_id(),
         "session_id": view.session_id,
@@ -200,7 +208,7 @@ def check_agents(paths: Iterable[str], served: Sequence[str]) -> None:
         check_agent(path, served)
 
 
-def check_choices(models: Iterable[str], served: Announced) -> None:
+def _check_choices(models: Iterable[str], served: Announced) -> None:
     """Raises ValidationError with `param="n"` if one of these models is known to give one choice: the answer
     would be paid for, and not be what was asked for. Of a provider that says nothing of it, the answer tells.
     """
@@ -239,17 +247,15 @@ class Admission:
         """Raises ValidationError for models that nobody serves, by what is known now; if `several` choices
         are wanted, also for those that give one.
         """
-        self._check_all([tuple(models)])
-        if several:
-            check_choices(self._targets(models), self._announced)
+        self._check_all([(tuple(models), several)])
 
     def rounds(self, jobs: Iterable[ChatJob]) -> Iterator[None]:
         """Check the jobs; the caller answers every round with an `update`.
 
-        Raises ValidationError with `param="model"`, never by what workers announced a while ago.
+        Raises ValidationError with `param="model"`, or `n`, never by what workers announced a while ago.
         """
-        named = (tuple(job.models) for job in jobs if job.models or job.agent is None)
-        wanted = list(dict.fromkeys(named))
+        named = (job for job in jobs if job.models or job.agent is None)
+        wanted = list(dict.fromkeys((tuple(job.models), (job.params.n or 1) > 1) for job in named))
         fresh = time.monotonic() - self._updated > ANNOUNCED_SECONDS
         if fresh:
             yield
@@ -261,8 +267,8 @@ class Admission:
         yield
         return self._check_all(wanted)
 
-    def _check_all(self, wanted: Iterable[tuple[str, ...]]) -> None:
-        for models in wanted:
+    def _check_all(self, wanted: Iterable[tuple[tuple[str, ...], bool]]) -> None:
+        for models, several in wanted:
             named = [model for model in models if not is_sealed(model)]
             if models and not named:
                 continue  # the ledger knows whether these are there
@@ -271,6 +277,8 @@ class Admission:
                     self._check(model)
             elif self._catalog is not None:
                 self._catalog.resolve(named or None)
+            if several:
+                _check_choices(self._targets(models), self._announced)
 
     def _targets(self, models: Sequence[str]) -> list[str]:
         """Without the aliases that only this process knows."""

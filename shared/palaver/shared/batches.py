@@ -9,6 +9,7 @@
 That is where they are in the file store. A batch is a session without turns whose id is the batch's.
 """
 
+import hashlib
 from bisect import bisect_right
 from collections.abc import Sequence
 from enum import StrEnum
@@ -33,6 +34,8 @@ MAX_LINES: Final = 10_000_000
 MAX_WINDOW: Final = 10_000
 DEFAULT_COMPLETION_WINDOW: Final = 24 * 3600.0
 CHAT_COMPLETIONS: Final = "/v1/chat/completions"
+INPUT_FILE: Final = "palaver:input_file_id"
+"""In the metadata of a batch that the gateway took in: the file that its lines came from."""
 
 
 class BatchStatus(StrEnum):
@@ -103,6 +106,14 @@ class BatchJob(Document):
         if version_of(fields) > VERSION:
             fields = {name: value for name, value in fields.items() if name in cls.model_fields}
         return cls.validated(fields)
+
+    @property
+    def fingerprint(self) -> str:
+        """What the batch asks for, as a hash: equal for the same lines and options, whichever file they came
+        in: who was cut off uploads it again.
+        """
+        metadata = {name: value for name, value in self.metadata.items() if name != INPUT_FILE}
+        return hashlib.sha256(self.model_copy(update={"metadata": metadata}).to_json()).hexdigest()
 
     @property
     def is_newer(self) -> bool:

@@ -51,7 +51,7 @@ async def beside(call: Callable[[], T], document: Any) -> T:
 async def in_thread(call: Callable[[], T]) -> T:
     """The same of a document that is known to be large."""
     async with _turn_of(whose.get()):
-        return await asyncio.get_running_loop().run_in_executor(_THREAD, _unsearched, call)
+        return await asyncio.get_running_loop().run_in_executor(_THREAD, _settled, call)
 
 
 @asynccontextmanager
@@ -71,9 +71,6 @@ async def _turn_of(name: str) -> AsyncIterator[None]:
             del _turns[place]
 
 
-def _unsearched(call: Callable[[], T]) -> T:
-    with collector.paused():
-        try:
-            return call()
-        finally:
-            collector.settle()
+def _settled(call: Callable[[], T]) -> T:
+    with collector.settled():
+        return call()

@@ -1,8 +1,9 @@
 """A broker's URL as Celery and kombu want to be told of it; pure.
 
 Redis in the forms of `redis_url`; `amqp://USER:PASSWORD@HOST[:PORT]/VHOST` and `amqps://` for RabbitMQ, the
-latter with the `ssl_*` options of a Redis URL; other kinds that Celery knows pass as they are. Several URLs,
-separated by semicolons, are several ways to one broker.
+latter with the `ssl_*` options of a Redis URL; `inprocess://NAME`, which is no broker. Others that Celery
+knows are refused: each fails in ways of its own, which nobody here has tried. Several URLs, separated by
+semicolons, are several ways to one broker.
 """
 
 import ssl
@@ -11,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Self
 from urllib.parse import parse_qsl, urlencode
 
+from palaver.shared.in_process import SCHEME as IN_PROCESS
 from palaver.shared.redis_url import SCHEMES, SENTINELS, RedisURL, split_url, tls_options
 
 AMQP: Final = ("amqp", "amqps", "pyamqp")
@@ -39,6 +41,9 @@ class BrokerURL:
         """Raises ValueError, in words that hold nothing of the URL but the name of an unknown option."""
         parts = url.split(";")
         kinds = {split_url(part).scheme for part in parts}
+        if kinds - {*SCHEMES, *AMQP, IN_PROCESS}:
+            names = ", ".join(f"{scheme}://" for scheme in (*SCHEMES, "amqp"))
+            raise ValueError(f"must be a {names} or amqps:// URL")
         if kinds & {"amqps"}:
             return cls._with_tls(parts)
         if kinds & {*SENTINELS}:

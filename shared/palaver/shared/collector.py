@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import gc
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
-COLLECTIONS: Final = (50_000, 50, 100)
+COLLECTIONS: Final = (50_000, 10, 50)
+"""New objects until the young are searched, and how often those until older ones are."""
+GROWTH: Final = 1.25
+"""Everything is searched once a process holds so many times the memory that it had need of."""
+BETWEEN: Final = 50
+"""Large documents, at least, between two such searches."""
 
 
 def collect_rarely() -> None:
-    """What was loaded until now stays for good, and what lives long is next to never looked at.
+    """What was loaded until now, and what lives long, is next to never looked at.
 
     For a process with thousands of streams: a full collection walks over all that they hold, and each of them
     waits meanwhile. They leave next to no cycles behind: young objects are collected less often, and old ones
@@ -38,10 +44,59 @@ def paused() -> Iterator[None]:
             gc.enable()
 
 
+@contextmanager
+def settled() -> Iterator[None]:
+    """No search for cycles meanwhile, and what is made lives on; see `settle`."""
+    try:
+        with paused():
+            try:
+                yield
+            finally:
+                settle()
+    finally:
+        _growth.search()
+
+
 def settle() -> None:
     """Have all that was made so far searched only when everything is: what a large document was made into
     lives on, and a search through it holds the interpreter for a tenth of a second and more.
+
+    With that Python's count of what is new begins anew, so that it never searches where this is done again
+    and again: `settled` looks to it.
     """
     if not gc.get_freeze_count():  # else the program keeps things out of all searches, which this would end
         gc.freeze()
         gc.unfreeze()  # into the oldest generation, without a look at any of it
+
+
+class _Growth:
+    """Has everything searched when the process has grown. If less was found than documents were settled, it
+    had need of what it held, and has no search again for as much.
+    """
+
+    def __init__(self) -> None:
+        self._needed = 0
+        self._settled = 0  # since the last search
+
+    def search(self) -> None:
+        """One more is settled: search, if that is due. Not for who wants no searches, or keeps things out."""
+        self._settled += 1
+        held = _held()
+        self._needed = self._needed or held
+        due = self._settled >= BETWEEN and held > self._needed * GROWTH
+        if due and gc.isenabled() and not gc.get_freeze_count():
+            if gc.collect() < self._settled:
+                self._needed = held
+            self._settled = 0
+
+
+_growth: Final = _Growth()
+
+
+def _held() -> int:
+    """How much memory the process has: pages, or, where the system does not say, pieces."""
+    try:
+        with open("/proc/self/statm", "rb") as told:
+            return int(told.read().split()[1])
+    except OSError:
+        return sys.getallocatedblocks()

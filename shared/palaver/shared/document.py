@@ -38,26 +38,27 @@ class Document(BaseModel):
     )
 
     def __init__(self, /, **data: Any) -> None:
-        problem = None
+        problems = []
         try:
             super().__init__(**data)
         except pydantic.ValidationError as error:
-            problem = validation_error(error)
-        # Raised out here, so that not even __context__ holds pydantic's error, which knows the input.
-        if problem is not None:
-            raise problem
+            problems.append(validation_error(error))
+        # Raised out here, so that not even __context__ holds pydantic's error, which knows the input; and
+        # kept by nobody here: it knows this frame, which would be a cycle with the input.
+        if problems:
+            raise problems.pop()
 
     # Nested documents then skip __init__ and report their place to the outermost one.
     __init__.__pydantic_base_init__ = True  # type: ignore[attr-defined]
 
     def __setattr__(self, name: str, value: Any) -> None:
-        problem = None
+        problems = []
         try:
             super().__setattr__(name, value)
         except pydantic.ValidationError as error:
-            problem = validation_error(error)
-        if problem is not None:
-            raise problem
+            problems.append(validation_error(error))
+        if problems:
+            raise problems.pop()
 
     @classmethod
     def validated(cls, value: Any, *, at: str = "") -> Self:
@@ -66,8 +67,8 @@ class Document(BaseModel):
             found: Self = cls.__pydantic_validator__.validate_python(value)
             return found
         except pydantic.ValidationError as error:
-            problem = validation_error(error, prefix=at)
-        raise problem
+            problems = [validation_error(error, prefix=at)]
+        raise problems.pop()
 
     @classmethod
     def model_validate(cls, obj: Any, **options: Any) -> Self:
@@ -75,8 +76,8 @@ class Document(BaseModel):
         try:
             return super().model_validate(obj, **options)
         except pydantic.ValidationError as error:
-            problem = validation_error(error)
-        raise problem
+            problems = [validation_error(error)]
+        raise problems.pop()
 
     @classmethod
     def model_validate_json(cls, json_data: str | bytes | bytearray, **options: Any) -> Self:
@@ -84,8 +85,8 @@ class Document(BaseModel):
         try:
             return super().model_validate_json(json_data, **options)
         except pydantic.ValidationError as error:
-            problem = validation_error(error)
-        raise problem
+            problems = [validation_error(error)]
+        raise problems.pop()
 
     def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
         # A repr ends up in logs and tracebacks: what may be content is told by its shape, what is empty not.

@@ -103,6 +103,8 @@ class PalaverError(Exception):
     """What a class of a newer version told beyond the fields that are known here."""
     response: Any = None
     """What there is of the answer, for whoever catches the error; it does not travel with it."""
+    handles: Any = None
+    """From `submit_many`: one for each of its jobs, None where a job is not stored; it does not travel."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -254,6 +256,11 @@ class SpendLimitError(PalaverError):
     ) -> None:
         super().__init__(message, **context)
         self.spent, self.limit, self.resets_at = spent, limit, resets_at
+
+    @property
+    def is_final(self) -> bool:
+        """Whether all is spent: a cheaper request would be refused too, until `resets_at`."""
+        return bool(self.resets_at) and self.spent >= self.limit
 
 
 class ConflictError(PalaverError):

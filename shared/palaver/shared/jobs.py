@@ -280,7 +280,7 @@ class ChatJob(Document):
     history_limit: HistoryLimit | None = optional()
     system: Text | None = optional()
     model: Annotated[Text | Names | None, BeforeValidator(_models), AfterValidator(_short)] = optional()
-    params: ChatParams = Field(default_factory=ChatParams)
+    params: ChatParams = Field(default_factory=cache(ChatParams))  # nobody can change the one of all jobs
     tools: Annotated[Items[FunctionTool], BeforeValidator(_tools), Field(max_length=MAX_TOOLS)] | None = (
         optional()
     )
@@ -293,7 +293,7 @@ class ChatJob(Document):
     priority: Annotated[Integer, Field(ge=0, le=9)] = DEFAULT_PRIORITY
     deadline: Annotated[Real, Field(ge=1, le=MAX_DEADLINE)] = DEFAULT_DEADLINE
     run_at: Annotated[Real, Field(ge=0, le=_LATEST_RUN)] | None = optional()
-    timeouts: Timeouts = Field(default_factory=cache(Timeouts))  # nobody can change the one of all jobs
+    timeouts: Timeouts = Field(default_factory=cache(Timeouts))  # as well
     max_retries: Retries = 2
     idempotency_key: Key | None = optional()
     on_busy: OnBusy = OnBusy.ENQUEUE
@@ -390,11 +390,11 @@ class ChatJob(Document):
         try:
             return cls.model_validate(dict(document), context={"max_bytes": max_bytes, **size})
         except ValidationError as error:
-            version, problem = version_of(document), error
-        if version <= VERSION:
-            raise problem
-        told = f"the job is of version {version}, and {VERSION} is known here: {problem.message}"
-        raise NewerDocumentError(told, param=problem.param)
+            if (version := version_of(document)) <= VERSION:
+                raise
+            told = f"the job is of version {version}, and {VERSION} is known here: {error.message}"
+            param = error.param
+        raise NewerDocumentError(told, param=param)
 
     @property
     def models(self) -> list[str]:

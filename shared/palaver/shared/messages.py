@@ -205,8 +205,8 @@ def parse_messages(messages: MessagesLike, *, param: str = "messages") -> list[M
     """Messages from what callers write: a string is one user message, a list may mix strings, dicts and
     messages.
 
-    Raises ValidationError (param such as `messages[2].role`) for an empty list, an empty user message, an
-    unknown role or a wrong shape.
+    Raises ValidationError (param such as `messages[2].role`) for an empty list, an empty user message, a
+    tool message that answers no call, an unknown role or a wrong shape.
     """
     if isinstance(messages, str | Message | Mapping):
         return [_parse_message(messages, param)]
@@ -228,6 +228,8 @@ def _parse_message(value: Any, param: str) -> Message:
     message = _message(value, param)
     if message.role is Role.USER and message.blank:
         refuse(f"{param}.content" if not isinstance(value, str) else param, "empty message")
+    if message.role is Role.TOOL and message.tool_call_id is None:
+        refuse(f"{param}.tool_call_id", "is required: the id of the call that the message answers")
     return message
 
 

@@ -46,6 +46,8 @@ def problems() -> tuple[Problem, ...]:
         # a script of Redis 6 loses the word that tells the class
         Problem(redis.ResponseError, FULL, "command not allowed when used memory"),
         Problem(redis.ResponseError, "it has no database of this number", "DB index"),
+        Problem(redis.ResponseError, "it cannot write to its disk", "MISCONF"),
+        Problem(redis.ResponseError, "it has too few replicas for a write", "NOREPLICAS"),
         Problem(redis.ConnectionError, "it takes no more connections", "max number of clients"),
         Problem(redis.ConnectionError, "no connection was free in time", "No connection available"),
         Problem(redis.ConnectionError, "it closed the connection", "closed by server"),

@@ -1,6 +1,7 @@
 """Sampling parameters of a job, strict about types: no booleans or strings for numbers, no NaN."""
 
 from collections.abc import Mapping
+from functools import cache
 from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
@@ -103,6 +104,15 @@ def _unreserved(value: dict[str, Any]) -> dict[str, Any]:
     return value
 
 
+class _Nothing(dict[str, Any]):
+    """An empty object that stays empty, as many share it."""
+
+    def _refuse(self, *_: Any, **__: Any) -> Any:
+        raise TypeError("the parameters of a job cannot be changed")
+
+    __setitem__ = setdefault = update = __ior__ = _refuse
+
+
 class ChatParams(Document):
     """Everything optional that shapes an answer; None is never sent. `extra` goes into the request as it is,
     beside what the job and its profile say: it takes the place of nothing.
@@ -126,7 +136,7 @@ class ChatParams(Document):
     seed: Annotated[Integer, Field(ge=-(2**63), lt=2**63)] | None = optional()
     response_format: Annotated[JsonObject, AfterValidator(_format)] | None = optional()
     reasoning: ReasoningOptions | None = optional()
-    extra: Annotated[JsonObject, AfterValidator(_unreserved)] = Field(default_factory=dict)
+    extra: Annotated[JsonObject, AfterValidator(_unreserved)] = Field(default_factory=cache(_Nothing))
     include_usage: Flag = True
     return_raw: Flag = False
     return_raw_events: Flag = False

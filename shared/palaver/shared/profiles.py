@@ -49,7 +49,8 @@ class ModelRef(NamedTuple):
 class Limits(Document):
     """A profile's limits over all workers; None is no limit.
 
-    No `window` of so many seconds has more requests and tokens than its part of a minute's.
+    No `window` of so many seconds has more requests and tokens than its part of a minute's; one in which not
+    one request has room is as long as that one needs.
     """
 
     requests_per_minute: Annotated[Real, Field(gt=0)] | None = None

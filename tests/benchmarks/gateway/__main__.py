@@ -3,7 +3,7 @@
     python -m tests.benchmarks.gateway [--quick] [--rounds 3] [--only SCENARIO] [--report]
 
 Eight minutes. `--quick` runs a smaller load once, in about a minute, and `--only` the scenarios whose names
-contain a text; both write into `.palaver/bench` instead. `--report` writes the page of the last full run.
+contain a text; both write into `.palaver/bench` instead. `--report` makes the page again from gateway.json.
 """
 
 import argparse
@@ -25,12 +25,16 @@ THEIRS = ("litellm", "fastapi", "uvicorn", "uvloop", "openai", "httpx", "aiohttp
 
 def main() -> int:
     options = rounds.options("python -m tests.benchmarks.gateway", __doc__, rounds=3)
-    whole = not (options.quick or options.only)
-    kept = KEPT / ("gateway.json" if whole else "partly-gateway.json")
-    results = Results.read(kept) if options.report else _measured(options, kept)
+    rounds.need(ROOT / ".venv" / ".litellm", "make .venv/.litellm")
+    folder = KEPT if options.quick or options.only else FOLDER
+    kept = folder / "gateway.json"
+    if not options.report:
+        _measured(options).save(kept)
+    rounds.need(kept, "the same without --report")
+    results = Results.read(kept)
     print(tables.all_targets(report.targets(results)))
     print(report.side_by_side(results))
-    tables.write(report.page(results), (FOLDER if whole else KEPT) / "GATEWAY.md")
+    tables.write(report.page(results), folder / "GATEWAY.md")
     missing = [row for row in _rows(options) if not results.runs.get(row.scenario, {}).get(row.contender)]
     for row in missing:
         print(f"never measured: {row.scenario}, {row.contender}", file=sys.stderr)
@@ -42,10 +46,11 @@ def _rows(options: argparse.Namespace) -> list[rounds.Row]:
     return [row for row in every if options.only in f"{row.scenario} {row.contender}"]
 
 
-def _measured(options: argparse.Namespace, kept: Path) -> Results:
+def _measured(options: argparse.Namespace) -> Results:
     results = Results()
     results.machine = described(ours=OURS, python=LITELLM_PYTHON, theirs=THEIRS)
-    rounds.measured(_rows(options), results, rounds=1 if options.quick else options.rounds, kept=kept)
+    unfinished = KEPT / "unfinished.json"
+    rounds.measured(_rows(options), results, rounds=1 if options.quick else options.rounds, kept=unfinished)
     return results
 
 

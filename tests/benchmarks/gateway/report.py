@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from tests.benchmarks import tables
 from tests.benchmarks.gateway import plan
 from tests.benchmarks.gateway.servers import SERVERS
-from tests.benchmarks.results import Results
+from tests.benchmarks.results import Results, differences, ratios
 from tests.benchmarks.tables import Target, number, of_rounds
 
 Place = tuple[str, str]  # a scenario and a contender
@@ -23,17 +23,18 @@ def targets(results: Results) -> Iterator[Target]:
 
 
 def _targets(results: Results) -> Iterator[Target]:
-    ours = results.differences("idle_p50_ms", PALAVER, PROVIDER)
-    theirs = results.differences("idle_p50_ms", LITELLM, PROVIDER)
-    yield of_rounds("first word, added to the provider's, idle, p50", 6, ours, "ms")
-    yield of_rounds("… times what LiteLLM adds", 0.6, _ratios(ours, theirs))
+    idle, alone = "idle_p50_ms", results.by_round(*PROVIDER, "idle_p50_ms")
+    ours = differences(results.by_round(*PALAVER, idle), alone)
+    theirs = differences(results.by_round(*LITELLM, idle), alone)
+    yield of_rounds("first word, added to the provider's, idle, p50", 6, [*ours.values()], "ms")
+    yield of_rounds("… times what LiteLLM adds", 0.6, [*ratios(ours, theirs).values()])
     yield of_rounds("first word, added, 100 paced streams live, p99", 40, _late(results), "ms")
     for what, bound, figure, least in (
         ("chunks a second of 20 unpaced streams, times LiteLLM's", 5, "chunks_a_second", True),
         ("memory of the process then, times LiteLLM's", 0.5, "memory_mb", False),
     ):
-        both = (results.values(*PALAVER, figure), results.values(*LITELLM, figure))
-        yield of_rounds(what, bound, _ratios(*both), least=least)
+        times = ratios(results.by_round(*PALAVER, figure), results.by_round(*LITELLM, figure))
+        yield of_rounds(what, bound, [*times.values()], least=least)
     busy, silent = (plan.BUSY, "palaver"), (plan.SILENT, "palaver")
     told = f"{number(results.median(*busy, 'readers'))} {plan.BUSY}, late by, p99"
     yield of_rounds(told, 150, results.values(*busy, "p99_ms"), "ms")
@@ -43,16 +44,11 @@ def _targets(results: Results) -> Iterator[Target]:
     yield of_rounds(told, 400, results.values(*silent, "memory_mb"), "MB")
 
 
-def _ratios(above: list[float], below: list[float]) -> list[float]:
-    """Of each round."""
-    return [over / under for over, under in zip(above, below, strict=False) if under]
-
-
 def _late(results: Results) -> list[float]:
     """By how much the worst of a hundred was later than most are without a gateway, in each round."""
-    ours = results.values(plan.LIVE, "palaver", "p99_ms")
-    theirs = results.values(plan.LIVE, "provider", "p50_ms")
-    return [late - usual for late, usual in zip(ours, theirs, strict=False)]
+    late = results.by_round(plan.LIVE, "palaver", "p99_ms")
+    usual = results.by_round(plan.LIVE, "provider", "p50_ms")
+    return [*differences(late, usual).values()]
 
 
 def side_by_side(results: Results) -> str:

@@ -23,7 +23,9 @@ def main(source: Path, target: Path) -> None:
     runs = json.loads(source.read_text(encoding="utf-8"))["runs"]
     figure, panels = plt.subplots(2, 2, figsize=(11, 6.5), layout="constrained")
     for panel, (title, scenario, name) in zip(panels.flat, PANELS, strict=True):
-        bars = {who: median(run[name] for run in found) for who, found in runs.get(scenario, {}).items()}
+        bars = {
+            who: median(run[name] for run in found.values()) for who, found in runs.get(scenario, {}).items()
+        }
         colours = [COLOURS.get(who, "tab:orange") for who in bars]
         drawn = panel.barh(list(bars), list(bars.values()), color=colours)
         panel.bar_label(drawn, fmt="{:,.1f}" if max(bars.values(), default=0) < 100 else "{:,.0f}", padding=3)

@@ -1,7 +1,8 @@
 """Costs of single steps, from runs in which they occur in different proportions. Pure.
 
 How many chunks, batches and appends there were is counted in a run; how often a process began with cold
-caches is not, so it is simulated, with costs that are then found again by least squares, until they stay.
+caches, or woke another, is not, so it is simulated, with costs that are then found again by least squares,
+until they stay.
 """
 
 from __future__ import annotations
@@ -24,8 +25,8 @@ LATENCIES: Final = (1e-6, 4e-3)
 
 
 def costs_of(runs: Sequence[Observed], rest: Rest, *, cores: int, seconds: float = 1.0) -> Costs:
-    """The costs, and the latency, with which all runs are explained as well as can be. What is known from the
-    rest of a worker and a Redis is taken from there; each guess is simulated for so many seconds.
+    """The costs, and the latency, with which all runs are explained as well as can be. What is known from
+    elsewhere is taken from there; each guess is simulated for so many seconds.
     """
     costs = Costs(
         chunk=0.0,
@@ -35,6 +36,7 @@ def costs_of(runs: Sequence[Observed], rest: Rest, *, cores: int, seconds: float
         redis_batch=rest.redis_batch,
         redis_wake=GUESS,
         provider_wake=GUESS,
+        rouse=rest.rouse,
         idle=rest.idle,
         redis_idle=rest.redis_idle,
         latency=GUESS,
@@ -50,15 +52,25 @@ def _nearer(costs: Costs, runs: Sequence[Observed], told: Sequence[Outcome]) -> 
     pairs = list(zip(runs, told, strict=True))
     chunk, wake = least_squares(
         [[run.chunks, out.wakes.worker * run.seconds] for run, out in pairs],
-        [run.worker - costs.idle * run.seconds * run.workers - costs.batch * run.batches for run in runs],
+        [
+            run.worker
+            - (costs.idle * run.workers + costs.rouse * out.roused.worker) * run.seconds
+            - costs.batch * run.batches
+            for run, out in pairs
+        ],
     )
     redis_append, redis_wake = least_squares(
         [[run.appends, out.wakes.redis * run.seconds] for run, out in pairs],
-        [run.redis - costs.redis_idle * run.seconds - costs.redis_batch * run.batches for run in runs],
+        [
+            run.redis
+            - (costs.redis_idle + costs.rouse * out.roused.redis) * run.seconds
+            - costs.redis_batch * run.batches
+            for run, out in pairs
+        ],
     )
     provider_chunk, provider_wake = least_squares(
         [[run.chunks, out.wakes.provider * run.seconds] for run, out in pairs],
-        [run.provider for run in runs],
+        [run.provider - costs.rouse * out.roused.provider * run.seconds for run, out in pairs],
     )
     excess = sum(math.log(out.streams_a_batch * run.batches / run.appends) for run, out in pairs)
     latency = costs.latency * math.exp(-FIRMNESS * excess / len(runs))

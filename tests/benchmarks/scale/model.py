@@ -4,9 +4,10 @@ What is modelled: a chunk arrives at its worker, which reads and writes it (`chu
 worker is on its way, all streams that have something leave together: `batch`, whatever is in it. Redis takes
 one batch after another (`redis_batch`, and `redis_append` for each stream in it, however many of its chunks
 were merged). Each process does one thing at a time, on one of `cores`, and goes to sleep when it has nothing
-to do. Who is woken runs a while later (`latency`), in which more gathers, and finds caches that others have
-used meanwhile: that costs up to `wake`, the more the longer nobody has run this program. A provider on the
-same machine takes its own part.
+to do. To send something to a sleeper costs `rouse` more than to send it to who is awake, because a core must
+be told. The sleeper runs at once or, now and then, a while later (`latency`), in which more gathers; and it
+finds caches that others have used meanwhile: that costs up to `wake`, the more the longer it has slept. A
+provider on the same machine takes its own part.
 
 What is not: the starts and ends of jobs, readers, networks, the collection of garbage.
 """
@@ -28,6 +29,8 @@ COOLING: Final = 150e-6
 """Seconds after which two thirds of what a program needs are gone from the caches. Not fitted: a third or the
 double of it moves the worst error of real runs by no more than 0.03.
 """
+LATE: Final = 5
+"""One sleeper in so many is late, by so many times the mean; the others run at once."""
 GOLDEN: Final = 0.6180339887  # spreads the phases of a provider's streams evenly
 
 Work = tuple[float, Callable[[], None]]
@@ -46,6 +49,7 @@ class Costs:
     redis_wake: float
     provider_chunk: float = 0.0
     provider_wake: float = 0.0
+    rouse: float = 0.0  # whoever wakes a sleeper
     idle: float = 0.0  # of a second, in a worker without streams
     redis_idle: float = 0.0  # of a second, in Redis beside such a worker
     latency: float = 0.0  # no CPU: from when a sleeping process is woken until it runs, in the mean
@@ -67,8 +71,8 @@ class Scene:
 
 
 @dataclass(frozen=True)
-class Wakes:
-    """How often a second processes began with cold caches; lukewarm ones count for a part."""
+class Rates:
+    """How often a second something happened, in all workers, in Redis, in the provider."""
 
     worker: float
     redis: float
@@ -89,28 +93,13 @@ class Outcome:
     median: float  # seconds from a chunk's arrival until Redis has published it
     p99: float
     streams_a_batch: float
-    wakes: Wakes
+    wakes: Rates  # they began with cold caches; lukewarm ones count for a part
+    roused: Rates  # they woke another one
 
     @property
     def keeps_up(self) -> bool:
         """Whether what arrives is published, and soon."""
         return self.carried > 0.98 * self.offered and self.p99 < 0.25
-
-
-@dataclass
-class _Program:
-    """What processes of one program share: its code in the caches."""
-
-    wake: float
-    ran: float = -math.inf  # when one of them ran last
-    wakes: float = 0.0
-
-    def woken(self, now: float) -> float:
-        """Seconds that it costs to begin now."""
-        cold = 1 - math.exp((self.ran - now) / COOLING)
-        if now >= WARM_UP:
-            self.wakes += cold
-        return self.wake * cold
 
 
 class _Machine:
@@ -130,8 +119,8 @@ class _Machine:
         heapq.heappush(self._events, (self.now + delay, self._count, then))
 
     def wake(self, process: _Process) -> None:
-        """Have it run after a while that is sometimes short and sometimes long."""
-        delay = self.chance.expovariate(1 / self._latency) if self._latency else 0.0
+        """Have it run, at once or late."""
+        delay = LATE * self._latency if self.chance.random() * LATE < 1 else 0.0
         self.at(delay, partial(self._line_up, process))
 
     def release(self) -> None:
@@ -158,38 +147,53 @@ class _Machine:
 class _Process:
     """Sleeps; woken, it does one thing after the other until there is nothing to do."""
 
-    def __init__(self, machine: _Machine, program: _Program) -> None:
+    def __init__(self, machine: _Machine, wake: float, rouse: float) -> None:
         self._machine = machine
-        self._program = program
+        self._wake = wake
+        self._rouse = rouse
         self._awake = False
+        self._slept = -math.inf  # since when
+        self._owed = 0.0  # seconds, for whom it has woken
         self.used = 0.0
+        self.wakes = 0.0
+        self.roused = 0
 
     def work(self) -> Work | None:
         """What is to be done next. None: nothing."""
         raise NotImplementedError
 
-    def wake(self) -> None:
-        if not self._awake:
-            self._awake = True
-            self._machine.wake(self)
+    def wake(self, by: _Process | None = None) -> None:
+        """Have it look for work; `by`: who sent it, and pays if it sleeps."""
+        if self._awake:
+            return
+        self._awake = True
+        self._machine.wake(self)
+        if by is not None:
+            by._owed += self._rouse
+            by.roused += self._machine.now >= WARM_UP
 
     def begin(self) -> None:
         """Go to work: it has a core."""
-        self._go_on(self._program.woken(self._machine.now))
+        cold = 1 - math.exp((self._slept - self._machine.now) / COOLING)
+        if self._machine.now >= WARM_UP:
+            self.wakes += cold
+        self._owed += self._wake * cold
+        self._go_on()
 
-    def _go_on(self, late: float = 0.0) -> None:
+    def _go_on(self) -> None:
         found = self.work()
-        if found is None:
+        if found is None and not self._owed:
             self._awake = False
+            self._slept = self._machine.now
             self._machine.release()
             return
-        seconds, then = found[0] + late, found[1]
+        seconds, then = found or (0.0, _nothing)
+        seconds, self._owed = seconds + self._owed, 0.0
         if self._machine.now >= WARM_UP:
             self.used += seconds
 
         def done() -> None:
             then()
-            self._program.ran = self._machine.now
             self._go_on()
 
         self._machine.at(seconds, done)
@@ -205,15 +209,15 @@ class _Counts:
 
 
 class _Redis(_Process):
-    def __init__(self, machine: _Machine, program: _Program, costs: Costs) -> None:
-        super().__init__(machine, program)
+    def __init__(self, machine: _Machine, costs: Costs) -> None:
+        super().__init__(machine, costs.redis_wake, costs.rouse)
         self._costs = costs
         self._queue: deque[tuple[_Worker, dict[int, list[float]]]] = deque()
         self.counts = _Counts()
 
     def take(self, worker: _Worker, batch: dict[int, list[float]]) -> None:
         self._queue.append((worker, batch))
-        self.wake()
+        self.wake(by=worker)
 
     def work(self) -> Work | None:
         if not self._queue:
@@ -232,8 +236,8 @@ class _Redis(_Process):
 
 
 class _Worker(_Process):
-    def __init__(self, machine: _Machine, program: _Program, costs: Costs, redis: _Redis) -> None:
-        super().__init__(machine, program)
+    def __init__(self, machine: _Machine, costs: Costs, redis: _Redis) -> None:
+        super().__init__(machine, costs.wake, costs.rouse)
         self._costs = costs
         self._redis = redis
         self._arrived: list[tuple[int, float]] = []
@@ -241,13 +245,13 @@ class _Worker(_Process):
         self._under_way = False
         self._replied = False
 
-    def arrive(self, stream: int) -> None:
+    def arrive(self, stream: int, by: _Process | None = None) -> None:
         self._arrived.append((stream, self._machine.now))
-        self.wake()
+        self.wake(by)
 
     def reply(self) -> None:
         self._replied = True
-        self.wake()
+        self.wake(by=self._redis)
 
     def work(self) -> Work | None:
         """A turn of the loop: all that has arrived, and a batch if none is on its way."""
@@ -266,12 +270,10 @@ class _Worker(_Process):
 class _Provider(_Process):
     """Writes the chunks, on the same machine, as `tests.benchmarks.provider` does."""
 
-    def __init__(
-        self, machine: _Machine, program: _Program, chunk: float, scene: Scene, workers: list[_Worker]
-    ) -> None:
-        super().__init__(machine, program)
+    def __init__(self, machine: _Machine, costs: Costs, scene: Scene, workers: list[_Worker]) -> None:
+        super().__init__(machine, costs.provider_wake, costs.rouse)
         self._scene = scene
-        self._chunk = chunk
+        self._chunk = costs.provider_chunk
         self._workers = workers
         self._due = [(stream * GOLDEN % 1 / scene.rate, stream) for stream in range(scene.streams)]
         self._queue: deque[int] = deque()
@@ -292,7 +294,7 @@ class _Provider(_Process):
             return None
         stream = self._queue.popleft()
         self.written += self._machine.now >= WARM_UP
-        return self._chunk, partial(self._workers[stream % len(self._workers)].arrive, stream)
+        return self._chunk, partial(self._workers[stream % len(self._workers)].arrive, stream, self)
 
     def _find(self) -> None:
         """Queue what is due, and look again after a tick."""
@@ -307,6 +309,8 @@ class _Elsewhere:
     """Lets chunks arrive, each stream's at its own pace."""
 
     used = 0.0
+    wakes = 0.0
+    roused = 0
 
     def __init__(self, machine: _Machine, scene: Scene, workers: list[_Worker]) -> None:
         self._machine = machine
@@ -325,30 +329,24 @@ class _Elsewhere:
 def simulate(scene: Scene, costs: Costs, *, seed: int = 1) -> Outcome:
     """Let it run; the same for a seed."""
     machine = _Machine(scene.cores, costs.latency, seed)
-    programs = [_Program(wake) for wake in (costs.wake, costs.redis_wake, costs.provider_wake)]
-    redis = _Redis(machine, programs[1], costs)
-    workers = [_Worker(machine, programs[0], costs, redis) for _ in range(scene.workers)]
+    redis = _Redis(machine, costs)
+    workers = [_Worker(machine, costs, redis) for _ in range(scene.workers)]
     source: _Provider | _Elsewhere
     if scene.tick:
-        source = _Provider(machine, programs[2], costs.provider_chunk, scene, workers)
+        source = _Provider(machine, costs, scene, workers)
         machine.at(scene.tick, source.look)
     else:
         source = _Elsewhere(machine, scene, workers)
     machine.run(WARM_UP + scene.seconds)
-    wakes = Wakes(*(program.wakes / scene.seconds for program in programs))
-    return _outcome(scene, costs, redis, workers, source, wakes)
+    return _outcome(scene, costs, redis, workers, source)
 
 
 def _outcome(
-    scene: Scene,
-    costs: Costs,
-    redis: _Redis,
-    workers: list[_Worker],
-    source: _Provider | _Elsewhere,
-    wakes: Wakes,
+    scene: Scene, costs: Costs, redis: _Redis, workers: list[_Worker], source: _Provider | _Elsewhere
 ) -> Outcome:
     delays = redis.counts.delays
     chunks, seconds = max(1, len(delays)), scene.seconds
+    groups = (workers, [redis], [source])
     cut = quantiles(delays, n=100) if len(delays) > 1 else [0.0] * 99
     return Outcome(
         offered=source.written / seconds,
@@ -361,7 +359,8 @@ def _outcome(
         median=cut[49],
         p99=cut[98],
         streams_a_batch=redis.counts.appends / max(1, redis.counts.batches),
-        wakes=wakes,
+        wakes=Rates(*(sum(process.wakes for process in group) / seconds for group in groups)),
+        roused=Rates(*(sum(process.roused for process in group) / seconds for group in groups)),
     )
 
 

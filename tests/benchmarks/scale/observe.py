@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+import socket
+import subprocess
+import sys
 import time
 from dataclasses import dataclass
 from typing import Final
@@ -22,6 +25,21 @@ from tests.servers import free_port
 WINDOW_SECONDS: Final = 5.0
 REST_SECONDS: Final = 6.0
 ROUND_TRIPS: Final = 20_000
+SENDS: Final = 4_000
+BETWEEN_SENDS: Final = 500e-6  # seconds in which whoever takes it falls asleep again
+TAKER: Final = """
+import os, socket, sys
+taken, core, awake = socket.socket(fileno=int(sys.argv[1])), int(sys.argv[2]), int(sys.argv[3])
+os.sched_setaffinity(0, {core})
+taken.send(b".")
+flags = socket.MSG_DONTWAIT if awake else 0
+while True:
+    try:
+        if not taken.recv(1, flags):
+            break
+    except BlockingIOError:
+        pass
+"""
 COUNTED: Final = ("palaver_publish_batches_total", "palaver_publish_appends_total")
 
 
@@ -50,6 +68,7 @@ class Rest:
     redis_idle: float  # of a second, by Redis beside it
     batch: float  # of a round trip to Redis that asks for nothing, by whoever asks
     redis_batch: float
+    rouse: float  # of a send to a process that sleeps on another core, beyond that to one that is awake
 
 
 def observe(streams: int, rate: float, workers: int, *, seconds: float = WINDOW_SECONDS) -> Observed:
@@ -99,6 +118,7 @@ def at_rest() -> Rest:
         redis_idle=(after["redis"] - before["redis"]) / REST_SECONDS,
         batch=batch,
         redis_batch=redis_batch,
+        rouse=_send(awake=False) - _send(awake=True),
     )
 
 
@@ -120,6 +140,33 @@ async def _round_trip(on: Stage) -> tuple[float, float]:
     finally:
         os.sched_setaffinity(0, allowed)
     return (after[0] - before[0]) / ROUND_TRIPS, (after[1] - before[1]) / ROUND_TRIPS
+
+
+def _send(*, awake: bool) -> float:
+    """CPU of one byte to another process, each on a core of its own; the other one looks all the time, or is
+    asleep whenever it comes.
+    """
+    first, second, *_ = sorted(allowed := os.sched_getaffinity(0))
+    here, there = socket.socketpair()
+    taker = subprocess.Popen(
+        [sys.executable, "-c", TAKER, str(there.fileno()), str(second), str(int(awake))],
+        pass_fds=[there.fileno()],
+    )
+    there.close()
+    here.recv(1)  # it has begun
+    os.sched_setaffinity(0, {first})
+    used = 0
+    try:
+        for _ in range(SENDS):
+            time.sleep(BETWEEN_SENDS)
+            before = time.thread_time_ns()
+            here.send(b".")
+            used += time.thread_time_ns() - before
+    finally:
+        os.sched_setaffinity(0, allowed)
+        here.close()
+        taker.wait(timeout=30)
+    return used / SENDS / 1e9
 
 
 class _Workers(Palaver):

@@ -210,6 +210,19 @@ def test_a_message_that_is_revoked_before_it_is_run_ends_the_job_that_it_names(o
     assert (end["status"], end["error"]["code"]) == ("failed", "job_cancelled")
 
 
+@pytest.mark.parametrize("form", [dict, json.dumps])
+def test_a_message_that_is_far_too_large_is_not_read_and_ends_the_job_that_it_names(
+    outsider: Outsider, form: Callable[[Any], Any]
+) -> None:
+    outsider.submit(form({"messages": SECRET * 3_000_000, **outsider.document}))
+    end = outsider.ended()
+    assert (end["status"], end["error"]["type"]) == ("failed", "ValidationError")
+    assert end["error"]["message"] == "the job is larger than 4194304 bytes"
+    outsider.worker.wait_for(rf"submit\.refused error=invalid_request job_id={outsider.job}")
+    assert SECRET not in outsider.said
+    outsider.still_works()
+
+
 def test_a_message_that_expires_later_is_run(outsider: Outsider) -> None:
     outsider.submit({**outsider.document, "messages": "hello"}, expires=600)
     assert outsider.ended()["status"] == "completed"

@@ -48,6 +48,8 @@ def test_tables_are_made_once(inside: Inside, sqlite_url: str) -> None:
         ("sqlite://", 2, "PALAVER_ARCHIVE_URL: must be sqlite:///FILE"),
         ("postgresql://u:hunter2@h:port/d", 2, "PALAVER_ARCHIVE_URL is no URL: postgresql://h:***"),
         ("sqlite:////no/such/folder/file", 2, "PALAVER_ARCHIVE_URL: there is no folder /no/such/folder"),
+        ("sqlite:////etc", 2, "PALAVER_ARCHIVE_URL: /etc is a folder; name a file in it"),
+        (f"sqlite:///{__file__}", 2, "test_commands.py is no database of SQLite, or has been damaged"),
         ("postgresql://u:hunter2@127.0.0.1:1/d", 3, "(PALAVER_ARCHIVE_URL) cannot be reached"),
     ],
 )

@@ -16,9 +16,13 @@ from typing import Any
 import pytest
 
 from palaver.producer.cli import main
-from tests.processes import clean_environment, leash
+from tests import forks
+from tests.processes import cheaper, clean_environment, leash
 
 PALAVER = (sys.executable, "-m", "palaver.producer.cli")
+
+# Commands that start processes, and are asked for their own id.
+_STARTERS = {"dev", "demo", "gateway", "worker"}
 
 
 @dataclass
@@ -33,10 +37,14 @@ class Shell:
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
         environment = clean_environment()
         del environment["NO_COLOR"]
+        environment |= {"TERM": "xterm", **self.environment}
+        command = (*command, *words)
+        if forks.possible(command, environment) and not _STARTERS.intersection(words):
+            command = cheaper(command)
         return subprocess.Popen(
-            [*leash(), *command, *words],
+            [*leash(), *command],
             cwd=self.folder,
-            env={**environment, "TERM": "xterm", **self.environment},
+            env=environment,
             text=True,
             **{**pipes, **options},
         )

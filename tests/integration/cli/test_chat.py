@@ -157,6 +157,17 @@ def test_tail_shows_what_was_and_what_comes(dev: Dev, served: Inside) -> None:
     assert [event["seq"] for event in seen] == list(range(1, len(seen) + 1))
 
 
+def test_tail_of_a_session_that_nobody_began_says_so_and_waits(dev: Dev, served: Inside) -> None:
+    with dev.shell.start("tail", "nobodys", "--json") as tail:
+        assert tail.stdout is not None
+        assert tail.stderr is not None
+        assert tail.stderr.readline().startswith("Nothing is known of the session nobodys yet")
+        served.run("chat", "Hi", "--session", "nobodys")
+        assert json.loads(tail.stdout.readline())["seq"] == 1
+        tail.send_signal(signal.SIGINT)
+        tail.communicate(timeout=30)
+
+
 def test_tail_after_a_seq_for_a_person(dev: Dev, served: Inside) -> None:
     served.run("chat", "one two", "--session", "person")
     screen = Screen(dev, "tail", "person", "--after", "3")

@@ -9,7 +9,7 @@ import pytest
 
 from tests.integration.cli.shell import Shell
 from tests.model_server import ModelServer, start_model_server
-from tests.processes import ROOT, Processes
+from tests.processes import Processes, cheaper
 from tests.servers import free_port
 
 KEY = "sk-canary-123456"
@@ -63,15 +63,13 @@ def test_every_provider_answers(shell: Shell, model_server: ModelServer) -> None
     assert echo.endswith("; no price is known for echo")
 
 
-TOOLS = ROOT / "tests" / "mcp_server.py"
-
-
 def test_every_server_of_tools_is_asked_for_them(shell: Shell, processes: Processes, silent: str) -> None:
     port = free_port()
     processes.python("-m", "tests.mcp_server", str(port), env={"SHOP_KEY": KEY}).wait_for("^listening$")
     patient = {"connect_seconds": 40}  # of a machine that does much else, a process needs seconds to begin
     behind = {"url": f"http://127.0.0.1:{port}/mcp", **patient}
-    piped = {"command": sys.executable, "args": [str(TOOLS)], **patient}
+    command, *words = cheaper((sys.executable, "-m", "tests.mcp_server"))
+    piped = {"command": command, "args": words, **patient}
     configure(
         shell,
         table="mcp",

@@ -56,3 +56,16 @@ def test_a_job_that_waits_for_its_tenant_says_where(
         ledger.run(operations.release(keys, *place, fence=fence, delay=60, gate=gate))
     assert main(["job", "show", job.job_id]) == 0
     assert "running, waiting for tenant/acme, 0 ahead" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "words", [["job", "show"], ["job", "cancel"], ["job", "retry"], ["dead", "retry"], ["dead", "drop"]]
+)
+def test_a_job_that_nobody_knows_is_wrong_input(
+    ledger: SyncLedger, words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    ledger.check()
+    assert main([*words, "0199"]) == 2
+    said = capsys.readouterr().err
+    assert "0199" in said
+    assert said.count("\n") == 1

@@ -56,10 +56,11 @@ def test_a_provider_is_paused_and_resumed_and_its_worker_drained(
         assert job.result(timeout=IN_TIME).content.endswith("three")
         running.wait_for(r"provider\.resumed profile=scripted")
 
-        long = client.submit('{"n": 20, "rate": 20}', model="scripted/echo")
+        long = client.submit('{"n": 30, "rate": 20}', model="scripted/echo")
         assert eventually(lambda: long.view().text)
         code, said = command("drain", "w1@here", "--wait")
-        assert (code, [each["state"] for each in said]) == (0, ["draining", "gone"])
+        draining = {"worker": "w1@here", "state": "draining", "running": 1}
+        assert (code, said) == (0, [draining, {"worker": "w1@here", "state": "gone"}])
         running.wait_for(r"worker\.drain_asked worker=w1@here by=\S+@\S+")
         assert running.wait(IN_TIME) == 0
         assert long.result(timeout=IN_TIME).finish_reason == "stop"

@@ -84,7 +84,14 @@ def test_a_refused_broker(dev: Dev, inside: Inside, shell: Shell, scheme: str) -
     inside.environment = shell.environment = environment
     for words in (["chat", "hi"], ["status"]):
         check(inside.run(*words), f"{scheme}://user:***@127.0.0.1:1")
-    check(shell.run("worker", timeout=IN_TIME), f"{scheme}://user:***@127.0.0.1:1")
+    for words in PROCESSES:
+        check(shell.run(*words, timeout=IN_TIME), f"{scheme}://user:***@127.0.0.1:1")
+
+
+def test_a_silent_broker_keeps_dev_from_starting_a_redis(shell: Shell, silent_port: int) -> None:
+    shell.environment["PALAVER_BROKER_URL"] = f"amqp://user:hunter2@127.0.0.1:{silent_port}//"
+    check(shell.run("dev", "--no-flower", timeout=IN_TIME), f"127.0.0.1:{silent_port}")
+    assert (shell.folder / ".palaver" / "dev.log").read_bytes() == b""
 
 
 def test_the_line_is_a_document_with_json(inside: Inside) -> None:

@@ -1,10 +1,12 @@
 """A gateway in a thread of the test's process: its constants can be changed, and what it holds looked at."""
 
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from threading import Event, Thread
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx2
 
@@ -36,6 +38,10 @@ class Here:
         """A client, with `acme`'s key or another one."""
         headers = {"authorization": f"Bearer {key or self.key}"}
         return httpx2.Client(base_url=self.url, headers=headers, timeout=IN_TIME, trust_env=False, **options)
+
+    def connect(self) -> socket.socket:
+        """A connection on which nothing was said yet."""
+        return socket.create_connection((urlsplit(self.url).hostname, urlsplit(self.url).port), IN_TIME)
 
     def make_key(self, **fields: Any) -> str:
         """Another API key."""

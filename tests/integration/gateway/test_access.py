@@ -10,9 +10,11 @@ import pytest
 
 from palaver.producer import AsyncClient
 from palaver.producer.gateway.access import table
+from palaver.shared.batches import BatchLine
 from palaver.shared.errors import UnauthorizedError
 from palaver.shared.jobs import ChatJob
 from palaver.shared.ledger import operations
+from palaver.shared.names import DEFAULT_PRIORITY
 from palaver.shared.reader_tokens import make_reader_token
 from tests.integration.gateway.conftest import Stand, new_session
 from tests.integration.gateway.sse import following, until_end
@@ -174,7 +176,7 @@ def test_without_a_key_nothing_is_served(stand: Stand, theirs: dict[str, str]) -
 
 
 async def test_a_key_is_revoked(stand: Stand, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(table, "FRESH_SECONDS", 0.1)
+    monkeypatch.setattr(table, "FRESH_SECONDS", 60)
     key = stand.make_key(tenant="acme")
     async with AsyncClient(stand.settings) as client:
         keys = table.KeyTable(client, may_be_open=True)
@@ -182,7 +184,7 @@ async def test_a_key_is_revoked(stand: Stand, monkeypatch: pytest.MonkeyPatch) -
         assert (await keys.key(key)).tenant == "acme"
         await client.ledger.query(operations.drop_api_key(client.ledger.keys, key.split("_")[1]))
         assert (await keys.key(key)).tenant == "acme", "it is asked for anew only when it is old"
-        await asyncio.sleep(0.1)
+        monkeypatch.setattr(table, "FRESH_SECONDS", 0)
         with pytest.raises(UnauthorizedError):
             await keys.key(key)
 
@@ -371,7 +373,31 @@ def test_a_key_for_a_low_priority_has_it_by_naming_none(stand: Stand) -> None:
         jobs = [said.json()["job_id"], asked.headers["x-palaver-job"]]
         documents = [stand.client.view(job, document=True).document_json or b"" for job in jobs]
         assert [ChatJob.parse(document).priority for document in documents] == [2, 2]
-        assert low.post(f"/jobs/{jobs[0]}/retry").status_code == 202
+
+
+def test_a_key_for_a_low_priority_has_it_for_what_others_have_asked(stand: Stand) -> None:
+    """Who has a job done again names no priority; nor do the lines of a batch, in either form."""
+    body = {"model": "scripted/echo", "messages": [{"role": "user", "content": "Hi"}]}
+    line = {"custom_id": "1", "method": "POST", "url": "/v1/chat/completions", "body": body}
+    upload = {"file": ("in.jsonl", b"\n".join(json.dumps(entry).encode() for entry in (line, body)))}
+    window = {"completion_window": "24h", "endpoint": "/v1/chat/completions"}
+    with stand.http() as usual, stand.http(stand.make_key(tenant="acme", priority_most=2)) as low:
+        job = usual.post("/v1/chat/completions", json=body).headers["x-palaver-job"]
+        again = low.post(f"/jobs/{job}/retry")
+        assert again.status_code == 202, again.text
+        document = stand.client.view(again.json()["job_id"], document=True).document_json or b""
+        assert ChatJob.parse(document).priority == 2
+        file = low.post("/v1/files", files=upload, data={"purpose": "batch"}).json()
+        opened = low.post("/v1/batches", json={"input_file_id": file["id"], **window})
+        assert opened.status_code == 200, opened.text
+        batch = stand.client.batches(opened.json()["id"]).progress.batch
+        lines = asyncio.run(stand.client.batch_files.slice(batch, 0))
+        assert [BatchLine.parse(line, batch).job.priority for line in lines] == [2, 2]
+        named = {**body, "priority": DEFAULT_PRIORITY}  # which is more than the key is for
+        upload = {"file": ("in.jsonl", json.dumps(named).encode())}
+        file = low.post("/v1/files", files=upload, data={"purpose": "batch"}).json()
+        refused = low.post("/v1/batches", json={"input_file_id": file["id"], **window})
+        assert (refused.status_code, refused.json()["error"]["param"]) == (403, "priority"), refused.text
 
 
 def test_a_key_is_for_its_agents(stand: Stand) -> None:

@@ -238,6 +238,16 @@ def test_an_error_in_the_middle_of_a_stream(client: Any) -> None:
         words.extend(stream.text_stream)
 
 
+def test_what_is_not_offered_is_told_in_anthropics_shape(client: Any) -> None:
+    request = {"custom_id": "1", "params": asked("Hi")}
+    with pytest.raises(anthropic.NotFoundError) as refused:
+        client.messages.batches.create(requests=[request])
+    told = "There is no /v1/messages/batches here; /docs shows all that is."
+    assert refused.value.body == {"type": "error", "error": {"type": "not_found_error", "message": told}}
+    with pytest.raises(anthropic.APIStatusError, match="/v1/messages takes no PUT"):
+        client.put("/v1/messages", cast_to=object)
+
+
 def test_who_has_no_key(stand: Stand) -> None:
     http = httpx2.Client(trust_env=False)
     client = Anthropic(base_url=stand.url, api_key="sk-none", http_client=http)

@@ -178,6 +178,21 @@ def test_a_batch_is_cancelled(stand: Stand, client: Any) -> None:
     assert eventually(lambda: client.batches.retrieve(batch.id).status == "cancelled", seconds=60, every=0.1)
 
 
+def test_a_batch_is_asked_again_with_its_file_uploaded_again(client: Any) -> None:
+    def ask(content: bytes) -> Any:
+        return client.batches.create(
+            input_file_id=uploaded(client, content).id,
+            endpoint="/v1/chat/completions",
+            completion_window="24h",
+            extra_headers={"Idempotency-Key": "of a client that was cut off"},
+        )
+
+    first, again = ask(lines("one")), ask(lines("one"))
+    assert (again.id, again.input_file_id) == (first.id, first.input_file_id)
+    with pytest.raises(openai.ConflictError, match="other lines or options"):
+        ask(lines("two"))
+
+
 def test_wrong_batches(stand: Stand, client: Any, other: Any) -> None:
     good = uploaded(client, lines("one", model="scripted/echo"))
     asked = {"endpoint": "/v1/chat/completions", "completion_window": "24h"}

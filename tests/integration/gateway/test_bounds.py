@@ -17,8 +17,8 @@ from urllib.parse import urlsplit
 import pytest
 from starlette.requests import ClientDisconnect
 
-from palaver.producer.gateway import bounds, stream
-from palaver.producer.gateway.protocol import MOST_BEYOND, MOST_WAITING
+from palaver.producer.gateway import asking, bounds, stream
+from palaver.producer.gateway.protocol import MOST_BEYOND, MOST_HEADER_BYTES, MOST_WAITING
 from palaver.shared.ledger.replies import Submitted
 from palaver.shared.reader_tokens import make_reader_token
 from tests.integration.gateway.conftest import new_session
@@ -30,6 +30,7 @@ from tests.servers import IN_TIME, RedisServer, eventually
 pytestmark = pytest.mark.redis
 
 SECRET = "of this gateway and of its tests, long"
+OF_JSON = {"content-type": "application/json"}
 MORE = b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n"
 
 
@@ -141,7 +142,7 @@ def test_a_token_reads_so_often_a_minute(world: World) -> None:
 @contextmanager
 def sending(here: Here, path: str, *headers: str) -> Iterator[socket.socket]:
     """It has said how much it will send, and none of it."""
-    with connected(here) as sender:
+    with here.connect() as sender:
         lines = [f"POST {path} HTTP/1.1", "host: x", "content-length: 1000000", *headers]
         sender.sendall("\r\n".join([*lines, "", ""]).encode())
         yield sender
@@ -182,24 +183,51 @@ def answered(here: Here, status: int) -> bool:
 
 
 def test_bodies_take_only_so_much_at_once(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bounds, "LARGEST_AT_ONCE", 1)
+    """And of one tenant only as much as it leaves to others."""
+    monkeypatch.setattr(bounds, "LARGEST_AT_ONCE", 2)
     settings = world.settings.model_copy(update={"gateway_body_bytes": 1_000_000})
     with gateway_here(settings) as here, here.http() as http:
+        other = here.make_key(tenant="other")
         with large_body(here) as first, large_body(here) as second:
-            assert first_told(first, second).startswith(b"HTTP/1.1 503")
+            told = first_told(first, second)
+            assert told.startswith(b"HTTP/1.1 429")
+            assert b"no tenant has room for more" in told
             assert http.post("/sessions", json={}).status_code == 201
+            with here.http(other) as others:
+                assert others.post("/sessions", content=padded(300_000), headers=OF_JSON).status_code == 201
         for _ in range(3):  # one after the other they have room
-            with large_body(here) as alone:
-                alone.sendall(b" " * 399_999 + b"}")
-                assert alone.recv(12) == b"HTTP/1.1 201"
+            assert http.post("/sessions", content=padded(1_000_000), headers=OF_JSON).status_code == 201
+
+
+def test_a_body_may_not_be_silent_for_long(world: World) -> None:
+    """Neither when most of it came at once."""
+    settings = world.settings.model_copy(update={"gateway_stall_seconds": 0.5})
+    with gateway_here(settings) as here, large_body(here) as sender:
+        assert sender.recv(12) == b"HTTP/1.1 408"
+
+
+def test_a_stream_takes_no_room_for_its_body(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bounds, "LARGEST_AT_ONCE", 2)
+    monkeypatch.setattr(asking, "PATIENCE_SECONDS", 0.05)
+    settings = world.settings.model_copy(update={"gateway_body_bytes": 1_000_000})
+    body = {**BODY, "stream": True, "max_tokens": 10}
+    body["messages"] = [{"role": "user", "content": "x" * 600_000}]
+    with gateway_here(settings) as here, here.http() as http, ExitStack() as stack:
+        for path in APIS[:2]:  # the second while the first is told
+            assert stack.enter_context(http.stream("POST", path, json=body)).status_code == 200
 
 
 @contextmanager
-def large_body(here: Here) -> Iterator[socket.socket]:
-    """It sends the larger part of it."""
-    with sending(here, "/sessions", "content-type: application/json", bearer(here)) as sender:
-        sender.sendall(b"{" + b" " * 599_999)
+def large_body(here: Here, key: str | None = None, size: int = 600_000) -> Iterator[socket.socket]:
+    """It sends so much of it."""
+    with sending(here, "/sessions", "content-type: application/json", bearer(here, key)) as sender:
+        sender.sendall(b"{" + b" " * (size - 1))
         yield sender
+
+
+def padded(size: int) -> bytes:
+    """A body that opens a session."""
+    return b"{" + b" " * (size - 2) + b"}"
 
 
 def first_told(*senders: socket.socket) -> bytes:
@@ -208,8 +236,8 @@ def first_told(*senders: socket.socket) -> bytes:
     return told[0].recv(12) + told[0].recv(10_000)
 
 
-def bearer(here: Here) -> str:
-    return f"authorization: Bearer {here.key}"
+def bearer(here: Here, key: str | None = None) -> str:
+    return f"authorization: Bearer {key or here.key}"
 
 
 def trickled(sender: socket.socket) -> bytes:
@@ -323,12 +351,12 @@ def test_who_pipelines_and_leaves_is_gone(here: Here, world: World, monkeypatch:
 
 
 def test_who_sends_more_requests_than_may_wait_is_cut_off(here: Here) -> None:
-    with connected(here) as client:
+    with here.connect() as client:
         client.sendall(MORE * (1 + MOST_WAITING))
         got = bytearray()
         while got.count(b"200 OK") < 1 + MOST_WAITING:
             got += client.recv(1_000_000)
-    with connected(here) as client, pytest.raises((ConnectionResetError, BrokenPipeError)):
+    with here.connect() as client, pytest.raises((ConnectionResetError, BrokenPipeError)):
         ask_in_heaps(client)
 
 
@@ -341,10 +369,52 @@ def test_who_wants_a_websocket_is_answered_and_not_logged(
     assert not caplog.records
 
 
+def test_what_is_no_request_is_counted_and_not_logged(here: Here, caplog: pytest.LogCaptureFixture) -> None:
+    head = b"GET /healthz HTTP/1.1\r\nhost: x\r\n"
+    for sent, status in (
+        (b"\x16\x03\x01\x02\x00\x01 of TLS", 400),
+        (head + b"content-length: many\r\n\r\n", 400),
+        (head + b"x-long: " + b"a" * MOST_HEADER_BYTES + b"\r\n\r\n", 431),
+    ):
+        with here.connect() as client:
+            client.sendall(sent)
+            assert client.recv(12) == b"HTTP/1.1 %d" % status
+    with here.http() as http:
+        page = http.get("/metrics").text
+    for status, count in ((400, 2), (431, 1)):
+        assert f'palaver_gateway_requests_total{{route="",status="{status}"}} {count}' in page
+    assert not caplog.records
+
+
+@pytest.mark.parametrize(
+    "begun",
+    [
+        b"GET /healthz HTTP/1.1\r\nx-long: ",
+        b"GET /healthz HTTP/1.1\r\nhost: x\r\n",
+        b"POST /sessions HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n0\r\nx-long: ",
+    ],
+    ids=["value", "name", "trailer"],
+)
+def test_a_header_without_an_end_is_not_kept(here: Here, begun: bytes) -> None:
+    with here.connect() as client, pytest.raises((ConnectionResetError, BrokenPipeError)):
+        client.sendall(begun + b"a" * 20_000_000)
+
+
+def test_what_is_told_is_what_is_counted(world: World, tmp_path: Path) -> None:
+    """Another's file is told as one that never was."""
+    settings = world.settings.model_copy(update={"files_url": f"file://{tmp_path}"})
+    with (
+        gateway_here(settings) as here,
+        here.http() as http,
+        here.http(here.make_key(tenant="other")) as other,
+    ):
+        file = {"file": ("a.txt", b"a")}
+        uploaded = http.post("/v1/files", files=file, data={"purpose": "user_data"}).json()
+        assert other.get(f"/v1/files/{uploaded['id']}").status_code == 404
+        page = http.get("/metrics").text
+    assert 'palaver_gateway_requests_total{route="/v1/files/{file_id}",status="404"} 1' in page
+
+
 def ask_in_heaps(client: socket.socket) -> None:
     client.sendall(MORE * 20_000)
     b"".join(iter(lambda: client.recv(1_000_000), b""))
-
-
-def connected(here: Here) -> socket.socket:
-    return socket.create_connection((urlsplit(here.url).hostname, urlsplit(here.url).port), IN_TIME)

@@ -5,6 +5,7 @@ import socket
 from collections.abc import Callable
 from typing import Any
 
+import httpx2
 import pytest
 
 from palaver.producer.cli import main
@@ -92,3 +93,18 @@ def test_a_ledger_that_is_not_there(run: Run, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setenv("PALAVER_REDIS_URL", "redis://127.0.0.1:9/0")
     assert run("gateway", "--port", "0")[0] == 3
     assert run("keys", "list")[0] == 3
+
+
+def test_a_broker_that_is_not_there_is_told_and_what_can_be_read_is_served(stand: Stand) -> None:
+    broker = {"PALAVER_BROKER_URL": "amqp://user:hunter2@127.0.0.1:9//"}
+    running, url = stand.start_gateway(env=broker)
+    told = json.loads(running.wait_for(r'^{"ready".*')[0])
+    assert "amqp://user:***@127.0.0.1:9// cannot be reached" in told["broker_error"]
+    assert "jobs are refused" in running.output
+    assert "hunter2" not in running.output
+    with httpx2.Client(base_url=url, headers={"authorization": f"Bearer {stand.key}"}) as http:
+        ready = http.get("/readyz")
+        assert ready.status_code == 200
+        assert ready.text == "ok\nbroker: broker_unavailable; what is there is served, new jobs are refused\n"
+        assert http.get("/sessions").status_code == 200
+    assert running.stop() == 0

@@ -149,6 +149,20 @@ def test_what_is_wrong_is_told(
     assert param is None or answer.json()["error"]["param"] == param
 
 
+@pytest.mark.parametrize(
+    ("limit", "told"),
+    [
+        ("0", "must be at least 1, not 0"),
+        ("1_000.0", "must be at most 500, not 1000"),
+        ("9" * 99, "must be at most 500, not a huge number"),
+        ("1e3", "must be a valid integer, not a string of 3 characters"),
+    ],
+)
+def test_a_number_of_an_address_is_told_as_one(http: httpx2.Client, limit: str, told: str) -> None:
+    answer = http.get("/sessions", params={"limit": limit})
+    assert answer.json()["error"]["message"] == f"limit: {told}"
+
+
 def test_a_chat_goes_on_in_another_session(http: httpx2.Client) -> None:
     session_id = http.post("/sessions", json={}).json()["session_id"]
     earlier = [{"role": "user", "content": "one"}, {"role": "assistant", "content": "ONE"}]

@@ -13,6 +13,10 @@ def world(any_redis: RedisServer) -> Iterator[World]:
     """A ledger on an empty server."""
     world = World(any_redis)
     yield world
-    immortal = [key for key in world.raw.scan_iter("*") if world.raw.pttl(key) < 0]
+    keys = list(world.raw.scan_iter(count=1000))
+    with world.raw.pipeline(transaction=False) as asked:
+        for key in keys:
+            asked.pttl(key)
+        immortal = [key for key, left in zip(keys, asked.execute(), strict=True) if left == -1]
     world.close()
     assert immortal == [], "keys without a time to live"

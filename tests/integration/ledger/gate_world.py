@@ -1,5 +1,6 @@
 """A profile's gate in an empty ledger, and short words for what is done at it."""
 
+import json
 from typing import Any
 
 from palaver.shared.ledger import HandedOut, Operation, Visited, operations
@@ -42,9 +43,38 @@ class Gate:
         pumping = operations.pump_gate(self.keys, P, ended=at(ended) if ended else None)
         return sent(self.world.ledger.run(pumping))
 
-    def end_holds(self, kind: str, *jobs: str) -> None:
-        """What these jobs hold, or were given, ends now."""
-        self.world.raw.zadd(f"{self.keys.gate(P)}:{kind}", {"/".join(at(job)): 1 for job in jobs}, xx=True)
+    def keep(self, job: str, *, token: str = "") -> None:
+        """Renew its place."""
+        keeping = operations.keep_places(self.keys, P, {at(job): token or f"{job}-t"}, lease=30)
+        self.world.ledger.run(keeping)
+
+    def end_holds(self, kind: str, *jobs: str, at_ms: int = 1) -> None:
+        """What these jobs hold, or were given, ends then (ms of Redis time): it has ended, unless told."""
+        ends = {"/".join(at(job)): at_ms for job in jobs}
+        self.world.raw.zadd(f"{self.keys.gate(P)}:{kind}", ends, xx=True)
+
+    def ends(self, job: str) -> float:
+        """When its place ends, in ms of Redis time."""
+        found: Any = self.world.raw.zscore(f"{self.keys.gate(P)}:places", "/".join(at(job)))
+        return float(found)
+
+    def forget(self, job: str, field: str) -> None:
+        """A field of what the gate has noted of it."""
+        records, entry = f"{self.keys.gate(P)}:records", "/".join(at(job))
+        record: Any = json.loads(self.world.raw.hget(records, entry))  # type: ignore[arg-type]
+        del record[field]
+        self.world.raw.hset(records, entry, json.dumps(record))
+
+    def seen(self) -> int:
+        """When the gate was called last, in ms of Redis time."""
+        found: Any = self.world.raw.hget(self.keys.gate(P), "seen")
+        return int(found)
+
+    def stand_still(self, renewed_first: bool) -> None:
+        """A minute nobody was heard; then perhaps the renewal of another worker comes before all else."""
+        self.world.raw.hincrby(self.keys.gate(P), "seen", -60_000)
+        if renewed_first:
+            self.keep("of another worker")
 
 
 def at(job: str) -> tuple[str, str]:

@@ -11,6 +11,8 @@ from tests.integration.ledger.gate_world import ONE, SHORT, Gate, P, at, sent, t
 from tests.integration.ledger.world import World
 from tests.servers import eventually
 
+AFTER_A_SILENCE = pytest.mark.parametrize("renewed_first", [False, True])
+
 
 @pytest.fixture
 def gate(world: World) -> Gate:
@@ -220,19 +222,29 @@ def test_a_dead_workers_place_ends(gate: Gate) -> None:
 
 def test_a_place_is_kept_by_who_has_it(gate: Gate) -> None:
     gate.has_place("a1")
-    gate.end_holds("places", "a1")
+    soon = gate.seen() + 10_000
+    gate.end_holds("places", "a1", at_ms=soon)
     for token in ("another's", "a1-t"):
-        gate.world.ledger.run(operations.keep_places(gate.keys, P, {at("a1"): token}, lease=30))
-        kept: Any = gate.world.raw.zscore(f"{gate.keys.gate(P)}:places", "/".join(at("a1")))
-        assert (kept > 1) == (token == "a1-t")
+        gate.keep("a1", token=token)
+        assert (gate.ends("a1") > soon) == (token == "a1-t")
 
 
-def test_nothing_ends_while_redis_stood_still(gate: Gate) -> None:
+@AFTER_A_SILENCE
+def test_nothing_ends_while_redis_stood_still(gate: Gate, renewed_first: bool) -> None:
     gate.has_place("a1")
     gate.park("a2")
     gate.end_holds("places", "a1")
-    gate.world.raw.hincrby(gate.keys.gate(P), "seen", -60_000)
+    gate.stand_still(renewed_first)
     assert gate.pump() == []
+
+
+@AFTER_A_SILENCE
+def test_nothing_ends_before_it_could_be_renewed_when_redis_goes_on(gate: Gate, renewed_first: bool) -> None:
+    gate.has_place("a1")
+    gate.end_holds("places", "a1", at_ms=gate.seen() + 500)
+    gate.stand_still(renewed_first)
+    gate.pump()
+    assert gate.ends("a1") - gate.seen() > 3_500
 
 
 def test_a_place_that_nobody_takes_goes_to_the_next(gate: Gate) -> None:
@@ -247,6 +259,47 @@ def test_a_place_that_nobody_takes_goes_to_the_next(gate: Gate) -> None:
     assert gate.pump() == ["a3"]
     gate.end_holds("given", "a3")
     assert gate.pump() == []
+    assert gate.has_place("a4") == [True]
+
+
+def test_who_asks_no_more_is_passed_over_unless_it_is_parked(gate: Gate) -> None:
+    gate.has_place("a1", "a2", "a3")
+    gate.park("a4")
+    gate.world.raw.hincrby(gate.keys.gate(P), "awake", 7_000)
+    assert gate.has_place("a3") == [False]
+    assert gate.leave("a1") == []
+    assert gate.has_place("a3", "a2") == [True, False]
+    assert gate.leave("a3") == ["a4"]
+
+
+def test_who_waits_by_an_older_version_keeps_nobody_from_the_gate(gate: Gate) -> None:
+    """Its record says less: not when it asked last."""
+    gate.has_place("a1", "a2")
+    gate.forget("a2", "heard")
+    assert gate.has_place("a3") == [False]
+    assert gate.pump() == gate.leave("a1") == []
+    assert gate.has_place("a3", "a2") == [False, True]
+
+
+@AFTER_A_SILENCE
+def test_who_could_not_ask_while_redis_stood_still_is_not_passed_over(
+    gate: Gate, renewed_first: bool
+) -> None:
+    gate.has_place("a1", "a2", "a3")
+    gate.stand_still(renewed_first)
+    assert gate.has_place("a3") == [False]
+    gate.leave("a1")
+    assert gate.has_place("a3", "a2") == [False, True]
+
+
+def test_who_asks_no_more_misses_one_place(gate: Gate) -> None:
+    gate.has_place("a1", "a2")
+    gate.park("a3")
+    assert gate.leave("a1") == []
+    gate.end_holds("given", "a2")
+    assert gate.pump() == ["a3"]
+    assert gate.has_place("a3") == [True]
+    assert gate.leave("a3") == []
     assert gate.has_place("a4") == [True]
 
 

@@ -4,7 +4,7 @@ import time
 
 from palaver.shared.ledger import operations
 from palaver.shared.profiles import Limits
-from tests.integration.ledger.gate_world import SHORT, Gate, tokens
+from tests.integration.ledger.gate_world import SHORT, Gate, P, at, tokens
 from tests.integration.ledger.world import World
 from tests.servers import eventually
 
@@ -74,3 +74,13 @@ def test_a_request_larger_than_all_there_is_has_all_there_is(world: World) -> No
     gate = Gate(world, Limits(tokens_per_minute=1000))
     assert gate.enter("a1", size=tokens(5000, 0)).has_place
     assert not gate.enter("a2", size=tokens(1, 0)).has_place
+
+
+def test_an_answer_far_longer_than_expected_keeps_others_waiting_for_one_window(world: World) -> None:
+    gate = Gate(world, Limits(tokens_per_minute=1000, window=6))
+    assert gate.enter("a1", size=tokens(100, 0)).has_place
+    assert not gate.enter("a2", size=tokens(100, 0), parked=True).has_place
+    leaving = operations.leave_gate(world.keys, P, at("a1"), token="a1-t", tokens=5000, answer_tokens=4900)
+    handed = world.ledger.run(leaving)
+    assert handed.dispatches == []
+    assert 0 < handed.next_look / 1000 - time.time() < 6.5

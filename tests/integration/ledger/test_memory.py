@@ -12,7 +12,7 @@ from palaver.shared.ledger import Submitted, operations
 from palaver.shared.ledger.replies import SweepTurn
 from tests.integration.ledger.world import EXPIRED, World
 from tests.processes import Processes
-from tests.servers import missing, redis_binary, start_redis
+from tests.servers import eventually, missing, redis_binary, start_redis
 
 JOBS = 1500
 """So many that the buffers of connections, which come and go, are a few bytes of each."""
@@ -133,8 +133,9 @@ def test_an_ended_job_costs_its_document_its_answer_and_at_most_2_kb(world: Worl
     job = run_jobs(world, "cold", JOBS)
     document = world.ledger.job(job.job_id, document=True).document_json
     assert document is not None
-    cost = (used_memory(world) - before) / JOBS - len(document) - len(ANSWER)
-    assert cost <= 2048, f"{cost:.0f} bytes beside document and answer"
+    said = len(document) + len(ANSWER)
+    # while Redis moves its keys to a larger table, bit by bit, it has two
+    assert eventually(lambda: (used_memory(world) - before) / JOBS - said <= 2048)
     assert world.ledger.unended() == 0
 
 

@@ -8,11 +8,23 @@ from palaver.shared.spending import today
 from tests.integration.ledger.world import World
 
 DOLLAR = 10**9
-DAY_MS = 24 * 3600 * 1000
+MINUTE_MS = 60_000
+HOUR_MS = 60 * MINUTE_MS
+DAY_MS = 24 * HOUR_MS
 
 
-def say(world: World, number: int, *, worker: str = "w1", **what: Any) -> Standing:
-    what = {"nanos": 0, "hard": 10.0} | what
+def say(
+    world: World,
+    number: int,
+    *,
+    worker: str = "w1",
+    one_more: int | None = None,
+    hard: float | None = 10.0,
+    who: str = "",
+    **what: Any,
+) -> Standing:
+    more = None if one_more is None else operations.OneMore(nanos=one_more, hard=hard, who=who)
+    what = {"nanos": 0, "one_more": more} | what
     return world.ledger.run(
         operations.spend(world.keys, today(), "acme", worker=worker, number=number, **what)
     )
@@ -24,10 +36,20 @@ def begin(world: World, dollars: float) -> None:
 
 def test_what_is_said_again_is_added_once(world: World) -> None:
     assert say(world, 1) == Standing(0, 0, may_run=False)
-    assert world.dump() == {}, "nothing was spent, and nothing is to be known"
     begin(world, 25)
-    assert say(world, 1, nanos=DOLLAR) == Standing(26, 0, may_run=False)
-    assert say(world, 1, nanos=DOLLAR) == Standing(26, 0, may_run=False), "said again, it is added again"
+    assert say(world, 2, nanos=DOLLAR) == Standing(26, 0, may_run=False)
+    assert say(world, 2, nanos=DOLLAR) == Standing(26, 0, may_run=False), "said again, it is added again"
+    assert say(world, 3, nanos=DOLLAR, first_said=2) == Standing(26, 0, may_run=False), "and with other words"
+    assert say(world, 5, nanos=DOLLAR, first_said=4) == Standing(27, 0, may_run=False), "it never came"
+
+
+def test_what_comes_after_later_words_of_its_worker_changes_nothing(world: World) -> None:
+    """A request was cancelled while its worker asked, which has said since that nothing is set aside."""
+    assert say(world, 2) == Standing(0, 0, may_run=False)
+    assert say(world, 1, one_more=9 * DOLLAR) == Standing(0, 0, may_run=False)
+    say(world, 3, one_more=2 * DOLLAR)
+    assert say(world, 1, nanos=DOLLAR) == Standing(0, 2, may_run=False)
+    assert say(world, 1, worker="w2", one_more=8 * DOLLAR).may_run
 
 
 def test_what_a_worker_said_is_forgotten_long_before_the_month(world: World) -> None:
@@ -37,7 +59,7 @@ def test_what_a_worker_said_is_forgotten_long_before_the_month(world: World) -> 
     kept = {key: world.raw.pttl(key) for key in world.dump()}
     assert len(kept) == 21
     assert kept.pop(spent.encode()) > 31 * DAY_MS
-    assert all(0 < ms <= DAY_MS for ms in kept.values())
+    assert all(0 < ms <= HOUR_MS for ms in kept.values())
 
 
 def test_requests_run_while_what_they_may_cost_is_less_than_the_limit(world: World) -> None:
@@ -76,3 +98,67 @@ def test_what_a_dead_worker_has_set_aside_is_free_again(world: World) -> None:
     assert world.raw.hkeys(held) == [b"w1"]
     assert say(world, 2) == Standing(0, 0, may_run=False)
     assert not world.raw.exists(held)
+
+
+def test_what_a_dead_worker_has_set_aside_is_free_a_minute_after_the_clock_was_set_back(world: World) -> None:
+    say(world, 1, worker="dead", one_more=10 * DOLLAR)
+    held = f"{world.keys.spent(today(), 'acme')}:held"
+    seconds, _ = world.raw.time()
+    world.raw.hset(held, "dead", f"{10 * DOLLAR} {1000 * seconds + HOUR_MS}")
+    assert not say(world, 1, one_more=DOLLAR).may_run
+    dollars, until = map(int, (world.raw.hget(held, "dead") or b"").split())
+    assert (dollars, until - 1000 * seconds <= 2 * MINUTE_MS) == (10 * DOLLAR, True)
+
+
+def test_who_has_waited_longest_is_not_passed_by_smaller_ones(world: World) -> None:
+    """Those of other workers neither, as long as it waits."""
+    assert say(world, 1, worker="w2", one_more=6 * DOLLAR, who="runs").may_run
+    large: dict[str, Any] = {"one_more": 8 * DOLLAR, "who": "s 1/large"}
+    assert say(world, 1, asks="wait", **large) == Standing(0, 6, may_run=False, is_first=True)
+    small: dict[str, Any] = {"worker": "w2", "one_more": 2 * DOLLAR, "who": "small"}
+    assert say(world, 2, held=6 * DOLLAR, **small) == Standing(0, 6, may_run=False)
+    assert say(world, 3, **small).may_run, "both have room"
+    assert say(world, 4, held=2 * DOLLAR, asks="wait", **small) == Standing(0, 2, may_run=False)
+    assert say(world, 2, **large) == Standing(0, 10, may_run=True, is_first=True)
+    assert say(world, 3, held=0) == Standing(0, 2, may_run=False)
+    assert say(world, 5, held=2 * DOLLAR, **small).may_run, "it waits no more"
+    first = f"{world.keys.spent(today(), 'acme')}:first"
+    say(world, 4, asks="wait", one_more=9 * DOLLAR, who="large")
+    assert 0 < world.raw.pttl(first) <= MINUTE_MS / 3
+
+
+def test_who_may_never_run_in_this_month_keeps_nothing_from_others(world: World) -> None:
+    begin(world, 5)
+    assert not say(world, 1, asks="wait", one_more=6 * DOLLAR, who="large").is_first
+    assert say(world, 2, one_more=5 * DOLLAR, who="small").may_run
+
+
+def test_who_only_looks_keeps_nothing_from_others(world: World) -> None:
+    """It may never look again; whoever waits for it does."""
+    begin(world, 5)
+    say(world, 1, worker="w2", one_more=3 * DOLLAR)
+    large: dict[str, Any] = {"one_more": 4 * DOLLAR, "who": "large"}
+    assert not say(world, 1, asks="look", **large).is_first
+    assert not say(world, 2, asks="take", **large).is_first
+    assert say(world, 3, asks="wait", **large).is_first
+    assert say(world, 4, asks="look", **large).is_first
+
+
+def test_who_has_no_room_any_more_keeps_nothing_from_others(world: World) -> None:
+    say(world, 1, worker="w2", one_more=4 * DOLLAR)
+    large: dict[str, Any] = {"one_more": 8 * DOLLAR, "who": "large"}
+    assert say(world, 1, asks="wait", **large).is_first
+    say(world, 2, worker="w2", nanos=4 * DOLLAR)
+    assert not say(world, 2, asks="wait", **large).is_first
+    assert say(world, 3, one_more=DOLLAR, who="small").may_run
+
+
+def test_who_has_gone_keeps_nothing_for_long_when_the_clock_is_set_back(world: World) -> None:
+    first = f"{world.keys.spent(today(), 'acme')}:first"
+    seconds, _ = world.raw.time()
+    world.raw.set(first, f"gone {9 * DOLLAR} {1000 * seconds + HOUR_MS}", px=HOUR_MS)
+    assert not say(world, 1, one_more=2 * DOLLAR, who="small").may_run
+    name, dollars, until = (world.raw.get(first) or b"").split()
+    assert (name, int(dollars), int(until) - 1000 * seconds <= MINUTE_MS) == (b"gone", 9 * DOLLAR, True)
+    world.raw.set(first, f"gone {9 * DOLLAR} {1000 * seconds - 1}", px=HOUR_MS)
+    assert say(world, 2, one_more=2 * DOLLAR, who="small").may_run

@@ -100,7 +100,7 @@ def test_nobody_has_more_than_is_left_for_others(telling: Telling) -> None:
     assert list(running.values()) == [50, 50, 50, 25, 13, 6, 3, 2]
 
 
-def test_what_is_taken_is_takento_nobody_else_for_a_while(telling: Telling) -> None:
+def test_what_is_taken_is_given_to_nobody_else_for_a_while(telling: Telling) -> None:
     telling.note(["a0", "a1"])
     assert telling.take(1) == ["a0"]
     assert [telling.take(), telling.take()] == [["a1"], []]

@@ -17,7 +17,7 @@ import trustme
 
 from palaver.producer import AsyncClient
 from palaver.producer.broker import Broker
-from palaver.shared.errors import BrokerUnavailableError, ConfigurationError
+from palaver.shared.errors import BrokerUnavailableError
 from palaver.shared.ledger import Dispatch
 from palaver.shared.names import QUEUES, Queue
 from palaver.shared.settings import Settings
@@ -144,11 +144,6 @@ def test_a_broker_that_falls_silent_is_not_waited_for_twice(redis_server: RedisS
         with pytest.raises(BrokerUnavailableError):
             broker.send([dispatch()])
         assert len(proxy.links) <= before
-
-
-def test_an_unknown_kind_of_broker_is_a_wrong_setting() -> None:
-    with pytest.raises(ConfigurationError, match="nosuch://"):
-        Broker("nosuch://host").check()
 
 
 def test_a_broker_that_comes_back_is_used_again(own_redis) -> None:  # type: ignore[no-untyped-def]

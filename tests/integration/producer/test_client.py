@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from palaver.producer import AsyncClient, Client, JobHandle
+from palaver.producer.bulk import CHUNK, Bulk
 from palaver.shared.errors import (
     BrokerUnavailableError,
     ConfigurationError,
@@ -213,15 +214,6 @@ def test_many_jobs_of_a_session_keep_their_order(client: Client) -> None:
         assert [handle.view().position for handle in mine[:: len(mine) // 4]] == [0, 100, 200, 300]
 
 
-async def test_after_a_failure_no_more_of_many_are_stored(settings: Settings) -> None:
-    async with AsyncClient(settings) as client:
-        await client.submit("x", session_id="s1", idempotency_key="k")
-        used = {"messages": "y", "session_id": "s1", "idempotency_key": "k"}
-        with pytest.raises(ConflictError):
-            await client.submit_many([used, *({"messages": "z"} for _ in range(4000))])
-        assert await client.ledger.unended() < 1700
-
-
 def test_one_wrong_job_of_many_stores_none(client: Client, stored: Stored) -> None:
     with pytest.raises(ValidationError) as caught:
         client.submit_many(["x"] * 5 + [{"messages": "x", "params": {"temperature": 5}}])
@@ -231,17 +223,57 @@ def test_one_wrong_job_of_many_stores_none(client: Client, stored: Stored) -> No
         client.submit_many("not a list")
 
 
-def test_a_refused_job_of_many_is_raised_after_the_others_are_safe(client: Client) -> None:
-    client.submit("x", idempotency_key="k")
-    with pytest.raises(ConflictError):
-        client.submit_many(
-            [
-                {"messages": "y", "job_id": "before"},
-                {"messages": "y", "idempotency_key": "k"},
-                {"messages": "z", "job_id": "after"},
-            ]
-        )
-    assert client.job("before").status is client.job("after").status is Status.QUEUED
+REFUSED = (10, 1400)
+MANY: list[dict[str, Any]] = [{"messages": "x", "idempotency_key": f"k{place}"} for place in range(1500)]
+
+
+def _check_refusal(error: ConflictError) -> list[Any]:
+    """The handles, which are those of all jobs but the refused."""
+    assert error.message.startswith("jobs[10]: The idempotency key was used before")
+    assert error.message.endswith("Refused: 2 of 1,500 jobs; the others are stored.")
+    assert error.param == "jobs[10].idempotency_key"
+    assert [place for place, handle in enumerate(error.handles) if handle is None] == [*REFUSED]
+    return [handle for handle in error.handles if handle]
+
+
+def test_refused_jobs_of_many_hold_up_no_others(client: Client, queued: Queued) -> None:
+    """Called again, with the same keys, it is the same."""
+    for place in REFUSED:
+        client.submit("something else", idempotency_key=f"k{place}")
+    told = []
+    for _ in range(2):
+        with pytest.raises(ConflictError) as caught:
+            client.submit_many(MANY)
+        told.append([handle.job_id for handle in _check_refusal(caught.value)])
+    assert told[0] == told[1]
+    assert client.ledger.unended() == 1500
+    assert len(queued(Queue.NORMAL)) == len(REFUSED) + 2 * len(told[0])  # what waits is sent again
+
+
+async def test_an_async_client_tells_the_same_of_refused_jobs(settings: Settings) -> None:
+    async with AsyncClient(settings) as client:
+        for place in REFUSED:
+            await client.submit("something else", idempotency_key=f"k{place}")
+        with pytest.raises(ConflictError) as caught:
+            await client.submit_many(MANY)
+        stored = _check_refusal(caught.value)
+        assert await stored[-1].status() is Status.QUEUED
+        assert await client.ledger.unended() == 1500
+
+
+def test_a_ledger_that_is_lost_among_many_tells_what_is_stored() -> None:
+    work: Bulk[str] = Bulk([ChatJob(messages="x", session_id="s1")] * (2 * CHUNK + 1))
+    (lane,) = filter(None, work.lanes)
+    chunks = work.chunks(lane)
+    places, _ = next(chunks)
+    work.take(places, ["stored"] * CHUNK)
+    lost = LedgerUnavailableError()
+    with pytest.raises(LedgerUnavailableError), work.within():
+        raise lost
+    assert list(chunks) == []
+    with pytest.raises(LedgerUnavailableError) as caught:
+        work.end([None, lost])
+    assert caught.value.handles == ["stored"] * CHUNK + [None] * (CHUNK + 1)
 
 
 @pytest.mark.parametrize("method", ["submit", "submit_many", "job", "check"])

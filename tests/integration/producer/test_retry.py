@@ -216,20 +216,20 @@ def test_retrying_from_the_command_line(client: Client, die: Die, run: Run) -> N
 def test_what_cannot_be_retried_is_said_and_the_others_are(client: Client, die: Die, run: Run) -> None:
     waiting, dead = client.submit("x"), die()
     code, lines, err = run("dead", "retry", "0199-none", waiting.job_id, dead.job_id)
-    assert (code, len(lines)) == (1, 1)
+    assert (code, len(lines)) == (2, 1)
     unknown, unended = err.splitlines()
     assert unknown == "palaver: There is no job 0199-none"
     assert unended.startswith(f"palaver: job {waiting.job_id} is queued")
-    assert run("job", "retry", "0199-none")[0] == 1
+    assert run("job", "retry", "0199-none")[0] == 2
     code, lines, err = run("job", "retry", "0199-none", "--json")
-    assert (code, json.loads(err)["error"]["code"]) == (1, "job_not_found")
+    assert (code, json.loads(err)["error"]["code"]) == (2, "job_not_found")
 
 
 def test_dropping_from_the_command_line(client: Client, die: Die, run: Run) -> None:
     first, second, third = die("s1"), die("s2"), die("s3")
     assert run("dead", "drop", first.job_id) == (0, [first.job_id], "")
     code, lines, err = run("dead", "drop", first.job_id, second.job_id, "--json")
-    assert (code, [json.loads(line)["job_id"] for line in lines]) == (1, [second.job_id])
+    assert (code, [json.loads(line)["job_id"] for line in lines]) == (2, [second.job_id])
     assert "is no dead letter" in json.loads(err)["error"]["message"]
     assert run("dead", "drop", "--all") == (0, [third.job_id], "")
     assert run("dead", "drop", "--all") == (0, [], "")

@@ -192,6 +192,20 @@ async def test_a_provider_ends_its_own_job_only(engine: Engine, hostile: Hostile
     assert hostile.sent < IN_FLIGHT
 
 
+async def test_short_lines_that_say_nothing_cost_no_more_than_long_ones(
+    make_engine: MakeEngine, hostile: Hostile
+) -> None:
+    """An empty event takes as long as one of a hundred bytes: by their size alone, millions were read."""
+    profile = {"kind": "openai", "base_url": hostile.url, "options": {"max_event_bytes": IN_FLIGHT // 2}}
+    engine = await make_engine(profiles={"patient": profile})
+    hostile.head, hostile.body = STREAM, for_ever(b":\n")
+    end = end_of(await engine.answer("hi", model="patient/m", max_retries=0))
+    assert (end["status"], end["error"]["type"]) == ("failed", "MalformedStreamError")
+    async with asyncio.timeout(20):
+        await hostile.left.wait()
+    assert hostile.sent < IN_FLIGHT
+
+
 async def test_a_flood_is_taken_in_turns_with_all_that_runs(hostile: Hostile) -> None:
     """Of one stream no turn of the loop takes more than so much, however much has arrived."""
     hostile.head, hostile.body = STREAM, for_ever(delta(content="x"))

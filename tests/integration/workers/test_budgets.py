@@ -13,8 +13,10 @@ from palaver.shared.batches import BatchJob, new_batch_id
 from palaver.shared.errors import QueueFullError, SpendLimitError
 from palaver.shared.jobs import ChatJob, Status
 from palaver.shared.ledger import AsyncLedger, Command, Query, Submitted, operations
+from palaver.shared.ledger.operations.budgeting import Standing
 from palaver.shared.spending import today
-from tests.integration.workers.conftest import Engine, MakeEngine
+from palaver.workers.publisher import Writer
+from tests.integration.workers.conftest import Engine, MakeEngine, completed
 from tests.integration.workers.test_batches import drive, open_batch_on
 from tests.integration.workers.test_costs import A_DOLLAR, COUNTED, SCRIPTED
 from tests.integration.workers.test_engine import end_of
@@ -90,6 +92,20 @@ async def test_what_waits_when_the_limit_is_reached_is_not_asked(engine: Engine)
     assert "retry" not in [event["type"] for event in events]
 
 
+@pytest.mark.parametrize("who", [{}, {"agent": "asking"}], ids=["a job", "an agent"])
+async def test_a_model_that_is_too_dear_for_what_is_left_makes_way_for_the_next(
+    make_engine: MakeEngine, who: dict[str, Any]
+) -> None:
+    cheap = {"cheap": {**SCRIPTED, "prices": {"*": {"input": 1, "output": 1}}}}
+    agents = "tests.integration.workers.user_agents"
+    engine = await make_engine(profiles=PROFILES | cheap, tenants=TENANTS, agents=agents)
+    fields = {"model": ["dear/echo", "cheap/echo"], "tenant": "small", "params": {"max_tokens": 100}}
+    events = await engine.answer({"n": 2}, session_id="s", **fields, **who)
+    assert end_of(events)["status"] == "completed"
+    (retry,) = [event["data"] for event in events if event["type"] == "retry"]
+    assert (retry["error"]["type"], retry["model"]) == ("SpendLimitError", "cheap/echo")
+
+
 async def test_a_job_that_reaches_the_limit_asks_no_further_request(engine: Engine) -> None:
     call = {"tool_calls": [{"name": "clock", "arguments": {}}], "usage": COUNTED, "text": "so far"}
     rounds = {"rounds": [call]}
@@ -153,8 +169,8 @@ async def test_workers_know_of_each_other(engine: Engine, make_engine: MakeEngin
 
 async def test_an_outage_of_the_ledger_loses_no_cost(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     """An addition whose reply was lost is said again, under its number, and counts once."""
-    ledger, lost = engine.service.ledger, asyncio.Event()
-    run = ledger.run
+    ledger, link, lost = engine.service.ledger, engine.service._link, asyncio.Event()
+    run = link.run
 
     async def cut(operation: Any) -> Any:
         reply = await run(operation)
@@ -163,7 +179,7 @@ async def test_an_outage_of_the_ledger_loses_no_cost(engine: Engine, monkeypatch
             raise QueueFullError("a failure of any kind")
         return reply
 
-    monkeypatch.setattr(ledger, "run", cut)
+    monkeypatch.setattr(link, "run", cut)
     monkeypatch.setattr("palaver.workers.accounts.PAUSE_SECONDS", 0.01)
     await answered(engine, session_id="s")
     assert lost.is_set()
@@ -173,17 +189,17 @@ async def test_an_outage_of_the_ledger_loses_no_cost(engine: Engine, monkeypatch
 async def test_who_is_cancelled_while_the_ledger_answers_leaves_nothing_set_aside(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ledger, reserved = engine.service.ledger, asyncio.Event()
-    run, spent = ledger.run, (ledger.keys.spent(today(), "small"),)
+    ledger, link, reserved = engine.service.ledger, engine.service._link, asyncio.Event()
+    run, spent = link.run, (ledger.keys.spent(today(), "small"),)
 
     async def late(operation: Any) -> Any:
         reply = await run(operation)
-        if operation.keys == spent and reply.may_run and not reserved.is_set():
+        if operation.keys == spent and reply.held and not reserved.is_set():
             reserved.set()
             await asyncio.Event().wait()
         return reply
 
-    monkeypatch.setattr(ledger, "run", late)
+    monkeypatch.setattr(link, "run", late)
     job = await engine.submit(SEVENTY, model="dear/echo", tenant="small", session_id="s", params=FEW)
     running = asyncio.create_task(engine.run(job))
     async with asyncio.timeout(20):
@@ -286,6 +302,51 @@ async def test_jobs_that_run_at_once_are_not_beyond_the_limit(make_engine: MakeE
     assert (await engines[0].ledger.spending("acme")).spent == 70 * completed
 
 
+CALLING = {"tool_calls": [{"name": "clock", "arguments": {}}], "usage": COUNTED, "text": "so far"}
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"messages": SEVENTY},
+        {"messages": {"n": 4, "fail": {"kind": "cut", "after": 4}}, "max_retries": 0},
+        {"messages": {"rounds": [CALLING]}, "tools": [{"name": "clock"}]},
+        {"messages": SEVENTY, "agent": "asking"},
+    ],
+    ids=["whole", "cut", "with a tool", "of an agent"],
+)
+async def test_what_was_set_aside_is_so_until_what_was_spent_counts(
+    make_engine: MakeEngine, monkeypatch: pytest.MonkeyPatch, asked: dict[str, Any]
+) -> None:
+    """However long it takes to write what was said."""
+    engine = await make_engine(
+        profiles=PROFILES,
+        tenants={"acme": {"spend_hard": 500}},
+        tools="tests.integration.workers.user_tools",
+        agents="tests.integration.workers.user_agents",
+    )
+    ledger, budgets = engine.service.ledger, engine.service._bounding.budgets
+    link = engine.service._link
+    run, flush, known = link.run, Writer.flush, list[Standing]()
+
+    async def heard(operation: Any) -> Any:
+        reply = await run(operation)
+        if operation.keys == (ledger.keys.spent(today(), "acme"),):
+            known.append(reply)
+        return reply
+
+    async def slow(writer: Writer) -> None:
+        await budgets.told()
+        await flush(writer)
+
+    monkeypatch.setattr(link, "run", heard)
+    monkeypatch.setattr(Writer, "flush", slow)
+    await answered(engine, session_id="s", params={"max_tokens": 70}, **asked)
+    first = next(standing.spent for standing in known if standing.spent)
+    reserved = next(place for place, standing in enumerate(known) if standing.held)
+    assert all(standing.spent + standing.held >= first for standing in known[reserved:])
+
+
 async def test_what_a_failed_request_had_set_aside_is_free(make_engine: MakeEngine) -> None:
     engine = await make_engine(profiles=PROFILES, tenants=TENANTS)
     fails = {"fail": {"status": 400}}
@@ -326,6 +387,23 @@ async def test_what_runs_for_long_stays_set_aside(
     await running
     await engine.service._bounding.budgets.told()
     assert not engine.client.exists(key)
+
+
+async def test_who_waits_for_money_is_not_passed_by_smaller_requests(engine: Engine) -> None:
+    """Of its own tenant."""
+    fields = {"model": "dear/echo", "tenant": "acme"}
+    holding = await engine.submit(HOLD, session_id="h", **fields, params={"max_tokens": 100})
+    held = asyncio.create_task(engine.run(holding))
+    await engine.said(holding)
+    large = await engine.submit({"n": 1}, session_id="l", **fields, params={"max_tokens": 120})
+    small = await engine.submit({"n": 1}, session_id="s", **fields, params=FEW)
+    assert (await engine.run(large)).reason == "parked"
+    assert (await engine.run(small)).reason == "parked"
+    engine.service.end(holding.job_id)
+    await held
+    await engine.service._bounding.budgets.told()
+    await completed(engine, large)
+    await completed(engine, small)
 
 
 async def test_lines_that_wait_at_a_gate_take_no_money_from_other_jobs(

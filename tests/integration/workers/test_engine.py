@@ -61,7 +61,7 @@ async def test_reasoning_and_tool_calls_are_kept_apart_from_the_text(engine: Eng
     assert [event["data"]["name"] for event in events if event["type"] == "tool_call"] == ["look"]
 
 
-FAILURES = [
+FAILURES: list[tuple[dict[str, Any], str, str]] = [
     ({"kind": "status", "status": 401}, "AuthenticationError", ""),
     ({"kind": "status", "status": 404}, "NotFoundError", ""),
     ({"kind": "status", "status": 400}, "ValidationError", ""),

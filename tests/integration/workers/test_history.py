@@ -18,7 +18,10 @@ LONG = "word " * 600  # a thousand tokens, by estimate
 
 async def talking(make_engine: MakeEngine, *answers: Any, **profile: Any) -> Engine:
     own = {"kind": PREFIX + "Answering", "options": {"answers": list(answers)}, **profile}
-    return await make_engine(profiles={"own": own}, tools=TOOLS, lease_seconds=60, renew_seconds=20)
+    tenants = {"poor": {"spend_hard": 5}}
+    return await make_engine(
+        profiles={"own": own}, tenants=tenants, tools=TOOLS, lease_seconds=60, renew_seconds=20
+    )
 
 
 async def say(engine: Engine, words: Any, **fields: Any) -> list[dict[str, Any]]:
@@ -152,6 +155,16 @@ async def test_an_abstract_that_cannot_be_written_leaves_the_history(
     assert sent(engine) == ["two", "B", "three"]
     await say(engine, "four")
     assert sent(engine) == ["one", "A", "two", "B", "three", "C", "four"]
+
+
+async def test_an_abstract_that_is_too_dear_is_done_without(make_engine: MakeEngine) -> None:
+    engine = await talking(make_engine, "A", "B", "C", prices={"*": {"input": 0, "output": 1e4}})
+    poor: dict[str, Any] = {"tenant": "poor", "params": {"max_tokens": 5}}
+    await say(engine, "one", **poor)
+    await say(engine, "two", **poor)
+    events = await say(engine, "three", history_limit={"messages": 2, "summarize": True}, **poor)
+    assert [data["code"] for data in of(events, "warning")] == ["history_not_summarized", "history_dropped"]
+    assert sent(engine)[-1] == "three"
 
 
 async def test_a_job_that_fails_keeps_no_abstract(make_engine: MakeEngine) -> None:

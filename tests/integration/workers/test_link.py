@@ -1,17 +1,23 @@
 """The worker's connection to a real Redis, and to none."""
 
 import asyncio
+import contextlib
+import socket
 from collections.abc import AsyncIterator, Callable
-from dataclasses import replace
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from urllib.parse import urlsplit
 
+import hiredis
 import pytest
 import redis
 
 from palaver.shared.errors import JobGoneError, LedgerFullError, LedgerUnavailableError
 from palaver.shared.jobs import ChatJob
 from palaver.shared.ledger import Claimed, Keys, Operation, Retention, Submitted, operations
-from palaver.workers.link import Link
-from tests.servers import RedisServer, free_port
+from palaver.workers.link import TRANSIENT, Link
+from tests.processes import Processes
+from tests.servers import RedisServer, free_port, missing, redis_binary, start_redis
 
 pytestmark = pytest.mark.redis
 
@@ -108,6 +114,98 @@ async def test_who_waits_gets_the_reply_after_the_connection_was_cut_and_redis_r
     await link.stop()
 
 
+async def test_a_redis_that_refuses_all_the_time_is_asked_by_a_few_connections(
+    own_redis: Callable[..., RedisServer], namespace: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    server, beats = own_redis(), 0
+    caplog.set_level("INFO", logger="palaver.workers.link")
+    link = Link(server.url)
+    await link.start()
+    await link.caught_up()
+    keys, job = Keys(namespace), ChatJob(messages="hello", session_id="s1")
+    with server.client() as client:
+        client.config_set("min-replicas-to-write", 1)
+        before = client.info("stats")
+        refused = asyncio.create_task(link.run(submit(keys, job)))
+        async with asyncio.timeout(30):
+            while (
+                client.info("stats")["total_connections_received"] < before["total_connections_received"] + 8
+            ):
+                beats += 1
+                await link.caught_up() if link.connected else await asyncio.sleep(0.01)
+        assert beats > 100, "eight connections took no time"
+        assert not link.connected
+        sent = client.info("stats")["total_net_input_bytes"] - before["total_net_input_bytes"]
+        assert sent < 200_000, "the scripts were sent again"
+        client.config_set("min-replicas-to-write", 0)
+        async with asyncio.timeout(30):
+            assert (await refused).created
+        assert link.connected
+    await link.stop()
+    assert [
+        record.getMessage().split()[0] for record in caplog.records if record.name == "palaver.workers.link"
+    ] == [
+        "link.refused",
+        "link.accepted",
+    ]
+
+
+@pytest.mark.parametrize("flavour", ["redis-7", "redis-6.2"])
+async def test_what_redis_refuses_for_a_while_is_asked_again_and_gets_its_own_reply(
+    processes: Processes, namespace: str, flavour: str
+) -> None:
+    binary = redis_binary(flavour) or missing(f"no {flavour} on this machine")
+    server = start_redis(processes, binary)
+    link = Link(server.url)
+    await link.start()
+    keys, job = Keys(namespace), ChatJob(messages="hello", session_id="s1")
+    await link.run(submit(keys, job))
+    claim = operations.claim(keys, "s1", job.job_id, token="t", worker="w", lease=60)
+    with server.client() as client:
+        client.config_set("min-replicas-to-write", 1)
+        refused = asyncio.create_task(link.run(claim))
+        behind_it = asyncio.create_task(link.caught_up())
+        async with asyncio.timeout(20):
+            while link.connected:  # noqa: ASYNC110 - it is given up, and comes again
+                await asyncio.sleep(0.01)
+            client.config_set("min-replicas-to-write", 0)
+            assert isinstance(await refused, Claimed)
+            await behind_it
+    await link.stop()
+
+
+@pytest.mark.parametrize("word", sorted(TRANSIENT))
+async def test_replies_behind_a_refusal_are_nobodys(word: str) -> None:
+    """Two commands in one segment, the first of them refused at first."""
+    refusals = [f"-{word} not now\r\n".encode()]
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        commands, told = hiredis.Reader(), b""
+        while data := await reader.read(1 << 20):
+            commands.feed(data)
+            while (command := commands.gets()) is not False:
+                if command[0] == b"SCRIPT":  # it knows them all
+                    writer.write(b"*%d\r\n%b" % (len(command[2:]), b":1\r\n" * len(command[2:])))
+                    continue
+                if command[0] != b"ECHO":
+                    writer.write(b"+OK\r\n")
+                    continue
+                told += refusals.pop() if refusals else b"+%s\r\n" % command[1]
+                if command[1] == b"second":
+                    writer.write(told)
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    link = Link(f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+    await link.start()
+    replies = [asyncio.get_running_loop().create_future() for _ in range(2)]
+    for word_of_it, reply in zip((b"first", b"second"), replies, strict=True):
+        link.send(b"*2\r\n$4\r\nECHO\r\n$%d\r\n%s\r\n" % (len(word_of_it), word_of_it), 1, reply.set_result)
+    async with asyncio.timeout(20):
+        assert await asyncio.gather(*replies) == [[b"first"], [b"second"]]
+    await link.stop()
+    server.close()
+
+
 async def test_stopping_tells_who_waits(own_redis: Callable[..., RedisServer]) -> None:
     server = own_redis()
     link = Link(server.url)
@@ -124,7 +222,7 @@ async def test_stopping_tells_who_waits(own_redis: Callable[..., RedisServer]) -
 
 
 async def test_a_link_that_is_greeted_and_gets_no_answers_counts_its_stalls(redis_url: str) -> None:
-    link = Link(redis_url, stall_seconds=0.2)
+    link = Link(redis_url, stall_seconds=0.1)
     deaths: list[int] = []
     link.on_dead = lambda: deaths.append(link.stalls)
     await link.start()
@@ -142,8 +240,119 @@ async def test_a_link_that_is_greeted_and_gets_no_answers_counts_its_stalls(redi
     link.send(ping, 1, replies.put_nowait)  # its reply is taken by the first
     async with asyncio.timeout(20):
         assert [len(await replies.get()), len(await replies.get())] == [2, 1]
-    assert link.stalls == 0
+    await until(lambda: link.stalls == 0)  # once the connection has lasted
+    link.send(ping, 2, replies.put_nowait)
+    await until(lambda: link.stalls >= 4)
+    assert deaths == [3], "it was called again"
     await link.stop()
+
+
+STALL = 0.25
+LARGE_BYTES = 3_000_000
+SLOWEST = LARGE_BYTES / (12 * STALL)
+PING = b"*1\r\n$4\r\nPING\r\n"
+
+
+@dataclass(eq=False)
+class Path:
+    """The way to a Redis, through which so many bytes a second pass."""
+
+    url: str
+    rate: float = float("inf")
+    dead: int = 0  # so many of its first connections pass nothing on
+    swallows: bool = False  # these take what is sent; else that is left to the kernel
+    holds: bool = False  # takes all at once, and passes it on at its rate
+    connections: int = 0
+    pumps: list[asyncio.Task[None]] = field(default_factory=list)
+
+    async def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        there = urlsplit(self.url)
+        replies, commands = await asyncio.open_connection(there.hostname, there.port)
+        for source, target in ((reader, commands), (replies, writer)):
+            self.pumps.append(asyncio.ensure_future(self.pump(source, target, self.connections)))
+
+    async def pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, connection: int) -> None:
+        with contextlib.closing(writer):
+            held: asyncio.Queue[bytes] = asyncio.Queue()
+            if self.holds:
+                self.pumps.append(asyncio.ensure_future(self.pass_on(held, writer)))
+            while data := await reader.read(16 * 1024):
+                if self.holds:
+                    held.put_nowait(data)
+                    continue
+                await asyncio.sleep(len(data) / self.rate)
+                if connection > self.dead:
+                    writer.write(data)
+                    await writer.drain()
+                elif not self.swallows:
+                    await asyncio.Event().wait()
+
+    async def pass_on(self, held: asyncio.Queue[bytes], writer: asyncio.StreamWriter) -> None:
+        while data := await held.get():
+            await asyncio.sleep(len(data) / self.rate)
+            writer.write(data)
+
+
+@asynccontextmanager
+async def path_to(redis_url: str, *, holds: bool = False) -> AsyncIterator[tuple[Path, Link]]:
+    """A started link through a path of which the kernel holds little."""
+    path = Path(redis_url, holds=holds)
+    sock = socket.create_server(("127.0.0.1", 0))
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 32 * 1024)
+    server = await asyncio.start_server(path.accept, sock=sock, limit=16 * 1024)
+    link = Link(f"redis://127.0.0.1:{sock.getsockname()[1]}", stall_seconds=STALL, slowest=SLOWEST)
+    await link.start()
+    await link.caught_up()
+    yield path, link
+    await link.stop()
+    server.close()
+    for pump in path.pumps:
+        pump.cancel()
+    await asyncio.gather(*path.pumps, return_exceptions=True)
+
+
+def large(name: str) -> bytes:
+    return b"*3\r\n$3\r\nSET\r\n$%d\r\n%b\r\n$%d\r\n%b\r\n" % (
+        len(name),
+        name.encode(),
+        LARGE_BYTES,
+        bytes(LARGE_BYTES),
+    )
+
+
+@pytest.mark.parametrize("holds", [False, True], ids=["direct", "proxy"])
+async def test_a_large_answer_may_take_long_on_a_slow_path(
+    redis_url: str, namespace: str, *, holds: bool
+) -> None:
+    said: asyncio.Queue[list[object]] = asyncio.Queue()
+    async with path_to(redis_url, holds=holds) as (path, link), asyncio.timeout(60):
+        path.rate = LARGE_BYTES / (4 * STALL)
+        link.send(large(f"{namespace}:large"), 1, said.put_nowait)
+        answered = asyncio.create_task(said.get())
+        while not answered.done():  # others write behind it all the time
+            link.send(PING, 1, lambda _: None)
+            await asyncio.sleep(STALL / 10)
+        assert await answered == [b"OK"]
+        await link.caught_up()
+        assert (link.stalls, path.connections) == (0, 1)
+
+
+@pytest.mark.parametrize("swallows", [False, True], ids=["takes-nothing", "takes-all"])
+@pytest.mark.parametrize("heavy", [False, True], ids=["small", "large"])
+async def test_a_path_that_dies_is_left_whatever_it_carries(
+    redis_url: str, namespace: str, *, swallows: bool, heavy: bool
+) -> None:
+    said: asyncio.Queue[list[object]] = asyncio.Queue()
+    async with path_to(redis_url) as (path, link), asyncio.timeout(60):
+        path.dead, path.swallows = path.connections, swallows
+        link.send(large(f"{namespace}:large") if heavy else PING, 1, said.put_nowait)
+        answered = asyncio.create_task(said.get())
+        while not answered.done():  # what is written behind it is no sign of life
+            link.send(PING, 1, lambda _: None)
+            await asyncio.sleep(STALL / 10)
+        assert await answered == [b"OK" if heavy else b"PONG"]
+        assert path.connections == 2
 
 
 async def test_a_full_redis_is_told_by_name(own_redis: Callable[..., RedisServer], namespace: str) -> None:

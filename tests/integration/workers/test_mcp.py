@@ -24,7 +24,7 @@ from tests.integration.workers.conftest import Engine, MakeEngine
 from tests.integration.workers.doubles import Scripting
 from tests.integration.workers.test_engine import end_of
 from tests.integration.workers.test_tools import calling, of, rounds
-from tests.processes import ROOT, Processes, Running
+from tests.processes import ROOT, Processes, Running, cheaper
 from tests.servers import free_port
 
 pytestmark = pytest.mark.redis
@@ -36,7 +36,9 @@ PRICE = {"name": "shop__price"}
 
 
 def piped(**more: Any) -> dict[str, Any]:
-    return {"command": sys.executable, "args": [str(SCRIPT)], "env": {"SHOP_KEY": KEY}, **more}
+    """A server over its pipes: forked, for the package alone takes it most of a second to import."""
+    command, *args = cheaper((sys.executable, "-m", "tests.mcp_server"))
+    return {"command": command, "args": args, "env": {"SHOP_KEY": KEY}, **more}
 
 
 class Shop:
@@ -89,6 +91,11 @@ async def until(engine: Engine, name: str) -> None:
     async with asyncio.timeout(30):
         while name not in (await served(engine))[0]:  # noqa: ASYNC110
             await asyncio.sleep(0.05)
+
+
+def missing(engine: Engine) -> Any:
+    """What the worker tells of servers of tools that are not there."""
+    return engine.service._presence.told()["tools_missing"]
 
 
 def runs(pid: str) -> bool:
@@ -184,8 +191,10 @@ async def test_a_worker_serves_without_a_server_and_has_its_tools_when_it_comes(
     assert [(warning["code"], warning["param"]) for warning in warnings] == [("tools_missing", "tools")]
     assert "shop__price" in warnings[0]["message"]
     assert "mcp.unreachable server=shop error=ConnectError" in caplog.text
+    assert missing(engine) == {"shop": "ConnectError"}
     shop.start()
     await until(engine, "shop__price")
+    assert missing(engine) == {}
     assert (await result(engine, "shop__price", item="tea"))["content"] == "tea: 4.50"
 
 
@@ -244,7 +253,8 @@ class Tables:
         """Each server is a process with these variables."""
         text = ""
         for name, fields in servers.items():
-            text += f'[mcp.{name}]\ncommand = "{sys.executable}"\nargs = ["{SCRIPT}"]\n'
+            served = piped()
+            text += f'[mcp.{name}]\ncommand = "{served["command"]}"\nargs = {served["args"]}\n'
             text += f'log = "{self.log}"\n'
             text += "env = {" + ", ".join(f'{key} = "{value}"' for key, value in fields.items()) + "}\n"
         self.path.write_text(text)
@@ -342,12 +352,20 @@ async def test_a_connection_ends_at_whatever_moment_it_is_told_to() -> None:
 
 
 async def test_a_process_ends_with_its_worker(make_engine: MakeEngine) -> None:
-    engine = await make_engine(mcp={"shop": piped()})
+    engine = await make_engine(mcp={"shop": piped(command=sys.executable, args=[str(SCRIPT)])})
     pid = (await result(engine, "shop__process"))["content"].split()[0]
     assert runs(pid)
     await engine.service.drain(0)
     await engine.service.close()
     assert not runs(pid)
+
+
+async def test_a_start_that_fails_leaves_nothing_of_it(make_engine: MakeEngine) -> None:
+    before = asyncio.all_tasks()
+    nowhere = "192.0.2.1:9000"  # no address of any machine
+    with pytest.raises(ConfigurationError, match=nowhere):
+        await make_engine(mcp={"shop": piped()}, metrics_address=nowhere)
+    assert asyncio.all_tasks() == before
 
 
 async def test_nothing_of_it_is_in_the_log(
@@ -369,6 +387,7 @@ async def test_a_variable_that_is_not_set_leaves_its_server_out(
 ) -> None:
     engine = await make_engine(mcp={"shop": piped(env_vars=["NOT_SET_ANYWHERE"])})
     assert 'reason="the variable NOT_SET_ANYWHERE is not set"' in caplog.text
+    assert missing(engine) == {"shop": "the variable NOT_SET_ANYWHERE is not set"}
     assert [warning["code"] for warning in (await served(engine))[1]] == ["tools_missing"]
 
 

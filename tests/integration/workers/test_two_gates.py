@@ -9,8 +9,11 @@ from typing import Any
 import pytest
 
 from palaver.shared.jobs import ChatJob, Status
+from palaver.shared.ledger import operations
+from palaver.shared.profiles import Limits
 from tests.integration.workers.conftest import Engine, MakeEngine, completed, stand
 from tests.integration.workers.test_batches import HASTE, drive, open_batch_on
+from tests.integration.workers.test_engine import end_of
 from tests.model_server import ModelServer
 
 pytestmark = pytest.mark.redis
@@ -21,10 +24,14 @@ HOLD = {"n": 2, "fail": {"kind": "idle", "after": 1}}
 
 @pytest.fixture
 async def engine(make_engine: MakeEngine, server: ModelServer, tmp_path: Path) -> Engine:
-    """One place at `http`, and one for `acme`."""
+    """One place at `http`, one at `weak`, which one failure closes for a moment, and one for `acme`."""
     http = {"kind": "openai", "base_url": server.openai_url}
     return await make_engine(
-        profiles={"http": {**http, "limits": {"concurrent": 1}}, "spare": http},
+        profiles={
+            "http": {**http, "limits": {"concurrent": 1}},
+            "weak": {**http, "limits": {"concurrent": 1}, "breaker": {"failures": 1, "pause": 0.05}},
+            "spare": http,
+        },
         tenants={"acme": {"running": 1}},
         agents="tests.integration.workers.user_agents",
         files_url=f"file://{tmp_path}/files",
@@ -80,5 +87,34 @@ async def test_a_line_whose_tenant_is_full_leaves_its_provider_to_others(
     await stand(engine, "tenant/acme", running=1, waiting=1)
     other = await engine.submit({"n": 2}, model="http/m", session_id="c", tenant="other")
     await completed(engine, other)
+    await cancel(engine, second)
+    assert await driving == "completed"
+
+
+async def test_nobody_who_waits_keeps_others_from_finding_out_that_a_provider_answers_again(
+    engine: Engine,
+) -> None:
+    broken = await engine.answer({"fail": {"status": 500}}, model="weak/m", session_id="a", max_retries=0)
+    assert end_of(broken)["error"]["type"] == "ServerError"
+    keys, elsewhere = engine.ledger.keys, ("s", "in another worker")
+    entering = operations.enter_gate(
+        keys,
+        "weak",
+        elsewhere,
+        token="t",
+        line=operations.Line(),
+        limits=Limits(concurrent=1),
+        lease=60.0,
+    )
+    assert (await engine.ledger.run(entering)).has_place
+    batch = await open_batch_on(engine)([{"n": 2}], model="weak/m", tenant="acme")
+    driving = asyncio.create_task(drive(engine, batch))
+    await stand(engine, "weak", running=1, waiting=1)
+    await stand(engine, "tenant/acme", running=0, waiting=0)  # its line waits at its provider
+    second = await hold(engine, model="spare/m", session_id="b", tenant="acme")
+    await engine.ledger.run(operations.leave_gate(keys, "weak", elsewhere, token="t"))
+    await stand(engine, "tenant/acme", running=1, waiting=1)  # and now for its tenant
+    other = await engine.answer({"n": 2}, model="weak/m", session_id="c", tenant="other", max_retries=0)
+    assert end_of(other)["status"] == "completed"
     await cancel(engine, second)
     assert await driving == "completed"

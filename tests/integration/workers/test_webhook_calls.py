@@ -12,6 +12,7 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from palaver.shared.webhooks import networks
 from palaver.workers.webhooks import Calls
 from palaver.workers.webhooks.calls import Answer
+from tests.posting import posting_to
 
 
 class Receiver:
@@ -29,14 +30,8 @@ class Receiver:
 @pytest.fixture
 async def receiver() -> AsyncIterator[Receiver]:
     receiver = Receiver()
-    app = web.Application()
-    app.router.add_post("/hook", receiver.take)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    await web.TCPSite(runner, "0.0.0.0", 0).start()
-    receiver.url = f"http://127.0.0.1:{runner.addresses[0][1]}/hook"
-    yield receiver
-    await runner.cleanup()
+    async with posting_to(receiver.take) as receiver.url:
+        yield receiver
 
 
 class Names(AbstractResolver):

@@ -4,7 +4,7 @@ import asyncio
 import base64
 import json
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from palaver.shared.batches import errors_name
 from palaver.shared.jobs import ChatJob, Status
 from palaver.shared.ledger import JobView, Query, operations
 from palaver.shared.ledger.operations.webhooks import note_webhook
+from palaver.shared.ledger.scripts import load
 from palaver.shared.webhooks import networks, secret_text, secrets, tenant_secret
 from palaver.workers.webhooks import Calls, Deliverer
 from palaver.workers.webhooks.deliverer import AT_ONCE, OF_ONE_TENANT, ROWS
@@ -25,6 +26,7 @@ from palaver.workers.webhooks.places import AT_ONE_HOST
 from tests.integration.workers.conftest import Engine, MakeEngine
 from tests.integration.workers.test_batches import open_batch_on
 from tests.name_server import name_server
+from tests.posting import posting_to
 
 pytestmark = pytest.mark.redis
 
@@ -75,16 +77,9 @@ class Receiver:
 @pytest.fixture
 async def receiver() -> AsyncIterator[Receiver]:
     receiver = Receiver()
-    app = web.Application()
-    app.router.add_post("/{name}", receiver.take)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    site = web.TCPSite(runner, "0.0.0.0", 0)
-    await site.start()
-    receiver.url = f"http://127.0.0.1:{runner.addresses[0][1]}/hook"
-    yield receiver
-    receiver.held.set()
-    await runner.cleanup()
+    async with posting_to(receiver.take) as receiver.url:
+        yield receiver
+        receiver.held.set()
 
 
 Deliver = Callable[..., Awaitable["asyncio.Task[None]"]]
@@ -212,6 +207,39 @@ async def test_the_end_of_a_batch_is_told(
         return (await driver.ledger.batch(batch.batch_id)).webhook == "delivered"
 
     await until(is_noted)
+
+
+async def test_no_try_reads_what_was_asked(engine: Engine, receiver: Receiver, deliver: Deliver) -> None:
+    """It may be megabytes, for each of many tries."""
+    job = await engine.submit("hello", webhook=receiver.url, metadata={"order": 7})
+    await engine.run(job)
+    assert engine.client.hdel(engine.ledger.keys.job(operations.session_of(job), job.job_id), "doc")
+    receiver.answers += [web.Response(status=500)]
+    await deliver()
+    await receiver.has(2)
+    assert [told["data"]["metadata"] for told in receiver.told] == [{"order": 7}] * 2
+
+
+@pytest.fixture
+def logged(engine: Engine) -> Iterator[None]:
+    """Redis logs every command, as if it were a slow one."""
+    name = "slowlog-log-slower-than"
+    usual = engine.client.config_get(name)[name]
+    engine.client.config_set(name, 0)
+    yield
+    engine.client.config_set(name, str(usual))
+
+
+@pytest.mark.usefixtures("logged")
+async def test_the_end_of_a_job_without_a_webhook_asks_for_none(engine: Engine, receiver: Receiver) -> None:
+    due = load("webhook_due").sha.encode()
+    for webhook, asked in ((None, 0), (receiver.url, 1)):
+        job = await engine.submit("hello", webhook=webhook)
+        engine.client.slowlog_reset()
+        await engine.run(job)
+        told = await engine.ledger.job(job.job_id)
+        assert told.status is Status.COMPLETED
+        assert sum(due in entry["command"] for entry in engine.client.slowlog_get(128)) == asked
 
 
 async def test_every_other_end_is_told_too(engine: Engine, receiver: Receiver, deliver: Deliver) -> None:

@@ -4,6 +4,7 @@ import io
 import json
 import os
 import sys
+from importlib.metadata import version
 
 import pytest
 
@@ -88,6 +89,11 @@ def test_help_is_shown_without_arguments(capsys: pytest.CaptureFixture[str]) -> 
     out = capsys.readouterr().out
     for command in ("dev", "worker", "chat", "tail", "job", "dead", "status", "schema"):
         assert f"\n  {command} " in out
+
+
+def test_which_version_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"palaver {version('palaver')}\n"
 
 
 @pytest.mark.parametrize("where", ["stdin", "an argument"])

@@ -1,8 +1,13 @@
 """The folder `.palaver`: one dev at a time, and a dead one is recognised."""
 
+from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
+from palaver.producer.cli import dev
 from palaver.producer.cli.folder import Addresses, DevFolder
+from palaver.shared.errors import ConfigurationError
 
 HERE = Addresses(
     pid=1,
@@ -30,6 +35,18 @@ def test_only_one_holds_the_folder(tmp_path: Path) -> None:
         assert second.addresses() == HERE, "the loser must not touch the winner's file"
     assert not second.running()
     assert second.addresses() is None
+
+
+def test_who_holds_the_folder_is_told_without_a_password(tmp_path: Path) -> None:
+    first = DevFolder(tmp_path)
+    with first.held():
+        first.publish(replace(HERE, redis_url="redis://:hunter2@127.0.0.1:1/0"))
+        with (
+            pytest.raises(ConfigurationError, match=r"process 1, redis://:\*\*\*@127") as refused,
+            dev.running(dev.Options(), tmp_path),
+        ):
+            pass
+    assert "hunter2" not in str(refused.value)
 
 
 def test_a_file_without_its_dev_is_stale_until_the_next_dev(tmp_path: Path) -> None:

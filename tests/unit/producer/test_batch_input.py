@@ -88,6 +88,13 @@ def test_lines_take_from_the_batch_what_they_do_not_say() -> None:
     assert one(openai(model=None), **defaults).model == "m/x"
 
 
+def test_a_line_is_asked_again_with_the_priority_that_it_had() -> None:
+    fields = {"model": "m/x", "messages": "hi", "priority": 2}
+    stored = BatchLine.validated({"index": 0, "custom_id": "a", "job": fields})
+    assert one(stored).priority == 2
+    assert refused(fields)["param"] == "priority", "who asks for a batch asks for none"
+
+
 def test_lines_belong_to_the_batchs_owner() -> None:
     job = one({"messages": "hi", "tenant": "acme"}, user="ann", tenant="acme")
     assert (job.user, job.tenant) == ("ann", "acme")

@@ -114,6 +114,15 @@ def test_several_choices_of_who_gives_one_are_refused() -> None:
     admission.check(["open/m"], several=True)
 
 
+def test_a_job_of_several_choices_is_refused_by_what_is_known_now() -> None:
+    admission = Admission(None)
+    rounds = admission.rounds([ChatJob.parse({"messages": "x", "model": "one/m", "params": {"n": 2}})])
+    next(rounds)
+    admission.update({"one": {"models": None, "several": False}})
+    with pytest.raises(ValidationError, match="n: must be 1"):
+        next(rounds)
+
+
 def test_old_news_never_refuse_a_job() -> None:
     admission = Admission(None)
     admission.update({"old": {"models": None}})

@@ -63,9 +63,9 @@ def test_queues_of_rabbitmq_are_quorum_queues(url: str) -> None:
     assert broker.redis is None
 
 
-def test_other_brokers_that_celery_knows_are_left_as_they_are() -> None:
-    broker = BrokerURL.parse("sqs://k:s@")
-    assert (broker.url, broker.queue_arguments, broker.tls) == ("sqs://k:s@", None, None)
+def test_a_worker_in_this_process_needs_no_broker() -> None:
+    broker = BrokerURL.parse("inprocess://name")
+    assert (broker.url, broker.queue_arguments, broker.tls) == ("inprocess://name", None, None)
 
 
 CHECKED = {"cert_reqs": ssl.CERT_REQUIRED, "server_hostname": None}
@@ -95,6 +95,10 @@ def test_what_else_a_url_says_stays() -> None:
 @pytest.mark.parametrize(
     ("url", "told"),
     [
+        ("kafka://u:hunter2@h", r"must be a redis://.+ or amqps:// URL"),
+        ("sqs://k:hunter2@", r"must be a redis://.+ or amqps:// URL"),
+        ("amqp://h;nosuch://:hunter2@h", r"must be a redis://.+ or amqps:// URL"),
+        ("amqps://h;nosuch://:hunter2@h", r"must be a redis://.+ or amqps:// URL"),
         ("amqps://h?ssl_foo=hunter2", r"not known \(ssl_foo\)"),
         ("amqps://h?ssl_password=hunter2", "ssl_password, which the client of AMQP does not know"),
         ("amqps://h?ssl_cert_reqs=hunter2", "required, optional, none"),

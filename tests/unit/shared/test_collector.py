@@ -1,6 +1,8 @@
-"""Python's collector of garbage is paused while many jobs are submitted, and comes back as it was."""
+"""Python's collector of garbage is paused while much is made that lives on, and comes all the same."""
 
 import gc
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -54,3 +56,33 @@ def test_what_a_program_has_frozen_stays_so() -> None:
     frozen = gc.get_freeze_count()
     collector.settle()
     assert gc.get_freeze_count() > frozen / 2, "nothing was thawed; others may free some"
+
+
+READING = """
+import asyncio, gc, weakref
+from palaver.shared.beside import LARGE_BYTES, in_thread
+from palaver.shared.collector import collect_rarely
+
+class Cycle:
+    def __init__(self):
+        self.own, self.size = self, bytearray(b"x" * 500_000)
+
+async def main():
+    made = []
+    for _ in range(150):
+        made.append(weakref.ref(Cycle()))
+        await in_thread(lambda: "x" * LARGE_BYTES)
+    print(sum(cycle() is not None for cycle in made), gc.isenabled())
+
+{start}
+asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize(("start", "found"), [("collect_rarely()", True), ("gc.disable()", False)])
+def test_a_process_that_reads_large_documents_again_and_again_still_collects(start: str, found: bool) -> None:
+    """In one of its own, whose memory is known: 75 MB of garbage, in few objects. Off is off."""
+    words = [sys.executable, "-c", READING.format(start=start)]
+    left, is_on = subprocess.run(words, check=True, capture_output=True, text=True, timeout=60).stdout.split()
+    assert is_on == str(found)
+    assert int(left) < 75 if found else int(left) == 150

@@ -93,6 +93,8 @@ def test_tool_calls_in_openais_form() -> None:
         ([{"role": "assistant", "tool_calls": [{"name": "f"}]}], "messages[0].tool_calls[0].id"),
         ([{"role": "user", "content": SECRET, "metadata": {"x": float("nan")}}], "messages[0].metadata.x"),
         ([{"role": "user", "content": SECRET, "x": {1}}], "messages[0].x"),
+        (["a", {"role": "tool", "content": SECRET}], "messages[1].tool_call_id"),
+        (Message(role="tool", content=SECRET), "messages.tool_call_id"),
         ([{"role": "user", "content": SECRET + "\ud800"}], "messages[0].content"),
         ([{"role": "user", "content": SECRET, 5: 1}], "messages[0]"),
     ],

@@ -76,6 +76,8 @@ def test_the_cause_tells_more_than_what_it_is_wrapped_in(kind: type[OSError], wo
     [
         (redis.exceptions.ResponseError("command not allowed when used memory > 'maxmemory'."), FULL),
         (redis.exceptions.ResponseError("DB index is out of range"), "it has no database of this number"),
+        (redis.exceptions.ResponseError("MISCONF Redis is configured to"), "it cannot write to its disk"),
+        (redis.exceptions.ResponseError("NOREPLICAS Not enough good"), "it has too few replicas for a write"),
         (redis.exceptions.ConnectionError("max number of clients reached"), "it takes no more connections"),
         (redis.exceptions.ConnectionError("Connection closed by server."), "it closed the connection"),
         (OSError("Multiple exceptions: [Errno 111] Connect call failed"), "connection refused"),

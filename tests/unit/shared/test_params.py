@@ -210,3 +210,14 @@ class TestPreset:
     def test_refused(self, fields: Any) -> None:
         with pytest.raises(ValidationError):
             ModelPreset(**fields)
+
+
+def test_jobs_that_say_nothing_of_their_parameters_share_some_that_nobody_can_change() -> None:
+    one, other = ChatJob(messages="a"), ChatJob(messages="b")
+    assert one.params is other.params
+    extra: Any = one.params.extra
+    for change in ("update", "setdefault", "__setitem__", "__ior__"):
+        with pytest.raises(TypeError, match="cannot be changed"):
+            getattr(extra, change)("a", 1)
+    assert other.params.extra == {}
+    assert one.params.merged({"extra": {"a": 1}}).extra == {"a": 1}

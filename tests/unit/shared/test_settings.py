@@ -74,6 +74,7 @@ class TestDevFile:
         ("BROKER_URL", "localhost"),
         ("BROKER_URL", "redis://h:1/0?foo=secret"),
         ("BROKER_URL", "sentinel://h:1"),
+        ("BROKER_URL", "kafka://secret@h"),
         ("BROKER_URL", "amqp://:secret@h:port//"),
         ("RETENTION", "-1"),
         ("RETENTION", "soon"),

@@ -124,7 +124,8 @@ def test_what_holds_of_every_sequence(steps: list[object], failures: int) -> Non
             breaker.judge(request, verdict, now)
             probes = [probe for probe in probes if probe is not request]
         elif step == "ask":
-            was, answer = breaker.state, breaker.admit(now)
+            was, refused, answer = breaker.state, breaker.refusal(now), breaker.admit(now)
+            assert refused == (answer if isinstance(answer, Refused) else None)
             if isinstance(answer, Refused):
                 assert was is not State.CLOSED
                 assert 0 < answer.seconds <= LONGEST_PAUSE

@@ -13,6 +13,7 @@ from palaver.shared.errors import (
     PalaverError,
     RateLimitError,
     ServerError,
+    SpendLimitError,
 )
 from palaver.workers.policies import Again, Failure, GiveUp, Tries, after_failure
 from palaver.workers.policies.retry import PATIENCE
@@ -52,6 +53,17 @@ def test_retry_after_is_honoured() -> None:
 
 def test_nobody_waits_beyond_the_deadline() -> None:
     assert after_failure(Tries(), failure(RateLimitError(retry_after=60), left=30)) == GiveUp()
+
+
+def test_a_model_that_is_too_dear_makes_way_for_the_next_until_all_is_spent() -> None:
+    too_dear = SpendLimitError(spent=9.5, limit=10, resets_at=1.0)
+    unpriced, all_spent = SpendLimitError(), SpendLimitError(spent=10, limit=10, resets_at=1.0)
+    for error in (too_dear, unpriced):
+        decision = after_failure(Tries(models=2), failure(error))
+        assert isinstance(decision, Again)
+        assert (decision.delay, decision.tries.current, decision.tries.retries) == (0, 1, 0)
+        assert after_failure(decision.tries, failure(error)) == GiveUp(), "none of them is asked again"
+    assert after_failure(Tries(models=2), failure(all_spent)) == GiveUp()
 
 
 def test_an_error_that_will_not_pass_is_not_retried() -> None:

@@ -36,7 +36,7 @@ async def test_a_reason_given_after_the_block_cancels_nothing() -> None:
 
 async def test_the_clock_is_a_reason_too() -> None:
     stop = Stop()
-    stop.after(0.001, JobExpiredError())
+    stop.after(0.001, JobExpiredError)
     with pytest.raises(JobExpiredError):
         async with stop:
             await asyncio.Event().wait()

@@ -6,12 +6,13 @@ from typing import Any
 import pytest
 
 from palaver.shared.jobs import ChatJob
+from palaver.shared.ledger import Claimed
 from palaver.shared.messages import Message, parse_history
 from palaver.workers.generation import Journal, Reply
 from palaver.workers.generation.journal import Stepped
 from palaver.workers.policies import Beginning
 from palaver.workers.providers import GenerationRequest
-from palaver.workers.work import Work, request_for
+from palaver.workers.work import Work, read_job, request_for
 
 OLD = {"role": "system", "content": "old"}
 NEW = {"role": "system", "content": "new"}
@@ -77,3 +78,21 @@ def test_a_request_goes_on_with_what_its_job_has_begun(
     asker = request_for(Work(ChatJob(messages="hi"), []), journal, "m", beginning).asker
     assert asker is not None
     assert asker.goes_on == goes_on
+
+
+def test_jobs_that_name_the_same_fields_share_the_names_and_no_change_to_one() -> None:
+    one, other = (
+        read_job(claimed('{"messages": [{"role": "user", "content": "hi"}], "priority": 3}'), max_bytes=1_000)
+        for _ in range(2)
+    )
+    for mine, its in ((one.job, other.job), (one.job.messages[0], other.job.messages[0])):
+        assert mine.model_fields_set is its.model_fields_set
+    changed = one.job.model_copy(update={"system": "Be brief."})
+    assert changed.model_fields_set == {"messages", "priority", "system"}
+    assert other.job.model_fields_set == {"messages", "priority"}
+
+
+def claimed(job: str) -> Claimed:
+    earlier: dict[str, Any] = {"text": "", "reasoning": "", "journal": [], "history": [], "tries": b""}
+    facts: dict[str, Any] = {"attempt": 1, "failures": 0, "cancelled": "", "deadline": 60.0}
+    return Claimed(session_id="s", job_id="j", fence="f", job=job.encode(), **earlier, **facts)

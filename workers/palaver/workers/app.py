@@ -46,6 +46,7 @@ from palaver.workers.pool.consumption import consumption_of
 from palaver.workers.pool.lanes import Express
 from palaver.workers.pool.post import Post
 from palaver.workers.pool.queues import declare, own_queue
+from palaver.workers.pool.silence import SILENT_SECONDS, bound
 from palaver.workers.service import WorkerService
 
 __all__ = ["app", "check_broker", "install", "run"]
@@ -57,11 +58,6 @@ UNREACHABLE: Final = 3
 """Exit codes, as of the `palaver` command."""
 
 RETRY_SECONDS: Final = 1.0
-
-SILENT_SECONDS: Final = 10.0
-"""A broker that says nothing for so long is gone, although its connection is open: it hangs, or its host is
-away.
-"""
 
 ROUTES: Final = {
     TASK_CHAT: Queue.NORMAL,
@@ -151,9 +147,11 @@ def _exchanges(namespace: str) -> dict[str, str]:
 
 
 def _transport_options(broker: BrokerURL, seconds: float) -> dict[str, Any]:
-    """Redis only: queues in strict order, no second delivery while a job may still run, no wait for a host
-    that is gone.
+    """No wait for a host that is gone. Of Redis, queues in strict order, and no second delivery while a job
+    may still run.
     """
+    if broker.queue_arguments is not None:
+        return {"on_open": bound}
     if broker.redis is None:
         return {}
     return {

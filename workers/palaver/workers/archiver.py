@@ -10,11 +10,12 @@ from palaver.shared.errors import ArchiveUnavailableError, PalaverError
 from palaver.shared.ledger import AsyncLedger, operations
 from palaver.shared.stores.archives import Archive, archive_session
 from palaver.workers.event_log import event_logger
+from palaver.workers.frames import forget_frames
 from palaver.workers.rounds import Rounds
 
 __all__ = ["Archiver", "check_archive"]
 
-logger = event_logger("palaver.workers.service")
+logger = event_logger("palaver.workers.archiver")
 
 PERIOD_SECONDS: Final = 1.0
 """From one round of all workers to the next."""
@@ -72,5 +73,5 @@ class Archiver:
         try:
             age = await archive_session(self._ledger, self._archive, session_id)
         except PalaverError as failure:
-            return AFTER_FAILURE_SECONDS, failure
+            return AFTER_FAILURE_SECONDS, forget_frames(failure)
         return None if age is None else min(max(age, SOONEST), LATEST), None

@@ -13,6 +13,7 @@ from typing import Any
 import orjson
 
 from palaver.shared.errors import CircuitOpenError, PalaverError
+from palaver.shared.frames import forget_frames
 from palaver.shared.ledger import Claimed
 from palaver.shared.profiles import ModelRef
 from palaver.workers.policies import PATIENCE, Failure, GiveUp, Tries, after_failure, pass_over
@@ -75,6 +76,7 @@ class Attempts:
 
         Raises the error with which the job ends instead: what a provider said comes before a breaker's word.
         """
+        forget_frames(error)  # it is kept, and they are those of the request, and of who keeps it
         if not isinstance(error, CircuitOpenError):
             self._told = error
         failure = Failure(

@@ -50,12 +50,23 @@ class Bounding:
         self.shares = Shares(self.gates, self.tenancy)
         self.breakers = Breakers()
         self.prices = Prices()
-        self.budgets = Budgets(ledger, self.tenancy, self.prices, lent=lent, worker=process.alias)
+        self.budgets = Budgets(
+            process.link, ledger.keys, self.tenancy, self.prices, lent=lent, worker=process.alias
+        )
 
     @property
     def policies(self) -> Sequence[Policy]:
-        """Those around each request, the first outermost."""
-        return (self.budgets.room, self.breakers, self.gates, self.budgets.reserve)
+        """Those around each request, the first outermost. Who waits, at the gates too, has nothing yet that
+        others wait for: money and a breaker's leave are asked for when the request is about to be made.
+        The breaker is next to the provider, and judges nothing else.
+        """
+        return (
+            self.budgets.room,
+            self.breakers.look,
+            self.gates,
+            self.budgets.reserve,
+            self.breakers.admit,
+        )
 
     @property
     def heeding(self) -> Heeding:

@@ -8,25 +8,28 @@ beyond that by what requests cost more than was expected of them, and by nothing
 Two policies, with the gates between them. `room` has a request wait while what runs may take the rest of its
 tenant's money, and refuses one that has no room without that; `reserve` sets aside what it may cost, when it
 has all its places and is about to be made. So nothing is set aside for what waits, and nobody who has
-something set aside waits for others.
+something set aside waits for others. Whoever has asked tells what it has cost in the step in which the
+request ends: so that is in the message which takes back what was set aside.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable
 from contextlib import ExitStack
+from functools import partial
 from typing import Final
 
 from palaver.shared.errors import SpendLimitError
-from palaver.shared.ledger import AsyncLedger
-from palaver.shared.ledger.operations.budgeting import Standing
+from palaver.shared.ledger import Keys
+from palaver.shared.ledger.operations.budgeting import OneMore, Standing
 from palaver.shared.ledger.operations.spending import NANO
 from palaver.shared.profiles import ModelRef
 from palaver.shared.responses import Usage
 from palaver.shared.spending import MonthlySpending, today
-from palaver.workers.accounts import Account, Accounts
+from palaver.workers.accounts import LOOK_SECONDS, Account, Accounts
 from palaver.workers.event_log import event_logger
 from palaver.workers.lent_slots import LentSlots
+from palaver.workers.link import Link
 from palaver.workers.metering import expected
 from palaver.workers.policies import Ask
 from palaver.workers.prices import Prices
@@ -38,7 +41,6 @@ __all__ = ["Budgets"]
 
 logger = event_logger("palaver.workers.budgets")
 
-CLOSE_SECONDS: Final = 2.0
 MOST_TOLD: Final = 10_000
 """So much news is remembered; what comes then may be told once more."""
 
@@ -49,12 +51,19 @@ class Budgets:
     """
 
     def __init__(
-        self, ledger: AsyncLedger, tenancy: Tenancy, prices: Prices, *, lent: LentSlots, worker: str
+        self,
+        link: Link,
+        keys: Keys,
+        tenancy: Tenancy,
+        prices: Prices,
+        *,
+        lent: LentSlots,
+        worker: str,
     ) -> None:
         self._tenancy = tenancy
         self._prices = prices
         self._lent_slots = lent
-        self._accounts = Accounts(ledger, worker=worker)
+        self._accounts = Accounts(link, keys, worker=worker)
         self._told_in = ""
         self._told: set[tuple[str, ...]] = set()  # of that month
 
@@ -69,7 +78,7 @@ class Budgets:
     def reserve(
         self, ask: Ask, provider: Provider, request: GenerationRequest, sink: Sink
     ) -> Awaitable[None]:
-        """A policy, see `Policy`: the one next to the provider. Raises SpendLimitError."""
+        """A policy, see `Policy`: the last one that asks the ledger. Raises SpendLimitError."""
         if not self._tenancy.of(_tenant_of(request)).limits_spending:
             return ask(provider, request, sink)
         return self._ask_within(ask, provider, request, sink)
@@ -90,38 +99,51 @@ class Budgets:
         await self._accounts.told(seconds)
 
     async def aclose(self) -> None:
-        """What is not said yet is, if the ledger answers at once."""
-        await self.told(CLOSE_SECONDS)
+        """What nobody has `told` by now nobody tells."""
+        await self._accounts.aclose()
 
     async def _ask_with_room(
         self, tenant: str, ask: Ask, provider: Provider, request: GenerationRequest, sink: Sink
     ) -> None:
-        nanos, account = await self._may_cost(provider, request) or 0, self._accounts.of(tenant)
+        account, cost = self._accounts.of(tenant), await self._may_cost(provider, request)
+        one_more = self._one_more(tenant, cost, request.asker)
         while True:
-            await self._wait_for_room(tenant, account, nanos, request.asker)
+            await self._wait_for_room(tenant, account, one_more, request.asker)
             try:
                 return await ask(provider, request, sink)
             except Unasked:
                 continue  # another one has taken it, while this one waited for its places
 
-    async def _wait_for_room(self, tenant: str, account: Account, nanos: int, asker: Asker | None) -> None:
+    async def _wait_for_room(
+        self, tenant: str, account: Account, one_more: OneMore, asker: Asker | None
+    ) -> None:
         """Return when the tenant has so much money left that nothing is to take which runs."""
-        if await self._has_room(tenant, account, nanos):
+        standing = await self._standing(tenant, account, one_more)
+        if standing.may_run:
             return
+        look_again = partial(self._standing, tenant, account, one_more, waits=True)
         with ExitStack() as slot:
-            if asker is not None and not self._waits_here(asker, slot):
-                raise Park(self._accounts.next_try(account))
-            async with account.first_in_line():
-                while not await self._has_room(tenant, account, nanos):
-                    await account.change()
+            if asker is None or self._waits_here(asker, slot):
+                async with account.in_line(is_first=standing.is_first):
+                    await account.until(look_again)
+                return
+        standing = await look_again()
+        if not standing.may_run:
+            raise Park(self._accounts.next_try(account, is_first=standing.is_first))
 
-    async def _has_room(self, tenant: str, account: Account, nanos: int) -> bool:
-        """Raises SpendLimitError where it will have none in this month."""
-        standing = await account.look(nanos, self._tenancy.of(tenant).spend_hard)
-        month = self._month(tenant, standing)
-        if not month.has_room_for(nanos / NANO):
-            raise month.error(nanos / NANO)
-        return standing.may_run
+    async def _standing(
+        self, tenant: str, account: Account, one_more: OneMore, *, waits: bool = False
+    ) -> Standing:
+        """Whether there is room. Raises SpendLimitError where there will be none in this month."""
+        standing = await account.look(one_more, waits=waits)
+        month, dollars = self._month(tenant, standing), one_more.nanos / NANO
+        if not month.has_room_for(dollars):
+            raise month.error(dollars)
+        return standing
+
+    def _one_more(self, tenant: str, cost: int | None, asker: Asker | None) -> OneMore:
+        who = "" if asker is None else f"{asker.session_id}/{asker.job_id}"
+        return OneMore(nanos=cost or 0, hard=self._tenancy.of(tenant).spend_hard, who=who)
 
     def _waits_here(self, asker: Asker, slot: ExitStack) -> bool:
         """Whether it waits in its worker, with the `slot` of its job lent, if it has one. What an agent has
@@ -138,14 +160,14 @@ class Budgets:
     async def _ask_within(self, ask: Ask, provider: Provider, request: GenerationRequest, sink: Sink) -> None:
         tenant = _tenant_of(request)
         cost, account = await self._may_cost(provider, request), self._accounts.of(tenant)
-        nanos = cost or 0
+        one_more = self._one_more(tenant, cost, request.asker)
         try:
-            standing = await account.reserve(nanos, self._tenancy.of(tenant).spend_hard)
+            standing = await account.reserve(one_more)
         finally:
             self._accounts.keep(account)
         month = self._month(tenant, standing)
         if not standing.may_run:
-            raise Unasked(account.next_try())
+            raise Unasked(LOOK_SECONDS)  # `room` asks again; a job that came by without a limit parks
         try:
             if month.is_much:
                 self._tell("tenant.spends_much", month)
@@ -154,7 +176,7 @@ class Budgets:
                 self._tell_unpriced(provider, request, sink)
             await ask(provider, request, sink)
         finally:
-            account.release(nanos)
+            account.release(one_more.nanos)
 
     async def _may_cost(self, provider: Provider, request: GenerationRequest) -> int | None:
         """Billionths of a dollar; None if no price is known. Raises SpendLimitError for a tenant that may

@@ -12,7 +12,7 @@ from palaver.workers.event_log import event_logger
 
 __all__ = ["Control", "Heeding"]
 
-logger = event_logger("palaver.workers.service")
+logger = event_logger("palaver.workers.control")
 
 Heeding = Mapping[str, Callable[[dict[str, Any]], object]]
 """What is done about a notice, by its type."""

@@ -24,7 +24,7 @@ from palaver.shared.ledger import Dispatch, Finished, Keys, Operation, Retention
 from palaver.shared.names import Queue
 from palaver.shared.responses import ChatResponse
 from palaver.workers.event_log import event_logger
-from palaver.workers.frames import report
+from palaver.workers.frames import forget_frames, report
 from palaver.workers.interaction_log import log_interaction
 from palaver.workers.link import Link
 from palaver.workers.policies import additions
@@ -50,7 +50,6 @@ class Outcome:
     code: str | None = None  # the error's code, for a job that did not complete
     refused: bool = False  # it failed for what it had asked for
     model: str | None = None  # profile/model that answered or failed last
-    gate: str = ""  # where a job had waited that has ended before its message came
     dispatch: Dispatch | None = None  # a message to send now: the session's next job, or this one handed over
 
 
@@ -78,7 +77,7 @@ class Ending:
             await run.answer.writer.flush()
         except PalaverError as verdict:
             if error is None or isinstance(verdict, LeaseError):
-                error = verdict
+                error = forget_frames(verdict)
         try:
             # After a gap the ledger has lost what it had acknowledged: another attempt goes on from the rest.
             if isinstance(error, HandOver | SequenceGapError):
@@ -88,7 +87,7 @@ class Ending:
             return await self._finish(run, error)
         # The ledger is away only for a worker that stops: it leaves the job to its lease.
         except (LeaseError, LedgerUnavailableError) as verdict:
-            return await self._lost(run, verdict)
+            return await self._lost(run, forget_frames(verdict))
         finally:
             run.answer.writer.close()
 
@@ -130,6 +129,7 @@ class Ending:
             error=None if error is None else ErrorInfo.of(error).model_dump_json().encode(),
             spent=run.answer.spent(),
             history=additions(run.job, status, run.answer.remembered(status)) if run.job is not None else [],
+            webhook=run.job is None or run.job.webhook is not None,
             retention=self._retention,
         )
         return _LastWord(operation, response, error)

@@ -7,16 +7,19 @@ line, and is sent by whoever has a place for it.
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable, Container, Mapping, Sequence
 from typing import Any, Final
 
-from palaver.shared.errors import RateLimitError, SpendLimitError
+from palaver.shared.errors import CircuitOpenError, RateLimitError, SpendLimitError
+from palaver.shared.ids import new_token
 from palaver.shared.ledger import Dispatch, Keys, Operation, operations
 from palaver.shared.ledger.replies import Place
 from palaver.shared.ledger.subscriptions import Subscriptions
 from palaver.shared.profiles import Profile
 from palaver.workers.event_log import event_logger
+from palaver.workers.given import Given
 from palaver.workers.lent_slots import LentSlots
 from palaver.workers.link import Link
 from palaver.workers.metrics import Counts
@@ -25,7 +28,7 @@ from palaver.workers.providers import Asker, GenerationRequest, Provider, Sink
 from palaver.workers.stop import Unasked
 from palaver.workers.tenancy import Tenancy
 from palaver.workers.token_counting import Counting, size_of
-from palaver.workers.visits import Share, Visit, Waits
+from palaver.workers.visits import Entry, Share, Visit, Waits
 from palaver.workers.waiting import AtGate, Waiting
 
 __all__ = ["Gates"]
@@ -35,9 +38,12 @@ logger = event_logger("palaver.workers.gates")
 LINGER_SECONDS: Final = 60.0
 """So long after it was closed the gate of a profile without limits is still asked: some may wait there."""
 
+UNASKED: Final = (CircuitOpenError, SpendLimitError, Unasked)
+"""Raised for requests before their providers are asked."""
+
 
 class Gates:
-    """See the module; a `Policy`, the one next to the provider. A place that is held ends `lease` seconds
+    """See the module; a `Policy`. A place that is held ends `lease` seconds
     after it was renewed last.
     """
 
@@ -60,18 +66,23 @@ class Gates:
         self._lease = lease
         self._paused = paused  # profiles that an operator has paused: all are asked in turn, and have to wait
         self._waiting = Waiting(link, keys, subscriptions, lease=lease, lent=lent)
-        self._visits: dict[str, dict[Place, Visit]] = {}  # of each gate, by their entries
+        self._visits: dict[str, dict[Place, Visit]] = {}  # of each gate, by their places there
         self._shares: dict[Place, Share] = {}  # of runs
+        self.given = Given(self.give_up)
         self._closed: dict[str, float] = {}  # profiles that were closed lately, until a monotonic time
 
     async def __call__(self, ask: Ask, provider: Provider, request: GenerationRequest, sink: Sink) -> None:
         """See `Policy`. Raises Park for a job that is to wait for longer than a moment."""
         profile, asker = provider.profile, request.asker
         try:
-            if asker is None or not self._is_visited(profile, asker):
+            if asker is None:
                 await ask(provider, request, sink)
-            else:
+            elif self._is_visited(profile, asker):
+                self.given.hand_on((asker.session_id, asker.job_id), but=profile.name)
                 await self._ask_in_turn(ask, provider, request, asker, sink)
+            else:
+                self.given.hand_on((asker.session_id, asker.job_id))
+                await ask(provider, request, sink)
         except RateLimitError as error:
             if error.retry_after:
                 self._close(profile.name, error.retry_after)
@@ -98,33 +109,34 @@ class Gates:
         self.heed(profile, 0)
         self._link.post(operations.pump_gate(self._keys, profile), self._waiting.handed_out)
 
-    def give_up(self, gate: str, session_id: str, job_id: str) -> None:
-        """What there is at a gate for a job is another one's: the job has ended, or it waits elsewhere."""
-        pumping = operations.pump_gate(self._keys, gate, ended=(session_id, job_id))
-        self._link.post(pumping, self._waiting.handed_out)
+    def give_up(self, gate: str, place: Place) -> None:
+        """What there is at a gate for a job is another one's: the job has ended, or it goes elsewhere."""
+        self._link.post(operations.pump_gate(self._keys, gate, ended=place), self._waiting.handed_out)
 
     async def share(self, visit: Visit, work: Callable[[], Awaitable[None]]) -> None:
         """As `within`, for a run at its tenant's gate: no place is its own while it waits elsewhere."""
-        self._shares[visit.place] = Share(visit)
+        self.given.take(visit.job, visit.entry.gate)
+        self._shares[visit.job] = Share(visit)
         try:
             await self.within(visit, work)
         finally:
-            del self._shares[visit.place]
+            self._shares.pop(visit.job).stop_regaining()
 
     async def within(self, visit: Visit, work: Callable[[], Awaitable[None]]) -> None:
         """Do it with a place, which is given back after it. Raises AtGate while there
         is no place, CircuitOpenError at a closed gate for whom `may_move`, and whatever the work raises.
         """
-        visits = self._visits.setdefault(visit.gate, {})
-        visits[visit.entry] = visit
+        entry = visit.entry
+        visits = self._visits.setdefault(entry.gate, {})
+        visits[entry.place] = visit
         try:
             await self._waiting.place(visit)
             await work()
         except AtGate as parked:
-            if parked.visit.token != visit.token:  # it waits elsewhere
+            if parked.entry.token != entry.token:  # it waits elsewhere
                 self._waiting.leave(visit)
             raise
-        except (Unasked, SpendLimitError):
+        except UNASKED:
             self._waiting.leave(visit, asked=False)
             raise
         except BaseException:
@@ -133,11 +145,18 @@ class Gates:
         else:
             self._waiting.leave(visit, whole=True)
         finally:
-            if visit.share is not None and visit.share.ends(visit.token):
-                self._waiting.leave(visit.share.visit)
-            visits.pop(visit.entry, None)
-            if not visits and self._visits.get(visit.gate) is visits:
-                del self._visits[visit.gate]
+            if visit.share is not None:
+                self._end_in(visit.share, visit)
+            visits.pop(entry.place, None)
+            if not visits and self._visits.get(entry.gate) is visits:
+                del self._visits[entry.gate]
+
+    def _end_in(self, share: Share, visit: Visit) -> None:
+        """A request of the run is over: one that gave up waiting has left the run without a place."""
+        if share.ends(visit.entry.token):
+            self._waiting.leave(share.visit)
+        elif share.is_missing and share.regaining is None:
+            share.regaining = asyncio.create_task(self._waiting.regain(share))
 
     async def _ask_in_turn(
         self, ask: Ask, provider: Provider, request: GenerationRequest, asker: Asker, sink: Sink
@@ -155,23 +174,31 @@ class Gates:
             raise
 
     def _visit_of(self, profile: Profile, request: GenerationRequest, asker: Asker, sink: Sink) -> Visit:
-        place = (asker.session_id, asker.job_id)
-        waits = _waits_of(asker)
-        weight, size = self._tenancy.of(asker.tenant).weight, size_of(profile, request)
-        return Visit(
+        job, token = (asker.session_id, asker.job_id), new_token()
+        apart = asker.in_code and job in self._visits.get(profile.name, ())
+        size = size_of(profile, request)
+        entry = Entry(
             gate=profile.name,
-            place=place,
-            tenant=asker.tenant,
-            line=operations.Line(name=asker.tenant, of_batch=asker.is_line, weight=weight),
+            place=(asker.session_id, f"{asker.job_id}.{token}") if apart else job,
+            line=self._line_of(asker),
             limits=profile.limits,
-            apart=asker.in_code and place in self._visits.get(profile.name, ()),
-            waits=waits,
-            share=None if asker.may_park else self._shares.get(place),
-            may_move=asker.may_move,
+            token=token,
             ahead=asker.goes_on,
             size=size,
+        )
+        return Visit(
+            entry=entry,
+            job=job,
+            tenant=asker.tenant,
+            waits=_waits_of(asker),
+            may_move=asker.may_move,
+            share=None if asker.may_park else self._shares.get(job),
             counting=Counting(sink, size) if profile.limits.tokens_per_minute is not None else None,
         )
+
+    def _line_of(self, asker: Asker) -> operations.Line:
+        weight = self._tenancy.of(asker.tenant).weight
+        return operations.Line(name=asker.tenant, of_batch=asker.is_line, weight=weight)
 
     def _close(self, profile: str, seconds: float) -> None:
         logger.warning("gate.closed", profile=profile, seconds=seconds)
@@ -203,11 +230,11 @@ def _waits_of(asker: Asker) -> Waits:
 
 
 def _tokens(visits: Mapping[Place, Visit]) -> dict[Place, str]:
-    return {entry: visit.token for entry, visit in visits.items()}
+    return {place: visit.entry.token for place, visit in visits.items()}
 
 
 def _used(visits: Mapping[Place, Visit]) -> dict[Place, tuple[int, int]]:
     """Tokens, and those of the answer, of requests of whose answers something has come."""
-    counted = ((entry, visit.counting) for entry, visit in visits.items())
-    found = ((entry, counting.used(whole=False)) for entry, counting in counted if counting is not None)
-    return {entry: used for entry, used in found if used is not None}
+    counted = ((place, visit.counting) for place, visit in visits.items())
+    found = ((place, counting.used(whole=False)) for place, counting in counted if counting is not None)
+    return {place: used for place, used in found if used is not None}

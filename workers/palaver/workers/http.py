@@ -31,7 +31,9 @@ import aiohttp.http_exceptions
 import orjson
 from aiohttp.client_proto import ResponseHandler
 from aiohttp.connector import Connection
+from multidict import CIMultiDictProxy
 
+from palaver.shared import outage
 from palaver.shared.errors import (
     ConfigurationError,
     ConnectionError,
@@ -43,6 +45,7 @@ from palaver.shared.errors import (
 )
 from palaver.shared.jobs import Timeouts
 from palaver.workers.event_log import event_logger
+from palaver.workers.frames import forget_frames
 
 logger = event_logger("palaver.workers.http")
 
@@ -175,6 +178,32 @@ class HttpResponse:
                 await self.pour(take)
 
 
+class _Few(list[Any]):
+    """Takes the place of a deque, which has room for 64 at once, where there is one at a time."""
+
+    __slots__ = ()
+
+    def popleft(self) -> Any:
+        return self.pop(0)
+
+
+class _Response(aiohttp.ClientResponse):
+    """One that forgets its request once that is answered: what was sent with it would be kept for as long as
+    the body lasts.
+    """
+
+    _request_info: Any
+
+    @property
+    def headers(self) -> CIMultiDictProxy[str]:
+        return self._headers  # aiohttp would make a dict of them and other things that nobody asks for
+
+    async def start(self, connection: Connection) -> aiohttp.ClientResponse:
+        await super().start(connection)
+        self._request_info = None
+        return self
+
+
 class _Wire(ResponseHandler):
     """aiohttp's end of a connection; it also tells whoever pours a body that some of it was read."""
 
@@ -182,6 +211,7 @@ class _Wire(ResponseHandler):
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(loop)
+        self._buffer: Any = _Few()  # of responses, but for their bodies
         self.arrived: Callable[[], None] | None = None
         self.kept = False  # it has served a request before
 
@@ -346,7 +376,7 @@ class HttpClient:
             request.method,
             request.url,
             headers=headers,
-            data=request.content if request.json is None else orjson.dumps(request.json),
+            data=request.content if request.json is None else _packed(request.json),
             proxy=proxy_for(request.url, request.proxies, self._environment),
             allow_redirects=False,
             # `connect` is for the whole of waiting, resolving and connecting.
@@ -387,8 +417,18 @@ class HttpClient:
         )
         # The session must not keep cookies: it serves every tenant's jobs.
         return aiohttp.ClientSession(
-            connector=connector, cookie_jar=aiohttp.DummyCookieJar(), headers=_HEADERS
+            connector=connector,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            headers=_HEADERS,
+            response_class=_Response,
         )
+
+
+def _packed(document: Any) -> bytes:
+    """It as JSON, in no more memory than that takes: what orjson returns holds 4 KB, however little is in it,
+    and a hole of that size for each stream is left where a thousand wait for their answers.
+    """
+    return bytes(memoryview(orjson.dumps(document)))
 
 
 def proxy_for(url: str, proxies: Mapping[str, str] | None, environment: Mapping[str, str]) -> str | None:
@@ -415,7 +455,9 @@ def _mapped(error: BaseException, source: _Source, *, reading: bool) -> PalaverE
         return error
     kinds = next(EXCEPTIONS[base] for base in type(error).__mro__ if base in EXCEPTIONS)
     kind = kinds[reading]
-    return kind(f"{_origin(source.url)} {_WORDS[kind]} ({_reason(error, source.timeouts)}).")
+    told = kind(f"{_origin(source.url)} {_WORDS[kind]} ({_reason(error, source.timeouts)}).")
+    forget_frames(error)  # it is known to futures that they hold
+    return told
 
 
 def _origin(url: str) -> str:
@@ -435,6 +477,9 @@ def _reason(error: BaseException, timeouts: Timeouts) -> str:
         return f"no connection within {timeouts.connect_seconds:g} s"
     if isinstance(error, builtins.TimeoutError):
         return f"the answer took longer than {timeouts.total or 0:g} s"
+    resolved = not isinstance(error, aiohttp.ClientConnectorDNSError)  # which has words of its own
+    if isinstance(error, aiohttp.ClientConnectorError) and resolved and error.__cause__ is not None:
+        return outage.reason(error.__cause__)
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     return type(error).__name__

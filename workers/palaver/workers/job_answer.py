@@ -5,7 +5,8 @@ comes out.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from itertools import chain, count
 from typing import Any, ClassVar
 
@@ -24,6 +25,7 @@ from palaver.shared.messages import Message, ToolCall
 from palaver.shared.profiles import ModelRef
 from palaver.shared.responses import ChatResponse, ShownWidget, Usage
 from palaver.workers.answer_writer import AnswerWriter
+from palaver.workers.frames import forget_frames
 from palaver.workers.generation import Abstract, Called, Continued, Entry, Journal, Reply, Stepped
 from palaver.workers.metering import Bill, Meter
 from palaver.workers.providers.parts import (
@@ -70,8 +72,7 @@ class JobAnswer:
         self._fields: dict[str, Any] = {}
         self._thoughts_told = 0  # of the request's blocks of thinking
         self._model: str | None = None  # the name under which the model answered
-        self._meter: Meter | None = None  # of the request that is going on
-        self._before = 0  # bytes that were said when it began
+        self._before = 0  # bytes that were said when the request began
         self._usage: Usage | None = None  # what its provider tells
         self._reason: FinishReason | None = None
         self._raw: Any = None
@@ -88,16 +89,26 @@ class JobAnswer:
         left = self._left
         return "" if left == self.journal.rejected else left
 
-    def request(self, ref: ModelRef, meter: Meter, *, goes_on: bool, thinks: bool = False) -> None:
-        """Another request begins; with `goes_on` behind the partial text, else anew where that begins. What
+    @contextmanager
+    def request(self, ref: ModelRef, meter: Meter, *, goes_on: bool, thinks: bool = False) -> Iterator[None]:
+        """The block of one request; with `goes_on` behind the partial text, else anew where that begins. What
         it says is thought where it only `thinks`, in a step of a chain.
+
+        What it has cost is put down when the block ends, in the step in which the request does: until then
+        its tenant's money is set aside.
         """
-        self._read_meter()
+        self._begin_request(ref, meter, goes_on=goes_on, thinks=thinks)
+        try:
+            yield
+        finally:
+            self._read_meter(meter)
+
+    def _begin_request(self, ref: ModelRef, meter: Meter, *, goes_on: bool, thinks: bool) -> None:
         self._take_over(ref, meter)
         self._step = []
         self._say = self._say_step if thinks else self.writer.text
         thought = self._partial_thought
-        self._meter, self._before = meter, self._said
+        self._before, self._usage = self._said, None
         self._drops = not goes_on and bool(self._left or thought)
         self._thought_through = goes_on and bool(thought)
         self._calls, self._fields, self._model, self._reason = [], {}, None, None
@@ -157,9 +168,8 @@ class JobAnswer:
 
     def spent(self) -> bytes:
         """What the job has spent so far, failed requests included, for the ledger: for each write there from
-        which another worker may go on. A request that is going on ends with it.
+        which another worker may go on.
         """
-        self._read_meter()
         return self.bill.note()
 
     def charge(self, ref: ModelRef, usage: Usage | None) -> None:
@@ -191,7 +201,7 @@ class JobAnswer:
             return self._response(error), error
         except ValidationError as unfit:
             self.drop_extras()
-            return self._response(unfit), unfit
+            return self._response(forget_frames(unfit)), unfit
 
     def drop_extras(self) -> None:
         """Forget what a provider said beside the text: no reader could read it. The text is kept."""
@@ -238,20 +248,17 @@ class JobAnswer:
             self.bill.add(ref, lost)
         self.bill.said = self._said
 
-    def _read_meter(self) -> None:
+    def _read_meter(self, meter: Meter) -> None:
         """Put down the request that has ended."""
-        meter, self._meter = self._meter, None
-        if meter is None or self.ref is None:
-            return
+        assert self.ref is not None  # noqa: S101 - it has begun
         calls = sum(len(call.to_json()) for call in self._calls)
         said = max(0, self._said - self._before) + calls
         usage = meter.read(self._usage, said=said, whole=self.finished, model=self._model)
         if usage is not None:
             self.bill.add(self.ref, usage)
-        self.bill.said, self._usage = self._said, None
+        self.bill.said = self._said
 
     def _response(self, error: PalaverError | None) -> ChatResponse:
-        self._read_meter()
         last = self.journal.last or Reply()  # which speaks where this attempt has asked nobody
         model = self.ref.model if self.ref else last.model
         journal = self.journal

@@ -14,10 +14,11 @@ from __future__ import annotations
 
 import asyncio
 import random
+import re
 import socket
-import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import islice
 from typing import Any, Protocol, TypeVar, cast
 
@@ -29,6 +30,8 @@ from palaver.shared.outage import reason
 from palaver.shared.redis_address import Address
 from palaver.shared.settings import DEFAULT_CONNECT_SECONDS, redacted_url
 from palaver.workers.event_log import event_logger
+from palaver.workers.frames import forget_frames
+from palaver.workers.movement import LARGE, Movement
 
 __all__ = ["STALLS", "Link", "Replies", "Sender"]
 
@@ -37,10 +40,13 @@ logger = event_logger("palaver.workers.link")
 R = TypeVar("R")
 Replies = list[Any]
 
-STALL_SECONDS = 10.0  # a reply that is this late means a dead path; the connection is replaced
+STALL_SECONDS = 10.0  # a reply is waited for and nothing moves: a dead path; the connection is replaced
+LOOKS = 5  # in that time; counted, not timed: a process that stood still itself blames no path
 # In a row: a path that dies without a word costs one; who goes on so has lost its place among replies.
 STALLS = 3
 BACKOFF_SECONDS = (0.02, 1.0)  # first and longest pause between tries
+STEADY_SECONDS = 5.0  # a connection that has lasted so long is followed by another without a pause
+SLOWEST = 100_000  # bytes a second: a proxy that has a large write may pass it on as slowly as that
 
 NO_SCRIPT = "NOSCRIPT"  # the server has forgotten its scripts
 
@@ -50,11 +56,16 @@ TRANSIENT = {
     "CLUSTERDOWN",
     "LOADING",
     "MASTERDOWN",
+    "MISCONF",
     "NOREPLICAS",
     "READONLY",
     "TRYAGAIN",
     "UNKILLABLE",
 }
+
+_OF_A_SCRIPT = re.compile(
+    r"ERR Error running script \(call to f_[0-9a-f]{40}\): @user_script:\d+: @user_script: \d+: -([A-Z]+) "
+)
 
 
 class Sender(Protocol):
@@ -66,7 +77,7 @@ class Sender(Protocol):
 class _Frame:
     """Bytes on their way and the replies that they are owed."""
 
-    __slots__ = ("data", "done", "dropped", "expects", "faulty", "replies", "sent")
+    __slots__ = ("data", "done", "dropped", "end", "expects", "faulty", "replies")
 
     def __init__(self, data: bytes, expects: int, done: Callable[[Replies], None]) -> None:
         self.data = data
@@ -75,7 +86,7 @@ class _Frame:
         self.replies: Replies = []
         self.faulty = False  # a reply is an error
         self.dropped = False  # nobody waits any more: not worth a resend
-        self.sent = 0.0  # monotonic seconds
+        self.end = 0  # of a large one: see `Movement.look`
 
     def reset(self) -> _Frame:
         self.replies, self.faulty = [], False
@@ -85,23 +96,28 @@ class _Frame:
 class _Wire(asyncio.Protocol):
     """One connection: frames in the order of their writing, and the replies that fill them."""
 
-    def __init__(self, done: Callable[[_Wire, _Frame], None]) -> None:
+    def __init__(self, done: Callable[[_Wire, _Frame], None], slowest: float) -> None:
+        self._slowest = slowest
         self.frames: deque[_Frame] = deque()
         self._gathered: list[bytes] = []  # of this turn of the loop
         self.lost: Callable[[], object] = _ignored
         self._done = done
         self._reader = hiredis.Reader()
         self._transport: asyncio.Transport | None = None
+        self._movement = Movement(None)
+        self._given_up = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)  # uvloop's is none by its class
         sock = transport.get_extra_info("socket")
         if sock is not None and sock.family in (socket.AF_INET, socket.AF_INET6):
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        self._movement = Movement(sock)
 
     def write(self, frame: _Frame) -> None:
-        frame.sent = time.monotonic()
         self.frames.append(frame)
+        if len(frame.data) >= LARGE:
+            frame.end = self._movement.end_of(sum(len(frame.data) for frame in self.frames))
         if not self._gathered:
             asyncio.get_running_loop().call_soon(self._write_gathered)
         self._gathered.append(frame.data)
@@ -115,7 +131,7 @@ class _Wire(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         self._reader.feed(data)
         gets, frames = self._reader.gets, self.frames
-        while frames and (reply := gets()) is not False:
+        while frames and not self._given_up and (reply := gets()) is not False:
             frame = frames[0]
             frame.replies.append(reply)
             if reply.__class__ is hiredis.ReplyError:
@@ -132,7 +148,19 @@ class _Wire(asyncio.Protocol):
     def open(self) -> bool:
         return self._transport is not None
 
+    def still(self) -> tuple[int, float]:
+        """How many looks in a row have seen replies waited for, and nothing move; and for how many seconds
+        that would be no wonder.
+        """
+        front = self.frames[0] if self.frames else None
+        if front is None:
+            return 0, 0.0
+        still = self._movement.look(front, front.end)
+        return still, len(front.data) / self._slowest if self._movement.passed(front.end) else 0.0
+
     def abort(self) -> None:
+        """Give it up; what it still answers is nobody's: whoever waits is to ask again."""
+        self._given_up = True
         if self._transport is not None:
             self._transport.abort()
 
@@ -146,11 +174,12 @@ class Link:
         *,
         connect_seconds: float = DEFAULT_CONNECT_SECONDS,
         stall_seconds: float = STALL_SECONDS,
+        slowest: float = SLOWEST,
     ):
         self._address = Address.parse(url, name="palaver-worker")
         self._shown_url = redacted_url(url)
         self._connect_seconds = connect_seconds
-        self._stall_seconds = stall_seconds
+        self._stall_seconds, self._slowest = stall_seconds, slowest
         self._wire: _Wire | None = None
         # written and unanswered when the connection went, then newer ones
         self._waiting: deque[_Frame] = deque()
@@ -158,15 +187,20 @@ class Link:
         self._reconnecting: asyncio.Task[None] | None = None
         self._watch: asyncio.TimerHandle | None = None
         self._closed = False
+        self._since = 0.0  # the loop's time; the connection's
+        self._refused = ""  # what Redis answers for now
         self.stalls = 0
-        """So many connections in a row were replaced because Redis greeted and then answered nothing."""
+        """So many connections in a row were replaced because Redis greeted, and sooner or later nothing
+        moved.
+        """
         self.on_dead: Callable[[], object] = _ignored
-        """Called, once, after STALLS of them: only a new process mends that."""
+        """Called, once, when STALLS were in a row first: only a new process mends that."""
         self._backoff = BACKOFF_SECONDS[0]
 
     @property
     def connected(self) -> bool:
-        return self._wire is not None
+        """Whether there is a connection, on which Redis does what it is asked."""
+        return self._wire is not None and not self._refused
 
     async def start(self) -> None:
         """Connect. Raises `LedgerUnavailableError`, with the URL but no password, after `connect_seconds`."""
@@ -208,7 +242,10 @@ class Link:
         """Carry out one operation and return its decoded reply; raises the verdict as the operation does."""
         result = (await self.run_all([operation]))[0]
         if isinstance(result, PalaverError):
-            raise result
+            try:
+                raise result
+            finally:
+                del result  # it knows this frame: no cycle
         return result
 
     async def run_all(self, operations: Sequence[Operation[R]]) -> list[R | PalaverError]:
@@ -271,7 +308,7 @@ class Link:
             try:
                 results.append(operation.decode(raw))
             except PalaverError as verdict:
-                results.append(verdict)
+                results.append(forget_frames(verdict))
         if following:
             # Order is kept and nothing is lost on the way: who must wait for them has `caught_up`.
             self.send(b"".join(following), len(following), _logged)
@@ -286,21 +323,27 @@ class Link:
             self._wire.write(frame)
 
     def _answered(self, wire: _Wire, frame: _Frame) -> None:
-        self._backoff = BACKOFF_SECONDS[0]
-        if wire is self._wire:  # it is none yet that is only greeted
-            self.stalls = 0
         if frame.faulty:
             words = {_word(reply) for reply in frame.replies}
             if refused := words & TRANSIENT:
-                logger.warning("link.refused", reply=min(refused))
+                self._tell_refusal(min(refused))
                 wire.frames.appendleft(frame.reset())
-                self._backoff = BACKOFF_SECONDS[1]
                 wire.abort()
                 return
             if NO_SCRIPT in words:
                 self._send_sources(wire, frame)
                 return
+        if self._refused and wire is self._wire:  # the first reply is to what was refused
+            self._tell_refusal("")
         frame.done(frame.replies)
+
+    def _tell_refusal(self, word: str) -> None:
+        """Log what Redis refuses everything with, once however long that lasts, and its end."""
+        if word and not self._refused:
+            logger.warning("link.refused", reply=word)
+        elif not word:
+            logger.info("link.accepted", reply=self._refused)
+        self._refused = word
 
     def _send_sources(self, wire: _Wire, frame: _Frame) -> None:
         """Send again what Redis did not know by its hash, the first call of each script with its source.
@@ -328,46 +371,55 @@ class Link:
             return
         self._wire = None
         self._waiting.extendleft(frame.reset() for frame in reversed(wire.frames))
-        logger.warning("link.lost", url=self._shown_url, unanswered=len(self._waiting))
+        if not self._refused:
+            logger.warning("link.lost", url=self._shown_url, unanswered=len(self._waiting))
+        if self._lasted() > STEADY_SECONDS:
+            self._backoff = BACKOFF_SECONDS[0]
         self._reconnecting = asyncio.get_running_loop().create_task(self._reconnect(), name="palaver-link")
 
     async def _reconnect(self) -> None:
+        """Connect anew: at once if the last connection has lasted a while, else after a pause."""
         told: set[bool] = set()
         while True:
+            pause, self._backoff = self._backoff, min(self._backoff * 2, BACKOFF_SECONDS[1])
+            if pause > BACKOFF_SECONDS[0]:
+                await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
             try:
                 await self._connect()
             except (OSError, hiredis.HiredisError) as error:
-                pause = self._backoff * random.uniform(0.5, 1.0)  # noqa: S311 - jitter
-                self._backoff = min(self._backoff * 2, BACKOFF_SECONDS[1])
                 away = isinstance(error, OSError)  # or there, and refuses us: a password, say
                 if away not in told:  # once, however long that lasts
                     told.add(away)
                     logger.warning("link.unreachable", url=self._shown_url, error=type(error).__name__)
-                await asyncio.sleep(pause)
             else:
-                logger.info("link.restored", url=self._shown_url)
+                if not self._refused:
+                    logger.info("link.restored", url=self._shown_url)
                 return
 
     async def _connect(self) -> None:
-        """Open a connection, greet, load the scripts, and write again what has no reply yet."""
+        """Open a connection, greet, send the scripts that it lacks, and again what has no reply yet."""
         async with asyncio.timeout(self._connect_seconds):
-            wire = await self._address.connect(lambda: _Wire(self._answered), seconds=self._connect_seconds)
+            new = partial(_Wire, self._answered, self._slowest)
+            wire = await self._address.connect(new, seconds=self._connect_seconds)
             try:
-                await self._greet(wire)
+                missing = await self._greet(wire)
             except BaseException:
                 wire.abort()
                 raise
         wire.lost = lambda: self._lost(wire)
-        self._wire = wire
+        self._wire, self._since = wire, asyncio.get_running_loop().time()
+        if missing:  # not in the greeting: a slow path takes its time for them
+            wire.write(_Frame(b"".join(missing), len(missing), _logged))
         waiting, self._waiting = self._waiting, deque()
         for frame in waiting:
             if not frame.dropped:
                 wire.write(frame)
 
-    async def _greet(self, wire: _Wire) -> None:
+    async def _greet(self, wire: _Wire) -> list[bytes]:
+        """Say who it is; the commands with the scripts that this server does not know."""
         greeted: asyncio.Future[Replies] = asyncio.get_running_loop().create_future()
         commands = [_pack(*words) for words in self._address.greeting]
-        commands += [_pack("SCRIPT", "LOAD", source) for source in self._sources.values()]
+        commands.append(_pack("SCRIPT", "EXISTS", *self._sources))
 
         def done(replies: Replies) -> None:
             if not greeted.done():
@@ -379,25 +431,35 @@ class Link:
 
         wire.lost = lost
         wire.write(_Frame(b"".join(commands), len(commands), done))
-        for reply in await greeted:
+        replies = await greeted
+        for reply in replies:
             if isinstance(reply, hiredis.ReplyError):
                 raise reply
         if not wire.open:
             raise ConnectionResetError("the connection was closed after the greeting")
+        known = zip(self._sources.values(), replies[-1], strict=True)
+        return [_pack("SCRIPT", "LOAD", source) for source, there in known if not there]
+
+    def _lasted(self) -> float:
+        """Seconds since it is connected."""
+        return asyncio.get_running_loop().time() - self._since
 
     def _watch_for_stalls(self) -> None:
         """Replace a connection whose path died without a word; the resend rule makes that safe."""
-        wire = self._wire
-        if wire is not None and wire.frames and time.monotonic() - wire.frames[0].sent > self._stall_seconds:
+        wire, between = self._wire, self._stall_seconds / LOOKS
+        still, more = wire.still() if wire is not None else (0, 0.0)
+        if wire is not None and not still and self._lasted() > 2 * self._stall_seconds:
+            self.stalls = 0
+        if wire is not None and still * between >= self._stall_seconds + more:
             self.stalls += 1
             logger.warning(
                 "link.stalled", url=self._shown_url, seconds=self._stall_seconds, in_a_row=self.stalls
             )
             wire.abort()
             if self.stalls == STALLS:
-                self.on_dead()
-        loop = asyncio.get_running_loop()
-        self._watch = loop.call_later(self._stall_seconds / 5, self._watch_for_stalls)
+                on_dead, self.on_dead = self.on_dead, _ignored
+                on_dead()
+        self._watch = asyncio.get_running_loop().call_later(between, self._watch_for_stalls)
 
 
 def _pack(*words: str | bytes | int) -> bytes:
@@ -417,8 +479,14 @@ def _logged(replies: Replies) -> None:
 
 
 def _word(reply: Any) -> str:
-    """An error reply's first word, the others may quote arguments; of other replies none."""
-    return str(reply).partition(" ")[0] if isinstance(reply, hiredis.ReplyError) else ""
+    """An error reply's first word, the others may quote arguments; of other replies none. Redis 6 puts the
+    words of a command that a script was refused behind its own.
+    """
+    if not isinstance(reply, hiredis.ReplyError):
+        return ""
+    said = str(reply)
+    refused = _OF_A_SCRIPT.match(said)
+    return refused[1] if refused else said.partition(" ")[0]
 
 
 def _unpacked(data: bytes) -> list[list[bytes]]:

@@ -11,6 +11,7 @@ from palaver.shared.jobs import ChatJob
 from palaver.shared.messages import Part, ToolCall
 from palaver.workers.attempts import Attempts
 from palaver.workers.files.attachments import Attachments
+from palaver.workers.frames import forget_frames
 from palaver.workers.generation import (
     AskModel,
     Continued,
@@ -64,7 +65,7 @@ class Models:
             try:
                 reply = await self._take(run, work, step, attempts)
             except (ConfigurationError, ProviderError, ValidationError) as error:
-                step = after_failure(job, journal, step, error)
+                step = after_failure(job, journal, step, forget_frames(error))
             else:
                 step = next_step(job, kit, journal, reply, work.schema)
         if step.error is not None:

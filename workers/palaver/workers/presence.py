@@ -20,7 +20,7 @@ from palaver.workers.workshop import Workshop
 
 __all__ = ["Presence"]
 
-logger = event_logger("palaver.workers.service")
+logger = event_logger("palaver.workers.presence")
 
 ANNOUNCED: Final = 1.5  # of a lease: a worker that is silent for so long is not there
 
@@ -52,6 +52,7 @@ class Presence:
             "started": self._started,
             "draining": running.draining,
             "unserved": dict(self._served.unserved),
+            "tools_missing": dict(self._workshop.answering.tool_servers.missing),
             "sinks": self._workshop.sinks.counts,
             **self._vitals.told(),
         }

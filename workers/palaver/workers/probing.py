@@ -6,7 +6,7 @@ from typing import Final
 
 from palaver.shared.errors import ErrorInfo, PalaverError, TimeoutError
 from palaver.shared.health import Health
-from palaver.workers.frames import report
+from palaver.workers.frames import forget_frames, report
 from palaver.workers.served import Served
 
 __all__ = ["examine"]
@@ -30,7 +30,7 @@ async def examine(served: Served, profile: str, model: str | None, *, worker: st
             if model is not None:
                 await provider.show(model)
     except PalaverError as error:
-        problem: PalaverError = error
+        problem: PalaverError = forget_frames(error)
     except builtins.TimeoutError:
         problem = TimeoutError(f"no answer within {ANSWER_SECONDS:g} seconds", provider=profile)
     except Exception as bug:  # noqa: BLE001 - whoever asks is to hear of it, and not that nobody answers

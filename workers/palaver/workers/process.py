@@ -26,7 +26,9 @@ class Host(Protocol):
         """End this process as SIGTERM does: an operator wants it."""
 
     def fail(self) -> None:
-        """End it at once, as one that failed: only a new one can do its work."""
+        """End it at once, as one that failed: only a new one can do its work. What runs has seconds for its
+        end, also what nobody else would do.
+        """
 
     def lend(self, by: int, /) -> None:
         """Have others use so many slots more, as their jobs only wait; or less."""
@@ -39,7 +41,9 @@ class Alone:
         """See `Host.leave`; the worker drains."""
 
     def fail(self) -> None:
-        """See `Host.fail`; the worker drains."""
+        """See `Host.fail`; the worker drains, and takes nothing until its program makes another one. What
+        waits for jobs there waits on: they are in the ledger, for any worker.
+        """
 
     def lend(self, by: int, /) -> None:
         """See `Host.lend`; nobody else needs slots."""

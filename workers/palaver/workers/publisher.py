@@ -21,6 +21,7 @@ import orjson
 
 from palaver.shared.errors import AnswerTooLargeError, InternalError, LedgerUnavailableError, PalaverError
 from palaver.shared.ledger import Claimed, Keys, load, operations
+from palaver.workers.frames import forget_frames
 from palaver.workers.link import Replies, Sender
 from palaver.workers.stop import asked_to_end
 
@@ -175,7 +176,7 @@ class Writer:
         self._sent = len(events)
         self._next += self._sent
         text, reasoning = b"".join(self._text), b"".join(self._reasoning)
-        command = _packed(self._head, first, self._reset, text, reasoning, events)
+        command = _packed(self._head, events, first=first, reset=self._reset, text=text, reasoning=reasoning)
         self._drop_pending()
         return command
 
@@ -216,7 +217,7 @@ class Writer:
         try:
             refused.decode(reply)
         except PalaverError as verdict:
-            return verdict
+            return forget_frames(verdict)  # it is kept
         return InternalError("the ledger's answer to an append has an unknown form", job_id=job_id)
 
     def _add(self, head: bytes, piece: bytes, raw: bytes | None) -> None:
@@ -384,7 +385,7 @@ def _packed_canary(channel: str, since: float) -> bytes:
 
 
 def _packed(
-    head: bytes, first: int, reset: bool, text: bytes, reasoning: bytes, events: Sequence[bytes]
+    head: bytes, events: Sequence[bytes], *, first: int, reset: bool, text: bytes, reasoning: bytes
 ) -> bytes:
     """One EVALSHA of `append` in Redis's wire format; the header of append.lua has the order of its
     arguments.

@@ -9,7 +9,7 @@ import time
 from collections.abc import Container
 from functools import partial
 
-from palaver.shared.errors import PalaverError, SpendLimitError, StreamInterruptedError
+from palaver.shared.errors import PalaverError, StreamInterruptedError
 from palaver.shared.jobs import ChatJob
 from palaver.workers.attempts import Attempts
 from palaver.workers.event_log import event_logger
@@ -18,7 +18,7 @@ from palaver.workers.metering import Meter
 from palaver.workers.metrics import Counts
 from palaver.workers.policies import PATIENCE, Ask, Beginning, begin
 from palaver.workers.prices import Prices
-from palaver.workers.providers import Provider
+from palaver.workers.providers import GenerationRequest, Provider
 from palaver.workers.run import Run, pause
 from palaver.workers.served import Served
 from palaver.workers.stop import HandOver
@@ -84,7 +84,7 @@ class Requests:
                 run.ref = attempts.ref
                 async with await self._served.lend(run.ref.profile) as provider:
                     return await self._stream(run, work, attempts, provider, may_call=may_call, thinks=thinks)
-            except (HandOver, SpendLimitError):  # no model's failure: none is asked instead
+            except HandOver:
                 raise
             except PalaverError as error:
                 left = run.ends_at - time.monotonic()
@@ -98,6 +98,20 @@ class Requests:
         """One request: what the provider says goes to the writer as it comes, and no faster than that can
         send.
         """
+        answer, ref = run.answer, attempts.ref
+        request, goes_on = self._request(run, work, attempts, provider, may_call=may_call, thinks=thinks)
+        meter = Meter(request, await self._prices.of(provider, ref.model))
+        with answer.request(ref, meter, goes_on=goes_on, thinks=thinks):
+            await self._ask(provider, request, answer)
+        if not answer.finished:
+            raise StreamInterruptedError(provider=ref.profile)
+        self._counts.answered(ref.profile, answer.counted, time.monotonic() - answer.begun_at)
+        return answer.reply()
+
+    def _request(
+        self, run: Run, work: Work, attempts: Attempts, provider: Provider, *, may_call: bool, thinks: bool
+    ) -> tuple[GenerationRequest, bool]:
+        """What the provider is asked, and whether its answer goes on after what was said before."""
         answer, ref = run.answer, attempts.ref
         whole, work = work, fit(work, run.answer.journal, provider.profile.context_of(ref.model))
         if dropped := len(whole.history) - len(work.history):
@@ -119,13 +133,7 @@ class Requests:
         )
         if beginning.said:
             request = asking(beginning)
-        meter = Meter(request, await self._prices.of(provider, ref.model))
-        answer.request(ref, meter, goes_on=bool(beginning.said), thinks=thinks)
-        await self._ask(provider, request, answer)
-        if not answer.finished:
-            raise StreamInterruptedError(provider=ref.profile)
-        self._counts.answered(ref.profile, answer.counted, time.monotonic() - answer.begun_at)
-        return answer.reply()
+        return request, bool(beginning.said)
 
     async def _tell_retry(self, run: Run, error: PalaverError, delay: float, attempts: Attempts) -> None:
         if run.ref is not None:

@@ -9,7 +9,7 @@ from typing import Any, Final, NoReturn
 
 from palaver.shared.errors import PalaverError
 from palaver.workers.event_log import event_logger
-from palaver.workers.frames import report
+from palaver.workers.frames import forget_frames, report
 
 __all__ = ["Background", "Rounds", "for_ever", "within"]
 
@@ -44,6 +44,7 @@ class Rounds:
         if self._failed != error.type:
             self._logger.warning(self._event, error=error.type, reason=error.message)
         self._failed = error.type
+        forget_frames(error)
 
 
 async def for_ever(name: str, work: Callable[[], Awaitable[None]]) -> NoReturn:

@@ -7,13 +7,14 @@ import math
 import time
 from collections.abc import Awaitable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from palaver.shared.errors import InternalError, JobExpiredError, PalaverError, TimeoutError
 from palaver.shared.jobs import ChatJob
 from palaver.shared.ledger import Claimed
 from palaver.shared.profiles import ModelRef
-from palaver.workers.frames import report
+from palaver.workers.frames import forget_frames, report
 from palaver.workers.job_answer import JobAnswer
 from palaver.workers.notes import Notes
 from palaver.workers.stop import Park, Stop
@@ -49,25 +50,31 @@ class Run:
         """Set the clocks that may end the work: in `deadline` seconds, and `timeouts.total` after the job was
         first begun, `begun` seconds ago. Raises TimeoutError when that is over.
         """
-        job_id = self.claimed.job_id
-        self.stop.after(deadline, JobExpiredError(job_id=job_id))
+        self.stop.after(deadline, self._expired)
         self.ends_at = time.monotonic() + deadline
         if total is not None:
-            late = f"the answer took longer than timeouts.total, {total:g} seconds"
+            late = partial(self._late, total)
             if begun >= total:
-                raise TimeoutError(late, job_id=job_id)
-            self.stop.after(total - begun, TimeoutError(late, job_id=job_id))
+                raise late()
+            self.stop.after(total - begun, late)
             self.ends_at = min(self.ends_at, time.monotonic() + total - begun)
+
+    def _expired(self) -> PalaverError:
+        return JobExpiredError(job_id=self.claimed.job_id)
+
+    def _late(self, total: float) -> PalaverError:
+        late = f"the answer took longer than timeouts.total, {total:g} seconds"
+        return TimeoutError(late, job_id=self.claimed.job_id)
 
 
 async def failure_of(work: Awaitable[None], job_id: str) -> PalaverError | None:
     """The error that has ended a job's work, or None. The outermost boundary: a bug of ours must end the job,
-    and not its readers.
+    and not its readers. It is a value from here on, and holds nothing of the work.
     """
     try:
         await work
     except PalaverError as error:
-        return error
+        return forget_frames(error)
     except Exception as bug:  # noqa: BLE001 - see above
         report(bug, f"job {job_id}")
         return InternalError(f"{type(bug).__name__} in the worker; its log has the traceback", job_id=job_id)

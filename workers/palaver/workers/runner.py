@@ -16,6 +16,7 @@ from palaver.shared.ledger import Claimed, NotClaimed, operations
 from palaver.workers.agents.source import Agents
 from palaver.workers.ending import Ending, Outcome
 from palaver.workers.event_log import event_logger
+from palaver.workers.gates import Gates
 from palaver.workers.generation import Journal
 from palaver.workers.job_answer import JobAnswer
 from palaver.workers.lease import JobLease, LeaseKeeper
@@ -53,6 +54,7 @@ class Runner:
         leases: LeaseKeeper,
         models: Models,
         agents: Agents,
+        gates: Gates,
         shares: Shares,
         starts: Starts,
         sinks: Sinks,
@@ -69,6 +71,7 @@ class Runner:
         self._leases = leases
         self._models = models
         self._agents = agents
+        self._gates = gates
         self._shares = shares
         self._starts = starts
         self._sinks = sinks
@@ -88,8 +91,9 @@ class Runner:
             self._claim(session_id, job_id, queue), lambda: stop(_told_to_end(job_id))
         )
         if isinstance(claimed, NotClaimed):
-            reason, gate = claimed.reason, claimed.gate
-            return Outcome(session_id=session_id, job_id=job_id, status=None, reason=reason, gate=gate)
+            if claimed.gate:  # it has ended while it waited there
+                self._gates.give_up(claimed.gate, (session_id, job_id))
+            return Outcome(session_id=session_id, job_id=job_id, status=None, reason=claimed.reason)
         self._counts.claimed(queue, claimed.waited)
         run, writer = self._open(claimed, stop, asked)
         run.attempt, outcome = self._tracing.begin(run.claimed, queue), None
@@ -116,15 +120,13 @@ class Runner:
             return _told_to_end(job_id)
 
     async def _answered(self, run: Run) -> None:
-        async with run.stop:
-            try:
+        place = (run.claimed.session_id, run.claimed.job_id)
+        with self._gates.given.to(place, run.claimed.gate):
+            async with run.stop:
                 work = await self._read(run)
-            except PalaverError:
-                self._shares.give_up(run.claimed)
-                raise
-            self._starts.note(run.claimed, work.job)
-            source = self._models if work.job.agent is None else self._agents
-            await self._shares.within(run.claimed, work.job, partial(source.answer, run, work))
+                self._starts.note(run.claimed, work.job)
+                source = self._models if work.job.agent is None else self._agents
+                await self._shares.within(run.claimed, work.job, partial(source.answer, run, work))
 
     async def _read(self, run: Run) -> Work:
         """Check the document again, and set the clocks that may end the work."""

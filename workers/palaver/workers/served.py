@@ -15,7 +15,7 @@ from palaver.workers.serving import Serving
 
 __all__ = ["Served"]
 
-logger = event_logger("palaver.workers.service")
+logger = event_logger("palaver.workers.served")
 
 
 class Served:

@@ -47,6 +47,7 @@ logger = event_logger("palaver.workers.service")
 HAND_OVER_SECONDS = 5.0  # for the jobs that are handed over to be written off
 ENDING_SECONDS = 1.0  # for those that are left to their leases
 LAST_WORDS_SECONDS = 6.0  # for what others are still to hear
+SPENT_SECONDS = 2.0  # for what was spent to be counted
 FORLORN_SECONDS = 0.5  # for that when the ledger has heard nothing for some time
 RENEWAL_SECONDS = 1.0  # between two looks at the files of the configuration
 
@@ -134,10 +135,20 @@ class WorkerService:
 
     async def start(self, *, announce: bool = True) -> None:
         """Connect. Raises LedgerUnavailableError within 3 seconds, and ConfigurationError when the archive of
-        conversations cannot be used as it is; one that does not answer is waited for.
+        conversations cannot be used as it is; one that does not answer is waited for. What raises has closed
+        the worker.
 
         With `announce` the worker is said to serve at once; without, `serve` says it later.
         """
+        try:
+            await self._start()
+            if announce:
+                await self.serve()
+        except BaseException:
+            await self.close()
+            raise
+
+    async def _start(self) -> None:
         self._served.warn()
         self._link.on_dead = self._end_with_link
         await self._link.start()
@@ -149,8 +160,6 @@ class WorkerService:
         self._background.begin("leases", self._workshop.leases.run)
         self._background.begin("control", self._make_control().run)
         self._background.begin("pauses", self._bounding.pauses.run)
-        if announce:
-            await self.serve()
 
     async def serve(self, post: Post | None = None) -> None:
         """Announce the worker, once it consumes. With a `post` it also takes its turns at sweeping: what died
@@ -182,10 +191,7 @@ class WorkerService:
                 session_id=session_id, job_id=job_id, status=None, reason="draining", dispatch=again
             )
         with self._running.work(job_id) as stop:
-            outcome = await self._workshop.runner.run(session_id, job_id, stop, queue=queue)
-            if outcome.gate:
-                self._bounding.gates.give_up(outcome.gate, session_id, job_id)
-            return outcome
+            return await self._workshop.runner.run(session_id, job_id, stop, queue=queue)
 
     async def drive(self, batch_id: str) -> str:
         """Work on a batch, until nothing of it is left to do here; what became of it, or why it is not
@@ -238,12 +244,13 @@ class WorkerService:
         answered = not self.running and not self.cut_off
         await self._background.aclose()
         await self._bounding.starts.aclose()
+        seconds = LAST_WORDS_SECONDS if answered else FORLORN_SECONDS
+        await self._bounding.budgets.told(min(seconds, SPENT_SECONDS))
         self._workshop.leases.give_up(LedgerUnavailableError("The worker stopped before Redis was told."))
         await self._link.stop()
         await self._running.idle(ENDING_SECONDS)
-        others = (self._workshop.sinks.aclose(), self._bounding.budgets.aclose())
-        seconds = LAST_WORDS_SECONDS if answered else FORLORN_SECONDS
-        await within(seconds, [self._presence.withdraw(), *others])
+        await self._bounding.budgets.aclose()
+        await within(seconds, [self._presence.withdraw(), self._workshop.sinks.aclose()])
         await self._sideline.aclose()
         await self._process.subscriptions.aclose()
         await self._vitals.aclose()

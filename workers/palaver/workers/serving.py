@@ -13,7 +13,7 @@ from palaver.workers.providers.registry import KINDS
 
 __all__ = ["Serving"]
 
-logger = event_logger("palaver.workers.service")
+logger = event_logger("palaver.workers.serving")
 
 
 @dataclass(frozen=True, slots=True)

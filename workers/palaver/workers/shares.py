@@ -13,8 +13,7 @@ from palaver.shared.profiles import Limits
 from palaver.shared.tenants import Tenant
 from palaver.workers.gates import Gates
 from palaver.workers.tenancy import Tenancy
-from palaver.workers.visits import Visit, Waits
-from palaver.workers.waiting import AtGate
+from palaver.workers.visits import Entry, Visit, Waits
 
 __all__ = ["Shares"]
 
@@ -38,17 +37,10 @@ class Shares:
         if tenant.running is None and (tenant.user_running is None or job.user is None):
             if claimed.gate == operations.tenant_gate(job.tenant or ""):
                 # It had waited there for a place, which it needs no more.
-                self.give_up(claimed)
+                self._gates.given.hand_on((claimed.session_id, claimed.job_id))
             await work()
-            return
-        visit = _visit(claimed, job, tenant, is_line)
-        try:
-            await self._gates.share(visit, work)
-        except AtGate as parked:
-            if parked.visit.token == visit.token and claimed.gate != visit.gate:
-                # It was sent because another gate had a place for it, which it cannot take now.
-                self.give_up(claimed)
-            raise
+        else:
+            await self._gates.share(_visit(claimed, job, tenant, is_line), work)
 
     def lowers(self, job: ChatJob) -> bool:
         """Whether a job waits in another queue than its priority's, as its tenant may not have that."""
@@ -61,19 +53,15 @@ class Shares:
         """So many jobs and lines of the tenant may run at once; None: any number."""
         return self._tenancy.of(tenant).running
 
-    def give_up(self, claimed: Claimed) -> None:
-        """What a job was given at the gate at which it has waited, if any, is another one's."""
-        if claimed.gate:
-            self._gates.give_up(claimed.gate, claimed.session_id, claimed.job_id)
-
 
 def _visit(claimed: Claimed, job: ChatJob, tenant: Tenant, is_line: bool) -> Visit:
-    return Visit(
+    place = (claimed.session_id, claimed.job_id)
+    entry = Entry(
         gate=operations.tenant_gate(job.tenant or ""),
-        place=(claimed.session_id, claimed.job_id),
-        tenant=job.tenant or "",
+        place=place,
         line=operations.user_line(job.user or "", most=tenant.user_running or 0, of_batch=is_line),
         limits=Limits(concurrent=tenant.running),
-        waits=Waits.HERE if is_line else Waits.PARKED,
         ahead=claimed.attempt > 1,
     )
+    waits = Waits.HERE if is_line else Waits.PARKED
+    return Visit(entry=entry, job=place, tenant=job.tenant or "", waits=waits)

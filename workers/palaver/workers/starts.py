@@ -23,7 +23,7 @@ from palaver.workers.tenancy import Tenancy
 
 __all__ = ["Starts"]
 
-logger = event_logger("palaver.workers.service")
+logger = event_logger("palaver.workers.starts")
 
 PAUSE_SECONDS: Final = 0.02
 """While nobody is known to wait, what is begun within such a time is told together."""

@@ -64,9 +64,12 @@ class Stop:
             if self._task is not None:
                 self._task.cancel()
 
-    def after(self, seconds: float, reason: PalaverError) -> None:
-        """End the block for this reason if it still goes on `seconds` from now."""
-        self._timers.append(asyncio.get_running_loop().call_later(max(seconds, 0.0), self, reason))
+    def after(self, seconds: float, reason: Callable[[], PalaverError]) -> None:
+        """End the block for the reason that is made then, if it still goes on `seconds` from now."""
+        self._timers.append(asyncio.get_running_loop().call_later(max(seconds, 0.0), self._late, reason))
+
+    def _late(self, reason: Callable[[], PalaverError]) -> None:
+        self(reason())
 
     async def __aenter__(self) -> Self:
         if self.reason is not None:

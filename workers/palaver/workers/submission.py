@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Final, TypeVar
 
+import msgspec
 import orjson
 
 from palaver.shared.beside import beside
@@ -25,7 +26,7 @@ from palaver.shared.settings import Settings
 from palaver.shared.webhooks import check_webhook, networks
 from palaver.workers.event_log import event_logger
 
-__all__ = ["accept", "document_of"]
+__all__ = ["accept", "document_of", "most_bytes", "names_in", "too_large"]
 
 logger = event_logger("palaver.workers.submission")
 
@@ -35,6 +36,48 @@ ADDRESS: Final = ("job_id", "session_id", "tenant", "idempotency_key")
 """The fields that say which job it is, and in which session."""
 FIRST_PAUSE: Final = 0.5  # seconds
 LONGEST_PAUSE: Final = 10.0
+
+
+class _Names(msgspec.Struct):
+    """What of a document says which job it is; the rest is passed over, and never becomes an object."""
+
+    job_id: str | None = None
+    session_id: str | None = None
+    tenant: str | None = None
+    idempotency_key: str | None = None
+
+
+class _Call(_Names):
+    job: _Names | str | None = None
+
+
+_MESSAGE: Final = msgspec.json.Decoder(tuple[list[_Names | str], _Call, msgspec.Raw])
+_DOCUMENT: Final = msgspec.json.Decoder(_Names)
+
+
+def most_bytes(document: int) -> int:
+    """Bytes of the largest message that may hold a document of so many: outside of ASCII, Celery writes each
+    character of three bytes as six, and such of four as twelve.
+    """
+    return 3 * document + 64 * 1024
+
+
+def too_large(document: int) -> ValidationError:
+    """Why a message beyond `most_bytes` is refused."""
+    return ValidationError(f"the job is larger than {document} bytes")
+
+
+def names_in(body: bytes | str) -> Mapping[str, str]:
+    """The fields of the document in a message that say which job it is, found without reading the others;
+    none if they are not what they should be.
+    """
+    try:
+        args, call, _ = _MESSAGE.decode(body)
+        document = args[0] if args else call.job or call
+        names = _DOCUMENT.decode(document) if isinstance(document, str) else document
+    except msgspec.DecodeError:
+        return {}
+    return {name: value for name in ADDRESS if (value := getattr(names, name)) is not None}
 
 
 def document_of(args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Final
 
-from palaver.shared.errors import MalformedStreamError, ProviderError
+from palaver.shared.errors import MalformedStreamError, ProviderError, SpendLimitError
 from palaver.shared.params import ChatParams
 from palaver.shared.profiles import ModelRef
 from palaver.shared.token_estimate import BYTES_A_TOKEN
@@ -37,7 +37,8 @@ class Summaries:
     async def shortened(self, run: Run, work: Work, ref: ModelRef, provider: Provider) -> Work:
         """The work, with an abstract in place of the oldest turns if they do not fit.
 
-        If the model fails, the work as it was: its oldest turns are left out, and readers told.
+        If the model fails or is too dear, the work as it was: its oldest turns are left out; readers are
+        told.
         """
         context = provider.profile.context_of(ref.model)
         if len(fit(work, run.answer.journal, context).history) == len(work.history):
@@ -57,7 +58,7 @@ class Summaries:
         )
         try:
             text = await self._written(run, ref, provider, request)
-        except ProviderError as error:
+        except (ProviderError, SpendLimitError) as error:
             logger.info("job.not_summarized", **run.told(error=error.type))
             run.answer.warn("history_not_summarized", f"{error.type}: no abstract was written.", "history")
             return work

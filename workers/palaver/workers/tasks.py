@@ -23,16 +23,17 @@ from palaver.shared.errors import (
     ValidationError,
 )
 from palaver.shared.ids import new_token, valid_job_id, valid_session_id
-from palaver.shared.jobs import Status
+from palaver.shared.jobs import MAX_DOCUMENT_BYTES, Status
 from palaver.shared.ledger import Canary
 from palaver.shared.names import TASK_BATCH, TASK_CHAT, TASK_PROBE, TASK_SUBMIT
+from palaver.shared.settings import Settings
 from palaver.workers.ending import Outcome
 from palaver.workers.event_log import event_logger
-from palaver.workers.frames import report
+from palaver.workers.frames import forget_frames, report
 from palaver.workers.pool.direct import current_request
 from palaver.workers.pool.post import Post
 from palaver.workers.service import WorkerService
-from palaver.workers.submission import accept, document_of
+from palaver.workers.submission import accept, document_of, most_bytes, names_in, too_large
 
 __all__ = [
     "DiscreetRequest",
@@ -53,9 +54,6 @@ T = TypeVar("T")
 HIDDEN = "(...)"
 
 PROGRESS_SECONDS = 2.0
-
-_ACCEPTED: dict[str, Any] = {"task": TASK_CHAT}
-"""What is left of the headers of a job's message once the job begins."""
 
 _CALLED_AFTER: dict[str, Any] = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
 """What is left of the calls that were to follow a job: none."""
@@ -83,6 +81,10 @@ class DiscreetRequest(Request):
     _kwargsrepr: str
     _request_dict: dict[str, Any]
     _type: str
+    _message: Any
+    _body: Any
+    _on_ack: Any
+    _on_reject: Any
     id: Any
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -125,8 +127,6 @@ class BatchRequest(ResidentRequest):
 class JobRequest(ResidentRequest):
     """The request of a job."""
 
-    _message: Any
-
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         # It is kept for as long as its stream lasts, beside a thousand others: most of its headers go.
@@ -137,12 +137,12 @@ class JobRequest(ResidentRequest):
             self.id = self._request_dict["id"] = f"{self.id}.{new_token()[:8]}"
 
     def on_accepted(self, pid: Any, time_accepted: float) -> None:
-        """The job begins. Its message will only be acknowledged any more: the rest of it goes."""
-        message = self._message
-        message.headers, message.body = _ACCEPTED, b""
-        message.properties = self._request_dict["properties"] = {}
-        vars(message).pop("_raw", None)
+        """The job begins, and with that its message is acknowledged: nothing asks for it any more."""
+        vars(self._message).pop("_raw", None)  # until the broker knows: it is not to be given back
+        self._body, self._request_dict["properties"] = b"", None
         super().on_accepted(pid, time_accepted)
+        if self.acknowledged:
+            self._message = self._on_ack = self._on_reject = None
 
     def told(self, args: Any, kwargs: Any) -> str:
         """The session and the job, if they are named as they should be."""
@@ -158,8 +158,22 @@ class SubmitRequest(DiscreetRequest):
     expires: Any
     maybe_expire: Any
 
+    def __init__(
+        self, message: Any, *args: Any, body: Any = None, decoded: bool = False, **kwargs: Any
+    ) -> None:
+        """Give the tracer what Celery has read, that it makes no second document of it."""
+        super().__init__(message, *args, body=body if decoded else message.payload, decoded=True, **kwargs)
+
+    def acknowledge(self) -> None:
+        """The job is stored, or refused: nothing asks for its message any more."""
+        super().acknowledge()
+        self._message = self._on_ack = self._on_reject = self._body = None
+        self._args, self._kwargs = (), {}
+
     def revoked(self) -> bool:
         """Whether Celery is to throw it away: never for these two reasons."""
+        if "unwanted" in self._request_dict:
+            return False
         if self.expires and self.maybe_expire():
             self._request_dict["unwanted"] = JobExpiredError.code
         elif self.id in state.revoked:
@@ -209,6 +223,21 @@ def taken_quietly(task: Task[Any, Any], app: Any, consumer: Any, **parts: Any) -
     return strategy.default(task, app, consumer, info=strategy.logger.debug, **parts)
 
 
+def searched_if_large(task: Task[Any, Any], app: Any, consumer: Any, **parts: Any) -> Any:
+    """Celery's way with a message, but one that is too large is not read: it is only searched for the job
+    that it names, to refuse that.
+    """
+    take = strategy.default(task, app, consumer, **parts)
+
+    def taken(message: Any, *rest: Any, **more: Any) -> None:
+        if len(message.body) > most_bytes(_most_document_bytes(app)):
+            message._decoded_cache = ((names_in(message.body),), {}, {})  # noqa: SLF001 - it has no other way
+            message.headers = {**message.headers, "unwanted": ValidationError.code}
+        take(message, *rest, **more)
+
+    return taken
+
+
 class JobDoor(Door):
     """Base of `palaver.chat`."""
 
@@ -241,6 +270,7 @@ class SubmitDoor(Door):
     abstract = True
     acks_late = True
     Request = "palaver.workers.tasks:SubmitRequest"
+    Strategy = "palaver.workers.tasks:searched_if_large"
 
 
 @shared_task(name=TASK_CHAT, base=JobDoor, bind=True)
@@ -276,9 +306,8 @@ async def batch(self: BatchDoor, *args: Any, **kwargs: Any) -> dict[str, Any]:
 async def submit(self: SubmitDoor, *args: Any, **kwargs: Any) -> dict[str, Any]:
     """Store the job of a whole document, `palaver.submit(job)`, and send its `palaver.chat`."""
     service, document = self.service, document_of(args, kwargs)
-    work = accept(
-        service.ledger, service.settings, document, key=self.request.id, unwanted=_unwanted(self.request)
-    )
+    unwanted = _unwanted(self.request, service.settings)
+    work = accept(service.ledger, service.settings, document, key=self.request.id, unwanted=unwanted)
     stored = await _guarded(work)
     if stored.dispatch is not None:
         await self.post.send([stored.dispatch])
@@ -324,9 +353,17 @@ async def _tell_progress(door: Door, task_id: str, batch_id: str) -> None:
                 await door.post.tell("task-progress", task_id, worker=door.service.name, result=progress)
 
 
-def _unwanted(request: Any) -> PalaverError | None:
-    """Why Celery would have thrown the message away; see `SubmitRequest`."""
+def _most_document_bytes(app: Any) -> int:
+    """Of this worker; the usual ones where it is none of ours."""
+    service = getattr(app, "palaver_service", None)
+    return service.settings.max_document_bytes if isinstance(service, WorkerService) else MAX_DOCUMENT_BYTES
+
+
+def _unwanted(request: Any, settings: Settings) -> PalaverError | None:
+    """Why the job of a message is not to be accepted, whatever it says; see `SubmitRequest`."""
     code = request.get("unwanted")
+    if code == ValidationError.code:
+        return too_large(settings.max_document_bytes)
     if code == JobExpiredError.code:
         return JobExpiredError("The message with the job expired before a worker took it.")
     if code == JobCancelledError.code:
@@ -339,7 +376,7 @@ async def _guarded(work: Coroutine[Any, Any, T]) -> T:
     try:
         return await work
     except PalaverError as error:
-        raise JobFailed(error.code) from None
+        raise JobFailed(forget_frames(error).code) from None
     except Exception as bug:  # noqa: BLE001 - see above
         report(bug, "a task")
         raise JobFailed(InternalError.code) from None

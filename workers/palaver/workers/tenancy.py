@@ -12,7 +12,7 @@ from palaver.workers.event_log import event_logger
 
 __all__ = ["Tenancy"]
 
-logger = event_logger("palaver.workers.service")
+logger = event_logger("palaver.workers.tenancy")
 
 
 class Tenancy(tenancy.Tenancy):

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ToolServers", "require_mcp"]
 
-logger = event_logger("palaver.workers.service")
+logger = event_logger("palaver.workers.tool_servers")
 
 
 class ToolServers(ToolSource):
@@ -66,6 +66,11 @@ class ToolServers(ToolSource):
         """See `ToolSource.start`."""
         if self._mcp is not None:
             await self._mcp.start()
+
+    @property
+    def missing(self) -> Mapping[str, str]:
+        """The servers that are not there, by name, and why: a status or the class of an error."""
+        return {} if self._mcp is None else self._mcp.missing
 
     async def tools(self) -> Mapping[str, Offer]:
         """See `ToolSource.tools`."""

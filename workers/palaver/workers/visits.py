@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import asyncio
+from dataclasses import dataclass, field, replace
 from enum import Enum, auto
 
 from palaver.shared.ids import new_token
@@ -11,7 +12,7 @@ from palaver.shared.ledger.replies import Place
 from palaver.shared.profiles import Limits
 from palaver.workers.token_counting import Counting
 
-__all__ = ["Share", "Visit", "Waits"]
+__all__ = ["Entry", "Share", "Visit", "Waits"]
 
 
 class Waits(Enum):
@@ -24,34 +25,39 @@ class Waits(Enum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Visit:
-    """One request's at its profile's gate, or one run's at its tenant's."""
+class Entry:
+    """What a gate is told: of one request at its profile's, or of one run at its tenant's."""
 
     gate: str
-    place: Place  # the job's
-    tenant: str
+    place: Place  # under which it is known there: the job's, or its own beside another request of the job
     line: operations.Line
     limits: Limits
     token: str = field(default_factory=new_token)
-    apart: bool = False  # beside another request of the job
-    waits: Waits = Waits.PARKED
-    may_move: bool = False  # it need not wait for a gate that is closed
     ahead: bool = False  # it goes on with something that has begun
-    later: bool = False  # it takes no place yet: one that it is given is kept for it a while
     size: operations.Size = operations.NO_TOKENS
-    counting: Counting | None = None  # where tokens are limited
-    share: Share | None = None  # of its run, if that waits here
 
     @property
-    def entry(self) -> Place:
-        """Under which it is known at the gate."""
-        session_id, job_id = self.place
-        return (session_id, f"{job_id}.{self.token}") if self.apart else self.place
+    def going_on(self) -> Entry:
+        """The same, when something of it has begun."""
+        return replace(self, ahead=True)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Visit:
+    """One who comes to a gate, and how it waits there."""
+
+    entry: Entry
+    job: Place
+    tenant: str
+    waits: Waits
+    may_move: bool = False  # it need not wait for a gate that is closed
+    share: Share | None = None  # of its run, if that waits here
+    counting: Counting | None = None  # where tokens are limited
 
 
 class Share:
     """A run's place at its tenant's gate. It is another's while the run does nothing but wait at gates of
-    profiles: nobody has one place and waits for the other.
+    profiles, and holds no slot.
     """
 
     def __init__(self, visit: Visit) -> None:
@@ -59,25 +65,45 @@ class Share:
         self.held = True
         self._working: set[str] = set()  # tokens of requests
         self._waiting: set[str] = set()
+        self.regaining: asyncio.Task[None] | None = None
+
+    @property
+    def is_missing(self) -> bool:
+        """Whether the run goes on without it: a request of it has given up waiting."""
+        return not (self.held or self._waiting or self._working)
+
+    def returning(self, waits: Waits) -> Visit:
+        """What the run comes with when it goes on without its place."""
+        return replace(self.visit, entry=self.visit.entry.going_on, waits=waits)
+
+    def stop_regaining(self) -> None:
+        """Somebody else sees to it, or the run is over."""
+        if self.regaining is not None:
+            self.regaining.cancel()
+            self.regaining = None
 
     def works(self, token: str) -> None:
-        """This request of the run is made, or waits for no longer than a moment."""
+        """This request of the run is made, waits for no longer than a moment or for the place itself, or
+        keeps the slot.
+        """
         self._waiting.discard(token)
         self._working.add(token)
 
     def waits(self, token: str) -> bool:
-        """This request waits for longer. Whether the place is to be given back now."""
+        """This request waits for longer, and holds no slot. Whether the place is to be given back now."""
         self._working.discard(token)
         self._waiting.add(token)
         return self._is_left()
 
     def ends(self, token: str) -> bool:
-        """This request is over. Whether the place is to be given back now."""
+        """This request is over. Whether the place is to be given back now: also one that it has asked for and
+        was not told of any more.
+        """
         self._working.discard(token)
         self._waiting.discard(token)
         return self._is_left()
 
     def _is_left(self) -> bool:
-        left = self.held and not self._working and bool(self._waiting)
+        left = not self._working and bool(self._waiting)
         self.held = self.held and not left
         return left

@@ -5,17 +5,17 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import Final
 
-from palaver.shared.errors import CircuitOpenError
+from palaver.shared.errors import CircuitOpenError, PalaverError
 from palaver.shared.ledger import Dispatch, HandedOut, Keys, Visited, operations
 from palaver.shared.ledger.subscriptions import Subscriptions
 from palaver.workers.lent_slots import LentSlots
 from palaver.workers.link import Link
 from palaver.workers.stop import Park
-from palaver.workers.visits import Share, Visit, Waits
+from palaver.workers.visits import Entry, Share, Visit, Waits
 
 __all__ = ["MOMENT_SECONDS", "AtGate", "Waiting"]
 
@@ -51,20 +51,28 @@ class Waiting:
         else:
             await self._wait_with(visit.share, visit)
 
-    async def visit(self, visit: Visit, *, parked: bool = False) -> Visited:
-        """Ask how it stands with it. One that is `parked` has nobody who could take its place now."""
+    async def regain(self, share: Share) -> None:
+        """Have a run that goes on be one of its tenant's again."""
+        with suppress(PalaverError):  # its next request comes here before anything else
+            await self._wait_alone(share.returning(Waits.HERE))
+            share.held = True
+
+    async def ask(self, entry: Entry, *, parked: bool = False, later: bool = False) -> Visited:
+        """Ask how it stands with it. One that is `parked` has nobody who could take its place now; one that
+        comes `later` takes none yet: what it is given is kept for it a while.
+        """
         entering = operations.enter_gate(
             self._keys,
-            visit.gate,
-            visit.entry,
-            token=visit.token,
-            line=visit.line,
-            limits=visit.limits,
+            entry.gate,
+            entry.place,
+            token=entry.token,
+            line=entry.line,
+            limits=entry.limits,
             lease=self._lease,
             parked=parked,
-            later=visit.later,
-            ahead=visit.ahead,
-            size=visit.size,
+            later=later,
+            ahead=entry.ahead,
+            size=entry.size,
         )
         visited = await self._link.run(entering)
         self._send(visited.dispatches)
@@ -76,9 +84,9 @@ class Waiting:
         total, answer = used or (None, None)
         leaving = operations.leave_gate(
             self._keys,
-            visit.gate,
-            visit.entry,
-            token=visit.token,
+            visit.entry.gate,
+            visit.entry.place,
+            token=visit.entry.token,
             tokens=total,
             answer_tokens=answer,
             whole=whole,
@@ -97,54 +105,61 @@ class Waiting:
                 await self._waited(visit, math.inf)
 
     async def _wait_with(self, share: Share, visit: Visit) -> None:
-        """What waits for longer than a moment at one gate has no place at the other; and one that it is given
-        here counts as a request when it is taken.
+        """What waits for longer than a moment for its profile has no place at its tenant's gate, unless it
+        keeps its slot: so a tenant has no more slots than places. Nobody has a profile's place and waits for
+        the tenant's. A place that is given here counts as a request when it is taken.
         """
+        token = visit.entry.token
+        share.stop_regaining()
         while True:
+            # Now already: another request of the run that has the place meanwhile keeps it.
+            share.works(token)
             if not share.held:
-                await self._wait_alone(replace(share.visit, waits=visit.waits, ahead=True))
+                await self._wait_alone(share.returning(visit.waits))
                 share.held = True
-            share.works(visit.token)
             visited = await self._waited(visit, MOMENT_SECONDS)
             if visited.has_place:
                 return
-            with self._waits_on(visit, visited):
-                if share.waits(visit.token):
+            with self._waits_on(visit, visited) as without_slot:
+                if without_slot and share.waits(token):
                     self.leave(share.visit)
-                await self._waited(replace(visit, later=True), math.inf)
-            share.works(visit.token)
+                await self._waited(visit, math.inf, later=True)
+            share.works(token)
             if not share.held:
-                share.held = (await self.visit(replace(share.visit, ahead=True))).has_place
+                share.held = (await self.ask(share.visit.entry.going_on)).has_place
             if not share.held:
                 self.leave(visit)
-                visit = replace(visit, ahead=True)
+                visit = replace(visit, entry=visit.entry.going_on)
 
-    async def _waited(self, visit: Visit, seconds: float) -> Visited:
+    async def _waited(self, visit: Visit, seconds: float, *, later: bool = False) -> Visited:
         """Wait for a place, unless that would take longer; how it stands then. Raises CircuitOpenError at a
         closed gate for whom `may_move`.
         """
-        visited, gives_up = await self.visit(visit), time.monotonic() + seconds
+        entry = visit.entry
+        visited, gives_up = await self.ask(entry, later=later), time.monotonic() + seconds
         if _is_over(visit, visited, gives_up):
             return visited
-        async with self._subscriptions.listen(self._keys.gate_channel(visit.gate, *visit.entry)) as inbox:
+        async with self._subscriptions.listen(self._keys.gate_channel(entry.gate, *entry.place)) as inbox:
             while not _is_over(visit, visited, gives_up):
                 await inbox.receive(min(max(visited.seconds, 0.05), MOMENT_SECONDS))
-                visited = await self.visit(visit)
+                visited = await self.ask(entry, later=later)
         return visited
 
     @contextmanager
-    def _waits_on(self, visit: Visit, visited: Visited) -> Iterator[None]:
-        """While one waits here for longer than a moment. Raises AtGate for who may not."""
-        lends = visit.waits in (Waits.LENT, Waits.KEPT) and self._lent_slots.lend(visit.place, visit.tenant)
+    def _waits_on(self, visit: Visit, visited: Visited) -> Iterator[bool]:
+        """While one waits here for longer than a moment: whether others have its slot meanwhile, if it has
+        one. Raises AtGate for who may not.
+        """
+        lends = visit.waits in (Waits.LENT, Waits.KEPT) and self._lent_slots.lend(visit.job, visit.tenant)
         if visit.waits is Waits.PARKED or (visit.waits is Waits.LENT and not lends):
             shortest, longest = LOST_SECONDS
-            waiting = replace(visit, apart=False) if visit.apart else visit
+            waiting = replace(visit.entry, place=visit.job)
             raise AtGate(self, waiting, min(max(shortest, 2 * visited.seconds), longest))
         try:
-            yield
+            yield lends or visit.waits is Waits.HERE
         finally:
             if lends:
-                self._lent_slots.take_back(visit.place, visit.tenant)
+                self._lent_slots.take_back(visit.job, visit.tenant)
 
     def _send(self, dispatches: Sequence[Dispatch]) -> None:
         if dispatches:
@@ -154,14 +169,14 @@ class Waiting:
 class AtGate(Park):
     """The job waits at the gate, parked."""
 
-    def __init__(self, gates: Waiting, visit: Visit, seconds: float) -> None:
-        super().__init__(seconds, gate=visit.gate)
+    def __init__(self, gates: Waiting, entry: Entry, seconds: float) -> None:
+        super().__init__(seconds, gate=entry.gate)
         self._gates = gates
-        self.visit = visit
+        self.entry = entry
 
     async def parked(self) -> bool:
         """See `Park.parked`: from now on who has a place for the job sends its message."""
-        return (await self._gates.visit(self.visit, parked=True)).has_place
+        return (await self._gates.ask(self.entry, parked=True)).has_place
 
 
 def _is_over(visit: Visit, visited: Visited, gives_up: float) -> bool:
@@ -169,6 +184,7 @@ def _is_over(visit: Visit, visited: Visited, gives_up: float) -> bool:
     if visited.has_place:
         return True
     if visit.may_move and visited.closed_for > MOMENT_SECONDS:
-        told = f"{visit.gate} wants a pause; it is not asked for {visited.closed_for:.1f} s more"
-        raise CircuitOpenError(told, provider=visit.gate, retry_after=visited.closed_for)
+        gate = visit.entry.gate
+        told = f"{gate} wants a pause; it is not asked for {visited.closed_for:.1f} s more"
+        raise CircuitOpenError(told, provider=gate, retry_after=visited.closed_for)
     return time.monotonic() + visited.seconds >= gives_up

@@ -63,6 +63,7 @@ class Workshop:
             leases=self.leases,
             models=self.answering.models,
             agents=self.answering.agents,
+            gates=self._bounding.gates,
             shares=self._bounding.shares,
             starts=self._bounding.starts,
             sinks=self.sinks,

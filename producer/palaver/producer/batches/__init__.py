@@ -10,7 +10,7 @@ from palaver.shared.door import lazily as _lazily
 if TYPE_CHECKING:
     from palaver.producer.batches.fields import BatchFields
     from palaver.producer.batches.handles import AsyncBatchHandle, BatchHandle
-    from palaver.producer.batches.intake import CheckJob, Intake
+    from palaver.producer.batches.intake import Intake
     from palaver.producer.batches.lines import fits_a_line
     from palaver.producer.batches.retrying import fields_again, unanswered
     from palaver.producer.batches.source import BatchSource, entries
@@ -21,7 +21,6 @@ _HOMES: Final = {
     "BatchFields": "fields",
     "BatchHandle": "handles",
     "BatchSource": "source",
-    "CheckJob": "intake",
     "Intake": "intake",
     "discard": "storing",
     "entries": "source",
@@ -37,7 +36,6 @@ __all__ = [
     "BatchFields",
     "BatchHandle",
     "BatchSource",
-    "CheckJob",
     "Intake",
     "discard",
     "entries",

@@ -7,7 +7,7 @@ Python has it: accepted lines wait in a temporary file.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any, Final, Protocol, Self
 
@@ -15,6 +15,7 @@ from palaver.producer.batches.fields import defaults_of, draft_of
 from palaver.producer.batches.lines import LineReader, custom_id_of
 from palaver.producer.batches.scratch import Scratch
 from palaver.producer.batches.source import Entry
+from palaver.producer.prepare import AllowJob
 from palaver.shared.batch_output import invalid_line
 from palaver.shared.batches import SLICE, SLICE_BYTES, BatchJob, BatchLine
 from palaver.shared.errors import BatchInputError, ValidationError
@@ -35,10 +36,6 @@ class CheckModels(Protocol):
     def __call__(self, models: Sequence[str], *, several: bool) -> None: ...
 
 
-CheckJob = Callable[[ChatJob], None]
-"""Raises ValidationError for a job that is a wrong line; any other error ends all."""
-
-
 class Intake:
     """Takes entries one by one; afterwards it has the batch and its lines, or says all that is wrong.
 
@@ -52,7 +49,7 @@ class Intake:
         fields: Mapping[str, Any],
         check_models: CheckModels,
         *,
-        check: CheckJob | None = None,
+        allow: AllowJob | None = None,
         skip_invalid: bool = False,
     ) -> None:
         self._draft = draft_of(fields)
@@ -62,7 +59,7 @@ class Intake:
         limit = settings.max_document_bytes
         self._reader = LineReader(self._draft, defaults, deadline=settings.deadline, max_bytes=limit)
         self._models = _Models(check_models)
-        self._check = check
+        self._allow = allow
         self._skip_invalid = skip_invalid
         self._custom_ids: set[bytes] = set()
         self._files: set[str] = set()
@@ -95,8 +92,8 @@ class Intake:
             custom_id = custom_id_of(decoded)
             job = self._reader.job(decoded)
             self._models.check(job)
-            if self._check is not None:
-                self._check(job)
+            if self._allow is not None:
+                job = self._allow(job)
             name = f"line-{number}" if custom_id is None else custom_id
             line = BatchLine.validated({"index": self._total, "custom_id": name, "job": job})
             self._check_unique(line.custom_id)

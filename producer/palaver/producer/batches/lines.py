@@ -29,6 +29,8 @@ _NOT_OF_A_LINE: Final = frozenset(
 )
 _ID: Final = frozenset(("job_id",))
 """What a job that was made elsewhere has, and a line has not."""
+_STORED: Final = _ID | {"priority"}
+"""What a line has that was taken in before: the priority of the key that asked."""
 _PLAIN: Final = {name: field.default for name, field in ChatJob.model_fields.items()}
 
 
@@ -54,7 +56,7 @@ class LineReader:
     def job(self, entry: Mapping[str, Any] | ChatJob | BatchLine) -> ChatJob:
         """The job of a decoded entry. Raises ValidationError; `param` is a place in the entry."""
         if isinstance(entry, BatchLine):
-            return self._completed(entry.job, ignored=_ID)
+            return self._completed(entry.job, ignored=_STORED)
         if isinstance(entry, ChatJob):
             return self._completed(entry, ignored=_ID)
         return self._job({name: value for name, value in entry.items() if name != "custom_id"})

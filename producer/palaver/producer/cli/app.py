@@ -9,7 +9,6 @@ from palaver.producer.cli.app_secrets import keys, webhook
 from palaver.producer.cli.options import Json
 
 app = typer.Typer(
-    help="Durable, resumable LLM chats over Celery and Redis.",
     epilog="Exit codes: 0 done, 1 the job failed, 2 wrong usage, input or output, 3 a service is not there.",
     add_completion=False,
     rich_markup_mode=None,
@@ -29,6 +28,25 @@ app.add_typer(keys, name="keys")
 app.add_typer(webhook, name="webhook")
 archive = typer.Typer(help="The database of conversations, PALAVER_ARCHIVE_URL.", rich_markup_mode=None)
 app.add_typer(archive, name="archive")
+
+
+def _show_version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        typer.echo(f"palaver {version('palaver')}")
+        raise typer.Exit
+
+
+@app.callback()
+def palaver(
+    *,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show it and leave.")
+    ] = False,
+) -> None:
+    """Durable, resumable LLM chats over Celery and Redis."""
+
 
 Agents = Annotated[
     str | None,

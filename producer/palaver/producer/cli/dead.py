@@ -45,7 +45,7 @@ def show(limit: int, *, as_json: bool) -> int:
 
 
 def retry(job_ids: list[str], *, everything: bool, as_json: bool) -> int:
-    """Do these jobs, or all dead letters, again. 1 if there was one that could not be."""
+    """Do these jobs, or all dead letters, again; the exit code is that of `jobs.retry`."""
     _check(job_ids, everything=everything)
     if everything:
         with Client() as client:
@@ -55,7 +55,7 @@ def retry(job_ids: list[str], *, everything: bool, as_json: bool) -> int:
 
 
 def drop(job_ids: list[str], *, everything: bool, as_json: bool) -> int:
-    """Take these, or all, off the list. 1 if there was one that was not on it."""
+    """Take these, or all, off the list. 2 if there was one that was not on it."""
     _check(job_ids, everything=everything)
     code = 0
     with Client() as client:
@@ -66,8 +66,7 @@ def drop(job_ids: list[str], *, everything: bool, as_json: bool) -> int:
                 _print_dropped(job_id, as_json=as_json)
             elif not everything:
                 missing = JobNotFoundError(f"job {job_id} is no dead letter", job_id=job_id)
-                report(missing, as_json=as_json)
-                code = 1
+                code = report(missing, as_json=as_json)
     return code
 
 

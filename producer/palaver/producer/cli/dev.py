@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
+from palaver.producer.broker import Broker
 from palaver.producer.cli import ports
 from palaver.producer.cli.embedded import choose_server
 from palaver.producer.cli.failures import complain
@@ -125,9 +126,13 @@ class Stack:
     def start(self) -> None:
         """Start all parts; returns when the workers have announced themselves: they consume."""
         begun = time.monotonic()
-        if "redis_url" in self.settings.model_fields_set:
+        own_redis = "redis_url" not in self.settings.model_fields_set
+        if not own_redis:
             SyncLedger(self.settings).check()
-        else:
+        if self.settings.broker_url != self.settings.redis_url:
+            with contextlib.closing(Broker.of(self.settings)) as broker:
+                broker.check()
+        if own_redis:
             self._start_redis()
         for number in range(1, self._options.workers + 1):
             self._start_worker(number)
@@ -267,5 +272,5 @@ def say_died(death: PartDied, folder: DevFolder) -> int:
 
 def _already_runs(folder: DevFolder) -> str:
     running = folder.addresses()
-    who = f" (process {running.pid}, {running.redis_url})" if running else ""
+    who = f" (process {running.pid}, {redacted_url(running.redis_url)})" if running else ""
     return f"palaver dev already runs in this folder{who}: use it, stop it, or take another folder"

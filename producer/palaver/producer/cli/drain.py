@@ -27,12 +27,12 @@ def run(name: str, *, wait: bool, as_json: bool) -> int:
                 late = f"{name} does not answer; after {ANSWER_SECONDS:g} seconds it still takes jobs"
                 complain(late, code="no_answer", as_json=as_json)
                 return 1
-            _report(worker, gone=False, as_json=as_json)
+            _report(worker, _state(ledger, worker.name), as_json=as_json)
         if not as_json:
             note(SUPERVISED)
         for worker in workers if wait else ():
             _until(partial(_is_gone, ledger, worker.name))
-            _report(worker, gone=True, as_json=as_json)
+            _report(worker, None, as_json=as_json)
     return 0
 
 
@@ -78,10 +78,12 @@ def _until(holds: Callable[[], bool], seconds: float = float("inf")) -> bool:
     return True
 
 
-def _report(worker: Announcement, *, gone: bool, as_json: bool) -> None:
-    running = worker.data.get("running", 0)
+def _report(worker: Announcement, state: dict[str, Any] | None, *, as_json: bool) -> None:
+    """Say what it says of itself now; what it said before it was told to leave is some seconds old."""
+    name = worker.data["name"]
     if as_json:
-        write_json({"worker": worker.data["name"], "state": "gone" if gone else "draining"})
+        now = {"state": "gone"} if state is None else {"state": "draining", "running": state["running"]}
+        write_json({"worker": name, **now})
     else:
-        said = "is gone" if gone else f"takes no more jobs; {running} were running"
-        write(f"{one_line(worker.data['name'])} {said}\n")
+        said = "is gone" if state is None else f"takes no more jobs; {state['running']} are running"
+        write(f"{one_line(name)} {said}\n")

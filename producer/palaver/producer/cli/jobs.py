@@ -46,7 +46,9 @@ def cancel(job_id: str, *, as_json: bool) -> int:
 
 
 def retry(job_ids: Collection[str], *, as_json: bool) -> int:
-    """Do jobs again: one line for each, old and new. 1 if there was one that could not be."""
+    """Do jobs again: one line for each, old and new. 1 if there was one that could not be, 2 if nobody
+    knows one.
+    """
     for job_id in job_ids:
         check_job_id(job_id)
     code = 0
@@ -57,8 +59,7 @@ def retry(job_ids: Collection[str], *, as_json: bool) -> int:
             except ServiceUnavailableError:
                 raise
             except PalaverError as error:
-                report(error, as_json=as_json, about=job_id)
-                code = 1
+                code = max(code, report(error, as_json=as_json, about=job_id))
             else:
                 _print_retry(job_id, again, as_json=as_json)
     return code

@@ -189,6 +189,8 @@ def _print(status: Status) -> None:
     for worker in status.workers:
         for why in worker.get("unserved", {}).values():
             write(f"\n{one_line(worker['name'])} does not serve {one_line(why)}")
+        for server, why in worker.get("tools_missing", {}).items():
+            write(f"\n{one_line(worker['name'])} has no tools of {one_line(server)}: {one_line(why)}")
     for problem in status.problems:
         write(f"\n{problem}")
     if not asked and not status.healthy and not status.problems:

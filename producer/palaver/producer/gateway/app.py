@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
+from pydantic import TypeAdapter
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import Response
@@ -53,6 +54,13 @@ _ROUTERS: Final = (
     messages.router,
     page.router,
 )
+_NO_ROUTE: Final = {
+    404: "There is no {path} here; /docs shows all that is.",
+    405: "{path} takes no {method}; /docs shows what it takes.",
+}
+_SHOWN: Final = 100
+_OUT_OF_BOUNDS: Final = ("greater_than", "greater_than_equal", "less_than", "less_than_equal")
+_NUMBER: Final = TypeAdapter[int | float](int | float)
 _ERRORS: Final[dict[int | str, dict[str, Any]]] = {
     "4XX": {"model": ErrorBody, "description": "What is wrong with the request."},
     "5XX": {"model": ErrorBody, "description": "What failed."},
@@ -138,16 +146,27 @@ async def _not_valid(request: Request, error: RequestValidationError) -> Respons
     items = error.errors()
     if items[0]["type"] == "json_invalid":
         return _told(request, ValidationError("The body is not valid JSON."))
-    # Their places begin with the part of the request: a client knows where it put what.
-    named = [{**item, "loc": item["loc"][1:] or item["loc"]} for item in items]
-    return _told(request, told_of(named))
+    return _told(request, told_of([_in_its_words(item) for item in items]))
+
+
+def _in_its_words(item: Any) -> dict[str, Any]:
+    """Places begin with the part of the request, and a client knows where it put what; a number in an address
+    comes as text.
+    """
+    value = item["input"]
+    if isinstance(value, str) and item["type"] in _OUT_OF_BOUNDS:
+        value = _NUMBER.validate_python(value)
+    return {**item, "loc": item["loc"][1:] or item["loc"], "input": value}
 
 
 async def _refused(request: Request, error: HTTPException) -> Response:
     """What the framework itself refuses: an unknown path, another method, a body that is no JSON."""
     if isinstance(error, RefusedBody):
         return _told(request, error.error)
-    refusal = AccessError(str(error.detail), status_code=error.status_code)
+    told, path = str(error.detail), request.url.path[:_SHOWN]
+    if error.status_code in _NO_ROUTE:
+        told = _NO_ROUTE[error.status_code].format(method=request.method, path=path)
+    refusal = AccessError(told, status_code=error.status_code)
     response = _told(request, refusal)
     response.headers.update(error.headers or {})
     return response

@@ -16,12 +16,10 @@ from palaver.producer.cursor import Entry
 from palaver.producer.gateway.access.caller import Asking, Caller
 from palaver.producer.gateway.access.owning import check_session
 from palaver.producer.gateway.answers import job_headers
-from palaver.producer.gateway.extra_rules import check_params
-from palaver.producer.gateway.marks import check_metadata
+from palaver.producer.gateway.job_rules import allowed_fields
 from palaver.producer.gateway.shapes import Json
 from palaver.producer.gateway.state import Gateway, Served
 from palaver.producer.gateway.stream import KEEP_ALIVE, ByteStream
-from palaver.producer.gateway.tool_rules import check_tools
 from palaver.producer.gateway.tracing import trace_fields
 from palaver.producer.gateway.translation import Dialect, Translation
 from palaver.producer.handles import AsyncJobHandle
@@ -65,14 +63,7 @@ class Asker:
         return handle
 
     def _allowed(self, making: Callable[[], Json]) -> Json:
-        """The job's fields, which the caller may give."""
-        job = {"history": None, "priority": self.caller.priority(None), **making()}
-        check_metadata(job.get("metadata"))
-        model = job.get("model")
-        self.caller.check_models([model] if isinstance(model, str) else model or [])
-        check_tools(job.get("tools"), self.caller.key)
-        check_params(job.get("params"), self.caller.key)
-        return job
+        return {"history": None, **allowed_fields(self.caller, making())}
 
     async def whole(self, handle: AsyncJobHandle) -> ChatResponse | None:
         """The answer; None once nobody waits for it any more. Raises the job's error, GatewayStoppedError."""
@@ -94,8 +85,8 @@ class Asker:
     def _stopped(self, handle: AsyncJobHandle) -> GatewayStoppedError:
         """Clients that repeat a request by themselves would have it done twice, without a key."""
         has_key = self.idempotency_key is not None
-        how = "asked again with its Idempotency-Key" if has_key else "with an Idempotency-Key, asked again"
-        told = f"The gateway stops before the end of the answer; its job goes on, and {how} it is answered."
+        where = "the request with its Idempotency-Key" if has_key else "GET /jobs/ID (X-Palaver-Job)"
+        told = f"The gateway stops before the end of the answer; its job goes on, and {where} has it then."
         return GatewayStoppedError(told, job_id=handle.job_id, retry_after=1.0, retryable=has_key)
 
     async def left(self, handle: AsyncJobHandle) -> None:
@@ -132,6 +123,7 @@ class Asker:
 
 
 async def _asker(
+    *,
     request: Request,
     gateway: Served,
     caller: Asking,

@@ -8,6 +8,7 @@ from typing import Any
 
 import pydantic
 from fastapi import Request
+from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
@@ -34,7 +35,7 @@ class BodyRoute(APIRoute):
         async def reading(request: Request) -> Response:
             try:
                 return await handler(_Reading(request, model))
-            except HTTPException as error:
+            except (HTTPException, RequestValidationError) as error:
                 # The framework's knows its traceback, which knows it, and the body: a whole one would stay
                 # of each client that leaves, until the collector comes.
                 error.__cause__ = error.__context__ = error.__traceback__ = None
@@ -59,7 +60,7 @@ class _Reading(Request):
         try:
             return await beside(lambda: read_body(content, self._model), content)
         except PalaverError as error:
-            problem = error
+            problem = error.with_traceback(None)  # which knows the body, and would know this frame
         raise RefusedBody(problem)
 
 

@@ -5,6 +5,7 @@ server.
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from contextlib import ExitStack
 from functools import partial
 from typing import Final
@@ -13,11 +14,13 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from palaver.producer.gateway.counting import Counts
 from palaver.producer.gateway.faults import RefusedBody, error_response
+from palaver.shared.beside import whose
 from palaver.shared.errors import (
     GatewayFullError,
     PalaverError,
     RequestTimeoutError,
     RequestTooLargeError,
+    TooManyRequestsError,
 )
 from palaver.shared.settings import Settings
 
@@ -28,6 +31,7 @@ BODY: Final = "palaver.body"
 WATCHED: Final = ("/healthz", "/readyz", "/metrics")
 """Who asks for these decides whether the process lives: they are answered however full it is."""
 _UPLOADS = "/v1/files"
+_TAKE_NO_BODY: Final = ("GET", "HEAD", "DELETE")
 _FORM_BYTES = 64 * 1024
 """What a form has beside the file in it."""
 _LEAST_RATE: Final = 8 * 1024
@@ -38,6 +42,9 @@ they are stored, with all parts of others together.
 """
 _SMALL_BYTES: Final = 64 * 1024
 """So much of each body is taken in whatever is kept of others."""
+_NO_ROOM: Final = (
+    "Many large bodies come in now, and no tenant has room for more of them than it leaves to others."
+)
 _FULL_SECONDS: Final = 5.0
 """After that a client may try again."""
 
@@ -61,7 +68,7 @@ class Bounds:
             await self._app(scope, receive, send)
             return
         is_upload = scope["path"] == _UPLOADS
-        limit = self._file_bytes if is_upload else self._body_bytes
+        limit = self._limit(scope["method"], is_upload=is_upload)
         if _declared(scope) > limit:
             await error_response(scope["path"], _too_large(limit))(scope, receive, send)
             return
@@ -69,7 +76,13 @@ class Bounds:
             body = _Counted(receive, limit, self._patience, self._files if is_upload else self._bodies)
             leaving.callback(body.release)
             scope[LEAVING], scope[BODY] = leaving, body.release
+            leaving.callback(scope.pop, BODY)  # it knows the server's request, which knows the scope
             await self._app(scope, body, send)
+
+    def _limit(self, method: str, *, is_upload: bool) -> int:
+        if method in _TAKE_NO_BODY:
+            return min(_SMALL_BYTES, self._body_bytes)
+        return self._file_bytes if is_upload else self._body_bytes
 
 
 class WhenFull:
@@ -100,36 +113,56 @@ async def _send_last(send: Send, message: Message) -> None:
 
 
 class _Kept:
-    """Bytes of bodies that a process keeps, and the most it may."""
+    """Bytes of bodies that a process keeps, and the most it may. Nobody has more of them than he leaves to
+    others: who comes next finds room, however much one sends, or leaves unfinished.
+    """
 
     def __init__(self, most: int) -> None:
-        self._left = most
+        self._most = self._left = most
+        self._of: Counter[str] = Counter()
 
-    def take(self, size: int) -> None:
-        """Raises RefusedBody if there is no room for it."""
-        if size > self._left:
-            raise RefusedBody(GatewayFullError(retry_after=_FULL_SECONDS))
+    def take(self, size: int, name: str) -> None:
+        """For the tenant or key of this name. Raises RefusedBody if there is no room for it: with 429 for who
+        has more than an equal share, else with 503.
+        """
+        has = self._of[name] + size
+        if has > self._left - size:
+            is_much = has > self._most / (len(self._of) + 1)
+            error: type[PalaverError] = TooManyRequestsError if is_much else GatewayFullError
+            raise RefusedBody(error(_NO_ROOM, retry_after=_FULL_SECONDS))
         self._left -= size
+        self._of[name] += size
 
-    def give_back(self, size: int) -> None:
+    def give_back(self, size: int, name: str) -> None:
         """They are kept no longer."""
         self._left += size
+        self._of[name] -= size
+        if not self._of[name]:
+            del self._of[name]
 
 
 class _Counted:
-    """`receive`, which counts and does not wait for ever. What it gives is `kept` until it is released."""
+    """`receive`, which counts and does not wait for ever. What it gives is `kept` until it is released; from
+    then on it is only asked for the client's leaving.
+    """
 
     def __init__(self, receive: Receive, limit: int, patience: float, kept: _Kept) -> None:
         self._receive = receive
         self._limit = limit
         self._kept = kept
         self._taken = 0
-        self._deadline: float | None = asyncio.get_running_loop().time() + patience
+        self._whose = ""
+        self._loop = asyncio.get_running_loop()
+        self._patience = patience
+        self._deadline: float | None = self._loop.time() + patience
         self._size = 0
+        self._is_released = False
 
     async def __call__(self) -> Message:
+        if self._is_released:  # whatever comes of the body now is kept by nobody
+            return await self._receive()
         try:
-            async with asyncio.timeout_at(self._deadline):
+            async with asyncio.timeout_at(self._until()):
                 message = await self._receive()
         except TimeoutError:
             raise RefusedBody(
@@ -142,7 +175,8 @@ class _Counted:
         if self._size > self._limit:
             raise RefusedBody(_too_large(self._limit))
         if (more := self._size - _SMALL_BYTES - self._taken) > 0:
-            self._kept.take(more)
+            self._whose = self._whose or whose.get()  # known by now: bodies are read when it is
+            self._kept.take(more, self._whose)
             self._taken += more
         if not message.get("more_body", False):  # from now on it is asked for the client's leaving
             self._deadline = None
@@ -150,8 +184,12 @@ class _Counted:
 
     def release(self) -> None:
         """What has come is not needed any more."""
-        self._kept.give_back(self._taken)
-        self._size = self._taken = 0
+        self._kept.give_back(self._taken, self._whose)
+        self._taken, self._is_released = 0, True
+
+    def _until(self) -> float | None:
+        """When the next piece is late: who sends fast at first may not be silent for longer than others."""
+        return None if self._deadline is None else min(self._deadline, self._loop.time() + self._patience)
 
 
 def _declared(scope: Scope) -> int:

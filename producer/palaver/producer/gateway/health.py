@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter
 from starlette.responses import PlainTextResponse, Response
 
-from palaver.producer.gateway.state import Served
+from palaver.producer.gateway.state import Gateway, Served
 from palaver.shared.errors import PalaverError
 
 router = APIRouter(tags=["health"])
@@ -23,14 +23,26 @@ async def healthz() -> PlainTextResponse:
     responses={503: {"description": "Why not, a line each.", "content": {"text/plain": {}}}},
 )
 async def readyz(gateway: Served) -> PlainTextResponse:
-    """It takes requests: it does not stop, does what it has to do beside them, and the ledger answers."""
+    """It takes requests: it does not stop, does what it has to do beside them, and the ledger answers.
+
+    A broker that does not is told and no reason: readers need none, and all gateways have the same.
+    """
     reasons = ["draining: it stops"] if gateway.streams.draining else []
     reasons += [f"{chore.get_name()}: it has ended" for chore in gateway.chores if chore.done()]
     try:
         await gateway.client.ledger.check()
     except PalaverError as error:
         reasons.append(f"ledger: {error.code}")
-    return PlainTextResponse("".join(f"{reason}\n" for reason in reasons) or "ok\n", 503 if reasons else 200)
+    lines = reasons or ["ok", *await _of_broker(gateway)]
+    return PlainTextResponse("".join(f"{line}\n" for line in lines), 503 if reasons else 200)
+
+
+async def _of_broker(gateway: Gateway) -> list[str]:
+    try:
+        await gateway.client.prepare()
+    except PalaverError as error:
+        return [f"broker: {error.code}; what is there is served, new jobs are refused"]
+    return []
 
 
 @router.get(

@@ -11,7 +11,6 @@ _OURS: Final = "palaver:"
 BACKGROUND: Final = f"{_OURS}background"
 PREVIOUS: Final = f"{_OURS}previous_response_id"
 UNSTORED: Final = f"{_OURS}unstored"
-INPUT_FILE: Final = f"{_OURS}input_file_id"
 
 
 def check_metadata(metadata: Any) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
 import struct
 from collections.abc import Callable
@@ -10,18 +11,28 @@ from functools import partial
 from typing import Any, Final
 from weakref import ref
 
+import httptools
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
+from palaver.producer.gateway.counting import Counts
 from palaver.producer.gateway.stream import CUT
 
+_log = logging.getLogger("uvicorn.error.connection")
+_log.setLevel(logging.ERROR)  # of what strangers send, no requests or for WebSockets, it has a warning each
+
 MOST_HEADER_BYTES: Final = 64 * 1024
+MOST_HEADERS: Final = 200
+"""Of a request, with those behind its body: each costs more memory than its bytes."""
 MOST_BEYOND: Final = 64
 """Connections beyond the bound, each for one request: enough for all who watch a process."""
 MOST_WAITING: Final = 8
 """Requests that wait for the answer to another of their connection; hardly any client sends one before it
 has that.
 """
+MOST_BODY_WAITING: Final = 16 * 1024
+"""Bytes of the bodies of those that wait, together: nobody else counts them."""
+_BETWEEN: Final = len(": \r\n")
 _TOO_LARGE: Final = (
     b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
 )
@@ -85,10 +96,14 @@ class Protocol(HttpToolsProtocol):
     stall_seconds = 60.0
     room: Room
     when_full: ASGIApp
+    counts: Counts
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
+        self.logger = _log
         self._head_bytes = 0
+        self._header_count = 0
+        self._untold = 0
         self._answered: RequestResponseCycle | None = None
         self._coming = _Deadline(self.loop)
         self._taking = _Deadline(self.loop)
@@ -105,19 +120,51 @@ class Protocol(HttpToolsProtocol):
         self._taking.lift()
         self.room.leave(self)
         self._tell_gone()
+        self._unset_keepalive_if_required()  # uvicorn does so only where the client has not broken off
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        super().data_received(data)
+        self._untold += len(data)
+        self._unset_keepalive_if_required()
+        try:
+            self._parse(data)
+        except httptools.HttpParserError:
+            self.send_400_response("Invalid HTTP request received.")
+        if self._untold > MOST_HEADER_BYTES:  # the parser keeps them until it knows a header's end
+            self.send_400_response("")
         resting = self.cycle is not None and self.cycle.response_complete
         if resting and self.timeout_keep_alive_task is None and not self.transport.is_closing():
             self._coming.begin_once(self.stall_seconds, self.cut)  # what came was no request
 
+    def _parse(self, data: bytes) -> None:
+        """Unlike uvicorn's, it reads on behind a head that asks for another protocol, which a server may
+        ignore (RFC 9110, 7.8): the parser takes no body of such a request, so a new one is given the head
+        without that.
+        """
+        while True:
+            try:
+                self.parser.feed_data(data)
+            except httptools.HttpParserUpgrade as upgrade:
+                if not self._is_upgrading():  # CONNECT, which was answered
+                    return
+                data = self._plain_head() + data[upgrade.args[0] :]
+                self.parser = httptools.HttpRequestParser(self)
+                self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn's
+            else:
+                return
+
+    def _is_upgrading(self) -> bool:
+        return self.parser.should_upgrade() and self.parser.get_method() != b"CONNECT"
+
+    def _plain_head(self) -> bytes:
+        version = self.parser.get_http_version().encode()
+        lines = [b"%b %b HTTP/%b" % (self.parser.get_method(), self.url, version)]
+        lines += [b"%b: %b" % header for header in self.headers if header[0] != b"upgrade"]
+        return b"\r\n".join([*lines, b"", b""])
+
     def on_message_begin(self) -> None:
-        if len(self.pipeline) >= MOST_WAITING:
-            self.cut()  # no answer is said in the middle of another
-            raise ValueError("too many requests wait")  # so that no more of them are parsed
-        self._head_bytes = 0
+        self._check_waiting(is_little=len(self.pipeline) < MOST_WAITING)
+        self._head_bytes = self._header_count = self._untold = 0
         self._coming.begin(self.stall_seconds, self.cut)
         super().on_message_begin()
 
@@ -126,21 +173,34 @@ class Protocol(HttpToolsProtocol):
         super().on_url(url)
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self._count(len(name) + len(value))
+        self._header_count += 1
+        self._count(len(name) + len(value) + _BETWEEN)
         super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
+        if self._is_upgrading():  # it comes again
+            return
         self._coming.lift()  # for the body there is a deadline of its own, see bounds.py
         self.room.begin(self)
         super().on_headers_complete()
         self.scope["extensions"] = {CUT: {"now": partial(_cut_response, ref(self.cycle))}}
 
+    def on_body(self, body: bytes) -> None:
+        self._untold = 0
+        super().on_body(body)
+        waiting = sum(len(cycle.body) for cycle, _ in self.pipeline)
+        self._check_waiting(is_little=waiting <= MOST_BODY_WAITING)
+
     def on_message_complete(self) -> None:
+        if self._is_upgrading():
+            return
         self._coming.lift()
         super().on_message_complete()
 
     def on_response_complete(self) -> None:
         is_last = not self.pipeline
+        if self._answered is not None:
+            self._answered.body = bytearray()  # nobody took it, and uvicorn keeps the last request
         super().on_response_complete()
         if is_last and not self.transport.is_closing():
             self.room.rest(self)
@@ -158,7 +218,11 @@ class Protocol(HttpToolsProtocol):
     def send_400_response(self, msg: str) -> None:
         if self.transport.is_closing():
             return
-        if self._head_bytes > MOST_HEADER_BYTES:
+        is_large = self._is_head_too_large() or self._untold > MOST_HEADER_BYTES
+        self.counts.add("", 431 if is_large else 400, 0.0)
+        if self._is_answering():
+            self.cut()
+        elif is_large:
             self.transport.write(_TOO_LARGE)
             self.transport.close()
         else:
@@ -174,8 +238,12 @@ class Protocol(HttpToolsProtocol):
         self.transport.abort()
         self._tell_gone()
 
-    def _unsupported_upgrade_warning(self) -> None:
-        """That there are no WebSockets is meant; no stranger is to fill the log with it."""
+    def _is_answering(self) -> bool:
+        """Whether what is said now would be taken for a part of an answer, or for one to another request."""
+        cycle = self._answered
+        if cycle is None or cycle.response_complete:
+            return False
+        return cycle.response_started or not cycle.more_body
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         self._answered = cycle
@@ -187,12 +255,19 @@ class Protocol(HttpToolsProtocol):
             self._answered.disconnected = True
             self._answered.message_event.set()
 
+    def _check_waiting(self, is_little: bool) -> None:
+        if not is_little:
+            self.cut()  # no answer is said in the middle of another
+            raise ValueError("too much waits")  # so that no more of it is parsed
+
     def _count(self, size: int) -> None:
+        self._untold = 0
         self._head_bytes += size
-        if self._head_bytes > MOST_HEADER_BYTES:
-            raise ValueError(
-                "the head of the request is too large"
-            )  # uvicorn answers through send_400_response
+        if self._is_head_too_large():  # uvicorn answers through send_400_response
+            raise ValueError("the head of the request is too large")
+
+    def _is_head_too_large(self) -> bool:
+        return self._head_bytes > MOST_HEADER_BYTES or self._header_count > MOST_HEADERS
 
 
 class _Deadline:

@@ -14,7 +14,7 @@ from palaver.producer.gateway.access.caller import admit
 from palaver.producer.gateway.answers import request_id_headers
 from palaver.producer.gateway.bodies import BodyRoute, Handler
 from palaver.producer.gateway.counting import Counts
-from palaver.producer.gateway.faults import RefusedBody, error_body
+from palaver.producer.gateway.faults import RefusedBody, error_response
 from palaver.shared.errors import PalaverError, ValidationError
 
 
@@ -54,8 +54,8 @@ def counted_router(**options: Any) -> APIRouter:
 
 def _status(path: str, error: PalaverError | RequestValidationError | HTTPException) -> int:
     if isinstance(error, RefusedBody):
-        return error_body(path, error.error)[0]
+        return error_response(path, error.error).status_code
     if isinstance(error, HTTPException):
         return error.status_code
     known = error if isinstance(error, PalaverError) else ValidationError()
-    return error_body(path, known)[0]
+    return error_response(path, known).status_code

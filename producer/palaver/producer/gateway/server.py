@@ -97,6 +97,7 @@ def make_server(settings: Settings, *, host: str, when_ready: Callable[[], None]
         "stall_seconds": settings.gateway_stall_seconds,
         "room": Room(fit(settings.gateway_connections)),
         "when_full": WhenFull(app, gateway.counts),
+        "counts": gateway.counts,
     }
     config = uvicorn.Config(
         app,

@@ -31,7 +31,7 @@ from palaver.shared.ledger import (
 from palaver.shared.ledger.batch_replies import BatchPage, OpenedBatch
 from palaver.shared.ledger.exchange import Exchange, Words
 from palaver.shared.ledger.keys import Keys
-from palaver.shared.ledger.lanes import Lanes
+from palaver.shared.ledger.multiplexer import Multiplexer
 from palaver.shared.ledger.operation import Operation, Query, R, Retention
 from palaver.shared.ledger.operations import access, batches, dead, ending, reading, submitting, watching
 from palaver.shared.ledger.operations.sweeping import take_turn
@@ -65,7 +65,7 @@ class AsyncLedger:
         self.keys = Keys(settings.namespace)
         self.retention = Retention.of(settings)
         self.bounds: InForce = Rules(settings)
-        self._lanes = Lanes(connections.async_client(settings) if client is None else client)
+        self._redis = Multiplexer(connections.async_client(settings) if client is None else client)
 
     async def __aenter__(self) -> Self:
         return self
@@ -75,7 +75,7 @@ class AsyncLedger:
 
     async def aclose(self) -> None:
         """Close the connections. The ledger may be used again; it then opens new ones."""
-        await self._lanes.aclose()
+        await self._redis.aclose()
 
     async def check(self) -> None:
         """Raises LedgerUnavailableError if Redis does not answer."""
@@ -310,4 +310,4 @@ class AsyncLedger:
     async def _send(self, commands: list[Words]) -> list[Any]:
         # No MULTI: a full Redis would refuse the whole of it, also the commands that free memory.
         with connections.translated(self.settings):
-            return await self._lanes.send(commands)
+            return await self._redis.send(commands)

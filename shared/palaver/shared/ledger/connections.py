@@ -10,11 +10,12 @@ from redis import sentinel
 from redis.asyncio import sentinel as async_sentinel
 from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import ExponentialBackoff
+from redis.driver_info import DriverInfo
 from redis.exceptions import RedisError
 from redis.retry import Retry
 
 from palaver.shared.errors import LedgerUnavailableError
-from palaver.shared.ledger.lanes import LANES
+from palaver.shared.ledger.multiplexer import SHARED
 from palaver.shared.ledger.places import CONNECTIONS
 from palaver.shared.outage import reason
 from palaver.shared.redis_url import RedisURL
@@ -25,6 +26,9 @@ K = TypeVar("K")
 
 # A cut connection is tried again at once, then given up: every script survives that.
 _RETRIES = 2
+
+# What connections tell of themselves. Without it each has redis-py look up which version is installed.
+_DRIVER = DriverInfo(lib_version=redis.__version__)
 
 
 def sync_client(settings: Settings) -> redis.Redis:
@@ -42,10 +46,10 @@ def sync_client(settings: Settings) -> redis.Redis:
 
 
 def async_client(settings: Settings) -> "redis.asyncio.Redis":
-    """A pool of connections of one event loop, for its `Lanes`."""
+    """A pool of connections of one event loop, for its `Multiplexer`."""
     retry = AsyncRetry(ExponentialBackoff(cap=0.2, base=0.05), _RETRIES, (redis.exceptions.ConnectionError,))
     address = RedisURL.parse(settings.redis_url)
-    options = {"retry": retry, "max_connections": LANES, **_options(address, settings)}
+    options = {"retry": retry, "max_connections": SHARED, **_options(address, settings)}
     of = redis.asyncio
     if address.master is not None:
         kind_of_pool: Any = async_sentinel.SentinelConnectionPool
@@ -81,6 +85,7 @@ def _options(address: RedisURL, settings: Settings) -> dict[str, Any]:
         "db": address.db,
         "username": address.username,
         "password": address.password,
+        "driver_info": _DRIVER,
         # Scripts answer in microseconds; a Redis that is silent for seconds is not there.
         "socket_connect_timeout": settings.connect_seconds,
         "socket_timeout": settings.connect_seconds,

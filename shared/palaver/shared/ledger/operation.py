@@ -135,6 +135,8 @@ def reply_error(error: Exception) -> PalaverError:
         return LedgerFullError()
     if "NOREPLICAS" in str(error):
         return LedgerUnavailableError("The ledger takes nothing now: too few replicas hear of it.")
+    if "MISCONF" in str(error):
+        return LedgerUnavailableError("The ledger takes nothing now: Redis cannot write to its disk.")
     if any(words in str(error) for words in _NO_PERMISSION):
         return ConfigurationError(
             "The Redis user of PALAVER_REDIS_URL may not do all that the ledger needs: "

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Self
+from typing import Any, Final, NamedTuple, Self
 
 import orjson
 
@@ -117,6 +117,18 @@ class DeadLetter:
     def reason(self) -> str:
         """The code of the error."""
         return str(self.status) if self.error is None else self.error.code
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobWebhook:
+    """Where a job's end is told, and how that stands. Times are Unix seconds."""
+
+    created: float
+    ended: float | None  # None: it goes on
+    standing: str | None  # `delivered`, `given up`, or how often it failed
+    url: str | None = field(repr=False)  # None: it has no webhook
+    tenant: str | None
+    metadata: dict[str, Any] = field(repr=False)  # of the job, for the receiver
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -250,6 +262,24 @@ def decode_dead_letter(
         ended=past.ended / 1000,
         age=max(0.0, now - past.ended / 1000),
         error=ErrorInfo.model_validate_json(fields["error"]).without_words() if fields["error"] else None,
+    )
+
+
+WEBHOOK_FIELDS: Final = ("status", "created", "done", "notice", "hook")
+
+
+def decode_webhook(values: Sequence[bytes | None]) -> JobWebhook | None:
+    """A JobWebhook from the `WEBHOOK_FIELDS` of a job's hash; None if there is none."""
+    status, created, done, notice, standing = values
+    if status is None:
+        return None
+    past = None if done is None else _Past.parse(done)
+    told = {"url": None, "tenant": None, "metadata": {}} if notice is None else orjson.loads(notice)
+    return JobWebhook(
+        created=(int(created or 0) if past is None else past.created) / 1000,
+        ended=None if past is None else past.ended / 1000,
+        standing=None if standing is None else standing.decode(),
+        **told,
     )
 
 

@@ -137,7 +137,7 @@ WORKER: Final = (
 HTTP_REQUESTS: Final = Metric(
     "palaver_gateway_requests_total",
     "counter",
-    "Requests, by route and the status that their answer began with; refused for want of room: no route.",
+    "Requests, by route and the status that their answer began with; no route: for want of room, or no HTTP.",
     ("route", "status"),
 )
 HTTP_SECONDS: Final = Metric(

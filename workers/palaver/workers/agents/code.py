@@ -23,7 +23,7 @@ from palaver.shared.errors import (
 )
 from palaver.workers.agents.conversation import Conversation, enter
 from palaver.workers.event_log import event_logger
-from palaver.workers.frames import frames
+from palaver.workers.frames import forget_frames, frames
 from palaver.workers.generation import Escaped, UserCode
 
 __all__ = ["AgentCode"]
@@ -70,6 +70,7 @@ class AgentCode:
             said = f"{kind}: {str(error)!r}" if self.log_content else ""
             known = {"job_id": self.job_id, "agent": self.path, "error": kind}
             logger.warning(f"agent.failed\n{frames(error)}{said}", **known)
+            forget_frames(error)
             problem = f"{what} of the agent {self.path!r} raised {kind}{_places(error)}"
         raise AgentError(f"{problem}; the worker's log says where")
 

@@ -9,7 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Container
 
-from palaver.shared.errors import ProviderError, RateLimitError, StreamInterruptedError
+from palaver.shared.errors import ProviderError, RateLimitError, SpendLimitError, StreamInterruptedError
 from palaver.shared.jobs import ChatJob, Timeouts
 from palaver.shared.messages import Message, Role
 from palaver.shared.profiles import ModelRef
@@ -68,7 +68,7 @@ class AgentRequests:
                 await run.notes.failures(attempts.retries, b"", run.answer.spent())
                 run.stop(parked)  # whatever the agent's code makes of it
                 raise
-            except ProviderError as error:
+            except (ProviderError, SpendLimitError) as error:
                 if asked.stream and heard.text:
                     raise
                 left = run.ends_at - time.monotonic()

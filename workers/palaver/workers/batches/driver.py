@@ -39,6 +39,7 @@ from palaver.workers.batches.room import Room
 from palaver.workers.batches.slices import Slices
 from palaver.workers.batches.storing import PART_BYTES, PART_LINES, Storing
 from palaver.workers.event_log import event_logger
+from palaver.workers.frames import forget_frames
 from palaver.workers.lease import LeaseKeeper
 from palaver.workers.link import Link
 from palaver.workers.run import failure_of
@@ -113,6 +114,7 @@ class Driver:
                 with self._parts.leases.hold(self):
                     return await self._drive()
         except (LeaseError, HandOver) as verdict:
+            forget_frames(verdict)  # it is kept
             return verdict.code if isinstance(verdict, LeaseError) else "released"
         except NO_STORE:
             return "no_store"

@@ -24,12 +24,16 @@ class Drivers:
 
     def __init__(self, parts: Parts | None, running: Running) -> None:
         self._parts = parts
-        self._most = min(running.slots - 1, max(1, running.slots // SLOTS_A_DRIVER))
         self._running = running
         self._driven: set[str] = set()
 
     def __len__(self) -> int:
         return len(self._driven)
+
+    @property
+    def _most(self) -> int:
+        slots = self._running.slots
+        return min(slots - 1, max(1, slots // SLOTS_A_DRIVER))
 
     async def drive(self, batch_id: str, stop: Stop) -> str:
         """Work on a batch until nothing of it is left to do here; what became of it, or why it is not driven.

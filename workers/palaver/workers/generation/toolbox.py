@@ -17,7 +17,7 @@ from palaver.shared.plain import shape
 from palaver.shared.settings import Settings
 from palaver.shared.tools import FunctionTool, is_named, is_pattern
 from palaver.workers.event_log import event_logger
-from palaver.workers.frames import frames
+from palaver.workers.frames import forget_frames, frames
 from palaver.workers.generation.journal import Result
 from palaver.workers.generation.kit import Kit
 from palaver.workers.generation.source import ToolContext, ToolError, ToolSource
@@ -145,6 +145,7 @@ class Toolbox:
             what = f"no result within {seconds:g} seconds" if late else name
             known = {"job_id": context.job_id, "tool": call.name, "error": what}
             logger.warning(f"tool.failed\n{frames(error)}", **known)
+            forget_frames(error)
         raise ToolError(what)
 
     def _bounded(self, text: str) -> str:

@@ -92,10 +92,17 @@ async def _awaited(function: Callable[..., Any], *args: Any) -> Any:
     except Exception:
         raise
     except BaseException as error:
-        task = asyncio.current_task()
-        if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
-            raise  # somebody asked for it
+        if isinstance(error, asyncio.CancelledError) and _is_cancelled():
+            raise
         raise Escaped(error) from None
+
+
+def _is_cancelled() -> bool:
+    """Whether somebody asked for it. The task knows the lines that its error has passed: none of them may
+    know the task.
+    """
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 def _work(call: Callable[[], Any], future: Future[Any], ended: Callable[[], None]) -> None:
@@ -109,6 +116,7 @@ def _work(call: Callable[[], Any], future: Future[Any], ended: Callable[[], None
         outcome = partial(future.set_result, result)
     with suppress(InvalidStateError):  # cancelled: nobody waits any more
         outcome()
+    del outcome  # it may have an error that knows this frame
     ended()
 
 

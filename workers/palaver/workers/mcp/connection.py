@@ -33,6 +33,7 @@ class Connection:
     def __init__(self, server: ToolServer) -> None:
         self.server = server
         self.offers: dict[str, Offer] = {}
+        self.problem: str | None = None  # why there is no connection, as of the last attempt
         self._client: Client | None = None
         self._tried = asyncio.Event()  # the attempt that goes on, or the next one, has come out
         self._first = self._tried
@@ -77,7 +78,7 @@ class Connection:
                 return  # a failure at the same time swallows the cancellation
             if self._client is None:
                 self._came_out()
-            self._client = None
+            self._client, self.problem = None, problem
             if time.monotonic() - begun > LONGEST_PAUSE:
                 pause = FIRST_PAUSE
             logger.warning("mcp.unreachable", server=self.server.name, error=problem, seconds=pause)
@@ -139,7 +140,7 @@ class Connection:
         async with asyncio.timeout(limit) as late, client:
             await self._list(client)
             late.reschedule(None)
-            self._client = client
+            self._client, self.problem = client, None
             self._came_out()
             logger.info("mcp.connected", server=self.server.name, tools=len(self.offers))
             listening = asyncio.create_task(self._listen(client))

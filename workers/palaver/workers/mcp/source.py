@@ -38,6 +38,12 @@ class McpTools(ToolSource):
         await self._code.run(self._retire, [name for name in before if after.get(name) != before[name]])
         await self._code.run(self._begin, [each for each in servers if before.get(each.name) != each])
 
+    @property
+    def missing(self) -> dict[str, str]:
+        """The servers that are not there, and why. From any thread."""
+        problems = {server.name: self._problem(server) for server in self._servers}
+        return {name: why for name, why in problems.items() if why is not None}
+
     async def tools(self) -> Mapping[str, Offer]:
         """See `ToolSource.tools`; the first time it waits until each server was reached or was not."""
         offers: Mapping[str, Offer] = await self._code.run(self._known)
@@ -59,14 +65,17 @@ class McpTools(ToolSource):
 
     async def _begin(self, servers: Sequence[ToolServer]) -> None:
         for server in servers:
-            if (variable := server.missing()) is not None:
-                why = f"the variable {variable} is not set"
+            if (why := _unset(server)) is not None:
                 logger.warning("mcp.unserved", server=server.name, reason=why)
                 continue
             connection = self._connections[server.name] = Connection(server)
             running = asyncio.create_task(connection.run(), name=f"mcp-{server.name}")
             self._running[running] = connection
             running.add_done_callback(self._running.pop)
+
+    def _problem(self, server: ToolServer) -> str | None:
+        connection = self._connections.get(server.name)
+        return _unset(server) if connection is None else connection.problem
 
     async def _retire(self, names: Sequence[str]) -> None:
         for connection in [self._connections.pop(name) for name in names if name in self._connections]:
@@ -88,3 +97,8 @@ class McpTools(ToolSource):
             connection.end()
         if running:
             await asyncio.wait(running, timeout=CLOSE_SECONDS)
+
+
+def _unset(server: ToolServer) -> str | None:
+    variable = server.missing()
+    return None if variable is None else f"the variable {variable} is not set"

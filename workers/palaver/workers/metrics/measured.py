@@ -41,6 +41,7 @@ class Measured:
             self._counts.failed(profile, error)
             raise
         finally:
+            first.step_out()
             came = None if first.at is None else first.at - began
             self._counts.requested(ModelRef(profile, request.model), self._clock() - began, came)
 
@@ -60,5 +61,9 @@ class _First:
     def _take(self, parts: list[Part]) -> bool:
         if any(isinstance(part, _TOKENS) for part in parts):
             self.at = self._clock()
-            self.take = self._sink.take
+            self.step_out()
         return self._sink.take(parts)
+
+    def step_out(self) -> None:
+        """Look no more; its own method, kept by itself, would be a cycle."""
+        self.take = self._sink.take

@@ -61,7 +61,10 @@ async def _ask(provider: Provider, request: GenerationRequest, sink: Sink) -> No
 
 
 class Breakers:
-    """The breakers of this process's profiles. Raises CircuitOpenError for a request that one refuses."""
+    """The breakers of this process's profiles: two policies, with whatever requests wait for between them.
+    `look` refuses one that need not begin to wait, `admit` is asked when it is about to be made: so the one
+    that finds out whether a provider answers again waits for nothing else. Both raise CircuitOpenError.
+    """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -72,8 +75,17 @@ class Breakers:
         """Of the profiles that were asked; any thread may look."""
         return {name: breaker.state for name, breaker in list(self._breakers.items())}
 
-    async def __call__(self, ask: Ask, provider: Provider, request: GenerationRequest, sink: Sink) -> None:
-        """See `Policy`."""
+    def look(self, ask: Ask, provider: Provider, request: GenerationRequest, sink: Sink) -> Awaitable[None]:
+        """A policy, see `Policy`."""
+        breaker = self._breakers.get(provider.profile.name)
+        if breaker is not None and provider.profile.breaker is not None:
+            refused = breaker.refusal(self._clock())
+            if refused is not None:
+                raise _error(provider, refused)
+        return ask(provider, request, sink)
+
+    async def admit(self, ask: Ask, provider: Provider, request: GenerationRequest, sink: Sink) -> None:
+        """A policy, see `Policy`."""
         admission = self._admission(provider)
         try:
             await ask(provider, request, _Watched(sink, admission))
@@ -93,11 +105,7 @@ class Breakers:
             self._forget_oldest()
         answer = breaker.admit(self._clock())
         if isinstance(answer, Refused):
-            raise CircuitOpenError(
-                f"{name} failed too often; it is not asked for {answer.seconds:.1f} s more",
-                provider=name,
-                retry_after=answer.seconds,
-            )
+            raise _error(provider, answer)
         return _Admission(name, breaker, answer, self._clock)
 
     def _forget_oldest(self) -> None:
@@ -105,6 +113,12 @@ class Breakers:
         sealed = [name for name in self._breakers if name.startswith(SEALED)]
         for name in sealed[: max(0, len(sealed) - KEPT)]:
             del self._breakers[name]
+
+
+def _error(provider: Provider, refused: Refused) -> CircuitOpenError:
+    name, seconds = provider.profile.name, refused.seconds
+    told = f"{name} failed too often; it is not asked for {seconds:.2g} s more"
+    return CircuitOpenError(told, provider=name, retry_after=seconds)
 
 
 class _Admission:

@@ -83,16 +83,22 @@ class Breaker:
         self._until = 0.0  # when open: the end of the pause
         self._probing = False
 
+    def refusal(self, now: float) -> Refused | None:
+        """Whether a request would be refused now; to ask that changes nothing."""
+        if self.state is State.OPEN and now < self._until:
+            return Refused(self._until - now)
+        if self.state is State.HALF_OPEN and self._probing:
+            return Refused(self._options.pause / 2)  # nobody knows how long the probe will take
+        return None
+
     def admit(self, now: float) -> Admitted | Refused:
-        """Decide about a request; each that is admitted gets a verdict, once."""
+        """Decide about a request that is about to be made; each that is admitted gets a verdict, once."""
+        refused = self.refusal(now)
+        if refused is not None:
+            return refused
         if self.state is State.OPEN:
-            if now < self._until:
-                return Refused(self._until - now)
             self._change(State.HALF_OPEN)
-        if self.state is State.HALF_OPEN:
-            if self._probing:
-                return Refused(self._options.pause / 2)  # nobody knows how long the probe will take
-            self._probing = True
+        self._probing = self.state is State.HALF_OPEN
         return Admitted(self._era)
 
     def judge(self, admitted: Admitted, verdict: Verdict, now: float) -> None:

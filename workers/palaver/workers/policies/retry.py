@@ -9,6 +9,8 @@ below the runner retries.
 - `Retry-After` closes the model that said it, and no other, until that time; the jitter comes on top, so that
   those who were told the same time do not come together.
 - An error that is not retryable takes its model out of the list.
+- A model that may cost more than its tenant has left, or whose price nobody knows, is out of it too; when all
+  is spent, no other is asked.
 - A request that has written something of the answer is followed by one to its own model only.
 - A model that a circuit breaker refuses was not asked: the next one is tried at once, and no retry is spent.
   When every model is closed, a job that may be retried waits for the first of them, up to `PATIENCE` in all
@@ -23,7 +25,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from palaver.shared.errors import CircuitOpenError, PalaverError
+from palaver.shared.errors import CircuitOpenError, PalaverError, SpendLimitError
 
 __all__ = ["PATIENCE", "Again", "Failure", "GiveUp", "Tries", "after_failure", "pass_over"]
 
@@ -79,6 +81,8 @@ def after_failure(
 ) -> Again | GiveUp:
     """Decide what follows a failure; `chance` gives numbers from 0 to 1 for the jitter."""
     error = failure.error
+    if isinstance(error, SpendLimitError) and error.is_final:
+        return GiveUp()
     unasked = isinstance(error, CircuitOpenError)
     closed_for = error.retry_after or (FIRST_PAUSE if unasked else 0.0)
     if closed_for:

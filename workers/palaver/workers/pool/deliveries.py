@@ -12,6 +12,7 @@ from collections.abc import Collection, Mapping
 from typing import Any, Final
 
 from palaver.workers.event_log import event_logger
+from palaver.workers.pool.queues import lengths
 
 __all__ = ["LOOK_SECONDS", "Deliveries", "Lengths"]
 
@@ -42,14 +43,7 @@ class Lengths:
         return found
 
     def _ask(self) -> None:
-        try:
-            with self._app.connection_or_acquire() as connection:
-                queues = [
-                    self._app.amqp.queues[name].bind(connection.default_channel) for name in self._names
-                ]
-                self._found = {queue.name for queue in queues if queue.queue_declare().message_count}
-        except Exception as error:  # noqa: BLE001 - every transport has errors of its own
-            logger.info("broker.silent", error=type(error).__name__)
+        self._found = {name for name, length in lengths(self._app, self._names).items() if length}
 
 
 class Deliveries:

@@ -17,6 +17,8 @@ from billiard.einfo import ExceptionInfo
 from celery import signals, states
 from kombu.serialization import loads
 
+from palaver.workers.frames import forget_frames
+
 __all__ = ["Driven", "current_request", "run_direct"]
 
 T = TypeVar("T")
@@ -37,10 +39,9 @@ async def run_direct(
         body = loads(body, content_type, encoding, accept={content_type})
     args, kwargs = body[:2]
     del body  # what comes with them would be kept for as long as the task runs
-    shared = {"task_id": task_id, "args": args, "kwargs": kwargs}
     current_request.set(request)
     began = time.monotonic()
-    signals.task_prerun.send(sender=task, task=task, **shared)
+    signals.task_prerun.send(sender=task, task=task, task_id=task_id, args=args, kwargs=kwargs)
     state, retval, answer = states.SUCCESS, None, (0, None)  # type: tuple[str, Any, tuple[int, Any]]
     try:
         retval = await task.run(*args, **kwargs)
@@ -50,12 +51,20 @@ async def run_direct(
         info = ExceptionInfo()
         info.exception = error  # and not what billiard wraps around it for another process
         state, retval, answer = states.FAILURE, error, (1, info)
+        # In no variable: it has the traceback, which has this frame.
         signals.task_failure.send(
-            sender=task, exception=error, traceback=error.__traceback__, einfo=info, **shared
+            sender=task, task_id=task_id, args=args, kwargs=kwargs, **_raised(error, info)
         )
     finally:
-        signals.task_postrun.send(sender=task, task=task, retval=retval, state=state, **shared)
+        ended: dict[str, Any] = {"retval": retval, "state": state}
+        signals.task_postrun.send(sender=task, task=task, task_id=task_id, args=args, kwargs=kwargs, **ended)
+    if state == states.FAILURE:
+        forget_frames(retval)  # this one is among them; who asks later has what `info` says
     return (*answer, time.monotonic() - began)
+
+
+def _raised(error: Exception, info: ExceptionInfo) -> dict[str, Any]:
+    return {"exception": error, "traceback": error.__traceback__, "einfo": info}
 
 
 class Driven(Generic[T]):
@@ -84,4 +93,5 @@ class Driven(Generic[T]):
                 except BaseException as error:  # noqa: BLE001 - thrown into the coroutine, which decides
                     raised = self._translate(error)
         finally:
+            raised = None  # it knows this frame
             self._coroutine.close()

@@ -12,7 +12,6 @@ import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
-from concurrent.futures import Executor
 from dataclasses import dataclass
 from enum import Enum
 from functools import partial
@@ -21,8 +20,10 @@ from typing import Any, Final
 from billiard.einfo import ExceptionInfo
 from celery.exceptions import SoftTimeLimitExceeded, WorkerLostError
 
+from palaver.workers.frames import forget_frames
 from palaver.workers.loop import LoopThread
 from palaver.workers.pool.direct import Driven
+from palaver.workers.pool.threads import Threads
 from palaver.workers.pool.tracer import Tracer
 
 __all__ = ["CoroutineExecution", "DirectExecution", "Execution", "Order", "Stop", "ThreadExecution"]
@@ -36,9 +37,9 @@ class Stop(Enum):
     HANDED_BACK = "handed back"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Order:
-    """What Celery asks a pool to run, and whom to tell."""
+    """What Celery asks a pool to run, once, and whom to tell."""
 
     run: Callable[[], Any]
     callback: Callable[[Any], object]
@@ -47,6 +48,11 @@ class Order:
     timeout_callback: Callable[[bool, float], object] | None = None
     soft_timeout: float | None = None  # seconds
     timeout: float | None = None  # seconds
+
+    def begin(self) -> Any:
+        """Run it. What it was given is not kept for as long as that lasts."""
+        run, self.run = self.run, _nothing
+        return run()
 
 
 class Execution(ABC):
@@ -73,7 +79,7 @@ class Execution(ABC):
         self._on_end = on_end
         self._hands_back = hands_back
         self._timers: list[asyncio.TimerHandle] = []
-        self._ended = False
+        self.ended = False  # the body is through; Celery may not know yet
         # reentrant: a signal handler may stop this execution while its own thread is in here
         self._verdict = threading.RLock()
 
@@ -122,9 +128,9 @@ class Execution(ABC):
 
     def _arm(self) -> None:
         order = self.order
-        if order.soft_timeout and not self._ended:
+        if order.soft_timeout and not self.ended:
             self._timers.append(self._loop.loop.call_later(order.soft_timeout, self._soft_limit))
-        if order.timeout and not self._ended:
+        if order.timeout and not self.ended:
             self._timers.append(self._loop.loop.call_later(order.timeout, self._hard_limit))
 
     def _disarm(self) -> None:
@@ -132,7 +138,7 @@ class Execution(ABC):
             timer.cancel()
 
     def _soft_limit(self) -> None:
-        if self.stop is None and not self._ended:
+        if self.stop is None and not self.ended:
             self._tell_limit(True, self.order.soft_timeout)
             self._interrupt_softly()
 
@@ -149,7 +155,7 @@ class Execution(ABC):
     def _stop(self, reason: Stop) -> bool:
         """Interrupt the body; False if it was through already, or was ended for another reason."""
         with self._verdict:
-            if self._ended:
+            if self.ended:
                 return False
             first = self.stop is None
             if first:
@@ -160,7 +166,7 @@ class Execution(ABC):
     def _settle(self, answer: Any, error: BaseException | None) -> None:
         """The body is through, and from here on nothing changes how it went."""
         with self._verdict:
-            self._ended = True
+            self.ended = True
         if self._timers:
             self._loop.call(self._disarm)
         self._post(partial(self._end, answer, error))
@@ -200,7 +206,7 @@ class CoroutineExecution(Execution):
             raise WorkerLostError(repr(error)) from error
 
     def _work(self) -> Awaitable[Any]:
-        return Tracer(self.order.run, self._translate)
+        return Tracer(self.order.begin, self._translate)
 
     def _done(self, task: asyncio.Task[Any]) -> None:
         self._task = None
@@ -236,7 +242,7 @@ class DirectExecution(CoroutineExecution):
     """Runs a coroutine that needs no tracer: the order's `run` makes it."""
 
     def _work(self) -> Awaitable[Any]:
-        return Driven(self.order.run(), self._translate)
+        return Driven(self.order.begin(), self._translate)
 
 
 class ThreadExecution(Execution):
@@ -244,14 +250,14 @@ class ThreadExecution(Execution):
     that waits inside C code (a long sleep, a query) notices only after it.
     """
 
-    def __init__(self, order: Order, *, executor: Executor, **shared: Any) -> None:
+    def __init__(self, order: Order, *, threads: Threads, **shared: Any) -> None:
         super().__init__(order, **shared)
-        self._executor = executor
+        self._threads = threads
         self._guard = threading.Lock()
         self._thread: int | None = None
 
     def _begin(self) -> None:
-        self._executor.submit(self._main)
+        self._threads.submit(self._main)
 
     def _main(self) -> None:
         answer: Any = None
@@ -262,7 +268,7 @@ class ThreadExecution(Execution):
                     self._thread = threading.get_ident()
                 if self.stop is not None:
                     raise _Ended
-                answer = self.order.run()
+                answer = self.order.begin()
             finally:
                 with self._guard:
                     _raise_in(self._thread, None)
@@ -274,6 +280,7 @@ class ThreadExecution(Execution):
         except BaseException as fatal:  # noqa: BLE001 - SystemExit in a body ends that task, not the thread
             error = WorkerLostError(repr(fatal))
         self._settle(answer, error)
+        del error  # it knows this frame
 
     def _interrupt(self) -> None:
         self._raise(_Ended)
@@ -302,8 +309,14 @@ def _raise_in(thread: int | None, kind: type[BaseException] | None) -> None:
         _set_async_exception(ctypes.c_ulong(thread), target)
 
 
+def _nothing() -> None:
+    """What is left to run of an order that has begun."""
+
+
 def _einfo(error: BaseException) -> ExceptionInfo:
     try:
         raise error  # Celery wants a traceback, also of an error that was never raised
     except BaseException:  # noqa: BLE001 - only described
         return ExceptionInfo()
+    finally:
+        forget_frames(error)  # Celery has a copy of them

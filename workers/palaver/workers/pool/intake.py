@@ -16,6 +16,7 @@ from typing import Any
 
 from celery import signals
 from celery.exceptions import CPendingDeprecationWarning
+from celery.utils.threads import bound_open_broker_sockets  # type: ignore[attr-defined] # the stub is older
 from celery.worker import state
 from celery.worker.consumer.consumer import Consumer
 from kombu.transport.redis import Channel as RedisChannel
@@ -42,6 +43,8 @@ BURST = 16
 that dies in between loses what only names jobs: sweeps send it again."""
 
 AT_ONCE_SECONDS = 0.02  # within this Redis has a message without waiting for one
+
+FAREWELL_SECONDS = 1.0  # that a broker has which is given up
 
 EVENTS_SECONDS = 0.1  # so late an operator may see what a task does
 
@@ -87,6 +90,7 @@ class Intake(Consumer):
             return {**info, "broker": broker_told(info["broker"])} if "broker" in info else info
 
     connection_errors: tuple[type[Exception], ...]
+    event_dispatcher: Any
     hub: Any  # kombu's, or None under a transport without one
     _flush_events: Callable[[], None]
 
@@ -108,7 +112,10 @@ class Intake(Consumer):
         return self.ensure_connected(_ours(self.app.connection_for_write(url=url, heartbeat=heartbeat)))
 
     def on_connection_error_after_connected(self, exc: Exception) -> None:
-        """Celery says it in one line, and then what another setting would do."""
+        """Celery says it in one line, and then what another setting would do. Later it says farewell on the
+        connection for events, which may hang with the other one.
+        """
+        bound_open_broker_sockets(getattr(self.event_dispatcher, "connection", None), FAREWELL_SECONDS)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", CPendingDeprecationWarning)
             super().on_connection_error_after_connected(exc)

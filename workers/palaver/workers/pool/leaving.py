@@ -66,8 +66,10 @@ class Leaving:
         self._tell()
 
     def fail(self) -> None:
-        """It leaves at once, because it cannot do its work any more; the process says so."""
-        self._failed = time.monotonic()
+        """It leaves at once, because it cannot do its work any more; the process says so. As after a second
+        signal, what nobody else would do has the time for its end, and no more.
+        """
+        self._failed = min(self._failed, time.monotonic())
         self._tell()
 
     def begin(self) -> None:
@@ -133,5 +135,7 @@ class Leaving:
                 break
         if self._closed:
             return
-        logger.warning("pool.left_behind", reason="something hangs: the ledger, the broker, or a task")
+        # what hangs is not known, only how far Celery's thread has come
+        step = "the broker's" if self._drained == math.inf else "the ledger's, or that of a task"
+        logger.warning("pool.left_behind", reason=f"an end that did not come in time: {step}")
         os._exit(EX_OK if self._failed == math.inf else EX_FAILURE)

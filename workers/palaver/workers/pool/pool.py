@@ -13,7 +13,6 @@ import os
 import threading
 import time
 from collections.abc import Callable, Coroutine
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, Final, TypeVar
 
@@ -41,6 +40,7 @@ from palaver.workers.pool.mailbox import Mailbox
 from palaver.workers.pool.queues import own_queue
 from palaver.workers.pool.residents import Resident, Residents
 from palaver.workers.pool.slots import Slots
+from palaver.workers.pool.threads import Threads
 
 __all__ = ["AsyncPool"]
 
@@ -48,7 +48,6 @@ logger = event_logger("palaver.workers.pool")
 
 T = TypeVar("T")
 
-MAX_THREADS: Final = 10_000  # threads are made when needed; the slots are the limit
 COLD_SECONDS: Final = 5.0  # what a cold shutdown gives running tasks to write their end
 TICK_SECONDS: Final = 0.5
 
@@ -73,7 +72,7 @@ class AsyncPool(BasePool):
         # the hub may sleep for a second yet; only the loop's thread may wake it from inside a signal handler
         drain_seconds = conf.get("palaver_drain_seconds")
         self._leaving = Leaving(drain_seconds, self._loop.call, self._told_to_leave, self._is_needed)
-        self._executor = ThreadPoolExecutor(MAX_THREADS, thread_name_prefix="palaver-task")
+        self._threads = Threads("palaver-task")
         self._async: dict[str, bool] = {}
         self._stopped = False
         self._terminated = False
@@ -116,6 +115,10 @@ class AsyncPool(BasePool):
         self._mailbox.wake()
 
     def on_close(self) -> None:
+        """Celery leaves, whoever told it: also the command of another process, after which the next step is
+        one that a broker may hang in.
+        """
+        self._leaving.leave()
         self.flush()
 
     def flush(self) -> None:
@@ -153,7 +156,7 @@ class AsyncPool(BasePool):
         signals.worker_shutting_down.disconnect(self._leaving.told)
         signals.worker_ready.disconnect(self._ready)
         self._loop.stop()
-        self._executor.shutdown(wait=False, cancel_futures=True)
+        self._threads.close()
         self._mailbox.run_posted()
         self._leaving.close()
 
@@ -183,7 +186,7 @@ class AsyncPool(BasePool):
 
     def _is_needed(self) -> bool:
         """Whether something runs that nobody else would do. From any thread."""
-        return not self._cold and any(execution.is_only_copy for execution in list(self.slots.running))
+        return not self._cold and self.slots.hold_only_copies
 
     async def _hand_over_in_time(self) -> None:
         """Not only when Celery's thread comes to end this pool: a broker that hangs holds it in the steps
@@ -263,7 +266,7 @@ class AsyncPool(BasePool):
             return DirectExecution(order, **shared)
         if task is not None and self._is_async(task):
             return CoroutineExecution(order, **shared)
-        return ThreadExecution(order, executor=self._executor, **shared)
+        return ThreadExecution(order, threads=self._threads, **shared)
 
     def _is_async(self, task: Any) -> bool:
         name: str = task.name

@@ -17,7 +17,8 @@ from celery import Celery
 from palaver.shared.ledger import Sendable
 from palaver.shared.names import QUEUES
 from palaver.workers.event_log import event_logger
-from palaver.workers.pool.queues import own_queue
+from palaver.workers.pool.queues import lengths, own_queue
+from palaver.workers.pool.silence import leaving_the_silent
 
 __all__ = ["Post"]
 
@@ -95,13 +96,14 @@ class Post:
 
     def _publish(self, dispatches: Sequence[Sendable]) -> None:
         try:
-            with self._app.producer_or_acquire() as producer:
+            with self._app.producer_or_acquire() as producer, leaving_the_silent(producer.connection):
                 if len(dispatches) == 1:
                     self._send(dispatches[0], producer)
-                    return
-                with producer.batch():
-                    for dispatch in dispatches:
-                        self._send(dispatch, producer)
+                else:
+                    with producer.batch():
+                        for dispatch in dispatches:
+                            self._send(dispatch, producer)
+                _hear(producer.channel)
         except Exception as error:  # noqa: BLE001 - every transport has errors of its own
             logger.warning("send.failed", error=type(error).__name__, messages=len(dispatches))
 
@@ -117,23 +119,25 @@ class Post:
 
     def _tell(self, event: str, facts: dict[str, Any], worker: str) -> None:
         try:
-            with self._app.events.default_dispatcher(hostname=worker) as dispatcher:
+            with (
+                self._app.events.default_dispatcher(hostname=worker) as dispatcher,
+                leaving_the_silent(dispatcher.connection),
+            ):
                 dispatcher.send(event, **facts)
         except Exception as error:  # noqa: BLE001 - every transport has errors of its own
             logger.info("event.not_sent", error=type(error).__name__)
 
     def _empty(self) -> list[str]:
-        try:
-            with self._app.connection_or_acquire() as connection:
-                channel = connection.default_channel
-                return [str(queue) for queue in QUEUES if not self._length(channel, queue)]
-        except Exception as error:  # noqa: BLE001 - every transport has errors of its own
-            logger.info("broker.silent", error=type(error).__name__)
-            return []
+        names = {own_queue(self._app, queue): queue.value for queue in QUEUES}
+        return [names[name] for name, length in lengths(self._app, names).items() if not length]
 
-    def _length(self, channel: Any, queue: str) -> int:
-        declared: Any = self._app.amqp.queues[own_queue(self._app, queue)]
-        return int(declared.bind(channel).queue_declare().message_count)
+
+def _hear(channel: Any) -> None:
+    """Have RabbitMQ say something after messages, for which it says nothing: it takes one after the other, so
+    its answer shows that it has them. What is asked changes nothing on a channel that consumes nothing.
+    """
+    if hasattr(channel, "confirm_select"):
+        channel.basic_qos(0, 0, False)
 
 
 class _Letter:

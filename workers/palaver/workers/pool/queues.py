@@ -1,5 +1,6 @@
 """The queues of a worker's own system: several may share a broker."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from celery.worker.consumer.delayed_delivery import DelayedDelivery
@@ -8,8 +9,12 @@ from kombu.transport.native_delayed_delivery import bind_queue_to_native_delayed
 
 from palaver.shared.broker_url import QUORUM
 from palaver.shared.names import DEFAULT_NAMESPACE, QUEUES, queue_name
+from palaver.workers.event_log import event_logger
+from palaver.workers.pool.silence import leaving_the_silent
 
-__all__ = ["Delays", "declare", "other_queues", "own_queue"]
+__all__ = ["Delays", "declare", "lengths", "other_queues", "own_queue"]
+
+logger = event_logger("palaver.workers.pool")
 
 
 def own_queue(app: Any, queue: str) -> str:
@@ -36,6 +41,19 @@ def other_queues(app: Any) -> list[Queue]:
     """Those of the application's own tasks."""
     names = [own_queue(app, queue) for queue in QUEUES]
     return [queue for name, queue in app.amqp.queues.items() if name not in names]
+
+
+def lengths(app: Any, names: Iterable[str]) -> dict[str, int]:
+    """How many messages wait in each of these queues of the broker; nothing where it fails. It may take its
+    time: in a thread that nobody has to wait for.
+    """
+    try:
+        with app.connection_or_acquire() as connection, leaving_the_silent(connection):
+            queues = [app.amqp.queues[name].bind(connection.default_channel) for name in names]
+            return {queue.name: queue.queue_declare().message_count for queue in queues}
+    except Exception as error:  # noqa: BLE001 - every transport has errors of its own
+        logger.info("broker.silent", error=type(error).__name__)
+        return {}
 
 
 class Delays(DelayedDelivery):

@@ -38,6 +38,13 @@ class Slots:
         return max(1, self.count // SHARE) if self._reserve is None else self._reserve
 
     @property
+    def hold_only_copies(self) -> bool:
+        """Whether something runs that nobody else would do. From any thread, also while Celery's, which frees
+        slots, is held by a broker that hangs.
+        """
+        return any(execution.is_only_copy and not execution.ended for execution in list(self.running))
+
+    @property
     def waiting(self) -> int:
         """How many tasks wait for a slot."""
         return len(self._waiting)

@@ -87,4 +87,5 @@ def wait_for(coroutine: Coroutine[Any, Any, T]) -> T:
             except BaseException as error:  # noqa: BLE001 - thrown into the coroutine, which decides
                 step = partial(coroutine.throw, here.translate(error))
     finally:
+        del step  # it may have an error that knows this frame
         coroutine.close()

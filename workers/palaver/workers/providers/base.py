@@ -24,6 +24,7 @@ from palaver.shared.messages import Message
 from palaver.shared.params import ChatParams, ReasoningOptions
 from palaver.shared.profiles import Profile
 from palaver.shared.tools import FunctionTool, ToolChoice
+from palaver.workers.frames import forget_frames
 from palaver.workers.http import HttpClient, HttpRequest, HttpResponse
 from palaver.workers.providers.parts import Part, WarningPart
 
@@ -31,6 +32,10 @@ _LARGEST_ERROR_BODY = 64 * 1024
 _LARGEST_LIST_BODY = 8 * 1024 * 1024
 _SHORTEST_SECRET = 8  # characters; shorter header values are words, not keys
 _PATIENCE_AFTER_END = 0.25  # seconds for the HTTP end of an answer that is already whole
+_LINE_BYTES = 50
+"""A line that says nothing counts as so many more: short ones cost by their number. A body as large as an
+event may be still fits, in lines of 17 bytes.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,7 +130,9 @@ class Decoder(Protocol):
 
     @property
     def most_silent(self) -> int:
-        """A stream of which more bytes in succession bring no part is malformed: it would go on for ever."""
+        """A stream of which more bytes in succession bring no part is malformed: it would go on for ever. A
+        line counts as some bytes more.
+        """
         ...
 
     def feed(self, data: bytes) -> list[Part]:
@@ -274,7 +281,7 @@ class Provider:
         try:
             await self.models()
         except PalaverError as failure:
-            error = failure
+            error = forget_frames(failure)
         return ProviderHealth(
             ok=error is None, latency_ms=(time.perf_counter() - started) * 1000, error=error
         )
@@ -382,14 +389,15 @@ class HttpProvider(Provider):
 async def _decode(response: HttpResponse, decoder: Decoder, sink: Sink) -> None:
     """Pour the body through the decoder into the sink, until the answer is whole, or the body ends."""
 
-    silent = 0  # bytes in which nothing was said
+    silent = 0  # bytes in which nothing was said, and their lines
 
     def take(data: bytes) -> bool:
         nonlocal silent
         parts = decoder.feed(data)
-        silent = 0 if parts else silent + len(data)
+        silent = 0 if parts else silent + len(data) + _LINE_BYTES * data.count(b"\n")
         if silent > decoder.most_silent:
-            raise MalformedStreamError(f"The provider sent {decoder.most_silent} bytes that say nothing.")
+            told = f"{silent} bytes (a line counts as {_LINE_BYTES} more) that say nothing."
+            raise MalformedStreamError(f"The provider sent {told}")
         room = not parts or sink.take(parts)
         return room and not decoder.done
 

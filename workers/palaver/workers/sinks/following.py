@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass, field
+from typing import Final
 
 from palaver.shared.errors import PalaverError
 from palaver.shared.events import AnyEvent, parse_event
@@ -20,6 +21,8 @@ from palaver.workers.event_log import event_logger
 __all__ = ["Outlet", "Sinks"]
 
 logger = event_logger("palaver.workers.sinks")
+
+_UNTOLD: Final = nullcontext()  # what a job is told in where nobody listens
 
 PAGE = 200  # events that a follower holds at most
 AT_ONCE = 64  # calls of one sink
@@ -76,7 +79,7 @@ class Sinks:
 
     def told_of(self, session_id: str, job_id: str) -> AbstractAsyncContextManager[None]:
         """Tell the sinks of what is logged of this job inside."""
-        return self._following(session_id, job_id) if self._outlets else nullcontext()
+        return self._following(session_id, job_id) if self._outlets else _UNTOLD
 
     @asynccontextmanager
     async def _following(self, session_id: str, job_id: str) -> AsyncIterator[None]:
@@ -119,7 +122,14 @@ class Sinks:
         return [outlet for outlet in self._outlets if (session_id, outlet) not in self._followers]
 
     def _follow(self, outlet: Outlet, session_id: str, after: int) -> None:
-        follower = _Follower(outlet, session_id, after, self._ledger, self._subscriptions, self._leave)
+        follower = _Follower(
+            outlet,
+            session_id,
+            after=after,
+            ledger=self._ledger,
+            subscriptions=self._subscriptions,
+            leave=self._leave,
+        )
         self._followers[session_id, outlet] = follower
 
     def _leave(self, follower: _Follower) -> None:
@@ -133,6 +143,7 @@ class _Follower:
         self,
         outlet: Outlet,
         session_id: str,
+        *,
         after: int,
         ledger: AsyncLedger,
         subscriptions: Subscriptions,

@@ -116,7 +116,11 @@ class _Worker:
         service = WorkerService(settings, catalog, name="palaver@test", make=models.make)
         await service.start(announce=False)
         worker = cls(service)
-        await service.serve(worker)
+        try:
+            await service.serve(worker)
+        except BaseException:
+            await worker.stop()
+            raise
         return worker
 
     def take(self, task: str, args: Sequence[Any]) -> None:

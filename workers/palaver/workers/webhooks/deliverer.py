@@ -139,7 +139,7 @@ class Deliverer:
     async def _try(self, end: End, url: str, ended: float) -> None:
         tries = int(end.standing or 0) + 1
         now = await self._ledger.query(operations.time())
-        body = end.body()
+        body = await end.body()
         keys = [tenant_secret(secret, end.tenant) for secret in self._secrets]
         headers = headers_for(end.job_id, body, secrets=keys, now=now)
         answer = await self._calls.post(url, body, headers)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 from palaver.shared.batches import BatchView
-from palaver.shared.errors import BatchNotFoundError
-from palaver.shared.ledger import AsyncLedger, JobView
+from palaver.shared.errors import BatchNotFoundError, JobNotFoundError
+from palaver.shared.ledger import AsyncLedger, operations
 from palaver.workers.webhooks.notice import body_of, body_of_batch
 
 __all__ = ["End", "end_of"]
@@ -25,20 +26,40 @@ class End:
     ended: float | None
     standing: str | None  # of the webhook
     url: str | None = field(repr=False)
-    body: Callable[[], bytes] = field(repr=False)
+    body: Callable[[], Awaitable[bytes]] = field(repr=False)  # reads what was answered
 
 
 async def end_of(ledger: AsyncLedger, session_id: str, job_id: str) -> End:
     """Raises JobNotFoundError for what is gone."""
-    if session_id == job_id:  # a batch, unless somebody has named a session like a job
-        try:
-            return _of_batch(await ledger.batch(job_id))
-        except BatchNotFoundError:
-            pass
-    return _of_job(await ledger.job(job_id, session_id, document=True))
+    webhook = await ledger.query(operations.webhook_of(ledger.keys, session_id, job_id))
+    if webhook is None:
+        return await _of_batch(ledger, session_id, job_id)
+    return End(
+        session_id=session_id,
+        job_id=job_id,
+        tenant=webhook.tenant,
+        created=webhook.created,
+        ended=webhook.ended,
+        standing=webhook.standing,
+        url=webhook.url,
+        body=partial(_body_of_job, ledger, session_id, job_id, webhook.metadata),
+    )
 
 
-def _of_batch(view: BatchView) -> End:
+async def _body_of_job(
+    ledger: AsyncLedger, session_id: str, job_id: str, metadata: Mapping[str, Any]
+) -> bytes:
+    return body_of(await ledger.job(job_id, session_id), metadata)
+
+
+async def _of_batch(ledger: AsyncLedger, session_id: str, job_id: str) -> End:
+    gone = JobNotFoundError(f"There is no job {job_id}.", job_id=job_id)
+    if session_id != job_id:
+        raise gone
+    try:
+        view = await ledger.batch(job_id)
+    except BatchNotFoundError:
+        raise gone from None
     return End(
         session_id=view.batch.batch_id,
         job_id=view.batch.batch_id,
@@ -47,19 +68,9 @@ def _of_batch(view: BatchView) -> End:
         ended=view.ended_at,
         standing=view.webhook,
         url=view.batch.webhook,
-        body=partial(body_of_batch, view),
+        body=partial(_body_of_batch, view),
     )
 
 
-def _of_job(view: JobView) -> End:
-    job = view.document
-    return End(
-        session_id=view.session_id,
-        job_id=view.job_id,
-        tenant=None if job is None else job.tenant,
-        created=view.created,
-        ended=(view.ended or 0.0) if view.status.ended else None,
-        standing=view.webhook,
-        url=None if job is None else job.webhook,
-        body=partial(body_of, view, None if job is None else job.metadata),
-    )
+async def _body_of_batch(view: BatchView) -> bytes:
+    return body_of_batch(view)

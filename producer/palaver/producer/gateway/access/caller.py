@@ -140,6 +140,7 @@ async def _caller(
 
 
 async def _reader(
+    *,
     request: Request,
     gateway: Served,
     session_id: Annotated[str, Path()],

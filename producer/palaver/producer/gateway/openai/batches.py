@@ -15,14 +15,14 @@ from starlette.responses import Response
 from palaver.producer.gateway.access.caller import Asking, Caller
 from palaver.producer.gateway.access.owning import own_batch
 from palaver.producer.gateway.answers import json_response
-from palaver.producer.gateway.job_rules import check_job
-from palaver.producer.gateway.marks import INPUT_FILE, check_metadata
+from palaver.producer.gateway.job_rules import allowed
+from palaver.producer.gateway.marks import check_metadata
 from palaver.producer.gateway.openai.errors import OPENAI_ERRORS
 from palaver.producer.gateway.openai.files import ERRORS, OUTPUT
 from palaver.producer.gateway.openai.paging import place_behind
 from palaver.producer.gateway.routing import counted_router
 from palaver.producer.gateway.state import Gateway, Served
-from palaver.shared.batches import CHAT_COMPLETIONS, BatchStatus, BatchView
+from palaver.shared.batches import CHAT_COMPLETIONS, INPUT_FILE, BatchStatus, BatchView
 from palaver.shared.errors import BatchNotFoundError
 from palaver.shared.jobs import ChatJob
 from palaver.shared.ledger import operations
@@ -73,14 +73,14 @@ async def create_batch(
             await asyncio.to_thread(content.write, piece)
         content.seek(0)
         handle = await gateway.client.batch(
-            cast("BinaryIO", content), check=partial(_check_line, caller), **fields
+            cast("BinaryIO", content), allow=partial(_allowed, caller), **fields
         )
     return json_response(_batch(await handle.progress()))
 
 
-def _check_line(caller: Caller, job: ChatJob) -> None:
-    check_job(caller, job)
+def _allowed(caller: Caller, job: ChatJob) -> ChatJob:
     check_metadata(job.metadata)
+    return allowed(caller, job)
 
 
 @router.get("/v1/batches", responses=_OBJECT)

@@ -16,7 +16,6 @@ from palaver.producer.gateway.openai.errors import OPENAI_ERRORS
 from palaver.producer.gateway.places import renamed
 from palaver.producer.gateway.routing import counted_router
 from palaver.producer.gateway.shapes import Open, TextOr
-from palaver.producer.prepare import check_choices
 from palaver.shared.jobs import MAX_TOOLS
 from palaver.shared.messages import Message
 from palaver.shared.openai_answer import completion
@@ -80,8 +79,6 @@ async def create_completion(asker: Job, body: ChatRequest) -> Response:
     if body.stream and body.n is not None and body.n > 1:
         refuse("n", "must be 1 in a stream: its chunks are of one answer")
     with renamed(openai_body.place):
-        if body.n is not None and body.n > 1:
-            check_choices([body.model or "default"], await asker.gateway.client.served())
         handle = await asker.submit(lambda: openai_body.job_fields(body.given()), body)
     if body.stream:
         usage = body.stream_options is not None and body.stream_options.include_usage

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated, Final
 
 from fastapi import Query
@@ -11,12 +12,11 @@ from palaver.producer.gateway.access.caller import Asking
 from palaver.producer.gateway.access.owning import check_session, own_job
 from palaver.producer.gateway.answers import job_headers, json_response
 from palaver.producer.gateway.fanout.frames import parse_cursor
-from palaver.producer.gateway.job_rules import check_job
+from palaver.producer.gateway.job_rules import allowed
 from palaver.producer.gateway.routing import counted_router
 from palaver.producer.gateway.sessions.views import Accepted, Job, Listed, job_of
 from palaver.producer.gateway.state import Served
-from palaver.shared.beside import beside
-from palaver.shared.jobs import ChatJob, Status
+from palaver.shared.jobs import Status
 
 router = counted_router(tags=["jobs"])
 
@@ -67,11 +67,8 @@ async def cancel_job(gateway: Served, caller: Asking, job_id: str) -> Job:
 @router.post("/jobs/{job_id}/retry", status_code=202, response_model=Accepted)
 async def retry_job(gateway: Served, caller: Asking, job_id: str) -> Response:
     """Do an ended job again, as a new job of its session. Repeated, it names the same new job."""
-    view = await own_job(gateway, caller, job_id, document=True)
-    if view.document_json is not None:  # what was refused cannot be done again
-        document = view.document_json
-        await beside(lambda: check_job(caller, ChatJob.parse(document)), document)
-    handle = await gateway.client.retry(job_id)
+    await own_job(gateway, caller, job_id)
+    handle = await gateway.client.retry(job_id, allow=partial(allowed, caller))
     accepted = Accepted(job_id=handle.job_id, session_id=handle.session_id, cursor=handle.cursor)
     return json_response(accepted, status=202, headers=job_headers(handle))
 

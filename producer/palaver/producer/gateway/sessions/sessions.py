@@ -13,9 +13,8 @@ from starlette.responses import Response, StreamingResponse
 from palaver.producer.gateway.access.caller import Asking, Caller, Reading
 from palaver.producer.gateway.access.owning import check_session, is_uuid, own_job
 from palaver.producer.gateway.answers import job_headers, json_response
-from palaver.producer.gateway.extra_rules import check_params
 from palaver.producer.gateway.fanout.frames import parse_cursor
-from palaver.producer.gateway.marks import check_metadata
+from palaver.producer.gateway.job_rules import allowed_fields
 from palaver.producer.gateway.routing import counted_router
 from palaver.producer.gateway.sessions.views import (
     Accepted,
@@ -160,12 +159,9 @@ async def say(
     # not `model_dump`, which walks into all that is within
     given = body.model_fields_set - {"content", "earlier"}
     fields: dict[str, Any] = {name: getattr(body, name) for name in given}
-    fields |= {"idempotency_key": idempotency_key, **trace_fields(request)}
-    caller.check_models([body.model] if isinstance(body.model, str) else body.model or [])
+    fields = allowed_fields(caller, fields)
     caller.check_agent(None if opened is None else opened.agent_path)
-    fields["priority"] = caller.priority(body.priority)
-    check_metadata(body.metadata)
-    check_params(body.params, caller.key)
+    fields |= {"idempotency_key": idempotency_key, **trace_fields(request)}
     if body.earlier and await gateway.client.ledger.messages(session_id, limit=1):
         refuse("earlier", "is only for a session in which nothing was said yet")
     message: list[Any] = [*body.earlier, {"role": "user", "content": body.content}]

@@ -1,7 +1,7 @@
 -- A gate, a profile's or a tenant's: its limits, what of them is used, who has a place. Needs: gate, clock.
 -- A record is kept of each request that has a place, was given one, or waits: what it has said of itself, see
 -- gate_enter, and `token`, `by` (the token of the call that gave its place), `lapsed`, `size` (tokens that it is counted
--- with), `since`. Times are ms of Redis time.
+-- with), `since`, `heard` (when it asked last, by `awake`). Times are ms of Redis time.
 local places, given, records, used = gate .. ':places', gate .. ':given', gate .. ':records', gate .. ':used'
 local lines, starts, busy = gate .. ':lines', gate .. ':starts', gate .. ':busy'
 local SLICES, KEEP, STEP, SILENCE, GRACE = 40, 86400000, 1000, 4000, 4000
@@ -91,10 +91,13 @@ local slices, in_use = usage()
 
 -- So much more of a kind was used by a request, when it began: what is known only later makes no room in a later window.
 local function add_to(record, kind, more)
-  local field = kind .. int(slice_at(record.since))
-  if redis.call('HEXISTS', used, field) == 1 then
-    redis.call('HINCRBY', used, field, int(more))
-    in_use[kind] = in_use[kind] + more
+  local began = slice_at(record.since)
+  for _, slice in ipairs(slices) do
+    if slice.slice == began then
+      redis.call('HINCRBY', used, kind .. int(began), int(more))
+      slice[kind] = slice[kind] + more
+      in_use[kind] = in_use[kind] + more
+    end
   end
 end
 
@@ -213,38 +216,49 @@ local function set_back(ms)
   end
   closed = math.max(0, closed - ms)
   redis.call('HSET', gate, 'closed', int(closed))
+  redis.call('HDEL', gate, 'spared')
   -- All that is in use counts as used now.
   keep_usage({{slice = slice_at(now), requests = in_use.requests, tokens = in_use.tokens}})
 end
 
--- Places of workers that died end; but nobody could renew while Redis stood still.
+-- Places of workers that died end. But nobody could renew while Redis stood still: none ends before that is made up for.
+-- Who is the next to call when they end tells of no other silence.
 local function end_places(seen)
-  for _, entry in ipairs(redis.call('ZRANGEBYSCORE', places, '-inf', int(now))) do
-    if seen > 0 and now - seen > SILENCE then
+  if seen > 0 and now - math.max(seen, number('spared')) > SILENCE then
+    redis.call('HSET', gate, 'spared', int(now + GRACE))
+    for _, entry in ipairs(redis.call('ZRANGEBYSCORE', places, '-inf', int(now + GRACE))) do
       redis.call('ZADD', places, int(now + GRACE), entry)
-    else
-      local record = record_of(entry)
-      if record then vacate(entry, record) end
-      redis.call('ZREM', places, entry)
-      redis.call('HDEL', records, entry)
     end
   end
+  for _, entry in ipairs(redis.call('ZRANGEBYSCORE', places, '-inf', int(now))) do
+    local record = record_of(entry)
+    if record then vacate(entry, record) end
+    redis.call('ZREM', places, entry)
+    redis.call('HDEL', records, entry)
+  end
+end
+
+-- A clock that stands still while nobody calls: of a silence no more than SILENCE counts.
+local awake = number('awake')
+
+-- Every call that changes something notes the time; the time of the one before.
+local function note_time()
+  local seen = number('seen')
+  if seen > now + STEP then set_back(seen - now) end
+  awake = redis.call('HINCRBY', gate, 'awake', int(math.max(0, math.min(now - seen, SILENCE))))
+  redis.call('HSET', gate, 'seen', int(now))
+  return seen
 end
 
 -- Puts right what time has done.
 local function see_to_time()
-  local seen = number('seen')
-  if seen > now + STEP then
-    set_back(seen - now)
-  elseif number('slice') ~= slice_length then
-    keep_usage(slices)
-  end
+  local seen = note_time()
+  if number('slice') ~= slice_length then keep_usage(slices) end
   for _, field in ipairs(redis.call('HKEYS', used)) do
     local slice = tonumber(string.match(field, '%d+$'))
     if (slice + 1) * slice_length <= now - window then redis.call('HDEL', used, field) end
   end
   end_places(seen)
-  redis.call('HSET', gate, 'seen', int(now))
 end
 
 local function raise_all()

@@ -2,8 +2,9 @@
 -- turns. Needs: gate, clock, gate.
 -- `starts` has when the last turn of a queue ended, on a clock that goes on with the turns, and `lines` when its next one
 -- ends (self-clocked fair queueing: whose turn ends first has it). One whose line may have no more places is in neither.
--- A place that was given is taken within LAPSE, or given to the next. One call gives no more than MOST.
-local LAPSE, MOST = 10000, 200
+-- A place that was given to a parked job is taken within LAPSE, or given to the next. Who is not parked asks each second,
+-- and is not there any more when it was not heard for ALIVE, which is longer than SILENCE. One call gives no more than MOST.
+local LAPSE, ALIVE, MOST = 10000, 6000, 200
 local next_look = 0
 
 -- What goes on with something goes before what has not begun.
@@ -32,8 +33,18 @@ local function forget(entry, record)
   redis.call('HDEL', records, entry)
 end
 
--- Places that nobody has taken go to the next. Who misses one goes to the end of the line, and the second time out of
--- it: what has not ended a sweep sends again, and it comes anew.
+-- An older version does not note when one asked last.
+local function is_gone(record)
+  return not record.parked and awake - (record.heard or awake) > ALIVE
+end
+
+-- A place is given to it, or kept for it.
+local function offer(entry, record)
+  redis.call('ZADD', given, int(now + (record.parked and LAPSE or ALIVE)), entry)
+end
+
+-- Places that nobody has taken go to the next. A parked job that misses one goes to the end of the line, and the second
+-- time out of it: what has not ended a sweep sends again, and it comes anew.
 local function lapse()
   for _, entry in ipairs(redis.call('ZRANGE', given, 0, -1)) do
     local record, ends = record_of(entry), tonumber(redis.call('ZSCORE', given, entry))
@@ -42,7 +53,7 @@ local function lapse()
     else
       if record then vacate(entry, record) end
       redis.call('ZREM', given, entry)
-      if record and not record.lapsed then
+      if record and record.parked and not record.lapsed then
         record.lapsed = true
         join(entry, record)
       else
@@ -54,7 +65,7 @@ end
 
 local function give(entry, record, by)
   record.by, record.size = by, size_of(record)
-  redis.call('ZADD', given, int(now + LAPSE), entry)
+  offer(entry, record)
   if of_line then redis.call('HINCRBY', busy, record.line, 1) end
   keep_record(entry, record)
   promise(record.size)
@@ -87,8 +98,9 @@ local function next_turn()
     local record = entry and record_of(entry)
     if not entry or is_full(line_of(queue)) then
       rest(queue)
-    elseif not record then
+    elseif not record or is_gone(record) then
       redis.call('ZREM', queue_key(queue), entry)
+      redis.call('HDEL', records, entry)
     else
       local start = tonumber(redis.call('HGET', starts, queue) or number('turn'))
       local turn = start + length_of(record) / weight_of(record)

@@ -33,10 +33,10 @@ if not record then
   record.token, record.by, record.lapsed, record.size, record.since = token, '-', false, 0, now
   join(entry, record, asked.ahead)
 end
--- What it was given it has now, also at the last moment.
-redis.call('ZADD', given, 'XX', int(now + LAPSE), entry)
-record.token, record.parked, record.later = token, asked.parked, asked.later
+record.token, record.parked, record.later, record.heard = token, asked.parked, asked.later, awake
 keep_record(entry, record)
+-- What it was given it has now, also at the last moment.
+if redis.call('ZSCORE', given, entry) then offer(entry, record) end
 hand_out(token)
 
 local has_one = redis.call('ZSCORE', places, entry)

@@ -7,7 +7,7 @@
 --      17 messages that the session's history gets, one JSON a line · 18 error for a job that this one interrupts
 --      19 how many of the session's jobs may not have ended · 20 tenant ('' for none, which is
 --      one like any other) · 21 name of the list of unended jobs that has it ('' for none) · 22 user ('' for none)
---      23 '1': the session is not to begin with this job
+--      23 '1': the session is not to begin with this job · 24 what its webhook's delivery needs ('' for none)
 -- reply ok, job id, cursor, created (1, 0), status, position, job to send ('' for none), its queue, ms of Redis time;
 --       if it has ended another job also the id of that, what it has spent, the gate at which it has waited, the list
 --       of unended jobs that had it
@@ -18,7 +18,7 @@ local fingerprint, idempotency_key, on_busy, queue = ARGV[8], ARGV[9], ARGV[10],
 local run_at, deadline_after, reads_history = math.max(tonumber(ARGV[12]), 0), tonumber(ARGV[13]), ARGV[14] == '1'
 local model, document, user_messages, interrupted = ARGV[15], ARGV[16], ARGV[17], ARGV[18]
 local most_unended, tenant, counts = tonumber(ARGV[19]), ARGV[20], ARGV[21]
-local user, only_goes_on = ARGV[22], ARGV[23] == '1'
+local user, only_goes_on, notice = ARGV[22], ARGV[23] == '1', ARGV[24]
 local job = base .. ':job:' .. jid
 -- include clock
 -- include retention
@@ -92,6 +92,7 @@ local deadline = math.max(run_at, now) + deadline_after
 redis.call('HSET', job, 'doc', document, 'fp', fingerprint, 'status', 'queued', 'created', int(now),
   'deadline', int(deadline), 'queue', queue, 'user', user_messages, 'model', model)
 if reads_history then redis.call('HSET', job, 'hist', 1) end
+if notice ~= '' then redis.call('HSET', job, 'notice', notice) end
 if counts ~= '' then redis.call('HSET', job, 'counts', counts) end
 if key then
   redis.call('HSET', job, 'key', idempotency_key)

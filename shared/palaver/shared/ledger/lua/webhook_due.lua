@@ -1,4 +1,4 @@
--- webhook_due: a webhook that is to be delivered is due at another time. Called at the end of every job: most have none.
+-- webhook_due: a webhook that is to be delivered is due at another time. Called at the end of jobs that may have none.
 -- KEYS 1 palaver:webhooks:{all}
 -- keys used  as webhook_enter
 -- ARGV 1 entry SID/JID · 2 ms of Redis time

@@ -2,8 +2,9 @@
 -- of one webhook, but for those that have their part already.
 -- KEYS 1 palaver:webhooks:{all}
 -- keys used  as webhook_enter
--- ARGV 1 ms until they may be given to another · 2 how many at most · 3 how many of one tenant, with those that
---      4… tenant, how many of its the caller is seeing to, … ('' is the tenant of those that name none)
+-- ARGV 1 ms until they may be given to another · 2 how many at most
+--      3 how many of one tenant, with those of it that the caller is seeing to
+--      4… tenant ('' of those that name none), how many of its the caller is seeing to, …
 -- reply 1 if others are due (else 0), entry, tenant, …
 local webhooks, pause, most, of_one, running = KEYS[1], tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]), {}
 -- include clock

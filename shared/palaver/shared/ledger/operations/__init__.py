@@ -36,7 +36,7 @@ if TYPE_CHECKING:
         unlist_batch,
     )
     from palaver.shared.ledger.operations.batches import batch, batch_results, cancel_batch, open_batch
-    from palaver.shared.ledger.operations.budgeting import spend, spent_in_month
+    from palaver.shared.ledger.operations.budgeting import OneMore, spend, spent_in_month
     from palaver.shared.ledger.operations.caching import (
         ALONE,
         FAILED,
@@ -117,6 +117,7 @@ if TYPE_CHECKING:
         forget_webhook,
         put_off_webhook,
         take_webhooks,
+        webhook_of,
         webhook_stands,
     )
     from palaver.shared.ledger.operations.working import (
@@ -139,7 +140,7 @@ _HOMES: Final = {
     ),
     "batch_keeping": "batch_removed batches_of forget_batch take_stored_batches unlist_batch",
     "batches": "batch batch_results cancel_batch open_batch",
-    "budgeting": "spend spent_in_month",
+    "budgeting": "OneMore spend spent_in_month",
     "caching": "ALONE FAILED STORED enter_cache keep_answer leave_cache look_in_cache",
     "conversing": (
         "archived drop_stored is_in_database list_session listed open_session prolong put_off session "
@@ -160,7 +161,7 @@ _HOMES: Final = {
     "sweeping": "POISONED_AFTER due look settle take_turn",
     "tables": "announce_bounds announced_bounds",
     "watching": "send_canaries take_canary vigil",
-    "webhooks": "forget_webhook put_off_webhook take_webhooks webhook_stands",
+    "webhooks": "forget_webhook put_off_webhook take_webhooks webhook_of webhook_stands",
     "working": "APPEND_CONSTANT APPEND_FIXED append claim finish note_failures release renew save_entry",
 }
 _HOME_OF: Final = {name: home for home, names in _HOMES.items() for name in names.split()}
@@ -174,6 +175,7 @@ __all__ = [
     "POISONED_AFTER",
     "STORED",
     "Line",
+    "OneMore",
     "SessionOwner",
     "Size",
     "Start",
@@ -279,6 +281,7 @@ __all__ = [
     "user_line",
     "vigil",
     "wait_no_more",
+    "webhook_of",
     "webhook_stands",
     "where_at_gate",
     "where_ready",

@@ -58,7 +58,7 @@ def claim_lines(
         return ClaimedLines(stop=_stop(stop), state=text(state), lines=lines)  # type: ignore[arg-type] # the script's
 
     args = (ticket, worker, milliseconds(lease), room, window, WAITING_RESULTS, WAITING_BYTES)
-    return _operation(keys, batch_id, "batch_claim", token, args, decode)
+    return _operation("batch_claim", keys, batch_id, token=token, args=args, decode=decode)
 
 
 def note_results(
@@ -71,7 +71,9 @@ def note_results(
         return NotedResults(stop=_stop(stop), waiting=int(waiting), waiting_bytes=int(waiting_bytes))
 
     words = (word for result in results for word in _words(result))
-    return _operation(keys, batch_id, "batch_done", token, (*retention.batch_args(), *words), decode)
+    return _operation(
+        "batch_done", keys, batch_id, token=token, args=(*retention.batch_args(), *words), decode=decode
+    )
 
 
 def renew_driver(keys: Keys, batch_id: str, *, token: str, lease: float) -> Operation[BatchStop]:
@@ -80,7 +82,7 @@ def renew_driver(keys: Keys, batch_id: str, *, token: str, lease: float) -> Oper
     def decode(raw: Any) -> BatchStop:
         return _stop(accepted(raw, batch_id)[1])
 
-    return _operation(keys, batch_id, "batch_renew", token, (milliseconds(lease),), decode)
+    return _operation("batch_renew", keys, batch_id, token=token, args=(milliseconds(lease),), decode=decode)
 
 
 def leave_batch(keys: Keys, batch_id: str, *, token: str) -> Operation[None]:
@@ -90,7 +92,10 @@ def leave_batch(keys: Keys, batch_id: str, *, token: str) -> Operation[None]:
         accepted(raw, batch_id)
 
     look = look_at_batch(keys, batch_id, AT_ONCE)
-    return replace(_operation(keys, batch_id, "batch_leave", token, (), decode), after=lambda _raw: look)
+    return replace(
+        _operation("batch_leave", keys, batch_id, token=token, args=(), decode=decode),
+        after=lambda _raw: look,
+    )
 
 
 def gather_results(
@@ -104,7 +109,7 @@ def gather_results(
             return None
         return Gathered(flushed=int(reply[1]), over=bool(reply[2]), results=reply[3:])
 
-    return _operation(keys, batch_id, "batch_gather", token, (most, most_bytes), decode)
+    return _operation("batch_gather", keys, batch_id, token=token, args=(most, most_bytes), decode=decode)
 
 
 def flush_results(keys: Keys, batch_id: str, *, token: str, gathered: Gathered) -> Operation[None]:
@@ -118,7 +123,7 @@ def flush_results(keys: Keys, batch_id: str, *, token: str, gathered: Gathered) 
 
     size = sum(map(len, gathered.results))
     args = (gathered.first, gathered.last, size)
-    return _operation(keys, batch_id, "batch_flushed", token, args, decode)
+    return _operation("batch_flushed", keys, batch_id, token=token, args=args, decode=decode)
 
 
 def batch_parts(keys: Keys, batch_id: str) -> Query[list[tuple[int, int]]]:
@@ -144,7 +149,8 @@ def end_batch(
         return after_end(keys, batch_id, raw) if is_ok(raw) else ()
 
     return replace(
-        _operation(keys, batch_id, "batch_end", token, retention.batch_args(), decode), after=after
+        _operation("batch_end", keys, batch_id, token=token, args=retention.batch_args(), decode=decode),
+        after=after,
     )
 
 
@@ -229,7 +235,7 @@ def _stop(word: bytes | str) -> BatchStop:
 
 
 def _operation(
-    keys: Keys, batch_id: str, script: str, token: str, args: Sequence[Argument], decode: Any
+    script: str, keys: Keys, batch_id: str, *, token: str, args: Sequence[Argument], decode: Any
 ) -> Operation[Any]:
     return Operation(
         script=load(script), keys=(keys.base(batch_id),), args=(batch_id, token, *args), decode=decode

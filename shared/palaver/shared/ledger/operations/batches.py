@@ -1,6 +1,5 @@
 """What clients do with batches: open, look, cancel, read results."""
 
-import hashlib
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -50,12 +49,11 @@ def open_batch(keys: Keys, batch: BatchJob, *, retention: Retention) -> Operatio
         ends = int(raw[3]) / 1000 + batch.completion_window
         return (*soon, *keep_batch_counted(keys, batch, ends=ends))
 
-    document = batch.to_json()
     args: tuple[Argument, ...] = (
         batch.batch_id,
-        document,
+        batch.to_json(),
         *retention.batch_args(),
-        hashlib.sha256(document).hexdigest()[:32],
+        batch.fingerprint[:32],
         batch.total,
         milliseconds(batch.completion_window),
         int(batch.fail_fast),

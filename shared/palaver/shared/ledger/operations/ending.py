@@ -90,7 +90,7 @@ def after_end(
         return ()
     return (
         *give_back(keys, session_id, job_id, raw[6:], ended=int(raw[5]), retention=retention),
-        *due_after_end(keys, session_id, job_id, raw[2], raw[4], retention),
+        *due_after_end(keys, session_id, job_id, next_job=raw[2], now=raw[4], retention=retention),
     )
 
 

@@ -133,18 +133,21 @@ def _known(fields: Mapping[str, Any]) -> bytes:
 
 
 def _limits(limits: Limits) -> dict[str, int]:
-    """See gate_enter.lua."""
-    per_minute, tokens, window = limits.requests_per_minute, limits.tokens_per_minute, limits.window
-    requests = 0 if per_minute is None else int(per_minute * window / 60)
-    if per_minute is not None and not requests:
-        requests, window = 1, 60 / per_minute
-    most_tokens = 0 if tokens is None else max(1, int(tokens * limits.window / 60))
+    """See gate_enter.lua. A window in which not one request has room is as long as that one needs."""
+    window = limits.window
+    if limits.requests_per_minute is not None:
+        window = max(window, 60 / limits.requests_per_minute)
     return {
-        "requests": requests,
-        "tokens": most_tokens,
+        "requests": _most(limits.requests_per_minute, window),
+        "tokens": _most(limits.tokens_per_minute, window),
         "window": milliseconds(window),
         "concurrent": limits.concurrent or 0,
     }
+
+
+def _most(per_minute: float | None, window: float) -> int:
+    """In a window of so many seconds; 0: any number."""
+    return 0 if per_minute is None else max(1, int(per_minute * window / 60))
 
 
 def leave_gate(

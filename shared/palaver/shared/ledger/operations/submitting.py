@@ -113,7 +113,7 @@ def submit(
         args=_submit_args(session_id, job, retention, queue, counts),
         before=_before_submit(keys, session_id, job, retention, queue),
         decode=lambda raw: _submitted(session_id, job.job_id, raw),
-        after=lambda raw: _after_submit(keys, session_id, job, counts, raw, retention),
+        after=lambda raw: _after_submit(raw, keys, session_id, job, counts=counts, retention=retention),
     )
 
 
@@ -216,9 +216,17 @@ def _submit_args(
             counts,
             job.user or "",
             "1" if _only_goes_on(session_id, job) else "",
+            _notice(job),
         ),
     )
     return args
+
+
+def _notice(job: ChatJob) -> bytes:
+    """What each try of the job's webhook needs of it, so that none reads all that was asked."""
+    if job.webhook is None:
+        return b""
+    return orjson.dumps({"url": job.webhook, "tenant": job.tenant, "metadata": job.metadata})
 
 
 def new_messages(job: ChatJob) -> list[bytes]:
@@ -234,7 +242,7 @@ def new_messages(job: ChatJob) -> list[bytes]:
 
 
 def _after_submit(
-    keys: Keys, session_id: str, job: ChatJob, counts: str, raw: Any, retention: Retention
+    raw: Any, keys: Keys, session_id: str, job: ChatJob, *, counts: str, retention: Retention
 ) -> tuple[Command, ...]:
     """A refused job leaves nothing behind; a turn that was repaired is watched."""
     if isinstance(raw, Exception):
@@ -269,7 +277,7 @@ def _of_interrupted(keys: Keys, session_id: str, raw: Any, retention: Retention)
     left = raw[_INTERRUPTED_AT + 1 :]
     return (
         *give_back(keys, session_id, ended_job, left, ended=now, retention=retention),
-        *due_after_end(keys, session_id, ended_job, "", now, retention),
+        *due_after_end(keys, session_id, ended_job, next_job="", now=now, retention=retention),
     )
 
 

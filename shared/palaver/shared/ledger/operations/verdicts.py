@@ -76,7 +76,7 @@ def is_past(keys: Keys, queue: str, time_ms: int) -> Command:
 
 
 def delivered(
-    keys: Keys, session_id: str, job_id: str, queue: str, sent: int, waited: int
+    keys: Keys, session_id: str, job_id: str, queue: str, *, sent: int, waited: int
 ) -> tuple[Command, ...]:
     """A message of that time came out of this queue, which keeps the order; its job waits no more."""
     enlisted = waited >= RESEND_AFTER_MS
@@ -85,16 +85,24 @@ def delivered(
 
 
 def due_after_end(
-    keys: Keys, session_id: str, job_id: str, next_job: bytes | str, now: int, retention: Retention
+    keys: Keys,
+    session_id: str,
+    job_id: str,
+    *,
+    next_job: bytes | str,
+    now: int,
+    retention: Retention,
+    webhook: bool = True,
 ) -> tuple[Command, ...]:
-    """After a job's end:
+    """After a job's end, at `now` ms:
 
-    its successor is watched before it is forgotten itself, so that a crash between loses none.
+    its successor is watched before it is forgotten itself, so that a crash between loses none. `webhook`: it
+    may have one.
     """
     successor = look_at(keys, session_id, text(next_job), int(now) + RESEND_AFTER_MS) if next_job else ()
     return (
         *successor,
-        hurry_webhook(keys, session_id, job_id, int(now)),
+        *((hurry_webhook(keys, session_id, job_id, int(now)),) if webhook else ()),
         Command("ZREM", keys.due, due_member(session_id, job_id)),
         Command("PEXPIRE", keys.index(job_id), milliseconds(retention.job)),
     )

@@ -11,6 +11,7 @@ from palaver.shared.ledger.operation import Argument, Command, Operation, Query,
 from palaver.shared.ledger.operations.reading import checked
 from palaver.shared.ledger.replies import Place
 from palaver.shared.ledger.scripts import load
+from palaver.shared.ledger.views import WEBHOOK_FIELDS, JobWebhook, decode_webhook
 
 _WATCH_MS: Final = 60_000
 """So long after its job was due a webhook is looked at first, unless the job's end hurries it."""
@@ -88,6 +89,12 @@ def webhook_lines(keys: Keys) -> Query[list[str]]:
         return [keys.webhooks, *(keys.webhooks_of(text(tenant)) for tenant in replies[0])]
 
     return Query(commands=(Command("ZRANGE", keys.webhooks, 0, -1),), decode=decode)
+
+
+def webhook_of(keys: Keys, session_id: str, job_id: str) -> Query[JobWebhook | None]:
+    """A job's webhook, and nothing of what was asked and answered; None: there is no such job."""
+    command = Command("HMGET", keys.job(session_id, job_id), *WEBHOOK_FIELDS)
+    return Query(commands=(command,), decode=lambda replies: decode_webhook(replies[0]))
 
 
 def webhook_stands(keys: Keys, session_id: str, job_id: str, standing: str) -> Operation[None]:

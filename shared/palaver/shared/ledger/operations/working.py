@@ -80,7 +80,7 @@ def claim(
         sent, waited = int(raw[12]), _waited(raw, lease)
         return (
             *look_at(keys, session_id, job_id, int(raw[8])),
-            *(() if waited is None else delivered(keys, session_id, job_id, queue, sent, waited)),
+            *(() if waited is None else delivered(keys, session_id, job_id, queue, sent=sent, waited=waited)),
         )
 
     args: tuple[Argument, ...] = (session_id, job_id, token, worker, milliseconds(lease), queue)
@@ -207,13 +207,14 @@ def finish(
     error: bytes | None = None,
     spent: bytes = b"",
     history: Sequence[bytes] = (),
+    webhook: bool = True,
     retention: Retention,
 ) -> Operation[Finished]:
     """End the job with `end`, the stream_end's JSON of `type` and `data` without braces.
 
     `history` is what the session's history gets if the job completed or was cancelled without a rollback.
-    Without a `response` the ledger keeps the text so far. `spent`, a `Spending`, is counted once. The same
-    worker asking again gets the first reply.
+    Without a `response` the ledger keeps the text so far. `spent`, a `Spending`, is counted once. `webhook`:
+    it may have one. The same worker asking again gets the first reply.
     """
 
     def decode(raw: Any) -> Finished:
@@ -231,7 +232,9 @@ def finish(
             *bury(keys, session_id, job_id, status=_word(raw[1]), ended=int(raw[6]), retention=retention),
             *count(keys, session_id, job_id, spent=spent, ended=int(raw[6]), retention=retention),
             *uncount(keys, session_id, job_id, raw[7]),
-            *due_after_end(keys, session_id, job_id, raw[3], raw[5], retention),
+            *due_after_end(
+                keys, session_id, job_id, next_job=raw[3], now=raw[5], retention=retention, webhook=webhook
+            ),
         )
 
     args: tuple[Argument, ...] = (

@@ -28,6 +28,8 @@ _BUSY_SECONDS: Final = 5
 _STATEMENT_MS: Final = 30_000
 _LACKING: Final = ("no such table", "no such column", "has no column named")
 """How SQLite says that tables are not those of this version."""
+_NO_DATABASE: Final = ("SQLITE_NOTADB", "SQLITE_CORRUPT")
+"""How it says that the file is none of its own, or has been damaged."""
 
 
 class Database:
@@ -41,8 +43,8 @@ class Database:
     async def transaction(self) -> AsyncIterator[AsyncConnection]:
         """A connection; what is written is there when the block ends, or nothing of it is.
 
-        Raises ArchiveUnavailableError; ConfigurationError where a table is missing; InternalError for what
-        the database does not take.
+        Raises ArchiveUnavailableError; ConfigurationError where a table is missing, or the file is no
+        database; InternalError for what the database does not take.
         """
         try:
             async with self.engine.begin() as connection:
@@ -53,7 +55,7 @@ class Database:
         except (OSError, InterfaceError, OperationalError, PoolTimeoutError) as error:
             problem = self._outdated(error) if _lacks_tables(error) else self._unavailable(error)
         except DBAPIError as error:
-            problem = InternalError(f"{self.shown} does not take a value: {type(error.orig).__name__}")
+            problem = self._refused(error)
         # Raised out here: the library's error holds the statement with its values, which are content.
         raise problem
 
@@ -62,6 +64,14 @@ class Database:
             f"PALAVER_ARCHIVE_URL: {self.shown} refuses a statement ({type(error.orig).__name__}); "
             "is it up to date? palaver archive upgrade"
         )
+
+    def _refused(self, error: DBAPIError) -> ConfigurationError | InternalError:
+        if getattr(error.orig, "sqlite_errorname", None) in _NO_DATABASE:
+            return ConfigurationError(
+                f"PALAVER_ARCHIVE_URL: {self.shown} is no database of SQLite, or has been damaged; "
+                "name another file, or bring back a copy of this one"
+            )
+        return InternalError(f"{self.shown} does not take a value: {type(error.orig).__name__}")
 
     def _unavailable(self, error: Exception) -> ArchiveUnavailableError:
         reason = type(getattr(error, "orig", None) or error).__name__
@@ -106,9 +116,11 @@ def _engine(settings: Settings) -> AsyncEngine:
         ) from None
     url = url.set(drivername=_DRIVERS[url.drivername])
     if url.drivername == _DRIVERS["sqlite"]:
-        folder = Path(url.database or "").absolute().parent
-        if not folder.is_dir():
-            raise ConfigurationError(f"PALAVER_ARCHIVE_URL: there is no folder {folder}")
+        file = Path(url.database or "").absolute()
+        if not file.parent.is_dir():
+            raise ConfigurationError(f"PALAVER_ARCHIVE_URL: there is no folder {file.parent}")
+        if file.is_dir():
+            raise ConfigurationError(f"PALAVER_ARCHIVE_URL: {file} is a folder; name a file in it")
         engine = create_async_engine(url, connect_args={"timeout": _BUSY_SECONDS}, hide_parameters=True)
         event.listen(engine.sync_engine, "connect", _prepare_sqlite)
         event.listen(engine.sync_engine, "begin", lambda begun: begun.exec_driver_sql("BEGIN"))

@@ -21,8 +21,8 @@ from redis.exceptions import RedisError
 from palaver.shared import redis_commands
 from palaver.shared.redis_commands import Words
 
-LANES: Final = 8
-"""Connections. More than one, so that a long reply does not hold up the others."""
+SHARED: Final = 8
+"""More than one, so that a long reply does not hold up the others."""
 
 _COMMANDS: Final = 400
 _BYTES: Final = 1 << 20
@@ -38,8 +38,8 @@ class _Call:
     replies: asyncio.Future[list[Any]]
 
 
-class Lanes:
-    """The connections of a client, whose pool must hold `LANES` of them. Belongs to one event loop."""
+class Multiplexer:
+    """The connections of a client, whose pool must hold `SHARED` of them. Belongs to one event loop."""
 
     def __init__(self, client: redis.asyncio.Redis) -> None:
         self._client = client
@@ -56,19 +56,19 @@ class Lanes:
         packed = redis_commands.packed(commands)
         call = _Call(packed, len(commands), asyncio.get_running_loop().create_future())
         self._waiting.append(call)
-        if len(self._busy) < LANES:
-            lane = asyncio.create_task(self._serve(), name="palaver-ledger")
-            self._busy.add(lane)
-            lane.add_done_callback(self._busy.discard)
+        if len(self._busy) < SHARED:
+            serving = asyncio.create_task(self._serve(), name="palaver-ledger")
+            self._busy.add(serving)
+            serving.add_done_callback(self._busy.discard)
         return await call.replies
 
     async def aclose(self) -> None:
         """Close the connections. Who waits for a reply gets a ConnectionError; the next call opens others."""
         self._fail_waiting(_closed())
-        lanes = list(self._busy)
-        for lane in lanes:
-            lane.cancel()
-        await asyncio.gather(*lanes, return_exceptions=True)
+        busy = list(self._busy)
+        for serving in busy:
+            serving.cancel()
+        await asyncio.gather(*busy, return_exceptions=True)
         await self._client.aclose()
 
     async def _serve(self) -> None:

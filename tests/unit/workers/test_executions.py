@@ -1,0 +1,141 @@
+"""What a task that fails or is cancelled leaves behind in the pool: nothing that waits for the collector."""
+
+import asyncio
+import threading
+import weakref
+from collections.abc import Callable, Iterator
+from functools import partial
+from queue import SimpleQueue
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from billiard.einfo import ExceptionInfo
+
+from palaver.workers.loop import LoopThread
+from palaver.workers.pool.direct import run_direct
+from palaver.workers.pool.execution import (
+    CoroutineExecution,
+    DirectExecution,
+    Execution,
+    Order,
+    ThreadExecution,
+)
+from palaver.workers.pool.slots import Slots
+from palaver.workers.pool.threads import Threads
+from palaver.workers.pool.tracer import wait_for
+from tests.garbage import no_collector
+from tests.servers import IN_TIME, eventually
+
+Calls = SimpleQueue[Callable[[], object]]
+
+
+class Job:
+    """What a body works on."""
+
+
+class Body:
+    """One that holds a job, and says when it has begun; it fails, or waits to be ended."""
+
+    def __init__(self, *, fails: bool) -> None:
+        self.fails = fails
+        self.begun = threading.Event()
+        self.job: weakref.ref[Job]
+
+    async def run(self) -> None:
+        job = Job()
+        self.job = weakref.ref(job)
+        self.begun.set()
+        if self.fails:
+            raise RuntimeError
+        await asyncio.Event().wait()
+
+    def run_in_thread(self) -> None:
+        job = Job()
+        self.job = weakref.ref(job)
+        self.begun.set()
+        if self.fails:
+            raise RuntimeError
+        while True:
+            threading.Event().wait(0.01)
+
+
+@pytest.fixture(scope="module")
+def loop() -> Iterator[LoopThread]:
+    thread = LoopThread(lambda: None)
+    thread.start()
+    yield thread
+    thread.stop()
+
+
+@pytest.fixture(scope="module")
+def threads() -> Iterator[Threads]:
+    made = Threads("test")
+    yield made
+    made.close()
+
+
+def direct(body: Body, **shared: Any) -> Execution:
+    task = SimpleNamespace(run=body.run)
+    run = partial(run_direct, task, "id", {}, ((), {}, None), "", "")
+    return DirectExecution(order(run), **shared)
+
+
+def traced(body: Body, **shared: Any) -> Execution:
+    return CoroutineExecution(order(lambda: wait_for(body.run())), **shared)
+
+
+def in_thread(body: Body, **shared: Any) -> Execution:
+    return ThreadExecution(order(body.run_in_thread), threads=shared.pop("threads"), **shared)
+
+
+def order(run: Callable[[], Any]) -> Order:
+    return Order(run=run, callback=told.put, error_callback=told.put)
+
+
+told: SimpleQueue[Any] = SimpleQueue()
+
+
+@pytest.mark.parametrize("fails", [True, False], ids=["fails", "is ended"])
+@pytest.mark.parametrize("make", [direct, traced, in_thread])
+def test_it_is_gone_without_the_collector(
+    loop: LoopThread, threads: Threads, make: Callable[..., Execution], fails: bool
+) -> None:
+    calls, body = Calls(), Body(fails=fails)
+    shared: dict[str, Any] = {"loop": loop, "post": calls.put, "on_end": lambda _: None}
+    shared |= {"hands_back": False, "is_only_copy": False}
+    shared |= {"threads": threads} if make is in_thread else {}
+    with no_collector():
+        execution = make(body, **shared)
+        execution.start()
+        assert body.begun.wait(IN_TIME)
+        if not fails:
+            execution.terminate()
+        calls.get(timeout=IN_TIME)()
+        loop.run(asyncio.sleep(0))  # whatever it is in the middle of is over then
+        del execution
+        assert eventually(lambda: body.job() is None), "somebody holds it"
+        if fails:
+            failure = told.get(timeout=IN_TIME)
+            info = failure[1] if make is direct else failure
+            assert isinstance(info, ExceptionInfo)
+            assert "RuntimeError" in str(info.traceback)
+            assert body.run.__name__ in str(info.traceback)  # Celery is told where
+
+
+def test_what_has_ended_holds_no_worker_whose_own_thread_hangs(loop: LoopThread, threads: Threads) -> None:
+    slots, go_on, unheard = Slots(1), threading.Event(), Calls()
+    execution = ThreadExecution(
+        order(go_on.wait),
+        threads=threads,
+        loop=loop,
+        post=unheard.put,
+        on_end=slots.free,
+        hands_back=False,
+        is_only_copy=True,
+    )
+    slots.put(execution, place=1)
+    assert slots.hold_only_copies
+    go_on.set()
+    assert eventually(lambda: not slots.hold_only_copies)
+    assert execution in slots.running
