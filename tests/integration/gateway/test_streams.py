@@ -6,6 +6,7 @@ The gateway is in this process, and the test is the worker: it says what happens
 import gc
 import logging
 import re
+import socket
 import time
 import weakref
 from collections.abc import Callable, Iterator
@@ -254,7 +255,8 @@ def test_a_download_ends_with_its_key(
     settings = world.settings.model_copy(update={"files_url": f"file://{tmp_path}"})
     with gateway_here(settings) as here:
         key = here.make_key(tenant="acme")
-        with here.http(key) as http, ExitStack() as stack:
+        narrow = httpx2.HTTPTransport(socket_options=[(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)])
+        with here.http(key, transport=narrow) as http, ExitStack() as stack:  # else the system takes it all
             content = b"x" * 20_000_000
             file_id = http.post("/v1/files", files={"file": ("a.bin", content)}).json()["id"]
             path = f"/v1/files/{file_id}/content"
@@ -387,7 +389,8 @@ def test_who_leaves_leaves_nothing_to_collect(here: Here, world: World) -> None:
     """Collections are rare: they walk over all that thousands of others hold."""
     job = world.submit(new_session(), tenant="acme")
     with here.http() as http, http.stream("GET", f"/sessions/{job.session_id}/events") as response:
-        assert next(told(response)).kind == "retry"
+        items = told(response)
+        assert next(items).kind == "retry"
         held = [*here.server.server_state.connections, *here.gateway.streams, *here.gateway.feeds]
         kept = [weakref.ref(one) for one in held]
         gc.collect()

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from palaver.producer.gateway import stream
 from palaver.producer.gateway.protocol import MOST_BODY_WAITING
 from tests.integration.gateway.conftest import new_session
 from tests.integration.gateway.here import Here, begin, gateway_here
@@ -91,7 +92,11 @@ def test_junk_behind_a_stream_is_not_answered_in_it(here: Here, world: World, ju
     assert eventually(lambda: not len(here.gateway.streams))
 
 
-def test_a_large_body_does_not_wait_behind_an_answer(here: Here, world: World) -> None:
+def test_a_large_body_does_not_wait_behind_an_answer(
+    here: Here, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is read while a request waits, so who has left is known by what is sent: keep-alives."""
+    monkeypatch.setattr(stream, "KEEP_ALIVE_SECONDS", 0.05)
     job = world.submit(new_session(), tenant="acme")
     head = f"GET /sessions/{job.session_id}/events HTTP/1.1\r\n".encode() + of(here) + b"\r\n"
     post = b"POST /sessions HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n"
