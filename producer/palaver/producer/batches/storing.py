@@ -41,8 +41,10 @@ async def store(files: BatchFiles, batch: BatchJob, intake: Intake) -> None:
         async with asyncio.TaskGroup() as group:
             for _ in range(AT_ONCE):
                 group.create_task(_send(files, batch, slices, stored))
-    except* PalaverError as problems:
-        raise problems.exceptions[0] from None
+    except ExceptionGroup as problems:  # until Python 3.11.4 what `except*` raises stays in a group
+        if (ours := problems.subgroup(PalaverError)) is None:
+            raise
+        raise ours.exceptions[0] from None
     if batch.invalid:
         await files.put_invalid(batch, _pieces(intake.left_out()))
     await files.put_slices(batch, SliceIndex(sorted(stored), batch.total))
