@@ -6,6 +6,7 @@ Each starts one worker process and is given the same load. `ended` says how many
 from __future__ import annotations
 
 import signal
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Final
 
 from palaver.producer import Client
 from palaver.shared.settings import Settings
-from tests.benchmarks.stage import Load, Stage
+from tests.benchmarks.stage import PATIENCE_SECONDS, Load, Stage, Stuck
 from tests.processes import ROOT, Running
 
 RIVALS: Final[Path] = Path(__file__).parent / "rivals"
@@ -41,6 +42,17 @@ class Contender:
         """How many jobs have ended."""
         with self.stage.redis.client() as client:
             return int(client.get("bench:ended") or 0)
+
+    def until_ended(self, jobs: float) -> int:
+        """Wait until so many have ended; how many they are then. Raises Stuck when no more end."""
+        before, since = -1, time.monotonic()
+        while (ended := self.ended()) < jobs:
+            if ended > before:
+                before, since = ended, time.monotonic()
+            elif time.monotonic() - since > PATIENCE_SECONDS:
+                raise Stuck(f"only {ended} jobs have ended, of {jobs:g}")
+            time.sleep(0.01)
+        return ended
 
 
 class Palaver(Contender):

@@ -32,11 +32,9 @@ def short(enter: Enter, jobs: int) -> Figures:
         contender = enter(on, load)
         contender.submit()
         worker = contender.start()
-        while (first := contender.ended()) < jobs / 10:
-            time.sleep(0.01)
+        first = contender.until_ended(jobs / 10)
         began, before = time.monotonic(), cpu_seconds(worker.pid)
-        while contender.ended() < jobs:
-            time.sleep(0.01)
+        contender.until_ended(jobs)
         seconds, used = time.monotonic() - began, cpu_seconds(worker.pid) - before
         return {"jobs_a_second": (jobs - first) / seconds, "cpu_ms": used / (jobs - first) * 1000}
 

@@ -26,7 +26,8 @@ app.conf.update(
     broker_connection_retry_on_startup=True,
 )
 worker_ready.connect(lambda **_: print("ready", flush=True), weak=False)
-database: Any = redis.asyncio.Redis.from_url(URL)
+connections = redis.asyncio.BlockingConnectionPool.from_url(URL)  # else more than 100 at once are refused
+database: Any = redis.asyncio.Redis(connection_pool=connections)
 
 
 @app.task(name="noop")

@@ -79,8 +79,7 @@ def _of_jobs() -> str:
         worker = Palaver(on, load)
         worker.submit()
         process = worker.start()
-        while worker.ended() < AT_ONCE:
-            time.sleep(0.1)
+        worker.until_ended(AT_ONCE)
         costs = _costs(on, process.pid, worker.ended, OF_A_JOB)
     return _table("Short jobs: {:,.0f} µs of CPU a job", costs)
 

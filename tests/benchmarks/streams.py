@@ -134,8 +134,5 @@ def percentiles(nanoseconds: list[int]) -> Figures:
 def _wait_for_end(contender: Contender) -> float:
     """Seconds until all jobs have ended."""
     began = time.monotonic()
-    while contender.ended() < contender.load.streams:
-        if time.monotonic() - began > PATIENCE_SECONDS:
-            raise Stuck(f"only {contender.ended()} jobs have ended")
-        time.sleep(0.02)
+    contender.until_ended(contender.load.streams)
     return time.monotonic() - began

@@ -9,7 +9,7 @@ import pytest
 
 from tests.benchmarks.scale import __main__ as scale
 from tests.benchmarks.scale.__main__ import FULL, fewest_workers, keep, main, most_streams
-from tests.benchmarks.scale.compared import beside, pooled, scene_of, worst
+from tests.benchmarks.scale.compared import beside, pooled, scene_of, worst, worst_by_clock
 from tests.benchmarks.scale.fit import costs_of, least_squares
 from tests.benchmarks.scale.model import COOLING, Costs, Scene, simulate
 from tests.benchmarks.scale.observe import Observed, Rest
@@ -178,12 +178,30 @@ def test_the_plan_fills_nobody_beyond_its_bound() -> None:
 def test_a_run_is_beside_what_the_model_says_of_it() -> None:
     run = observed(300, 10)
     told = beside(run, WOKEN, cores=2, seconds=0.5).told
-    seen = replace(run, worker=told.worker_cpu * run.chunks, redis=told.redis_cpu * run.chunks)
+    seen = replace(
+        run,
+        worker=told.worker_cpu * run.chunks,
+        redis=told.redis_cpu * run.chunks,
+        provider=told.provider_cpu * run.chunks,
+    )
     alike = beside(seen, WOKEN, cores=2, seconds=0.5)
     assert worst([alike]) == pytest.approx(0)
     dearer = beside(replace(seen, redis=seen.redis * 1.25), WOKEN, cores=2, seconds=0.5)
-    assert worst([alike, dearer]) == pytest.approx(0.2)
+    assert [worst([alike, dearer]), worst_by_clock([alike, dearer])] == pytest.approx([0.2, 0.2])
     assert "(-20%)" in dearer.row
+
+
+def test_a_slow_machine_is_no_error_of_the_model() -> None:
+    """The provider does the same whoever reads: where it took longer, all did."""
+    run = observed(300, 10)
+    told = beside(run, WOKEN, cores=2, seconds=0.5).told
+    worker, redis, provider = (
+        1.3 * cpu * run.chunks for cpu in (told.worker_cpu, told.redis_cpu, told.provider_cpu)
+    )
+    slow = beside(replace(run, worker=worker, redis=redis, provider=provider), WOKEN, cores=2, seconds=0.5)
+    assert slow.pace == pytest.approx(1.3)
+    assert worst([slow]) == pytest.approx(0)
+    assert worst_by_clock([slow]) == pytest.approx(0.3 / 1.3)
 
 
 def test_rounds_of_a_scene_are_taken_together() -> None:

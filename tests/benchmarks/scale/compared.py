@@ -13,8 +13,8 @@ from tests.benchmarks.scale.observe import Observed
 BOUND: Final = 0.10
 """Model and run may differ by so much, in CPU of a worker's chunk and of Redis's."""
 HEAD: Final = (
-    "| workers | streams x rate | worker, us a chunk: model, run | Redis, us a chunk: model, run "
-    "| provider, us a chunk: model, run | streams a batch: model, run |\n|---|---|---|---|---|---|\n"
+    "| workers | streams x rate | pace | worker, us a chunk: model, run | Redis, us a chunk: model, run "
+    "| streams a batch: model, run |\n|---|---|---|---|---|---|\n"
 )
 
 
@@ -24,6 +24,13 @@ class Pair:
 
     run: Observed
     told: Outcome
+
+    @property
+    def pace(self) -> float:
+        """What a chunk took the provider, which does the same whoever reads, by what it was to take: above 1
+        the machine was slow meanwhile.
+        """
+        return self.run.provider / self.run.chunks / self.told.provider_cpu
 
     @property
     def costs(self) -> list[tuple[float, float]]:
@@ -36,20 +43,24 @@ class Pair:
 
     @property
     def errors(self) -> list[float]:
-        """How far the model is off, as a share of what was seen."""
+        """How far the model is off, as a share of what was seen, at the pace of the machine."""
+        return [told * self.pace / seen - 1 for told, seen in self.costs]
+
+    @property
+    def errors_by_clock(self) -> list[float]:
+        """The same whatever the pace."""
         return [told / seen - 1 for told, seen in self.costs]
 
     @property
     def row(self) -> str:
         """Of the table."""
-        of_provider = (self.told.provider_cpu, self.run.provider / self.run.chunks)
         shown = [
-            f"{told * 1e6:.1f}, {seen * 1e6:.1f} ({told / seen - 1:+.0%})"
-            for told, seen in (*self.costs, of_provider)
+            f"{told * self.pace * 1e6:.1f}, {seen * 1e6:.1f} ({error:+.0%})"
+            for (told, seen), error in zip(self.costs, self.errors, strict=True)
         ]
         batches = f"{self.told.streams_a_batch:.1f}, {self.run.appends / self.run.batches:.1f}"
         load = f"{self.run.streams} x {self.run.rate:g}"
-        return f"| {self.run.workers} | {load} | {' | '.join(shown)} | {batches} |\n"
+        return f"| {self.run.workers} | {load} | {self.pace:.2f} | {' | '.join(shown)} | {batches} |\n"
 
 
 def scene_of(run: Observed, *, cores: int, seconds: float) -> Scene:
@@ -76,6 +87,11 @@ def pooled(runs: Iterable[Observed]) -> list[Observed]:
 def worst(pairs: Sequence[Pair]) -> float:
     """The largest error of all, without its sign."""
     return max(abs(error) for pair in pairs for error in pair.errors)
+
+
+def worst_by_clock(pairs: Sequence[Pair]) -> float:
+    """The same whatever the pace of the machine."""
+    return max(abs(error) for pair in pairs for error in pair.errors_by_clock)
 
 
 def _joined(one: Observed, other: Observed) -> Observed:
