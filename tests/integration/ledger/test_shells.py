@@ -8,11 +8,13 @@ from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing, closing
 
+import hiredis
 import pytest
 
 from palaver.shared.errors import ConfigurationError, JobNotFoundError, LedgerUnavailableError
 from palaver.shared.jobs import ChatJob
 from palaver.shared.ledger import AsyncLedger, Signal, Subscriptions, SyncLedger, operations
+from palaver.shared.ledger.multiplexer import SHARED
 from palaver.shared.ledger.places import CONNECTIONS
 from palaver.shared.settings import Settings
 from tests.integration.ledger.world import World
@@ -104,6 +106,44 @@ async def test_the_async_shell_survives_it_too(cutter: Cutter, redis_server: Red
     submitted = await ledger.submit(ChatJob(messages="Hi", session_id="s1"))
     assert (submitted.created, await ledger.seq("s1")) == (True, 1)
     await ledger.aclose()
+
+
+async def test_who_asks_again_when_all_connections_have_just_answered_is_served() -> None:
+    """Every connection is busy, and all replies come in one turn of the loop."""
+    asked: list[asyncio.StreamWriter] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        commands = hiredis.Reader()
+        while data := await reader.read(1 << 16):
+            commands.feed(data)
+            while (command := commands.gets()) is not False:
+                if command[0] != b"PING":
+                    writer.write(b"+OK\r\n")
+                    continue
+                asked.append(writer)
+                for waiting in asked if len(asked) == SHARED else asked[SHARED:][-1:]:
+                    waiting.write(b"+PONG\r\n")
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    answered = 0
+
+    async def ask(ledger: AsyncLedger) -> None:
+        nonlocal answered
+        await ledger.check()
+        answered += 1
+        if answered == 1:
+            await ledger.check()
+
+    async with AsyncLedger(Settings(redis_url=f"redis://127.0.0.1:{port}")) as ledger:
+        asking = []
+        for number in range(SHARED):
+            asking.append(asyncio.create_task(ask(ledger)))
+            while number + 1 < SHARED and len(asked) <= number:  # noqa: ASYNC110 - a connection is busy then
+                await asyncio.sleep(0)
+        async with asyncio.timeout(IN_TIME):
+            await asyncio.gather(*asking)
+    server.close()
 
 
 def test_scripts_that_the_server_forgot_are_loaded_again(world: World) -> None:

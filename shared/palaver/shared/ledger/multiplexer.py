@@ -73,6 +73,15 @@ class Multiplexer:
 
     async def _serve(self) -> None:
         """Carry what waits, until nothing does."""
+        own = asyncio.current_task()
+        assert own is not None  # noqa: S101 - it is one
+        try:
+            await self._carry()
+        finally:
+            # At once: who was answered last may ask again before this task counts as done.
+            self._busy.discard(own)
+
+    async def _carry(self) -> None:
         while calls := self._take():
             begun = time.monotonic()
             try:
