@@ -6,11 +6,11 @@ import asyncio
 import time
 import weakref
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing, suppress
 from datetime import date
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, Unpack, overload
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeVar, Unpack, overload
 
 from pydantic import BaseModel
 
@@ -48,6 +48,7 @@ from palaver.shared.ids import check_job_id, check_session_id
 from palaver.shared.jobs import ChatJob
 from palaver.shared.ledger import DeadLetter, Dispatch, JobView, Submitted
 from palaver.shared.messages import MessagesLike
+from palaver.shared.one_thread import OneThread
 from palaver.shared.reader_tokens import DEFAULT_SECONDS, make_reader_token
 from palaver.shared.responses import ChatResponse, ModelResponse
 from palaver.shared.settings import Settings
@@ -62,11 +63,15 @@ if TYPE_CHECKING:  # as in `client`
 
 M = TypeVar("M", bound=BaseModel)
 
+AT_ONCE: Final = 100
+"""Of many jobs so many are prepared before other tasks have their turn."""
+
 
 class AsyncClient:
     """`Client` with `await` and `async for`: same arguments, same errors, nothing blocks the event loop.
 
-    All clients of one event loop share its connections. Close it, or use it in `async with`.
+    All clients of one event loop with the same settings share its connections. Close it, or use it in
+    `async with`.
     """
 
     def __init__(self, settings: Settings | None = None, **values: Any) -> None:
@@ -77,7 +82,7 @@ class AsyncClient:
         self._sealed = SealedProfiles(self.settings)
         self._hubs: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Hub] = weakref.WeakKeyDictionary()
         # kombu has no asyncio: one thread serves this client's messages, in order.
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="palaver-broker")
+        self._thread = OneThread("palaver-broker")
 
     @property
     def ledger(self) -> AsyncLedger:
@@ -292,7 +297,7 @@ class AsyncClient:
         """Close this client's connections; its readers on this loop end. May be called twice."""
         await self.leave()
         await asyncio.to_thread(self.broker.close)
-        self._thread.shutdown(wait=False)
+        self._thread.close()
 
     async def leave(self) -> None:
         """Close what this client has on the running loop; its use on others goes on."""
@@ -321,8 +326,7 @@ class AsyncClient:
 
     async def _in_turn(self, call: Callable[..., None]) -> None:
         """Call it on the broker's thread; it is told since when its caller waits."""
-        told = partial(call, asked=time.monotonic())
-        await asyncio.get_running_loop().run_in_executor(self._thread, told)
+        await self._thread.run(partial(call, asked=time.monotonic()))
 
     async def _admit(self, jobs: Sequence[ChatJob]) -> None:
         await self.files.check(jobs)
@@ -379,7 +383,11 @@ class AsyncClient:
             return self._handle(submitted)
 
     async def _submit_all(self, jobs: Iterable[JobLike]) -> list[AsyncJobHandle]:
-        prepared = prepare_many(jobs, self.settings)
+        prepared: list[ChatJob] = []
+        preparing = prepare_many(jobs, self.settings)
+        while some := list(islice(preparing, AT_ONCE)):
+            prepared += some
+            await asyncio.sleep(0)  # others have their turn
         await self._admit(prepared)
         work: Bulk[AsyncJobHandle] = Bulk(prepared)
         driven = (self._drive(work, lane) for lane in work.lanes)

@@ -6,7 +6,7 @@ import logging
 import time
 import weakref
 from collections.abc import Generator, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import suppress
 from contextvars import copy_context
 from datetime import date
@@ -417,11 +417,12 @@ class Client:
             return self._handle(submitted)
 
     def _submit_all(self, jobs: Iterable[JobLike]) -> list[JobHandle]:
-        prepared = prepare_many(jobs, self.settings)
+        prepared = list(prepare_many(jobs, self.settings))
         self._admit(prepared)
         work: Bulk[JobHandle] = Bulk(prepared)
-        with ThreadPoolExecutor(len(work.lanes), "palaver-submit") as pool:
+        with ThreadPoolExecutor(len(work.lanes), "palaver-submit") as pool, work.within():
             driven = [pool.submit(copy_context().run, self._drive, work, lane) for lane in work.lanes]
+            wait(driven)  # within: Ctrl-C ends the lanes too
         return work.end(lane.exception() for lane in driven)
 
     def _drive(self, work: Bulk[JobHandle], lane: list[int]) -> None:

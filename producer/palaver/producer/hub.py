@@ -14,14 +14,14 @@ from palaver.producer.loop_end import until_loop_ends
 from palaver.shared.ledger import AsyncLedger, Subscriptions
 from palaver.shared.settings import Settings
 
-_Hubs = dict[tuple[str, str], "Hub"]
-_hubs: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _Hubs] = weakref.WeakKeyDictionary()
+_hubs: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, list[Hub]] = weakref.WeakKeyDictionary()
 
 
 class Hub:
-    """The ledger and the subscriptions of one event loop, for one Redis and namespace; counts its users."""
+    """The ledger and the subscriptions of one event loop, for the same settings; counts its users."""
 
     def __init__(self, settings: Settings) -> None:
+        self.settings = settings
         self.ledger = AsyncLedger(settings)
         self.subscriptions = Subscriptions(settings)
         self.idle = IdleReaders(self.ledger)
@@ -32,12 +32,12 @@ class Hub:
     def acquire(settings: Settings) -> Hub:
         """The hub of the running loop. Each call is answered by one `release`."""
         loop = asyncio.get_running_loop()
-        hubs = _hubs.setdefault(loop, {})
-        key = (settings.redis_url, settings.namespace)
-        if key not in hubs:
-            hubs[key] = Hub(settings)
-        hubs[key].users += 1
-        return hubs[key]
+        hubs = _hubs.setdefault(loop, [])
+        hub = next((hub for hub in hubs if hub.settings == settings), None)
+        if hub is None:
+            hubs.append(hub := Hub(settings))
+        hub.users += 1
+        return hub
 
     @staticmethod
     def kept(keeper: Background, settings: Settings) -> Hub:
@@ -57,9 +57,9 @@ class Hub:
         await self._open.aclose()
 
     async def _close(self) -> None:
-        hubs = _hubs.get(asyncio.get_running_loop(), {})
-        for key in [key for key, hub in hubs.items() if hub is self]:
-            del hubs[key]
+        hubs = _hubs.get(asyncio.get_running_loop(), [])
+        if self in hubs:
+            hubs.remove(self)
         await self.idle.aclose()
         await self.subscriptions.aclose()
         await self.ledger.aclose()

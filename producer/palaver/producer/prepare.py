@@ -141,11 +141,11 @@ def prepare_again(view: JobView, settings: Settings, allow: AllowJob | None = No
     return job.model_copy(update=fields)
 
 
-def prepare_many(jobs: Iterable[JobLike], settings: Settings) -> list[ChatJob]:
+def prepare_many(jobs: Iterable[JobLike], settings: Settings) -> Iterator[ChatJob]:
     """The jobs of `submit_many`; errors name their place, e.g. `jobs[3].params.temperature`."""
     if isinstance(jobs, str | bytes | Mapping | ChatJob) or not isinstance(jobs, Iterable):
         refuse("jobs", f"must be a list of jobs, not {shape(jobs)}")
-    return [_nth(index, job, settings) for index, job in enumerate(jobs)]
+    return (_nth(index, job, settings) for index, job in enumerate(jobs))
 
 
 def _nth(index: int, job: JobLike, settings: Settings) -> ChatJob:

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final, TypeVar
 
 from palaver.shared import collector
+from palaver.shared.one_thread import OneThread
 from palaver.shared.plain import counted
 
 LARGE_BYTES: Final = 64 * 1024
 """A document of JSON text from here on is read beside the loop."""
 _LARGE_VALUES: Final = 2_000
-_THREAD: Final = ThreadPoolExecutor(1, "palaver-documents")
+_THREAD: Final = OneThread("palaver-documents")
 """One: what large documents take while they are read is taken once, however many come together."""
 
 whose: Final[ContextVar[str]] = ContextVar("palaver_whose_documents", default="")
@@ -51,7 +52,7 @@ async def beside(call: Callable[[], T], document: Any) -> T:
 async def in_thread(call: Callable[[], T]) -> T:
     """The same of a document that is known to be large."""
     async with _turn_of(whose.get()):
-        return await asyncio.get_running_loop().run_in_executor(_THREAD, _settled, call)
+        return await _THREAD.run(partial(_settled, call))
 
 
 @asynccontextmanager

@@ -1,5 +1,6 @@
 """What goes in: everything is validated before anything is stored, and what is stored is not lost."""
 
+import asyncio
 import logging
 import socket
 import time
@@ -23,7 +24,7 @@ from palaver.shared.errors import (
     ValidationError,
 )
 from palaver.shared.jobs import ChatJob, Status
-from palaver.shared.ledger import SyncLedger, operations
+from palaver.shared.ledger import Keys, SyncLedger, operations
 from palaver.shared.names import QUEUES, Queue, queue_name
 from palaver.shared.responses import ChatResponse
 from palaver.shared.settings import Settings
@@ -274,6 +275,42 @@ def test_a_ledger_that_is_lost_among_many_tells_what_is_stored() -> None:
     with pytest.raises(LedgerUnavailableError) as caught:
         work.end([None, lost])
     assert caught.value.handles == ["stored"] * CHUNK + [None] * (CHUNK + 1)
+
+
+async def test_others_have_their_turns_while_many_jobs_are_prepared(settings: Settings) -> None:
+    turns: list[int] = []
+
+    def jobs() -> Iterator[str]:
+        for _ in range(1000):
+            turns[-1] += 1
+            yield "x"
+
+    async def turn() -> None:
+        while True:
+            turns.append(0)
+            await asyncio.sleep(0)
+
+    async with AsyncClient(settings) as client:
+        turning = asyncio.create_task(turn())
+        await asyncio.sleep(0)
+        assert len(await client.submit_many(jobs())) == sum(turns)
+        turning.cancel()
+    assert max(turns) <= 100
+
+
+async def test_clients_of_one_loop_have_bounds_of_their_own(
+    settings: Settings, redis_server: RedisServer
+) -> None:
+    bounded = settings.model_copy(update={"max_jobs": 1, "retention": 60.0})
+    async with AsyncClient(settings) as first, AsyncClient(bounded) as client:
+        await first.check()
+        handle = await client.submit("x", deadline=5)
+        with pytest.raises(QueueFullError):
+            await client.submit("x")
+        assert (await first.submit("x")).job_id
+    with redis_server.client() as redis:
+        key = Keys(settings.namespace).job(handle.session_id, handle.job_id)
+        assert redis.ttl(key) <= 65
 
 
 @pytest.mark.parametrize("method", ["submit", "submit_many", "job", "check"])

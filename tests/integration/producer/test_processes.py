@@ -126,6 +126,29 @@ def test_ctrl_c_ends_a_loop_and_the_job_goes_on(client: Client, run: Run, work_o
     assert running.lines == ["a", "interrupted running"]
 
 
+def test_ctrl_c_ends_a_submit_of_many_jobs(client: Client, run: Run) -> None:
+    running = run(
+        client.submit("x"),
+        """
+        import signal, threading
+
+        def interrupt():
+            while client.ledger.unended() < 1000:
+                pass
+            os.kill(os.getpid(), signal.SIGINT)
+
+        threading.Thread(target=interrupt).start()
+        try:
+            client.submit_many(["x"] * 30_000)
+        except KeyboardInterrupt:
+            print(client.ledger.unended())
+        """,
+    )
+    assert running.wait(60) == 0
+    running.drained()
+    assert running.lines == [str(client.ledger.unended())], "jobs were stored after it"
+
+
 def test_daemon_threads_that_read_end_with_their_program_and_say_nothing(client: Client, run: Run) -> None:
     running = run(
         client.submit("x"),
@@ -181,6 +204,34 @@ def test_nor_do_daemon_threads_whose_read_fails_as_the_loop_ends(client: Client,
     assert running.wait(20) == 0
     running.drained()
     assert running.output == ""
+
+
+def test_after_a_fork_a_child_uses_an_async_client_that_its_parent_has_used(client: Client, run: Run) -> None:
+    running = run(
+        client.submit("x"),
+        """
+        import asyncio
+        from palaver.producer import AsyncClient
+        from palaver.shared.beside import in_thread
+
+        client.close()  # it is another one that goes on
+        other = AsyncClient()
+
+        async def use():
+            async with asyncio.timeout(15):
+                handle = await other.submit(await in_thread(lambda: "x"))
+                await other.leave()
+            return handle.job_id
+
+        asyncio.run(use())
+        if child := os.fork():
+            sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+        print(asyncio.run(use()))
+        """,
+    )
+    assert running.wait(60) == 0
+    running.drained()
+    assert [client.job(line).status for line in running.lines] == ["queued"]
 
 
 def test_after_a_fork_parent_and_child_both_read_on_and_submit(

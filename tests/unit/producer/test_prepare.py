@@ -50,7 +50,7 @@ def test_a_named_session_is_continued() -> None:
 
 def test_errors_of_many_jobs_name_the_place() -> None:
     with pytest.raises(ValidationError) as caught:
-        prepare_many(["x", {"messages": "x", "priority": 11}], SETTINGS)
+        list(prepare_many(["x", {"messages": "x", "priority": 11}], SETTINGS))
     assert caught.value.param == "jobs[1].priority"
     assert str(caught.value).startswith("jobs[1].priority: ")
     for wrong in ("x", {"messages": "x"}, 7, None):

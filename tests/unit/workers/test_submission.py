@@ -19,6 +19,9 @@ DOCUMENT = {"metadata": {"a": [1, {}]}, **NAMES, "messages": "hello", "tenant": 
         ([], {"job": DOCUMENT}, {}),
         ([], {"job": json.dumps(DOCUMENT)}, {}),
         ([], DOCUMENT, {}),
+        ([DOCUMENT, 7], {}, {}),
+        ([{**DOCUMENT, "tenant": 7}], {}, {}),
+        ([{**DOCUMENT, "session_id": None}], {"session_id": "s1"}, {}),
     ],
 )
 def test_the_names_are_found_wherever_a_call_may_have_them(call: Any) -> None:

@@ -38,21 +38,26 @@ FIRST_PAUSE: Final = 0.5  # seconds
 LONGEST_PAUSE: Final = 10.0
 
 
+_NOTHING: Final = msgspec.Raw(b"null")
+
+
 class _Names(msgspec.Struct):
     """What of a document says which job it is; the rest is passed over, and never becomes an object."""
 
-    job_id: str | None = None
-    session_id: str | None = None
-    tenant: str | None = None
-    idempotency_key: str | None = None
+    job_id: msgspec.Raw = _NOTHING
+    session_id: msgspec.Raw = _NOTHING
+    tenant: msgspec.Raw = _NOTHING
+    idempotency_key: msgspec.Raw = _NOTHING
 
 
 class _Call(_Names):
-    job: _Names | str | None = None
+    job: msgspec.Raw = _NOTHING
 
 
-_MESSAGE: Final = msgspec.json.Decoder(tuple[list[_Names | str], _Call, msgspec.Raw])
-_DOCUMENT: Final = msgspec.json.Decoder(_Names)
+_MESSAGE: Final = msgspec.json.Decoder(tuple[list[msgspec.Raw], _Call, msgspec.Raw])
+_DOCUMENT: Final = msgspec.json.Decoder(_Names | str | None)
+_WRITTEN: Final = msgspec.json.Decoder(_Names)
+_NAME: Final = msgspec.json.Decoder(str)
 
 
 def most_bytes(document: int) -> int:
@@ -68,16 +73,24 @@ def too_large(document: int) -> ValidationError:
 
 
 def names_in(body: bytes | str) -> Mapping[str, str]:
-    """The fields of the document in a message that say which job it is, found without reading the others;
-    none if they are not what they should be.
+    """The fields of the document in a message that say which job it is, found without reading the others; of
+    those, what is no text is left out.
     """
     try:
         args, call, _ = _MESSAGE.decode(body)
-        document = args[0] if args else call.job or call
-        names = _DOCUMENT.decode(document) if isinstance(document, str) else document
+        document = _DOCUMENT.decode(args[0] if args else call.job)
+        names = _WRITTEN.decode(document) if isinstance(document, str) else document
     except msgspec.DecodeError:
         return {}
-    return {name: value for name in ADDRESS if (value := getattr(names, name)) is not None}
+    return {**(_texts(names) if names else {}), **_texts(call)}
+
+
+def _texts(names: _Names) -> dict[str, str]:
+    found = {}
+    for name in ADDRESS:
+        with suppress(msgspec.DecodeError):
+            found[name] = _NAME.decode(getattr(names, name))
+    return found
 
 
 def document_of(args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
