@@ -74,6 +74,24 @@ async def test_a_line_an_agent_and_a_job_of_one_tenant_all_end(engine: Engine, s
     assert server.stats()["max_open"] == 1
 
 
+async def test_an_agent_that_is_cancelled_while_its_request_waits_leaves_its_tenants_place(
+    engine: Engine,
+) -> None:
+    """What it had given away for that time it does not want again: its request ends after it."""
+    first = await hold(engine, model="http/m", session_id="a")
+    engine.service.slots = 4
+    agent = await engine.submit({"n": 2}, model="http/m", session_id="b", tenant="acme", agent="asking")
+    asking = asyncio.create_task(engine.run(agent))
+    await stand(engine, "http", running=1, waiting=1)
+    await stand(engine, "tenant/acme", running=0, waiting=0)
+    await cancel(engine, (agent, asking))
+    await stand(engine, "http", running=1, waiting=0)
+    job = await engine.submit({"n": 2}, model="spare/m", session_id="c", tenant="acme")
+    assert (await engine.run(job)).status is Status.COMPLETED
+    await stand(engine, "tenant/acme", running=0, waiting=0)
+    await cancel(engine, first)
+
+
 async def test_a_line_whose_tenant_is_full_leaves_its_provider_to_others(
     engine: Engine, server: ModelServer
 ) -> None:

@@ -120,7 +120,7 @@ class Gates:
         try:
             await self.within(visit, work)
         finally:
-            self._shares.pop(visit.job).stop_regaining()
+            self._shares.pop(visit.job).end()
 
     async def within(self, visit: Visit, work: Callable[[], Awaitable[None]]) -> None:
         """Do it with a place, which is given back after it. Raises AtGate while there

@@ -66,11 +66,14 @@ class Share:
         self._working: set[str] = set()  # tokens of requests
         self._waiting: set[str] = set()
         self.regaining: asyncio.Task[None] | None = None
+        self._over = False
 
     @property
     def is_missing(self) -> bool:
-        """Whether the run goes on without it: a request of it has given up waiting."""
-        return not (self.held or self._waiting or self._working)
+        """Whether the run goes on without it: a request of it has given up waiting. One that ends after its
+        run, as requests of an agent do, has nobody go on.
+        """
+        return not (self._over or self.held or self._waiting or self._working)
 
     def returning(self, waits: Waits) -> Visit:
         """What the run comes with when it goes on without its place."""
@@ -81,6 +84,11 @@ class Share:
         if self.regaining is not None:
             self.regaining.cancel()
             self.regaining = None
+
+    def end(self) -> None:
+        """The run is over."""
+        self._over = True
+        self.stop_regaining()
 
     def works(self, token: str) -> None:
         """This request of the run is made, waits for no longer than a moment or for the place itself, or
