@@ -67,7 +67,8 @@ class MonthlySpending(Document):
 
     def has_room_for(self, cost: float) -> bool:
         """Whether so many dollars more may be spent."""
-        return self.hard is None or self.spent + cost <= self.hard
+        # In billionths, as the ledger counts: 0.1 and 0.2 are no more than 0.3.
+        return self.hard is None or round(self.spent + cost - self.hard, 9) <= 0
 
     def error(self, cost: float | None = None) -> SpendLimitError:
         """Why nothing is asked for the tenant, or not what may cost so much."""

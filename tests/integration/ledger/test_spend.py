@@ -94,10 +94,29 @@ def test_what_a_dead_worker_has_set_aside_is_free_again(world: World) -> None:
     held = f"{world.keys.spent(today(), 'acme')}:held"
     assert world.raw.pttl(held) > 0
     world.raw.hset(held, "dead", f"{10 * DOLLAR} 1")  # a minute later
-    assert say(world, 1, one_more=DOLLAR) == Standing(0, 1, may_run=True)
+    assert not say(world, 1, one_more=DOLLAR).may_run
+    (spared,) = world.raw.hkeys(held)
+    world.raw.hset(held, spared, f"{10 * DOLLAR} 1")  # ten seconds after that
+    assert say(world, 2, one_more=DOLLAR) == Standing(0, 1, may_run=True)
     assert world.raw.hkeys(held) == [b"w1"]
-    assert say(world, 2) == Standing(0, 0, may_run=False)
+    assert say(world, 3) == Standing(0, 0, may_run=False)
     assert not world.raw.exists(held)
+
+
+def test_what_nobody_could_say_again_while_redis_stood_still_stays_set_aside(world: World) -> None:
+    """Until its worker is heard again, whoever is heard first."""
+    say(world, 1, one_more=6 * DOLLAR)
+    held = f"{world.keys.spent(today(), 'acme')}:held"
+    assert world.raw.pttl(held) > 30 * MINUTE_MS
+    world.raw.hset(held, "w1", f"{6 * DOLLAR} 1")
+    for number in (1, 2):
+        standing = say(world, number, worker="w2", one_more=5 * DOLLAR)
+        assert standing == Standing(0, 6, may_run=False)
+    (spared,) = world.raw.hkeys(held)
+    seconds, _ = world.raw.time()
+    _, until = map(int, (world.raw.hget(held, spared) or b"").split())
+    assert 0 < until - 1000 * seconds <= MINUTE_MS / 5
+    assert say(world, 2, nanos=2 * DOLLAR, held=0) == Standing(2, 0, may_run=False)
 
 
 def test_what_a_dead_worker_has_set_aside_is_free_a_minute_after_the_clock_was_set_back(world: World) -> None:

@@ -83,6 +83,29 @@ async def test_what_was_spent_is_set_aside_while_an_addition_before_it_is_said_a
     assert await account.look(NOTHING) == Standing(80, 0, may_run=True)
 
 
+async def test_what_the_ledger_has_refused_is_told_soon_again_while_others_run(
+    ledger: AsyncLedger, link: Link, account: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, refused = link.run, asyncio.Event()
+
+    async def refuse_one(operation: Any) -> Any:
+        if refused.is_set():
+            return await run(operation)
+        refused.set()
+        raise LedgerFullError
+
+    monkeypatch.setattr("palaver.workers.accounts.PAUSE_SECONDS", 0.01)
+    assert (await account.reserve(SEVENTY)).may_run
+    monkeypatch.setattr(link, "run", refuse_one)
+    account.owe(10 * NANO)
+    account.hurry()
+    keeping = asyncio.create_task(account.keep())
+    async with asyncio.timeout(10):
+        while await ledger.query(operations.spent_in_month(ledger.keys, today(), "acme")) != 10:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    keeping.cancel()
+
+
 async def test_a_month_is_judged_by_itself_while_the_one_before_is_not_told(
     ledger: AsyncLedger, link: Link, account: Account, monkeypatch: pytest.MonkeyPatch
 ) -> None:

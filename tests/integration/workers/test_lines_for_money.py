@@ -11,7 +11,7 @@ from palaver.shared.ledger.operations.budgeting import OneMore
 from palaver.shared.ledger.operations.spending import NANO
 from palaver.shared.messages import Message, Role
 from palaver.shared.profiles import Profile
-from palaver.shared.tenants import Tenants
+from palaver.shared.tenants import Tenant, Tenants
 from palaver.workers import accounts
 from palaver.workers.accounts import Account
 from palaver.workers.budgets import Budgets
@@ -38,6 +38,16 @@ class Free:
         """Nothing, at once."""
 
 
+class Limits:
+    """What acme may spend, which may change."""
+
+    def __init__(self) -> None:
+        self.tenants = Tenants({"acme": {"spend_hard": 10}})
+
+    def of(self, tenant: str | None) -> Tenant:
+        return self.tenants.of(tenant)
+
+
 class Worker:
     """The lines of a worker; `gate` is what each waits for when it has room, `told` names who came there."""
 
@@ -46,15 +56,20 @@ class Worker:
         self.gate.set()
         self.told: list[str] = []
         self.told_one = asyncio.Event()
+        self._limits = Limits()
         self.budgets = Budgets(
             engine.service._link,
             engine.ledger.keys,
-            cast("Any", Tenants({"acme": {"spend_hard": 10}})),
+            cast("Any", self._limits),
             cast("Any", Free()),
             lent=LentSlots(lambda: 1),
             worker="w1",
         )
         self._ask = wrapped([self.budgets.room, self._wait, self.budgets.reserve])
+
+    def limit(self, dollars: float) -> None:
+        """So much acme may spend from now on."""
+        self._limits.tenants = Tenants({"acme": {"spend_hard": dollars}})
 
     def line(self, name: str) -> "asyncio.Task[None]":
         return self._begin(self._ask, name, is_line=True)

@@ -150,6 +150,7 @@ class Account:
                 if not failed:
                     logger.warning("spending.not_counted", error=error.type, tenant=self._tenant)
                 failed = True
+                self._news.set()  # it is still to be told, and soon: the ledger believes it for a minute
                 await asyncio.sleep(PAUSE_SECONDS)
 
     async def _change(self) -> None:

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable
 from contextlib import ExitStack
+from dataclasses import replace
 from functools import partial
 from typing import Final
 
@@ -134,7 +135,10 @@ class Budgets:
     async def _standing(
         self, tenant: str, account: Account, one_more: OneMore, *, waits: bool = False
     ) -> Standing:
-        """Whether there is room. Raises SpendLimitError where there will be none in this month."""
+        """Whether there is room below the limit of now. Raises SpendLimitError where there will be none in
+        this month.
+        """
+        one_more = replace(one_more, hard=self._tenancy.of(tenant).spend_hard)
         standing = await account.look(one_more, waits=waits)
         month, dollars = self._month(tenant, standing), one_more.nanos / NANO
         if not month.has_room_for(dollars):
@@ -165,10 +169,11 @@ class Budgets:
             standing = await account.reserve(one_more)
         finally:
             self._accounts.keep(account)
-        month = self._month(tenant, standing)
         if not standing.may_run:
+            self._month(tenant, standing)
             raise Unasked(LOOK_SECONDS)  # `room` asks again; a job that came by without a limit parks
         try:
+            month = self._month(tenant, standing)
             if month.is_much:
                 self._tell("tenant.spends_much", month)
                 sink.take([WarningPart("spend_soft", f"{month.told}, more than {month.soft:g}.")])

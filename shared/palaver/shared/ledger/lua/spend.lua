@@ -15,7 +15,10 @@
 --       1 if it has waited longest, else 0
 -- Others leave what is left to who has waited longest, as long as it looks again.
 -- The worker says one after the other. What comes after later words of it changes nothing: nobody waits for its reply.
+-- What is not said again in time stays held for GRACE from when that is found, as WORKER .. SPARED: nobody could say it
+-- while Redis stood still.
 -- include clock
+local SPARED, GRACE = ' spared', 10000
 local spent, held_by, worker, number = KEYS[1], KEYS[1] .. ':held', ARGV[1], tonumber(ARGV[2])
 local said, nanos, first_said = KEYS[1] .. ':by:' .. worker, ARGV[3], tonumber(ARGV[4])
 local kept_for, known_for = ARGV[5], ARGV[6]
@@ -28,20 +31,26 @@ if number >= last then
     redis.call('INCRBY', spent, nanos)
     redis.call('PEXPIRE', spent, kept_for)
   end
+  redis.call('HDEL', held_by, worker, worker .. SPARED)
 end
-local total, others, may_run = tonumber(redis.call('GET', spent) or 0), 0, 0
+
+local others = 0
+local function hold(name, much, until_then)
+  others = others + tonumber(much)
+  if until_then then redis.call('HSET', held_by, name, much .. ' ' .. int(until_then)) end
+end
 local entries = redis.call('HGETALL', held_by)
 for i = 1, #entries, 2 do
-  local much, until_then = string.match(entries[i + 1], '^(%d+) (%d+)$')
-  if tonumber(until_then) <= now then
-    redis.call('HDEL', held_by, entries[i])
-  elseif entries[i] ~= worker or number < last then
-    others = others + tonumber(much)
-    if tonumber(until_then) > now + lease then -- the clock was set back
-      redis.call('HSET', held_by, entries[i], much .. ' ' .. int(now + lease))
-    end
+  local name, much, until_then = entries[i], string.match(entries[i + 1], '^(%d+) (%d+)$')
+  until_then = tonumber(until_then)
+  if until_then > now then
+    hold(name, much, until_then > now + lease and now + lease) -- the clock was set back
+  else
+    redis.call('HDEL', held_by, name)
+    if string.sub(name, -#SPARED) ~= SPARED then hold(name .. SPARED, much, now + GRACE) end
   end
 end
+local total, may_run = tonumber(redis.call('GET', spent) or 0), 0
 if number < last then return {'ok', int(total), int(others), 0, 0} end
 local first, kept_back, kept_until = string.match(redis.call('GET', first_by) or '', '^(.*) (%d+) (%d+)$')
 local function keep_for(name, much)
@@ -70,8 +79,6 @@ elseif one_more and (first == who or (not first and who ~= '' and asks == 'wait'
 end
 if own > 0 then
   redis.call('HSET', held_by, worker, int(own) .. ' ' .. int(now + lease))
-  redis.call('PEXPIRE', held_by, int(2 * lease))
-else
-  redis.call('HDEL', held_by, worker)
+  redis.call('PEXPIRE', held_by, known_for)
 end
 return {'ok', int(total), int(others + own), may_run, first == who and 1 or 0}
