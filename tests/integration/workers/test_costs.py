@@ -89,6 +89,17 @@ async def test_a_cancelled_answer_costs_what_was_said(engine: Engine) -> None:
     )
 
 
+async def test_what_an_agents_model_has_thought_is_paid_although_it_was_cut(make_engine: MakeEngine) -> None:
+    """Also where it has said nothing yet."""
+    engine = await make_engine(profiles=PROFILES, agents="tests.integration.workers.user_agents")
+    cut = {"reasoning": "x" * 400, "text": "never said", "fail": {"kind": "cut", "after": 1}}
+    events = await engine.answer(cut, model="dear/echo", agent="asking", max_retries=0)
+    end = end_of(events)
+    assert end["status"] == "failed"
+    assert end["usage"]["output_tokens"] == 100
+    assert end["usage"]["cost"] > 100
+
+
 async def test_a_job_that_no_provider_took_costs_nothing(engine: Engine) -> None:
     end = end_of(await engine.answer({"fail": {"status": 401}}, model="dear/echo"))
     assert (end["status"], end.get("usage")) == ("failed", None)

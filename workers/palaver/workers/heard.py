@@ -43,5 +43,5 @@ class Heard:
 
     def usage(self, meter: Meter) -> Usage | None:
         """What it has cost."""
-        said = len(self.text.encode(errors="replace"))
+        said = len(self.text.encode(errors="replace")) + len(self.reasoning.encode(errors="replace"))
         return meter.read(self._usage, said=said, whole=self.whole, model=self.model)
