@@ -1,12 +1,18 @@
 """When a provider is not asked."""
 
+from types import SimpleNamespace
+from typing import Any, cast
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from palaver.shared import profiles
-from palaver.shared.errors import ValidationError
+from palaver.shared.errors import CircuitOpenError, ProviderError, ServerError, ValidationError
+from palaver.shared.messages import Message, Role
+from palaver.workers.policies import Ask, Breakers, wrapped
 from palaver.workers.policies.breaker import LONGEST_PAUSE, Admitted, Breaker, Refused, State, Verdict
+from palaver.workers.providers import GenerationRequest
 
 ANSWERED, FAILED, NOTHING = Verdict.ANSWERED, Verdict.FAILED, Verdict.NOTHING
 OPTIONS = profiles.Breaker(failures=3, rate=0.5, requests=10, window=30.0, pause=5.0)
@@ -149,3 +155,36 @@ def test_a_profile_says_how() -> None:
     assert catalog.profile("c").breaker == profiles.Breaker()
     with pytest.raises(ValidationError, match="breaker"):
         profiles.Catalog.of({"a": {"kind": "scripted", "breaker": {"failures": 0}}})
+
+
+class Refusing:
+    """A provider that is never there."""
+
+    def __init__(self, breaker: profiles.Breaker | None) -> None:
+        self.profile = profiles.Profile(name="p", kind="scripted", breaker=breaker)
+
+    def takes(self, *_: object) -> None:
+        raise ServerError(provider="p")
+
+
+async def asked(breakers: Breakers, options: profiles.Breaker | None) -> type[Exception]:
+    """How a request fails while the profile has these options."""
+    request = GenerationRequest(model="m", messages=[Message(role=Role.USER, content="Hi")])
+
+    async def answer(ask: Ask, provider: Any, request: GenerationRequest, sink: Any) -> None:
+        provider.takes()
+
+    ask = wrapped([breakers.look, breakers.admit, answer])
+    with pytest.raises(ProviderError) as failed:
+        await ask(cast("Any", Refusing(options)), request, cast("Any", SimpleNamespace(room=None)))
+    return failed.type
+
+
+async def test_a_profile_is_held_to_the_options_that_it_has_now() -> None:
+    breakers, hasty = Breakers(), profiles.Breaker(failures=1, pause=60.0)
+    assert [await asked(breakers, hasty) for _ in range(2)] == [ServerError, CircuitOpenError]
+    patient = profiles.Breaker(failures=2, pause=60.0)
+    found = [await asked(breakers, patient) for _ in range(3)]
+    assert found == [ServerError, ServerError, CircuitOpenError]
+    assert [await asked(breakers, None) for _ in range(2)] == [ServerError, ServerError]
+    assert breakers.states == {}

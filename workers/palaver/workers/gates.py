@@ -101,7 +101,8 @@ class Gates:
 
     def heed(self, profile: str, seconds: float) -> None:
         """The profile was closed, by any worker."""
-        until = time.monotonic() + seconds + LINGER_SECONDS
+        until = (now := time.monotonic()) + seconds + LINGER_SECONDS
+        self._closed = {name: known for name, known in self._closed.items() if known > now}
         self._closed[profile] = max(until, self._closed.get(profile, until))
 
     def resumed(self, profile: str) -> None:

@@ -77,11 +77,10 @@ class Breakers:
 
     def look(self, ask: Ask, provider: Provider, request: GenerationRequest, sink: Sink) -> Awaitable[None]:
         """A policy, see `Policy`."""
-        breaker = self._breakers.get(provider.profile.name)
-        if breaker is not None and provider.profile.breaker is not None:
-            refused = breaker.refusal(self._clock())
-            if refused is not None:
-                raise _error(provider, refused)
+        breaker = self._known(provider)
+        refused = None if breaker is None else breaker.refusal(self._clock())
+        if refused is not None:
+            raise _error(provider, refused)
         return ask(provider, request, sink)
 
     async def admit(self, ask: Ask, provider: Provider, request: GenerationRequest, sink: Sink) -> None:
@@ -98,8 +97,9 @@ class Breakers:
     def _admission(self, provider: Provider) -> "_Admission":
         name, options = provider.profile.name, provider.profile.breaker
         if options is None:
+            self._breakers.pop(name, None)
             return _Admission(name, None, None, self._clock)
-        breaker = self._breakers.get(name)
+        breaker = self._known(provider)
         if breaker is None:
             breaker = self._breakers[name] = Breaker(options)
             self._forget_oldest()
@@ -107,6 +107,12 @@ class Breakers:
         if isinstance(answer, Refused):
             raise _error(provider, answer)
         return _Admission(name, breaker, answer, self._clock)
+
+    def _known(self, provider: Provider) -> Breaker | None:
+        """The profile's; none for one that has other options than when it was asked last."""
+        profile = provider.profile
+        breaker = self._breakers.get(profile.name)
+        return breaker if breaker is not None and breaker.options == profile.breaker else None
 
     def _forget_oldest(self) -> None:
         """There may be a sealed profile for each of very many keys."""

@@ -74,7 +74,7 @@ class Breaker:
     """One profile's breaker. Times are seconds of any clock that never goes back."""
 
     def __init__(self, options: profiles.Breaker) -> None:
-        self._options = options
+        self.options = options
         self.state = State.CLOSED
         self._era = 0  # counts changes of state: a verdict on a request of an earlier one is no news
         self._in_succession = 0
@@ -88,7 +88,7 @@ class Breaker:
         if self.state is State.OPEN and now < self._until:
             return Refused(self._until - now)
         if self.state is State.HALF_OPEN and self._probing:
-            return Refused(self._options.pause / 2)  # nobody knows how long the probe will take
+            return Refused(self.options.pause / 2)  # nobody knows how long the probe will take
         return None
 
     def admit(self, now: float) -> Admitted | Refused:
@@ -127,17 +127,17 @@ class Breaker:
         part = self._slice(now)
         part.requests += 1
         part.failures += failed
-        if failed and (self._in_succession >= self._options.failures or self._too_many()):
+        if failed and (self._in_succession >= self.options.failures or self._too_many()):
             self._open(now)
 
     def _too_many(self) -> bool:
         requests = sum(part.requests for part in self._window)
         failures = sum(part.failures for part in self._window)
-        return requests >= self._options.requests and failures >= self._options.rate * requests
+        return requests >= self.options.requests and failures >= self.options.rate * requests
 
     def _slice(self, now: float) -> _Slice:
         """The part of the window that `now` is in; those that have left the window are dropped."""
-        window, seconds = self._window, self._options.window
+        window, seconds = self._window, self.options.window
         while window and window[0].begins <= now - seconds:
             window.popleft()
         if not window or window[-1].begins <= now - seconds / _SLICES:
@@ -145,7 +145,7 @@ class Breaker:
         return window[-1]
 
     def _open(self, now: float) -> None:
-        pause = self._options.pause
+        pause = self.options.pause
         longest = max(LONGEST_PAUSE, pause)
         self._until = now + min(longest, pause * 2.0 ** min(self._opened, 32))
         self._opened += 1
