@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import socket
+import weakref
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -263,6 +264,7 @@ class Path:
     swallows: bool = False  # these take what is sent; else that is left to the kernel
     holds: bool = False  # takes all at once, and passes it on at its rate
     connections: int = 0
+    taken: int = 0  # bytes that have come from the link
     pumps: list[asyncio.Task[None]] = field(default_factory=list)
 
     async def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -278,6 +280,7 @@ class Path:
             if self.holds:
                 self.pumps.append(asyncio.ensure_future(self.pass_on(held, writer)))
             while data := await reader.read(16 * 1024):
+                self.taken += len(data)
                 if self.holds:
                     held.put_nowait(data)
                     continue
@@ -312,6 +315,16 @@ async def path_to(redis_url: str, *, holds: bool = False) -> AsyncIterator[tuple
     await asyncio.gather(*path.pumps, return_exceptions=True)
 
 
+class Taker:
+    """Whoever waits for a reply."""
+
+    def __init__(self, answered: asyncio.Queue[list[object]]) -> None:
+        self.take = answered.put_nowait
+
+    def __call__(self, replies: list[object]) -> None:
+        self.take(replies)
+
+
 def large(name: str) -> bytes:
     return b"*3\r\n$3\r\nSET\r\n$%d\r\n%b\r\n$%d\r\n%b\r\n" % (
         len(name),
@@ -336,6 +349,23 @@ async def test_a_large_answer_may_take_long_on_a_slow_path(
         assert await answered == [b"OK"]
         await link.caught_up()
         assert (link.stalls, path.connections) == (0, 1)
+
+
+async def test_a_large_answer_may_wait_in_a_proxy_behind_another(redis_url: str, namespace: str) -> None:
+    answered: asyncio.Queue[list[object]] = asyncio.Queue()
+    taker = Taker(answered)
+    is_kept = weakref.ref(taker)
+    async with path_to(redis_url, holds=True) as (path, link), asyncio.timeout(60):
+        path.rate = LARGE_BYTES / (4 * STALL)
+        link.send(large(f"{namespace}:first"), 1, answered.put_nowait)
+        while path.taken < LARGE_BYTES:  # noqa: ASYNC110 - a plain count
+            await asyncio.sleep(0.01)
+        link.send(large(f"{namespace}:second"), 1, taker)
+        del taker
+        assert [await answered.get(), await answered.get()] == [[b"OK"], [b"OK"]]
+        assert (link.stalls, path.connections) == (0, 1)
+        while is_kept() is not None:  # noqa: ASYNC110 - until the link looks again
+            await asyncio.sleep(0.01)
 
 
 @pytest.mark.parametrize("swallows", [False, True], ids=["takes-nothing", "takes-all"])

@@ -153,9 +153,12 @@ class _Wire(asyncio.Protocol):
         that would be no wonder.
         """
         front = self.frames[0] if self.frames else None
+        still = self._movement.look(front, front.end if front else 0)
         if front is None:
             return 0, 0.0
-        still = self._movement.look(front, front.end)
+        transport = self._transport
+        if self._movement.idle and transport and not (self._gathered or transport.get_write_buffer_size()):
+            front.end = min(front.end, self._movement.sent)  # it has left, whatever was counted twice
         return still, len(front.data) / self._slowest if self._movement.passed(front.end) else 0.0
 
     def abort(self) -> None:
@@ -181,8 +184,7 @@ class Link:
         self._connect_seconds = connect_seconds
         self._stall_seconds, self._slowest = stall_seconds, slowest
         self._wire: _Wire | None = None
-        # written and unanswered when the connection went, then newer ones
-        self._waiting: deque[_Frame] = deque()
+        self._waiting: deque[_Frame] = deque()  # unanswered when the connection went, then newer ones
         self._sources = {sha.encode(): source for sha, source in sources().items()}
         self._reconnecting: asyncio.Task[None] | None = None
         self._watch: asyncio.TimerHandle | None = None
@@ -190,9 +192,7 @@ class Link:
         self._since = 0.0  # the loop's time; the connection's
         self._refused = ""  # what Redis answers for now
         self.stalls = 0
-        """So many connections in a row were replaced because Redis greeted, and sooner or later nothing
-        moved.
-        """
+        """Connections in a row that were replaced because Redis greeted, and then nothing moved."""
         self.on_dead: Callable[[], object] = _ignored
         """Called, once, when STALLS were in a row first: only a new process mends that."""
         self._backoff = BACKOFF_SECONDS[0]
