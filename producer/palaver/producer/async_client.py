@@ -294,7 +294,9 @@ class AsyncClient:
             await self._in_turn(partial(send_stored, self.broker, due))
 
     async def close(self) -> None:
-        """Close this client's connections; its readers on this loop end. May be called twice."""
+        """Close this client's connections. Once no client of its settings is left on this loop, what still
+        reads there ends with a LedgerUnavailableError. May be called twice.
+        """
         await self.leave()
         await asyncio.to_thread(self.broker.close)
         self._thread.close()

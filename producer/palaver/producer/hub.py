@@ -11,6 +11,7 @@ import weakref
 from palaver.producer.background import Background
 from palaver.producer.idle import IdleReaders
 from palaver.producer.loop_end import until_loop_ends
+from palaver.producer.reader import Reader
 from palaver.shared.ledger import AsyncLedger, Subscriptions
 from palaver.shared.settings import Settings
 
@@ -25,6 +26,7 @@ class Hub:
         self.ledger = AsyncLedger(settings)
         self.subscriptions = Subscriptions(settings)
         self.idle = IdleReaders(self.ledger)
+        self.readers: weakref.WeakSet[Reader] = weakref.WeakSet()
         self.users = 0
         self._open = until_loop_ends(self._close)
 
@@ -60,6 +62,8 @@ class Hub:
         hubs = _hubs.get(asyncio.get_running_loop(), [])
         if self in hubs:
             hubs.remove(self)
+        for reader in list(self.readers):
+            reader.stop()
         await self.idle.aclose()
         await self.subscriptions.aclose()
         await self.ledger.aclose()

@@ -43,8 +43,8 @@ class Reader:
     Used by one task at a time. `room` is how many live messages wait here, and how many entries of the log
     are read at a time. `open_jobs` are unended jobs of the session that began before `after`. `send` sends
     the messages of jobs that got their turn when this reader ended another one. Raises:
-    LedgerUnavailableError at once if Redis cannot be reached at the start, later after `OUTAGE_SECONDS`;
-    JobLostError for a job that the ledger no longer knows.
+    LedgerUnavailableError at once if Redis cannot be reached at the start, later after `OUTAGE_SECONDS`, and
+    when its client is closed; JobLostError for a job that the ledger no longer knows.
     """
 
     def __init__(
@@ -76,6 +76,7 @@ class Reader:
         self._patience = idle.SILENCE_SECONDS
         self._reached = float("-inf")  # when Redis last answered, by the monotonic clock
         self._waits = False  # for a Redis that is away; whoever reads the log is told so once
+        self._stopped = False
 
     async def batch(self) -> list[AnyEvent] | None:
         """What has arrived, at least one event and oldest first; None after the job's end."""
@@ -101,6 +102,12 @@ class Reader:
         while await self._next() is not None:
             pass
 
+    def stop(self) -> None:
+        """Its connections are about to be closed: whoever reads is told so."""
+        self._stopped = True
+        if self._inbox is not None:
+            self._inbox.put(Signal.LOST)
+
     async def aclose(self) -> None:
         """Give up the subscription. May be called twice."""
         self._cursor.done = True
@@ -108,6 +115,9 @@ class Reader:
 
     async def _next(self) -> list[Entry] | list[AnyEvent] | None:
         while True:
+            if self._stopped:
+                await self.aclose()
+                raise LedgerUnavailableError("The client was closed while it was read from.")
             if entries := self._cursor.take():
                 return entries
             if self._made:

@@ -42,7 +42,11 @@ class Reading:
 
     def _reader(self, session_id: str, after: int, **options: Any) -> Reader:
         hub = self.hub
-        return Reader(hub.ledger, hub.subscriptions, hub.idle, session_id, after, send=self._send, **options)
+        reader = Reader(
+            hub.ledger, hub.subscriptions, hub.idle, session_id, after, send=self._send, **options
+        )
+        hub.readers.add(reader)
+        return reader
 
     async def events(
         self, session_id: str, after: int, job_id: str | None = None, *, room: int | None = None

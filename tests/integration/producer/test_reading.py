@@ -4,7 +4,7 @@ import asyncio
 import random
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 
@@ -17,6 +17,7 @@ from palaver.shared.accumulator import accumulate
 from palaver.shared.errors import (
     JobCancelledError,
     JobExpiredError,
+    LedgerUnavailableError,
     RateLimitError,
     WaitTimeoutError,
 )
@@ -70,6 +71,34 @@ async def test_fifty_readers_at_once(client: Client, settings: Settings, work_on
         await asyncio.to_thread(lambda: work_on(handle).answer(PIECES * 20))
         for reader in readers:
             is_whole(await reader, TEXT * 20)
+
+
+async def test_who_still_reads_when_the_client_is_closed_is_told_so(
+    settings: Settings, redis_server: RedisServer
+) -> None:
+    client = AsyncClient(settings)
+    handle = await client.submit("x", session_id="s1")
+
+    async def read(events: AsyncGenerator[AnyEvent, None]) -> None:
+        async for _ in events:
+            pass
+
+    readers = [read(client.events("s1")), read(handle.events())]
+    reading = [asyncio.create_task(reader) for reader in (*readers, handle.result())]
+    with redis_server.client() as redis:
+        async with asyncio.timeout(IN_TIME):
+            while not redis.pubsub_channels():  # noqa: ASYNC110 - they listen
+                await asyncio.sleep(0.01)
+        async with AsyncClient(settings) as another:
+            await another.check()
+            await client.close()
+            _, going_on = await asyncio.wait(reading, timeout=0.1)
+            assert len(going_on) == len(reading)
+        for reader in reading:
+            async with asyncio.timeout(IN_TIME):
+                with pytest.raises(LedgerUnavailableError, match="closed"):
+                    await reader
+        assert redis.pubsub_channels() == []
 
 
 async def test_a_hundred_reconnects_at_random_points(
