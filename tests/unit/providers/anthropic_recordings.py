@@ -350,7 +350,7 @@ ANTHROPIC |= {
     "a JSON body with a number as text": failing(
         body(content=[{"type": "text", "text": 5}]), MalformedStreamError, "", tokens=None
     ),
-    "nested too deeply": failing(BEGUN + b'data: {"a":' + b'{"a":' * 5000 + b"\n\n", MalformedStreamError),
+    "nested too deeply": failing(BEGUN + b'data: {"a":' + b'{"a":' * 20_000 + b"\n\n", MalformedStreamError),
 }
 
 ANTHROPIC = {f"anthropic: {name}": recording for name, recording in ANTHROPIC.items()}

@@ -475,7 +475,7 @@ OPENAI: dict[str, Recording] = {
         calls=(("c\ufffd", "f\ufffd", "{\ufffd"),),
     ),
     "nested too deeply": Recording(
-        sse(*HELLO, b'{"a":' * 5000 + b"1" + b"}" * 5000),
+        sse(*HELLO, b'{"a":' * 20_000 + b"1" + b"}" * 50_000),
         "Hello",
         reason=None,
         error=MalformedStreamError,
