@@ -176,6 +176,7 @@ PROVIDERS = {
     "deep JSON": Case(lambda: iter([DEEP]), f"of {len(DEEP) - 8} bytes that is not JSON"),
     "an endless reason": Case(for_ever(b"x"), "500", b"HTTP/1.1 500 x\r\n\r\n", error="ServerError"),
     "an endless head": Case(for_ever(b"x: y\r\n"), "not HTTP", b"HTTP/1.1 200 OK\r\n"),
+    "endless hints before an answer": Case(for_ever(b"HTTP/1.1 103 x\r\n\r\n"), "not HTTP", b""),
     "a redirect": Case(lambda: iter(()), "302", FOUND, error="APIError"),
 }
 

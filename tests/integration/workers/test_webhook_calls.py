@@ -3,7 +3,9 @@
 import asyncio
 import socket
 from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
 from functools import partial
+from itertools import pairwise
 
 import pytest
 from aiohttp import AsyncResolver, ThreadedResolver, web
@@ -121,3 +123,43 @@ async def test_what_is_no_answer_is_a_problem(says: bytes) -> None:
         answer_ = await post(f"http://127.0.0.1:{port}/", allowed="127.0.0.0/8")
     assert answer_.status is None
     assert answer_.problem
+
+
+@asynccontextmanager
+async def saying(*pieces: bytes, again: bool = False) -> AsyncIterator[str]:
+    """The address of a server that says this; `again`: the last of it for as long as somebody reads."""
+
+    async def answer(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"".join(pieces))
+        with suppress(ConnectionError):
+            while again:
+                await writer.drain()
+                writer.write(pieces[-1])
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    async with server:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+
+
+async def test_a_receiver_that_says_for_ever_that_one_may_go_on_is_given_up() -> None:
+    """At once: to read on takes all the loop's time, and memory for as long as a try may last."""
+    loop, turns = asyncio.get_running_loop(), list[float]()
+
+    async def look() -> None:
+        while True:
+            turns.append(loop.time())
+            await asyncio.sleep(0)
+
+    async with saying(b"HTTP/1.1 100 Continue\r\n\r\n" * 10_000, again=True) as url:
+        looking = asyncio.create_task(look())
+        answer = await post(url, allowed="127.0.0.0/8")
+        looking.cancel()
+    assert str(answer) == "ClientResponseError"
+    assert max(later - earlier for earlier, later in pairwise(turns)) < 0.5
+
+
+async def test_a_few_words_before_an_answer_are_passed_over() -> None:
+    hints = b"HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n"
+    async with saying(hints * 3, b"HTTP/1.1 204 x\r\n\r\n") as url:
+        assert (await post(url, allowed="127.0.0.0/8")).taken

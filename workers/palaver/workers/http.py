@@ -29,7 +29,6 @@ from urllib.parse import urlsplit
 import aiohttp
 import aiohttp.http_exceptions
 import orjson
-from aiohttp.client_proto import ResponseHandler
 from aiohttp.connector import Connection
 from multidict import CIMultiDictProxy
 
@@ -46,6 +45,7 @@ from palaver.shared.errors import (
 from palaver.shared.jobs import Timeouts
 from palaver.workers.event_log import event_logger
 from palaver.workers.frames import forget_frames
+from palaver.workers.wire import Wire
 
 logger = event_logger("palaver.workers.http")
 
@@ -204,7 +204,7 @@ class _Response(aiohttp.ClientResponse):
         return self
 
 
-class _Wire(ResponseHandler):
+class _Wire(Wire):
     """aiohttp's end of a connection; it also tells whoever pours a body that some of it was read."""
 
     __slots__ = ("arrived", "kept")  # an attribute more in its dict would cost each stream 770 bytes

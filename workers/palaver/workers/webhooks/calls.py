@@ -5,13 +5,14 @@ that very address: a name cannot mean another one a moment later. Redirects are 
 answer nothing is read but its head.
 """
 
+import asyncio
 import ipaddress
 import socket
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import partial
-from typing import Final, Self
+from typing import Any, Final, Self
 
 import aiohttp
 from aiohttp import AddrInfoType
@@ -20,6 +21,7 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from palaver.shared.webhooks import Network, may_be_called
 from palaver.workers.providers.errors import retry_after
 from palaver.workers.webhooks.names import Forgetful
+from palaver.workers.wire import Wire
 
 __all__ = ["Answer", "Calls", "Guard"]
 
@@ -73,6 +75,14 @@ class _ForbiddenError(OSError):
     """The name stands for an address in a network that may not be called."""
 
 
+class _Connector(aiohttp.TCPConnector):
+    """Connections whose ends are `Wire`s."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._factory = partial(Wire, loop=asyncio.get_running_loop())  # type: ignore[assignment]
+
+
 class Calls:
     """Makes requests while it is open (`async with`), with at most so many `seconds` for each.
 
@@ -116,7 +126,7 @@ class Calls:
             return Answer(problem="the address may not be called" if forbidden else type(error).__name__)
 
     def _new_session(self, guard: Guard) -> aiohttp.ClientSession:
-        connector = aiohttp.TCPConnector(
+        connector = _Connector(
             resolver=guard,
             use_dns_cache=False,
             limit=0,  # a wait for a place would be part of the try's time
