@@ -21,7 +21,14 @@ from palaver.producer.gateway.access import watch
 from palaver.producer.gateway.answers import request_id_headers
 from palaver.producer.gateway.anthropic import messages
 from palaver.producer.gateway.bounds import Bounds
-from palaver.producer.gateway.faults import ErrorBody, RefusedBody, error_response, told_as, unexpected
+from palaver.producer.gateway.faults import (
+    ErrorBody,
+    RefusedBody,
+    error_response,
+    told_as,
+    told_of_outage,
+    unexpected,
+)
 from palaver.producer.gateway.heads import Heads
 from palaver.producer.gateway.openai import batches, chat, files, models, responses
 from palaver.producer.gateway.page import page
@@ -139,7 +146,7 @@ def _told(request: Request, error: PalaverError) -> Response:
 
 
 async def _failed(request: Request, error: PalaverError) -> Response:
-    return _told(request, error)
+    return _told(request, told_of_outage(request, error))
 
 
 async def _not_valid(request: Request, error: RequestValidationError) -> Response:

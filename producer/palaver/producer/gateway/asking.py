@@ -16,6 +16,7 @@ from palaver.producer.cursor import Entry
 from palaver.producer.gateway.access.caller import Asking, Caller
 from palaver.producer.gateway.access.owning import check_session
 from palaver.producer.gateway.answers import job_headers
+from palaver.producer.gateway.faults import UNNAMED
 from palaver.producer.gateway.job_rules import allowed_fields
 from palaver.producer.gateway.shapes import Json
 from palaver.producer.gateway.state import Gateway, Served
@@ -26,6 +27,7 @@ from palaver.producer.handles import AsyncJobHandle
 from palaver.producer.prepare import Admission
 from palaver.shared.beside import beside
 from palaver.shared.errors import GatewayStoppedError, PalaverError, StreamInterruptedError
+from palaver.shared.ids import new_job_id
 from palaver.shared.plain import refuse
 from palaver.shared.responses import ChatResponse
 
@@ -59,6 +61,8 @@ class Asker:
         if self.session_id is not None:
             await check_session(self.gateway, self.caller, self.session_id)
             job["session_id"] = self.session_id
+        if self.idempotency_key is None:
+            self.request.scope[UNNAMED] = job["job_id"] = new_job_id()
         handle: AsyncJobHandle = await self.gateway.client.submit(job.pop("messages"), **job)
         return handle
 

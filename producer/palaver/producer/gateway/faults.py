@@ -19,6 +19,7 @@ from palaver.shared.errors import (
     FileRefusedError,
     InternalError,
     JobLostError,
+    LedgerUnavailableError,
     PalaverError,
     UnauthorizedError,
     ValidationError,
@@ -26,6 +27,8 @@ from palaver.shared.errors import (
 
 Body = dict[str, Any]
 
+UNNAMED: Final = "palaver.unnamed"
+"""In a request's scope: the job that it submits and no key names: who repeats it has another."""
 _MESSAGES: Final = "/v1/messages"
 _RETRIED_BY_CLIENTS: Final = (408, 409, 429)
 """And all from 500 on: OpenAI's and Anthropic's clients repeat a request after these, unless told not to."""
@@ -71,6 +74,17 @@ def told_as(request: Request) -> str:
     """The path by which the shape of a request's errors is chosen: two APIs share the list of models."""
     path = request.url.path
     return _MESSAGES if path.startswith("/v1/models") and is_anthropic(request) else path
+
+
+def told_of_outage(request: Request, error: PalaverError) -> PalaverError:
+    """A ledger that stood still may have the job all the same: clients that repeat a request by themselves
+    would have it done twice, and be told of one.
+    """
+    job_id = request.scope.get(UNNAMED)
+    if job_id is None or error.job_id is not None or not isinstance(error, LedgerUnavailableError):
+        return error
+    told = f"{error.message} Its job may go on all the same: GET /jobs/ID (X-Palaver-Job) tells."
+    return LedgerUnavailableError(told, job_id=job_id, retryable=False)
 
 
 def is_anthropic(request: Request) -> bool:
