@@ -59,6 +59,7 @@ def keys(many: int) -> dict[str, Any]:
         ("/v1/responses", {"input": [1] * MANY}, 400, "input[0]: must be an object"),
         ("/v1/responses", {"input": "x", "include": [1] * MANY}, 400, "include[0]: must be a string"),
         ("/sessions/s1/messages", {"content": [1] * MANY}, 422, "more than 100 places"),
+        ("/sessions/s1/messages", {"content": [1] * (MANY // 3)}, 422, "more than 100 places"),
     ],
 )
 async def test_little_is_told(
@@ -122,6 +123,17 @@ async def test_others_are_answered_while_one_is_read(http: httpx2.AsyncClient) -
         may_read.set()
     assert await held
     assert (await posting).json()["error"]["message"].startswith(f"messages[{MANY}]: must be an object")
+
+
+@pytest.mark.parametrize(
+    ("charset", "told"), [("punycode", "Content-Type: must name no charset"), ("UTF-8", "PALAVER_FILES_URL")]
+)
+async def test_no_codec_is_a_clients_to_choose(http: httpx2.AsyncClient, charset: str, told: str) -> None:
+    """Some take the square of what they are given: a part of a form as long as it may be, minutes."""
+    part = b'--x\r\ncontent-disposition: form-data; name="file"; filename="a.txt"\r\n\r\nhi\r\n--x--\r\n'
+    kind = {"content-type": f"multipart/form-data; boundary=x; charset={charset}"}
+    answer = await http.post("/v1/files", content=part, headers=kind)
+    assert told in answer.json()["error"]["message"]
 
 
 async def test_what_is_no_json_is_told_without_its_words(http: httpx2.AsyncClient) -> None:
