@@ -175,6 +175,19 @@ def test_a_response_is_cancelled(client: Any) -> None:
     assert (last.type, last.response.status) == ("response.failed", "cancelled")
 
 
+def test_who_leaves_cancels_what_he_said_so_of(stand: Stand) -> None:
+    body = {"model": "slow/numbers", "input": script(endless=True, rate=20), "stream": True}
+    left = {}
+    for headers in ({}, {"x-palaver-on-disconnect": "cancel"}):
+        with stand.http() as http, http.stream("POST", "/v1/responses", json=body, headers=headers) as events:
+            next(events.iter_lines())
+            left[events.headers["x-palaver-job"]] = headers
+    goes_on, cancelled = left
+    assert eventually(lambda: stand.client.view(cancelled).status == "cancelled")
+    assert not stand.client.view(goes_on).status.ended
+    stand.client.job(goes_on).cancel()
+
+
 def test_one_goes_on_where_another_ended(stand: Stand, client: Any) -> None:
     first = client.responses.create(model="scripted/echo", input="one")
     second = client.responses.create(model="scripted/echo", input="two", previous_response_id=first.id)

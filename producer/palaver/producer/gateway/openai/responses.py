@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing, suppress
 from dataclasses import replace
+from functools import partial
 from typing import Annotated, Any, Final, Literal
 
 from fastapi import Query
@@ -96,7 +97,7 @@ async def create_response(asker: Job, body: ResponsesRequest) -> Response:
         return nobody_waits()
     response = await _kept(await gateway.client.view(handle.job_id, handle.session_id, document=True))
     if body.stream:
-        return _stream(gateway, asker.caller, handle, response)
+        return _stream(gateway, asker.caller, handle, response, when_gone=partial(asker.left, handle))
     return json_response(whole(response), headers=job_headers(handle))
 
 
@@ -114,7 +115,8 @@ async def show_response(
     response = await _own(gateway, caller, response_id)
     handle = await gateway.client.job(response.view.job_id)
     if stream:
-        return _stream(gateway, caller, handle, response, -1 if starting_after is None else starting_after)
+        after = -1 if starting_after is None else starting_after
+        return _stream(gateway, caller, handle, response, after=after)
     return json_response(whole(response), headers=job_headers(handle))
 
 
@@ -208,16 +210,23 @@ async def _kept(view: JobView) -> Kept:
 
 
 def _stream(
-    gateway: Gateway, caller: Caller, handle: AsyncJobHandle, response: Kept, starting_after: int = -1
+    gateway: Gateway,
+    caller: Caller,
+    handle: AsyncJobHandle,
+    response: Kept,
+    *,
+    after: int = -1,
+    when_gone: Callable[[], Awaitable[object]] | None = None,
 ) -> Response:
     view = response.view
-    dialect = ResponseDialect(draft(view.job_id, view.created, response.job), after=starting_after)
+    dialect = ResponseDialect(draft(view.job_id, view.created, response.job), after=after)
     return ByteStream(
         _events(entries_of(gateway, handle), dialect),
         live=gateway.streams,
         caller=caller,
         session_id=handle.session_id,
         headers=job_headers(handle),
+        when_gone=when_gone,
     )
 
 
