@@ -313,6 +313,13 @@ def test_a_probe_that_nobody_waits_for_any_more_is_thrown_away(outsider: Outside
     assert outsider.redis.get("palaver:probe:late") is None
 
 
+def without_encoding(message: dict[str, Any]) -> dict[str, Any]:
+    """Its body may be anything. It has a tag of its own, by which one that is kept is seen."""
+    tag = {"delivery_tag": new_session_id()}
+    properties = {name: value for name, value in message["properties"].items() if name != "body_encoding"}
+    return {**message, "properties": {**properties, **tag}}
+
+
 Malform = Callable[[Outsider], str | bytes]
 
 MALFORMED: dict[str, Malform] = {
@@ -322,6 +329,8 @@ MALFORMED: dict[str, Malform] = {
     "body is no JSON": lambda o: json.dumps(o.message(f"{SECRET} {{".encode())),
     "body is no text": lambda o: json.dumps(o.message(b"\xff\xfe" + SECRET.encode())),
     "body is no list": lambda o: json.dumps(o.message(json.dumps({SECRET: 1}).encode())),
+    "body is a number": lambda o: json.dumps(without_encoding({**o.message(b""), "body": 5})),
+    "body is a mapping": lambda o: json.dumps(without_encoding({**o.message(b""), "body": {SECRET: 1}})),
     "body is too short": lambda o: json.dumps(o.message(json.dumps([[SECRET]]).encode())),
     "args are a number": lambda o: json.dumps(o.message(json.dumps([5, {}, {}]).encode())),
     "args are a mapping": lambda o: json.dumps(o.message(json.dumps([{SECRET: 1}, {}, {}]).encode())),

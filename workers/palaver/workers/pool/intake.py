@@ -8,7 +8,7 @@ Here each of them costs one line of log, and the message.
 import re
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sized
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from queue import Empty
@@ -157,9 +157,9 @@ class Intake(Consumer):
 
     def _discard(self, message: Any, error: Exception | None) -> None:
         """Reject it, and forget the request that Celery may have made of it already."""
-        logger.warning("message.discarded", **_told(message, error))
         if not message.acknowledged:
             message.reject_log_error(logger, self.connection_errors)
+        logger.warning("message.discarded", **_told(message, error))
         for request in list(state.reserved_requests):
             if request._message is message:  # noqa: SLF001 - Celery has no other way from a message to its request
                 state.task_ready(request)
@@ -175,7 +175,7 @@ def _told(message: Any, error: Exception | None) -> dict[str, Any]:
         "error": type(error).__name__ if error is not None else None,
         **{fact: value for fact, value in named.items() if isinstance(value, str) and NAME.fullmatch(value)},
         "queue": delivery.get("routing_key"),
-        "bytes": len(message.body or ""),
+        "bytes": len(message.body) if isinstance(message.body, Sized) else None,
     }
 
 
