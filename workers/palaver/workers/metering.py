@@ -15,6 +15,7 @@ from palaver.shared.spending import Spending, Spent
 from palaver.shared.token_estimate import tokens_of
 from palaver.workers.policies import answer_tokens
 from palaver.workers.providers import GenerationRequest
+from palaver.workers.token_counting import thought_beyond
 
 __all__ = ["Bill", "Meter", "Price", "Told", "expected"]
 
@@ -30,9 +31,10 @@ Told: TypeAlias = Callable[[str | None, ModelRef, Usage], None]
 def expected(request: GenerationRequest, context: int | None) -> Usage:
     """What a request is expected to use, rather too much; of an answer of no bound nobody can know."""
     answers = request.params.n or 1
+    answer = answer_tokens(request.params.max_tokens, context) + thought_beyond(request)
     return Usage(
         input_tokens=tokens_of(request.messages, request.tools or ()),
-        output_tokens=answers * answer_tokens(request.params.max_tokens, context),
+        output_tokens=answers * answer,
         estimated=True,
     )
 

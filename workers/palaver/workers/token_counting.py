@@ -15,22 +15,32 @@ from palaver.workers.providers import (
     TextDelta,
     UsagePart,
 )
+from palaver.workers.providers.flavours import budget_of
 
-__all__ = ["Counting", "size_of"]
+__all__ = ["Counting", "size_of", "thought_beyond"]
+
+
+def thought_beyond(request: GenerationRequest) -> int:
+    """Tokens that may be thought on top of `max_tokens`, see `ReasoningOptions`."""
+    options = request.reasoning or request.params.reasoning
+    if options is None or not options.enabled or options.within:
+        return 0
+    return budget_of(options)
 
 
 def size_of(profile: Profile, request: GenerationRequest) -> operations.Size:
     """What is known of the tokens of a request, where these are limited."""
     if profile.limits.tokens_per_minute is None:
         return operations.NO_TOKENS
-    choices, context = request.params.n or 1, profile.context_of(request.model)
-    most = request.params.max_tokens
+    choices, thought = request.params.n or 1, thought_beyond(request)
+    most, context = request.params.max_tokens, profile.context_of(request.model)
+    most = None if most is None else most + thought
     if most is not None and context is not None:
         most = min(most, context)
     return operations.Size(
         prompt=tokens_of(request.messages, request.tools or ()),
         most=None if most is None else most * choices,
-        guess=answer_tokens(None, context) * choices,
+        guess=(answer_tokens(None, context) + thought) * choices,
         model=request.model,
     )
 

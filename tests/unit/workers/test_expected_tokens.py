@@ -1,0 +1,52 @@
+"""How many tokens are expected of a request before it is made: no fewer than its provider is asked for."""
+
+import pytest
+
+from palaver.shared.messages import Message, Role
+from palaver.shared.params import ChatParams, ReasoningOptions
+from palaver.shared.profiles import Limits, Profile
+from palaver.workers.metering import expected
+from palaver.workers.providers import GenerationRequest
+from palaver.workers.providers.anthropic import AnthropicDialect
+from palaver.workers.token_counting import size_of
+
+ANTHROPIC = Profile(name="p", kind="anthropic", limits=Limits(tokens_per_minute=1_000_000))
+
+
+def asking(
+    reasoning: ReasoningOptions | None, *, most: int | None, n: int | None = None
+) -> GenerationRequest:
+    return GenerationRequest(
+        model="claude-sonnet-4-5",
+        messages=[Message(role=Role.USER, content="Hi")],
+        params=ChatParams(max_tokens=most, n=n),
+        reasoning=reasoning,
+    )
+
+
+@pytest.mark.parametrize("most", [100, 5000])
+@pytest.mark.parametrize(
+    "reasoning",
+    [
+        None,
+        ReasoningOptions(enabled=False, max_tokens=30_000),
+        ReasoningOptions(max_tokens=30_000),
+        ReasoningOptions(max_tokens=2000, within=True),
+        *(ReasoningOptions(effort=effort) for effort in ("low", "medium", "xhigh")),
+    ],
+)
+def test_what_may_be_thought_is_among_it(reasoning: ReasoningOptions | None, most: int) -> None:
+    request = asking(reasoning, most=most)
+    asked = AnthropicDialect(ANTHROPIC).request(request).body["max_tokens"]
+    assert expected(request, None).output_tokens == asked
+    assert size_of(ANTHROPIC, request).most == asked
+
+
+def test_each_choice_may_think() -> None:
+    request = asking(ReasoningOptions(max_tokens=2000), most=100, n=3)
+    assert expected(request, None).output_tokens == size_of(ANTHROPIC, request).most == 6300
+
+
+def test_no_answer_has_more_than_the_context() -> None:
+    profile = ANTHROPIC.model_copy(update={"context": 1000})
+    assert size_of(profile, asking(ReasoningOptions(max_tokens=2000), most=100)).most == 1000
