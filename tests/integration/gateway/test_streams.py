@@ -6,13 +6,12 @@ The gateway is in this process, and the test is the worker: it says what happens
 import gc
 import logging
 import re
-import signal
 import socket
 import time
 import weakref
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, closing
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,7 @@ import httpx2
 import openai
 import pytest
 
-from palaver.producer import AsyncClient, Client, broker, idle, prepare, reader
+from palaver.producer import AsyncClient, Client, idle, reader
 from palaver.producer.gateway import asking, stream
 from palaver.producer.gateway.access import table, watch
 from palaver.shared.ledger import operations
@@ -31,8 +30,7 @@ from tests.integration.gateway.conftest import new_session
 from tests.integration.gateway.here import APIS, BODY, Here, begin, gateway_here, submitted
 from tests.integration.gateway.sse import Told, following, told
 from tests.integration.ledger.world import World
-from tests.processes import Processes
-from tests.servers import IN_TIME, RedisServer, any_redis_binary, eventually, missing, run_redis
+from tests.servers import IN_TIME, RedisServer, eventually
 
 pytestmark = pytest.mark.redis
 
@@ -385,34 +383,6 @@ def test_a_whole_answer_that_comes_too_late_is_not_asked_twice(
     assert answer.headers["x-should-retry"] == ("true" if key else "false")
     assert answer.headers["x-palaver-job"] in str(list(world.raw.scan_iter("*:job:*")))
     assert "its job goes on" in answer.text
-
-
-@pytest.mark.parametrize("key", [{}, {"idempotency-key": "once"}], ids=["", "key"])
-@pytest.mark.parametrize("path", APIS)
-def test_what_a_ledger_may_have_stored_is_not_asked_twice(
-    processes: Processes, monkeypatch: pytest.MonkeyPatch, path: str, key: dict[str, str]
-) -> None:
-    """It stands still when a job comes, and may go on with what it was sent."""
-    for module, name in (
-        (broker, "TRUSTED_SECONDS"),
-        (table, "FRESH_SECONDS"),
-        (prepare, "ANNOUNCED_SECONDS"),
-    ):
-        monkeypatch.setattr(module, name, 60)  # so that nothing is asked before
-    with run_redis(processes, any_redis_binary() or missing("no Redis server on this machine")) as redis:
-        world = World(redis, drain_seconds=1.0, connect_seconds=0.5)
-        session_id = world.submit(new_session(), tenant="acme").session_id
-        with closing(world), gateway_here(world.settings) as here, here.http() as http:
-            http.post(f"/sessions/{session_id}/messages", json={"content": "Hi"}).raise_for_status()
-            assert redis.running is not None
-            redis.running.signal(signal.SIGSTOP)
-            try:
-                answer = http.post(path, json=body_for(path), headers=key)
-            finally:
-                redis.running.signal(signal.SIGCONT)
-    assert (answer.status_code, "did not answer in time" in answer.text) == (503, True)
-    assert answer.headers["x-should-retry"] == ("true" if key else "false")
-    assert ("x-palaver-job" in answer.headers) == ("Its job may go on" in answer.text) == (not key)
 
 
 def test_who_leaves_leaves_nothing_to_collect(here: Here, world: World) -> None:

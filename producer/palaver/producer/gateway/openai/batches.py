@@ -23,7 +23,7 @@ from palaver.producer.gateway.openai.paging import place_behind
 from palaver.producer.gateway.routing import counted_router
 from palaver.producer.gateway.state import Gateway, Served
 from palaver.shared.batches import CHAT_COMPLETIONS, INPUT_FILE, BatchStatus, BatchView
-from palaver.shared.errors import BatchNotFoundError
+from palaver.shared.errors import BatchNotFoundError, LedgerUnavailableError
 from palaver.shared.jobs import ChatJob
 from palaver.shared.ledger import operations
 from palaver.shared.owner import Owner
@@ -72,10 +72,16 @@ async def create_batch(
         async for piece in pieces:
             await asyncio.to_thread(content.write, piece)
         content.seek(0)
-        handle = await gateway.client.batch(
-            cast("BinaryIO", content), allow=partial(_allowed, caller), **fields
-        )
-    return json_response(_batch(await handle.progress()))
+        allow, source = partial(_allowed, caller), cast("BinaryIO", content)
+        try:
+            handle = await gateway.client.batch(source, allow=allow, **fields)
+            return json_response(_batch(await handle.progress()))
+        except LedgerUnavailableError as error:
+            if idempotency_key is not None:
+                raise
+            problem = f"{error.message} The batch may have been opened all the same: GET /v1/batches tells."
+    # Clients that repeat a request by themselves would have a second one done.
+    raise LedgerUnavailableError(problem, retryable=False)
 
 
 def _allowed(caller: Caller, job: ChatJob) -> ChatJob:

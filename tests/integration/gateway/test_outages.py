@@ -1,0 +1,81 @@
+"""A ledger that stands still when something is asked for, and may go on with what it was sent.
+
+OpenAI's and Anthropic's clients repeat by themselves what failed so, unless they are told not to.
+"""
+
+import json
+import signal
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+
+from palaver.producer import broker, prepare
+from palaver.producer.gateway.access import table
+from tests.integration.gateway.conftest import new_session
+from tests.integration.gateway.here import APIS, BODY, gateway_here
+from tests.integration.ledger.world import World
+from tests.processes import Processes
+from tests.servers import any_redis_binary, missing, run_redis
+
+pytestmark = pytest.mark.redis
+
+BODIES: dict[str, Any] = dict(zip(APIS, (BODY, {**BODY, "max_tokens": 10}, {"input": "Hi"}), strict=True))
+WINDOW = {"endpoint": "/v1/chat/completions", "completion_window": "24h"}
+KEYS: tuple[dict[str, str], ...] = ({}, {"idempotency-key": "once"})
+
+
+@pytest.fixture
+def world(processes: Processes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+    for module, name in (
+        (broker, "TRUSTED_SECONDS"),
+        (table, "FRESH_SECONDS"),
+        (prepare, "ANNOUNCED_SECONDS"),
+    ):
+        monkeypatch.setattr(module, name, 60)  # so that nothing of a job is asked before
+    with run_redis(processes, any_redis_binary() or missing("no Redis server on this machine")) as redis:
+        world = World(redis, drain_seconds=1.0, connect_seconds=0.5, files_url=f"file://{tmp_path}/files")
+        with closing(world):
+            yield world
+
+
+@contextmanager
+def standing_still(world: World) -> Iterator[None]:
+    running = world.server.running
+    assert running is not None
+    running.signal(signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        running.signal(signal.SIGCONT)
+
+
+def check(answer: httpx2.Response, key: dict[str, str], told: str) -> None:
+    assert (answer.status_code, "did not answer in time" in answer.text) == (503, True)
+    assert answer.headers["x-should-retry"] == ("true" if key else "false")
+    assert (told in answer.text) == (not key)
+
+
+def test_a_job_that_may_be_stored_is_not_asked_for_twice(world: World) -> None:
+    session_id = world.submit(new_session(), tenant="acme").session_id
+    with gateway_here(world.settings) as here, here.http() as http:
+        http.post(f"/sessions/{session_id}/messages", json={"content": "Hi"}).raise_for_status()
+        with standing_still(world):
+            for path, body in BODIES.items():
+                for key in KEYS:
+                    answer = http.post(path, json=body, headers=key)
+                    check(answer, key, "Its job may go on")
+                    assert ("x-palaver-job" in answer.headers) == (not key)
+
+
+def test_a_batch_that_may_be_open_is_not_asked_for_twice(world: World) -> None:
+    line = {"custom_id": "1", "method": "POST", "url": "/v1/chat/completions", "body": BODY}
+    with gateway_here(world.settings) as here, here.http() as http:
+        file = http.post("/v1/files", files={"file": ("in.jsonl", json.dumps(line).encode())}).json()
+        with standing_still(world):
+            for key in KEYS:
+                answer = http.post("/v1/batches", json={"input_file_id": file["id"], **WINDOW}, headers=key)
+                check(answer, key, "The batch may have been opened")
