@@ -187,10 +187,11 @@ class Client:
         kept; `webhook` is told the end.
 
         Every entry is checked before one is stored. Raises BatchInputError, which tells all that are wrong
-        by their lines; with `skip_invalid` those are left out and told in the batch's errors.`allow`
-        gives the job of each as it is to be taken, or raises ValidationError. Raises ConfigurationError
-        without a store of files, FileStoreUnavailableError, and ConflictError for an `idempotency_key` that
-        was used for another batch.
+        by their lines; with `skip_invalid` those are left out and told in the batch's errors. `allow`
+        gives the job of each as it is to be taken, or raises ValidationError.
+
+        Raises ConfigurationError without a store of files, FileStoreUnavailableError, and ConflictError for
+        an `idempotency_key` that was used for another batch.
         """
         with self._intake(fields, allow=allow, skip_invalid=skip_invalid) as intake:
             intake.take(batching.entries(jobs, self.settings.max_document_bytes))

@@ -3,6 +3,7 @@
 import json
 import socket
 import subprocess
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -21,6 +22,13 @@ INSIDE = [
     ["dead", "drop", "--all"],
     ["usage"],
     ["status"],
+    ["drain", "w1"],
+    ["keys", "list"],
+    ["provider", "resume", "scripted"],
+    ["tenants", "announce", "--none"],
+    ["batch", "status", "0199"],
+    ["archive", "check"],
+    ["gateway", "--port", "0"],
 ]
 # These become other processes, or start them.
 PROCESSES = [["worker"], ["dev", "--no-flower"]]
@@ -52,6 +60,17 @@ def test_a_refused_ledger(inside: Inside, words: list[str]) -> None:
 def test_a_refused_ledger_of_a_process(shell: Shell, words: list[str]) -> None:
     shell.environment["PALAVER_REDIS_URL"] = "redis://user:hunter2@127.0.0.1:1/0"
     check(shell.run(*words, timeout=IN_TIME), "redis://user:***@127.0.0.1:1/0")
+
+
+def test_a_gateway_asks_the_ledger_before_it_loads_its_server(shell: Shell) -> None:
+    """Half a second of the three in which it is to be told."""
+    shell.environment["PALAVER_REDIS_URL"] = "redis://127.0.0.1:1/0"
+    command = "from palaver.producer.cli import main; main(['gateway'])"
+    program = f"import sys; {command}; print('fastapi' in sys.modules)"
+    with shell.start(command=(sys.executable, "-c", program)) as process:
+        out, err = process.communicate(timeout=IN_TIME)
+    assert "redis://127.0.0.1:1/0" in err
+    assert out == "False\n"
 
 
 @pytest.mark.timeout(IN_TIME)

@@ -8,6 +8,7 @@ import subprocess
 import pytest
 
 from tests.integration.cli.shell import Dev, Shell, without
+from tests.servers import RedisServer
 
 
 @pytest.mark.parametrize("words", [["worker"], ["dev"]], ids=" ".join)
@@ -27,6 +28,19 @@ def test_without_any_server_dev_says_what_to_install(shell: Shell) -> None:
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
     assert "install redis-server or valkey-server" in done.stderr
+
+
+@pytest.mark.redis
+@pytest.mark.parametrize("words", [["--bogus"], ["--concurrency", "many"]], ids=" ".join)
+def test_what_celery_does_not_know_is_told_in_one_line(
+    shell: Shell, redis_server: RedisServer, words: list[str]
+) -> None:
+    shell.environment["PALAVER_REDIS_URL"] = redis_server.url
+    done = shell.run("worker", *words)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.count("\n") == 1
+    assert words[0] in done.stderr
+    assert "celery -A palaver.workers worker --help" in done.stderr
 
 
 @pytest.mark.redis

@@ -68,6 +68,7 @@ def test_keys_are_made_listed_and_revoked(stand: Stand, run: Run) -> None:
 def test_a_key_that_cannot_be_is_not_made(run: Run) -> None:
     before = run("keys", "list")[1]
     assert run("keys", "create", "--tenant", "a\nb")[0] == 2
+    assert run("keys", "create", "--days", "0")[0] == 2  # nobody could use it
     assert run("keys", "list")[1] == before
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import sys
 import threading
 from collections.abc import Sequence
 from concurrent.futures import Future
@@ -208,7 +209,9 @@ def run(options: Sequence[str]) -> int:
         main = partial(worker.main, prog_name="palaver worker", standalone_mode=False, obj=context)
         return int(main(args=list(options)) or 0)
     except ClickException as error:
-        error.show()
+        told = " ".join(error.format_message().split()).rstrip(".")
+        hint = "; see celery -A palaver.workers worker --help"
+        print(f"palaver worker: {told}{hint}", file=sys.stderr)  # noqa: T201 - a command's answer
         return WRONG_USAGE
 
 

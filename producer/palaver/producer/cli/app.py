@@ -83,7 +83,7 @@ def dev(
     agents: Agents = None,
     as_json: Json = False,
 ) -> int:
-    """Run everything on this machine: Redis, a worker, the HTTP gateway, Flower. Ctrl-C stops it all.
+    """Run it all here: Redis, a worker, the HTTP gateway, Flower. Ctrl-C stops it.
 
     Redis is PALAVER_REDIS_URL, else a redis-server or valkey-server on PATH, else the packaged one, else
     fakeredis.
@@ -106,7 +106,11 @@ def dev(
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
 def worker(context: typer.Context, *, agents: Agents = None, as_json: Json = False) -> int:
-    """Run a worker here. Further options go to Celery's worker: --concurrency 500, --queues …"""
+    """Run a worker here.
+
+    All other options go to Celery's worker: --concurrency 500, --queues palaver.high, --loglevel DEBUG.
+    They are listed by celery -A palaver.workers worker --help
+    """
     from palaver.producer.cli.worker import run
 
     return run(context.args, agents=agents)
@@ -119,7 +123,7 @@ def gateway(
     port: Annotated[int, typer.Option(min=0, max=65535, help="0: any free one.")] = 8080,
     as_json: Json = False,
 ) -> int:
-    """Run the HTTP gateway here: OpenAI's and Anthropic's APIs, sessions, events. Ctrl-C stops it."""
+    """Serve HTTP: OpenAI's and Anthropic's APIs, sessions, events. Ctrl-C stops it."""
     from palaver.producer.cli.gateway import run
 
     return run(host, port, as_json=as_json)
@@ -132,7 +136,7 @@ def exporter(
     port: Annotated[int, typer.Option(min=0, max=65535, help="0: any free one.")] = 9463,
     as_json: Json = False,
 ) -> int:
-    """Tell Prometheus how the whole system is: queues, tenants, gates, workers. Ctrl-C stops it."""
+    """Tell Prometheus of queues, tenants, gates and workers. Ctrl-C stops it."""
     from palaver.producer.cli.exporter import run
 
     return run(host, port, as_json=as_json)
@@ -322,7 +326,7 @@ def cancel_batch(batch_id: BatchId, *, as_json: Json = False) -> int:
 
 @batch.command("retry")
 def retry_batch(batch_id: BatchId, *, detach: Detach = False, as_json: Json = False) -> int:
-    """Do the lines without an answer again, as a new batch, and follow it."""
+    """Do lines without an answer again, as a new batch; follow it."""
     from palaver.producer.cli.batches import retry
 
     return retry(batch_id, detach=detach, as_json=as_json)
@@ -380,7 +384,9 @@ def announce_tenants(
     ] = False,
     as_json: Json = False,
 ) -> int:
-    """Have producers and gateways hold to the bounds of the palaver.toml here, while no worker runs.
+    """Have producers hold to the bounds of this palaver.toml.
+
+    Gateways too, and also while no worker runs.
 
     Workers announce theirs by themselves. What the last of them has said holds for 30 days, unless this says
     otherwise; that of workers that run stays in force beside it, and the stricter of both holds.
@@ -397,7 +403,9 @@ def drain(
     wait: Annotated[bool, typer.Option("--wait", help="Until it is gone.")] = False,
     as_json: Json = False,
 ) -> int:
-    """Have a worker take no more jobs, let streams end for PALAVER_DRAIN_SECONDS, hand over the rest, leave.
+    """Have a worker take no more jobs, and leave. No stream is lost.
+
+    Streams may end for PALAVER_DRAIN_SECONDS; the rest is handed over to other workers.
 
     What keeps it running (Kubernetes, compose, systemd) then starts another in its place: to have one fewer,
     change the number there.
@@ -415,9 +423,9 @@ def status(
     quick: Annotated[bool, typer.Option("--quick", help="Ask no provider; for health checks.")] = False,
     as_json: Json = False,
 ) -> int:
-    """Ledger, broker, queues, workers and providers on one screen, within 10 seconds.
+    """Ledger, broker, queues, workers, providers on one screen.
 
-    Exit code 0 only when a live worker consumes and its providers answer. Spends no token.
+    Within 10 seconds. Exit code 0 only when a live worker consumes and its providers answer. Spends no token.
     """
     from palaver.producer.cli.status import run
 
@@ -447,7 +455,10 @@ def check(
     *,
     as_json: Json = False,
 ) -> int:
-    """Is palaver.toml right, does each provider answer, and each server of tools? Spends no token."""
+    """Is palaver.toml right, does all that it names answer?
+
+    Each provider is asked, and each server of tools. Spends no token.
+    """
     from palaver.producer.cli.check import run
 
     return run(names or [], as_json=as_json)

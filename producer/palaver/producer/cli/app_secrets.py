@@ -40,7 +40,7 @@ def create_key(
         typer.Option(min=0, max=9, help="The highest it may ask for; from 7 on jobs pass all others."),
     ] = NORMAL_MOST,
     rpm: Annotated[int | None, typer.Option(min=1, help="So many requests a minute.")] = None,
-    days: Annotated[float | None, typer.Option(min=0, help="Valid for so long.")] = None,
+    days: Annotated[float | None, typer.Option(min=0.0001, help="Valid for so long.")] = None,
     as_json: Json = False,
 ) -> int:
     """Make an API key and show it, this once."""

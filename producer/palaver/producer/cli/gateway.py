@@ -17,12 +17,13 @@ _NEEDED = ("fastapi", "httptools", "multipart", "uvicorn", "uvloop")
 def run(host: str, port: int, *, as_json: bool) -> int:
     """Serve, once the ledger has answered. A broker that does not is told: what is there can be read."""
     require_gateway()
-    from palaver.producer.gateway.access.caller import is_loopback
-    from palaver.producer.gateway.server import serve
-
     settings = Settings.load()
     with SyncLedger(settings) as ledger:
         has_keys = bool(ledger.query(operations.api_keys(ledger.keys)))
+    # Only now: to load these takes half a second, and who has no ledger is to be told within three.
+    from palaver.producer.gateway.access.caller import is_loopback
+    from palaver.producer.gateway.server import serve
+
     if not has_keys:
         note(_without_keys(settings, local=is_loopback(host)))
     broker_error = _broker_error(settings)
