@@ -28,6 +28,7 @@ from kombu.utils.json import loads
 from redis.exceptions import OutOfMemoryError
 
 from palaver.shared.names import TASK_CHAT, TASK_SUBMIT
+from palaver.shared.outage import reason
 from palaver.shared.settings import redacted_url
 from palaver.workers.event_log import event_logger
 from palaver.workers.pool.consumption import Taken
@@ -45,6 +46,8 @@ that dies in between loses what only names jobs: sweeps send it again."""
 AT_ONCE_SECONDS = 0.02  # within this Redis has a message without waiting for one
 
 FAREWELL_SECONDS = 1.0  # that a broker has which is given up
+
+AGAIN_SECONDS = 1.0  # after which one is tried again that refuses what it is told
 
 EVENTS_SECONDS = 0.1  # so late an operator may see what a task does
 
@@ -100,6 +103,7 @@ class Intake(Consumer):
         self.taken = Taken(self.app)
         self.turned = time.monotonic()  # when Celery's thread last did
         self._events_due = 0.0  # monotonic seconds
+        self._refused = ""  # why the broker did, when it was tried last
 
     def turn(self) -> None:
         """Celery's thread turns."""
@@ -110,6 +114,20 @@ class Intake(Consumer):
 
     def connection_for_write(self, url: str | None = None, heartbeat: float | None = None) -> Any:
         return self.ensure_connected(_ours(self.app.connection_for_write(url=url, heartbeat=heartbeat)))
+
+    def connect(self) -> Any:
+        connection = super().connect()
+        self._refused = ""
+        return connection
+
+    def on_connection_error_before_connected(self, exc: Exception) -> None:
+        """It lets us in and refuses what it is told, as a Redis that takes no writes: one line, however long
+        that lasts. Celery would write one and try again at once.
+        """
+        if (why := reason(exc)) != self._refused:
+            self._refused = why
+            logger.warning("broker.refused", reason=why)
+        time.sleep(AGAIN_SECONDS)
 
     def on_connection_error_after_connected(self, exc: Exception) -> None:
         """Celery says it in one line, and then what another setting would do. Later it says farewell on the
@@ -211,6 +229,7 @@ class _Lost:
 
     connection_errors: tuple[type[Exception], ...]
     channel_errors: tuple[type[Exception], ...]
+    connected: bool = False  # others ask meanwhile how the consumer is
 
     def __bool__(self) -> bool:
         return False
