@@ -8,12 +8,12 @@ import pytest
 from palaver.producer import Client
 from palaver.producer.broker import Broker
 from palaver.producer.cli import status
-from palaver.shared.errors import BrokerFullError, LedgerFullError
+from palaver.shared.errors import BrokerFullError, LedgerFullError, LedgerUnavailableError
 from palaver.shared.jobs import Status
 from palaver.shared.ledger import Dispatch
 from palaver.shared.names import Queue
 from palaver.shared.settings import Settings
-from tests.servers import RedisServer
+from tests.servers import RedisServer, free_port
 
 
 @pytest.fixture
@@ -32,6 +32,18 @@ def test_a_job_is_refused_because_the_ledger_is_full(settings: Settings, full: R
         client.submit("Hello")
     with full.client() as redis:
         assert redis.dbsize() == 0
+
+
+def test_a_job_is_refused_for_now_because_the_ledger_has_become_a_replica(
+    own_redis: Callable[..., RedisServer],
+) -> None:
+    server = own_redis()
+    with Client(Settings(redis_url=server.url)) as client, server.client() as redis:
+        redis.replicaof("127.0.0.1", free_port())
+        with pytest.raises(LedgerUnavailableError, match="its Redis is a replica"):
+            client.submit("Hello")
+        redis.replicaof("NO", "ONE")
+        assert client.submit("Hello").status is Status.QUEUED
 
 
 def test_the_status_of_a_full_redis_can_be_seen(settings: Settings) -> None:

@@ -121,6 +121,13 @@ def milliseconds(seconds: float) -> int:
     return max(1, round(seconds * 1000))
 
 
+_NOT_NOW: Final = {
+    "NOREPLICAS": "too few replicas hear of it",
+    "MISCONF": "Redis cannot write to its disk",
+    "read only replica": "its Redis is a replica of another one",
+}
+"""Why a Redis that answers refuses writes for a while, by its words."""
+
 _NO_PERMISSION: Final = ("NOPERM", "no permissions to", "can't run this command", "No permissions to")
 """As Redis says it, of a command, a key or a channel, and of each of them in a script."""
 
@@ -133,10 +140,9 @@ def reply_error(error: Exception) -> PalaverError:
     # Redis 6 wraps the message of a command that a script was refused, and redis-py cuts off its first word.
     if "command not allowed when used memory" in str(error):
         return LedgerFullError()
-    if "NOREPLICAS" in str(error):
-        return LedgerUnavailableError("The ledger takes nothing now: too few replicas hear of it.")
-    if "MISCONF" in str(error):
-        return LedgerUnavailableError("The ledger takes nothing now: Redis cannot write to its disk.")
+    for words, why in _NOT_NOW.items():
+        if words in str(error):
+            return LedgerUnavailableError(f"The ledger takes nothing now: {why}.")
     if any(words in str(error) for words in _NO_PERMISSION):
         return ConfigurationError(
             "The Redis user of PALAVER_REDIS_URL may not do all that the ledger needs: "
