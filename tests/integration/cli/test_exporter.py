@@ -216,7 +216,8 @@ def test_gates_of_many_profiles_have_few_labels(system: System, ledger: SyncLedg
 def test_workers_canaries_and_sweeps_are_told(system: System, ledger: SyncLedger) -> None:
     worker = {"name": "w", "running": 3, "slots": 5, "metrics": "10.0.0.1:9464"}
     ledger.run(operations.announce(ledger.keys.workers, {"w/1": worker}, seconds=60))
-    leaving = {"name": "v", "running": 1, "slots": 5, "draining": True}
+    everywhere = {"host": "two.example", "metrics": "0.0.0.0:9465"}
+    leaving = {"name": "v", "running": 1, "slots": 5, "draining": True, **everywhere}
     ledger.run(operations.announce(ledger.keys.workers, {"v/1": leaving}, seconds=60))
     ledger.run(operations.send_canaries(ledger.keys, {"palaver.low": False}, period=60, lost=30))
     turn = ledger.sweep_turn(period=0.1)
@@ -231,7 +232,10 @@ def test_workers_canaries_and_sweeps_are_told(system: System, ledger: SyncLedger
     assert values(system, "palaver_last_sweep_age_seconds")[()] < 10
     assert values(system, "palaver_lease_seconds") == {(): 10}
     assert values(system, "palaver_healthy") == {(): 1}
-    assert json.loads(pages(system)["/targets"]().body)[0]["targets"] == ["10.0.0.1:9464"]
+    assert json.loads(pages(system)["/targets"]().body)[0]["targets"] == [
+        "10.0.0.1:9464",
+        "two.example:9465",  # at 0.0.0.0 others find themselves
+    ]
 
 
 def test_lines_of_batches_are_counted(

@@ -1,6 +1,8 @@
 """Counts, their page, and the address where it is served."""
 
 import socket
+import struct
+import threading
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -26,6 +28,7 @@ from palaver.shared.metrics import (
 )
 from palaver.shared.metrics.table import metrics_table
 from palaver.shared.settings import Settings
+from tests.servers import eventually
 
 PAGE = Path(__file__).parents[3] / "deploy/METRICS.md"
 JOBS = Metric("palaver_test_jobs_total", "counter", "Jobs.", ("outcome",))
@@ -141,6 +144,33 @@ def test_pages_are_served_and_nothing_else() -> None:
         assert fetched(server, "/healthz", "POST")[0] == 501
     finally:
         server.close()
+
+
+def test_whoever_goes_away_before_the_answer_is_no_news(capsys: pytest.CaptureFixture[str]) -> None:
+    asked, gone = threading.Event(), threading.Event()
+
+    def made_late() -> Page:
+        asked.set()
+        gone.wait(10)
+        return Page(b"late\n" * 100_000)
+
+    server = MetricsServer(MetricsAddress("127.0.0.1", 0), {"/late": made_late})
+    try:
+        leave(server, b"")  # as a probe that only looks whether the port is open
+        leave(server, b"GET /late HTTP/1.1\r\n\r\n", after=asked)
+        gone.set()
+        assert eventually(lambda: not [t for t in threading.enumerate() if "process_request" in t.name])
+    finally:
+        server.close()
+    assert capsys.readouterr().err == ""
+
+
+def leave(server: MetricsServer, said: bytes, after: threading.Event | None = None) -> None:
+    """Ask, and cut the connection."""
+    with socket.create_connection((server.address.host, server.address.port)) as client:
+        client.sendall(said)
+        assert after is None or after.wait(10)
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 
 def test_a_second_process_gets_the_next_port_that_is_free() -> None:

@@ -7,6 +7,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import replace
 from typing import Final
 
 from palaver.producer.broker import Broker
@@ -19,7 +20,7 @@ from palaver.shared.ledger.operations import dead
 from palaver.shared.ledger.operations.memory import Memory, memory
 from palaver.shared.ledger.replies import CanaryState
 from palaver.shared.ledger.sighting import Sight, Sighted
-from palaver.shared.metrics import EXPORTER, OTHER, Family, Metric, ProfileNames, Sample
+from palaver.shared.metrics import EXPORTER, OTHER, Family, Metric, MetricsAddress, ProfileNames, Sample
 from palaver.shared.metrics import catalogue as metrics
 from palaver.shared.names import QUEUES
 from palaver.shared.settings import Settings
@@ -30,6 +31,7 @@ log = logging.getLogger("palaver.exporter")
 
 FRESH_SECONDS: Final = 1.0
 """Two scrapes within this time are told the same."""
+EVERYWHERE: Final = ("0.0.0.0", "::")  # noqa: S104 - nothing is bound here
 MOST_TENANTS: Final = 20
 MOST_PROFILES: Final = 100
 
@@ -73,8 +75,7 @@ class System:
 
     def addresses(self) -> list[str]:
         """Where live workers serve their metrics. LedgerUnavailableError."""
-        told = (worker.data.get("metrics") for worker in self._ledger.workers())
-        return sorted(address for address in told if isinstance(address, str))
+        return sorted(filter(None, map(_address, self._ledger.workers())))
 
     def close(self) -> None:
         """Close the connections."""
@@ -168,6 +169,15 @@ class System:
         )
         for metric, value in told:
             yield metric, [Sample((name,), value(same)) for name, same in named.items()]
+
+
+def _address(worker: Announcement) -> str:
+    """Where others reach its pages; '' if it has none. One that listens everywhere is told by its machine."""
+    told = worker.data.get("metrics")
+    if not isinstance(told, str):
+        return ""
+    address = MetricsAddress.parse(told)
+    return str(replace(address, host=worker.data["host"]) if address.host in EVERYWHERE else address)
 
 
 def _of_workers(workers: list[Announcement]) -> Iterator[Family]:

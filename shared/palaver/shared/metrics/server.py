@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable, Mapping
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from socket import AF_INET6
-from typing import Final
+from typing import Any, Final
 
 from palaver.shared.errors import ConfigurationError
 from palaver.shared.metrics.page import Page
@@ -45,6 +46,11 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = True
     # With it two processes could serve one port on some systems.
     allow_reuse_port = False
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Whoever went away before the answer is no news: a look at the port, a scrape that took too long."""
+        if not isinstance(sys.exc_info()[1], ConnectionError):
+            super().handle_error(request, client_address)
 
 
 class _ServerV6(_Server):
