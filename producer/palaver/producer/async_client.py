@@ -295,7 +295,7 @@ class AsyncClient:
 
     async def close(self) -> None:
         """Close this client's connections. Once no client of its settings is left on this loop, what still
-        reads there ends with a LedgerUnavailableError. May be called twice.
+        reads there ends with a LedgerUnavailableError. May be called twice; the next use opens others.
         """
         await self.leave()
         await asyncio.to_thread(self.broker.close)

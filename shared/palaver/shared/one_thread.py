@@ -27,8 +27,9 @@ class OneThread:
         return await asyncio.get_running_loop().run_in_executor(self._pool, call)
 
     def close(self) -> None:
-        """Let it end after what was asked for; nothing more can be."""
+        """Let it end after what was asked for; the next call starts another one."""
         self._pool.shutdown(wait=False)
+        self._begin()
 
     def _begin(self) -> None:
         self._pool, self._pid = ThreadPoolExecutor(1, self._name), os.getpid()

@@ -277,6 +277,13 @@ def test_a_ledger_that_is_lost_among_many_tells_what_is_stored() -> None:
     assert caught.value.handles == ["stored"] * CHUNK + [None] * (CHUNK + 1)
 
 
+async def test_a_client_that_was_closed_opens_other_connections(settings: Settings) -> None:
+    client = AsyncClient(settings)
+    for _ in range(2):
+        assert await (await client.submit("x")).status() is Status.QUEUED
+        await client.close()
+
+
 async def test_others_have_their_turns_while_many_jobs_are_prepared(settings: Settings) -> None:
     turns: list[int] = []
 
