@@ -28,6 +28,7 @@ def test_a_restart_of_the_broker_costs_a_line_and_no_traceback(
         server.running.kill()
         worker.wait_for("Cannot connect to")
         if port is None:
+            worker.wait_for(r"Trying again in 5\.00 seconds\.\.\. \(3/")  # and never later than that
             worker.signal(signal.SIGTERM)
             assert worker.wait() == 0
             worker.drained()

@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sized
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
+from functools import partial
 from queue import Empty
 from typing import Any
 
@@ -46,6 +47,8 @@ that dies in between loses what only names jobs: sweeps send it again."""
 AT_ONCE_SECONDS = 0.02  # within this Redis has a message without waiting for one
 
 FAREWELL_SECONDS = 1.0  # that a broker has which is given up
+
+LONGEST_SECONDS = 5.0  # from one try to reach the broker to the next: jobs that come again wait for it
 
 AGAIN_SECONDS = 1.0  # after which one is tried again that refuses what it is told
 
@@ -114,6 +117,10 @@ class Intake(Consumer):
 
     def connection_for_write(self, url: str | None = None, heartbeat: float | None = None) -> Any:
         return self.ensure_connected(_ours(self.app.connection_for_write(url=url, heartbeat=heartbeat)))
+
+    def ensure_connected(self, conn: Any) -> Any:
+        conn.ensure_connection = partial(conn.ensure_connection, interval_max=LONGEST_SECONDS)
+        return super().ensure_connected(conn)
 
     def connect(self) -> Any:
         connection = super().connect()
