@@ -9,6 +9,10 @@ from pathlib import Path
 
 import redis
 
+from palaver.producer import Client
+from palaver.shared.events import StreamEnd
+from palaver.shared.settings import Settings
+from tests import pages
 from tests.processes import ROOT, Processes, Running
 from tests.servers import RedisServer, eventually, missing
 
@@ -70,6 +74,34 @@ def test_a_producer_and_three_readers(
     assert events(rest) == events(whole)[2:]
 
 
+def test_a_conversation_without_any_configuration(
+    worker: Callable[..., Running], processes: Processes, palaver_env: dict[str, str]
+) -> None:
+    worker()
+    shown = pages.program(ROOT / "README.md", "Conversations")
+    running = processes.start((sys.executable, "-c", shown), name="program", env=palaver_env)
+    assert running.wait() == 0, running.output
+    assert "agent I need help" in running.output
+
+
+def test_the_plain_celery_client(
+    redis_server: RedisServer,
+    worker: Callable[..., Running],
+    processes: Processes,
+    palaver_env: dict[str, str],
+) -> None:
+    worker()
+    shown = pages.program(ROOT / "README.md", "theirs-1").replace(
+        "redis://127.0.0.1:6379/0", redis_server.url
+    )
+    running = processes.start((sys.executable, "-c", shown), name="program")
+    assert running.wait() == 0, running.output
+    with Client(Settings(redis_url=palaver_env["PALAVER_REDIS_URL"])) as client:
+        end = next(event for event in client.events("theirs") if isinstance(event, StreamEnd))
+        assert end.job_id == "theirs-1"
+        assert client.job("theirs-1").result().content == "Hello"
+
+
 def test_the_reader_in_javascript_goes_on_after_a_lost_connection(
     redis_server: RedisServer, processes: Processes, tmp_path: Path
 ) -> None:
@@ -112,8 +144,18 @@ def test_every_link_leads_somewhere() -> None:
     for page in ROOT.glob("**/README.md"):
         if {".venv", "node_modules"} & set(page.parts):
             continue
-        for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", page.read_text(encoding="utf-8")):
-            assert (page.parent / target).exists(), f"{page.relative_to(ROOT)}: {target}"
+        for target, place in re.findall(
+            r"\]\((?!https?:)([^)#]*)#?([^)]*)\)", page.read_text(encoding="utf-8")
+        ):
+            there = page.parent / target if target else page
+            assert there.exists(), f"{page.relative_to(ROOT)}: {target}"
+            assert not place or place in places(there), f"{page.relative_to(ROOT)}: {target}#{place}"
+
+
+def places(page: Path) -> set[str]:
+    """The anchors that GitHub gives the headings of a page."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
 def test_what_it_says_of_make_is_there() -> None:
