@@ -122,3 +122,16 @@ def test_a_bad_body_is_told_as_such(here: Here) -> None:
             b"POST /sessions HTTP/1.1\r\n" + of(here) + b"transfer-encoding: chunked\r\n\r\nnonsense\r\n"
         )
         assert client.recv(12) == b"HTTP/1.1 400"
+
+
+@pytest.mark.parametrize("last", [b"", b"connection: close\r\n"], ids=["", "last"])
+def test_who_still_sends_what_was_refused_is_told_so(here: Here, last: bytes) -> None:
+    """Also on a connection that ends then: closed at once, it would be reset, and the answer lost."""
+    size = here.settings.gateway_body_bytes + 1
+    with here.connect() as client:
+        client.sendall(b"POST /sessions HTTP/1.1\r\n" + last + of(here))
+        client.sendall(b"content-length: %d\r\n\r\n" % size + b" " * size)
+        assert client.recv(12) == b"HTTP/1.1 413"
+        if last:
+            assert b"".join(iter(lambda: client.recv(100_000), b"")).endswith(b"}")
+    assert eventually(lambda: not here.server.server_state.connections)

@@ -104,6 +104,7 @@ class Protocol(HttpToolsProtocol):
         self._head_bytes = 0
         self._header_count = 0
         self._untold = 0
+        self._is_half_closed = False
         self._answered: RequestResponseCycle | None = None
         self._coming = _Deadline(self.loop)
         self._taking = _Deadline(self.loop)
@@ -124,6 +125,8 @@ class Protocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
+        if self._is_half_closed:
+            return
         self._untold += len(data)
         self._unset_keepalive_if_required()
         try:
@@ -183,6 +186,7 @@ class Protocol(HttpToolsProtocol):
         self._coming.lift()  # for the body there is a deadline of its own, see bounds.py
         self.room.begin(self)
         super().on_headers_complete()
+        self.cycle.transport = _Gentle(self.transport, ref(self))  # type: ignore[assignment] # all it uses
         self.scope["extensions"] = {CUT: {"now": partial(_cut_response, ref(self.cycle))}}
 
     def on_body(self, body: bytes) -> None:
@@ -201,6 +205,10 @@ class Protocol(HttpToolsProtocol):
         is_last = not self.pipeline
         if self._answered is not None:
             self._answered.body = bytearray()  # nobody took it, and uvicorn keeps the last request
+        if self._is_half_closed:
+            self.flow.resume_reading()
+            self.room.rest(self)
+            return
         super().on_response_complete()
         if is_last and not self.transport.is_closing():
             self.room.rest(self)
@@ -227,6 +235,18 @@ class Protocol(HttpToolsProtocol):
             self.transport.close()
         else:
             super().send_400_response(msg)
+
+    def close(self) -> None:
+        """Be closed behind an answer. While its request still comes, that would reset the connection, and
+        most clients would not see the answer: they are left to end it (RFC 9112, 9.6).
+        """
+        cycle = self._answered
+        if cycle is None or not cycle.more_body or self.transport.is_closing():
+            self.transport.close()
+            return
+        self._is_half_closed = True
+        self._coming.begin(self.stall_seconds, self.cut)
+        self.transport.write_eof()
 
     def cut(self) -> None:
         """Be closed at once. What the client did not take is not offered any longer: the system would keep it
@@ -268,6 +288,21 @@ class Protocol(HttpToolsProtocol):
 
     def _is_head_too_large(self) -> bool:
         return self._head_bytes > MOST_HEADER_BYTES or self._header_count > MOST_HEADERS
+
+
+class _Gentle:
+    """A connection's transport, as its answers have it."""
+
+    __slots__ = ("_connection", "is_closing", "write")
+
+    def __init__(self, transport: asyncio.Transport, connection: ref[Protocol]) -> None:
+        self.write, self.is_closing = transport.write, transport.is_closing
+        self._connection = connection
+
+    def close(self) -> None:
+        """See `Protocol.close`; a connection that is gone is closed."""
+        if (connection := self._connection()) is not None:
+            connection.close()
 
 
 class _Deadline:
