@@ -228,6 +228,17 @@ def test_a_message_that_expires_later_is_run(outsider: Outsider) -> None:
     assert outsider.ended()["status"] == "completed"
 
 
+@pytest.mark.parametrize("headers", [{"eta": "soon"}, {"expires": "late"}])
+def test_headers_that_mean_nothing_end_the_job_that_their_message_names(
+    outsider: Outsider, headers: dict[str, str]
+) -> None:
+    body = json.dumps([[{**outsider.document, "messages": "hello"}], {}, {}]).encode()
+    outsider.push(json.dumps(outsider.message(body, **headers)))
+    end = outsider.ended()
+    assert (end["status"], end["error"]["type"]) == ("failed", "ValidationError")
+    assert eventually(lambda: outsider.redis.hlen("unacked") == 0)
+
+
 def test_a_task_id_forges_no_line(outsider: Outsider) -> None:
     forged = f"x\nforged {new_job_id()}"
     outsider.submit({**outsider.document, "messages": "hello"}, task_id=forged)

@@ -53,6 +53,8 @@ T = TypeVar("T")
 
 HIDDEN = "(...)"
 
+UNREADABLE = "unreadable"
+
 PROGRESS_SECONDS = 2.0
 
 _CALLED_AFTER: dict[str, Any] = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
@@ -225,7 +227,7 @@ def taken_quietly(task: Task[Any, Any], app: Any, consumer: Any, **parts: Any) -
 
 def searched_if_large(task: Task[Any, Any], app: Any, consumer: Any, **parts: Any) -> Any:
     """Celery's way with a message, but one that is too large is not read: it is only searched for the job
-    that it names, to refuse that.
+    that it names, to refuse that. So is the job of one whose headers mean nothing.
     """
     take = strategy.default(task, app, consumer, **parts)
 
@@ -233,7 +235,12 @@ def searched_if_large(task: Task[Any, Any], app: Any, consumer: Any, **parts: An
         if len(message.body) > most_bytes(_most_document_bytes(app)):
             message._decoded_cache = ((names_in(message.body),), {}, {})  # noqa: SLF001 - it has no other way
             message.headers = {**message.headers, "unwanted": ValidationError.code}
-        take(message, *rest, **more)
+        try:
+            take(message, *rest, **more)
+        except InvalidTaskError:
+            named = {name: message.headers[name] for name in ("task", "id")}
+            message.headers = {**named, "unwanted": UNREADABLE}
+            take(message, *rest, **more)
 
     return taken
 
@@ -364,6 +371,8 @@ def _unwanted(request: Any, settings: Settings) -> PalaverError | None:
     code = request.get("unwanted")
     if code == ValidationError.code:
         return too_large(settings.max_document_bytes)
+    if code == UNREADABLE:
+        return ValidationError("The message with the job has headers that Celery cannot read.")
     if code == JobExpiredError.code:
         return JobExpiredError("The message with the job expired before a worker took it.")
     if code == JobCancelledError.code:
