@@ -173,6 +173,17 @@ def leave(server: MetricsServer, said: bytes, after: threading.Event | None = No
         client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 
+def test_no_name_server_is_asked_for_a_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(socket, "getfqdn", asked.append)
+    server = MetricsServer(MetricsAddress("127.0.0.1", 0), {"/healthz": lambda: Page(b"ok\n")})
+    try:
+        assert fetched(server, "/healthz") == (200, "ok\n")
+    finally:
+        server.close()
+    assert not asked
+
+
 def test_a_second_process_gets_the_next_port_that_is_free() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]

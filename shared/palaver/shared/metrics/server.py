@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from socket import AF_INET6
+from socketserver import TCPServer
 from typing import Any, Final
 
 from palaver.shared.errors import ConfigurationError
@@ -46,6 +47,11 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = True
     # With it two processes could serve one port on some systems.
     allow_reuse_port = False
+
+    def server_bind(self) -> None:
+        """Without asking for the host's name, as its base does: nobody needs it, and DNS may be silent."""
+        TCPServer.server_bind(self)
+        self.server_name, self.server_port = str(self.server_address[0]), self.server_address[1]
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Whoever went away before the answer is no news: a look at the port, a scrape that took too long."""
