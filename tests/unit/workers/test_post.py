@@ -7,7 +7,7 @@ from typing import Any
 from celery import Celery
 
 from palaver.shared.ledger import Dispatch
-from palaver.shared.names import Queue
+from palaver.shared.names import QUEUES, Queue
 from palaver.workers.pool.post import BATCH, Post
 
 
@@ -51,3 +51,35 @@ async def test_a_sweeper_does_not_wait_for_its_messages() -> None:
 async def test_nothing_to_send_is_sent_at_once() -> None:
     async with asyncio.timeout(30):
         await Post(SlowBroker()).send([])
+
+
+class BrokerThatTellsOnce(Celery):
+    """Says how long its queues are; who asks again waits until the test lets it answer."""
+
+    def __init__(self) -> None:
+        super().__init__(broker="memory://", set_as_current=False)
+        self.has_told, self.go_on = False, threading.Event()
+
+    def connection_or_acquire(self, *args: Any, **options: Any) -> Any:
+        if self.has_told:
+            self.go_on.wait(30)
+        self.has_told = True
+        return super().connection_or_acquire(*args, **options)
+
+
+async def test_who_asks_while_an_answer_comes_takes_it_from_nobody() -> None:
+    """Sweeps and the watch ask the same post: one begins in the moment between an answer and who reads it."""
+    broker = BrokerThatTellsOnce()
+    post = Post(broker)
+
+    async def ask_at_every_moment() -> None:
+        while not await post.empty_queues():  # noqa: ASYNC110 -- each moment is asked in
+            await asyncio.sleep(0)
+
+    first, others = asyncio.create_task(post.empty_queues()), asyncio.create_task(ask_at_every_moment())
+    async with asyncio.timeout(30):
+        try:
+            assert set(await first) == {queue.value for queue in QUEUES}
+        finally:
+            broker.go_on.set()
+        await others

@@ -74,9 +74,9 @@ class Post:
         """
         if self._asking is not None and not self._asking.done():
             return ()  # its answer would be of an earlier time
-        self._asking = _in_thread(self._empty)
-        done, _ = await asyncio.wait([self._asking], timeout=ANSWER_SECONDS)
-        return self._asking.result() if done else ()
+        asking = self._asking = _in_thread(self._empty)  # until this answer is read another may have asked
+        done, _ = await asyncio.wait([asking], timeout=ANSWER_SECONDS)
+        return asking.result() if done else ()
 
     async def tell(self, event: str, task_id: str, *, worker: str, **facts: Any) -> None:
         """Send an event of a task that this worker runs, for those who watch. It may be lost."""
