@@ -9,12 +9,13 @@ from typing import Any
 import pytest
 
 from palaver.shared.errors import SpendLimitError
-from palaver.shared.ledger import Command, Query
+from palaver.shared.ledger import Command, Query, operations
 from palaver.shared.ledger.operations.budgeting import OneMore
 from palaver.shared.ledger.operations.spending import NANO
+from palaver.shared.profiles import Catalog
 from palaver.shared.spending import today
 from palaver.workers.accounts import Account
-from tests.integration.workers.conftest import Engine, MakeEngine
+from tests.integration.workers.conftest import Engine, MakeEngine, stand
 from tests.integration.workers.test_batches import drive, open_batch_on
 from tests.integration.workers.test_budgets import FEW, HOLD, MANY, PROFILES, SEVENTY
 from tests.integration.workers.test_lines_for_money import Worker, turn
@@ -113,3 +114,47 @@ async def test_who_is_refused_by_a_limit_that_came_while_it_asked_has_nothing_se
     async with asyncio.timeout(10):
         await worker.budgets.told()
     assert (await other.look(TEN)).held == 0
+
+
+# At gates
+
+
+async def held_and_a_line(engine: Engine, gate: str) -> "asyncio.Task[str]":
+    """A job has a gate's only place for as long as it runs; the drive of a batch whose line waits there."""
+    holding = await engine.submit(HOLD, model="scripted/echo", tenant="acme", session_id="h")
+    running = asyncio.create_task(engine.run(holding))
+    await engine.said(holding)
+    batch = await open_batch_on(engine)(["hi"], tenant="acme", model="scripted/echo")
+    driving = asyncio.create_task(drive(engine, batch))
+    await stand(engine, gate, running=1, waiting=1)
+    assert not running.done()
+    return driving
+
+
+async def ends(driving: "asyncio.Task[str]") -> None:
+    async with asyncio.timeout(20):
+        assert await driving == "completed"
+
+
+async def test_a_line_waits_for_as_much_room_as_its_tenant_has_now(
+    make_engine: MakeEngine, tmp_path: Path
+) -> None:
+    file = tmp_path / "palaver.toml"
+    file.write_text("[tenants.acme]\nrunning = 1\n")
+    engine = await make_engine(config=str(file), files_url=f"file://{tmp_path}/files")
+    driving = await held_and_a_line(engine, operations.tenant_gate("acme"))
+    file.write_text("[tenants.acme]\nrunning = 2\n")
+    assert engine.service._bounding.tenancy.renew()
+    await ends(driving)
+
+
+async def test_a_line_waits_at_a_profile_by_the_limits_of_now(
+    make_engine: MakeEngine, tmp_path: Path
+) -> None:
+    def catalog(concurrent: int) -> dict[str, Any]:
+        return {"scripted": {"kind": "scripted", "limits": {"concurrent": concurrent}}}
+
+    engine = await make_engine(profiles=catalog(1), files_url=f"file://{tmp_path}/files")
+    driving = await held_and_a_line(engine, "scripted")
+    engine.service._served._catalog = Catalog.of(catalog(2))  # as if its file had been written
+    await ends(driving)

@@ -45,6 +45,7 @@ class Bounding:
             lent=lent,
             counts=process.counts,
             paused=self.pauses,
+            limits_of=served.limits_of,
         )
         self.pauses.resumed = self.gates.resumed
         self.shares = Shares(self.gates, self.tenancy)

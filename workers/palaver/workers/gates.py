@@ -10,6 +10,8 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Container, Mapping, Sequence
+from functools import partial
+from operator import attrgetter
 from typing import Any, Final
 
 from palaver.shared.errors import CircuitOpenError, RateLimitError, SpendLimitError
@@ -17,7 +19,7 @@ from palaver.shared.ids import new_token
 from palaver.shared.ledger import Dispatch, Keys, Operation, operations
 from palaver.shared.ledger.replies import Place
 from palaver.shared.ledger.subscriptions import Subscriptions
-from palaver.shared.profiles import Profile
+from palaver.shared.profiles import Limits, Profile
 from palaver.workers.event_log import event_logger
 from palaver.workers.given import Given
 from palaver.workers.lent_slots import LentSlots
@@ -28,7 +30,7 @@ from palaver.workers.providers import Asker, GenerationRequest, Provider, Sink
 from palaver.workers.stop import Unasked
 from palaver.workers.tenancy import Tenancy
 from palaver.workers.token_counting import Counting, size_of
-from palaver.workers.visits import Entry, Share, Visit, Waits
+from palaver.workers.visits import Entry, Share, Terms, Visit, Waits
 from palaver.workers.waiting import AtGate, Waiting
 
 __all__ = ["Gates"]
@@ -58,6 +60,7 @@ class Gates:
         lent: LentSlots,
         counts: Counts,
         paused: Container[str] = frozenset(),
+        limits_of: Callable[[Profile], Limits] = attrgetter("limits"),
     ) -> None:
         self._link = link
         self._counts = counts
@@ -65,6 +68,7 @@ class Gates:
         self._keys = keys
         self._lease = lease
         self._paused = paused  # profiles that an operator has paused: all are asked in turn, and have to wait
+        self._limits_of = limits_of  # now: they may change while one waits
         self._waiting = Waiting(link, keys, subscriptions, lease=lease, lent=lent)
         self._visits: dict[str, dict[Place, Visit]] = {}  # of each gate, by their places there
         self._shares: dict[Place, Share] = {}  # of runs
@@ -181,8 +185,7 @@ class Gates:
         entry = Entry(
             gate=profile.name,
             place=(asker.session_id, f"{asker.job_id}.{token}") if apart else job,
-            line=self._line_of(asker),
-            limits=profile.limits,
+            terms=partial(self._terms, profile, asker),
             token=token,
             ahead=asker.goes_on,
             size=size,
@@ -197,9 +200,10 @@ class Gates:
             counting=Counting(sink, size) if profile.limits.tokens_per_minute is not None else None,
         )
 
-    def _line_of(self, asker: Asker) -> operations.Line:
+    def _terms(self, profile: Profile, asker: Asker) -> Terms:
         weight = self._tenancy.of(asker.tenant).weight
-        return operations.Line(name=asker.tenant, of_batch=asker.is_line, weight=weight)
+        line = operations.Line(name=asker.tenant, of_batch=asker.is_line, weight=weight)
+        return Terms(line, self._limits_of(profile))
 
     def _close(self, profile: str, seconds: float) -> None:
         logger.warning("gate.closed", profile=profile, seconds=seconds)

@@ -5,7 +5,7 @@ from typing import Any
 
 from palaver.shared.errors import ConfigurationError
 from palaver.shared.file_stamps import Stamps, stamps_of
-from palaver.shared.profiles import SEALED, Catalog, ModelRef, Profile
+from palaver.shared.profiles import SEALED, Catalog, Limits, ModelRef, Profile
 from palaver.shared.sealing import is_sealed
 from palaver.shared.settings import Settings
 from palaver.workers.event_log import event_logger
@@ -53,6 +53,10 @@ class Served:
     def profiles(self) -> list[str]:
         """The names of those that are served."""
         return sorted(self._catalog.profiles.keys() - self.unserved.keys())
+
+    def limits_of(self, profile: Profile) -> Limits:
+        """Those of its name now; of a sealed one, which no file has, its own."""
+        return self._catalog.profiles.get(profile.name, profile).limits
 
     def warn(self) -> None:
         """Log what somebody who wrote the configuration would not expect."""

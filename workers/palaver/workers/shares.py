@@ -5,15 +5,15 @@ is too many is parked at its tenant's gate before anything is asked for it, and 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 
 from palaver.shared.jobs import ChatJob
 from palaver.shared.ledger import Claimed, operations
 from palaver.shared.names import queue_for
 from palaver.shared.profiles import Limits
-from palaver.shared.tenants import Tenant
 from palaver.workers.gates import Gates
 from palaver.workers.tenancy import Tenancy
-from palaver.workers.visits import Entry, Visit, Waits
+from palaver.workers.visits import Entry, Terms, Visit, Waits
 
 __all__ = ["Shares"]
 
@@ -40,7 +40,7 @@ class Shares:
                 self._gates.given.hand_on((claimed.session_id, claimed.job_id))
             await work()
         else:
-            await self._gates.share(_visit(claimed, job, tenant, is_line), work)
+            await self._gates.share(self._visit(claimed, job, is_line), work)
 
     def lowers(self, job: ChatJob) -> bool:
         """Whether a job waits in another queue than its priority's, as its tenant may not have that."""
@@ -53,15 +53,18 @@ class Shares:
         """So many jobs and lines of the tenant may run at once; None: any number."""
         return self._tenancy.of(tenant).running
 
+    def _visit(self, claimed: Claimed, job: ChatJob, is_line: bool) -> Visit:
+        place = (claimed.session_id, claimed.job_id)
+        entry = Entry(
+            gate=operations.tenant_gate(job.tenant or ""),
+            place=place,
+            terms=partial(self._terms, job, is_line),
+            ahead=claimed.attempt > 1,
+        )
+        waits = Waits.HERE if is_line else Waits.PARKED
+        return Visit(entry=entry, job=place, tenant=job.tenant or "", waits=waits)
 
-def _visit(claimed: Claimed, job: ChatJob, tenant: Tenant, is_line: bool) -> Visit:
-    place = (claimed.session_id, claimed.job_id)
-    entry = Entry(
-        gate=operations.tenant_gate(job.tenant or ""),
-        place=place,
-        line=operations.user_line(job.user or "", most=tenant.user_running or 0, of_batch=is_line),
-        limits=Limits(concurrent=tenant.running),
-        ahead=claimed.attempt > 1,
-    )
-    waits = Waits.HERE if is_line else Waits.PARKED
-    return Visit(entry=entry, job=place, tenant=job.tenant or "", waits=waits)
+    def _terms(self, job: ChatJob, is_line: bool) -> Terms:
+        tenant = self._tenancy.of(job.tenant)
+        line = operations.user_line(job.user or "", most=tenant.user_running or 0, of_batch=is_line)
+        return Terms(line, Limits(concurrent=tenant.running))

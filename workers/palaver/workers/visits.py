@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from enum import Enum, auto
 
@@ -12,7 +13,7 @@ from palaver.shared.ledger.replies import Place
 from palaver.shared.profiles import Limits
 from palaver.workers.token_counting import Counting
 
-__all__ = ["Entry", "Share", "Visit", "Waits"]
+__all__ = ["Entry", "Share", "Terms", "Visit", "Waits"]
 
 
 class Waits(Enum):
@@ -24,14 +25,21 @@ class Waits(Enum):
     HERE = auto()  # in its worker, without a slot of its own
 
 
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """On which one comes to a gate: its line, and what the gate's limits are."""
+
+    line: operations.Line
+    limits: Limits
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
     """What a gate is told: of one request at its profile's, or of one run at its tenant's."""
 
     gate: str
     place: Place  # under which it is known there: the job's, or its own beside another request of the job
-    line: operations.Line
-    limits: Limits
+    terms: Callable[[], Terms]  # of now: they may change while one waits
     token: str = field(default_factory=new_token)
     ahead: bool = False  # it goes on with something that has begun
     size: operations.Size = operations.NO_TOKENS

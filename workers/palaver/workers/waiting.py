@@ -61,13 +61,14 @@ class Waiting:
         """Ask how it stands with it. One that is `parked` has nobody who could take its place now; one that
         comes `later` takes none yet: what it is given is kept for it a while.
         """
+        terms = entry.terms()
         entering = operations.enter_gate(
             self._keys,
             entry.gate,
             entry.place,
             token=entry.token,
-            line=entry.line,
-            limits=entry.limits,
+            line=terms.line,
+            limits=terms.limits,
             lease=self._lease,
             parked=parked,
             later=later,
