@@ -1,10 +1,11 @@
 """The test stand: a Redis, a provider over HTTP, several worker processes, many jobs; faults; and the books.
 
     stand = Stand(processes, redis)           # settings of a system in a hurry: leases of two seconds
-    first, second = stand.workers(2)
+    workers = stand.workers(2)
     jobs = stand.submit(50, words=40, rate=20)
     stand.streaming(jobs)                     # every one of them has said something
-    fault = stand.kill(first)                 # SIGKILL
+    victim = stand.busiest(workers, jobs)     # whoever is ready a moment sooner may have taken all of them
+    fault = stand.kill(victim)                # SIGKILL
     books = stand.settle(jobs)                # waits for all ends, then checks what must always hold
     books.recoveries(jobs, fault)                # seconds from the fault to the next sign of life of each job
 

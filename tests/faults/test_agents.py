@@ -14,11 +14,12 @@ AGENTS = ("walking/", "plain/", "asking/")
 @pytest.mark.any_broker
 def test_a_worker_is_killed_while_agents_answer(stand: Stand) -> None:
     env = {"PYTHONPATH": str(ROOT), "PALAVER_AGENTS": "tests.faults.walking_agents"}
-    first, *_ = stand.workers(2, env=env)
+    workers = stand.workers(2, env=env)
     jobs = [job for agent in AGENTS for job in stand.submit(6, words=60, rate=20, agent=agent)]
     stand.streaming(jobs)
-    stand.kill(first)
-    held = stand.held(jobs, first)
+    victim = stand.busiest(workers, jobs)
+    stand.kill(victim)
+    held = stand.held(jobs, victim)
     assert held
     books = stand.settle(jobs)
     for job in jobs:

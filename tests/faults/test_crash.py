@@ -15,11 +15,12 @@ pytestmark = [pytest.mark.redis, pytest.mark.worker, pytest.mark.xdist_group("fa
 
 @pytest.mark.any_broker
 def test_a_killed_workers_answers_go_on_from_where_they_were(stand: Stand) -> None:
-    first, *_ = stand.workers(3)
+    workers = stand.workers(3)
     jobs = stand.submit(45, words=60, rate=20)
     stand.streaming(jobs)
-    fault = stand.kill(first)
-    held = stand.held(jobs, first)
+    victim = stand.busiest(workers, jobs)
+    fault = stand.kill(victim)
+    held = stand.held(jobs, victim)
     assert held
     books = stand.settle(jobs)
     recoveries = books.recoveries(held, fault)
@@ -112,7 +113,7 @@ def test_many_kills_at_random_moments(
         jobs = stand.submit(100, words=120, rate=20, model=model)
         stand.streaming(jobs)
         time.sleep(chance.uniform(0, 2))  # the moment
-        victim = chance.randrange(3)
+        victim = chance.choice([n for n, worker in enumerate(workers) if stand.held(jobs, worker)])
         fault = stand.kill(workers[victim])
         held = stand.held(jobs, workers[victim])
         workers[victim] = stand.start_worker()

@@ -80,13 +80,14 @@ def _ids(books: Books, job: Job, kind: str) -> list[str]:
 @pytest.mark.long
 @pytest.mark.any_broker
 def test_a_worker_is_killed_among_rounds(stand: Stand, workers: Workers) -> None:
-    first, *_ = workers.start(2)
+    started = workers.start(2)
     script = {"rounds": ROUNDS, "limit": 8}
     jobs = stand.submit(16, words=24, rate=20, script=script, tools=TOOLS, complete=True)
     until(lambda: any(workers.runs(job) for job in jobs), "no tool ran")
     stand.streaming(jobs)
-    fault = stand.kill(first)
-    held = stand.held(jobs, first)
+    victim = stand.busiest(started, jobs)
+    fault = stand.kill(victim)
+    held = stand.held(jobs, victim)
     assert held
     books = settle(workers, jobs, ids="abcd", continues=1)
     recoveries = books.recoveries(held, fault)
@@ -96,14 +97,15 @@ def test_a_worker_is_killed_among_rounds(stand: Stand, workers: Workers) -> None
 
 @pytest.mark.long
 def test_answers_that_begin_anew_keep_their_finished_rounds(stand: Stand, workers: Workers) -> None:
-    first, *_ = workers.start(2)
+    started = workers.start(2)
     script = {"rounds": ROUNDS}
     jobs = stand.submit(16, words=120, rate=20, script=script, tools=TOOLS, model="restart/m")
     for job in jobs:
         # five seconds of words; the jobs get there one after the other, as their tools share a few threads
         until(lambda job=job: _in_last_round(job), f"{job.id} has no third round")  # type: ignore[misc]
-    stand.kill(first)
-    held = stand.held(jobs, first)
+    victim = stand.busiest(started, jobs)
+    stand.kill(victim)
+    held = stand.held(jobs, victim)
     assert held
     books = stand.settle(jobs)
     for job in held:
