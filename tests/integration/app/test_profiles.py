@@ -9,7 +9,7 @@ from palaver.producer import Client
 from palaver.shared.errors import ValidationError
 from palaver.shared.ledger import SyncLedger
 from palaver.shared.settings import Settings
-from palaver.workers.__main__ import main
+from palaver.workers.command import main
 from tests.processes import Processes, Running
 from tests.servers import eventually
 

@@ -15,7 +15,7 @@ from pytest_celery import CeleryTestSetup  # type: ignore[import-untyped]
 from palaver.producer import Client
 from palaver.shared.jobs import Status
 from palaver.shared.settings import Settings
-from palaver.workers.__main__ import main
+from palaver.workers.command import main
 from tests.integration.nodes import LocalWorker
 from tests.processes import Processes
 from tests.servers import eventually, free_port

@@ -1,13 +1,18 @@
 """`palaver worker`, and what is said when this machine lacks a part."""
 
 import json
+import os
+import re
+import shutil
 import signal
 import socket
 import subprocess
+import time
+from pathlib import Path
 
 import pytest
 
-from tests.integration.cli.shell import Dev, Shell, without
+from tests.integration.cli.shell import PALAVER, Dev, Shell, without
 from tests.servers import RedisServer
 
 
@@ -62,3 +67,48 @@ def test_a_further_worker_becomes_the_process_has_a_name_of_its_own_and_takes_ce
             worker.send_signal(signal.SIGTERM)
             worker.communicate(timeout=60)
     assert worker.returncode == 0
+
+
+FIRST = ("unshare", "--map-root-user", "--pid", "--fork", "--kill-child")
+"""What a command begins with to be the first process, as in a container."""
+
+
+def caught(pid: int) -> set[int]:
+    """The signals for which this process has a handler."""
+    (mask,) = re.findall(r"^SigCgt:\s+(\w+)$", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
+    return {int(number) for number in signal.valid_signals() if int(mask, 16) >> (number - 1) & 1}
+
+
+def first_process(starter: int) -> int | None:
+    """The one that `unshare` has forked, once there is one."""
+    children = Path(f"/proc/{starter}/task/{starter}/children").read_text().split()
+    return int(children[0]) if children else None
+
+
+@pytest.mark.redis
+@pytest.mark.parametrize("moment", ["its own imports", "the next program"])
+def test_as_the_first_process_of_a_container_it_ends_when_told_before_it_is_a_worker(
+    shell: Shell, redis_server: RedisServer, moment: str
+) -> None:
+    tool = shutil.which("unshare") or "false"
+    if subprocess.run((tool, *FIRST[1:], "true"), check=False, capture_output=True).returncode:
+        pytest.skip("no process may have a space of ids of its own here")
+    shell.environment["PALAVER_REDIS_URL"] = redis_server.url
+
+    def is_the_moment(pid: int) -> bool:
+        is_replaced = b"palaver.workers" in Path(f"/proc/{pid}/cmdline").read_bytes()
+        if moment == "the next program":
+            return is_replaced
+        assert not is_replaced
+        return signal.SIGTERM in caught(pid)
+
+    with shell.start("worker", command=(*FIRST, *PALAVER)) as worker:
+        try:
+            end = time.monotonic() + 30
+            while (pid := first_process(worker.pid)) is None or not is_the_moment(pid):
+                assert time.monotonic() < end
+            os.kill(pid, signal.SIGTERM)
+            worker.communicate(timeout=30)
+        finally:
+            worker.kill()
+    assert worker.returncode == 128 + signal.SIGTERM

@@ -1,5 +1,5 @@
 """The `palaver` command."""
 
-from palaver.producer.cli.entry import main
+from palaver.producer.cli.start import main
 
 __all__ = ["main"]

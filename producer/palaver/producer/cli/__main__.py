@@ -2,6 +2,6 @@
 
 import sys
 
-from palaver.producer.cli.entry import main
+from palaver.producer.cli import main
 
 sys.exit(main())

@@ -5,6 +5,7 @@ import sys
 from importlib.util import find_spec
 
 from palaver.shared.errors import ConfigurationError
+from palaver.shared.first_process import keep_for_the_next_program
 from palaver.shared.ledger import SyncLedger
 from palaver.shared.settings import Settings
 
@@ -19,6 +20,7 @@ def run(arguments: list[str], *, agents: str | None = None) -> int:
     require_worker()
     _check_services(Settings.load())
     sys.stdout.flush()
+    keep_for_the_next_program()
     os.execv(WORKER[0], [*WORKER, *arguments])  # noqa: S606 - our own interpreter
 
 
