@@ -19,7 +19,7 @@ import builtins
 import contextlib
 import os
 import urllib.request
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import partial
@@ -45,7 +45,7 @@ from palaver.shared.errors import (
 from palaver.shared.jobs import Timeouts
 from palaver.workers.event_log import event_logger
 from palaver.workers.frames import forget_frames
-from palaver.workers.wire import Wire
+from palaver.workers.pour import Pour, Silences, Take, TellingWire
 
 logger = event_logger("palaver.workers.http")
 
@@ -91,12 +91,6 @@ _WORDS: Final[dict[type[PalaverError], str]] = {
 # Compressing proxies gather a stream until a block is full; a chat wants each token at once.
 _HEADERS: Final = {"user-agent": "palaver", "accept": "*/*", "accept-encoding": "identity"}
 
-_A_TURN: Final = 64 * 1024
-"""So many bytes of a body are taken before other streams have their turn; the worst ones take 30 ms."""
-
-Take = Callable[[bytes], bool]
-"""Gets what was read; False: enough for now. It runs inside the loop's reading, and must not wait."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HttpRequest:
@@ -124,17 +118,24 @@ class HttpResponse:
     that it manages closes it.
     """
 
-    def __init__(self, response: aiohttp.ClientResponse, source: _Source, deadline: float | None) -> None:
+    def __init__(
+        self,
+        response: aiohttp.ClientResponse,
+        source: _Source,
+        deadline: float | None,
+        silences: Silences,
+    ) -> None:
         self.status = response.status
         self.headers: Mapping[str, str] = response.headers
         self._response = response
         self._source = source
         self._deadline = deadline
+        self._silences = silences
         self._body = response.content
         connection = response.connection  # None: the body has come with the headers
-        self._wire = None if connection is None else cast("_Wire", connection.protocol)
+        self._wire = None if connection is None else cast("TellingWire", connection.protocol)
         if self._wire is not None:
-            self._wire.read_timeout = None  # aiohttp would set a timer at each read; a `_Pour` sets few
+            self._wire.read_timeout = None  # aiohttp would set a timer at each read; a `Pour` sets none
 
     async def __aenter__(self) -> Self:
         return self
@@ -147,7 +148,8 @@ class HttpResponse:
 
         What `take` raises comes out here. Another call goes on where the last one stopped.
         """
-        pour = _Pour(self._body, self._wire, take, self._source.timeouts.read_seconds)
+        silence = self._source.timeouts.read_seconds
+        pour = Pour(self._body, self._wire, take, silence=silence, silences=self._silences)
         try:
             pour.begin()
             async with asyncio.timeout_at(self._deadline):
@@ -178,15 +180,6 @@ class HttpResponse:
                 await self.pour(take)
 
 
-class _Few(list[Any]):
-    """Takes the place of a deque, which has room for 64 at once, where there is one at a time."""
-
-    __slots__ = ()
-
-    def popleft(self) -> Any:
-        return self.pop(0)
-
-
 class _Response(aiohttp.ClientResponse):
     """One that forgets its request once that is answered: what was sent with it would be kept for as long as
     the body lasts.
@@ -204,127 +197,24 @@ class _Response(aiohttp.ClientResponse):
         return self
 
 
-class _Wire(Wire):
-    """aiohttp's end of a connection; it also tells whoever pours a body that some of it was read."""
-
-    __slots__ = ("arrived", "kept")  # an attribute more in its dict would cost each stream 770 bytes
-
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        super().__init__(loop)
-        self._buffer: Any = _Few()  # of responses, but for their bodies
-        self.arrived: Callable[[], None] | None = None
-        self.kept = False  # it has served a request before
-
-    def data_received(self, data: bytes) -> None:
-        super().data_received(data)
-        if data and self.arrived is not None:
-            self.arrived()
-
-    def connection_lost(self, exc: BaseException | None) -> None:
-        super().connection_lost(exc)
-        if self.arrived is not None:
-            self.arrived()
-
-    def resume_reading(self, resume_parser: bool = True) -> None:
-        # After every read aiohttp asks for this, and would run its parser over nothing.
-        if self._reading_paused:
-            super().resume_reading(resume_parser)
-
-
 class _Connector(aiohttp.TCPConnector):
-    """Connections whose ends are `_Wire`s. aiohttp has no other way to hear of what was read; a trace of its
-    own would tell which connections were kept, at a fifth of what a request costs.
+    """Connections whose ends are `TellingWire`s. aiohttp has no other way to hear of what was read; a trace
+    of its own would tell which connections were kept, at a fifth of what a request costs.
     """
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
-        self._factory = partial(_Wire, loop=asyncio.get_running_loop())  # type: ignore[assignment]
+        self._factory = partial(TellingWire, loop=asyncio.get_running_loop())  # type: ignore[assignment]
 
     async def connect(self, *request: Any, **options: Any) -> Connection:
         connection = await super().connect(*request, **options)
-        while _ON_NEW.get() and cast("_Wire", connection.protocol).kept:
+        while _ON_NEW.get() and cast("TellingWire", connection.protocol).kept:
             connection.close()  # where one was closed by its server, the others most likely are
             connection = await super().connect(*request, **options)
-        wire = cast("_Wire", connection.protocol)
+        wire = cast("TellingWire", connection.protocol)
         _ON_KEPT.set(wire.kept)
         wire.kept = True
         return connection
-
-
-class _Pour:
-    """One `HttpResponse.pour`: `ended` is set when the body ends, or its taker has enough."""
-
-    __slots__ = ("_body", "_heard", "_loop", "_next", "_silence", "_take", "_timer", "_wire", "ended")
-
-    def __init__(self, body: aiohttp.StreamReader, wire: _Wire | None, take: Take, silence: float) -> None:
-        self._body = body
-        self._wire = wire
-        self._take = take
-        self._silence = silence  # seconds between two reads that are too many
-        self._loop = asyncio.get_running_loop()
-        self._heard = self._loop.time()
-        self._timer: asyncio.TimerHandle | None = None
-        self._next: asyncio.Handle | None = None  # takes what there was too much of for one turn of the loop
-        self.ended: asyncio.Future[bool] = self._loop.create_future()
-
-    def begin(self) -> None:
-        """Hand on what is there already, and stay at the wire if that is not all."""
-        self._arrived()
-        if not self.ended.done() and self._wire is not None:
-            self._wire.arrived = self._wake
-            self._watch()
-
-    def stop(self) -> None:
-        """Leave the wire. At once: with its body's end it goes to whoever waits for a connection."""
-        if self._timer is not None:
-            self._timer.cancel()
-        if self._next is not None:
-            self._next.cancel()
-        if self._wire is not None:
-            self._wire.arrived = None
-            self._wire = None
-
-    def _wake(self) -> None:
-        if self._next is None:  # else there is more already than this turn may take
-            self._arrived()
-
-    def _go_on(self) -> None:
-        self._next = None
-        self._arrived()
-
-    def _arrived(self) -> None:
-        left = _A_TURN
-        try:
-            while data := self._body.read_nowait(left):
-                self._heard = self._loop.time()
-                if not self._take(data):
-                    return self._end(False)
-                left -= len(data)
-                if not left:
-                    self._next = self._loop.call_soon(self._go_on)
-                    return None
-            if self._body.is_eof():
-                self._end(True)
-        except Exception as error:  # noqa: BLE001 - raised where `ended` is awaited
-            self._fail(error)
-        return None
-
-    def _watch(self) -> None:
-        left = self._heard + self._silence - self._loop.time()
-        if left > 0:
-            self._timer = self._loop.call_later(left, self._watch)
-        else:
-            self._fail(aiohttp.SocketTimeoutError())
-
-    def _end(self, whole: bool) -> None:
-        self.stop()
-        if not self.ended.done():  # what was taken may have cancelled whoever waits
-            self.ended.set_result(whole)
-
-    def _fail(self, error: Exception) -> None:
-        self.stop()
-        if not self.ended.done():
-            self.ended.set_exception(error)
 
 
 class HttpClient:
@@ -339,6 +229,7 @@ class HttpClient:
         self._session: aiohttp.ClientSession | None = None
         self._owner: tuple[int, asyncio.AbstractEventLoop] | None = None
         self._closed = False
+        self._silences = Silences()
 
     async def send(self, request: HttpRequest) -> HttpResponse:
         """The response, once its headers are there; for `async with`, since it has to be closed.
@@ -357,12 +248,13 @@ class HttpClient:
             self._log(request, asked, failure.type)
         else:
             self._log(request, asked, response.status)
-            return HttpResponse(response, source, deadline)
+            return HttpResponse(response, source, deadline, self._silences)
         raise failure
 
     async def aclose(self) -> None:
         """Close all connections. May be called twice; requests after it are refused."""
         self._closed = True
+        self._silences.close()
         if self._session is not None:
             await self._session.close()
 
