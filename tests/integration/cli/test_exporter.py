@@ -5,7 +5,7 @@ import signal
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 
 import pytest
@@ -322,3 +322,19 @@ def test_a_ledger_that_is_away_is_told_and_nothing_else(namespace: str) -> None:
         assert pages(system)["/healthz"]().status == 200
     finally:
         system.close()
+
+
+def test_a_redis_that_answers_and_takes_no_writes_is_not_up(
+    own_redis: Callable[..., RedisServer], namespace: str
+) -> None:
+    server = own_redis()
+    with closing(System(Settings(redis_url=server.url, namespace=namespace))) as system:
+        assert values(system, "palaver_up") == {("ledger",): 1, ("broker",): 1}
+        with server.client() as raw:
+            raw.config_set("min-replicas-to-write", 1)
+        system._read = float("-inf")  # another scrape
+        assert values(system, "palaver_up") == {("ledger",): 0, ("broker",): 1}
+        assert values(system, "palaver_jobs_unended") == {(): 0}, "what can be read is told"
+        ready = pages(system)["/readyz"]()
+        assert ready.status == 503
+        assert b"ledger: The ledger takes nothing now: too few replicas hear of it." in ready.body

@@ -10,10 +10,11 @@ from collections.abc import Callable
 import pytest
 
 from palaver.producer.cli import status
+from palaver.shared.errors import LedgerUnavailableError
 from palaver.shared.settings import Settings
 from tests.model_server import start_model_server
 from tests.processes import Processes, Running
-from tests.servers import eventually, free_port
+from tests.servers import RedisServer, eventually, free_port
 
 pytestmark = [pytest.mark.redis, pytest.mark.worker]
 
@@ -34,6 +35,12 @@ def test_a_provider_that_is_away_is_told(
     assert quick.wait(30) == 0
     assert "answered in" in quick.output  # ledger and broker
     assert not any(line.startswith(("up ", "away ")) for line in quick.lines)
+
+
+def test_a_redis_that_answers_and_takes_no_writes_is_told(own_redis: Callable[..., RedisServer]) -> None:
+    server = own_redis("--min-replicas-to-write", "1")
+    with pytest.raises(LedgerUnavailableError, match="takes nothing now: too few replicas"):
+        status.look(Settings(redis_url=server.url))
 
 
 async def test_a_worker_that_is_announced_and_takes_nothing_is_found_out(

@@ -62,7 +62,7 @@ def test_a_worker_that_does_its_work_is_ready() -> None:
     [
         (World(serving=False), "starting", "it does not take jobs yet"),
         (World(draining=True), "draining", "it takes no more jobs, and stops"),
-        (World(connected=False), "ledger", "it has no connection to Redis"),
+        (World(connected=False), "ledger", "Redis is away, or refuses what it is asked"),
         (World(unconfirmed=11.0), "leases", "no lease was renewed for 11 seconds, they last 10"),
         (
             World(consumption=Consumption(queues=ALL, connected=False, missing=ALL)),

@@ -123,7 +123,7 @@ class Readiness:
         else:
             found += self.starting()
         if not self.connected():
-            found.append(Problem("ledger", "it has no connection to Redis"))
+            found.append(Problem("ledger", "Redis is away, or refuses what it is asked"))
         found += self._of_leases()
         if self.serving and not self.draining():
             consumption = self.consumption()

@@ -13,7 +13,7 @@ from palaver.producer.cli.verdict import live, problems_of, unconsumed
 from palaver.producer.client import send_stored
 from palaver.shared.batches import BatchView
 from palaver.shared.errors import BrokerUnavailableError, LedgerUnavailableError, ServiceUnavailableError
-from palaver.shared.ledger import Announcement, Gate, SyncLedger
+from palaver.shared.ledger import Announcement, Gate, SyncLedger, operations
 from palaver.shared.settings import Settings, redacted_url
 
 ANSWER_SECONDS: Final = 7.5
@@ -81,6 +81,7 @@ def look(settings: Settings) -> Status:
     """Ask ledger and broker. Raises LedgerUnavailableError and BrokerUnavailableError."""
     with SyncLedger(settings) as ledger:
         answered = _timed(ledger.check)
+        ledger.query(operations.write_nothing(ledger.keys))
         broker = Broker.of(settings)
         try:
             broker_answered = _timed(broker.check)

@@ -14,9 +14,9 @@ from palaver.producer.broker import Broker
 from palaver.producer.cli.largest import Largest
 from palaver.producer.cli.verdict import live, problems_of, stalled
 from palaver.shared.batches import BatchStatus, BatchView
-from palaver.shared.errors import LedgerUnavailableError, PalaverError
+from palaver.shared.errors import ConfigurationError, LedgerUnavailableError, PalaverError
 from palaver.shared.ledger import Announcement, Gate, SyncLedger, Vigil
-from palaver.shared.ledger.operations import dead
+from palaver.shared.ledger.operations import dead, write_nothing
 from palaver.shared.ledger.operations.memory import Memory, memory
 from palaver.shared.ledger.replies import CanaryState
 from palaver.shared.ledger.sighting import Sight, Sighted
@@ -64,9 +64,9 @@ class System:
             return self._families
 
     def problems(self) -> list[str]:
-        """Why ledger or broker cannot be asked."""
+        """Why ledger or broker cannot be asked, or take nothing."""
         found = []
-        for service, check in (("ledger", self._ledger.check), ("broker", self._broker.check)):
+        for service, check in (("ledger", self._write), ("broker", self._broker.check)):
             try:
                 check()
             except PalaverError as error:
@@ -83,8 +83,8 @@ class System:
         self._ledger.close()
 
     def _ask(self) -> Iterator[Family]:
-        """A service is up if it answers the first question. What it refuses of the others is absent, and
-        says nothing of the rest: a managed Redis may know no INFO.
+        """A service is up if it answers the first question, and a ledger if it takes writes. What it refuses
+        of the others is absent, and says nothing of the rest: a managed Redis may know no INFO.
         """
         of_ledger = (self._of_jobs, self._of_gates, self._of_dead, self._of_batches, self._of_memory)
         up: list[Sample] = []
@@ -97,7 +97,7 @@ class System:
             except PalaverError:
                 up.append(Sample((service,), 0))
                 continue
-            up.append(Sample((service,), 1))
+            up.append(Sample((service,), service != "ledger" or self._takes_writes()))
             yield from self._answered(further)
         yield metrics.UP, up
 
@@ -109,6 +109,20 @@ class System:
                 return
             except PalaverError as error:
                 self._tell(question.__name__.removeprefix("_"), error)
+
+    def _takes_writes(self) -> bool:
+        try:
+            self._write()
+        except PalaverError:
+            return False
+        return True
+
+    def _write(self) -> None:
+        """LedgerUnavailableError where it takes no writes. Who may not write here cannot know."""
+        try:
+            self._ledger.query(write_nothing(self._ledger.keys))
+        except ConfigurationError as error:
+            self._tell("write", error)
 
     def _tell(self, question: str, error: PalaverError) -> None:
         if question not in self._refused:  # once, however often it is scraped

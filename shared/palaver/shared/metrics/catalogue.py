@@ -162,7 +162,7 @@ GATEWAY: Final = (HTTP_REQUESTS, HTTP_SECONDS, HTTP_STREAMS, HTTP_FEEDS, HTTP_UN
 UP: Final = Metric(
     "palaver_up",
     "gauge",
-    "1: it answered this scrape; what it refuses beside that has no values.",
+    "1: it answered this scrape, and the ledger takes writes; what it refuses beside has no values.",
     ("service",),
 )
 QUEUE_MESSAGES: Final = Metric(

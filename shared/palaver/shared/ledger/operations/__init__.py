@@ -112,7 +112,7 @@ if TYPE_CHECKING:
     from palaver.shared.ledger.operations.submitting import new_messages, refuse, session_of, submit
     from palaver.shared.ledger.operations.sweeping import POISONED_AFTER, due, look, settle, take_turn
     from palaver.shared.ledger.operations.tables import announce_bounds, announced_bounds
-    from palaver.shared.ledger.operations.watching import send_canaries, take_canary, vigil
+    from palaver.shared.ledger.operations.watching import send_canaries, take_canary, vigil, write_nothing
     from palaver.shared.ledger.operations.webhooks import (
         forget_webhook,
         put_off_webhook,
@@ -160,7 +160,7 @@ _HOMES: Final = {
     "submitting": "new_messages refuse session_of submit",
     "sweeping": "POISONED_AFTER due look settle take_turn",
     "tables": "announce_bounds announced_bounds",
-    "watching": "send_canaries take_canary vigil",
+    "watching": "send_canaries take_canary vigil write_nothing",
     "webhooks": "forget_webhook put_off_webhook take_webhooks webhook_of webhook_stands",
     "working": "APPEND_CONSTANT APPEND_FIXED append claim finish note_failures release renew save_entry",
 }
@@ -286,6 +286,7 @@ __all__ = [
     "where_at_gate",
     "where_ready",
     "withdraw",
+    "write_nothing",
 ]
 
 __getattr__, __dir__ = _lazily(__name__, _HOME_OF)

@@ -55,6 +55,13 @@ def vigil(keys: Keys) -> Query[Vigil]:
     return Query(commands=commands, decode=decode)
 
 
+def write_nothing(keys: Keys) -> Query[None]:
+    """A write that changes nothing. Redis refuses it while it refuses all of them, for its disk or its
+    replicas; not for want of memory.
+    """
+    return Query(commands=(Command("HDEL", keys.canaries, ""),), decode=lambda _replies: None)
+
+
 def _state(queue: str, fields: Mapping[str, float], now: float) -> CanaryState:
     sent, taken = fields[f"{queue} sent"], fields.get(f"{queue} taken", 0.0)
     waits_for = max(0.001, now - sent) if sent > taken else 0.0  # in its first millisecond it waits too
