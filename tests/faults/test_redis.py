@@ -117,8 +117,9 @@ def test_a_full_redis_takes_no_job_and_the_running_ones_end(
     stand.settle(running, status=Status.FAILED)
 
 
+@pytest.mark.parametrize("protocol", [1, 2])
 def test_a_whole_job_comes_back_from_a_worker_that_died_before_it_could_store_it(
-    own_redis: OwnRedis, make_stand: MakeStand
+    own_redis: OwnRedis, make_stand: MakeStand, protocol: int
 ) -> None:
     redis, broker = own_redis(), own_redis()
     stand = make_stand(redis, {**HURRIED, "PALAVER_BROKER_URL": broker.url})
@@ -127,7 +128,8 @@ def test_a_whole_job_comes_back_from_a_worker_that_died_before_it_could_store_it
     redis.running.kill()
     job_id = new_job_id()
     document = {"job_id": job_id, "messages": "Hello", "model": "prefix/m"}
-    Celery(broker=broker.url).send_task(TASK_SUBMIT, args=[document], queue=Queue.SUBMIT.value)
+    celery = Celery(broker=broker.url, changes={"task_protocol": protocol})
+    celery.send_task(TASK_SUBMIT, args=[document], queue=Queue.SUBMIT.value)
     worker.wait_for("submit.waiting")
     stand.kill(worker)
     own_redis(port=redis.port)

@@ -228,15 +228,87 @@ def test_a_message_that_expires_later_is_run(outsider: Outsider) -> None:
     assert outsider.ended()["status"] == "completed"
 
 
-@pytest.mark.parametrize("headers", [{"eta": "soon"}, {"expires": "late"}])
+def of_the_first_protocol(message: dict[str, Any]) -> dict[str, Any]:
+    """The same call, as clients of Celery's first protocol write it: all of it in the body."""
+    args, kwargs, _ = json.loads(base64.b64decode(message["body"]))
+    body = {**message["headers"], "args": args, "kwargs": kwargs}
+    return {**message, "body": base64.b64encode(json.dumps(body).encode()).decode(), "headers": {}}
+
+
+def of_the_second(message: dict[str, Any]) -> dict[str, Any]:
+    return message
+
+
+Protocol = Callable[[dict[str, Any]], dict[str, Any]]
+PROTOCOLS = [of_the_first_protocol, of_the_second]
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+@pytest.mark.parametrize(
+    "headers", [{"eta": "soon"}, {"expires": "late"}, {"id": ["a list"]}, {"id": "x" * 2000}, {"id": {}}]
+)
 def test_headers_that_mean_nothing_end_the_job_that_their_message_names(
-    outsider: Outsider, headers: dict[str, str]
+    outsider: Outsider, headers: dict[str, Any], protocol: Protocol
 ) -> None:
     body = json.dumps([[{**outsider.document, "messages": "hello"}], {}, {}]).encode()
-    outsider.push(json.dumps(outsider.message(body, **headers)))
+    outsider.push(json.dumps(protocol(outsider.message(body, **headers))))
     end = outsider.ended()
     assert (end["status"], end["error"]["type"]) == ("failed", "ValidationError")
     assert eventually(lambda: outsider.redis.hlen("unacked") == 0)
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+@pytest.mark.parametrize(
+    "form", [lambda document: [[document], None, {}], lambda document: [7, document, {}]]
+)
+def test_a_call_that_is_none_ends_the_job_that_it_names(
+    outsider: Outsider, form: Callable[[Any], Any], protocol: Protocol
+) -> None:
+    body = json.dumps(form({**outsider.document, "messages": SECRET})).encode()
+    outsider.push(json.dumps(protocol(outsider.message(body))))
+    end = outsider.ended()
+    assert (end["status"], end["error"]["type"]) == ("failed", "ValidationError")
+    assert SECRET not in outsider.said
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"eta": "0001-01-01T00:00:00+14:00"},
+        {"eta": "2020-01-01T00:00:00"},
+        {"timelimit": [-1, -1]},
+        {"timelimit": [None]},
+    ],
+)
+def test_a_message_with_a_job_is_taken_whatever_its_time_was(
+    outsider: Outsider, headers: dict[str, Any], protocol: Protocol
+) -> None:
+    body = json.dumps([[{**outsider.document, "messages": "hello"}], {}, {}]).encode()
+    outsider.push(json.dumps(protocol(outsider.message(body, **{"id": outsider.job, **headers}))))
+    assert outsider.ended()["status"] == "completed"
+    assert "Traceback" not in outsider.said
+
+
+def test_a_job_whose_message_comes_before_its_time_waits_in_the_ledger(outsider: Outsider) -> None:
+    sent = time.time()
+    outsider.submit({**outsider.document, "messages": "hello"}, countdown=2)
+    assert eventually(outsider.events)
+    assert eventually(lambda: outsider.redis.hlen("unacked") == 0)
+    assert outsider.ended()["status"] == "completed"
+    queued, start, *_ = outsider.events()
+    assert queued["time"] < sent + 2 <= start["time"]
+
+
+def test_a_job_that_says_when_it_is_due_is_due_then(outsider: Outsider) -> None:
+    outsider.submit({**outsider.document, "messages": "hello", "run_at": 1}, countdown=600)
+    assert outsider.ended()["status"] == "completed"
+
+
+def test_a_time_beyond_all_times_ends_the_job(outsider: Outsider) -> None:
+    body = json.dumps([[{**outsider.document, "messages": "hello"}], {}, {}]).encode()
+    outsider.push(json.dumps(outsider.message(body, eta="9999-12-31T23:59:59-14:00")))
+    assert outsider.ended()["error"]["param"] == "run_at"
 
 
 def test_a_task_id_forges_no_line(outsider: Outsider) -> None:

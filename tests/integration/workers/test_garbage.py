@@ -109,7 +109,7 @@ async def unreadable(engine: Engine, document: bytes) -> None:
 async def refused(engine: Engine) -> None:
     document = {"messages": "hello", "job_id": new_job_id(), "temperature": "x" * 1000}
     with pytest.raises(ValidationError):
-        await accept(engine.ledger, engine.service.settings, document, key=None)
+        await accept(engine.ledger, engine.service.settings, document)
 
 
 async def a_line(engine: Engine, script: dict[str, Any]) -> None:

@@ -74,5 +74,5 @@ async def test_a_submitted_document_stops_no_worker(monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr(ChatJob, "parse", noting)
     with pytest.raises(ValidationError):
-        await accept(None, Settings(), MANY, key=None)  # type: ignore[arg-type]  # it names no job to end
+        await accept(None, Settings(), MANY)  # type: ignore[arg-type]  # it names no job to end
     assert threads[0] != threading.get_ident()

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from palaver.workers.submission import most_bytes, names_in
+from palaver.workers.submission import document_in, most_bytes, names_in
 
 NAMES = {"job_id": "j1", "session_id": "s1", "idempotency_key": "k1"}
 DOCUMENT = {"metadata": {"a": [1, {}]}, **NAMES, "messages": "hello", "tenant": None}
@@ -42,3 +42,23 @@ def test_no_document_is_too_large_by_how_celery_writes_it() -> None:
         whole, text = json.dumps(document, ensure_ascii=False).encode(), json.dumps(document)
         assert len(json.dumps([[document], {}, {}])) <= most_bytes(len(whole))
         assert len(json.dumps([[text], {}, {}])) <= most_bytes(len(text))
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        [[DOCUMENT], {}, {}],
+        [[DOCUMENT], None],
+        [7, {"job": DOCUMENT}, {}],
+        [None, DOCUMENT, {}],
+        {"args": [DOCUMENT], "kwargs": None},
+        {"task": "palaver.submit", "kwargs": DOCUMENT},
+    ],
+)
+def test_the_document_is_found_in_calls_of_both_protocols_that_are_half_right(call: Any) -> None:
+    assert document_in(call) == DOCUMENT
+
+
+@pytest.mark.parametrize("call", [7, None, "text", [], [[DOCUMENT]], {}, [{"a": 1}, [DOCUMENT], {}]])
+def test_in_what_is_no_call_there_is_no_document(call: Any) -> None:
+    assert document_in(call) is None

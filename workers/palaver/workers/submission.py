@@ -7,6 +7,7 @@ import asyncio
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -26,7 +27,7 @@ from palaver.shared.settings import Settings
 from palaver.shared.webhooks import check_webhook, networks
 from palaver.workers.event_log import event_logger
 
-__all__ = ["accept", "document_of", "most_bytes", "names_in", "too_large"]
+__all__ = ["Envelope", "accept", "document_in", "document_of", "most_bytes", "names_in", "too_large"]
 
 logger = event_logger("palaver.workers.submission")
 
@@ -38,20 +39,20 @@ FIRST_PAUSE: Final = 0.5  # seconds
 LONGEST_PAUSE: Final = 10.0
 
 
-_NOTHING: Final = msgspec.Raw(b"null")
+_NULL: Final = msgspec.Raw(b"null")
 
 
 class _Names(msgspec.Struct):
     """What of a document says which job it is; the rest is passed over, and never becomes an object."""
 
-    job_id: msgspec.Raw = _NOTHING
-    session_id: msgspec.Raw = _NOTHING
-    tenant: msgspec.Raw = _NOTHING
-    idempotency_key: msgspec.Raw = _NOTHING
+    job_id: msgspec.Raw = _NULL
+    session_id: msgspec.Raw = _NULL
+    tenant: msgspec.Raw = _NULL
+    idempotency_key: msgspec.Raw = _NULL
 
 
 class _Call(_Names):
-    job: msgspec.Raw = _NOTHING
+    job: msgspec.Raw = _NULL
 
 
 _MESSAGE: Final = msgspec.json.Decoder(tuple[list[msgspec.Raw], _Call, msgspec.Raw])
@@ -109,34 +110,57 @@ def document_of(args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
     return {**(_named(document) or {}), **more}
 
 
+def document_in(call: Any) -> Any:
+    """The document in what a message's body says, of either protocol of Celery's, as far as there is one."""
+    match call:
+        case Mapping():
+            args, kwargs = call.get("args"), call.get("kwargs")
+        case [args, kwargs, *_]:
+            pass
+        case _:
+            return None
+    fields = kwargs if isinstance(kwargs, Mapping) else {}
+    return document_of(args if isinstance(args, list | tuple) else (), fields)
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """What a message says of the job in it, for what that does not say itself: the idempotency key and the
+    time at which it is due. `unwanted`: why it is not to be accepted, whatever it says.
+    """
+
+    key: str | None = None
+    run_at: float | None = None
+    unwanted: PalaverError | None = None
+
+
+NOTHING: Final = Envelope()
+
+
 async def accept(
-    ledger: AsyncLedger,
-    settings: Settings,
-    document: Any,
-    *,
-    key: str | None,
-    unwanted: PalaverError | None = None,
+    ledger: AsyncLedger, settings: Settings, document: Any, told: Envelope = NOTHING
 ) -> Submitted:
-    """Store the job; the promises of a job begin with that. `key`: its idempotency key, if it names none
-    itself. `unwanted`: why it is not to be accepted, whatever it says.
+    """Store the job; the promises of a job begin with that.
 
     While the ledger cannot be written it waits: the message is the only copy. A document that cannot be
     accepted raises its error, after the job that it names was ended with that error.
     """
     try:
-        if unwanted is not None:
-            raise unwanted
-        job = await beside(lambda: _read(document, settings, key), document)
+        if told.unwanted is not None:
+            raise told.unwanted
+        job = await beside(lambda: _read(document, settings, told), document)
         return await _patiently(job.job_id, lambda: ledger.submit(job))
     except PalaverError as error:
-        await _refuse(ledger, document, error, key)
+        await _refuse(ledger, document, error, told.key)
         raise
 
 
-def _read(document: Any, settings: Settings, key: str | None) -> ChatJob:
+def _read(document: Any, settings: Settings, told: Envelope) -> ChatJob:
     fields = _named(document)
     if fields is not None:
-        document = {"deadline": settings.deadline, **_keyed(fields, key)}
+        document = {"deadline": settings.deadline, **_keyed(fields, told.key)}
+        if document.get("run_at") is None:
+            document["run_at"] = told.run_at
     job = ChatJob.parse(document, max_bytes=settings.max_document_bytes)
     if job.webhook is not None:
         check_webhook(job.webhook, networks(settings.webhook_networks))

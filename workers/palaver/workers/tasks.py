@@ -31,9 +31,18 @@ from palaver.workers.ending import Outcome
 from palaver.workers.event_log import event_logger
 from palaver.workers.frames import forget_frames, report
 from palaver.workers.pool.direct import current_request
+from palaver.workers.pool.malformed import MALFORMED, is_task_id
 from palaver.workers.pool.post import Post
 from palaver.workers.service import WorkerService
-from palaver.workers.submission import accept, document_of, most_bytes, names_in, too_large
+from palaver.workers.submission import (
+    Envelope,
+    accept,
+    document_in,
+    document_of,
+    most_bytes,
+    names_in,
+    too_large,
+)
 
 __all__ = [
     "DiscreetRequest",
@@ -87,12 +96,18 @@ class DiscreetRequest(Request):
     _body: Any
     _on_ack: Any
     _on_reject: Any
+    _eta: Any
+    time_limits: Any
     id: Any
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         if not isinstance(self._args, list | tuple) or not isinstance(self._kwargs, dict):
             raise InvalidTaskError("arguments are a list and a mapping")
+        if self.id is not None and not is_task_id(self.id):
+            raise InvalidTaskError("the id is no id")
+        # When a job is due the ledger knows: here it would wait for the life of its worker.
+        self._due, self._eta = self._eta, None
         self._argsrepr = self.told(self._args, self._kwargs)
         self._kwargsrepr = "{}"
         self.name = self._type
@@ -154,7 +169,8 @@ class JobRequest(ResidentRequest):
 
 class SubmitRequest(DiscreetRequest):
     """The request of `palaver.submit`. Expired or revoked, it is run all the same: to refuse the job that it
-    names, whose reader would wait for ever for a message that is thrown away.
+    names, whose reader would wait for ever for a message that is thrown away. Its time limits are not for the
+    moment in which the job is stored, and one that comes before its time is stored for then.
     """
 
     expires: Any
@@ -164,7 +180,13 @@ class SubmitRequest(DiscreetRequest):
         self, message: Any, *args: Any, body: Any = None, decoded: bool = False, **kwargs: Any
     ) -> None:
         """Give the tracer what Celery has read, that it makes no second document of it."""
-        super().__init__(message, *args, body=body if decoded else message.payload, decoded=True, **kwargs)
+        call = body if decoded else message.payload
+        try:
+            super().__init__(message, *args, body=call, decoded=True, **kwargs)
+        except MALFORMED as error:
+            raise InvalidTaskError("its headers, or its body, are none of a task") from error
+        self.time_limits = (None, None)
+        self._request_dict["run_at"] = None if self._due is None else max(0.0, self._due.timestamp())
 
     def acknowledge(self) -> None:
         """The job is stored, or refused: nothing asks for its message any more."""
@@ -227,20 +249,22 @@ def taken_quietly(task: Task[Any, Any], app: Any, consumer: Any, **parts: Any) -
 
 def searched_if_large(task: Task[Any, Any], app: Any, consumer: Any, **parts: Any) -> Any:
     """Celery's way with a message, but one that is too large is not read: it is only searched for the job
-    that it names, to refuse that. So is the job of one whose headers mean nothing.
+    that it names, to refuse that. So is the job of one that is no message of a task.
     """
     take = strategy.default(task, app, consumer, **parts)
 
-    def taken(message: Any, *rest: Any, **more: Any) -> None:
+    def taken(message: Any, body: Any, *rest: Any, **more: Any) -> None:
         if len(message.body) > most_bytes(_most_document_bytes(app)):
             message._decoded_cache = ((names_in(message.body),), {}, {})  # noqa: SLF001 - it has no other way
             message.headers = {**message.headers, "unwanted": ValidationError.code}
         try:
-            take(message, *rest, **more)
+            take(message, body, *rest, **more)
         except InvalidTaskError:
-            named = {name: message.headers[name] for name in ("task", "id")}
-            message.headers = {**named, "unwanted": UNREADABLE}
-            take(message, *rest, **more)
+            named = (message.headers if body is None else body).get("id")
+            message._decoded_cache = ((document_in(message.payload),), {}, {})  # noqa: SLF001 - as above
+            task_id = named if is_task_id(named) else None
+            message.headers = {"task": task.name, "id": task_id, "unwanted": UNREADABLE}
+            take(message, None, *rest, **more)
 
     return taken
 
@@ -313,8 +337,9 @@ async def batch(self: BatchDoor, *args: Any, **kwargs: Any) -> dict[str, Any]:
 async def submit(self: SubmitDoor, *args: Any, **kwargs: Any) -> dict[str, Any]:
     """Store the job of a whole document, `palaver.submit(job)`, and send its `palaver.chat`."""
     service, document = self.service, document_of(args, kwargs)
-    unwanted = _unwanted(self.request, service.settings)
-    work = accept(service.ledger, service.settings, document, key=self.request.id, unwanted=unwanted)
+    request: Any = self.request
+    told = Envelope(request.id, request.run_at, _unwanted(request, service.settings))
+    work = accept(service.ledger, service.settings, document, told)
     stored = await _guarded(work)
     if stored.dispatch is not None:
         await self.post.send([stored.dispatch])
@@ -372,7 +397,7 @@ def _unwanted(request: Any, settings: Settings) -> PalaverError | None:
     if code == ValidationError.code:
         return too_large(settings.max_document_bytes)
     if code == UNREADABLE:
-        return ValidationError("The message with the job has headers that Celery cannot read.")
+        return ValidationError("The message with the job is none that Celery can read.")
     if code == JobExpiredError.code:
         return JobExpiredError("The message with the job expired before a worker took it.")
     if code == JobCancelledError.code:

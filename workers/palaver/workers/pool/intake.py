@@ -33,6 +33,7 @@ from palaver.shared.outage import reason
 from palaver.shared.settings import redacted_url
 from palaver.workers.event_log import event_logger
 from palaver.workers.pool.consumption import Taken
+from palaver.workers.pool.malformed import MALFORMED, is_task_id, task_of
 
 __all__ = ["Intake"]
 
@@ -58,15 +59,12 @@ SUBMIT_SECONDS = 300
 """A message with a whole job is its only copy until that is stored. If its worker has died before, it comes
 again after so long; a job that was stored all the same is not made twice."""
 
-LONGEST_ID = 1000  # of a task, in characters: Celery's log and events have it again and again
 NAME = re.compile(r"[\w.:@-]{1,200}")  # of a task, or its id
 
 CELERYS_DELAYS = "celery.worker.consumer.delayed_delivery:DelayedDelivery"
 DELAYS = "palaver.workers.pool.queues:Delays"
 
 TOLD_OF_BROKER = ("transport", "hostname", "port", "virtual_host", "connect_timeout", "heartbeat")
-
-MALFORMED = (TypeError, ValueError, KeyError, IndexError, AttributeError, RecursionError)
 
 
 class Intake(Consumer):
@@ -159,7 +157,9 @@ class Intake(Consumer):
 
         def on_task_received(message: Any) -> None:
             try:
-                if len(message.headers.get("id") or "") > LONGEST_ID:
+                named = message.headers.get("id")
+                # One with a whole job is refused by its own task: somebody may read there.
+                if not (named is None or is_task_id(named) or _is_for(message, TASK_SUBMIT)):
                     raise ValueError("the id is no id")
                 self.taken.note(message)
                 handle(message)
@@ -216,8 +216,7 @@ def broker_told(connection: Any) -> Any:
 
 
 def _is_for(message: Any, task: str) -> bool:
-    headers = getattr(message, "headers", None)
-    return isinstance(headers, dict) and headers.get("task") == task
+    return bool(task_of(message) == task)
 
 
 def _ours(connection: Any) -> Any:
