@@ -43,6 +43,11 @@ def test_what_the_provider_had_cached_is_cheaper(details: dict[str, Any]) -> Non
     assert cost_at(ModelPrice(input=10, output=1), usage) == 10
 
 
+def test_no_more_of_a_prompt_was_cached_than_there_is() -> None:
+    usage = Usage(input_tokens=5, details={"prompt_tokens_details": {"cached_tokens": 10**15}})
+    assert cost_at(ModelPrice(input=10, output=1), usage) == 5e-5
+
+
 async def test_a_profiles_prices_come_before_all_others() -> None:
     prices = {"gpt-4o": {"input": 1, "output": 2}, "*": {"input": 0, "output": 0}}
     assert await cost("gpt-4o", prices=prices) == 3

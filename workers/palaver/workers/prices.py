@@ -85,11 +85,12 @@ def _unknown(usage: Usage, answered: str | None) -> float | None:
 
 
 def _cached(usage: Usage) -> tuple[int, int]:
-    """Tokens of the prompt that the provider read from its cache, and wrote to it."""
-    details = usage.details
+    """Tokens of the prompt that the provider read from its cache, and wrote to it: no more than there are."""
+    details, prompt = usage.details, usage.input_tokens or 0
     inner = [_number(_table(details.get(table)).get(name)) for table, name in _READ]
     flat = [_number(details.get(name)) for name in _FLAT_READ]
-    return max(*inner, *flat), _number(details.get(_FLAT_WRITE))
+    read = min(max(*inner, *flat), prompt)
+    return read, min(_number(details.get(_FLAT_WRITE)), prompt - read)
 
 
 def _table(value: Any) -> Mapping[str, Any]:
