@@ -1,6 +1,6 @@
 """What a job has spent, model by model, as a worker notes it in the ledger; and what was spent on a day."""
 
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Annotated, Self
 
 from pydantic import Field
@@ -87,9 +87,9 @@ class MonthlySpending(Document):
         return f"The tenant {self.tenant or ''!r} has spent {self.spent:.2f} dollars in {self.month}"
 
 
-def today() -> date:
-    """UTC's."""
-    return datetime.now(UTC).date()
+def today(ahead: float = 0.0) -> date:
+    """UTC's; or that of so many seconds later."""
+    return (datetime.now(UTC) + timedelta(seconds=ahead)).date()
 
 
 def month_of(day: date) -> str:

@@ -2,7 +2,7 @@
 
 import asyncio
 import itertools
-from datetime import date
+from datetime import date, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -12,7 +12,7 @@ from palaver.shared.ledger import AsyncLedger, Command, Query, operations
 from palaver.shared.ledger.operations.budgeting import OneMore, Standing
 from palaver.shared.ledger.operations.spending import NANO
 from palaver.shared.spending import today
-from palaver.workers.accounts import Account
+from palaver.workers.accounts import AGAIN_SECONDS, Account
 from palaver.workers.link import Link
 from tests.integration.workers.conftest import Engine, MakeEngine
 from tests.integration.workers.test_budgets import FEW, PROFILES, TENANTS, answered
@@ -23,6 +23,17 @@ pytestmark = pytest.mark.redis
 
 SEVENTY = OneMore(nanos=70 * NANO, hard=200)
 NOTHING = OneMore(nanos=0, hard=200)
+
+
+class Clock:
+    """That of an account."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, now: str) -> None:
+        self.now = datetime.fromisoformat(now)
+        monkeypatch.setattr(
+            "palaver.workers.accounts.today",
+            lambda ahead=0.0: (self.now + timedelta(seconds=ahead)).date(),
+        )
 
 
 @pytest.fixture
@@ -109,8 +120,7 @@ async def test_what_the_ledger_has_refused_is_told_soon_again_while_others_run(
 async def test_a_month_is_judged_by_itself_while_the_one_before_is_not_told(
     ledger: AsyncLedger, link: Link, account: Account, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    day = [date(2026, 11, 30)]
-    monkeypatch.setattr("palaver.workers.accounts.today", lambda: day[0])
+    clock = Clock(monkeypatch, "2026-11-30T12:00:00+00:00")
 
     async def lose(_operation: Any) -> Any:
         raise QueueFullError("a failure of any kind")
@@ -120,10 +130,31 @@ async def test_a_month_is_judged_by_itself_while_the_one_before_is_not_told(
         patch.setattr(link, "run", lose)
         with pytest.raises(QueueFullError):
             await account.reserve(SEVENTY)
-    day[0] = date(2026, 12, 1)
+    clock.now += timedelta(days=1)
     assert await account.reserve(SEVENTY) == Standing(0, 70, may_run=True)
     old = operations.spent_in_month(ledger.keys, date(2026, 11, 1), "acme")
     assert await ledger.query(old) == 200
+
+
+@pytest.mark.parametrize(("released", "held"), [(False, 70), (True, 0)])
+async def test_a_month_knows_from_its_first_moment_of_what_was_set_aside_before(
+    ledger: AsyncLedger,
+    link: Link,
+    account: Account,
+    monkeypatch: pytest.MonkeyPatch,
+    released: bool,
+    held: int,
+) -> None:
+    clock = Clock(monkeypatch, "2026-12-31T12:00:00+00:00")
+    assert (await account.reserve(SEVENTY)).may_run
+    clock.now += timedelta(hours=12, seconds=-AGAIN_SECONDS)
+    await account.look(NOTHING)  # as it does this often
+    if released:
+        account.release(SEVENTY.nanos)
+        await account.keep()
+    clock.now += timedelta(seconds=AGAIN_SECONDS)
+    other = Account(link, ledger.keys, "acme", worker="other", numbers=itertools.count(1))
+    assert await other.look(OneMore(nanos=140 * NANO, hard=200)) == Standing(0, held, may_run=released)
 
 
 async def test_what_the_ledger_refuses_is_no_failure_of_the_provider(

@@ -35,6 +35,8 @@ logger = event_logger("palaver.workers.budgets")
 PAUSE_SECONDS: Final = 1.0
 AGAIN_SECONDS: Final = 20.0
 """What runs is told again, a third of the time for which the ledger believes it."""
+AHEAD_SECONDS: Final = 2 * AGAIN_SECONDS
+"""So long before a month what is held is told for it too: others may spend of it from its first moment."""
 GATHER_SECONDS: Final = 1.0
 """What nobody waits for is told together with what comes within such a time."""
 LOOK_SECONDS: Final = 5.0
@@ -193,7 +195,23 @@ class Account:
         self._owed -= said.nanos
         if not (asks == "take" and standing.may_run):
             self._believed = held
+        await self._tell_ahead(said.day)
         return standing
+
+    async def _tell_ahead(self, day: date) -> None:
+        """At the end of the month of this day, have the next one hold what this one does."""
+        soon = today(AHEAD_SECONDS)
+        if month_of(soon) > month_of(day):
+            ahead = operations.spend(
+                self._keys,
+                soon,
+                self._tenant,
+                worker=self._worker,
+                number=next(self._numbers),
+                nanos=0,
+                held=self._believed,
+            )
+            await self._link.run(ahead)
 
 
 class Accounts:
