@@ -206,8 +206,11 @@ class BatchLine(Document):
             return default
 
     def to_line(self) -> bytes:
-        """The line as it is stored, without what says nothing; ends with a newline."""
-        job = self.job.model_dump(mode="json", exclude={"job_id", "user", "tenant", "version"})
+        """The line as it is stored, without what says nothing; ends with a newline. Its priority, that of the
+        key that asks, says nothing: a line waits for no worker.
+        """
+        unsaid = {"job_id", "priority", "user", "tenant", "version"}
+        job = self.job.model_dump(mode="json", exclude=unsaid)
         said = {name: value for name, value in job.items() if value != _UNSAID.get(name)}
         return orjson.dumps({"index": self.index, "custom_id": self.custom_id, "job": said}) + b"\n"
 

@@ -16,6 +16,7 @@ from palaver.shared.batches import SLICE, SLICE_BYTES, BatchJob, BatchLine
 from palaver.shared.errors import BatchInputError, ValidationError
 from palaver.shared.jobs import ChatJob
 from palaver.shared.messages import UserMessage
+from palaver.shared.names import DEFAULT_PRIORITY
 from palaver.shared.params import ChatParams
 from palaver.shared.plain import refuse
 from palaver.shared.settings import Settings
@@ -88,10 +89,10 @@ def test_lines_take_from_the_batch_what_they_do_not_say() -> None:
     assert one(openai(model=None), **defaults).model == "m/x"
 
 
-def test_a_line_is_asked_again_with_the_priority_that_it_had() -> None:
+def test_a_line_has_no_priority_also_one_that_was_stored_with_it() -> None:
     fields = {"model": "m/x", "messages": "hi", "priority": 2}
     stored = BatchLine.validated({"index": 0, "custom_id": "a", "job": fields})
-    assert one(stored).priority == 2
+    assert one(stored).priority == DEFAULT_PRIORITY
     assert refused(fields)["param"] == "priority", "who asks for a batch asks for none"
 
 

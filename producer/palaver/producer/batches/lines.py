@@ -30,7 +30,7 @@ _NOT_OF_A_LINE: Final = frozenset(
 _ID: Final = frozenset(("job_id",))
 """What a job that was made elsewhere has, and a line has not."""
 _STORED: Final = _ID | {"priority"}
-"""What a line has that was taken in before: the priority of the key that asked."""
+"""What a line may have that was taken in before: the priority of the key that asked, which says nothing."""
 _PLAIN: Final = {name: field.default for name, field in ChatJob.model_fields.items()}
 
 
