@@ -1,12 +1,15 @@
 """RabbitMQ as the broker, and what befalls it: it crashes, loses queues, is full, or loses its patience."""
 
+import re
 import signal
 import time
 from collections.abc import Callable
 from contextlib import closing
+from typing import Any
 
 import pytest
 from celery import Celery
+from kombu import Connection
 
 from palaver.producer.broker import Broker
 from palaver.shared.errors import BrokerFullError
@@ -60,7 +63,21 @@ def test_a_crash_of_the_broker_under_load_loses_nothing(stand: Stand, broker: Ra
     stand.settle(load.jobs)
     for worker in workers:
         assert worker.process.poll() is None
-        assert "Traceback" not in worker.output
+        assert not re.search("Traceback|broker.silent", worker.output)
+
+
+def test_a_queue_of_another_type_is_told_once_a_second_until_it_is_removed(
+    stand: Stand, broker: RabbitMQ
+) -> None:
+    with Connection(broker.url) as connection:
+        channel: Any = connection.default_channel
+        channel.queue_declare(Queue.NORMAL.value, durable=True, auto_delete=False)
+        worker, begun = stand.start_worker(), time.monotonic()
+        until(lambda: worker.output.count("Connection to broker lost") > 3, "it tries no more")
+        assert worker.output.count("Connection to broker lost") <= 1 + time.monotonic() - begun
+        assert "inequivalent arg 'x-queue-type' for queue 'palaver.normal'" in worker.output
+        channel.queue_delete(Queue.NORMAL.value)
+    stand.settle(stand.submit(1, words=1))
 
 
 def test_queues_that_somebody_removes_come_back_and_lose_nothing(stand: Stand, broker: RabbitMQ) -> None:

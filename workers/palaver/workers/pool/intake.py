@@ -5,6 +5,7 @@ Celery logs the body of a message that it cannot use, and a few kinds of malform
 Here each of them costs one line of log, and the message.
 """
 
+import math
 import re
 import time
 import warnings
@@ -105,6 +106,7 @@ class Intake(Consumer):
         self.turned = time.monotonic()  # when Celery's thread last did
         self._events_due = 0.0  # monotonic seconds
         self._refused = ""  # why the broker did, when it was tried last
+        self._connected = -math.inf  # when, by the monotonic clock
 
     def turn(self) -> None:
         """Celery's thread turns."""
@@ -123,6 +125,7 @@ class Intake(Consumer):
     def connect(self) -> Any:
         connection = super().connect()
         self._refused = ""
+        self._connected = time.monotonic()
         return connection
 
     def on_connection_error_before_connected(self, exc: Exception) -> None:
@@ -142,6 +145,8 @@ class Intake(Consumer):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", CPendingDeprecationWarning)
             super().on_connection_error_after_connected(exc)
+        if time.monotonic() - self._connected < AGAIN_SECONDS:
+            time.sleep(AGAIN_SECONDS)  # it refuses what each connection begins with, as a queue's declaration
 
     def on_send_event_buffered(self) -> None:  # type: ignore[override] # the stub is wrong
         """Send the events of many tasks together: Celery would publish each task's at once, which costs as

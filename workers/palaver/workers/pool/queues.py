@@ -52,7 +52,7 @@ def lengths(app: Any, names: Iterable[str]) -> dict[str, int]:
             queues = [app.amqp.queues[name].bind(connection.default_channel) for name in names]
             return {queue.name: queue.queue_declare().message_count for queue in queues}
     except Exception as error:  # noqa: BLE001 - every transport has errors of its own
-        logger.info("broker.silent", error=type(error).__name__)
+        logger.debug("broker.silent", error=type(error).__name__)
         return {}
 
 
