@@ -74,11 +74,12 @@ async def test_lines_that_wait_go_on_when_the_limit_is_raised(
     await held
 
 
+@pytest.mark.parametrize("before", [20, None])
 async def test_who_finds_a_lower_limit_behind_the_gates_waits_for_room_below_that(
-    engine: Engine, worker: Worker, other: Account
+    engine: Engine, worker: Worker, other: Account, before: float | None
 ) -> None:
-    """And does not come to the gates again and again meanwhile."""
-    worker.limit(20)
+    """And does not come to the gates again and again meanwhile. So does a line that came without a limit."""
+    worker.limit(before)
     assert (await other.reserve(TEN)).may_run
     worker.gate.clear()
     line = worker.line("l1")

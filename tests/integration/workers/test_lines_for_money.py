@@ -27,12 +27,13 @@ ALL = OneMore(nanos=10 * NANO, hard=10)
 
 
 class Free:
-    """A provider whose requests are expected to cost ten dollars, and cost nothing."""
+    """A provider whose requests are expected to cost ten dollars, one for each token, and cost nothing."""
 
     profile = Profile(name="free", kind="scripted")
+    default_max_tokens = 10
 
     async def of(self, *_: object) -> Callable[..., float]:
-        return lambda *_: 10.0
+        return lambda usage, _: float(usage.output_tokens)
 
     async def answer(self, *_: object) -> None:
         """Nothing, at once."""
@@ -67,9 +68,9 @@ class Worker:
         )
         self._ask = wrapped([self.budgets.room, self._wait, self.budgets.reserve])
 
-    def limit(self, dollars: float) -> None:
-        """So much acme may spend from now on."""
-        self._limits.tenants = Tenants({"acme": {"spend_hard": dollars}})
+    def limit(self, dollars: float | None) -> None:
+        """So much acme may spend from now on; None: as it likes."""
+        self._limits.tenants = Tenants({} if dollars is None else {"acme": {"spend_hard": dollars}})
 
     def line(self, name: str) -> "asyncio.Task[None]":
         return self._begin(self._ask, name, is_line=True)

@@ -1,5 +1,7 @@
 """How many tokens are expected of a request before it is made: no fewer than its provider is asked for."""
 
+from typing import Any, cast
+
 import pytest
 
 from palaver.shared.messages import Message, Role
@@ -7,7 +9,7 @@ from palaver.shared.params import ChatParams, ReasoningOptions
 from palaver.shared.profiles import Limits, Profile
 from palaver.workers.metering import expected
 from palaver.workers.providers import GenerationRequest
-from palaver.workers.providers.anthropic import AnthropicDialect
+from palaver.workers.providers.anthropic import DEFAULT_MAX_TOKENS, AnthropicDialect, AnthropicProvider
 from palaver.workers.token_counting import size_of
 
 ANTHROPIC = Profile(name="p", kind="anthropic", limits=Limits(tokens_per_minute=1_000_000))
@@ -40,6 +42,17 @@ def test_what_may_be_thought_is_among_it(reasoning: ReasoningOptions | None, mos
     asked = AnthropicDialect(ANTHROPIC).request(request).body["max_tokens"]
     assert expected(request, None).output_tokens == asked
     assert size_of(ANTHROPIC, request).most == asked
+
+
+@pytest.mark.parametrize(("options", "most"), [({}, DEFAULT_MAX_TOKENS), ({"max_tokens": 64_000}, 64_000)])
+def test_an_answer_whose_request_names_no_bound_has_that_of_its_provider(
+    options: dict[str, Any], most: int
+) -> None:
+    profile = ANTHROPIC.model_copy(update={"options": options})
+    request = asking(ReasoningOptions(max_tokens=2000), most=None)
+    provider = AnthropicProvider(profile, cast("Any", None))
+    assert provider.dialect.request(request).body["max_tokens"] == most + 2000
+    assert expected(request, None, provider.default_max_tokens).output_tokens == most + 2000
 
 
 def test_each_choice_may_think() -> None:

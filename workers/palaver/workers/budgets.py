@@ -70,10 +70,10 @@ class Budgets:
 
     def room(self, ask: Ask, provider: Provider, request: GenerationRequest, sink: Sink) -> Awaitable[None]:
         """A policy, see `Policy`. Raises SpendLimitError, and Park for a job that is to wait."""
-        tenant = _tenant_of(request)
-        hard = self._tenancy.of(tenant).spend_hard
-        if hard is None:
-            return ask(provider, request, sink)
+        tenant, asker = _tenant_of(request), request.asker
+        parks = asker is not None and not asker.is_line
+        if parks and self._tenancy.of(tenant).spend_hard is None:
+            return ask(provider, request, sink)  # a limit that comes meanwhile parks it
         return self._ask_with_room(tenant, ask, provider, request, sink)
 
     def reserve(
@@ -106,10 +106,11 @@ class Budgets:
     async def _ask_with_room(
         self, tenant: str, ask: Ask, provider: Provider, request: GenerationRequest, sink: Sink
     ) -> None:
-        account, cost = self._accounts.of(tenant), await self._may_cost(provider, request)
-        one_more = self._one_more(tenant, cost, request.asker)
         while True:
-            await self._wait_for_room(tenant, account, one_more, request.asker)
+            if self._tenancy.of(tenant).spend_hard is not None:
+                cost, account = await self._may_cost(provider, request), self._accounts.of(tenant)
+                one_more = self._one_more(tenant, cost, request.asker)
+                await self._wait_for_room(tenant, account, one_more, request.asker)
             try:
                 return await ask(provider, request, sink)
             except Unasked:
@@ -189,7 +190,8 @@ class Budgets:
         """
         model, tenant = request.model, _tenant_of(request)
         price = await self._prices.of(provider, model)
-        cost = price(expected(request, provider.profile.context_of(model)), None)
+        context, most = provider.profile.context_of(model), provider.default_max_tokens
+        cost = price(expected(request, context, most), None)
         if cost is not None:
             return round(cost * NANO)
         if self._tenancy.of(tenant).refuses_unpriced:

@@ -28,10 +28,12 @@ Told: TypeAlias = Callable[[str | None, ModelRef, Usage], None]
 """Hears of each request for a tenant, and of its usage and cost."""
 
 
-def expected(request: GenerationRequest, context: int | None) -> Usage:
-    """What a request is expected to use, rather too much; of an answer of no bound nobody can know."""
+def expected(request: GenerationRequest, context: int | None, most: int | None = None) -> Usage:
+    """What a request is expected to use, rather too much; of an answer of no bound nobody can know. `most`
+    is what its provider asks for where it names no `max_tokens`.
+    """
     answers = request.params.n or 1
-    answer = answer_tokens(request.params.max_tokens, context) + thought_beyond(request)
+    answer = answer_tokens(request.params.max_tokens or most, context) + thought_beyond(request)
     return Usage(
         input_tokens=tokens_of(request.messages, request.tools or ()),
         output_tokens=answers * answer,

@@ -67,7 +67,7 @@ class AnthropicDialect:
         if not any(name.lower() == "anthropic-version" for name in self._headers):
             self._headers["anthropic-version"] = VERSION
         self._decoder_options = DecoderOptions.of(profile)
-        self._max_tokens = wire.option(profile, "max_tokens", DEFAULT_MAX_TOKENS)
+        self.max_tokens = wire.option(profile, "max_tokens", DEFAULT_MAX_TOKENS)
         self._always_prefix = profile.resume is Resume.PREFIX
 
     def headers(self) -> dict[str, str]:
@@ -83,7 +83,7 @@ class AnthropicDialect:
         """The body; None is never sent, and of `params.extra` what nothing else says."""
         generation = generation_of(request.model)
         fields, warnings = wire.parameters(request.params, PARAMETERS)
-        most = fields.pop("max_tokens", self._max_tokens)
+        most = fields.pop("max_tokens", self.max_tokens)
         thinking = _thinking(request, generation, warnings, most)
         _fit_sampling(fields, generation, warnings, thinks=bool(thinking))
         _fit_stops(fields, warnings)
@@ -145,6 +145,11 @@ class AnthropicProvider(HttpProvider):
 
     def __init__(self, profile: Profile, http: HttpClient) -> None:
         super().__init__(profile, http, AnthropicDialect(profile))
+
+    @property
+    def default_max_tokens(self) -> int:
+        """The API wants a number."""
+        return self.dialect.max_tokens
 
     @classmethod
     def gives_several(cls, profile: Profile) -> bool:

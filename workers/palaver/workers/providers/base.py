@@ -228,6 +228,11 @@ class Provider:
         """The URL below which requests go, for who asks what they cost; None: nowhere, or nobody knows."""
         return self.profile.base_url
 
+    @property
+    def default_max_tokens(self) -> int | None:
+        """What it is asked for by a request that names no `max_tokens`; None: an answer of no bound."""
+        return None
+
     async def answer(self, request: GenerationRequest, sink: Sink) -> None:
         """Give `sink` the whole answer; FinishPart is its last part. Raises the mapped PalaverError with
         `provider` set. Cancelled, it closes what it has opened.
