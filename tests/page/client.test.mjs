@@ -80,3 +80,11 @@ test("a request that is never answered is given up", async (t) => {
   const client = new PalaverClient({ baseUrl: "http://gateway" });
   await assert.rejects(client.session("s"), { status: 0, code: "unreachable" });
 });
+
+test("an upload whose answer is cut has failed, and one may be given up", async (t) => {
+  const file = new File(["tea"], "prices.txt");
+  const client = new PalaverClient({ baseUrl: "http://gateway" });
+  t.mock.method(globalThis, "fetch", async (_, { signal }) => (signal?.throwIfAborted(), new Response('{"id": "f')));
+  await assert.rejects(client.upload(file), { status: 0, code: "unreachable" });
+  await assert.rejects(client.upload(file, AbortSignal.abort()), { name: "AbortError" });
+});

@@ -68,6 +68,10 @@ def test_a_new_chat(page: Page, look: str) -> None:
 def test_answers_with_code_tables_tools_and_failures(page: Page, look: str, history: str) -> None:
     page.goto(f"/#{history}")
     expect(page.locator(".turn")).to_have_count(3)
+    rows = page.locator(".facts").evaluate_all(
+        "facts => facts.map(one => new Set([...one.children].slice(1).map(button => button.offsetTop)).size)"
+    )
+    assert rows == [1] * 3, "what may be done with an answer stands in a row"
     picture(page, "end", look)
     page.locator("details").first.locator("summary").click()
     page.locator("details", has_text="price").locator("summary").click()
@@ -81,11 +85,10 @@ def test_answers_with_code_tables_tools_and_failures(page: Page, look: str, hist
 def test_widgets(page: Page, look: str) -> None:
     turn = ask(page, "Tea?", "agent:kettle/")
     expect_end(turn)
-    boxes = turn.locator(".blocks > .markdown, .blocks .card").evaluate_all(
-        "blocks => blocks.map(block => block.getBoundingClientRect().toJSON())"
-    )
+    shown = turn.locator(".blocks > .markdown, .blocks .card")
+    expect(shown).to_have_count(4)  # what was over when the page came to it is put into its places then
+    boxes = shown.evaluate_all("blocks => blocks.map(block => block.getBoundingClientRect().toJSON())")
     gaps = [below["top"] - above["bottom"] for above, below in pairwise(boxes)]
-    assert len(gaps) == 3
     assert min(gaps) >= 8, "what stands below touches nothing"
     picture(page, "widgets", look)
 

@@ -97,7 +97,7 @@ def test_markdown_reasoning_tokens_and_cost_are_shown(page: Page) -> None:
     expect(reasoning.locator(".reasoning")).to_be_hidden()
     reasoning.locator("summary").click()
     expect(reasoning.locator(".reasoning")).to_contain_text("The user wants")
-    expect(turn.locator(".facts")).to_contain_text(re.compile(r"quick/markdown · \d+ tokens · \$0\.\d+"))
+    expect(turn.locator(".facts")).to_contain_text(re.compile(r"quick/markdown · \d+\stokens · \$0\.\d+"))
     expect(page.locator("#sum")).to_contain_text("tokens · $0.")
 
 
@@ -229,6 +229,35 @@ def test_a_question_waits_for_its_files(page: Page) -> None:
     expect_end(page.locator(".turn").nth(1))
 
 
+def test_a_question_is_not_asked_without_a_file_of_which_nothing_is_known(page: Page) -> None:
+    """The gateway's answer to an upload may be cut; one that its user has removed is not waited for."""
+    held: list[Route] = []
+    text = {"name": "prices.txt", "mimeType": "text/plain", "buffer": b"tea: 4.50"}
+    page.route("**/v1/files", lambda route: route.fulfill(status=200, body='{"id": "'))
+    page.locator("#picker").set_input_files(text)
+    expect(page.locator("#attached .wrong")).to_contain_text("The gateway cannot be reached.")
+    page.get_by_label("Model").select_option("quick/echo")
+    page.get_by_label("Message").fill("Without it")
+    page.get_by_label("Message").press("Enter")
+    expect(page.get_by_role("alert")).to_have_text("A file was not attached: remove it, or attach it again.")
+    page.get_by_role("button", name="Remove prices.txt").click()
+    page.unroute("**/v1/files")
+    page.route("**/v1/files", lambda route: held.append(route))
+    page.locator("#picker").set_input_files(text)
+    expect(page.locator("#attached")).to_contain_text("uploading")
+    page.get_by_label("Message").press("Enter")
+    page.get_by_role("button", name="Remove prices.txt").click()
+    expect_end(page.locator(".turn"))
+
+
+def test_a_link_whose_address_is_told_later_is_one(page: Page) -> None:
+    told = f"See [the spec][1].\n\n{WORDS}\n\n[1]: https://example.org/spec\n"
+    turn = ask(page, script(text=told, rate=40))
+    expect(turn.locator(".markdown")).to_contain_text("See [the spec][1].")
+    expect_end(turn)
+    expect(turn.get_by_role("link", name="the spec")).to_have_attribute("href", "https://example.org/spec")
+
+
 def test_what_a_hostile_model_writes_does_nothing(page: Page, complaints: list[str]) -> None:
     requests: list[str] = []
     page.on("request", lambda request: requests.append(request.url))
@@ -241,6 +270,8 @@ def test_what_a_hostile_model_writes_does_nothing(page: Page, complaints: list[s
         "script, iframe, svg:not(.icon), form, style, img, math, [onerror], [onclick], [style], [id]"
     )
     expect(harmful).to_have_count(0)
+    expect(turn.locator(".markdown")).to_contain_text("I agree to pay.")
+    expect(turn.locator(".markdown :is(.bubble, .skip)")).to_have_count(0)
     links = turn.locator(".markdown a").evaluate_all("links => links.map(link => [link.protocol, link.rel])")
     assert links == [["https:", "noopener noreferrer nofollow"]] * len(links)
     expect(turn.get_by_role("link", name="Image: secret")).to_be_visible()

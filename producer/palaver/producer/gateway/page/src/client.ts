@@ -162,11 +162,12 @@ export class PalaverClient {
     return this.#json("GET", `/v1/files/${encodeURIComponent(id)}`);
   }
 
-  async upload(file: File): Promise<FileObject> {
+  /** However long it takes; throws an AbortError once `signal` gives it up. */
+  async upload(file: File, signal: AbortSignal | null = null): Promise<FileObject> {
     const form = new FormData();
     form.set("purpose", "user_data");
     form.set("file", file);
-    return (await this.#request("POST", "/v1/files", { body: form })).json();
+    return documentOf(await this.#request("POST", "/v1/files", { body: form, signal }));
   }
 
   /**
@@ -257,11 +258,7 @@ export class PalaverClient {
       body: body === undefined ? null : JSON.stringify(body),
       signal: AbortSignal.timeout(LONGEST_REQUEST),
     });
-    try {
-      return (await response.json()) as T;
-    } catch {
-      throw unreachable(); // cut off in the middle
-    }
+    return documentOf<T>(response);
   }
 
   async #request(method: string, path: string, init: RequestInit = {}): Promise<globalThis.Response> {
@@ -337,6 +334,15 @@ class Silence {
 
 function isAbort(error: unknown): boolean {
   return error instanceof DOMException && error.name === "AbortError";
+}
+
+async function documentOf<T>(response: globalThis.Response): Promise<T> {
+  try {
+    return (await response.json()) as T;
+  } catch (error) {
+    if (isAbort(error)) throw error;
+    throw unreachable(); // cut off in the middle
+  }
 }
 
 function unreachable(): GatewayError {

@@ -85,14 +85,16 @@ export class Composer {
     const state = h("span", { class: "size" }, "uploading…");
     const remove = h("button", { type: "button", class: "quiet", "aria-label": `Remove ${file.name}` }, icon("close"));
     const item = h("li", {}, icon("file"), h("span", { class: "name" }, file.name), state, remove);
-    remove.addEventListener("click", () => (this.#files.delete(item), item.remove()));
+    const giveUp = new AbortController();
+    remove.addEventListener("click", () => (giveUp.abort(), this.#files.delete(item), item.remove()));
     this.#list.append(item);
     try {
-      const stored = await this.client.upload(file);
-      if (item.isConnected) this.#files.set(item, stored);
+      const stored = await this.client.upload(file, giveUp.signal);
+      this.#files.set(item, stored);
       state.textContent = size(stored.bytes);
       this.handlers.say(`${file.name} is attached.`);
     } catch (error) {
+      if (giveUp.signal.aborted) return; // nobody wants it any more: nothing is to wait for it
       if (!(error instanceof GatewayError)) throw error;
       item.classList.add("wrong");
       state.textContent = error.message;

@@ -21,11 +21,15 @@ const marked = new Marked({ gfm: true, breaks: true });
 export class MarkdownView {
   readonly element = h("div", { class: "markdown" });
   #shown: { raw: string; nodes: ChildNode[] }[] = [];
+  #links = "";
 
   show(text: string): void {
     const tokens = marked.lexer(text);
+    const links = JSON.stringify(tokens.links);
     let same = 0;
-    while (same < tokens.length && tokens[same]?.raw === this.#shown[same]?.raw) same++;
+    // Where links lead may be said behind the blocks that have them.
+    while (links === this.#links && same < tokens.length && tokens[same]?.raw === this.#shown[same]?.raw) same++;
+    this.#links = links;
     for (const block of this.#shown.splice(same)) for (const node of block.nodes) node.remove();
     for (const token of tokens.slice(same)) {
       const nodes = [...cleaned(marked.parser([token])).childNodes];
@@ -44,12 +48,13 @@ function cleaned(html: string): DocumentFragment {
     ALLOW_ARIA_ATTR: false,
     RETURN_DOM_FRAGMENT: true,
   });
+  // Ours are put in below: none that a model wrote stays but what names a language.
+  for (const element of fragment.querySelectorAll("[class]")) if (!element.matches("pre > code")) element.removeAttribute("class");
   for (const link of fragment.querySelectorAll("a")) tamed(link);
   for (const image of fragment.querySelectorAll("img")) if (!SAFE_IMAGE.test(image.src)) image.replaceWith(linked(image));
   for (const input of fragment.querySelectorAll("input")) checkbox(input);
   for (const code of fragment.querySelectorAll("pre > code")) framed(code as HTMLElement);
   for (const table of fragment.querySelectorAll("table")) scrollable(table);
-  for (const element of fragment.querySelectorAll(":not(.ours, .ours *)")) element.removeAttribute("class");
   return fragment;
 }
 
@@ -80,7 +85,8 @@ function checkbox(input: HTMLInputElement): void {
 function framed(code: HTMLElement): void {
   const pre = code.parentElement!;
   const language = /(?:^|\s)language-([\w+#.-]{1,30})/.exec(code.className)?.[1] ?? "text";
-  const frame = h("figure", { class: "code ours" });
+  const frame = h("figure", { class: "code" });
+  code.removeAttribute("class");
   pre.replaceWith(frame);
   pre.tabIndex = 0; // whoever has no mouse scrolls it too
   pre.setAttribute("aria-label", `Code: ${language}`);
@@ -88,7 +94,7 @@ function framed(code: HTMLElement): void {
 }
 
 function scrollable(table: HTMLTableElement): void {
-  const box = h("div", { class: "table ours", tabindex: "0", role: "region", "aria-label": "Table" });
+  const box = h("div", { class: "table", tabindex: "0", role: "region", "aria-label": "Table" });
   table.replaceWith(box);
   box.append(table);
 }

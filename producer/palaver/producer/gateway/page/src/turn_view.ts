@@ -78,7 +78,7 @@ export class TurnView {
   }
 
   #showFooter(turn: Turn): void {
-    const facts = isOpen(turn) ? "" : factsOf(turn).join(" · ");
+    const facts = isOpen(turn) ? "" : factsOf(turn).map(unbroken).join(" · ");
     const told = `${turn.status} ${facts}`;
     if (told === this.#told) return;
     this.#told = told;
@@ -201,6 +201,11 @@ function factsOf({ model, usage, started, ended }: Turn): string[] {
   if (usage?.from_cache) facts.push("from the cache");
   if (started !== null && ended !== null) facts.push(`${Math.max(0, ended - started).toFixed(1)} s`);
   return facts;
+}
+
+/** A figure stays with its unit. */
+function unbroken(fact: string): string {
+  return fact.replaceAll(" ", "\u00a0");
 }
 
 /** US dollars, with the digits that matter. */

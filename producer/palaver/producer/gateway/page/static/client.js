@@ -103,11 +103,12 @@ export class PalaverClient {
     file(id) {
         return this.#json("GET", `/v1/files/${encodeURIComponent(id)}`);
     }
-    async upload(file) {
+    /** However long it takes; throws an AbortError once `signal` gives it up. */
+    async upload(file, signal = null) {
         const form = new FormData();
         form.set("purpose", "user_data");
         form.set("file", file);
-        return (await this.#request("POST", "/v1/files", { body: form })).json();
+        return documentOf(await this.#request("POST", "/v1/files", { body: form, signal }));
     }
     /**
      * A session's events, from its log and then live, each once and in order, without end. A connection that is
@@ -198,12 +199,7 @@ export class PalaverClient {
             body: body === undefined ? null : JSON.stringify(body),
             signal: AbortSignal.timeout(LONGEST_REQUEST),
         });
-        try {
-            return (await response.json());
-        }
-        catch {
-            throw unreachable(); // cut off in the middle
-        }
+        return documentOf(response);
     }
     async #request(method, path, init = {}) {
         const headers = new Headers(init.headers);
@@ -277,6 +273,16 @@ class Silence {
 }
 function isAbort(error) {
     return error instanceof DOMException && error.name === "AbortError";
+}
+async function documentOf(response) {
+    try {
+        return (await response.json());
+    }
+    catch (error) {
+        if (isAbort(error))
+            throw error;
+        throw unreachable(); // cut off in the middle
+    }
 }
 function unreachable() {
     return new GatewayError("The gateway cannot be reached.", 0, "unreachable");

@@ -18,11 +18,15 @@ const marked = new Marked({ gfm: true, breaks: true });
 export class MarkdownView {
     element = h("div", { class: "markdown" });
     #shown = [];
+    #links = "";
     show(text) {
         const tokens = marked.lexer(text);
+        const links = JSON.stringify(tokens.links);
         let same = 0;
-        while (same < tokens.length && tokens[same]?.raw === this.#shown[same]?.raw)
+        // Where links lead may be said behind the blocks that have them.
+        while (links === this.#links && same < tokens.length && tokens[same]?.raw === this.#shown[same]?.raw)
             same++;
+        this.#links = links;
         for (const block of this.#shown.splice(same))
             for (const node of block.nodes)
                 node.remove();
@@ -42,6 +46,10 @@ function cleaned(html) {
         ALLOW_ARIA_ATTR: false,
         RETURN_DOM_FRAGMENT: true,
     });
+    // Ours are put in below: none that a model wrote stays but what names a language.
+    for (const element of fragment.querySelectorAll("[class]"))
+        if (!element.matches("pre > code"))
+            element.removeAttribute("class");
     for (const link of fragment.querySelectorAll("a"))
         tamed(link);
     for (const image of fragment.querySelectorAll("img"))
@@ -53,8 +61,6 @@ function cleaned(html) {
         framed(code);
     for (const table of fragment.querySelectorAll("table"))
         scrollable(table);
-    for (const element of fragment.querySelectorAll(":not(.ours, .ours *)"))
-        element.removeAttribute("class");
     return fragment;
 }
 function tamed(link) {
@@ -84,14 +90,15 @@ function checkbox(input) {
 function framed(code) {
     const pre = code.parentElement;
     const language = /(?:^|\s)language-([\w+#.-]{1,30})/.exec(code.className)?.[1] ?? "text";
-    const frame = h("figure", { class: "code ours" });
+    const frame = h("figure", { class: "code" });
+    code.removeAttribute("class");
     pre.replaceWith(frame);
     pre.tabIndex = 0; // whoever has no mouse scrolls it too
     pre.setAttribute("aria-label", `Code: ${language}`);
     frame.append(h("figcaption", {}, h("span", {}, language), copyButton(() => code.textContent ?? "", "Copy code")), pre);
 }
 function scrollable(table) {
-    const box = h("div", { class: "table ours", tabindex: "0", role: "region", "aria-label": "Table" });
+    const box = h("div", { class: "table", tabindex: "0", role: "region", "aria-label": "Table" });
     table.replaceWith(box);
     box.append(table);
 }

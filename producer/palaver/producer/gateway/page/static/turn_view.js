@@ -58,7 +58,7 @@ export class TurnView {
             old.element.remove();
     }
     #showFooter(turn) {
-        const facts = isOpen(turn) ? "" : factsOf(turn).join(" · ");
+        const facts = isOpen(turn) ? "" : factsOf(turn).map(unbroken).join(" · ");
         const told = `${turn.status} ${facts}`;
         if (told === this.#told)
             return;
@@ -185,6 +185,10 @@ function factsOf({ model, usage, started, ended }) {
     if (started !== null && ended !== null)
         facts.push(`${Math.max(0, ended - started).toFixed(1)} s`);
     return facts;
+}
+/** A figure stays with its unit. */
+function unbroken(fact) {
+    return fact.replaceAll(" ", "\u00a0");
 }
 /** US dollars, with the digits that matter. */
 export function dollars(cost) {
