@@ -31,6 +31,7 @@ from palaver.producer.prepare import (
     check_after,
     check_agents,
     check_timeout,
+    numbered,
     own_catalog,
     period,
     prepare,
@@ -41,7 +42,7 @@ from palaver.producer.probing import PROBE_SECONDS, health_of, no_worker, probe_
 from palaver.producer.sealed import SealedProfiles, check_kept, sealed_for
 from palaver.producer.tracing import traced
 from palaver.shared import collector, stores
-from palaver.shared.beside import beside
+from palaver.shared.beside import beside, in_thread
 from palaver.shared.errors import BatchNotFoundError, PalaverError
 from palaver.shared.health import Health
 from palaver.shared.ids import check_job_id, check_session_id
@@ -64,7 +65,7 @@ if TYPE_CHECKING:  # as in `client`
 M = TypeVar("M", bound=BaseModel)
 
 AT_ONCE: Final = 100
-"""Of many jobs so many are prepared before other tasks have their turn."""
+"""Of many jobs so many are prepared beside the loop before others have their turn there."""
 
 
 class AsyncClient:
@@ -386,10 +387,9 @@ class AsyncClient:
 
     async def _submit_all(self, jobs: Iterable[JobLike]) -> list[AsyncJobHandle]:
         prepared: list[ChatJob] = []
-        preparing = prepare_many(jobs, self.settings)
-        while some := list(islice(preparing, AT_ONCE)):
-            prepared += some
-            await asyncio.sleep(0)  # others have their turn
+        given = numbered(jobs)
+        while some := list(islice(given, AT_ONCE)):  # here: what gives them may belong to this thread
+            prepared += await in_thread(partial(prepare_many, some, self.settings))
         await self._admit(prepared)
         work: Bulk[AsyncJobHandle] = Bulk(prepared)
         driven = (self._drive(work, lane) for lane in work.lanes)

@@ -32,6 +32,7 @@ from palaver.producer.prepare import (
     check_after,
     check_agents,
     check_timeout,
+    numbered,
     own_catalog,
     period,
     prepare,
@@ -418,7 +419,7 @@ class Client:
             return self._handle(submitted)
 
     def _submit_all(self, jobs: Iterable[JobLike]) -> list[JobHandle]:
-        prepared = list(prepare_many(jobs, self.settings))
+        prepared = prepare_many(numbered(jobs), self.settings)
         self._admit(prepared)
         work: Bulk[JobHandle] = Bulk(prepared)
         with ThreadPoolExecutor(len(work.lanes), "palaver-submit") as pool, work.within():

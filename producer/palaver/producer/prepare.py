@@ -141,11 +141,16 @@ def prepare_again(view: JobView, settings: Settings, allow: AllowJob | None = No
     return job.model_copy(update=fields)
 
 
-def prepare_many(jobs: Iterable[JobLike], settings: Settings) -> Iterator[ChatJob]:
-    """The jobs of `submit_many`; errors name their place, e.g. `jobs[3].params.temperature`."""
+def numbered(jobs: Iterable[JobLike]) -> Iterator[tuple[int, JobLike]]:
+    """What `submit_many` was given, each with its place. Raises ValidationError for what is no list."""
     if isinstance(jobs, str | bytes | Mapping | ChatJob) or not isinstance(jobs, Iterable):
         refuse("jobs", f"must be a list of jobs, not {shape(jobs)}")
-    return (_nth(index, job, settings) for index, job in enumerate(jobs))
+    return enumerate(jobs)
+
+
+def prepare_many(jobs: Iterable[tuple[int, JobLike]], settings: Settings) -> list[ChatJob]:
+    """The jobs of `submit_many`; errors name their place, e.g. `jobs[3].params.temperature`."""
+    return [_nth(index, job, settings) for index, job in jobs]
 
 
 def _nth(index: int, job: JobLike, settings: Settings) -> ChatJob:

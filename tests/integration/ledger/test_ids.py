@@ -88,7 +88,7 @@ def test_of_many_each_has_its_own_result(world: World) -> None:
 
 def test_a_job_that_is_sent_to_two_sessions_is_taken_by_the_first(world: World) -> None:
     job = ChatJob(messages="Hi", session_id="s1")
-    jobs = list(prepare_many([job, job.model_copy(update={"session_id": "s2"})], world.settings))
+    jobs = prepare_many(enumerate([job, job.model_copy(update={"session_id": "s2"})]), world.settings)
     stored, refused = world.ledger.submit_many(jobs)
     assert isinstance(stored, Submitted)
     assert isinstance(refused, ConflictError)

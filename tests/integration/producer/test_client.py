@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -303,6 +304,34 @@ async def test_others_have_their_turns_while_many_jobs_are_prepared(settings: Se
         assert len(await client.submit_many(jobs())) == sum(turns)
         turning.cancel()
     assert max(turns) <= 100
+
+
+async def test_many_jobs_are_read_and_written_beside_the_loop(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What gives them may belong to the loop's thread, and stays there."""
+    threads: dict[str, set[int]] = {"given": set(), "read": set(), "written": set()}
+
+    def noting(what: str, call: Callable[..., Any]) -> Callable[..., Any]:
+        def noted(*args: Any, **options: Any) -> Any:
+            threads[what].add(threading.get_ident())
+            return call(*args, **options)
+
+        return noted
+
+    def jobs() -> Iterator[dict[str, Any]]:
+        for n in range(250):
+            threads["given"].add(threading.get_ident())
+            yield {"messages": f"{n}"}
+
+    monkeypatch.setattr(ChatJob, "parse", noting("read", ChatJob.parse))
+    monkeypatch.setattr(ChatJob, "to_json", noting("written", ChatJob.to_json))
+    async with AsyncClient(settings) as client:
+        handles = await client.submit_many(jobs())
+    assert len(handles) == 250
+    here = threading.get_ident()
+    assert threads["given"] == {here}
+    assert threads["read"] == threads["written"] != {here}
 
 
 async def test_clients_of_one_loop_have_bounds_of_their_own(

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from palaver.producer.prepare import Admission, Announced, check_after, prepare, prepare_many
+from palaver.producer.prepare import Admission, Announced, check_after, numbered, prepare, prepare_many
 from palaver.shared.errors import ValidationError
 from palaver.shared.jobs import ChatJob
 from palaver.shared.profiles import Catalog
@@ -50,12 +50,12 @@ def test_a_named_session_is_continued() -> None:
 
 def test_errors_of_many_jobs_name_the_place() -> None:
     with pytest.raises(ValidationError) as caught:
-        list(prepare_many(["x", {"messages": "x", "priority": 11}], SETTINGS))
+        prepare_many(numbered(["x", {"messages": "x", "priority": 11}]), SETTINGS)
     assert caught.value.param == "jobs[1].priority"
     assert str(caught.value).startswith("jobs[1].priority: ")
     for wrong in ("x", {"messages": "x"}, 7, None):
         with pytest.raises(ValidationError, match="jobs"):
-            prepare_many(wrong, SETTINGS)  # type: ignore[arg-type]
+            numbered(wrong)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

@@ -103,7 +103,7 @@ class AsyncLedger:
 
     async def submit_many(self, jobs: Iterable[ChatJob]) -> list[Submitted | PalaverError]:
         """Store many jobs in few round trips."""
-        return await self._drive(
+        return await self._drive_beside(
             incoming.submit_many(self.keys, list(jobs), retention=self.retention, in_force=self.bounds)
         )
 
