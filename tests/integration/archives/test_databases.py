@@ -1,12 +1,15 @@
 """Databases of conversations: their versions, and what is said when one cannot be used."""
 
 import asyncio
+import os
+import signal
 
 import psycopg
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import Connection
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from palaver.producer.interfaces import AsyncConversations, Clients
 from palaver.shared.conversations import ConversationMessage, ConversationSession
@@ -66,6 +69,38 @@ async def test_a_database_that_does_not_answer_is_told_without_its_password() ->
         await archive.sessions(Owner(user="u"), limit=1)
     assert "hunter2" not in f"{refused.value!r} {refused.value.__cause__} {refused.value.__context__}"
     await archive.aclose()
+
+
+async def test_a_server_that_stands_still_on_an_open_connection_is_given_up(
+    postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("palaver.shared.stores.archives.database.SILENT_SECONDS", 0.5)
+    database = Database(Settings(archive_url=postgres_url))
+    stopped: list[int] = []
+    try:
+        async with asyncio.timeout(30):
+            async with database.transaction() as connection:
+                stopped.append(await server_of(connection))
+            os.kill(stopped[0], signal.SIGSTOP)
+            with pytest.raises(ArchiveUnavailableError, match="cannot be reached"):
+                await ask_one_that_stops(database, stopped)  # another one: the pool's says nothing
+        assert len(set(stopped)) == 2
+    finally:
+        for pid in stopped:
+            os.kill(pid, signal.SIGCONT)
+    await database.aclose()
+
+
+async def ask_one_that_stops(database: Database, stopped: list[int]) -> None:
+    async with database.transaction() as connection:
+        stopped.append(await server_of(connection))
+        os.kill(stopped[-1], signal.SIGSTOP)
+        await connection.exec_driver_sql("SELECT 1")
+
+
+async def server_of(connection: AsyncConnection) -> int:
+    """The process that serves it."""
+    return int((await connection.exec_driver_sql("SELECT pg_backend_pid()")).scalar_one())
 
 
 async def test_a_restarted_server_costs_nobody_a_call(postgres_url: str) -> None:

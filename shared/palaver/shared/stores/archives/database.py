@@ -26,6 +26,8 @@ _CONNECTIONS: Final = 5
 _BUSY_SECONDS: Final = 5
 """For another process that writes into the same file."""
 _STATEMENT_MS: Final = 30_000
+SILENT_SECONDS: Final = 35.0
+"""A server that lives has given up a statement before."""
 _LACKING: Final = ("no such table", "no such column", "has no column named")
 """How SQLite says that tables are not those of this version."""
 _NO_DATABASE: Final = ("SQLITE_NOTADB", "SQLITE_CORRUPT")
@@ -125,10 +127,16 @@ def _engine(settings: Settings) -> AsyncEngine:
         event.listen(engine.sync_engine, "connect", _prepare_sqlite)
         event.listen(engine.sync_engine, "begin", lambda begun: begun.exec_driver_sql("BEGIN"))
         return engine
+    from palaver.shared.stores.archives.silence import connector  # SQLite has no use for psycopg
+
     seconds = max(1, round(settings.connect_seconds))
     return create_async_engine(
         url,
-        connect_args={"connect_timeout": seconds, "options": f"-c statement_timeout={_STATEMENT_MS}"},
+        connect_args={
+            "async_creator_fn": connector(SILENT_SECONDS),
+            "connect_timeout": seconds,
+            "options": f"-c statement_timeout={_STATEMENT_MS}",
+        },
         hide_parameters=True,
         max_overflow=0,
         pool_pre_ping=True,  # a server that was restarted costs nobody a call
