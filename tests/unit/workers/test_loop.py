@@ -36,3 +36,18 @@ def test_neither_an_exceptions_words_nor_a_callbacks_arguments_are_logged(
     assert "error=RuntimeError" in told
     assert "raise RuntimeError(word)" in told
     assert SECRET not in told
+
+
+def test_what_nobody_waits_for_and_fails_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    async def fail(word: str) -> None:
+        raise RuntimeError(word)
+
+    loop = LoopThread(lambda: None)
+    loop.start()
+    loop.begin(fail(SECRET))
+    loop.run(asyncio.sleep(0))  # behind it
+    loop.stop()
+    (told,) = [record.getMessage() for record in caplog.records if "loop.unhandled" in record.getMessage()]
+    assert "error=RuntimeError" in told
+    assert "raise RuntimeError(word)" in told
+    assert SECRET not in told

@@ -4,6 +4,7 @@ import asyncio
 import threading
 from typing import Any
 
+import pytest
 from celery import Celery
 
 from palaver.shared.ledger import Dispatch
@@ -83,3 +84,15 @@ async def test_who_asks_while_an_answer_comes_takes_it_from_nobody() -> None:
         finally:
             broker.go_on.set()
         await others
+
+
+async def test_a_broker_that_hangs_has_one_event_to_wait_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("palaver.workers.pool.post.ANSWER_SECONDS", 0.01)
+    broker = Celery(broker="memory://", set_as_current=False, broker_pool_limit=1)
+    post, others = Post(broker), set(threading.enumerate())
+    with broker.amqp.producer_pool.acquire(block=True):  # the only connection
+        await asyncio.gather(*(post.tell("task-progress", f"t{n}", worker="w") for n in range(20)))
+        waiting = set(threading.enumerate()) - others
+        assert [thread.name for thread in waiting] == ["palaver-broker"]
+    for thread in waiting:
+        await asyncio.to_thread(thread.join, 30)

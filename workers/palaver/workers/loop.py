@@ -55,8 +55,10 @@ class LoopThread:
             self.loop.call_soon_threadsafe(function, *args)
 
     def begin(self, coroutine: Coroutine[Any, Any, object]) -> None:
-        """Run a coroutine on the loop; nobody waits for it. From any thread."""
-        self._begun.append(asyncio.run_coroutine_threadsafe(coroutine, self.loop))
+        """Run a coroutine on the loop; nobody waits for it, and what it raises is logged. From any thread."""
+        begun = asyncio.run_coroutine_threadsafe(coroutine, self.loop)
+        self._begun.append(begun)
+        begun.add_done_callback(self._ended)
 
     def run(self, coroutine: Coroutine[Any, Any, T], timeout: float | None = None) -> T:
         """Run a coroutine on the loop and wait for it. From another thread; raises what it raises.
@@ -78,6 +80,12 @@ class LoopThread:
             self._thread.join(timeout + 5.0)
         if not self.alive and not self.loop.is_closed():
             self.loop.close()
+
+    def _ended(self, begun: Future[object]) -> None:
+        self._begun.remove(begun)
+        error = None if begun.cancelled() else begun.exception()
+        if error is not None:
+            _report(self.loop, {"message": "nobody waited for it", "exception": error})
 
     def _begin_stop(self, timeout: float) -> None:
         ending = self.loop.create_task(self._end_all(timeout))

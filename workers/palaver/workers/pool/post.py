@@ -47,6 +47,8 @@ class Post:
         self._number = count()
         self._sender: threading.Thread | None = None
         self._asking: asyncio.Future[list[str]] | None = None
+        self._telling: asyncio.Future[None] | None = None
+        self._turn_to_tell = asyncio.Lock()
 
     def put(self, dispatches: Sequence[Sendable]) -> asyncio.Future[None]:
         """Have the messages of jobs that have their turn sent; done when they are, or have failed (logged).
@@ -79,9 +81,13 @@ class Post:
         return asking.result() if done else ()
 
     async def tell(self, event: str, task_id: str, *, worker: str, **facts: Any) -> None:
-        """Send an event of a task that this worker runs, for those who watch. It may be lost."""
-        sending = _in_thread(lambda: self._tell(event, {"uuid": task_id, **facts}, worker))
-        await asyncio.wait([sending], timeout=ANSWER_SECONDS)
+        """Send an event of a task that this worker runs, for those who watch. It may be lost: a broker that
+        hangs has one to wait for, and the connections are for messages.
+        """
+        async with self._turn_to_tell:
+            if self._telling is None or self._telling.done():
+                self._telling = _in_thread(lambda: self._tell(event, {"uuid": task_id, **facts}, worker))
+            await asyncio.wait([self._telling], timeout=ANSWER_SECONDS)
 
     def _serve(self) -> None:
         """Send what has gathered, one batch after the other."""
