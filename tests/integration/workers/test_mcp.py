@@ -186,7 +186,7 @@ async def test_a_worker_serves_without_a_server_and_has_its_tools_when_it_comes(
 ) -> None:
     caplog.set_level(logging.INFO)
     engine = await make_engine(mcp={"shop": shop.table})
-    names, warnings = await served(engine, [PRICE, {"name": "mine"}])
+    names, warnings = await served(engine, [PRICE, {"name": "mine", "description": "The caller's."}])
     assert names == ["mine"]
     assert [(warning["code"], warning["param"]) for warning in warnings] == [("tools_missing", "tools")]
     assert "shop__price" in warnings[0]["message"]

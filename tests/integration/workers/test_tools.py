@@ -347,6 +347,14 @@ async def test_calls_of_tools_that_no_worker_has_are_for_the_caller(engine: Engi
     assert [role for role, _ in await messages(engine)] == ["user", "assistant", "tool", "assistant"]
 
 
+async def test_a_name_alone_that_no_worker_has_is_the_callers_and_said_to_be(engine: Engine) -> None:
+    events = await engine.answer(calling("price"), tools=[LOOK, CLOCK, {"name": "price"}])
+    (warning,) = of(events, "warning")
+    assert (warning["code"], warning["param"]) == ("tools_unknown", "tools")
+    assert warning["message"].endswith(" is to run price.")
+    assert [call["name"] for call in end_of(events)["response"]["tool_calls"]] == ["price"]
+
+
 async def test_the_caller_may_keep_the_conversation_itself(engine: Engine) -> None:
     script = json.dumps({**calling("look"), "text": "It is blue."})
     asked: list[dict[str, Any]] = [{"role": "user", "content": script}]

@@ -67,7 +67,8 @@ async def test_a_bare_name_is_filled_in_and_a_definition_is_the_callers() -> Non
     kit = await box(Store("a", "look", "add")).kit(job("look", own, "other"))
     assert [tool.description for tool in kit.definitions or []] == ["a's", "Mine.", None]
     assert sorted(kit.served) == ["look"]
-    assert not kit.answers(calls("add")[0])
+    assert kit.unknown == ("other",)
+    assert [kit.answers(call) for call in calls("look", "add", "other")] == [True, False, False]
 
 
 async def test_of_two_tools_of_one_name_the_first_sources_counts() -> None:
@@ -98,6 +99,7 @@ async def test_a_tool_that_is_not_there_is_left_out_and_its_calls_are_told_so() 
     kit = await toolbox.kit(job("own__look", "other__*", defined))
     assert [tool.name for tool in kit.definitions or []] == ["own__mine"]
     assert kit.missing == ("own__look", "other__*")
+    assert kit.unknown == ()
     late, made_up, callers = calls("own__look", "other__add", "own__mine")
     assert (kit.answers(late), kit.answers(made_up), kit.answers(callers)) == (True, True, False)
     (result,) = await results(toolbox, job("own__look"), "own__look")

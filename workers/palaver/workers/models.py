@@ -79,6 +79,9 @@ class Models:
         if kit.missing:
             gone = f"The job goes on without these tools, which are not there now: {', '.join(kit.missing)}."
             run.answer.warn("tools_missing", gone, "tools")
+        if kit.unknown:
+            own = f"No tool of this worker: whoever sent the job is to run {', '.join(kit.unknown)}."
+            run.answer.warn("tools_unknown", own, "tools")
         return replace(work, kit=kit, attached=await self._attached(run, work.job))
 
     async def _attached(self, run: Run, job: ChatJob) -> list[Part]:

@@ -19,6 +19,7 @@ class Kit:
     definitions: list[FunctionTool] | None = None  # as a model is told of them
     served: Mapping[str, tuple[ToolSource, Offer]] = field(default_factory=dict)
     missing: tuple[str, ...] = ()  # what it names of a source that does not have it now; no model is told
+    unknown: tuple[str, ...] = ()  # bare names that no source has: the caller's own, as far as anybody knows
     rounds: int = 10  # so often may tools be called, before the model has to answer without
 
     def answers(self, call: ToolCall) -> bool:

@@ -53,7 +53,8 @@ class Toolbox:
 
     async def kit(self, job: ChatJob) -> Kit:
         """The job's tools. A definition of nothing but a name means a source's tool, and is filled in from
-        what that knows of it, or left out if it is not there; what a caller has defined is the caller's.
+        what that knows of it, or left out if it is not there; what a caller has defined is the caller's, and
+        so is a name that no source knows.
         """
         if not job.tools:
             return Kit(rounds=self._rounds)
@@ -64,13 +65,15 @@ class Toolbox:
         }
         tools = list(_each(job.tools, offers))
         missing = tuple(tool.name for tool in tools if self._misses(tool, offers))
-        served = {tool.name: offers[tool.name] for tool in tools if tool.is_bare and tool.name in offers}
+        bare = [tool.name for tool in tools if tool.is_bare and tool.name not in missing]
+        served = {name: offers[name] for name in bare if name in offers}
+        unknown = tuple(name for name in bare if name not in offers)
         definitions = [
             served[tool.name][1].definition if tool.name in served else tool
             for tool in tools
             if tool.name not in missing
         ]
-        return Kit(definitions or None, served, missing, self._rounds)
+        return Kit(definitions or None, served, missing, unknown, self._rounds)
 
     def _misses(self, tool: FunctionTool, offers: Mapping[str, object]) -> bool:
         """Whether a tool is one of ours that is not there now. What a caller has defined is the caller's."""
