@@ -232,7 +232,7 @@ def test_a_question_waits_for_its_files(page: Page) -> None:
 def test_a_question_is_not_asked_without_a_file_of_which_nothing_is_known(page: Page) -> None:
     """The gateway's answer to an upload may be cut; one that its user has removed is not waited for."""
     held: list[Route] = []
-    text = {"name": "prices.txt", "mimeType": "text/plain", "buffer": b"tea: 4.50"}
+    text: Any = {"name": "prices.txt", "mimeType": "text/plain", "buffer": b"tea: 4.50"}
     page.route("**/v1/files", lambda route: route.fulfill(status=200, body='{"id": "'))
     page.locator("#picker").set_input_files(text)
     expect(page.locator("#attached .wrong")).to_contain_text("The gateway cannot be reached.")

@@ -8,6 +8,7 @@ import select
 import socket
 import struct
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from typing import Any
 
@@ -17,6 +18,7 @@ from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 from palaver.producer.gateway import bounds, stream
 from palaver.producer.gateway.protocol import MOST_HEADERS
 from palaver.producer.gateway.stream import KEEP_ALIVE
+from palaver.shared.jobs import Status
 from tests.integration.gateway.conftest import new_session
 from tests.integration.gateway.here import Here, begin, gateway_here
 from tests.integration.ledger.world import World
@@ -46,6 +48,21 @@ def world(redis_server: RedisServer) -> Iterator[World]:
 def here(world: World) -> Iterator[Here]:
     with gateway_here(world.settings) as here:
         yield here
+
+
+def test_a_session_that_is_removed_takes_no_job_any_more(here: Here, world: World) -> None:
+    """It would be told of as taken, and be gone, or be there when all is said to be gone."""
+    job = world.submit(new_session(), tenant="acme")
+    world.claim(job)
+    path = f"/sessions/{job.session_id}"
+    with here.http() as http, ThreadPoolExecutor(1) as pool:
+        removing = pool.submit(http.delete, path)
+        assert eventually(lambda: world.field(job, "cancel"))
+        late = http.post(f"{path}/messages", json={"content": "Hi"})
+        assert (late.status_code, late.json()["error"]["code"]) == (409, "session_closed")
+        world.finish(job, status=Status.CANCELLED)
+        assert removing.result(IN_TIME).status_code == 204
+        assert http.get(path).status_code == 404
 
 
 def kept() -> int:

@@ -191,6 +191,37 @@ def answer(world: World, words: exchange.Words) -> Any:
         return error
 
 
+def erase_in_part(world: World, steps: int) -> bool:
+    """Take so many steps; the session is closed while there is anything of it. Whether all is done."""
+    conversation, replies = erasing.erase(world.keys, [SID]), None
+    for _ in range(steps):
+        if any(world.keys.session_in(key.decode()) == SID for key in world.raw.scan_iter(count=1000)):
+            with pytest.raises(SessionClosedError):
+                world.submit(SID)
+        commands = exchange.step(conversation, replies)
+        if isinstance(commands, exchange.Done):
+            return True
+        replies = [answer(world, words) for words in commands]
+    return False
+
+
+def test_an_erased_session_of_jobs_is_closed_to_its_last_key(world: World) -> None:
+    """And where somebody is cut off, whoever does it again finds what is left."""
+    jobs = [ChatJob(messages="Hi", session_id=SID, idempotency_key=f"k{number}") for number in range(105)]
+    status, retention = SESSION.status.__class__, world.ledger.retention
+    is_done, steps = False, 0
+    while not is_done:
+        world.ledger.submit_many(jobs)
+        world.ledger.run_many(
+            [operations.cancel(world.keys, SID, job.job_id, retention=retention) for job in jobs]
+        )
+        assert world.ledger.run(operations.set_status(world.keys, SID, status.ARCHIVED))
+        is_done = erase_in_part(world, steps := steps + 1)
+        world.ledger.erase([SID])
+        assert not [key for key in world.dump() if SID.encode() in key or b":job:" in key]
+    assert steps > 4
+
+
 @pytest.mark.parametrize("ended", [3, 105])
 def test_an_erased_session_is_gone_and_others_are_as_they_were(world: World, ended: int) -> None:
     """Also when it had more jobs than a session lists; and never is a key looked at that is not its own."""

@@ -54,11 +54,7 @@ async def erase(ledger: AsyncLedger, archive: Archive, sessions: list[Conversati
     for session in sessions:
         opening = operations.open_session(ledger.keys, session, retention=ledger.retention)
         await ledger.run(opening)
-        closing = operations.set_status(ledger.keys, session.session_id, SessionStatus.ARCHIVED)
-        await ledger.run(closing)
-    for session in sessions:
-        await end_jobs(ledger, session.session_id)
-    await ledger.erase([session.session_id for session in sessions])
+    await erase_jobs(ledger, [session.session_id for session in sessions])
     # Last: whoever repeats the call finds here what is to be erased.
     for session in sessions:
         if session.owner.is_somebody:  # on a list in Redis from before there was a database
@@ -84,7 +80,18 @@ async def sessions_of(archive: Archive, owner: Owner) -> list[ConversationSessio
     return [session async for sessions in _pages_of_sessions(archive, owner) for session in sessions]
 
 
-async def end_jobs(ledger: AsyncLedger, session_id: str) -> None:
+async def erase_jobs(ledger: AsyncLedger, session_ids: list[str]) -> None:
+    """Remove all that the ledger has of these sessions, which take no job from now on: one that came
+    meanwhile would be lost without a word, or outlive them. Raises as `erase`, and may be repeated like it.
+    """
+    for session_id in session_ids:
+        await ledger.run(operations.set_status(ledger.keys, session_id, SessionStatus.ARCHIVED))
+    for session_id in session_ids:
+        await _end_jobs(ledger, session_id)
+    await ledger.erase(session_ids)
+
+
+async def _end_jobs(ledger: AsyncLedger, session_id: str) -> None:
     """Have all jobs of a session end. Raises WaitTimeoutError when one does not."""
     try:
         async with asyncio.timeout(ENDING_SECONDS):

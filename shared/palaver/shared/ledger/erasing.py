@@ -18,8 +18,8 @@ PAGE: Final = 1000
 def erase(keys: Keys, session_ids: Collection[str]) -> Exchange[int]:
     """Remove every key of these sessions, and what other keys say of their jobs; how many keys there were.
 
-    Their jobs are to have ended. A session costs what it holds. For batches all keys of the namespace are
-    looked at, once.
+    Their jobs are to have ended, and none is to come: they are to be closed. A session costs what it holds.
+    For batches all keys of the namespace are looked at, once. May be repeated after any failure.
     """
     found, unlisted = 0, set[str]()
     for session_id in sorted(set(session_ids)):
@@ -37,7 +37,9 @@ def erase(keys: Keys, session_ids: Collection[str]) -> Exchange[int]:
 
 
 def _listed(keys: Keys, session_id: str) -> Exchange[list[str] | None]:
-    """All keys that the session can have; None if it is a batch."""
+    """All keys that the session can have; None if it is a batch. What tells of others comes behind them:
+    whoever erases it again finds what is left, and it is closed until nothing is.
+    """
     jobs, ended, batches = yield from exchange.query(
         _carried_out(
             [
@@ -50,16 +52,16 @@ def _listed(keys: Keys, session_id: str) -> Exchange[list[str] | None]:
     if batches:
         return None
     job_ids = [text(job_id) for job_id in (*jobs, *ended)]
-    own = list(keys.of_session(session_id))
-    for job_id in job_ids:
-        own += (keys.text(session_id, job_id), keys.reasoning(session_id, job_id))
-        own.append(keys.job(session_id, job_id))
+    own: list[str] = []
     for start in range(0, len(job_ids), BATCH):
         page = job_ids[start : start + BATCH]
         asked = [Command("HGET", keys.job(session_id, job_id), "key") for job_id in page]
         named = yield from exchange.query(_carried_out(asked))
         own += [keys.idempotency(session_id, text(name)) for name in named if name]
-    return own
+    for job_id in job_ids:
+        own += (keys.text(session_id, job_id), keys.reasoning(session_id, job_id))
+        own.append(keys.job(session_id, job_id))
+    return [*own, *keys.of_session(session_id)]
 
 
 def _sought(keys: Keys, wanted: Collection[str]) -> Exchange[int]:

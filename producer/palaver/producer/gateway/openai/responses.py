@@ -36,7 +36,7 @@ from palaver.producer.gateway.state import Gateway, Served
 from palaver.producer.gateway.stream import ByteStream
 from palaver.producer.gateway.translation import Translation
 from palaver.producer.handles import AsyncJobHandle
-from palaver.producer.interfaces.personal_data import end_jobs
+from palaver.producer.interfaces.personal_data import erase_jobs
 from palaver.shared.beside import beside
 from palaver.shared.errors import JobNotFoundError, PalaverError, WrongStateError
 from palaver.shared.jobs import ChatJob
@@ -146,8 +146,7 @@ async def delete_response(gateway: Served, caller: Asking, response_id: str) -> 
             f"The response is one of several in the session {view.session_id}, which is removed as a whole."
         )
         raise WrongStateError(told)
-    await end_jobs(ledger, view.session_id)
-    await ledger.erase([view.session_id])
+    await erase_jobs(ledger, [view.session_id])
     return ResponseDeleted(id=response_id)
 
 

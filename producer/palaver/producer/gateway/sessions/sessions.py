@@ -29,7 +29,7 @@ from palaver.producer.gateway.sessions.views import (
 from palaver.producer.gateway.state import Gateway, Served
 from palaver.producer.gateway.stream import ByteStream
 from palaver.producer.gateway.tracing import trace_fields
-from palaver.producer.interfaces.personal_data import end_jobs
+from palaver.producer.interfaces.personal_data import erase_jobs
 from palaver.shared.conversations import ConversationSession
 from palaver.shared.errors import (
     BatchNotFoundError,
@@ -124,8 +124,7 @@ async def delete_session(gateway: Served, caller: Asking, session_id: str) -> Re
     if opened is not None:
         await gateway.conversations.delete_session(session_id, **caller.whose)
     else:
-        await end_jobs(gateway.client.ledger, session_id)
-        await gateway.client.ledger.erase([session_id])
+        await erase_jobs(gateway.client.ledger, [session_id])
     return Response(status_code=204)
 
 

@@ -88,7 +88,7 @@ def _session(session_id: str, values: Sequence[bytes | None]) -> ConversationSes
 
 
 def set_status(keys: Keys, session_id: str, status: SessionStatus) -> Operation[bool]:
-    """Open or close a session; False if there is none that was opened."""
+    """Open or close a session; False if there is none."""
     return Operation(
         script=load("set_status"),
         keys=(keys.base(session_id),),
