@@ -172,7 +172,7 @@ def _opened(path: Path) -> BinaryIO:
     try:
         return path.open("rb")
     except OSError as error:
-        problem = f"source: {path} cannot be read: {error.strerror}"
+        problem = f"{path} cannot be read: {error.strerror}"
     raise ValidationError(problem, param="source")
 
 

@@ -4,11 +4,13 @@ import json
 import re
 import signal
 import subprocess
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from tests.integration.cli.shell import Dev, Inside, Screen
+from tests.faults.proxy import Proxy
+from tests.integration.cli.shell import Dev, Inside, Screen, Shell
 
 pytestmark = [pytest.mark.redis, pytest.mark.worker, pytest.mark.xdist_group("palaver-dev")]
 
@@ -120,6 +122,20 @@ def test_ctrl_c_cancels_the_job_and_keeps_what_there_is(dev: Dev, served: Inside
     assert end["data"]["status"] == "completed"
 
 
+def test_ctrl_c_while_the_job_is_handed_in_cancels_it(dev: Dev) -> None:
+    """The ledger has it, and its answer is on its way."""
+    with Proxy(int(dev.said["redis_url"].rpartition(":")[2].partition("/")[0])) as proxy:
+        shell = Shell(dev.shell.folder, {"PALAVER_REDIS_URL": proxy.url})
+        trap = proxy.hold("submit")
+        screen = Screen(replace(dev, shell=shell), "chat", script(endless=True, rate=20))
+        trap.wait()
+        screen.process.send_signal(signal.SIGINT)
+        screen.until("cancelling …")
+        proxy.reset()  # so that it asks again
+        assert screen.end() == 1
+    assert "cancelled · " in screen.shown
+
+
 def test_job_show_and_cancel(served: Inside) -> None:
     job_id = events(served.run("chat", "hello", "--json"))[-1]["job_id"]
     shown = served.run("job", "show", job_id)
@@ -205,4 +221,11 @@ def test_a_file_goes_with_the_message(served: Inside) -> None:
 def test_a_file_that_is_not_there_is_told(served: Inside) -> None:
     done = served.run("chat", "How much?", "-f", "nowhere.txt")
     assert done.returncode == 2
-    assert "nowhere.txt cannot be read" in one_line(done)
+    assert one_line(done).startswith("palaver: nowhere.txt cannot be read: ")
+
+
+def test_of_several_files_the_one_that_is_refused_is_named(served: Inside) -> None:
+    (served.folder / "menu.txt").write_text("A tea costs 3 euros.")
+    (served.folder / "void.txt").touch()
+    done = served.run("chat", "How much?", "-f", "menu.txt", "-f", "void.txt")
+    assert (done.returncode, one_line(done)) == (2, "palaver: 'void.txt' is empty\n")

@@ -106,7 +106,7 @@ async def test_the_other_client_refuses_them_too(settings: Settings) -> None:
 def test_what_cannot_be_stored_is_told(client: Client, tmp_path: Path) -> None:
     large = tmp_path / "large.txt"
     large.write_bytes(b"x" * 1001)
-    with pytest.raises(FileTooLargeError):
+    with pytest.raises(FileTooLargeError, match=r"large\.txt"):
         client.files.upload(large)
     with pytest.raises(ValidationError, match=r"nowhere.txt cannot be read: No such file"):
         client.files.upload(tmp_path / "nowhere.txt")

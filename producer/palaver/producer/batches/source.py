@@ -41,7 +41,7 @@ def _of_path(path: str | os.PathLike[str], longest: int) -> Iterator[Entry]:
             yield from _lines(file, longest)
             return
     except OSError as error:
-        problem = f"jobs: {os.fspath(path)} cannot be read: {error.strerror}"
+        problem = f"{os.fspath(path)} cannot be read: {error.strerror}"
     raise ValidationError(problem, param="jobs")
 
 

@@ -1,14 +1,13 @@
 """`palaver chat`: one job, from the terminal and back to it."""
 
-import contextlib
 import os
 import shutil
 import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
-from typing import Unpack
+from collections.abc import Sequence
+from typing import Self, Unpack
 
 from palaver.producer import Client, JobHandle
 from palaver.producer.cli.failures import complain
@@ -31,10 +30,11 @@ def run(message: str, paths: Sequence[str], *, as_json: bool, **fields: Unpack[J
     text = _utf8(sys.stdin.buffer.read() if message == "-" else os.fsencode(message))
     with Client() as client:
         fields["files"] = [client.files.upload(path) for path in paths]
-        begun = time.monotonic()
-        handle = _submit(client, text, fields)
-        view = _View(begun, as_json=as_json)
-        with _interrupt_cancels(handle, view):
+        view = _View(as_json=as_json)
+        with _Interrupts(view) as interrupts:
+            handle = _submit(client, text, fields)
+            interrupts.handed_in(handle)
+            view.wait()
             for event in handle.events():
                 view.show(event)
     return view.finish(handle)
@@ -60,15 +60,18 @@ def _utf8(data: bytes) -> str:
 class _View:
     """What one job's events become: a live terminal, one text for a pipe, or JSON lines."""
 
-    def __init__(self, begun: float, *, as_json: bool) -> None:
+    def __init__(self, *, as_json: bool) -> None:
         self._as_json = as_json
         self._live = live()
         self._transcript = Transcript()
         self._state = Accumulator()
-        self._begun = begun
+        self._begun = time.monotonic()
         self._first: float | None = None
         self._patience = threading.Timer(PATIENCE, self.aside, ["no worker has taken it yet: palaver status"])
         self._patience.daemon = True
+
+    def wait(self) -> None:
+        """The job is there: from now on a worker may be missed."""
         self._patience.start()
 
     def show(self, event: AnyEvent) -> None:
@@ -118,29 +121,48 @@ class _View:
         return f"{told} · {session}" if fits or not self._live else f"{told}\n{session}"
 
 
-@contextlib.contextmanager
-def _interrupt_cancels(handle: JobHandle, view: _View) -> Iterator[None]:
-    """Ctrl-C asks the job to stop while its events go on being shown; the next one leaves at once."""
-    request: threading.Thread | None = None
+class _Interrupts:
+    """Ctrl-C asks the job to stop while its events go on being shown; the next one leaves at once.
 
-    def cancel() -> None:
-        try:
-            handle.cancel()
-        except PalaverError as error:
-            complain(error.message)
+    It holds while the job is handed in too: who left then would leave a job that runs, and know no id of it.
+    """
 
-    def on_interrupt(_number: int, _frame: object) -> None:
-        nonlocal request
-        if request is None:
-            view.aside("cancelling …")
-            # In a thread: the main one may be inside the client at this very moment.
-            request = threading.Thread(target=cancel, name="cancel", daemon=True)
-            request.start()
-        elif not request.is_alive():  # nobody leaves before the request has been made
-            raise KeyboardInterrupt
+    def __init__(self, view: _View) -> None:
+        self._view = view
+        self._handle: JobHandle | None = None
+        self._asked = False
+        self._request: threading.Thread | None = None
 
-    before = signal.signal(signal.SIGINT, on_interrupt)
+    def __enter__(self) -> Self:
+        self._before = signal.signal(signal.SIGINT, self._on_interrupt)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        signal.signal(signal.SIGINT, self._before)
+
+    def handed_in(self, handle: JobHandle) -> None:
+        """There is a job now, to be asked to stop; it is at once if somebody wanted that meanwhile."""
+        self._handle = handle
+        if self._asked and self._request is None:
+            self._cancel(handle)
+
+    def _on_interrupt(self, _number: int, _frame: object) -> None:
+        if not self._asked:
+            self._asked = True
+            self._view.aside("cancelling …")
+            if self._handle is not None:
+                self._cancel(self._handle)
+        elif self._request is not None and not self._request.is_alive():
+            raise KeyboardInterrupt  # nobody leaves before the request has been made
+
+    def _cancel(self, handle: JobHandle) -> None:
+        # In a thread: the main one may be inside the client at this very moment.
+        self._request = threading.Thread(target=_ask_to_stop, args=[handle], name="cancel", daemon=True)
+        self._request.start()
+
+
+def _ask_to_stop(handle: JobHandle) -> None:
     try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
+        handle.cancel()
+    except PalaverError as error:
+        complain(error.message)

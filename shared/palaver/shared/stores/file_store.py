@@ -14,6 +14,7 @@ import hashlib
 import time
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Final, Self
 
 from palaver.shared.errors import (
@@ -78,12 +79,13 @@ class FileStore:
 
         Raises, with nothing stored: FileTooLargeError, FileTypeError, and ValidationError for an empty one.
         """
-        self._check_size(size or 0)
-        reading = _Reading(_pieces(content), self._check_size)
+        name = clean_filename(filename)
+        check_size = partial(self._check_size, name)
+        check_size(size or 0)
+        reading = _Reading(_pieces(content), check_size)
         head = await reading.beginning(PART)
         if not head:
-            raise ValidationError("The file is empty.", param="content")
-        name = clean_filename(filename)
+            raise ValidationError(f"{name!r} is empty.", param="content")
         kind = self._checked_type(content_type(head[:SNIFFED], name), name)
         file_id = new_file_id()
         # Made before anything is stored: what it refuses would leave a content that no card names.
@@ -156,10 +158,10 @@ class FileStore:
         """
         await self._objects.put(f"{_texts(ref)}/{kind}", text.encode(errors="replace"))
 
-    def _check_size(self, size: int) -> None:
+    def _check_size(self, name: str, size: int) -> None:
         if size > self._max_bytes:
             raise FileTooLargeError(
-                f"The file is larger than {self._max_bytes} bytes (PALAVER_FILES_MAX_BYTES).", param="content"
+                f"{name!r} is larger than {self._max_bytes} bytes (PALAVER_FILES_MAX_BYTES).", param="content"
             )
 
     def _checked_type(self, kind: str, name: str) -> str:
