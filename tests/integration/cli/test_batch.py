@@ -44,9 +44,9 @@ def test_all_wrong_lines_are_told_at_once_and_nothing_is_stored(served: Inside, 
 @pytest.mark.parametrize(
     ("words", "code", "told"),
     [
-        (("submit", "not-there.jsonl"), 2, "cannot be read"),
+        (("submit", "not-there.jsonl"), 2, "palaver: not-there.jsonl cannot be read"),
         (("submit", "-", "--window", "0"), 2, "--window"),
-        (("submit", "-", "--hours", "0"), 2, "completion_window"),
+        (("submit", "-", "--hours", "0"), 2, "--hours"),
         (("submit", "-"), 2, "must not be empty"),
         (("status", "nothing"), 2, "no batch"),
         (("results", "nothing"), 2, "no batch"),

@@ -253,7 +253,7 @@ def submit_batch(
         str | None, typer.Option("--model", "-m", help="Of lines that name none: profile/model, or an alias.")
     ] = None,
     window: Annotated[int | None, typer.Option(min=1, help="So many lines at once, in all.")] = None,
-    hours: Annotated[float, typer.Option(help="What is not done by then expires.")] = 24,
+    hours: Annotated[float, typer.Option(min=0.001, max=168, help="What is not done by then expires.")] = 24,
     fail_fast: Annotated[bool, typer.Option("--fail-fast", help="The first failure ends it.")] = False,
     dedupe: Annotated[bool, typer.Option("--dedupe", help="Ask equal lines once.")] = False,
     skip_invalid: Annotated[

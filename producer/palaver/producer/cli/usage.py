@@ -73,4 +73,4 @@ def _explain(rows: Sequence[DailyUsage]) -> None:
     if any(row.estimated for row in rows):
         note("~ partly estimated: the provider did not count all of it")
     if any(row.unpriced for row in rows):
-        note("+ or nothing: there are jobs of which the price is not known")
+        note("COST with + or empty: what some of the jobs have cost is not known")
