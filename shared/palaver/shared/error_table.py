@@ -28,6 +28,7 @@ STATUS_ERRORS: Final[dict[int, type[PalaverError]]] = {
 
 _LONGEST_MESSAGE = 500
 _LARGEST_BODY = 64 * 1024
+_DEEPEST = 10
 
 
 def error_for_status(
@@ -66,19 +67,24 @@ def extract_message(status: int, body: bytes | str | None) -> str:
         document = orjson.loads(body)
     except orjson.JSONDecodeError:
         return fallback
-    return _clean(_message_in(document)) or fallback
+    return message_in(document) or fallback
 
 
-def _message_in(document: Any) -> str | None:
-    if isinstance(document, str):
-        return document
+def message_in(document: Any) -> str | None:
+    """The same of the body's JSON; None if it has no such part."""
+    return _clean(_message_in(document, _DEEPEST))
+
+
+def _message_in(document: Any, depth: int) -> str | None:
+    if isinstance(document, str) or not depth:
+        return document if isinstance(document, str) else None
     if isinstance(document, list):
         # FastAPI's detail is a list of {"loc", "msg"}; some gateways wrap the one error in a list.
-        return next((text for item in document if (text := _message_in(item))), None)
+        return next((text for item in document if (text := _message_in(item, depth - 1))), None)
     if not isinstance(document, dict):
         return None
     for key in ("error", "message", "detail", "msg"):
-        if text := _message_in(document.get(key)):
+        if text := _message_in(document.get(key), depth - 1):
             return text
     return None
 

@@ -12,7 +12,7 @@ from palaver.shared.access_errors import (
 )
 from palaver.shared.batch_errors import BatchInputError, BatchNotFoundError
 from palaver.shared.error_info import ErrorInfo
-from palaver.shared.error_table import STATUS_ERRORS, error_for_status, extract_message
+from palaver.shared.error_table import STATUS_ERRORS, error_for_status, extract_message, message_in
 from palaver.shared.error_tree import (
     AgentError,
     AnswerTooLargeError,
@@ -149,4 +149,5 @@ __all__ = [
     "WrongStateError",
     "error_for_status",
     "extract_message",
+    "message_in",
 ]

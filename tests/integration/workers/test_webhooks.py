@@ -266,7 +266,11 @@ async def test_every_other_end_is_told_too(engine: Engine, receiver: Receiver, d
 async def test_a_receiver_that_fails_is_told_again_under_the_same_id(
     engine: Engine, receiver: Receiver, deliver: Deliver
 ) -> None:
-    receiver.answers = [web.Response(status=500), web.Response(status=302, headers={"location": "/other"})]
+    never = {"retry-after": "Mon, 01 Jan 99999999999999999999 00:00:00 GMT"}
+    receiver.answers = [
+        web.Response(status=500, headers=never),
+        web.Response(status=302, headers={"location": "/other"}),
+    ]
     job = await engine.submit("hello", webhook=receiver.url)
     await engine.run(job)
     await deliver()

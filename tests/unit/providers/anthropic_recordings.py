@@ -350,6 +350,9 @@ ANTHROPIC |= {
     "a JSON body with a number as text": failing(
         body(content=[{"type": "text", "text": 5}]), MalformedStreamError, "", tokens=None
     ),
+    "a number without end in an error": failing(
+        BEGUN + b'data: {"type":"error","error":{},"n":' + b"1" * 5000 + b"}\n\n"
+    ),
     "nested too deeply": failing(BEGUN + b'data: {"a":' + b'{"a":' * 20_000 + b"\n\n", MalformedStreamError),
 }
 

@@ -107,6 +107,13 @@ OLLAMA: dict[str, Recording] = {
         said("Hel") + said("lo")[:20], "Hel", reason=None, error=StreamInterruptedError, kind=KIND
     ),
     "not JSON": Recording(said("Hel") + b"oops\n", "Hel", reason=None, error=MalformedStreamError, kind=KIND),
+    "a number without end behind the last word": Recording(
+        said("Hel") + b'{"done":true,"n":' + b"1" * 5000 + b"}\n",
+        "Hel",
+        reason=None,
+        error=MalformedStreamError,
+        kind=KIND,
+    ),
     "a number as content": Recording(
         said("Hel") + line(message={"content": 5}) + LAST,
         "Hel",

@@ -104,6 +104,9 @@ def test_errors_are_told_apart_by_their_code() -> None:
         ({"retry-after": "soon"}, None),
         ({"retry-after": "-1"}, None),
         ({"retry-after": "nan"}, None),
+        ({"retry-after": "Mon, 01 Jan 99999999999999999999 00:00:00 GMT"}, None),
+        ({"retry-after": "Mon, 01 Jan 2026 00:00:00 +9999999999999"}, None),
+        ({"retry-after": "Wed, 21 Oct 2015 07:28:10 GMT", "date": "Mon, 1 Jan 9999999999999999999 0:0:0"}, 0),
     ],
 )
 def test_retry_after(headers: dict[str, str], seconds: float | None) -> None:
@@ -132,6 +135,22 @@ def test_errors_inside_a_stream(document: object, error: type[PalaverError]) -> 
     assert type(found) is error
     assert found.message == "m"
     assert type(ErrorInfo.of(found).exception()) is error
+
+
+@pytest.mark.parametrize("depth", [400, 990, 100_000])
+@pytest.mark.parametrize("level", [b"[]", b'{"error":}', b'{"a":}'])
+def test_an_error_that_is_nested_deeply_is_one_without_words(level: bytes, depth: int) -> None:
+    body = level[:-1] * depth + b"1" + level[-1:] * depth
+    found = response_error(429, {}, body)
+    assert isinstance(found, RateLimitError)
+    assert found.message == "HTTP 429"
+    if depth < 900:
+        assert isinstance(stream_error(json.loads(body), ERRORS), ServerError)
+
+
+@pytest.mark.parametrize("code", ["\N{SUPERSCRIPT TWO}", "9" * 5000, 10**4000, True, -429, ["429"]])
+def test_a_code_that_is_no_status_is_none(code: object) -> None:
+    assert type(stream_error({"error": {"message": "m", "code": code}}, ERRORS)) is ServerError
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 from typing import Any, Final
 
-from palaver.shared.errors import MalformedStreamError
+from palaver.shared.errors import MalformedStreamError, PalaverError
 from palaver.shared.plain import shape
 from palaver.workers.providers.anthropic_event import (
     Block,
@@ -168,7 +168,7 @@ class AnthropicDecoder(AnswerDecoder):
             return
         kind = event.type or sent.event.decode("ascii", "replace")
         if event.error or kind == "error":
-            answer.fail(stream_error(lenient_json(sent.data), ERRORS))
+            answer.fail(_error_in(sent.data))
         elif kind == "content_block_delta" and event.delta is not None:
             self._take_delta(event.delta, event.index, sent.data, parts)
         elif kind == "content_block_start" and event.content_block is not None:
@@ -295,6 +295,13 @@ class AnthropicDecoder(AnswerDecoder):
             return
         answer.ended = True
         answer.add_body(body, parts)
+
+
+def _error_in(data: bytes) -> PalaverError:
+    try:
+        return stream_error(lenient_json(data), ERRORS)
+    except ValueError:  # in what is not known of it
+        return stream_error(None, ERRORS)
 
 
 def _only_text(event: Event) -> str | None:

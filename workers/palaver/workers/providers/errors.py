@@ -19,12 +19,17 @@ from palaver.shared.errors import (
     ValidationError,
     error_for_status,
     extract_message,
+    message_in,
 )
 
 Codes = Mapping[str, int]
 """A dialect's table of errors inside a stream: the status that each would have had as a response, by its
 `code` or `type`.
 """
+
+
+_NO_MESSAGE = "The provider reported an error in the middle of its answer."
+_STATUS = re.compile(r"[45][0-9]{2}")
 
 
 def response_error(status: int, headers: Mapping[str, str], body: bytes) -> PalaverError:
@@ -40,9 +45,9 @@ def stream_error(document: Any, codes: Codes) -> PalaverError:
     """
     fields = _fields(document)
     status = _status_of(fields, codes)
-    message = extract_message(status or 500, json.dumps(document))
-    if message.startswith("HTTP ") and not fields:
-        message = "The provider reported an error in the middle of its answer."
+    message = message_in(document)
+    if message is None:
+        message = f"HTTP {status or 500}" if fields else _NO_MESSAGE
     if status is None:
         return _refined(ServerError(message), fields)
     error = error_for_status(status, message, retry_after=_told_pause(fields))
@@ -98,7 +103,7 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
 def _date(value: str | None) -> datetime | None:
     try:
         date = email.utils.parsedate_to_datetime(value or "")
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
     return date if date.tzinfo else date.replace(tzinfo=UTC)
 
@@ -122,9 +127,8 @@ def _refined(error: PalaverError, fields: dict[str, Any]) -> PalaverError:
 def _status_of(fields: dict[str, Any], codes: Codes) -> int | None:
     for key in ("code", "status", "status_code", "http_status"):
         value = fields.get(key)
-        status = int(value) if isinstance(value, int | str) and str(value).isdigit() else 0
-        if 400 <= status < 600:
-            return status
+        if isinstance(value, int | str) and _STATUS.fullmatch(str(value)):
+            return int(value)
     for key in ("code", "type"):
         status = codes.get(str(fields.get(key)), 0)
         if status:
@@ -142,7 +146,7 @@ def _fields(document: Any) -> dict[str, Any]:
 def _document(body: bytes) -> Any:
     try:
         return json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
 
 

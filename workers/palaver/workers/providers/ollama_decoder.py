@@ -94,9 +94,7 @@ class OllamaDecoder(AnswerDecoder):
             document = self._answer.parse(line)
         except ValueError:
             if not (cut and self._answer.begun):
-                self._answer.fail(
-                    MalformedStreamError(f"The provider sent a line of {len(line)} bytes that is not JSON.")
-                )
+                self._answer.fail(_no_json(line))
             return
         if not isinstance(document, dict):
             self._answer.fail(MalformedStreamError("The provider sent a line that is no JSON object."))
@@ -139,8 +137,12 @@ class OllamaDecoder(AnswerDecoder):
             self._calls += 1
 
     def _end(self, raw: bytes, parts: list[Part]) -> None:
-        document = lenient_json(raw)
         answer = self._answer
+        try:
+            document = lenient_json(raw)
+        except ValueError:  # in what is not known of it
+            answer.fail(_no_json(raw))
+            return
         answer.ended = True
         reason = document.get("done_reason")
         answer.reason = reason if isinstance(reason, str) and reason else "stop"
@@ -148,6 +150,10 @@ class OllamaDecoder(AnswerDecoder):
         if counts:
             durations = {key: document[key] for key in _DURATIONS if key in document}
             answer.add_usage({**counts, "details": durations}, parts)
+
+
+def _no_json(line: bytes) -> MalformedStreamError:
+    return MalformedStreamError(f"The provider sent a line of {len(line)} bytes that is not JSON.")
 
 
 def _only_text(line: _Line) -> str | None:
