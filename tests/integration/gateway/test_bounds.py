@@ -386,6 +386,24 @@ def test_what_is_no_request_is_counted_and_not_logged(here: Here, caplog: pytest
     assert not caplog.records
 
 
+def test_what_no_route_has_seen_is_counted_too(here: Here) -> None:
+    with here.http() as http:
+        large = b" " * (here.settings.gateway_body_bytes + 1)
+        refused = [http.get("/nowhere"), http.get("/page/nothing"), http.put("/sessions")]
+        refused.append(http.post("/sessions", content=large))
+        assert http.get("/jobs/nobodys").status_code == 404
+        lines = http.get("/metrics").text.splitlines()
+    assert all(answer.headers["x-request-id"] for answer in refused)
+    assert [answer.status_code for answer in refused] == [404, 404, 405, 413]
+    counted = "palaver_gateway_requests_total"
+    assert {line for line in lines if line.startswith(counted)} == {
+        f'{counted}{{route="unrouted",status="404"}} 2.0',
+        f'{counted}{{route="unrouted",status="405"}} 1.0',
+        f'{counted}{{route="unrouted",status="413"}} 1.0',
+        f'{counted}{{route="/jobs/{{job_id}}",status="404"}} 1.0',
+    }
+
+
 @pytest.mark.parametrize(
     "begun",
     [

@@ -10,10 +10,11 @@ from hypothesis import strategies as st
 
 from palaver.producer.cursor import Entry, decode
 from palaver.producer.gateway.anthropic.answer import MessageDialect, message
+from palaver.producer.gateway.faults import error_body
 from palaver.producer.gateway.openai.paging import listed
 from palaver.producer.gateway.openai.responses_answer import ResponseDialect, draft
 from palaver.producer.gateway.translation import Translation
-from palaver.shared.errors import ValidationError
+from palaver.shared.errors import ServerError, ValidationError
 from palaver.shared.jobs import ChatJob, FinishReason
 from palaver.shared.responses import ChatResponse, Usage
 
@@ -165,6 +166,11 @@ def test_what_the_prompt_cache_had_is_counted_apart() -> None:
     spent = Usage(input_tokens=47, details={"prompt_tokens_details": {"cached_tokens": 40}})
     told = message("j", "a/m", ChatResponse(content="x", usage=spent))["usage"]
     assert (told["input_tokens"], told["cache_read_input_tokens"]) == (7, 40)
+
+
+def test_an_overloaded_provider_is_told_as_anthropic_tells_it() -> None:
+    status, body = error_body("/v1/messages", ServerError("HTTP 529", status_code=529))
+    assert (status, body["error"]["type"]) == (529, "overloaded_error")
 
 
 @pytest.mark.parametrize(

@@ -136,6 +136,16 @@ async def test_no_codec_is_a_clients_to_choose(http: httpx2.AsyncClient, charset
     assert told in answer.json()["error"]["message"]
 
 
+async def test_a_body_that_is_said_to_be_none_of_json_is_told_so(http: httpx2.AsyncClient) -> None:
+    """As curl says of what follows `-d`."""
+    kind = {"content-type": "application/x-www-form-urlencoded"}
+    answer = await http.post("/v1/messages", content=b'{"model": "m"}', headers=kind)
+    assert (answer.status_code, answer.json()["error"]["message"]) == (
+        400,
+        "Content-Type: must be application/json",
+    )
+
+
 async def test_what_is_no_json_is_told_without_its_words(http: httpx2.AsyncClient) -> None:
     for content in (b"[" * 100_000, b'{"secret": ' + b" " * 100_000, b"\xff" * 100_000):
         answer = await http.post("/v1/messages", content=content, headers=JSON)

@@ -7,6 +7,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from palaver.producer.gateway import bounds
 from palaver.producer.gateway.bounds import Bounds
+from palaver.producer.gateway.counting import Counts
 from palaver.producer.gateway.faults import RefusedBody
 from palaver.shared.beside import whose
 from palaver.shared.settings import Settings
@@ -44,7 +45,7 @@ async def take(scope: Scope, receive: Receive, _: Send) -> None:
 @pytest.fixture
 def app(monkeypatch: pytest.MonkeyPatch) -> Bounds:
     monkeypatch.setattr(bounds, "LARGEST_AT_ONCE", 1)
-    return Bounds(take, settings=Settings(gateway_body_bytes=LARGEST))
+    return Bounds(take, settings=Settings(gateway_body_bytes=LARGEST), counts=Counts())
 
 
 async def test_a_tenant_has_no_more_than_it_leaves_to_others(app: Bounds) -> None:

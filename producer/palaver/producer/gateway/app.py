@@ -21,6 +21,7 @@ from palaver.producer.gateway.access import watch
 from palaver.producer.gateway.answers import request_id_headers
 from palaver.producer.gateway.anthropic import messages
 from palaver.producer.gateway.bounds import Bounds
+from palaver.producer.gateway.counting import COUNTED, UNROUTED
 from palaver.producer.gateway.faults import (
     ErrorBody,
     RefusedBody,
@@ -65,6 +66,7 @@ _NO_ROUTE: Final = {
     404: "There is no {path} here; /docs shows all that is.",
     405: "{path} takes no {method}; /docs shows what it takes.",
 }
+_NO_JSON: Final = "Content-Type: must be application/json"
 _SHOWN: Final = 100
 _OUT_OF_BOUNDS: Final = ("greater_than", "greater_than_equal", "less_than", "less_than_equal")
 _NUMBER: Final = TypeAdapter[int | float](int | float)
@@ -125,7 +127,7 @@ class _Application(FastAPI):
 
 
 def _add_middleware(app: FastAPI, gateway: Gateway) -> None:
-    app.add_middleware(Bounds, settings=gateway.settings)
+    app.add_middleware(Bounds, settings=gateway.settings, counts=gateway.counts)
     app.add_middleware(Heads)
     if gateway.origins:
         app.add_middleware(
@@ -153,6 +155,8 @@ async def _not_valid(request: Request, error: RequestValidationError) -> Respons
     items = error.errors()
     if items[0]["type"] == "json_invalid":
         return _told(request, ValidationError("The body is not valid JSON."))
+    if items[0]["loc"] == ("body",) and isinstance(items[0]["input"], bytes):  # curl says that it is a form
+        return _told(request, ValidationError(_NO_JSON, param="Content-Type"))
     return _told(request, told_of([_in_its_words(item) for item in items]))
 
 
@@ -173,6 +177,8 @@ async def _refused(request: Request, error: HTTPException) -> Response:
     told, path = str(error.detail), request.url.path[:_SHOWN]
     if error.status_code in _NO_ROUTE:
         told = _NO_ROUTE[error.status_code].format(method=request.method, path=path)
+    if COUNTED not in request.scope:
+        request.app.state.gateway.counts.add(UNROUTED, error.status_code, 0.0)
     refusal = AccessError(told, status_code=error.status_code)
     response = _told(request, refusal)
     response.headers.update(error.headers or {})

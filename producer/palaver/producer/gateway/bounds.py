@@ -10,9 +10,12 @@ from contextlib import ExitStack
 from functools import partial
 from typing import Final
 
+from starlette.requests import Request
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from palaver.producer.gateway.counting import Counts
+from palaver.producer.gateway.answers import request_id_headers
+from palaver.producer.gateway.counting import UNROUTED, Counts
 from palaver.producer.gateway.faults import RefusedBody, error_response
 from palaver.shared.beside import whose
 from palaver.shared.errors import (
@@ -54,8 +57,9 @@ class Bounds:
     come.
     """
 
-    def __init__(self, app: ASGIApp, *, settings: Settings) -> None:
+    def __init__(self, app: ASGIApp, *, settings: Settings, counts: Counts) -> None:
         self._app = app
+        self._counts = counts
         self._body_bytes = settings.gateway_body_bytes
         self._file_bytes = settings.files_max_bytes + _FORM_BYTES
         self._patience = settings.gateway_stall_seconds
@@ -70,7 +74,9 @@ class Bounds:
         is_upload = scope["path"] == _UPLOADS
         limit = self._limit(scope["method"], is_upload=is_upload)
         if _declared(scope) > limit:
-            await error_response(scope["path"], _too_large(limit))(scope, receive, send)
+            refusal = _refusal(scope, _too_large(limit))
+            self._counts.add(UNROUTED, refusal.status_code, 0.0)
+            await refusal(scope, receive, send)
             return
         with ExitStack() as leaving:
             body = _Counted(receive, limit, self._patience, self._files if is_upload else self._bodies)
@@ -99,10 +105,16 @@ class WhenFull:
         if scope["path"] in WATCHED:
             await self._app(scope, receive, partial(_send_last, send))
             return
-        refusal = error_response(scope["path"], GatewayFullError(retry_after=_FULL_SECONDS))
+        refusal = _refusal(scope, GatewayFullError(retry_after=_FULL_SECONDS))
         refusal.headers["connection"] = "close"
         self._counts.add("", refusal.status_code, 0.0)
         await refusal(scope, receive, send)
+
+
+def _refusal(scope: Scope, error: PalaverError) -> Response:
+    refusal = error_response(scope["path"], error)
+    refusal.headers.update(request_id_headers(Request(scope)))
+    return refusal
 
 
 async def _send_last(send: Send, message: Message) -> None:

@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Final
 
 from palaver.shared.metrics import Family, Histogram, Sample, Tally, catalogue
+
+UNROUTED: Final = "unrouted"
+"""Instead of a route: of what was refused before one had it."""
+COUNTED: Final = "palaver.counted"
+"""In a request's scope, once it is."""
 
 
 class Counts:

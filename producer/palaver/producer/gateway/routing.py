@@ -13,7 +13,7 @@ from starlette.responses import Response
 from palaver.producer.gateway.access.caller import admit
 from palaver.producer.gateway.answers import request_id_headers
 from palaver.producer.gateway.bodies import BodyRoute, Handler
-from palaver.producer.gateway.counting import Counts
+from palaver.producer.gateway.counting import COUNTED, Counts
 from palaver.producer.gateway.faults import RefusedBody, error_response
 from palaver.shared.errors import PalaverError, ValidationError
 
@@ -42,6 +42,7 @@ class CountedRoute(BodyRoute):
             finally:
                 counts: Counts = request.app.state.gateway.counts
                 counts.add(self.path, status, time.perf_counter() - began)
+                request.scope[COUNTED] = True
             return response
 
         return counted

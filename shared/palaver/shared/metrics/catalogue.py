@@ -137,7 +137,8 @@ WORKER: Final = (
 HTTP_REQUESTS: Final = Metric(
     "palaver_gateway_requests_total",
     "counter",
-    "Requests, by route and the status that their answer began with; no route: for want of room, or no HTTP.",
+    "Requests, by route and the status that their answer began with; no route: for want of room, or no HTTP; "
+    "`unrouted`: no path of ours, another method, a body of too great a length.",
     ("route", "status"),
 )
 HTTP_SECONDS: Final = Metric(
