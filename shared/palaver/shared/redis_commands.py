@@ -40,6 +40,10 @@ def run(client: redis.Redis, commands: Sequence[Words]) -> list[Any]:
     try:
         replies: list[Any] = connection.retry.call_with_retry(converse, lambda _: connection.disconnect())
         return replies
+    except BaseException:
+        # Ctrl-C, a time limit: replies that are still to come would be taken for those of the next caller.
+        connection.disconnect()
+        raise
     finally:
         pool.release(connection)
 

@@ -16,6 +16,7 @@ from palaver.shared.jobs import ChatJob
 from palaver.shared.ledger import AsyncLedger, Signal, Subscriptions, SyncLedger, operations
 from palaver.shared.ledger.multiplexer import SHARED
 from palaver.shared.ledger.places import CONNECTIONS
+from palaver.shared.redis_commands import PIECE
 from palaver.shared.settings import Settings
 from tests.integration.ledger.world import World
 from tests.servers import IN_TIME, RedisServer, come_to, free_port
@@ -371,3 +372,17 @@ async def test_a_cut_subscription_comes_back_and_says_both(redis_server: RedisSe
             assert seen == [Signal.LOST, Signal.SUBSCRIBED]
     await ledger.aclose()
     world.close()
+
+
+def test_who_was_interrupted_leaves_no_replies_to_the_next(world: World) -> None:
+    """A soft time limit, or Ctrl-C, while more commands are packed and Redis is slow."""
+
+    class Interrupted(tuple[str, ...]):
+        def __iter__(self) -> Iterator[str]:
+            raise KeyboardInterrupt
+
+    with closing(SyncLedger(world.settings)) as ledger:
+        slow: list[tuple[str, ...]] = [("BLPOP", "nothing", "0.2"), *[("PING",)] * PIECE, Interrupted()]
+        with pytest.raises(KeyboardInterrupt):
+            ledger._send(slow)  # type: ignore[arg-type]  # of other kinds of words
+        assert ledger._send([("ECHO", "mine")]) == [b"mine"]
