@@ -74,7 +74,7 @@ def problems() -> tuple[Problem, ...]:
         # asyncio's error of several addresses
         Problem(OSError, "connection refused", f"[Errno {errno.ECONNREFUSED}]"),
         Problem(ConnectionError, "it closed the connection"),
-        Problem(FileNotFoundError, "there is no such socket"),
+        Problem(FileNotFoundError, "there is no such socket or file"),
         Problem(PermissionError, "its socket may not be opened by this user"),
     )
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from palaver.shared.errors import ConfigurationError
+from palaver.shared.outage import reason
 from palaver.shared.redis_url import RedisURL
 from palaver.shared.sentinels import find_master
 
@@ -30,9 +31,13 @@ class Address:
 
     @classmethod
     def parse(cls, url: str, *, name: str) -> Address:
-        """`name` is the connection's in Redis's CLIENT LIST. Raises ConfigurationError for what is no URL."""
+        """`name` is the connection's in Redis's CLIENT LIST. Raises ConfigurationError for what is no URL,
+        and for certificates and keys that cannot be read.
+        """
         try:
             return cls._of(RedisURL.parse(url), name)
+        except OSError as error:  # of TLS too
+            problem = f"PALAVER_REDIS_URL: names files of TLS that cannot be used: {reason(error)}"
         except ValueError as error:
             problem = f"PALAVER_REDIS_URL: {error}"
         raise ConfigurationError(problem)

@@ -47,6 +47,8 @@ def split_url(url: str) -> SplitResult:
             wrong = "has a port above 65535"
     if wrong:
         raise ValueError(wrong)
+    if not _is_host(unquote(parts.hostname or "")):
+        raise ValueError("has a host that can be the name of none")
     if not parts.scheme or "://" not in url:
         raise ValueError("must be a URL such as redis://127.0.0.1:6379/0")
     if parts.fragment:
@@ -151,6 +153,15 @@ def _sentinels(first: SplitResult, others: Sequence[str]) -> tuple[tuple[str, in
         if any(said) and said != (first.username, first.password, first.path.strip("/"), first.query):
             raise ValueError("must have login, database and options in the first of its parts, for all")
     return tuple((unquote(parts.hostname or "localhost"), parts.port or SENTINEL_PORT) for parts in read)
+
+
+def _is_host(name: str) -> bool:
+    """Whether it can be looked up: Python raises no OSError for what cannot."""
+    try:
+        name.encode("idna")
+    except UnicodeError:
+        return False
+    return True
 
 
 def _host(name: str) -> str:

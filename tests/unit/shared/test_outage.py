@@ -57,7 +57,7 @@ def test_what_needs_no_words_is_still_there() -> None:
         (ConnectionRefusedError, "connection refused"),
         (ConnectionResetError, "it closed the connection"),
         (BrokenPipeError, "it closed the connection"),
-        (FileNotFoundError, "there is no such socket"),
+        (FileNotFoundError, "there is no such socket or file"),
         (PermissionError, "its socket may not be opened by this user"),
         (builtins.TimeoutError, "it did not answer in time"),
         (socket.gaierror, "there is no host of this name"),

@@ -1,6 +1,7 @@
 """What a Redis URL means to a raw connection."""
 
 import ssl
+from pathlib import Path
 
 import pytest
 
@@ -46,3 +47,15 @@ def test_what_is_no_redis_url_is_named_without_its_password() -> None:
     with pytest.raises(ConfigurationError, match="sentinel:// or sentinels://") as caught:
         parse("http://me:secret@h")
     assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("option", ["ssl_ca_certs", "ssl_certfile"])
+def test_files_of_tls_that_are_not_there_are_one_line(option: str) -> None:
+    with pytest.raises(ConfigurationError, match="files of TLS that cannot be used: there is no such"):
+        parse(f"rediss://h?{option}=/nowhere.pem")
+
+
+def test_files_of_tls_that_are_none_are_one_line(tmp_path: Path) -> None:
+    (tmp_path / "ca.pem").write_text("no certificate")
+    with pytest.raises(ConfigurationError, match="files of TLS that cannot be used"):
+        parse(f"rediss://h?ssl_ca_certs={tmp_path}/ca.pem")
