@@ -1,15 +1,20 @@
 """What a worker says of a broker that restarts, or refuses: that it is lost, that it is back."""
 
+import logging
 import re
 import signal
 from collections import Counter
 from collections.abc import Callable
+from types import SimpleNamespace
 
 import pytest
 import redis
+from celery import Celery
+from kombu import Exchange, Queue
 
 from palaver.producer import Client
 from palaver.shared.settings import Settings
+from palaver.workers.pool.intake import Intake
 from tests.processes import Processes
 from tests.servers import RedisServer, eventually
 
@@ -75,3 +80,25 @@ def test_how_it_is_can_be_asked_while_a_lost_broker_is_said_goodbye(
     server.running.kill()
     worker.wait_for("asked meanwhile: it has no connection to the broker")
     worker.wait_for("Cannot connect to")
+
+
+def test_a_full_redis_that_refreshes_no_bindings_costs_a_line(
+    own_redis: Callable[..., RedisServer], caplog: pytest.LogCaptureFixture
+) -> None:
+    server = own_redis()
+    celery = Celery(broker=server.url, set_as_current=False)
+    intake = Intake(lambda _: None, app=celery, controller=SimpleNamespace(use_eventloop=False))
+    with intake.connection_for_read() as connection, server.client() as raw:
+        queue = Queue("q", Exchange("e", type="fanout"), expires=10)
+        connection.Consumer([queue], channel=connection.channel()).consume()
+        raw.delete("_kombu.binding.e")
+        raw.config_set("maxmemory", 1)
+        with caplog.at_level(logging.WARNING):
+            for _ in range(3):
+                connection.transport.cycle.maybe_refresh_binding_expiry()
+        (told,) = caplog.records
+        assert told.getMessage() == 'bindings.not_refreshed reason="it is out of memory"'
+        assert told.exc_info is None
+        raw.config_set("maxmemory", 0)
+        connection.transport.cycle.maybe_refresh_binding_expiry()
+        assert raw.exists("_kombu.binding.e")

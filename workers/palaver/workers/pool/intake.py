@@ -27,7 +27,7 @@ from kombu.transport.redis import SentinelChannel
 from kombu.transport.virtual import QoS as VirtualQoS
 from kombu.utils.encoding import bytes_to_str
 from kombu.utils.json import loads
-from redis.exceptions import OutOfMemoryError
+from redis.exceptions import OutOfMemoryError, ResponseError
 
 from palaver.shared.names import TASK_CHAT, TASK_SUBMIT
 from palaver.shared.outage import reason
@@ -378,6 +378,7 @@ class _RedisChannel(RedisChannel):
         self.room: Callable[[], int] = lambda: 1
         self.answered = time.monotonic()
         self.job_from: str | None = None  # the queue of the last message, if it names a job
+        self._refused = ""  # why bindings are not refreshed
 
     def conn_or_acquire(self, client: Any = None) -> Any:
         """A client of this channel's pool; kombu would make one for every command, which costs more than
@@ -388,6 +389,17 @@ class _RedisChannel(RedisChannel):
                 self._commands = self._create_client()
             client = self._commands
         return nullcontext(client)
+
+    def maybe_refresh_binding_expiry(self) -> None:
+        """Called every second. What a full Redis refuses, kombu would tell as often, with a traceback."""
+        refused = ""
+        try:
+            super().maybe_refresh_binding_expiry()  # type: ignore[misc]
+        except ResponseError as error:
+            refused = reason(error)
+        if refused and not self._refused:
+            logger.warning("bindings.not_refreshed", reason=refused)
+        self._refused = refused
 
     def _basic_cancel(self, consumer_tag: str) -> None:
         """A fetch that is under way when the last consumer goes would keep the message that it gets until
