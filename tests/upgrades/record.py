@@ -35,6 +35,8 @@ OWNED: Final[dict[str, Any]] = {
     "metadata": {"page": "7"},
     "idempotency_key": "once",
 }
+HOOK: Final = "http://192.0.2.7/hook"
+"""Nobody is told there while this is recorded."""
 
 
 def main(words: list[str]) -> int:
@@ -53,6 +55,7 @@ def main(words: list[str]) -> int:
 def recorded(server: RedisServer, folder: Path) -> dict[str, Any]:
     """Do the jobs; all keys and files that are there then, and what a client says of them."""
     settings = {"redis_url": server.url, "namespace": NAMESPACE, "files_url": folder.as_uri()}
+    settings["webhook_networks"] = "192.0.2.0/24"
     with LocalSystem(**settings) as system, Client(system.settings) as client, server.client() as raw:
         jobs = {name: said(job) for name, job in done(client, system).items()}
         batch = client.batch(["one", "two"], model=MODEL)
@@ -78,6 +81,9 @@ def done(client: Client, system: LocalSystem) -> dict[str, JobHandle]:
     for n, text in enumerate(TALK):
         jobs[f"talk {n}"] = ended(client.submit(text, model=MODEL, session_id="talk"))
     jobs["owned"] = ended(client.submit(**OWNED))
+    jobs["told"] = ended(
+        client.submit("Ring", model=MODEL, tenant="acme", metadata={"page": "8"}, webhook=HOOK)
+    )
     system.models.reply(fail={"status": 401})
     jobs["failed"] = ended(client.submit("Hello", model=MODEL))
     system.models.reply(endless=True, rate=200)

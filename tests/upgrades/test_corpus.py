@@ -3,19 +3,24 @@
 Unlike the rest of this folder it needs no other version to run, and is part of `make test`.
 """
 
+import asyncio
+import base64
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import web
 
 from palaver.producer import Client
 from palaver.shared.contract import VERSION
 from palaver.workers.testing import LocalSystem
+from tests.posting import posting_to
 from tests.servers import RedisServer
 from tests.upgrades.keys import restored
-from tests.upgrades.record import MODEL, NAMESPACE, OWNED, TALK, said
+from tests.upgrades.record import HOOK, MODEL, NAMESPACE, OWNED, TALK, said
 
 pytestmark = pytest.mark.redis
 
@@ -32,6 +37,15 @@ def corpus(request: pytest.FixtureRequest) -> dict[str, Any]:
 
 @pytest.fixture
 def system(corpus: dict[str, Any], redis_server: RedisServer, tmp_path: Path) -> Iterator[LocalSystem]:
+    """See `standing_on`."""
+    with standing_on(corpus, redis_server, tmp_path) as system:
+        yield system
+
+
+@contextmanager
+def standing_on(
+    corpus: dict[str, Any], redis_server: RedisServer, tmp_path: Path, **more: Any
+) -> Iterator[LocalSystem]:
     """A worker of this version, on what is stored."""
     with redis_server.client() as raw:
         restored(raw, corpus["keys"])
@@ -40,7 +54,7 @@ def system(corpus: dict[str, Any], redis_server: RedisServer, tmp_path: Path) ->
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
     settings = {"redis_url": redis_server.url, "namespace": NAMESPACE, "files_url": tmp_path.as_uri()}
-    with LocalSystem(**settings) as system:
+    with LocalSystem(**settings, **more) as system:
         yield system
 
 
@@ -61,3 +75,27 @@ def test_it_goes_on(system: LocalSystem, corpus: dict[str, Any]) -> None:
 
         assert client.submit(**OWNED).job_id == corpus["jobs"]["owned"]["id"]
         assert client.retry(corpus["jobs"]["failed"]["id"]).result(timeout=30).content == "Hello"
+
+
+async def test_a_webhook_that_was_still_to_be_delivered_is(
+    corpus: dict[str, Any], redis_server: RedisServer, tmp_path: Path
+) -> None:
+    told: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+
+    async def take(request: web.Request) -> web.Response:
+        told.put_nowait(await request.json())
+        return web.Response(status=204)
+
+    settings = {
+        "webhook_secret": "whsec_" + base64.b64encode(b"hush " * 6).decode(),
+        "webhook_networks": "127.0.0.0/8",
+    }
+    async with posting_to(take) as url:
+        here = json.loads(json.dumps(corpus).replace(HOOK, url))
+        with standing_on(here, redis_server, tmp_path, **settings):
+            async with asyncio.timeout(30):
+                said = await told.get()
+    assert said["type"] == "job.completed"
+    assert said["data"]["job_id"] == corpus["jobs"]["told"]["id"]
+    assert said["data"]["response"]["content"] == corpus["jobs"]["told"]["content"]
+    assert said["data"]["metadata"] == {"page": "8"}
