@@ -307,6 +307,20 @@ def test_a_job_whose_place_was_never_prolonged_keeps_it(make_world: MakeWorld) -
     assert entries(world, "all") <= 200
 
 
+def test_a_job_that_nobody_was_there_to_end_keeps_its_place(make_world: MakeWorld) -> None:
+    """All workers were away for hours."""
+    world = make_world(tenants=TENANTS)
+    job = world.ledger.submit(of("small"))
+    ago = int((world.time() - 3 * 3600) * 1000)
+    world.raw.hset(world.keys.job(job.session_id, job.job_id), "deadline", ago)
+    world.raw.zadd(world.keys.unended("=small"), {f"{job.session_id}/{job.job_id}": ago})
+    for _ in range(2):
+        with pytest.raises(QueueFullError):
+            world.ledger.submit(of("small"))
+    ended_by_worker(world, job)
+    assert world.ledger.submit(of("small")).created
+
+
 def test_who_is_refused_is_told_how_fast_it_goes(make_world: MakeWorld) -> None:
     """Two jobs have ended in the ten seconds since it was full."""
     world = make_world(tenants={"acme": {"queued": 2}})

@@ -20,7 +20,9 @@ NEW, KNOWN, REFUSED = 2, 1, 0
 _UNENDED: Final = {each.value for each in (*Status, *BatchStatus) if not each.ended}
 
 _GRACE: Final = 3600.0
-"""So many seconds after it must have ended a job counts no more, whoever forgot it."""
+"""So many seconds after it must have ended somebody who needs the place of a job looks whether it has."""
+_AGAIN_MS: Final = 60_000
+"""So long after that the next one looks, while no worker is there to end it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +60,13 @@ def admit(keys: Keys, name: str, places: Sequence[Place], *, most: int) -> Opera
 
 
 def until(keys: Keys, places: Sequence[Place]) -> Query[list[int]]:
-    """When each of these jobs and batches counts no more, in ms; 0: it has ended, or is none."""
+    """Until when each of these jobs and batches counts unseen, in ms; 0: it has ended, or is none."""
 
     def decode(replies: Sequence[Any]) -> list[int]:
-        found = zip(replies[::2], replies[1::2], strict=True)
-        return [_until(*job) or _until(*batch) for job, batch in found]
+        (seconds, _), *told = replies
+        found = zip(told[::2], told[1::2], strict=True)
+        ends = (_until(*job) or _until(*batch) for job, batch in found)
+        return [end and max(end, int(seconds) * 1000 + _AGAIN_MS) for end in ends]
 
     # A batch and its session have one id, and so may a job and its own.
     commands = [
@@ -73,7 +77,7 @@ def until(keys: Keys, places: Sequence[Place]) -> Query[list[int]]:
             Command("HMGET", keys.batch(job_id), "status", "expires"),
         )
     ]
-    return Query(commands=tuple(commands), decode=decode)
+    return Query(commands=(Command("TIME"), *commands), decode=decode)
 
 
 def _until(status: bytes | None, ends: bytes | None) -> int:
