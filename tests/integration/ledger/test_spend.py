@@ -80,6 +80,13 @@ def test_requests_run_while_what_they_may_cost_is_less_than_the_limit(world: Wor
     assert say(world, 1003, held=0, one_more=DOLLAR // 4).may_run, "what cost less makes room"
 
 
+def test_a_request_of_any_cost_leaves_sums_that_others_can_count_with(world: World) -> None:
+    assert say(world, 1, one_more=10**23, hard=None).may_run
+    assert say(world, 1, worker="w2", one_more=DOLLAR, hard=None).held > 10**6
+    assert not say(world, 2, worker="w2", one_more=DOLLAR).may_run
+    assert say(world, 2) == Standing(0, 0, may_run=False)
+
+
 def test_a_request_that_may_cost_more_than_is_left_does_not_run(world: World) -> None:
     begin(world, 9.99)
     assert not say(world, 1, one_more=DOLLAR).may_run

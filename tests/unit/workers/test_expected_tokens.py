@@ -60,6 +60,12 @@ def test_each_choice_may_think() -> None:
     assert expected(request, None).output_tokens == size_of(ANTHROPIC, request).most == 6300
 
 
+def test_what_is_asked_for_beyond_all_measure_can_be_counted() -> None:
+    most = 2**63 - 1
+    request = asking(ReasoningOptions(max_tokens=most), most=most, n=128)
+    assert expected(request, None).output_tokens == size_of(ANTHROPIC, request).most == 2 * 128 * 10**9
+
+
 def test_no_answer_has_more_than_the_context() -> None:
     profile = ANTHROPIC.model_copy(update={"context": 1000})
     assert size_of(profile, asking(ReasoningOptions(max_tokens=2000), most=100)).most == 1000

@@ -13,9 +13,8 @@ from palaver.shared.profiles import ModelRef
 from palaver.shared.responses import Usage
 from palaver.shared.spending import Spending, Spent
 from palaver.shared.token_estimate import tokens_of
-from palaver.workers.policies import answer_tokens
 from palaver.workers.providers import GenerationRequest
-from palaver.workers.token_counting import thought_beyond
+from palaver.workers.token_counting import asked_for, thought_beyond
 
 __all__ = ["Bill", "Meter", "Price", "Told", "expected"]
 
@@ -33,7 +32,7 @@ def expected(request: GenerationRequest, context: int | None, most: int | None =
     is what its provider asks for where it names no `max_tokens`.
     """
     answers = request.params.n or 1
-    answer = answer_tokens(request.params.max_tokens or most, context) + thought_beyond(request)
+    answer = asked_for(request.params.max_tokens or most, context) + thought_beyond(request)
     return Usage(
         input_tokens=tokens_of(request.messages, request.tools or ()),
         output_tokens=answers * answer,

@@ -16,8 +16,9 @@ from palaver.workers.providers import (
     UsagePart,
 )
 from palaver.workers.providers.flavours import budget_of
+from palaver.workers.providers.wire import MOST_TOKENS
 
-__all__ = ["Counting", "size_of", "thought_beyond"]
+__all__ = ["Counting", "asked_for", "size_of", "thought_beyond"]
 
 
 def thought_beyond(request: GenerationRequest) -> int:
@@ -25,7 +26,12 @@ def thought_beyond(request: GenerationRequest) -> int:
     options = request.reasoning or request.params.reasoning
     if options is None or not options.enabled or options.within:
         return 0
-    return budget_of(options)
+    return min(budget_of(options), MOST_TOKENS)
+
+
+def asked_for(most: int | None, context: int | None) -> int:
+    """As `answer_tokens`: whatever is asked for, no answer has more than `MOST_TOKENS`."""
+    return min(answer_tokens(most, context), MOST_TOKENS)
 
 
 def size_of(profile: Profile, request: GenerationRequest) -> operations.Size:
@@ -34,13 +40,13 @@ def size_of(profile: Profile, request: GenerationRequest) -> operations.Size:
         return operations.NO_TOKENS
     choices, thought = request.params.n or 1, thought_beyond(request)
     most, context = request.params.max_tokens, profile.context_of(request.model)
-    most = None if most is None else most + thought
+    most = None if most is None else asked_for(most, context) + thought
     if most is not None and context is not None:
         most = min(most, context)
     return operations.Size(
         prompt=tokens_of(request.messages, request.tools or ()),
         most=None if most is None else most * choices,
-        guess=(answer_tokens(None, context) + thought) * choices,
+        guess=(asked_for(None, context) + thought) * choices,
         model=request.model,
     )
 

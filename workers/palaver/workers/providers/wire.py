@@ -19,7 +19,7 @@ from palaver.workers.providers.parts import UsagePart, WarningPart
 
 AUTHORIZATION: Final = "authorization"
 
-_MOST_TOKENS: Final = 10**9
+MOST_TOKENS: Final = 10**9
 """Of one request: a larger count is nonsense, and would be the end of a tenant's sums and limits."""
 
 MAPPED: Final = (
@@ -216,4 +216,4 @@ def usage_part(counts: Any) -> UsagePart | None:
     known = [
         count for count in (usage.input_tokens, usage.output_tokens, usage.total_tokens) if count is not None
     ]
-    return UsagePart(usage) if known and max(known) <= _MOST_TOKENS else None
+    return UsagePart(usage) if known and max(known) <= MOST_TOKENS else None

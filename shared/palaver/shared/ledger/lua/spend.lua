@@ -18,7 +18,7 @@
 -- What is not said again in time stays held for GRACE from when that is found, as WORKER .. SPARED: nobody could say it
 -- while Redis stood still.
 -- include clock
-local SPARED, GRACE = ' spared', 10000
+local SPARED, GRACE, MOST = ' spared', 10000, 10 ^ 16
 local spent, held_by, worker, number = KEYS[1], KEYS[1] .. ':held', ARGV[1], tonumber(ARGV[2])
 local said, nanos, first_said = KEYS[1] .. ':by:' .. worker, ARGV[3], tonumber(ARGV[4])
 local kept_for, known_for = ARGV[5], ARGV[6]
@@ -77,6 +77,7 @@ elseif one_more and total + one_more > hard then -- it never may, in this month
 elseif one_more and (first == who or (not first and who ~= '' and asks == 'wait')) then
   keep_for(who, int(one_more))
 end
+own = math.min(own, MOST) -- of thousands of workers the sum is a whole number yet
 if own > 0 then
   redis.call('HSET', held_by, worker, int(own) .. ' ' .. int(now + lease))
   redis.call('PEXPIRE', held_by, known_for)
