@@ -40,6 +40,27 @@ async def test_what_goes_on_leaves_before_a_backlog() -> None:
     assert broker.sent[-1] == f"n{BATCH}"
 
 
+async def test_what_sweeps_bring_again_while_a_broker_hangs_is_sent_once() -> None:
+    broker = SlowBroker()
+    post = Post(broker)
+    post.put([Dispatch("s", "first", Queue.LOW)])
+    assert await asyncio.to_thread(broker.busy.wait, 30)
+    for _ in range(3):  # equal messages, made anew
+        again = post.put(
+            [*(Dispatch("s", f"n{number}", Queue.NORMAL) for number in range(5)), Dispatch.batch("b")]
+        )
+    broker.go_on.set()
+    async with asyncio.timeout(30):
+        await again
+        assert [sent for sent in broker.sent if not sent.startswith("b.")] == [
+            "first",
+            *(f"n{n}" for n in range(5)),
+        ]
+        assert len(broker.sent) == 1 + 5 + 3, "a batch has as many messages as it wants drivers"
+        await post.put([Dispatch("s", "n0", Queue.NORMAL)])
+    assert broker.sent[-1] == "n0"
+
+
 async def test_a_sweeper_does_not_wait_for_its_messages() -> None:
     broker = SlowBroker()
     sent = Post(broker).put([Dispatch("s", "j", Queue.NORMAL)])

@@ -15,7 +15,7 @@ from typing import Any, Final, TypeVar
 from celery import Celery
 
 from palaver.shared.ledger import Sendable
-from palaver.shared.names import QUEUES
+from palaver.shared.names import QUEUES, TASK_BATCH
 from palaver.workers.event_log import event_logger
 from palaver.workers.pool.queues import lengths, own_queue
 from palaver.workers.pool.silence import leaving_the_silent
@@ -45,6 +45,7 @@ class Post:
         self._app = app
         self._outgoing: PriorityQueue[_Message] = PriorityQueue()
         self._number = count()
+        self._waiting: set[Sendable] = set()  # messages of jobs that are among the outgoing
         self._sender: threading.Thread | None = None
         self._asking: asyncio.Future[list[str]] | None = None
         self._telling: asyncio.Future[None] | None = None
@@ -54,13 +55,17 @@ class Post:
         """Have the messages of jobs that have their turn sent; done when they are, or have failed (logged).
 
         What goes on goes before what has not begun, also of earlier calls: a crash must not wait behind a
-        backlog.
+        backlog. A job's message that waits here already is not put twice: sweeps bring it again and again for
+        as long as a broker is away.
         """
         if self._sender is None:
             self._sender = threading.Thread(target=self._serve, name="palaver-post", daemon=True)
             self._sender.start()
-        letter = _Letter(len(dispatches))
-        for dispatch in dispatches:
+        fresh = [dispatch for dispatch in dispatches if dispatch not in self._waiting]
+        # Of a batch there are as many messages as drivers.
+        self._waiting.update(dispatch for dispatch in fresh if dispatch.task != TASK_BATCH)
+        letter = _Letter(len(fresh))
+        for dispatch in fresh:
             urgency = _URGENCY.get(dispatch.queue, len(_URGENCY))
             self._outgoing.put(_Message(urgency, next(self._number), dispatch, letter))
         return letter.sent
@@ -96,7 +101,9 @@ class Post:
             with suppress(Empty):
                 while len(messages) < BATCH:
                     messages.append(self._outgoing.get_nowait())
-            self._publish([message.dispatch for message in messages])
+            dispatches = [message.dispatch for message in messages]
+            self._waiting.difference_update(dispatches)  # before: what comes now may be news
+            self._publish(dispatches)
             for message in messages:
                 message.letter.count_down()
 
