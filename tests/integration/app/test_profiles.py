@@ -5,12 +5,12 @@ from collections.abc import Callable
 
 import pytest
 
-from palaver.producer import Client
+from palaver.producer import Client, cli
 from palaver.shared.errors import ValidationError
 from palaver.shared.ledger import SyncLedger
 from palaver.shared.settings import Settings
 from palaver.workers.command import main
-from tests.processes import Processes, Running
+from tests.processes import Running
 from tests.servers import eventually
 
 pytestmark = [pytest.mark.redis, pytest.mark.worker]
@@ -54,14 +54,17 @@ def test_a_profile_that_can_never_answer_is_wrong_usage(
 
 
 def test_a_profile_that_cannot_answer_leaves_the_others_served(
-    worker: Callable[..., Running], processes: Processes, palaver_env: dict[str, str]
+    worker: Callable[..., Running],
+    palaver_env: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     tables = providers(good={"kind": "scripted"}, keyless=NO_KEY, misspelt=MISSPELT)
     running = worker(
         env={**tables, "PALAVER_MODELS": json.dumps({"all": ["keyless/x"], "some": "good/echo"})}
     )
     running.wait_for(r"profile\.unserved profile=keyless reason=.*PALAVER_TEST_NO_SUCH_KEY is not set")
-    running.wait_for(r"profile\.unserved profile=misspelt reason=.*The flavour 'vlm' is not known")
+    running.wait_for(r"profile\.unserved profile=misspelt reason=.*options.flavour 'vlm' is not known")
     settings = Settings(redis_url=palaver_env["PALAVER_REDIS_URL"])
     wait_until_served(settings, "good")
     with Client(settings) as client:
@@ -69,9 +72,13 @@ def test_a_profile_that_cannot_answer_leaves_the_others_served(
         for model in ("keyless/x", "misspelt/x", "all"):
             with pytest.raises(ValidationError, match="model"):
                 client.submit("hello", model=model)
-    status = processes.start(("palaver", "status"), env=palaver_env)
-    assert status.wait(30) == 0
-    status.wait_for(r"does not serve provider keyless: .*PALAVER_TEST_NO_SUCH_KEY is not set")
+    for name, value in palaver_env.items():
+        monkeypatch.setenv(name, value)
+    assert cli.main(["status"]) == 0
+    told = capsys.readouterr().out.split(" does not serve provider ")
+    assert [each.partition(":")[0] for each in told[1:]] == ["keyless", "misspelt"]
+    assert "PALAVER_TEST_NO_SUCH_KEY is not set\n" in told[1]
+    assert told[2].endswith("\n")
 
 
 def test_a_script_that_is_not_there_is_refused_before_anything_is_stored(

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Final
 
@@ -187,15 +187,21 @@ def _print(status: Status) -> None:
         gates = [(one_line(gate.name), *_gate(gate)) for gate in status.gates]
         write("\n" + columns([("GATE", "RUNNING", "WAITING", "CLOSED"), *gates], indent=""))
     _print_batches(status.batches)
-    for worker in status.workers:
-        for why in worker.get("unserved", {}).values():
-            write(f"\n{one_line(worker['name'])} does not serve {one_line(why)}")
-        for server, why in worker.get("tools_missing", {}).items():
-            write(f"\n{one_line(worker['name'])} has no tools of {one_line(server)}: {one_line(why)}")
-    for problem in status.problems:
-        write(f"\n{problem}")
+    wrong = [*_missing(status.workers), *status.problems]
+    if wrong:
+        write("\n" + "".join(f"{line}\n" for line in wrong))
     if not asked and not status.healthy and not status.problems:
         write(f"\n{bold('No worker consumes.')} Start one: palaver worker\n")
+
+
+def _missing(workers: list[dict[str, Any]]) -> Iterator[str]:
+    """What single workers do without."""
+    for worker in workers:
+        name = one_line(worker["name"])
+        for why in worker.get("unserved", {}).values():
+            yield f"{name} does not serve {one_line(why)}"
+        for server, why in worker.get("tools_missing", {}).items():
+            yield f"{name} has no tools of {one_line(server)}: {one_line(why)}"
 
 
 def _print_batches(batches: list[OpenBatch]) -> None:

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from palaver.shared.errors import ConfigurationError
 from palaver.shared.params import DEFAULT_EFFORT, ReasoningOptions
 from palaver.workers.providers.parts import WarningPart
 from palaver.workers.providers.wire import AUTHORIZATION, unsupported
@@ -219,17 +218,13 @@ def detect_provider(url: str | None) -> str | None:
     return None
 
 
-def flavour_of(base_url: str | None, named: object = None) -> Flavour:
-    """The flavour that a profile names, else its host's (OpenAI's without an address), else the generic
+def flavour_of(base_url: str | None, named: str | None = None) -> Flavour:
+    """The flavour of that name, else its host's (OpenAI's without an address), else the generic
     one.
     """
     if named is None:
         found = detect_provider(base_url) if base_url else "openai"
         return FLAVOURS[found or "generic"]
-    if not isinstance(named, str) or named not in FLAVOURS:
-        raise ConfigurationError(
-            f"The flavour {named!r} is not known; choose one of {', '.join(sorted(FLAVOURS))}."
-        )
     return FLAVOURS[named]
 
 

@@ -25,7 +25,7 @@ from palaver.workers.providers.base import (
 )
 from palaver.workers.providers.decoder_options import DecoderOptions
 from palaver.workers.providers.errors import response_error
-from palaver.workers.providers.flavours import Flavour, Paths, flavour_of, reasoning_fields
+from palaver.workers.providers.flavours import FLAVOURS, Flavour, Paths, flavour_of, reasoning_fields
 from palaver.workers.providers.openai_decoder import OpenAIDecoder
 from palaver.workers.providers.parts import WarningPart
 
@@ -44,7 +44,7 @@ class OpenAIDialect:
 
     def __init__(self, profile: Profile, flavour: str | None = None) -> None:
         wire.check_options(profile, *OPTIONS)
-        self._flavour = flavour_of(profile.base_url, profile.options.get("flavour", flavour))
+        self._flavour = _flavour(profile, flavour)
         self.base_url = profile.base_url or self._flavour.base_url or ""
         if not self.base_url:
             raise ConfigurationError(
@@ -170,6 +170,18 @@ def _unmarked(message: dict[str, Any]) -> dict[str, Any]:
     return {**{name: message[name] for name in message if name != "cache_control"}, "content": parts}
 
 
+def _flavour(profile: Profile, usual: str | None) -> Flavour:
+    """The one that the profile names, else its usual one, else its host's."""
+    named = profile.options.get("flavour", usual)
+    if named is not None and (not isinstance(named, str) or named not in FLAVOURS):
+        known = ", ".join(sorted(FLAVOURS))
+        raise ConfigurationError(
+            f"provider {profile.name}: options.flavour {named!r} is not known; choose one of {known}",
+            provider=profile.name,
+        )
+    return flavour_of(profile.base_url, named)
+
+
 def _paths(flavour: Flavour, profile: Profile) -> tuple[Paths, str]:
     version = profile.options.get("api_version")
     if version is None:
@@ -224,8 +236,7 @@ class OpenAIProvider(HttpProvider):
     @classmethod
     def gives_several(cls, profile: Profile) -> bool:
         """As its flavour: OpenAI's own does, some servers of its dialect do not."""
-        flavour = flavour_of(profile.base_url, profile.options.get("flavour", cls.flavour))
-        return flavour.parameters.get("n", "n") is not None
+        return _flavour(profile, cls.flavour).parameters.get("n", "n") is not None
 
     async def models(self) -> list[str] | None:
         """See `Provider.models`. Of a server that has no list, as its profile says, none is missed."""
