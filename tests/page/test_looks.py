@@ -1,5 +1,7 @@
 """How the page looks: pictures into .palaver/screens, for a person to look at; nothing sticks out of it."""
 
+import json
+import re
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -91,6 +93,21 @@ def test_widgets(page: Page, look: str) -> None:
     gaps = [below["top"] - above["bottom"] for above, below in pairwise(boxes)]
     assert min(gaps) >= 8, "what stands below touches nothing"
     picture(page, "widgets", look)
+
+
+@pytest.mark.parametrize("wrong", [False, True], ids=["", "refused"])
+def test_files_of_long_names(page: Page, look: str, wrong: bool) -> None:
+    told = json.dumps({"error": {"message": "The body of the request is larger than 26279936 bytes."}})
+    if wrong:
+        page.route("**/v1/files", lambda route: route.fulfill(status=413, body=told))
+    name = "what-was-said-of-tea-in-the-third-quarter-" * 3 + ".txt"
+    page.locator("#picker").set_input_files({"name": name, "mimeType": "text/plain", "buffer": b"tea"})
+    expect(page.locator("#attached .size")).to_have_text("3 B" if not wrong else re.compile("larger than"))
+    places = page.locator("#composer, #attached button").evaluate_all(
+        "them => them.map(one => one.getBoundingClientRect().toJSON())"
+    )
+    assert places[1]["right"] < places[0]["right"], "it can be removed"
+    picture(page, "file-refused" if wrong else "file", look)
 
 
 def test_a_question_that_waits(page: Page, look: str, stand: Stand) -> None:
