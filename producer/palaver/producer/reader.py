@@ -103,8 +103,8 @@ class Reader:
             pass
 
     def stop(self) -> None:
-        """Its connections are about to be closed: whoever reads is told so."""
-        self._stopped = True
+        """Its connections are about to be closed: whoever reads is told so, but for who has read all."""
+        self._stopped = not self._cursor.done
         if self._inbox is not None:
             self._inbox.put(Signal.LOST)
 

@@ -101,6 +101,20 @@ async def test_who_still_reads_when_the_client_is_closed_is_told_so(
         assert redis.pubsub_channels() == []
 
 
+async def test_who_has_read_all_may_close_the_client_before_it_is_told_of_the_end(
+    client: Client, settings: Settings, work_on: WorkOn
+) -> None:
+    handle = client.submit("Hello")
+    work_on(handle).answer(PIECES)
+    reading = AsyncClient(settings)
+    events = []
+    async for event in (await reading.job(handle.job_id)).events():
+        events.append(event)
+        if event.type == "stream_end":
+            await reading.close()
+    is_whole(events, TEXT)
+
+
 async def test_a_hundred_reconnects_at_random_points(
     client: Client, settings: Settings, work_on: WorkOn, redis_server: RedisServer
 ) -> None:
