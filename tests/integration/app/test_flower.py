@@ -29,6 +29,7 @@ CONFIGURATION = ROOT / "deploy/flower/flowerconfig.py"
 SECRET = "xyzzy-42"
 WRITES = "job => Number(document.querySelector(`tr[data-job='${job}']`).cells[5].innerText) > 0"
 """Of the page of streams: the job's tokens a second."""
+LOOKS_AGAIN = "last => document.getElementById('streams-status').innerText !== last"
 
 
 @dataclass(frozen=True)
@@ -177,6 +178,32 @@ def test_live_streams_have_a_page_with_a_button_that_ends_one(
         for session, other, _ in others:
             ledger.cancel(session, other)
     assert 'palaver_flower_cancels_total{result="asked"} 1.0' in flower.open("/metrics")
+
+
+@pytest.mark.page
+def test_a_refused_button_says_so_until_it_is_used_again_and_a_long_id_hides_none(
+    client: Celery, system: System, processes: Processes
+) -> None:
+    flower = start_flower(system, processes, "--address=127.0.0.1")  # whose API is for nobody
+    session_id, job_id = "s" * 128, new_job_id()
+    document = {"session_id": session_id, "job_id": job_id, "messages": '{"endless": true, "rate": 50}'}
+    client.send_task("palaver.submit", args=(document,), queue="palaver.submit")
+    with open_page() as page:
+        page.set_viewport_size({"width": 1280, "height": 800})
+        page.goto(f"{flower.url}/streams")
+        row = page.locator(f"tr[data-job='{job_id}']")
+        button = row.get_by_role("button")
+        button.click()
+        row.get_by_text("Refused").wait_for()
+        for _ in range(2):  # looks, of which each makes the table anew
+            page.wait_for_function(LOOKS_AGAIN, arg=page.locator("#streams-status").inner_text())
+        assert button.inner_text() == "Refused"
+        assert "FLOWER_UNAUTHENTICATED_API" in (button.get_attribute("title") or "")
+        box = button.bounding_box()
+        assert box is not None
+        assert box["x"] + box["width"] <= 1280
+    with SyncLedger(Settings(redis_url=system.url)) as ledger:
+        ledger.cancel(session_id, job_id)
 
 
 def test_the_task_of_a_batch_shows_how_far_it_is(flower: Flower, system: System) -> None:
