@@ -21,18 +21,16 @@ from tests.benchmarks.results import Results
 from tests.processes import ROOT
 
 FOLDER = Path(__file__).parent
-KEPT = ROOT / ".palaver" / "bench"
 
 
 def main() -> int:
     options = rounds.options("python -m tests.benchmarks", __doc__, rounds=5)
     rounds.need(ROOT / ".venv" / ".rivals", "make .venv/.rivals")
-    folder = KEPT if options.quick or options.only else FOLDER
+    folder = rounds.folder(options, FOLDER)
     kept = folder / "results.json"
     if not options.report:
         _measured(options).save(kept)
-    rounds.need(kept, "the same without --report")
-    results = Results.read(kept)
+    results = rounds.read(kept)
     for target in report.targets(results):
         print(target.row())
     print(report.side_by_side(results))
@@ -44,13 +42,9 @@ def main() -> int:
 
 def _measured(options: argparse.Namespace) -> Results:
     """The figures of all rounds, and where the worker's time went."""
-    rows = [
-        row for row in plan.rows(quick=options.quick) if options.only in f"{row.scenario} {row.contender}"
-    ]
     results = Results()
     results.machine = described()
-    unfinished = KEPT / "unfinished.json"
-    rounds.measured(rows, results, rounds=1 if options.quick else options.rounds, kept=unfinished)
+    rounds.measured(rounds.chosen(plan.rows(quick=options.quick), options), results, options)
     if not options.only:
         results.profiles = list(profiles())
     return results

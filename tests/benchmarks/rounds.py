@@ -15,6 +15,7 @@ from tests.benchmarks.stage import Stuck
 from tests.processes import ROOT, ProcessEnded
 
 OPEN_FILES = 20_000
+KEPT = ROOT / ".palaver" / "bench"
 
 
 @dataclass(frozen=True)
@@ -45,11 +46,27 @@ def need(path: Path, made_by: str) -> None:
         raise SystemExit(f"{path.relative_to(ROOT)} is not there; first: {made_by}")
 
 
-def measured(rows: Sequence[Row], results: Results, *, rounds: int, kept: Path) -> None:
-    """Measure all rows, that many times; kept after each, so that a run that is broken off loses one only."""
+def folder(asked: argparse.Namespace, whole: Path) -> Path:
+    """Where the page goes: what is smaller than the whole does not overwrite it."""
+    return KEPT if asked.quick or asked.only else whole
+
+
+def chosen(rows: Sequence[Row], asked: argparse.Namespace) -> list[Row]:
+    """Those that were asked for by `--only`."""
+    return [row for row in rows if asked.only in f"{row.scenario} {row.contender}"]
+
+
+def read(kept: Path) -> Results:
+    """What was measured, now or before."""
+    need(kept, "the same without --report")
+    return Results.read(kept)
+
+
+def measured(rows: Sequence[Row], results: Results, asked: argparse.Namespace) -> None:
+    """Measure all rows in each round; kept after each, so that a run that is broken off loses one only."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, OPEN_FILES)), hard))
-    for round_ in range(rounds):
+    for round_ in range(1 if asked.quick else asked.rounds):
         results.idle.append(idle())
         due = [row for row in rows if not (row.once and round_)]
         if round_ % 2:  # nobody always comes first
@@ -66,4 +83,4 @@ def measured(rows: Sequence[Row], results: Results, *, rounds: int, kept: Path) 
             results.add(row.scenario, row.contender, round_, figures)
             told = ", ".join(f"{name} {value:,.1f}" for name, value in figures.items())
             print(f"{time.monotonic() - began:.0f} s: {told}", flush=True)
-            results.save(kept)
+            results.save(KEPT / "unfinished.json")

@@ -18,7 +18,6 @@ from tests.benchmarks.results import Results
 from tests.processes import ROOT
 
 FOLDER = Path(__file__).parents[1]
-KEPT = ROOT / ".palaver" / "bench"
 OURS = ("fastapi", "starlette", "uvicorn", "httptools", "uvloop", "redis", "hiredis", "orjson")
 THEIRS = ("litellm", "fastapi", "uvicorn", "uvloop", "openai", "httpx", "aiohttp")
 
@@ -26,12 +25,11 @@ THEIRS = ("litellm", "fastapi", "uvicorn", "uvloop", "openai", "httpx", "aiohttp
 def main() -> int:
     options = rounds.options("python -m tests.benchmarks.gateway", __doc__, rounds=3)
     rounds.need(ROOT / ".venv" / ".litellm", "make .venv/.litellm")
-    folder = KEPT if options.quick or options.only else FOLDER
+    folder = rounds.folder(options, FOLDER)
     kept = folder / "gateway.json"
     if not options.report:
         _measured(options).save(kept)
-    rounds.need(kept, "the same without --report")
-    results = Results.read(kept)
+    results = rounds.read(kept)
     print(tables.all_targets(report.targets(results)))
     print(report.side_by_side(results))
     tables.write(report.page(results), folder / "GATEWAY.md")
@@ -42,15 +40,13 @@ def main() -> int:
 
 
 def _rows(options: argparse.Namespace) -> list[rounds.Row]:
-    every = plan.rows(quick=options.quick)
-    return [row for row in every if options.only in f"{row.scenario} {row.contender}"]
+    return rounds.chosen(plan.rows(quick=options.quick), options)
 
 
 def _measured(options: argparse.Namespace) -> Results:
     results = Results()
     results.machine = described(ours=OURS, python=LITELLM_PYTHON, theirs=THEIRS)
-    unfinished = KEPT / "unfinished.json"
-    rounds.measured(_rows(options), results, rounds=1 if options.quick else options.rounds, kept=unfinished)
+    rounds.measured(_rows(options), results, options)
     return results
 
 

@@ -12,11 +12,12 @@ import httpx2
 import pytest
 
 from palaver.producer import Client
-from palaver.shared.api_keys import ApiKey
-from palaver.shared.ledger import SyncLedger, operations
 from palaver.shared.settings import Settings
+from tests.integration.gateway.here import Here, gateway_here
+from tests.integration.gateway.keys import make_key
+from tests.integration.ledger.world import World
 from tests.processes import ROOT, WORKER, Processes, Running
-from tests.servers import any_redis_binary, missing, start_redis
+from tests.servers import RedisServer, any_redis_binary, missing, start_redis
 
 SECRET = "of the gateway, its workers and the tests"
 PALAVER_TOML = """
@@ -57,13 +58,6 @@ class Stand:
         running = self.processes.start(command, name="gateway", env={**self.environment, **(env or {})})
         ready = running.wait_for(r'"ready":true,"url":"([^"]+)"', seconds=60)
         return running, ready[1]
-
-
-def make_key(settings: Settings, **fields: Any) -> str:
-    text, key = ApiKey.make(**fields)
-    with SyncLedger(settings) as ledger:
-        ledger.query(operations.keep_api_key(ledger.keys, key))
-    return text
 
 
 def script(**fields: Any) -> str:
@@ -121,3 +115,17 @@ async def ahttp(stand: Stand) -> AsyncIterator[httpx2.AsyncClient]:
     headers = {"authorization": f"Bearer {stand.key}"}
     async with httpx2.AsyncClient(base_url=stand.url, headers=headers, timeout=30, trust_env=False) as client:
         yield client
+
+
+@pytest.fixture
+def world(redis_server: RedisServer) -> Iterator[World]:
+    """The ledger of `here`, where the test is the worker."""
+    world = World(redis_server, secret=SECRET, drain_seconds=1.0)
+    yield world
+    world.close()
+
+
+@pytest.fixture
+def here(world: World) -> Iterator[Here]:
+    with gateway_here(world.settings) as here:
+        yield here

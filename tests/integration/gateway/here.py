@@ -16,7 +16,7 @@ from palaver.shared.jobs import Status
 from palaver.shared.ledger import operations
 from palaver.shared.ledger.replies import Submitted
 from palaver.shared.settings import Settings
-from tests.integration.gateway.conftest import make_key
+from tests.integration.gateway.keys import make_key
 from tests.integration.ledger.world import World
 from tests.servers import IN_TIME
 

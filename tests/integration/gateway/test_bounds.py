@@ -21,7 +21,7 @@ from palaver.producer.gateway import asking, bounds, stream
 from palaver.producer.gateway.protocol import MOST_BEYOND, MOST_HEADER_BYTES, MOST_WAITING
 from palaver.shared.ledger.replies import Submitted
 from palaver.shared.reader_tokens import make_reader_token
-from tests.integration.gateway.conftest import new_session
+from tests.integration.gateway.conftest import SECRET, new_session
 from tests.integration.gateway.here import APIS, BODY, Here, begin, gateway_here
 from tests.integration.gateway.sse import following, until_end
 from tests.integration.ledger.world import World
@@ -29,7 +29,6 @@ from tests.servers import IN_TIME, RedisServer, eventually
 
 pytestmark = pytest.mark.redis
 
-SECRET = "of this gateway and of its tests, long"
 OF_JSON = {"content-type": "application/json"}
 MORE = b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n"
 
@@ -41,12 +40,6 @@ def world(redis_server: RedisServer) -> Iterator[World]:
     )
     yield world
     world.close()
-
-
-@pytest.fixture
-def here(world: World) -> Iterator[Here]:
-    with gateway_here(world.settings) as here:
-        yield here
 
 
 # Too many

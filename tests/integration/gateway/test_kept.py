@@ -7,7 +7,6 @@ import gc
 import select
 import socket
 import struct
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from typing import Any
@@ -22,7 +21,7 @@ from palaver.shared.jobs import Status
 from tests.integration.gateway.conftest import new_session
 from tests.integration.gateway.here import Here, begin, gateway_here
 from tests.integration.ledger.world import World
-from tests.servers import IN_TIME, RedisServer, eventually
+from tests.servers import IN_TIME, eventually
 
 pytestmark = pytest.mark.redis
 
@@ -35,19 +34,6 @@ REFUSED = {
     "no route": b"POST /nowhere HTTP/1.1\r\n",
     "no body taken": b"GET /healthz HTTP/1.1\r\n",
 }
-
-
-@pytest.fixture
-def world(redis_server: RedisServer) -> Iterator[World]:
-    world = World(redis_server, drain_seconds=1.0)
-    yield world
-    world.close()
-
-
-@pytest.fixture
-def here(world: World) -> Iterator[Here]:
-    with gateway_here(world.settings) as here:
-        yield here
 
 
 def test_a_session_that_is_removed_takes_no_job_any_more(here: Here, world: World) -> None:

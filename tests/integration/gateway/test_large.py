@@ -13,8 +13,9 @@ import pytest
 
 from palaver.producer.gateway.app import create_app
 from palaver.shared.settings import Settings
-from tests.integration.gateway.conftest import make_key, new_session
+from tests.integration.gateway.conftest import new_session
 from tests.integration.gateway.here import submitted
+from tests.integration.gateway.keys import make_key
 from tests.integration.ledger.world import World
 from tests.servers import RedisServer, eventually
 

@@ -26,28 +26,13 @@ from palaver.producer.gateway.access import table, watch
 from palaver.shared.ledger import operations
 from palaver.shared.ledger.replies import Submitted
 from palaver.shared.reader_tokens import make_reader_token
-from tests.integration.gateway.conftest import new_session
+from tests.integration.gateway.conftest import SECRET, new_session
 from tests.integration.gateway.here import APIS, BODY, Here, begin, gateway_here, submitted
 from tests.integration.gateway.sse import Told, following, told
 from tests.integration.ledger.world import World
 from tests.servers import IN_TIME, RedisServer, eventually
 
 pytestmark = pytest.mark.redis
-
-SECRET = "of this gateway and of its tests, long"
-
-
-@pytest.fixture
-def world(redis_server: RedisServer) -> Iterator[World]:
-    world = World(redis_server, secret=SECRET, drain_seconds=1.0)
-    yield world
-    world.close()
-
-
-@pytest.fixture
-def here(world: World) -> Iterator[Here]:
-    with gateway_here(world.settings) as here:
-        yield here
 
 
 def body_for(path: str) -> dict[str, Any]:

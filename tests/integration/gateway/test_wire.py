@@ -3,16 +3,15 @@
 import json
 import re
 import socket
-from collections.abc import Iterator
 
 import pytest
 
 from palaver.producer.gateway import stream
 from palaver.producer.gateway.protocol import MOST_BODY_WAITING
 from tests.integration.gateway.conftest import new_session
-from tests.integration.gateway.here import Here, begin, gateway_here
+from tests.integration.gateway.here import Here, begin
 from tests.integration.ledger.world import World
-from tests.servers import RedisServer, eventually
+from tests.servers import eventually
 
 pytestmark = pytest.mark.redis
 
@@ -29,19 +28,6 @@ JUNK = {
     "no HTTP": b"\x16\x03\x01 junk\r\n\r\n",
     "many headers": b"GET / HTTP/1.1\r\n" + b"a:\r\n" * 300,
 }
-
-
-@pytest.fixture
-def world(redis_server: RedisServer) -> Iterator[World]:
-    world = World(redis_server, drain_seconds=1.0)
-    yield world
-    world.close()
-
-
-@pytest.fixture
-def here(world: World) -> Iterator[Here]:
-    with gateway_here(world.settings) as here:
-        yield here
 
 
 def of(here: Here) -> bytes:

@@ -15,7 +15,7 @@ from palaver.shared.spending import today
 from palaver.workers.accounts import AGAIN_SECONDS, Account
 from palaver.workers.link import Link
 from tests.integration.workers.conftest import Engine, MakeEngine
-from tests.integration.workers.test_budgets import FEW, PROFILES, TENANTS, answered
+from tests.integration.workers.money import FEW, PROFILES, TENANTS, answered
 from tests.integration.workers.test_engine import end_of
 
 pytestmark = pytest.mark.redis

@@ -17,26 +17,12 @@ from palaver.shared.ledger.operations.budgeting import Standing
 from palaver.shared.spending import today
 from palaver.workers.publisher import Writer
 from tests.integration.workers.conftest import Engine, MakeEngine, completed
+from tests.integration.workers.money import FEW, HOLD, MANY, PROFILES, SEVENTY, TENANTS, answered
 from tests.integration.workers.test_batches import drive, open_batch_on
-from tests.integration.workers.test_costs import A_DOLLAR, COUNTED, SCRIPTED
+from tests.integration.workers.test_costs import COUNTED, SCRIPTED
 from tests.integration.workers.test_engine import end_of
 
 pytestmark = pytest.mark.redis
-
-TENANTS = {
-    "acme": {"spend_soft": 100, "spend_hard": 200},
-    "small": {"spend_hard": 70},
-    "middle": {"spend_hard": 140},
-}
-PROFILES: dict[str, dict[str, Any]] = {
-    "dear": {**SCRIPTED, "prices": {"*": A_DOLLAR}},
-    "other": {**SCRIPTED, "prices": {"*": A_DOLLAR}},
-}
-SEVENTY = {"n": 4, "usage": COUNTED}
-"""A script that costs seventy dollars."""
-FEW, MANY = {"max_tokens": 5}, {"max_tokens": 40}
-HOLD = {"n": 2, "fail": {"kind": "idle", "after": 1}}
-"""An answer that ends only when its job does."""
 
 
 @pytest.fixture
@@ -48,16 +34,6 @@ async def engine(make_engine: MakeEngine) -> Engine:
         lease_seconds=60,
         renew_seconds=20,
     )
-
-
-async def answered(engine: Engine, tenant: str | None = "acme", **fields: Any) -> list[dict[str, Any]]:
-    """The events of a job that would cost seventy dollars, once what it cost is known to everybody. It is
-    expected to cost no more than that.
-    """
-    fields = {"model": "dear/echo", "session_id": None, "tenant": tenant, "params": FEW} | fields
-    events = await engine.answer(fields.pop("messages", SEVENTY), **fields)
-    await engine.service._bounding.budgets.told()
-    return events
 
 
 def codes(events: list[dict[str, Any]]) -> list[str]:

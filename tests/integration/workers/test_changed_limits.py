@@ -1,7 +1,6 @@
 """Limits of spending that change while requests wait for their tenant's money, or are about to be made."""
 
 import asyncio
-import itertools
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -16,9 +15,8 @@ from palaver.shared.profiles import Catalog
 from palaver.shared.spending import today
 from palaver.workers.accounts import Account
 from tests.integration.workers.conftest import Engine, MakeEngine, stand
+from tests.integration.workers.money import FEW, HOLD, MANY, PROFILES, SEVENTY, Worker, another_account, turn
 from tests.integration.workers.test_batches import drive, open_batch_on
-from tests.integration.workers.test_budgets import FEW, HOLD, MANY, PROFILES, SEVENTY
-from tests.integration.workers.test_lines_for_money import Worker, turn
 
 pytestmark = pytest.mark.redis
 
@@ -34,8 +32,7 @@ async def worker(engine: Engine) -> AsyncIterator[Worker]:
 
 @pytest.fixture
 def other(engine: Engine) -> Account:
-    """That of another worker."""
-    return Account(engine.service._link, engine.ledger.keys, "acme", worker="w2", numbers=itertools.count(1))
+    return another_account(engine)
 
 
 async def somebody_waits(engine: Engine) -> None:
