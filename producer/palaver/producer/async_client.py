@@ -187,7 +187,7 @@ class AsyncClient:
         with await self._intake(batching.fields_again(view)) as intake:
             async with aclosing(batching.unanswered(self.ledger, self.batch_files, view.batch)) as slices:
                 async for lines in slices:
-                    intake.take(lines)
+                    await in_thread(partial(intake.take, lines))
             return await self._open_batch(intake)
 
     @cached_property

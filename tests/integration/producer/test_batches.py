@@ -1,6 +1,7 @@
 """Batches by the client: what is stored, what comes back and when, cancelling, retrying."""
 
 import re
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from palaver.producer import AsyncClient, BatchHandle, Client
 from palaver.producer.batches import watching
 from palaver.producer.cli import status
 from palaver.shared.batches import SLICE, BatchJob, BatchStatus, new_batch_id
+from palaver.shared.beside import LARGE_BYTES
 from palaver.shared.errors import (
     BatchInputError,
     BatchNotFoundError,
@@ -25,6 +27,7 @@ from palaver.shared.errors import (
     WaitTimeoutError,
     WrongStateError,
 )
+from palaver.shared.jobs import ChatJob
 from palaver.shared.settings import Settings
 from palaver.shared.stores.batch_files import BatchFiles
 from tests.integration.producer.driver import Driver, fail
@@ -267,6 +270,33 @@ async def test_the_async_client_does_the_same(client: Client, settings: Settings
         assert await again.cancel() in (BatchStatus.CANCELLING, BatchStatus.CANCELLED)
         assert (await (await asynchronous.batches(again.batch_id)).progress()).counts.total == 1
         assert (await asynchronous.batch(prompts(600))).batch_id != handle.batch_id
+
+
+@pytest.mark.parametrize("large", [False, True])
+async def test_a_callers_jobs_are_read_beside_the_loop_that_gives_them(
+    settings: Settings, *, large: bool
+) -> None:
+    given, read = list[int](), list[int]()
+    ahead = 0
+
+    def jobs() -> Iterator[str]:
+        nonlocal ahead
+        for number in range(SLICE + 10):
+            given.append(threading.get_ident())
+            ahead = max(ahead, number - len(read))
+            yield f"{number}" + "x" * LARGE_BYTES * large
+
+    def noting(job: ChatJob) -> ChatJob:
+        read.append(threading.get_ident())
+        return job
+
+    async with AsyncClient(settings) as client:
+        handle = await client.batch(jobs(), allow=noting)
+        assert (await handle.progress()).counts.total == SLICE + 10
+    here = threading.get_ident()
+    assert set(given) == {here}
+    assert here not in read
+    assert ahead == (0 if large else SLICE - 1), "no more waits in memory than is read together"
 
 
 def test_the_status_of_all_shows_batches_that_go_on(

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
 from palaver.producer.batches.following import follow
 from palaver.shared.batches import BatchJob, BatchLine, BatchView
+from palaver.shared.beside import in_thread
 from palaver.shared.errors import JobNotFinishedError, WrongStateError
 from palaver.shared.ledger import AsyncLedger
 from palaver.shared.stores.batch_files import BatchFiles
@@ -42,7 +44,11 @@ async def unanswered(
             continue
         lines = await files.slice(batch, first)
         found = [(index + 1, line) for index, line in enumerate(lines, first) if not answered[index]]
-        yield [(number, BatchLine.parse(line, batch)) for number, line in found]
+        yield await in_thread(partial(_parsed, found, batch))
+
+
+def _parsed(found: Sequence[tuple[int, bytes]], batch: BatchJob) -> list[tuple[int, BatchLine]]:
+    return [(number, BatchLine.parse(line, batch)) for number, line in found]
 
 
 async def _answered(ledger: AsyncLedger, files: BatchFiles, batch: BatchJob) -> bytearray:

@@ -6,13 +6,16 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import suppress
+from functools import partial
 from itertools import islice
 from typing import Final
 
 from palaver.producer.batches.intake import Intake
-from palaver.producer.batches.source import BatchSource, entries
+from palaver.producer.batches.source import BatchSource, Entry, entries
 from palaver.shared.batches import SLICE, BatchJob, SliceIndex
+from palaver.shared.beside import LARGE_BYTES, in_thread
 from palaver.shared.errors import PalaverError, ServiceUnavailableError
+from palaver.shared.plain import measure
 from palaver.shared.stores.batch_files import BatchFiles
 
 AT_ONCE: Final = 4
@@ -20,18 +23,26 @@ AT_ONCE: Final = 4
 
 
 async def take_all(intake: Intake, jobs: BatchSource, longest: int) -> None:
-    """As `Intake.take`, while the event loop goes on: files are read in a thread, and a caller's jobs, which
-    may belong to the loop's, here.
+    """As `Intake.take`, while the event loop goes on: in a thread, but what gives a caller's jobs may belong
+    to the loop's, and is asked here.
     """
     reading = entries(jobs, longest)
     if isinstance(jobs, str | os.PathLike) or hasattr(jobs, "readline"):
         while await asyncio.to_thread(intake.take, islice(reading, SLICE)):
             pass
         return
-    for number, entry in reading:
-        intake.add(number, entry)
-        if number % SLICE == 0:
-            await asyncio.sleep(0)
+    while some := list(_few(reading)):
+        await in_thread(partial(intake.take, some))
+
+
+def _few(reading: Iterator[Entry]) -> Iterator[Entry]:
+    """The next entries: a slice of them, or until they are large together."""
+    size = 0
+    for entry in islice(reading, SLICE):
+        yield entry
+        size += measure(entry[1], LARGE_BYTES)
+        if size >= LARGE_BYTES:
+            return
 
 
 async def store(files: BatchFiles, batch: BatchJob, intake: Intake) -> None:
