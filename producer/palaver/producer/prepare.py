@@ -31,6 +31,9 @@ from palaver.shared.webhooks import check_webhook, networks
 ALIAS: Final = "alias"
 """The `kind` under which workers announce a model alias."""
 
+SEQ_BOUND: Final = 2**53
+"""Every `seq` is below it, so that all that read JSON have it exactly."""
+
 Announced = Mapping[str, Mapping[str, Any]]
 """Profile or alias name -> `{"kind": …, "models": […] | None}`, as live workers serve them. Of profiles
 `several` too: whether `n` gets as many choices; None: nobody knows.
@@ -174,7 +177,7 @@ def period(since: date | None, until: date | None) -> tuple[date, date]:
 
 def check_after(after: object) -> None:
     """Raises ValidationError for what cannot be a cursor."""
-    if isinstance(after, bool) or not isinstance(after, int) or after < 0:
+    if isinstance(after, bool) or not isinstance(after, int) or not 0 <= after < SEQ_BOUND:
         refuse("after", f"must be the seq of an event, or 0, not {shape(after)}")
 
 

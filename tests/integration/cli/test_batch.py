@@ -36,6 +36,8 @@ def test_all_wrong_lines_are_told_at_once_and_nothing_is_stored(served: Inside, 
     told = done.stderr.splitlines()
     assert [line.partition(":")[0] for line in told] == ["line 1", "line 2", "line 4", "palaver"]
     assert told[-1] == "palaver: 3 lines cannot be used, and nothing was stored"
+    one = served.run("batch", "submit", "-", stdin="{")
+    assert one.stderr.endswith("\npalaver: 1 line cannot be used, and nothing was stored\n")
     done = served.run("batch", "submit", "-", "--json", stdin=Path(path).read_text())
     error = json.loads(done.stderr)["error"]
     assert (done.returncode, error["code"], error["details"]["count"]) == (2, "batch_input", 3)

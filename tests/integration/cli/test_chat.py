@@ -67,6 +67,7 @@ def test_a_failed_job_is_exit_code_1_with_its_partial_text(served: Inside) -> No
         (["job", "show", "unknown"], "unknown"),
         (["job", "cancel", "unknown"], "unknown"),
         (["tail", "a b"], "session_id"),
+        (["tail", "s1", "--after", str(10**20)], "after"),
     ],
 )
 def test_bad_input_is_exit_code_2_and_one_line(served: Inside, words: list[str], told: str) -> None:

@@ -122,7 +122,9 @@ def _refused(error: BatchInputError) -> int:
         note(f"line {problem['line']}: {one_line(problem['message'])}")
     if error.count > len(error.problems):
         note(f"and {error.count - len(error.problems)} more")
-    complain(f"{error.count} lines cannot be used, and nothing was stored")
+    complain(
+        f"{'1 line' if error.count == 1 else f'{error.count} lines'} cannot be used, and nothing was stored"
+    )
     return exit_code(error)
 
 

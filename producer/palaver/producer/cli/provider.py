@@ -1,7 +1,7 @@
 """`palaver provider pause|resume`: an operator has a provider asked by nobody, and asked again."""
 
 from palaver.producer.cli.operator import operator
-from palaver.producer.cli.terminal import note, write, write_json
+from palaver.producer.cli.terminal import write, write_json
 from palaver.shared.errors import ValidationError
 from palaver.shared.ledger import SyncLedger, operations
 from palaver.shared.profiles import Catalog
@@ -22,9 +22,10 @@ def resume(name: str, *, as_json: bool) -> int:
     """Resume it; one that was not paused stays as it is."""
     with SyncLedger(Settings.load()) as ledger:
         was_paused = ledger.query(operations.resume_profile(ledger.keys, name, by=operator()))
-    if not was_paused:
-        note(f"{name} was not paused")
-    _tell(name, paused=False, as_json=as_json)
+    if was_paused or as_json:
+        _tell(name, paused=False, as_json=as_json)
+    else:
+        write(f"{name} was not paused\n")
     return 0
 
 

@@ -37,6 +37,7 @@ from palaver.producer.gateway.stream import ByteStream
 from palaver.producer.gateway.translation import Translation
 from palaver.producer.handles import AsyncJobHandle
 from palaver.producer.interfaces.personal_data import erase_jobs
+from palaver.producer.prepare import SEQ_BOUND
 from palaver.shared.beside import beside
 from palaver.shared.errors import JobNotFoundError, PalaverError, WrongStateError
 from palaver.shared.jobs import ChatJob
@@ -108,7 +109,7 @@ async def show_response(
     response_id: str,
     stream: bool = False,
     starting_after: Annotated[
-        int | None, Query(ge=0, lt=2**53, description="Only events with a sequence_number above it.")
+        int | None, Query(ge=0, lt=SEQ_BOUND, description="Only events with a sequence_number above it.")
     ] = None,
 ) -> Response:
     """A response as it is now, or its events from its first or from any other on."""

@@ -30,6 +30,7 @@ from palaver.producer.gateway.state import Gateway, Served
 from palaver.producer.gateway.stream import ByteStream
 from palaver.producer.gateway.tracing import trace_fields
 from palaver.producer.interfaces.personal_data import erase_jobs
+from palaver.producer.prepare import SEQ_BOUND
 from palaver.shared.conversations import ConversationSession
 from palaver.shared.errors import (
     BatchNotFoundError,
@@ -47,7 +48,7 @@ _PAGE: Final = 100
 _LARGEST_PAGE: Final = 500
 Limit = Annotated[int, Query(ge=1, le=_LARGEST_PAGE)]
 After = Annotated[str | None, Query(max_length=128, description="The `after` of the page before.")]
-Seq = Annotated[int, Query(ge=0, lt=2**53)]
+Seq = Annotated[int, Query(ge=0, lt=SEQ_BOUND)]
 
 
 class NewSession(BaseModel):
