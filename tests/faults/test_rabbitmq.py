@@ -2,6 +2,7 @@
 
 import re
 import signal
+import socket
 import time
 from collections.abc import Callable
 from contextlib import closing
@@ -164,6 +165,22 @@ def test_a_node_that_hangs_for_ever_behind_a_balancer_is_left_for_one_that_answe
         answer_in_turn(stand, "after")
         answer_in_turn(stand, "later")
         assert worker.process.poll() is None
+
+
+@pytest.mark.parametrize("hangs", [False, True])
+def test_nodes_that_do_not_answer_are_passed_over(
+    make_stand: MakeStand, broker: RabbitMQ, hangs: bool
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as away:
+        port = away.getsockname()[1]
+        if not hangs:
+            away.close()
+        stand = make_stand(broker_url=f"amqp://guest:guest@127.0.0.1:{port}//;{broker.url}")
+        begun = time.monotonic()
+        jobs = stand.submit(1, words=1)
+        assert time.monotonic() - begun < stand.settings.connect_seconds + 1
+        stand.workers(1)
+        stand.settle([*jobs, *stand.submit(3, words=1, session_id="line", history=[])])
 
 
 async def test_what_a_node_that_hangs_has_taken_in_is_not_taken_for_sent(

@@ -140,7 +140,8 @@ class _Link:
         self._connect_seconds = connect_seconds
         self.lock = threading.Lock()
         self._url = url
-        self._queue_arguments = BrokerURL.parse(url).queue_arguments
+        broker = BrokerURL.parse(url)
+        self._queue_arguments, self._nodes = broker.queue_arguments, broker.nodes
         self._origin = f"palaver-{self.pid}@{socket.gethostname()}"
         self._connection: Connection | None = None
         self._producer: Producer | None = None
@@ -237,7 +238,7 @@ class _Link:
             from kombu import Producer
 
             self._connection = _connection(self._url, self._connect_seconds)
-            self._connection.ensure_connection(max_retries=0)
+            self._connection.ensure_connection(max_retries=self._nodes - 1)
             channel: Any = _frugal(self._connection.channel())
             self._producer = Producer(channel, auto_declare=False)
             self._declare()
@@ -319,7 +320,8 @@ def _connection(url: str, seconds: float) -> Connection:
         }
     tls: Any = False if broker.tls is None else dict(broker.tls)
     try:
-        return Connection(broker.url, ssl=tls, connect_timeout=seconds, transport_options=options)
+        timeout = broker.node_seconds(seconds)
+        return Connection(broker.url, ssl=tls, connect_timeout=timeout, transport_options=options)
     except ImportError as error:
         problem = f"its client library is missing: {error}"
     except (TypeError, ValueError):  # whose text may hold a piece of the password

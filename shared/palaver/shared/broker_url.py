@@ -19,6 +19,8 @@ AMQP: Final = ("amqp", "amqps", "pyamqp")
 QUORUM: Final = {"x-queue-type": "quorum"}
 """Of our queues on RabbitMQ: replicated, and written to disk before a message counts as taken."""
 
+_LEAST_SECONDS: Final = 1.0
+
 _AMQP_NAMES: Final = {"ssl_ca_certs": "ca_certs", "ssl_certfile": "certfile", "ssl_keyfile": "keyfile"}
 _CERT_REQS: Final = {"required": ssl.CERT_REQUIRED, "optional": ssl.CERT_OPTIONAL, "none": ssl.CERT_NONE}
 
@@ -35,6 +37,15 @@ class BrokerURL:
     tls: Mapping[str, Any] | None = field(repr=False, default=None)
     queue_arguments: Mapping[str, str] | None = None
     redis: RedisURL | None = None
+
+    @property
+    def nodes(self) -> int:
+        """So many addresses a client of RabbitMQ tries, one after the other, until one answers."""
+        return 1 if self.queue_arguments is None else len(self.url.split(";"))
+
+    def node_seconds(self, seconds: float) -> float:
+        """So long each of them has to answer, where all together have about so many seconds."""
+        return max(seconds / self.nodes, min(seconds, _LEAST_SECONDS))
 
     @classmethod
     def parse(cls, url: str) -> Self:

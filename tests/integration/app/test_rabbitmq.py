@@ -5,9 +5,11 @@ import pickle
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import trustme
@@ -19,7 +21,8 @@ from palaver.producer import Client
 from palaver.producer.broker import Broker
 from palaver.shared.errors import BrokerUnavailableError
 from palaver.shared.ids import new_job_id
-from palaver.shared.names import QUEUES
+from palaver.shared.ledger import Dispatch
+from palaver.shared.names import QUEUES, Queue
 from palaver.shared.settings import Settings
 from tests.certificates import write_client_certificate
 from tests.outsider import text_of
@@ -108,6 +111,14 @@ def test_a_server_that_a_stranger_vouches_for_is_none(system: System, tmp_path: 
 def test_who_has_no_certificate_is_not_served(system: System) -> None:
     with pytest.raises(BrokerUnavailableError):
         Broker(system.settings.broker_url.partition("&")[0]).check()
+
+
+def test_the_next_node_is_behind_tls_too(system: System) -> None:
+    url = system.settings.broker_url
+    own = f":{urlsplit(url).port}"
+    with closing(Broker(f"{url.replace(own, f':{free_port()}')};{url}")) as broker:
+        broker.check()
+        broker.send([Dispatch("session", "job", Queue.LOW)])
 
 
 def test_a_wrong_password_is_told_in_time_without_it(system: System) -> None:

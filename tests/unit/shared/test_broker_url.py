@@ -114,3 +114,18 @@ def test_what_is_wrong_with_a_url(url: str, told: str) -> None:
 
 def test_no_secret_in_a_repr() -> None:
     assert "hunter2" not in repr(BrokerURL.parse("amqps://u:hunter2@h?ssl_keyfile=/hunter2"))
+
+
+@pytest.mark.parametrize(
+    ("url", "nodes", "seconds"),
+    [
+        ("amqp://a//", 1, 2.0),
+        ("amqp://a//;amqp://b//", 2, 1.0),
+        ("amqps://a//;amqps://b//;amqps://c//", 3, 1.0),
+        ("sentinel://a:26379/0?master_name=m;sentinel://b:26379", 1, 2.0),
+    ],
+)
+def test_nodes_have_a_part_of_the_time_each(url: str, nodes: int, seconds: float) -> None:
+    broker = BrokerURL.parse(url)
+    assert (broker.nodes, broker.node_seconds(2.0)) == (nodes, seconds)
+    assert broker.node_seconds(0.2) <= 0.2

@@ -60,6 +60,9 @@ UNREACHABLE: Final = 3
 
 RETRY_SECONDS: Final = 1.0
 
+NODE_SECONDS: Final = 5.0
+"""More than a connection of Celery's waits for a node to answer."""
+
 ROUTES: Final = {
     TASK_CHAT: Queue.NORMAL,
     TASK_SUBMIT: Queue.SUBMIT,
@@ -152,7 +155,8 @@ def _transport_options(broker: BrokerURL, seconds: float) -> dict[str, Any]:
     may still run.
     """
     if broker.queue_arguments is not None:
-        return {"on_open": bound}
+        # of a pool: else one that hangs has all the time, and the next one is never tried
+        return {"on_open": bound, "connect_retries_timeout": NODE_SECONDS * broker.nodes}
     if broker.redis is None:
         return {}
     return {
@@ -174,7 +178,8 @@ def check_broker(settings: Settings) -> None:
     timeout while they connect, so this happens in a thread.
     """
     answer: Future[None] = Future()
-    broker, seconds = BrokerURL.parse(settings.broker_url), settings.connect_seconds
+    broker = BrokerURL.parse(settings.broker_url)
+    seconds = broker.node_seconds(settings.connect_seconds)
     tls: Any = False if broker.tls is None else dict(broker.tls)
 
     def connect() -> None:
@@ -185,14 +190,14 @@ def check_broker(settings: Settings) -> None:
                 connect_timeout=seconds,
                 transport_options=broker.transport_options(seconds),
             ) as connection:
-                connection.ensure_connection(max_retries=0)
+                connection.ensure_connection(max_retries=broker.nodes - 1)
             answer.set_result(None)
         except Exception as error:  # noqa: BLE001 - every transport has errors of its own
             answer.set_exception(error)
 
     threading.Thread(target=connect, daemon=True).start()
     try:
-        answer.result(seconds)
+        answer.result(seconds * broker.nodes)
     except Exception as error:  # noqa: BLE001 - the same ones, and the timeout
         url = redacted_url(settings.broker_url)
         raise BrokerUnavailableError(f"The broker at {url} cannot be reached: {reason(error)}.") from None
