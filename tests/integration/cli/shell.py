@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -110,6 +111,10 @@ class Dev:
     @property
     def parts(self) -> dict[str, int]:
         return dict(self.said["parts"])
+
+    @property
+    def redis_port(self) -> int:
+        return urlsplit(self.said["redis_url"]).port or 0
 
     @property
     def json_file(self) -> Path:

@@ -125,7 +125,7 @@ def test_ctrl_c_cancels_the_job_and_keeps_what_there_is(dev: Dev, served: Inside
 
 def test_ctrl_c_while_the_job_is_handed_in_cancels_it(dev: Dev) -> None:
     """The ledger has it, and its answer is on its way."""
-    with Proxy(int(dev.said["redis_url"].rpartition(":")[2].partition("/")[0])) as proxy:
+    with Proxy(dev.redis_port) as proxy:
         shell = Shell(dev.shell.folder, {"PALAVER_REDIS_URL": proxy.url})
         trap = proxy.hold("submit")
         screen = Screen(replace(dev, shell=shell), "chat", script(endless=True, rate=20))
@@ -135,6 +135,20 @@ def test_ctrl_c_while_the_job_is_handed_in_cancels_it(dev: Dev) -> None:
         proxy.reset()  # so that it asks again
         assert screen.end() == 1
     assert "cancelled · " in screen.shown
+
+
+def test_an_outage_is_told_on_a_line_of_its_own(dev: Dev) -> None:
+    with dev.shell.start("chat", script(endless=True, rate=20), "--session", "outage") as chat:
+        with Proxy(dev.redis_port) as proxy:
+            shell = Shell(dev.shell.folder, {"PALAVER_REDIS_URL": proxy.url})
+            screen = Screen(replace(dev, shell=shell), "tail", "outage")
+            screen.until("w3")
+        screen.until("reader_waits seconds=60")
+        screen.process.send_signal(signal.SIGINT)
+        assert screen.end() == 0
+        chat.send_signal(signal.SIGINT)
+        chat.communicate(timeout=30)
+    assert re.search(r"w\d+\nreader_waits seconds=60: The ledger at ", ESCAPE.sub("", screen.shown))
 
 
 def test_job_show_and_cancel(served: Inside) -> None:

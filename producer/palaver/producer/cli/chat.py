@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Self, Unpack
 
 from palaver.producer import Client, JobHandle
-from palaver.producer.cli.failures import complain
+from palaver.producer.cli.failures import complain, warnings_told
 from palaver.producer.cli.terminal import note, one_line, seconds, write
 from palaver.producer.cli.transcript import Transcript, describe_error, describe_usage, live
 from palaver.producer.prepare import JobFields
@@ -31,7 +31,7 @@ def run(message: str, paths: Sequence[str], *, as_json: bool, **fields: Unpack[J
     with Client() as client:
         fields["files"] = [client.files.upload(path) for path in paths]
         view = _View(as_json=as_json)
-        with _Interrupts(view) as interrupts:
+        with warnings_told(view.aside, as_json=as_json), _Interrupts(view) as interrupts:
             handle = _submit(client, text, fields)
             interrupts.handed_in(handle)
             view.wait()

@@ -2,7 +2,10 @@
 
 import contextlib
 import json
+import logging
 import sys
+from collections.abc import Callable, Iterator
+from functools import partial
 
 from palaver.shared.errors import (
     ConfigurationError,
@@ -48,6 +51,27 @@ def complain(message: str, *, code: str = "", as_json: bool = False) -> None:
 def warn(message: str, *, as_json: bool) -> None:
     """Write one line to stderr about something that stops nothing."""
     _write(json.dumps({"warning": {"message": message}}) if as_json else f"palaver: {message}")
+
+
+@contextlib.contextmanager
+def warnings_told(tell: Callable[[str], None], *, as_json: bool) -> Iterator[None]:
+    """Give what the client logs meanwhile to `tell`, instead of into the middle of a line of text."""
+    handler = _Told(partial(warn, as_json=True) if as_json else tell)
+    log = logging.getLogger("palaver.producer")
+    log.addHandler(handler)
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
+
+
+class _Told(logging.Handler):
+    def __init__(self, tell: Callable[[str], None]) -> None:
+        super().__init__(logging.WARNING)
+        self._tell = tell
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._tell(record.getMessage())
 
 
 def _message(error: Exception) -> str:
