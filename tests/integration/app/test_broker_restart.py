@@ -13,6 +13,9 @@ from celery import Celery
 from kombu import Exchange, Queue
 
 from palaver.producer import Client
+from palaver.shared.ids import new_job_id
+from palaver.shared.names import TASK_SUBMIT
+from palaver.shared.names import Queue as QueueName
 from palaver.shared.settings import Settings
 from palaver.workers.pool.intake import Intake
 from tests.processes import Processes
@@ -44,6 +47,27 @@ def test_a_restart_of_the_broker_costs_a_line_and_no_traceback(
         told = Counter(re.findall("Connection to broker lost|link.unreachable|sweep.failed", worker.output))
         assert max(told.values()) == 1, told
         assert not re.search("Traceback|Deprecation", worker.output), worker.output
+
+
+def test_no_time_limit_ends_a_whole_job_before_it_is_stored(
+    own_redis: Callable[..., RedisServer], processes: Processes
+) -> None:
+    ledger, broker = own_redis(), own_redis()
+    env = {"PALAVER_REDIS_URL": ledger.url, "PALAVER_BROKER_URL": broker.url}
+    limits = ("--time-limit", "0.6", "--soft-time-limit", "0.3")
+    worker = processes.start(("palaver", "worker", *limits), name="worker", env=env)
+    worker.wait_for(r"\bready\b", seconds=60)
+    assert ledger.running is not None
+    ledger.running.kill()
+    job_id = new_job_id()
+    document = {"job_id": job_id, "messages": "Hello", "model": "scripted/echo"}
+    Celery(broker=broker.url).send_task(TASK_SUBMIT, args=[document], queue=QueueName.SUBMIT.value)
+    worker.wait_for(r"submit\.waiting .*delay=2$")  # a second and a half after it was taken, at least
+    own_redis(port=ledger.port)
+    with Client(Settings(redis_url=ledger.url, broker_url=broker.url)) as client, client.ledger:
+        assert eventually(lambda: client.ledger.unended() or client.ledger.dead())
+        assert client.job(job_id).result(timeout=60).content == "Hello"
+    assert "time limit" not in worker.output
 
 
 def test_a_broker_that_lets_it_in_and_takes_nothing_costs_a_line(

@@ -169,8 +169,8 @@ class JobRequest(ResidentRequest):
 
 class SubmitRequest(DiscreetRequest):
     """The request of `palaver.submit`. Expired or revoked, it is run all the same: to refuse the job that it
-    names, whose reader would wait for ever for a message that is thrown away. Its time limits are not for the
-    moment in which the job is stored, and one that comes before its time is stored for then.
+    names, whose reader would wait for ever for a message that is thrown away. One that comes before its time
+    is stored for then.
     """
 
     expires: Any
@@ -209,7 +209,7 @@ class SubmitRequest(DiscreetRequest):
 
 class Door(Task[Any, Any]):
     """Base of our tasks. `resident`: it ends by itself once the service was told to hand over; `direct`: it
-    runs without Celery's tracer.
+    runs without Celery's tracer; `limited`: Celery's time limits are for it.
 
     A message that only names what the ledger knows is acknowledged when the task begins: if the worker dies,
     a sweep sends another one. RabbitMQ closes the channel of who holds a message for half an hour.
@@ -219,6 +219,7 @@ class Door(Task[Any, Any]):
     Request = "palaver.workers.tasks:DiscreetRequest"
     resident = False
     direct = False
+    limited = True
     acks_late = False
     ignore_result = True
     typing = False
@@ -296,10 +297,13 @@ class ProbeDoor(Door):
 
 
 class SubmitDoor(Door):
-    """Base of `palaver.submit`, whose message is the only copy of the job until that is stored."""
+    """Base of `palaver.submit`, whose message is the only copy of the job until that is stored: it waits for
+    a ledger that is away however long that takes.
+    """
 
     abstract = True
     acks_late = True
+    limited = False
     Request = "palaver.workers.tasks:SubmitRequest"
     Strategy = "palaver.workers.tasks:searched_if_large"
 

@@ -238,14 +238,17 @@ class AsyncPool(BasePool):
         # Celery's tracers have the task's name as their first argument.
         task = self.app.tasks.get(args[0]) if args and isinstance(args[0], str) else None
         direct = getattr(task, "direct", False)
+        limits = {
+            "soft_timeout": soft_timeout or self.options.get("soft_timeout"),
+            "timeout": timeout or self.options.get("timeout"),
+        }
         order = Order(
             run=partial(run_direct, task, *args[1:]) if direct else partial(target, *args, **(kwargs or {})),
             callback=callback,
             error_callback=error_callback,
             accept_callback=accept_callback,
             timeout_callback=timeout_callback,
-            soft_timeout=soft_timeout or self.options.get("soft_timeout"),
-            timeout=timeout or self.options.get("timeout"),
+            **(limits if getattr(task, "limited", True) else {}),
         )
         execution = self._execution(order, task)
         self.slots.put(execution, place=self._places.get(_routing_key(args), len(self._places)))
