@@ -14,6 +14,7 @@ from pytest_celery import CeleryTestSetup  # type: ignore[import-untyped]
 
 from palaver.producer import Client
 from palaver.shared.jobs import Status
+from palaver.shared.ledger import SyncLedger
 from palaver.shared.settings import Settings
 from palaver.workers.command import main
 from tests.integration.nodes import LocalWorker
@@ -209,3 +210,21 @@ def test_celery_alone_starts_the_right_worker(processes: Processes, palaver_env:
     worker.wait_for(rf"{ended} status=completed$")
     assert worker.stop() == 0
     assert re.search(r"worker\.draining worker=\S+ jobs=0 ", worker.output)
+
+
+def test_celerys_restart_lets_streams_end_and_begins_again(
+    processes: Processes, palaver_env: dict[str, str]
+) -> None:
+    words = ("palaver", "worker", "--without-mingle", "--concurrency", "7")
+    running = processes.start(words, name="worker", env=palaver_env)
+    running.wait_for(r"\bready\b", seconds=60)
+    settings = Settings(redis_url=palaver_env["PALAVER_REDIS_URL"])
+    with Client(settings) as client, SyncLedger(settings) as ledger:
+        job = client.submit(script(60, 20), model="scripted/echo")
+        next(iter(job))
+        running.forget()
+        running.signal(signal.SIGHUP)
+        ended = running.wait_for(r"job.ended .*attempt=(\d+)")
+        assert ended[1] == "1"
+        running.wait_for(r"\bready\b", seconds=60)
+        assert eventually(lambda: [each.data["slots"] for each in ledger.workers()] == [7])

@@ -5,6 +5,7 @@ code.
 import json
 import os
 import signal
+import time
 from collections.abc import Callable
 
 import pytest
@@ -35,6 +36,17 @@ def test_a_provider_that_is_away_is_told(
     assert quick.wait(30) == 0
     assert "answered in" in quick.output  # ledger and broker
     assert not any(line.startswith(("up ", "away ")) for line in quick.lines)
+
+
+def test_heartbeats_are_told_by_the_clock_that_they_are_of(
+    worker: Callable[..., Running], palaver_env: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker()
+    an_hour_late = time.time() - 3600
+    monkeypatch.setattr("time.time", lambda: an_hour_late)  # this machine's
+    found = status.look(Settings(redis_url=palaver_env["PALAVER_REDIS_URL"]))
+    (heartbeat,) = [each["heartbeat"] for each in found.workers]
+    assert 0 <= found.time - heartbeat < 60
 
 
 def test_a_redis_that_answers_and_takes_no_writes_is_told(own_redis: Callable[..., RedisServer]) -> None:

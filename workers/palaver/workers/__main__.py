@@ -8,4 +8,7 @@ if __name__ == "__main__":
     end_when_told()
     from palaver.workers.command import main  # takes a second
 
-    sys.exit(main(sys.argv[1:]))
+    options = sys.argv[1:]
+    # What Celery starts anew at SIGHUP. By its path it would find our `http` where Python's is meant.
+    sys.argv = ["-m", "palaver.workers", *options]
+    sys.exit(main(options))

@@ -93,7 +93,7 @@ def look(settings: Settings) -> Status:
         workers = ledger.workers()
         problems = problems_of(workers, ledger.vigil(), lease=settings.lease_seconds)
         return Status(
-            time=time.time(),
+            time=ledger.query(operations.time()),  # its own, as heartbeats are: this machine's may differ
             healthy=bool(live(workers)) and not problems,
             problems=problems,
             ledger=Service(url=redacted_url(settings.redis_url), answered_in=answered),

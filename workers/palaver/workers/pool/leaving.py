@@ -5,6 +5,7 @@ it goes then, whatever hangs: a ledger or a broker that does not answer.
 import asyncio
 import math
 import os
+import signal
 import threading
 import time
 from collections.abc import Callable
@@ -12,11 +13,13 @@ from contextlib import suppress
 from queue import Empty, SimpleQueue
 from typing import Any, Final
 
+from celery.apps import worker as celery_worker
 from celery.platforms import EX_FAILURE, EX_OK
+from celery.utils.log import set_in_sighandler
 
 from palaver.workers.event_log import event_logger
 
-__all__ = ["END_SECONDS", "Leaving"]
+__all__ = ["END_SECONDS", "Leaving", "let_restarts_end"]
 
 logger = event_logger("palaver.workers.pool")
 
@@ -24,6 +27,23 @@ END_SECONDS: Final = 10.0
 """From the end of the time to drain, or of what nobody else would do, to that of the process, at most. Who
 kills what stays too long should give some more, as `deploy/` does.
 """
+
+
+def let_restarts_end() -> None:
+    """Have Celery's handler of SIGHUP, which has the worker leave and its program begin again, say no longer
+    that it runs once it has: in a handler nothing would be handed over.
+    """
+    number = getattr(signal, "SIGHUP", None)
+    if number is None or threading.current_thread() is not threading.main_thread():
+        return
+    handler = signal.getsignal(number)
+    if callable(handler) and handler.__module__ == celery_worker.__name__:
+
+        def restart(*args: Any) -> None:
+            handler(*args)
+            set_in_sighandler(False)
+
+        signal.signal(number, restart)
 
 
 class Leaving:
