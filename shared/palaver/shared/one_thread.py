@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
@@ -14,7 +15,9 @@ T = TypeVar("T")
 
 
 class OneThread:
-    """It starts with its first call. A forked child has one of its own: its parent's is not there."""
+    """It starts with its first call. A forked child has one of its own: its parent's is not there. Loops of
+    several threads may ask, and close it.
+    """
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -22,14 +25,25 @@ class OneThread:
 
     async def run(self, call: Callable[[], T]) -> T:
         """What the call returns; it comes after those that were asked for before."""
-        if self._pid != os.getpid():
-            self._begin()
-        return await asyncio.get_running_loop().run_in_executor(self._pool, call)
+        self._be_here()
+        with self._lock:
+            running = asyncio.get_running_loop().run_in_executor(self._pool, call)
+        return await running
 
     def close(self) -> None:
         """Let it end after what was asked for; the next call starts another one."""
-        self._pool.shutdown(wait=False)
-        self._begin()
+        self._be_here()
+        with self._lock:
+            ended = self._pool
+            self._pool = self._new_pool()
+        ended.shutdown(wait=False)
+
+    def _be_here(self) -> None:
+        if self._pid != os.getpid():
+            self._begin()
 
     def _begin(self) -> None:
-        self._pool, self._pid = ThreadPoolExecutor(1, self._name), os.getpid()
+        self._lock, self._pool, self._pid = threading.Lock(), self._new_pool(), os.getpid()
+
+    def _new_pool(self) -> ThreadPoolExecutor:
+        return ThreadPoolExecutor(1, self._name)
