@@ -7,6 +7,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -69,8 +70,13 @@ def test_a_further_worker_becomes_the_process_has_a_name_of_its_own_and_takes_ce
     assert worker.returncode == 0
 
 
-FIRST = ("unshare", "--map-root-user", "--pid", "--fork", "--kill-child")
-"""What a command begins with to be the first process, as in a container."""
+@pytest.fixture(scope="module")
+def first() -> tuple[str, ...]:
+    """What a command begins with to be the first process, as in a container."""
+    words = (shutil.which("unshare") or "false", "--map-root-user", "--pid", "--fork", "--kill-child")
+    if subprocess.run((*words, "true"), check=False, capture_output=True).returncode:
+        pytest.skip("no process may have a space of ids of its own here")
+    return words
 
 
 def caught(pid: int) -> set[int]:
@@ -88,11 +94,8 @@ def first_process(starter: int) -> int | None:
 @pytest.mark.redis
 @pytest.mark.parametrize("moment", ["its own imports", "the next program"])
 def test_as_the_first_process_of_a_container_it_ends_when_told_before_it_is_a_worker(
-    shell: Shell, redis_server: RedisServer, moment: str
+    shell: Shell, redis_server: RedisServer, first: tuple[str, ...], moment: str
 ) -> None:
-    tool = shutil.which("unshare") or "false"
-    if subprocess.run((tool, *FIRST[1:], "true"), check=False, capture_output=True).returncode:
-        pytest.skip("no process may have a space of ids of its own here")
     shell.environment["PALAVER_REDIS_URL"] = redis_server.url
 
     def is_the_moment(pid: int) -> bool:
@@ -102,7 +105,7 @@ def test_as_the_first_process_of_a_container_it_ends_when_told_before_it_is_a_wo
         assert not is_replaced
         return signal.SIGTERM in caught(pid)
 
-    with shell.start("worker", command=(*FIRST, *PALAVER)) as worker:
+    with shell.start("worker", command=(*first, *PALAVER)) as worker:
         try:
             end = time.monotonic() + 30
             while (pid := first_process(worker.pid)) is None or not is_the_moment(pid):
@@ -112,3 +115,15 @@ def test_as_the_first_process_of_a_container_it_ends_when_told_before_it_is_a_wo
         finally:
             worker.kill()
     assert worker.returncode == 128 + signal.SIGTERM
+
+
+def test_a_first_process_keeps_its_own_handler_when_it_uses_the_commands(
+    shell: Shell, first: tuple[str, ...]
+) -> None:
+    program = (
+        "import os, signal; from palaver.producer.cli import main; assert os.getpid() == 1\n"
+        "signal.signal(signal.SIGTERM, lambda *_: print('mine')); main(['--version'])\n"
+        "os.kill(1, signal.SIGTERM)"
+    )
+    with shell.start(command=(*first, sys.executable, "-c", program)) as process:
+        assert process.communicate(timeout=30)[0].endswith("mine\n")
