@@ -19,6 +19,8 @@ class OneThread:
     several threads may ask, and close it.
     """
 
+    _pool: ThreadPoolExecutor
+
     def __init__(self, name: str) -> None:
         self._name = name
         self._begin()
@@ -34,8 +36,7 @@ class OneThread:
         """Let it end after what was asked for; the next call starts another one."""
         self._be_here()
         with self._lock:
-            ended = self._pool
-            self._pool = self._new_pool()
+            ended, self._pool = self._pool, self._new_pool()
         ended.shutdown(wait=False)
 
     def _be_here(self) -> None:
@@ -43,7 +44,8 @@ class OneThread:
             self._begin()
 
     def _begin(self) -> None:
-        self._lock, self._pool, self._pid = threading.Lock(), self._new_pool(), os.getpid()
+        self._lock, self._pid = threading.Lock(), os.getpid()
+        self._pool = self._new_pool()
 
     def _new_pool(self) -> ThreadPoolExecutor:
         return ThreadPoolExecutor(1, self._name)
