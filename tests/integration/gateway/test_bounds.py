@@ -382,7 +382,7 @@ def test_what_is_no_request_is_counted_and_not_logged(here: Here, caplog: pytest
 def test_what_no_route_has_seen_is_counted_too(here: Here) -> None:
     with here.http() as http:
         large = b" " * (here.settings.gateway_body_bytes + 1)
-        refused = [http.get("/nowhere"), http.get("/page/nothing"), http.put("/sessions")]
+        refused = [http.get("/nowhere"), http.get("/sessions/"), http.put("/sessions")]
         refused.append(http.post("/sessions", content=large))
         assert http.get("/jobs/nobodys").status_code == 404
         lines = http.get("/metrics").text.splitlines()

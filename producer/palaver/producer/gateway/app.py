@@ -98,6 +98,7 @@ def create_app(settings: Settings | None = None, *, open_to_loopback: bool = Fal
         responses=_ERRORS,
         docs_url=None,  # the framework's pages load scripts of others; see page.py
         redoc_url=None,
+        redirect_slashes=False,  # to whatever `Host` says, and by HTTP also for who came by HTTPS
     )
     app.state.gateway = gateway
     for router in _ROUTERS:
