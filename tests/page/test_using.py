@@ -322,6 +322,18 @@ def test_a_chat_is_deleted(page: Page) -> None:
     expect(page.locator(".turn")).to_have_count(0)
 
 
+def test_no_chat_is_left_of_a_question_that_is_refused(page: Page) -> None:
+    refusal = json.dumps({"error": {"message": "Too many.", "code": "busy"}})
+    page.route("**/messages", lambda route: route.fulfill(status=429, body=refusal))
+    page.get_by_label("Message").fill("One too many")
+    with page.expect_response(lambda answer: answer.request.method == "DELETE"):
+        page.get_by_label("Message").press("Enter")
+    expect(page.get_by_role("alert")).to_have_text("Too many.")
+    expect(page.get_by_label("Message")).to_have_value("One too many")
+    page.reload()
+    expect(page.get_by_text("No chats yet.")).to_be_visible()
+
+
 def test_what_the_gateway_refuses_is_told(page: Page) -> None:
     expect_end(ask(page, "keep me", "quick/echo"))
     page.on("dialog", lambda dialog: dialog.accept())

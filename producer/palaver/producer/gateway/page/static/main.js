@@ -168,12 +168,14 @@ class Page {
         await this.#told(async () => {
             const edited = this.#editing;
             const earlier = edited && this.#conversation ? earlierTo(this.#conversation.transcript, edited) : [];
-            const id = edited || !this.#conversation ? await this.#openSession(text) : this.#conversation.id;
+            const begun = edited || !this.#conversation ? await this.#openSession(text) : null;
+            const id = begun ?? this.#conversation.id;
             for (const file of files)
                 this.#fileNames.set(file.id, file.filename);
             const stored = [...(edited?.files ?? []), ...files.map((file) => file.id)];
             const message = { content: text, files: stored, ...this.#models.chosen };
-            const accepted = await this.#client.sayOnce(id, earlier.length ? { ...message, earlier } : message);
+            const saying = this.#client.sayOnce(id, earlier.length ? { ...message, earlier } : message);
+            const accepted = await saying.catch((error) => this.#notTaken(error, begun));
             this.#editing = null;
             this.#atEnd = true;
             if (this.#conversation?.id === id)
@@ -182,6 +184,13 @@ class Page {
                 this.#goTo(id);
             void this.#refresh();
         });
+    }
+    /** A chat that would have begun with what was refused is none. */
+    async #notTaken(error, begun) {
+        const isRefused = error instanceof GatewayError && error.status !== 0 && error.status < 500;
+        if (begun !== null && isRefused)
+            await this.#client.deleteSession(begun).catch(() => { }); // it stays empty, then
+        throw error;
     }
     async #openSession(text) {
         const line = text.split("\n", 1)[0] ?? "";
