@@ -9,6 +9,7 @@ __all__ = ["MALFORMED", "is_task_id", "task_of"]
 
 MALFORMED: Final = (TypeError, ValueError, KeyError, IndexError, AttributeError, RecursionError)
 """What Celery raises of one."""
+JSON: Final = "application/json"
 LONGEST_ID: Final = 1000
 """Of a task, in characters: Celery's log and events have it again and again."""
 
@@ -19,11 +20,13 @@ def is_task_id(told: Any) -> TypeGuard[str]:
 
 
 def task_of(message: Any) -> Any:
-    """The name of a message's task; those of Celery's first protocol have it in their body."""
+    """The name of a message's task; those of Celery's first protocol have it in their body. Nothing but JSON
+    is read for that: nobody has looked yet at what the application accepts.
+    """
     headers = getattr(message, "headers", None)
     if not isinstance(headers, dict):
         return None
-    if "task" not in headers:
+    if "task" not in headers and message.content_type == JSON:
         with suppress(*MALFORMED, SerializationError):
             return message.decode()["task"]
     return headers.get("task")
