@@ -222,6 +222,15 @@ def test_a_command_to_shut_down_ends_a_worker_whose_broker_hangs_after_it(
         assert worker.wait(stand.settings.drain_seconds + END_SECONDS + 5) == 0
 
 
+def test_a_worker_leaves_in_time_while_the_broker_takes_nothing(stand: Stand, broker: RabbitMQ) -> None:
+    """RabbitMQ reads nothing more from who has published, no farewell either."""
+    (worker,) = stand.workers(1)
+    stand.settle(stand.submit(2, words=1, session_id="line", history=[]))
+    broker.control("set_vm_memory_high_watermark", "0.0000001")
+    worker.signal(signal.SIGTERM)
+    assert worker.wait(stand.settings.drain_seconds + END_SECONDS + 5) == 0
+
+
 def test_an_answer_may_take_longer_than_the_broker_waits_for_one(stand: Stand) -> None:
     (worker,) = stand.workers(1)
     jobs = stand.submit(3, words=int(PATIENCE * 3 * 20), rate=20)

@@ -68,7 +68,7 @@ class Leaving:
         self._begun = math.inf  # by whatever else
         self._failed = math.inf
         self._drained = math.inf
-        self._closed = False
+        self._ended = self._closed = False
         self._changed = asyncio.Event()
         # SimpleQueue, because a signal handler may put while this very thread does
         self._bell: SimpleQueue[None] = SimpleQueue()
@@ -102,7 +102,11 @@ class Leaving:
         self._drained = time.monotonic()
         self._bell.put(None)
 
-    def close(self) -> None:
+    def ended(self) -> None:
+        """All has that is ours: what is left is the farewell to the broker."""
+        self._ended = True
+
+    def close(self, *_: Any, **__: Any) -> None:
         """It has left, in order. What its program does then is not ours."""
         self._closed = True
         self._bell.put(None)
@@ -156,6 +160,7 @@ class Leaving:
         if self._closed:
             return
         # what hangs is not known, only how far Celery's thread has come
-        step = "the broker's" if self._drained == math.inf else "the ledger's, or that of a task"
+        of_broker = self._ended or self._drained == math.inf
+        step = "the broker's" if of_broker else "the ledger's, or that of a task"
         logger.warning("pool.left_behind", reason=f"an end that did not come in time: {step}")
         os._exit(EX_OK if self._failed == math.inf else EX_FAILURE)

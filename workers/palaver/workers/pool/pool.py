@@ -159,7 +159,11 @@ class AsyncPool(BasePool):
         self._loop.stop()
         self._threads.close()
         self._mailbox.run_posted()
-        self._leaving.close()
+        self._leaving.ended()
+        if self._terminated:  # of the end of that Celery says nothing
+            self._leaving.close()
+        else:
+            signals.worker_shutdown.connect(self._leaving.close)
 
     def _drain(self) -> None:
         """Wait for running tasks. The time is read again in each turn, because a signal may end it."""
