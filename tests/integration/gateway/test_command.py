@@ -3,13 +3,16 @@
 import json
 import socket
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import httpx2
 import pytest
+import redis
 
 from palaver.producer.cli import main
 from tests.integration.gateway.conftest import Stand
+from tests.servers import RedisServer, eventually
 
 pytestmark = [pytest.mark.redis, pytest.mark.xdist_group("gateway")]
 
@@ -109,3 +112,34 @@ def test_a_broker_that_is_not_there_is_told_and_what_can_be_read_is_served(stand
         assert ready.text == "ok\nbroker: broker_unavailable; what is there is served, new jobs are refused\n"
         assert http.get("/sessions").status_code == 200
     assert running.stop() == 0
+
+
+def test_a_ledger_that_takes_no_writes_is_told_and_what_can_be_read_is_served(
+    stand: Stand, own_redis: Callable[..., RedisServer], tmp_path: Path
+) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    server = own_redis("--dir", str(disk), "--save", "3600 1000000")
+    running, url = stand.start_gateway(env={"PALAVER_REDIS_URL": server.url, "PALAVER_BROKER_URL": ""})
+    with httpx2.Client(base_url=url) as http, server.client() as raw:
+        assert http.get("/readyz").text == "ok\n"
+        disk.rmdir()
+        raw.bgsave()
+        assert eventually(lambda: "MISCONF" in refusal_of_a_ping(raw))
+        ready = http.get("/readyz")
+        assert ready.status_code == 200
+        lines = ready.text.splitlines()
+        assert lines[:2] == [
+            "ok",
+            "ledger: ledger_unavailable; what is there is served, new jobs are refused",
+        ]
+        assert http.get("/v1/models").status_code in (200, 401), "keys can be looked up"
+    assert running.stop() == 0
+
+
+def refusal_of_a_ping(raw: redis.Redis) -> str:
+    try:
+        raw.ping()
+    except redis.RedisError as error:
+        return str(error)
+    return ""

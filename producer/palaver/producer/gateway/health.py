@@ -7,6 +7,7 @@ from starlette.responses import PlainTextResponse, Response
 
 from palaver.producer.gateway.state import Gateway, Served
 from palaver.shared.errors import PalaverError
+from palaver.shared.ledger import operations
 
 router = APIRouter(tags=["health"])
 
@@ -25,24 +26,31 @@ async def healthz() -> PlainTextResponse:
 async def readyz(gateway: Served) -> PlainTextResponse:
     """It takes requests: it does not stop, does what it has to do beside them, and the ledger answers.
 
-    A broker that does not is told and no reason: readers need none, and all gateways have the same.
+    A broker that does not is told and no reason, nor is a ledger that takes no writes: readers need none, and
+    all gateways have the same.
     """
     reasons = ["draining: it stops"] if gateway.streams.draining else []
     reasons += [f"{chore.get_name()}: it has ended" for chore in gateway.chores if chore.done()]
     try:
-        await gateway.client.ledger.check()
+        await gateway.client.ledger.query(operations.time())  # no PING: who takes no writes may refuse that
     except PalaverError as error:
         reasons.append(f"ledger: {error.code}")
-    lines = reasons or ["ok", *await _of_broker(gateway)]
+    lines = reasons or ["ok", *await _refusals(gateway)]
     return PlainTextResponse("".join(f"{line}\n" for line in lines), 503 if reasons else 200)
 
 
-async def _of_broker(gateway: Gateway) -> list[str]:
-    try:
-        await gateway.client.prepare()
-    except PalaverError as error:
-        return [f"broker: {error.code}; what is there is served, new jobs are refused"]
-    return []
+async def _refusals(gateway: Gateway) -> list[str]:
+    ledger, found = gateway.client.ledger, []
+
+    async def write() -> None:
+        await ledger.query(operations.write_nothing(ledger.keys))
+
+    for service, take in (("ledger", write), ("broker", gateway.client.prepare)):
+        try:
+            await take()
+        except PalaverError as error:
+            found.append(f"{service}: {error.code}; what is there is served, new jobs are refused")
+    return found
 
 
 @router.get(
