@@ -1,5 +1,7 @@
 """Sessions over HTTP: opened, spoken in, followed, listed, removed."""
 
+from typing import Any
+
 import httpx2
 import pytest
 
@@ -167,7 +169,11 @@ def test_a_chat_goes_on_in_another_session(http: httpx2.Client) -> None:
     session_id = http.post("/sessions", json={}).json()["session_id"]
     earlier = [{"role": "user", "content": "one"}, {"role": "assistant", "content": "ONE"}]
     path = f"/sessions/{session_id}/messages"
-    job = http.post(path, json={"content": "two", "earlier": earlier}).json()
+    asked: dict[str, Any] = {
+        "json": {"content": "two", "earlier": earlier},
+        "headers": {"idempotency-key": "k"},
+    }
+    job = http.post(path, **asked).json()
     with following(http, session_id, after=job["cursor"]) as events:
         end = until_end(events, job["job_id"])[-1]
     assert end["data"]["usage"]["input_tokens"] == 3, "the model was told all of it"
@@ -178,7 +184,9 @@ def test_a_chat_goes_on_in_another_session(http: httpx2.Client) -> None:
         ("user", "two", {}),
         ("assistant", "two", {}),
     ]
-    refused = http.post(path, json={"content": "three", "earlier": earlier})
-    assert (refused.status_code, refused.json()["error"]["param"]) == (422, "earlier")
+    assert http.post(path, **asked).json() == job, "once more, and taken once"
+    for headers in ({}, {"idempotency-key": "other"}):
+        refused = http.post(path, json={"content": "three", "earlier": earlier}, headers=headers)
+        assert (refused.status_code, refused.json()["error"]["param"]) == (422, "earlier")
     (told,) = http.get("/jobs", params={"session": session_id, "whole": True}).json()["items"]
     assert told["response"]["content"] == "two"

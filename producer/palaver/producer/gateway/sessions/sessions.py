@@ -162,8 +162,8 @@ async def say(
     fields = allowed_fields(caller, fields)
     caller.check_agent(None if opened is None else opened.agent_path)
     fields |= {"idempotency_key": idempotency_key, **trace_fields(request)}
-    if body.earlier and await gateway.client.ledger.messages(session_id, limit=1):
-        refuse("earlier", "is only for a session in which nothing was said yet")
+    if body.earlier:
+        await _check_beginning(gateway, session_id, idempotency_key)
     message: list[Any] = [*body.earlier, {"role": "user", "content": body.content}]
     if opened is not None:
         handle = await gateway.conversations.submit_message(
@@ -239,6 +239,16 @@ async def _check_no_batch(gateway: Gateway, session_id: str) -> None:
     with suppress(BatchNotFoundError):
         await gateway.client.ledger.batch(session_id)
         raise WrongStateError(f"The session {session_id} is a batch's, which is kept and ended as such.")
+
+
+async def _check_beginning(gateway: Gateway, session_id: str, idempotency_key: str | None) -> None:
+    """Raises ValidationError where something was said, unless by this request, which comes again."""
+    ledger = gateway.client.ledger
+    if not await ledger.messages(session_id, limit=1):
+        return
+    named = None if idempotency_key is None else operations.is_named(ledger.keys, session_id, idempotency_key)
+    if named is None or not await ledger.query(named):
+        refuse("earlier", "is only for a session in which nothing was said yet")
 
 
 def _whose(opened: ConversationSession) -> dict[str, str | None]:

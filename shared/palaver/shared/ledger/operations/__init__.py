@@ -92,6 +92,7 @@ if TYPE_CHECKING:
         announced,
         events,
         find,
+        is_named,
         log_bounds,
         messages,
         seq,
@@ -154,7 +155,9 @@ _HOMES: Final = {
     ),
     "pausing": "drain_notice pause_profile pauses resume_profile",
     "probing": "answer_probe probe_answer",
-    "reading": "announce announced events find log_bounds messages seq seqs snapshot time unended withdraw",
+    "reading": (
+        "announce announced events find is_named log_bounds messages seq seqs snapshot time unended withdraw"
+    ),
     "readying": "Start note_begun takes_turns wait_no_more where_ready",
     "sealing": "keep_profile sealed_profile",
     "submitting": "new_messages refuse session_of submit",
@@ -213,6 +216,7 @@ __all__ = [
     "forget_webhook",
     "gather_results",
     "is_in_database",
+    "is_named",
     "keep_answer",
     "keep_api_key",
     "keep_context",

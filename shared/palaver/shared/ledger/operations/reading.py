@@ -74,6 +74,12 @@ def time() -> Query[float]:
     return Query(commands=(Command("TIME"),), decode=decode)
 
 
+def is_named(keys: Keys, session_id: str, idempotency_key: str) -> Query[bool]:
+    """Whether the session has a job of this idempotency key."""
+    command = Command("EXISTS", keys.idempotency(session_id, idempotency_key))
+    return Query(commands=(command,), decode=lambda replies: bool(replies[0]))
+
+
 def find(keys: Keys, job_id: str) -> Query[str | None]:
     """The session of a job."""
     command = Command("GET", keys.index(job_id))

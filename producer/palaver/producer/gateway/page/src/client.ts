@@ -359,7 +359,7 @@ function following(after: string | null): string {
 }
 
 /** Not randomUUID: pages that came over plain HTTP from elsewhere have none. */
-function randomName(): string {
+export function randomName(): string {
   return [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 

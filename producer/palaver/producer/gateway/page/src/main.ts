@@ -1,5 +1,5 @@
 /** The page: puts sidebar, conversation and composer together. The address names the session: `/#ID`. */
-import { GatewayError, PalaverClient } from "./client.js";
+import { GatewayError, PalaverClient, randomName, type NewMessage } from "./client.js";
 import { Composer, type Question } from "./composer.js";
 import { Conversation } from "./conversation.js";
 import { byId, h } from "./dom.js";
@@ -12,6 +12,12 @@ import { dollars, TurnView } from "./turn_view.js";
 const TITLE_LENGTH = 60;
 const NEAR = 120; // pixels from the end, within which the end is what one looks at
 const BLINK = 1_000; // milliseconds in which a connection is made again unnoticed
+
+interface Asked {
+  what: string;
+  id: string;
+  name: string;
+}
 
 class Page {
   readonly #client = new PalaverClient({ key: storedKey });
@@ -31,6 +37,8 @@ class Page {
   readonly #dirty = new Set<string>();
   #conversation: Conversation | null = null;
   #editing: Turn | null = null;
+  /** A question that may have been taken although the gateway did not say so. */
+  #asked: Asked | null = null;
   #frame = 0;
   #blink = 0;
   #atEnd = true;
@@ -172,13 +180,12 @@ class Page {
     await this.#told(async () => {
       const edited = this.#editing;
       const earlier = edited && this.#conversation ? earlierTo(this.#conversation.transcript, edited) : [];
-      const begun = edited || !this.#conversation ? await this.#openSession(text) : null;
-      const id = begun ?? this.#conversation!.id;
       for (const file of files) this.#fileNames.set(file.id, file.filename);
       const stored = [...(edited?.files ?? []), ...files.map((file) => file.id)];
-      const message = { content: text, files: stored, ...this.#models.chosen };
-      const saying = this.#client.sayOnce(id, earlier.length ? { ...message, earlier } : message);
-      const accepted = await saying.catch((error: unknown) => this.#notTaken(error, begun));
+      const message = { content: text, files: stored, ...this.#models.chosen, ...(earlier.length ? { earlier } : {}) };
+      const { id, name } = await this.#asking(edited ? null : (this.#conversation?.id ?? null), message);
+      const accepted = await this.#client.sayOnce(id, { ...message, idempotencyKey: name });
+      this.#asked = null;
       this.#editing = null;
       this.#atEnd = true;
       if (this.#conversation?.id === id) this.#conversation.asked(accepted.job_id, text, message.files);
@@ -187,11 +194,13 @@ class Page {
     });
   }
 
-  /** A chat that would have begun with what was refused is none. */
-  async #notTaken(error: unknown, begun: string | null): Promise<never> {
-    const isRefused = error instanceof GatewayError && error.status !== 0 && error.status < 500;
-    if (begun !== null && isRefused) await this.#client.deleteSession(begun).catch(() => {}); // it stays empty, then
-    throw error;
+  /** Where it is asked, null: in a chat of its own; and by which name. Once more, it is the same chat and name. */
+  async #asking(here: string | null, message: NewMessage): Promise<Asked> {
+    const what = JSON.stringify([here, message, this.#models.chosenAgent]);
+    if (this.#asked?.what !== what) {
+      this.#asked = { what, id: here ?? (await this.#openSession(message.content)), name: randomName() };
+    }
+    return this.#asked;
   }
 
   async #openSession(text: string): Promise<string> {
@@ -215,6 +224,7 @@ class Page {
 
   async #remove(id: string): Promise<void> {
     await this.#told(() => this.#client.deleteSession(id));
+    if (id === this.#asked?.id) this.#asked = null;
     if (id === this.#conversation?.id) this.#goTo(null);
     await this.#refresh();
   }

@@ -295,7 +295,7 @@ function following(after) {
     return after ? `&after=${encodeURIComponent(after)}` : "";
 }
 /** Not randomUUID: pages that came over plain HTTP from elsewhere have none. */
-function randomName() {
+export function randomName() {
     return [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 async function refusal(response) {

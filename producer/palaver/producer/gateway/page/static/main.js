@@ -1,5 +1,5 @@
 /** The page: puts sidebar, conversation and composer together. The address names the session: `/#ID`. */
-import { GatewayError, PalaverClient } from "./client.js";
+import { GatewayError, PalaverClient, randomName } from "./client.js";
 import { Composer } from "./composer.js";
 import { Conversation } from "./conversation.js";
 import { byId, h } from "./dom.js";
@@ -29,6 +29,8 @@ class Page {
     #dirty = new Set();
     #conversation = null;
     #editing = null;
+    /** A question that may have been taken although the gateway did not say so. */
+    #asked = null;
     #frame = 0;
     #blink = 0;
     #atEnd = true;
@@ -168,14 +170,13 @@ class Page {
         await this.#told(async () => {
             const edited = this.#editing;
             const earlier = edited && this.#conversation ? earlierTo(this.#conversation.transcript, edited) : [];
-            const begun = edited || !this.#conversation ? await this.#openSession(text) : null;
-            const id = begun ?? this.#conversation.id;
             for (const file of files)
                 this.#fileNames.set(file.id, file.filename);
             const stored = [...(edited?.files ?? []), ...files.map((file) => file.id)];
-            const message = { content: text, files: stored, ...this.#models.chosen };
-            const saying = this.#client.sayOnce(id, earlier.length ? { ...message, earlier } : message);
-            const accepted = await saying.catch((error) => this.#notTaken(error, begun));
+            const message = { content: text, files: stored, ...this.#models.chosen, ...(earlier.length ? { earlier } : {}) };
+            const { id, name } = await this.#asking(edited ? null : (this.#conversation?.id ?? null), message);
+            const accepted = await this.#client.sayOnce(id, { ...message, idempotencyKey: name });
+            this.#asked = null;
             this.#editing = null;
             this.#atEnd = true;
             if (this.#conversation?.id === id)
@@ -185,12 +186,13 @@ class Page {
             void this.#refresh();
         });
     }
-    /** A chat that would have begun with what was refused is none. */
-    async #notTaken(error, begun) {
-        const isRefused = error instanceof GatewayError && error.status !== 0 && error.status < 500;
-        if (begun !== null && isRefused)
-            await this.#client.deleteSession(begun).catch(() => { }); // it stays empty, then
-        throw error;
+    /** Where it is asked, null: in a chat of its own; and by which name. Once more, it is the same chat and name. */
+    async #asking(here, message) {
+        const what = JSON.stringify([here, message, this.#models.chosenAgent]);
+        if (this.#asked?.what !== what) {
+            this.#asked = { what, id: here ?? (await this.#openSession(message.content)), name: randomName() };
+        }
+        return this.#asked;
     }
     async #openSession(text) {
         const line = text.split("\n", 1)[0] ?? "";
@@ -211,6 +213,8 @@ class Page {
     }
     async #remove(id) {
         await this.#told(() => this.#client.deleteSession(id));
+        if (id === this.#asked?.id)
+            this.#asked = null;
         if (id === this.#conversation?.id)
             this.#goTo(null);
         await this.#refresh();
