@@ -1,5 +1,6 @@
 """A folder to run `palaver` in, and a running `palaver dev`."""
 
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -40,3 +41,12 @@ def served(dev: Dev, inside: Inside) -> Inside:
     """Commands in the folder of `dev`, without a process of their own."""
     inside.folder = dev.shell.folder
     return inside
+
+
+@pytest.fixture
+def silent_port() -> Iterator[int]:
+    """A port that accepts connections and never says a word."""
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        server.listen()
+        yield server.getsockname()[1]

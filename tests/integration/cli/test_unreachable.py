@@ -1,10 +1,8 @@
 """Without its services every command gives up soon, and says in one line which address does not answer."""
 
 import json
-import socket
 import subprocess
 import sys
-from collections.abc import Iterator
 
 import pytest
 
@@ -32,15 +30,6 @@ INSIDE = [
 ]
 # These become other processes, or start them.
 PROCESSES = [["worker"], ["dev", "--no-flower"]]
-
-
-@pytest.fixture
-def silent_port() -> Iterator[int]:
-    """A port that accepts connections and never says a word."""
-    with socket.socket() as server:
-        server.bind(("127.0.0.1", 0))
-        server.listen()
-        yield server.getsockname()[1]
 
 
 def check(done: subprocess.CompletedProcess[str], address: str) -> None:

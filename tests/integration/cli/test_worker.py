@@ -94,22 +94,27 @@ def first_process(starter: int) -> int | None:
 @pytest.mark.redis
 @pytest.mark.parametrize("moment", ["its own imports", "the next program"])
 def test_as_the_first_process_of_a_container_it_ends_when_told_before_it_is_a_worker(
-    shell: Shell, redis_server: RedisServer, first: tuple[str, ...], moment: str
+    shell: Shell, redis_server: RedisServer, silent_port: int, first: tuple[str, ...], moment: str
 ) -> None:
-    shell.environment["PALAVER_REDIS_URL"] = redis_server.url
+    def has_come(pid: int) -> bool:
+        if moment == "its own imports":
+            return signal.SIGTERM in caught(pid)
+        return b"palaver.workers" in Path(f"/proc/{pid}/cmdline").read_bytes()
 
-    def is_the_moment(pid: int) -> bool:
-        is_replaced = b"palaver.workers" in Path(f"/proc/{pid}/cmdline").read_bytes()
-        if moment == "the next program":
-            return is_replaced
-        assert not is_replaced
-        return signal.SIGTERM in caught(pid)
-
+    # Neither gets further than that: the one waits for an answer, the other for who writes its configuration.
+    own = f"redis://127.0.0.1:{silent_port}"
+    shell.environment |= {
+        "PALAVER_REDIS_URL": own if moment == "its own imports" else redis_server.url,
+        "PALAVER_CONNECT_SECONDS": "60",
+        "PALAVER_CONFIG": str(shell.folder / "pipe"),
+    }
+    os.mkfifo(shell.folder / "pipe")
     with shell.start("worker", command=(*first, *PALAVER)) as worker:
         try:
-            end = time.monotonic() + 30
-            while (pid := first_process(worker.pid)) is None or not is_the_moment(pid):
+            end = time.monotonic() + 60
+            while (pid := first_process(worker.pid)) is None or not has_come(pid):
                 assert time.monotonic() < end
+                time.sleep(0.001)
             os.kill(pid, signal.SIGTERM)
             worker.communicate(timeout=30)
         finally:
