@@ -11,7 +11,7 @@ import pytest
 from palaver.producer import AsyncClient, BatchHandle, Client
 from palaver.producer.batches import watching
 from palaver.producer.cli import status
-from palaver.shared.batches import SLICE, BatchJob, BatchStatus, new_batch_id
+from palaver.shared.batches import SLICE, BatchJob, BatchResult, BatchStatus, new_batch_id
 from palaver.shared.beside import LARGE_BYTES
 from palaver.shared.errors import (
     BatchInputError,
@@ -297,6 +297,28 @@ async def test_a_callers_jobs_are_read_beside_the_loop_that_gives_them(
     assert set(given) == {here}
     assert here not in read
     assert ahead == (0 if large else SLICE - 1), "no more waits in memory than is read together"
+
+
+async def test_results_are_read_beside_the_loop(
+    client: Client, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    handle = client.batch(prompts(2))
+    driver = Driver(client, handle)
+    for line in driver.claim():
+        driver.answer(line)
+    driver.end()
+    read, threads = BatchResult.model_validate_json, set[int]()
+
+    def noting(line: bytes) -> BatchResult:
+        threads.add(threading.get_ident())
+        return read(line)
+
+    monkeypatch.setattr(BatchResult, "model_validate_json", noting)
+    async with AsyncClient(settings) as asynchronous:
+        results = (await asynchronous.batches(handle.batch_id)).results(order="completion")
+        assert [result.index async for result in results] == [0, 1]
+    assert threads
+    assert threading.get_ident() not in threads
 
 
 def test_the_status_of_all_shows_batches_that_go_on(

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from array import array
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Iterable, Iterator
+from functools import partial
 from typing import Final, Literal
 
 from palaver.producer.batches.scratch import Scratch
 from palaver.producer.batches.watching import LONGEST_PAUSE, SHORTEST_PAUSE, Patience, check_overdue
 from palaver.shared.batches import BatchResult
+from palaver.shared.beside import in_thread
 from palaver.shared.ledger import AsyncLedger
 from palaver.shared.plain import refuse, shape
 from palaver.shared.stores.batch_files import BatchFiles
@@ -56,13 +58,17 @@ async def _completed(
         if lines:
             known += len(lines)
             pause = SHORTEST_PAUSE
-            yield [BatchResult.model_validate_json(line) for line in lines]
+            yield await in_thread(partial(_read, lines))
         elif page.status.ended:
             return
         else:
             check_overdue(await patience.ask(ledger.batch, batch_id))
             await asyncio.sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE)
+
+
+def _read(lines: Iterable[bytes]) -> list[BatchResult]:
+    return [BatchResult.model_validate_json(line) for line in lines]
 
 
 class InOrder:
