@@ -2,10 +2,11 @@
 
 import os
 import subprocess
+from dataclasses import replace
 
 import pytest
 
-from tests.integration.cli.shell import PALAVER, Dev, Shell
+from tests.integration.cli.shell import PALAVER, Dev, Screen, Shell
 
 
 def piped(shell: Shell, *words: str, to: str) -> subprocess.CompletedProcess[str]:
@@ -39,6 +40,17 @@ def test_a_reader_that_has_enough_is_no_failure(shell: Shell, words: list[str]) 
         os.close(writer)
         told = process.communicate(timeout=60)[1]
     assert (process.returncode, told) == (0, "")
+
+
+@pytest.mark.redis
+@pytest.mark.worker
+@pytest.mark.xdist_group("palaver-dev")
+def test_an_answer_that_the_locale_has_no_signs_for(dev: Dev) -> None:
+    shell = Shell(dev.shell.folder, {"PYTHONIOENCODING": "ascii"})
+    assert shell.run("chat", "é 漢字 ☂").stdout == "é 漢字 ☂\n"
+    screen = Screen(replace(dev, shell=shell), "chat", "e 漢字 ☂")
+    assert screen.end() == 0
+    assert "e ?? ?\n" in screen.shown
 
 
 def test_a_failure_that_nobody_can_be_told(shell: Shell) -> None:

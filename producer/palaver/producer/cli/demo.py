@@ -20,6 +20,7 @@ from palaver.producer.cli.dev import Options, Stack, running, say_died
 from palaver.producer.cli.failures import complain, report
 from palaver.producer.cli.folder import DevFolder
 from palaver.producer.cli.processes import PartDied, Parts, StopAsked
+from palaver.producer.cli.streams import take_any_text
 from palaver.producer.cli.terminal import bold, columns, dim, harmless, note, seconds, write
 from palaver.shared.accumulator import Accumulator
 from palaver.shared.errors import PalaverError
@@ -206,6 +207,7 @@ def _recovered(crash: Crash | None) -> bool:
 def main() -> int:
     """Run the demo; 0 if everything held."""
     begun = time.monotonic()
+    take_any_text()
     _own_settings()
     write(f"{bold('Palaver')}: a chat job, through a queue and a worker that dies, to two readers\n\n")
     with tempfile.TemporaryDirectory(prefix="palaver-demo-") as folder:

@@ -18,6 +18,7 @@ def main(arguments: list[str] | None = None) -> int:
 
     words = sys.argv[1:] if arguments is None else arguments
     streams.open_closed()
+    streams.take_any_text()
     _warn_of_unknown_variables(words)
     try:
         return _run(app, words)
