@@ -196,6 +196,8 @@ class LedgerUnavailableError(ServiceUnavailableError):
     """The ledger's Redis cannot be reached."""
 
     code = "ledger_unavailable"
+    answered: bool = False
+    """It was reached, and has done nothing of what was asked; it does not travel with the error."""
 
 
 class BrokerUnavailableError(ServiceUnavailableError):

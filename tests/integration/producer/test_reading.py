@@ -14,6 +14,7 @@ from palaver.producer import AsyncClient, Client, JobHandle
 from palaver.producer.idle import IdleReaders
 from palaver.producer.reader import Reader
 from palaver.shared.accumulator import accumulate
+from palaver.shared.beside import LARGE_BYTES
 from palaver.shared.errors import (
     JobCancelledError,
     JobExpiredError,
@@ -25,6 +26,7 @@ from palaver.shared.events import AnyEvent, StreamEnd
 from palaver.shared.jobs import Status
 from palaver.shared.ledger import AsyncLedger, Signal, Subscriptions
 from palaver.shared.names import Queue
+from palaver.shared.responses import ChatResponse
 from palaver.shared.settings import Settings
 from tests.integration.producer.stand_in import PIECES, StandIn
 from tests.servers import IN_TIME, RedisServer, eventually
@@ -113,6 +115,25 @@ async def test_who_has_read_all_may_close_the_client_before_it_is_told_of_the_en
         if event.type == "stream_end":
             await reading.close()
     is_whole(events, TEXT)
+
+
+@pytest.mark.parametrize("large", [False, True])
+async def test_a_large_answer_is_read_beside_the_loop(
+    client: Client, settings: Settings, work_on: WorkOn, monkeypatch: pytest.MonkeyPatch, *, large: bool
+) -> None:
+    text = "x" * LARGE_BYTES if large else "x"
+    handle = client.submit("Hello")
+    work_on(handle).answer([text])
+    read, threads = ChatResponse.model_validate_json, set[int]()
+
+    def noting(document: bytes) -> ChatResponse:
+        threads.add(threading.get_ident())
+        return read(document)
+
+    monkeypatch.setattr(ChatResponse, "model_validate_json", noting)
+    async with AsyncClient(settings) as reading:
+        assert (await (await reading.job(handle.job_id)).result()).content == text
+    assert (threads == {threading.get_ident()}) is not large
 
 
 async def test_a_hundred_reconnects_at_random_points(

@@ -26,7 +26,12 @@ from palaver.producer.gateway.translation import Dialect, Translation
 from palaver.producer.handles import AsyncJobHandle
 from palaver.producer.prepare import Admission
 from palaver.shared.beside import beside
-from palaver.shared.errors import GatewayStoppedError, PalaverError, StreamInterruptedError
+from palaver.shared.errors import (
+    GatewayStoppedError,
+    LedgerUnavailableError,
+    PalaverError,
+    StreamInterruptedError,
+)
 from palaver.shared.ids import new_job_id
 from palaver.shared.plain import refuse
 from palaver.shared.responses import ChatResponse
@@ -63,7 +68,12 @@ class Asker:
             job["session_id"] = self.session_id
         if self.idempotency_key is None:
             self.request.scope[UNNAMED] = job["job_id"] = new_job_id()
-        handle: AsyncJobHandle = await self.gateway.client.submit(job.pop("messages"), **job)
+        try:
+            handle: AsyncJobHandle = await self.gateway.client.submit(job.pop("messages"), **job)
+        except LedgerUnavailableError as error:
+            if error.answered:  # there is no such job, and who asks again does right
+                self.request.scope.pop(UNNAMED, None)
+            raise
         return handle
 
     def _allowed(self, making: Callable[[], Json]) -> Json:

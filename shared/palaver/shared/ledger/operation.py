@@ -142,7 +142,9 @@ def reply_error(error: Exception) -> PalaverError:
         return LedgerFullError()
     for words, why in _NOT_NOW.items():
         if words in str(error):
-            return LedgerUnavailableError(f"The ledger takes nothing now: {why}.")
+            refusal = LedgerUnavailableError(f"The ledger takes nothing now: {why}.")
+            refusal.answered = True
+            return refusal
     if any(words in str(error) for words in _NO_PERMISSION):
         return ConfigurationError(
             "The Redis user of PALAVER_REDIS_URL may not do all that the ledger needs: "
