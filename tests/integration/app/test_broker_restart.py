@@ -6,17 +6,19 @@ import signal
 from collections import Counter
 from collections.abc import Callable
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import redis
 from celery import Celery
-from kombu import Exchange, Queue
+from kombu import Connection, Exchange, Queue
 
 from palaver.producer import Client
 from palaver.shared.ids import new_job_id
 from palaver.shared.names import TASK_SUBMIT
 from palaver.shared.names import Queue as QueueName
 from palaver.shared.settings import Settings
+from palaver.workers.flower_pages.quiet import quieten
 from palaver.workers.pool.intake import Intake
 from tests.processes import Processes
 from tests.servers import RedisServer, eventually
@@ -126,3 +128,21 @@ def test_a_full_redis_that_refreshes_no_bindings_costs_a_line(
         raw.config_set("maxmemory", 0)
         connection.transport.cycle.maybe_refresh_binding_expiry()
         assert raw.exists("_kombu.binding.e")
+
+
+def test_flower_tells_of_a_full_redis_once_and_without_a_traceback(
+    own_redis: Callable[..., RedisServer], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logging.getLogger("kombu.transport.redis"), "filters", [])
+    quieten()
+    server = own_redis()
+    with Connection(server.url) as connection, server.client() as raw:
+        queue = Queue("q", Exchange("e", type="fanout"), expires=10)
+        transport: Any = connection.transport
+        connection.Consumer([queue], channel=connection.channel()).consume()
+        raw.delete("_kombu.binding.e")
+        raw.config_set("maxmemory", 1)
+        for _ in range(3):
+            transport.cycle.maybe_refresh_binding_expiry()
+    (told,) = [record for record in caplog.records if record.name == "kombu.transport.redis"]
+    assert told.exc_info is None

@@ -24,6 +24,7 @@ from palaver.shared.ledger.replies import Place
 from palaver.shared.ledger.sighting import Sighted
 from palaver.shared.settings import Settings
 from palaver.workers.flower_pages.looks import Looks
+from palaver.workers.flower_pages.quiet import quieten
 from palaver.workers.flower_pages.templates import templates_beside
 from palaver.workers.pool.queues import own_queue
 
@@ -72,9 +73,10 @@ class Shown:
 
 
 def install() -> None:
-    """Add the page to Flower, once."""
+    """Add the page to Flower, once, and have it say no more than it has to."""
     if any(getattr(handler, "name", None) == "streams" for handler in urls.handlers):
         return
+    quieten()
     urls.settings["template_loader"] = templates_beside(urls.settings)
     urls.handlers[:0] = [
         web.url(r"/streams", StreamsPage, name="streams"),
