@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from tests.integration.cli.shell import Dev, Inside, Screen
+from tests.faults.proxy import Proxy
+from tests.integration.cli.shell import Dev, Inside, Screen, Shell
 from tests.pages import program
 from tests.processes import ROOT
 
@@ -112,6 +113,24 @@ def test_a_batch_goes_on_when_its_follower_leaves_and_is_cancelled_on_demand(
     kept = served.run("batch", "results", batch_id)
     assert [json.loads(line)["custom_id"] for line in kept.stdout.splitlines()] == ["quick"]
     assert "20 not done" in served.run("batch", "status", batch_id).stdout
+
+
+def test_who_leaves_while_a_batch_is_opened_is_told_where_to_find_it(
+    dev: Dev, served: Inside, tmp_path: Path
+) -> None:
+    path = lines(tmp_path / "in.jsonl", openai("a", json.dumps({"endless": True})))
+    with Proxy(dev.redis_port) as proxy:
+        files = f"file://{dev.shell.folder}/.palaver/files"
+        shell = Shell(dev.shell.folder, {"PALAVER_REDIS_URL": proxy.url, "PALAVER_FILES_URL": files})
+        trap = proxy.hold("batch_open")
+        with shell.start("batch", "submit", path) as leaving:
+            trap.wait()
+            leaving.send_signal(signal.SIGINT)
+            told = leaving.communicate(timeout=30)[1]
+    assert leaving.returncode == 1
+    assert told == "left before the batch's id was known; if it was opened it goes on: palaver status\n"
+    (found,) = json.loads(served.run("status", "--quick", "--json").stdout)["batches"]
+    assert served.run("batch", "cancel", found["batch_id"]).stdout == "cancelled\n"
 
 
 def test_the_page_s_program_answers(dev: Dev) -> None:

@@ -33,6 +33,9 @@ def submit(
             if as_json:
                 raise
             return _refused(error)
+        except KeyboardInterrupt:
+            note("left before the batch's id was known; if it was opened it goes on: palaver status")
+            return 1
         return _opened(handle, detach=detach, as_json=as_json)
 
 
