@@ -6,6 +6,7 @@ import asyncio
 import os
 from collections.abc import AsyncGenerator, Callable, Generator, Iterable
 from contextlib import aclosing, closing, suppress
+from functools import partial
 from typing import Any
 
 from palaver.producer.background import Background, background
@@ -13,6 +14,7 @@ from palaver.producer.hub import Hub
 from palaver.producer.outcome import response_of, wait_ended
 from palaver.producer.reader import Reader, Send
 from palaver.shared.accumulator import Accumulator
+from palaver.shared.beside import beside
 from palaver.shared.events import AnyEvent
 from palaver.shared.ledger import Dispatch, JobView
 from palaver.shared.ledger.operations import probe_answer
@@ -97,7 +99,7 @@ class Reading:
             except TimeoutError:
                 raise wait_ended(job_id, timeout or 0) from None
             view = await self.hub.ledger.job(job_id, session_id)
-        return response_of(view)
+        return await beside(partial(response_of, view), view.response_json or b"")
 
     async def answer(self, probe_id: str, seconds: float) -> bytes | None:
         """What a worker answers to a probe; None if none does in time."""
