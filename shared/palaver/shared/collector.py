@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
@@ -16,6 +17,8 @@ BETWEEN: Final = 50
 """Large documents, at least, between two such searches."""
 KEPT_BY_PYTHON: Final = 1_000
 """Python 3.12 keeps some 375 objects of its own out of all searches; a program that does so keeps more."""
+BELIEVED_SECONDS: Final = 1.0
+"""So long a program that keeps things out of all searches is taken to go on with that."""
 
 
 def collect_rarely() -> None:
@@ -95,9 +98,22 @@ class _Growth:
 _growth: Final = _Growth()
 
 
-def _is_frozen() -> bool:
-    """Whether the program keeps things out of all searches."""
-    return gc.get_freeze_count() > KEPT_BY_PYTHON
+class _Frozen:
+    """Whether the program keeps things out of all searches. Python counts them one by one, a million in some
+    10 ms: who has kept something out is asked again only after a while.
+    """
+
+    def __init__(self) -> None:
+        self._believed_until = 0.0  # monotonic seconds
+
+    def __call__(self) -> bool:
+        now = time.monotonic()
+        if now >= self._believed_until and gc.get_freeze_count() > KEPT_BY_PYTHON:
+            self._believed_until = now + BELIEVED_SECONDS
+        return now < self._believed_until
+
+
+_is_frozen: Final = _Frozen()
 
 
 def _held() -> int:

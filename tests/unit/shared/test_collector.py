@@ -40,15 +40,37 @@ def test_whoever_had_it_off_has_it_off() -> None:
     assert not gc.isenabled()
 
 
+SETTLING = """
+import gc
+from palaver.shared import collector
+
+with collector.paused():
+    made = [[number] for number in range(5_000)]
+    collector.settle()
+young = {id(found) for generation in (0, 1) for found in gc.get_objects(generation)}
+print(len(young.intersection(map(id, made))), gc.get_freeze_count() <= collector.KEPT_BY_PYTHON)
+"""
+
+
 def test_what_a_large_document_was_made_into_is_not_searched_soon() -> None:
-    gc.unfreeze()  # of the suite
-    with collector.paused():
-        made = [[number] for number in range(5_000)]
-        collector.settle()
-    young = {id(found) for generation in (0, 1) for found in gc.get_objects(generation)}
-    assert not young.intersection(map(id, made))
-    assert gc.get_freeze_count() == 0
+    """In a process of its own: the suite's keeps much out of searches."""
+    words = [sys.executable, "-c", SETTLING]
+    told = subprocess.run(words, check=True, capture_output=True, text=True, timeout=60).stdout
+    assert told.split() == ["0", "True"]
+
+
+def test_what_is_frozen_is_not_counted_for_each_document(monkeypatch: pytest.MonkeyPatch) -> None:
     gc.freeze()
+    count, counted = gc.get_freeze_count, list[int]()
+
+    def counting() -> int:
+        counted.append(count())
+        return counted[-1]
+
+    monkeypatch.setattr(gc, "get_freeze_count", counting)
+    for _ in range(1_000):
+        collector.settle()
+    assert len(counted) < 1_000
 
 
 def test_what_a_program_has_frozen_stays_so() -> None:
