@@ -1,6 +1,7 @@
 """A Redis that has no memory left while streams run: what readers have is what the job comes to."""
 
 import asyncio
+import itertools
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -9,6 +10,9 @@ import pytest
 import redis
 
 from palaver.shared.jobs import ChatJob, Status
+from palaver.shared.ledger.operations.budgeting import OneMore, Standing
+from palaver.shared.ledger.operations.spending import NANO
+from palaver.workers.accounts import Account
 from tests.integration.workers.conftest import Engine, MakeEngine, text_of
 from tests.integration.workers.doubles import Anew, Gated
 from tests.servers import RedisServer
@@ -101,3 +105,15 @@ async def test_what_a_session_remembers_of_a_cancelled_job_is_what_was_logged(en
     text = await whole(engine, job)
     history = [orjson.loads(message)["content"] for message in await engine.ledger.messages("s1")]
     assert history[1:] == ([text] if outcome.status is Status.CANCELLED else [])
+
+
+async def test_what_was_spent_is_told_all_the_same(engine: Engine) -> None:
+    keys, one = engine.ledger.keys, OneMore(nanos=NANO, hard=10)
+    account = Account(engine.service._link, keys, "acme", worker="w", numbers=itertools.count(1))
+    assert (await account.reserve(one)).may_run
+    memory(engine, 1)
+    account.owe(NANO)
+    account.release(NANO)
+    async with asyncio.timeout(10):
+        await account.keep()
+    assert await account.look(one) == Standing(1, 0, may_run=True)

@@ -24,6 +24,8 @@ local said, nanos, first_said = KEYS[1] .. ':by:' .. worker, ARGV[3], tonumber(A
 local kept_for, known_for = ARGV[5], ARGV[6]
 local own, lease, one_more, hard = tonumber(ARGV[7]), tonumber(ARGV[8]), tonumber(ARGV[9]), tonumber(ARGV[10])
 local who, asks, first_lease, first_by = ARGV[11], ARGV[12], tonumber(ARGV[13]), KEYS[1] .. ':first'
+-- Begins with a write that is never refused for memory: what was spent is not to be lost with its worker.
+redis.call('HDEL', held_by, '')
 local last = tonumber(redis.call('GET', said) or 0)
 if number >= last then
   redis.call('SET', said, int(number), 'PX', known_for)
