@@ -79,3 +79,18 @@ def test_a_batch_that_may_be_open_is_not_asked_for_twice(world: World) -> None:
             for key in KEYS:
                 answer = http.post("/v1/batches", json={"input_file_id": file["id"], **WINDOW}, headers=key)
                 check(answer, key, "The batch may have been opened")
+
+
+def test_a_job_that_was_refused_is_asked_for_again(world: World) -> None:
+    """As while another Redis takes over: it has answered, and no such job is stored."""
+    session_id = world.submit(new_session(), tenant="acme").session_id
+    with gateway_here(world.settings) as here, here.http() as http:
+        http.post(f"/sessions/{session_id}/messages", json={"content": "Hi"}).raise_for_status()
+        world.raw.config_set("min-replicas-to-write", 3)
+        for path, body in BODIES.items():
+            answer = http.post(path, json=body)
+            assert (answer.status_code, answer.headers["x-should-retry"]) == (503, "true")
+            assert "too few replicas" in answer.text
+            assert "Its job may go on" not in answer.text
+            assert "x-palaver-job" not in answer.headers
+        world.raw.config_set("min-replicas-to-write", 0)
