@@ -8,6 +8,7 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final
 
 from palaver.shared.ledger.subscriptions import Inbox, Signal, Subscriptions
@@ -78,7 +79,8 @@ class Pulse:
         while True:
             for notice in await inbox.receive():
                 if not isinstance(notice, Signal):
-                    self._published(self._clock() - float(notice))
+                    with suppress(ValueError):  # whoever may publish may say anything here
+                        self._published(self._clock() - float(notice))
 
 
 class Lags:
