@@ -245,7 +245,16 @@ PROTOCOLS = [of_the_first_protocol, of_the_second]
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 @pytest.mark.parametrize(
-    "headers", [{"eta": "soon"}, {"expires": "late"}, {"id": ["a list"]}, {"id": "x" * 2000}, {"id": {}}]
+    "headers",
+    [
+        {"eta": "soon"},
+        {"eta": "9999-12-31T24:00"},
+        {"expires": "late"},
+        {"expires": "9999-12-31T24:00"},
+        {"id": ["a list"]},
+        {"id": "x" * 2000},
+        {"id": {}},
+    ],
 )
 def test_headers_that_mean_nothing_end_the_job_that_their_message_names(
     outsider: Outsider, headers: dict[str, Any], protocol: Protocol

@@ -3,11 +3,19 @@
 from contextlib import suppress
 from typing import Any, Final, TypeGuard
 
-from kombu.exceptions import SerializationError
+from kombu.exceptions import KombuError
 
 __all__ = ["MALFORMED", "is_task_id", "task_of"]
 
-MALFORMED: Final = (TypeError, ValueError, KeyError, IndexError, AttributeError, RecursionError)
+MALFORMED: Final = (
+    TypeError,
+    ValueError,
+    KeyError,
+    IndexError,
+    AttributeError,
+    RecursionError,
+    OverflowError,  # of a time beyond all times
+)
 """What Celery raises of one."""
 JSON: Final = "application/json"
 LONGEST_ID: Final = 1000
@@ -27,6 +35,6 @@ def task_of(message: Any) -> Any:
     if not isinstance(headers, dict):
         return None
     if "task" not in headers and message.content_type == JSON:
-        with suppress(*MALFORMED, SerializationError):
+        with suppress(*MALFORMED, KombuError):
             return message.decode()["task"]
     return headers.get("task")
