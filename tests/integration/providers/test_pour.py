@@ -112,3 +112,13 @@ async def test_each_is_given_up_after_its_own_silence(http: HttpClient, serving:
     assert not patient.done()
     held.set()
     assert await patient == b"!"
+
+
+async def test_an_answer_that_switches_protocols_has_no_body(http: HttpClient, serving: Serving) -> None:
+    async def answer(writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: x\r\n\r\n")
+        await writer.drain()
+
+    async with await http.send(HttpRequest(method="GET", url=await serving(answer))) as response:
+        assert response.status == 101
+        assert await response.read(100) == b""

@@ -51,8 +51,9 @@ def _widen(body: Any) -> None:
     """Deques again where much has come: for each byte that a server sends by itself a list would move all
     that are behind it.
     """
-    if len(body._buffer) > _FEW and isinstance(body._buffer, _Few):
-        body._buffer, body._http_chunk_splits = deque(body._buffer), deque(body._http_chunk_splits)
+    buffer = getattr(body, "_buffer", None)  # aiohttp's body of an answer without one has none
+    if isinstance(buffer, _Few) and len(buffer) > _FEW:
+        body._buffer, body._http_chunk_splits = deque(buffer), deque(body._http_chunk_splits)
 
 
 class TellingWire(Wire):
