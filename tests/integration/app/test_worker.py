@@ -228,3 +228,21 @@ def test_celerys_restart_lets_streams_end_and_begins_again(
         assert ended[1] == "1"
         running.wait_for(r"\bready\b", seconds=60)
         assert eventually(lambda: [each.data["slots"] for each in ledger.workers()] == [7])
+
+
+def test_a_worker_that_is_to_end_after_all_does_not_begin_again(
+    processes: Processes, palaver_env: dict[str, str]
+) -> None:
+    running = processes.start(("palaver", "worker"), name="worker", env=palaver_env)
+    running.wait_for(r"\bready\b", seconds=60)
+    with Client(Settings(redis_url=palaver_env["PALAVER_REDIS_URL"])) as client:
+        job = client.submit(script(2000, 20), model="scripted/echo")
+        next(iter(job))
+        running.signal(signal.SIGHUP)
+        running.wait_for("Restarting celery worker")
+        running.signal(signal.SIGTERM)
+        running.wait_for("Warm shutdown")
+        job.cancel()
+    assert running.wait(60) == 0
+    running.drained()
+    assert len(re.findall(r"\bready\b", running.output)) == 1

@@ -3,6 +3,7 @@ it goes then, whatever hangs: a ledger or a broker that does not answer.
 """
 
 import asyncio
+import atexit
 import math
 import os
 import signal
@@ -19,7 +20,7 @@ from celery.utils.log import set_in_sighandler
 
 from palaver.workers.event_log import event_logger
 
-__all__ = ["END_SECONDS", "Leaving", "let_restarts_end"]
+__all__ = ["END_SECONDS", "Leaving", "bound_restarts"]
 
 logger = event_logger("palaver.workers.pool")
 
@@ -29,21 +30,27 @@ kills what stays too long should give some more, as `deploy/` does.
 """
 
 
-def let_restarts_end() -> None:
-    """Have Celery's handler of SIGHUP, which has the worker leave and its program begin again, say no longer
-    that it runs once it has: in a handler nothing would be handed over.
+def bound_restarts(leaving: "Leaving") -> None:
+    """Have Celery's handler of SIGHUP, after which its program begins again, say no longer that it runs once
+    it has, for in a handler nothing would be handed over; and the worker leave in time.
     """
     number = getattr(signal, "SIGHUP", None)
     if number is None or threading.current_thread() is not threading.main_thread():
         return
     handler = signal.getsignal(number)
-    if callable(handler) and handler.__module__ == celery_worker.__name__:
+    if getattr(handler, "__name__", "") == "restart_worker_sig_handler" and callable(handler):
 
         def restart(*args: Any) -> None:
             handler(*args)
             set_in_sighandler(False)
+            leaving.begin_again()
 
         signal.signal(number, restart)
+
+
+def _stay_away() -> None:
+    """A program that was to begin again, and to end since then, ends."""
+    atexit.unregister(celery_worker._reload_current_worker)  # type: ignore[attr-defined] # noqa: SLF001
 
 
 class Leaving:
@@ -78,7 +85,14 @@ class Leaving:
         nothing here has to be undone.
         """
         self._signals.append(time.monotonic())
+        _stay_away()
         self._tell()
+
+    def begin_again(self) -> None:
+        """By Celery's restart: as by anybody else, after which the program begins again."""
+        if self._signals:  # it was told to end while it was told this
+            _stay_away()
+        self.leave()
 
     def leave(self) -> None:
         """Told by anybody else, once or more often."""

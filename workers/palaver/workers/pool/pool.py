@@ -35,7 +35,7 @@ from palaver.workers.pool.execution import (
     Order,
     ThreadExecution,
 )
-from palaver.workers.pool.leaving import Leaving, let_restarts_end
+from palaver.workers.pool.leaving import Leaving, bound_restarts
 from palaver.workers.pool.mailbox import Mailbox
 from palaver.workers.pool.queues import own_queue
 from palaver.workers.pool.residents import Resident, Residents
@@ -85,7 +85,7 @@ class AsyncPool(BasePool):
         self._loop.start()
         self._loop.begin(self._hand_over_in_time())
         self._leaving.guard()
-        let_restarts_end()
+        bound_restarts(self._leaving)
         if self.options.get("threads"):
             self._mailbox.start_thread()
         # Celery sends this one inside its signal handlers, under a lock that a second signal may find held
@@ -164,6 +164,8 @@ class AsyncPool(BasePool):
             self._leaving.close()
         else:
             signals.worker_shutdown.connect(self._leaving.close)
+            receivers = signals.worker_shutdown.receivers
+            receivers.insert(0, receivers.pop())  # before those of others, which may take their time
 
     def _drain(self) -> None:
         """Wait for running tasks. The time is read again in each turn, because a signal may end it."""
