@@ -12,6 +12,8 @@ export interface Handlers {
   /** Resolves once it is taken; until then, and if it throws, the text stays. */
   send(question: Question): Promise<void>;
   stop(): void;
+  /** The text is another one now. */
+  edited(): void;
   editLast(): void;
   say(words: string): void;
   /** Tell why it is not sent. */
@@ -37,7 +39,7 @@ export class Composer {
     readonly handlers: Handlers,
   ) {
     this.#form.addEventListener("submit", (event) => (event.preventDefault(), void this.#submit()));
-    this.#text.addEventListener("input", () => this.#changed());
+    this.#text.addEventListener("input", () => (this.handlers.edited(), this.#changed()));
     this.#text.addEventListener("keydown", (event) => this.#key(event));
     this.#stop.addEventListener("click", () => handlers.stop());
     const picker = byId<HTMLInputElement>("picker");
@@ -110,9 +112,9 @@ export class Composer {
     try {
       await Promise.all(this.#uploads);
       if (this.#list.querySelector(".wrong")) return this.handlers.refuse("A file was not attached: remove it, or attach it again.");
-      await this.handlers.send({ text, files: [...this.#files.values()] });
-      this.#files.clear();
-      this.#list.replaceChildren();
+      const sent = [...this.#files];
+      await this.handlers.send({ text, files: sent.map(([, file]) => file) });
+      for (const [item] of sent) (this.#files.delete(item), item.remove()); // others came meanwhile
       if (this.#text.value.trim() === text) this.write("", { editing: false });
     } catch (error) {
       if (!(error instanceof GatewayError)) throw error; // it has been told, and the text is still there

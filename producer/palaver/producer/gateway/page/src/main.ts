@@ -26,6 +26,7 @@ class Page {
   readonly #composer = new Composer(this.#client, {
     send: (question) => this.#send(question),
     stop: () => void this.#stop(),
+    edited: () => (this.#asked = null), // whoever types it again wants it asked again
     editLast: () => this.#editLast(),
     say: (words) => this.#say(words),
     refuse: (words) => this.#show("trouble", words),

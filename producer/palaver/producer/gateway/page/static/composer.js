@@ -19,7 +19,7 @@ export class Composer {
         this.client = client;
         this.handlers = handlers;
         this.#form.addEventListener("submit", (event) => (event.preventDefault(), void this.#submit()));
-        this.#text.addEventListener("input", () => this.#changed());
+        this.#text.addEventListener("input", () => (this.handlers.edited(), this.#changed()));
         this.#text.addEventListener("keydown", (event) => this.#key(event));
         this.#stop.addEventListener("click", () => handlers.stop());
         const picker = byId("picker");
@@ -91,9 +91,10 @@ export class Composer {
             await Promise.all(this.#uploads);
             if (this.#list.querySelector(".wrong"))
                 return this.handlers.refuse("A file was not attached: remove it, or attach it again.");
-            await this.handlers.send({ text, files: [...this.#files.values()] });
-            this.#files.clear();
-            this.#list.replaceChildren();
+            const sent = [...this.#files];
+            await this.handlers.send({ text, files: sent.map(([, file]) => file) });
+            for (const [item] of sent)
+                (this.#files.delete(item), item.remove()); // others came meanwhile
             if (this.#text.value.trim() === text)
                 this.write("", { editing: false });
         }

@@ -18,6 +18,7 @@ class Page {
     #composer = new Composer(this.#client, {
         send: (question) => this.#send(question),
         stop: () => void this.#stop(),
+        edited: () => (this.#asked = null), // whoever types it again wants it asked again
         editLast: () => this.#editLast(),
         say: (words) => this.#say(words),
         refuse: (words) => this.#show("trouble", words),
