@@ -12,7 +12,7 @@ import redis
 
 from palaver.producer.cli import main
 from tests.integration.gateway.conftest import Stand
-from tests.servers import RedisServer, eventually
+from tests.servers import RedisServer, eventually, free_port
 
 pytestmark = [pytest.mark.redis, pytest.mark.xdist_group("gateway")]
 
@@ -111,6 +111,21 @@ def test_a_broker_that_is_not_there_is_told_and_what_can_be_read_is_served(stand
         assert ready.status_code == 200
         assert ready.text == "ok\nbroker: broker_unavailable; what is there is served, new jobs are refused\n"
         assert http.get("/sessions").status_code == 200
+    assert running.stop() == 0
+
+
+def test_a_gateway_whose_ledger_can_be_asked_the_time_and_not_read_is_not_ready(
+    stand: Stand, own_redis: Callable[..., RedisServer]
+) -> None:
+    server = own_redis()
+    running, url = stand.start_gateway(env={"PALAVER_REDIS_URL": server.url, "PALAVER_BROKER_URL": ""})
+    with httpx2.Client(base_url=url) as http, server.client() as raw:
+        assert http.get("/readyz").text == "ok\n"
+        raw.config_set("replica-serve-stale-data", "no")
+        raw.replicaof("127.0.0.1", free_port())  # as one that still reads its file
+        assert raw.time()
+        ready = http.get("/readyz")
+        assert (ready.status_code, ready.text) == (503, "ledger: ledger_unavailable\n")
     assert running.stop() == 0
 
 

@@ -26,13 +26,14 @@ async def healthz() -> PlainTextResponse:
 async def readyz(gateway: Served) -> PlainTextResponse:
     """It takes requests: it does not stop, does what it has to do beside them, and the ledger answers.
 
-    A broker that does not is told and no reason, nor is a ledger that takes no writes: readers need none, and
-    all gateways have the same.
+    The ledger is asked what readers ask: one that takes no writes may refuse a PING, and one that still reads
+    its file knows what time it is. A broker that does not answer is told and no reason, nor is a ledger that
+    takes no writes: readers need none, and all gateways have the same.
     """
     reasons = ["draining: it stops"] if gateway.streams.draining else []
     reasons += [f"{chore.get_name()}: it has ended" for chore in gateway.chores if chore.done()]
     try:
-        await gateway.client.ledger.query(operations.time())  # no PING: who takes no writes may refuse that
+        await gateway.client.ledger.query(operations.unended(gateway.client.ledger.keys))
     except PalaverError as error:
         reasons.append(f"ledger: {error.code}")
     lines = reasons or ["ok", *await _refusals(gateway)]
