@@ -66,6 +66,7 @@ class Account:
         self._owed = 0  # was spent, and the ledger need not know it yet
         self._held = 0
         self._believed = 0  # to be held, by the ledger
+        self._ahead_due = False  # the next month may believe something else
         self._addition: _Addition | None = None  # of which nobody knows whether it has come
         self._turn = asyncio.Lock()
         self._news = asyncio.Event()
@@ -141,7 +142,7 @@ class Account:
     async def keep(self) -> None:
         """Tell the ledger what changes, and again what does not, until nothing is held or owed."""
         failed = False
-        while self._held or self._owed or self._believed:
+        while self._held or self._owed or self._believed or self._ahead_due:
             await self._change()
             self._news.clear()
             try:
@@ -195,6 +196,7 @@ class Account:
         self._owed -= said.nanos
         if not (asks == "take" and standing.may_run):
             self._believed = held
+        self._ahead_due = True
         await self._tell_ahead(said.day)
         return standing
 
@@ -212,6 +214,7 @@ class Account:
                 held=self._believed,
             )
             await self._link.run(ahead)
+        self._ahead_due = False
 
 
 class Accounts:
