@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -69,9 +70,14 @@ def settle() -> None:
     With that Python's count of what is new begins anew, so that it never searches where this is done again
     and again: `settled` looks to it.
     """
-    if not _is_frozen():  # else this would end what the program wants
-        gc.freeze()
-        gc.unfreeze()  # into the oldest generation, without a look at any of it
+    if not _settling.acquire(blocking=False):
+        return  # another thread settles all this, which would look here like the program's wish
+    try:
+        if not _is_frozen():  # else this would end what the program wants
+            gc.freeze()
+            gc.unfreeze()  # into the oldest generation, without a look at any of it
+    finally:
+        _settling.release()
 
 
 class _Growth:
@@ -89,7 +95,7 @@ class _Growth:
         held = _held()
         self._needed = self._needed or held
         due = self._settled >= BETWEEN and held > self._needed * GROWTH
-        if due and gc.isenabled() and not _is_frozen():
+        if due and gc.isenabled() and not _settling.locked() and not _is_frozen():
             if gc.collect() < self._settled:
                 self._needed = held
             self._settled = 0
@@ -114,6 +120,7 @@ class _Frozen:
 
 
 _is_frozen: Final = _Frozen()
+_settling: Final = threading.Lock()
 
 
 def _held() -> int:

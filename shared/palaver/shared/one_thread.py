@@ -44,8 +44,8 @@ class OneThread:
             self._begin()
 
     def _begin(self) -> None:
-        self._lock, self._pid = threading.Lock(), os.getpid()
-        self._pool = self._new_pool()
+        self._lock, self._pool = threading.Lock(), self._new_pool()
+        self._pid = os.getpid()  # last: another thread that sees it takes the others
 
     def _new_pool(self) -> ThreadPoolExecutor:
         return ThreadPoolExecutor(1, self._name)
