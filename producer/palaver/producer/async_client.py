@@ -28,6 +28,7 @@ from palaver.producer.prepare import (
     JobLike,
     agent_paths,
     announced,
+    as_given,
     check_after,
     check_agents,
     check_timeout,
@@ -387,7 +388,7 @@ class AsyncClient:
 
     async def _submit_all(self, jobs: Iterable[JobLike]) -> list[AsyncJobHandle]:
         prepared: list[ChatJob] = []
-        given = numbered(jobs)
+        given = ((index, as_given(job)) for index, job in numbered(jobs))
         while some := list(islice(given, AT_ONCE)):  # here: what gives them may belong to this thread
             prepared += await in_thread(partial(prepare_many, some, self.settings))
         await self._admit(prepared)

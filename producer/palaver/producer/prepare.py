@@ -151,6 +151,13 @@ def numbered(jobs: Iterable[JobLike]) -> Iterator[tuple[int, JobLike]]:
     return enumerate(jobs)
 
 
+def as_given(job: Any) -> Any:
+    """It as it is now: whoever gives many jobs may make each of the one before."""
+    if not isinstance(job, Mapping):
+        return job
+    return {name: list(value) if isinstance(value, list) else value for name, value in job.items()}
+
+
 def prepare_many(jobs: Iterable[tuple[int, JobLike]], settings: Settings) -> list[ChatJob]:
     """The jobs of `submit_many`; errors name their place, e.g. `jobs[3].params.temperature`."""
     return [_nth(index, job, settings) for index, job in jobs]

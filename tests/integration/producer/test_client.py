@@ -320,18 +320,30 @@ async def test_many_jobs_are_read_and_written_beside_the_loop(
         return noted
 
     def jobs() -> Iterator[dict[str, Any]]:
+        job = dict[str, Any]()
         for n in range(250):
             threads["given"].add(threading.get_ident())
-            yield {"messages": f"{n}"}
+            job["messages"] = f"{n}"  # each is made of the one before
+            yield job
 
-    monkeypatch.setattr(ChatJob, "parse", noting("read", ChatJob.parse))
+    said, prepare = list[str](), ChatJob.parse
+
+    def parse(document: Any, **options: Any) -> ChatJob:
+        job = prepare(document, **options)
+        said.append(str(job.messages[0].content))
+        return job
+
+    monkeypatch.setattr(ChatJob, "parse", noting("read", parse))
     monkeypatch.setattr(ChatJob, "to_json", noting("written", ChatJob.to_json))
     async with AsyncClient(settings) as client:
         handles = await client.submit_many(jobs())
     assert len(handles) == 250
+    assert len(set(said)) == 250
     here = threading.get_ident()
     assert threads["given"] == {here}
-    assert threads["read"] == threads["written"] != {here}
+    assert threads["read"]
+    assert threads["written"]
+    assert here not in threads["read"] | threads["written"]
 
 
 async def test_clients_of_one_loop_have_bounds_of_their_own(

@@ -6,14 +6,14 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import suppress
-from functools import partial
 from itertools import islice
 from typing import Final
 
 from palaver.producer.batches.intake import Intake
 from palaver.producer.batches.source import BatchSource, Entry, entries
+from palaver.producer.prepare import as_given
 from palaver.shared.batches import SLICE, BatchJob, SliceIndex
-from palaver.shared.beside import LARGE_BYTES, in_thread
+from palaver.shared.beside import LARGE_BYTES
 from palaver.shared.errors import PalaverError, ServiceUnavailableError
 from palaver.shared.plain import measure
 from palaver.shared.stores.batch_files import BatchFiles
@@ -32,15 +32,16 @@ async def take_all(intake: Intake, jobs: BatchSource, longest: int) -> None:
             pass
         return
     while some := list(_few(reading)):
-        await in_thread(partial(intake.take, some))
+        await asyncio.to_thread(intake.take, some)  # with the caller's context: `allow` is the caller's
 
 
 def _few(reading: Iterator[Entry]) -> Iterator[Entry]:
     """The next entries: a slice of them, or until they are large together."""
     size = 0
     for entry in islice(reading, SLICE):
-        yield entry
-        size += measure(entry[1], LARGE_BYTES)
+        number, line = entry
+        yield number, as_given(line)
+        size += len(line) if isinstance(line, bytes) else measure(line, LARGE_BYTES)
         if size >= LARGE_BYTES:
             return
 
