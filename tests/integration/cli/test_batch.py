@@ -121,7 +121,8 @@ def test_who_leaves_while_a_batch_is_opened_is_told_where_to_find_it(
     path = lines(tmp_path / "in.jsonl", openai("a", json.dumps({"endless": True})))
     with Proxy(dev.redis_port) as proxy:
         files = f"file://{dev.shell.folder}/.palaver/files"
-        shell = Shell(dev.shell.folder, {"PALAVER_REDIS_URL": proxy.url, "PALAVER_FILES_URL": files})
+        patient = {"PALAVER_REDIS_URL": proxy.url, "PALAVER_CONNECT_SECONDS": "60"}
+        shell = Shell(dev.shell.folder, {**patient, "PALAVER_FILES_URL": files})
         trap = proxy.hold("batch_open")
         with shell.start("batch", "submit", path) as leaving:
             trap.wait()

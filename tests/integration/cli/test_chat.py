@@ -126,7 +126,8 @@ def test_ctrl_c_cancels_the_job_and_keeps_what_there_is(dev: Dev, served: Inside
 def test_ctrl_c_while_the_job_is_handed_in_cancels_it(dev: Dev) -> None:
     """The ledger has it, and its answer is on its way."""
     with Proxy(dev.redis_port) as proxy:
-        shell = Shell(dev.shell.folder, {"PALAVER_REDIS_URL": proxy.url})
+        patient = {"PALAVER_REDIS_URL": proxy.url, "PALAVER_CONNECT_SECONDS": "60"}
+        shell = Shell(dev.shell.folder, patient)
         trap = proxy.hold("submit")
         screen = Screen(replace(dev, shell=shell), "chat", script(endless=True, rate=20))
         trap.wait()

@@ -42,9 +42,11 @@ def test_heartbeats_are_told_by_the_clock_that_they_are_of(
     worker: Callable[..., Running], palaver_env: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     worker()
+    settings = Settings(redis_url=palaver_env["PALAVER_REDIS_URL"])
+    assert eventually(lambda: status.look(settings).workers)  # announced a moment after it is ready
     an_hour_late = time.time() - 3600
     monkeypatch.setattr("time.time", lambda: an_hour_late)  # this machine's
-    found = status.look(Settings(redis_url=palaver_env["PALAVER_REDIS_URL"]))
+    found = status.look(settings)
     (heartbeat,) = [each["heartbeat"] for each in found.workers]
     assert 0 <= found.time - heartbeat < 60
 

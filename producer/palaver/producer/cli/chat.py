@@ -124,7 +124,7 @@ class _View:
 class _Interrupts:
     """Ctrl-C asks the job to stop while its events go on being shown; the next one leaves at once.
 
-    It holds while the job is handed in too: who left then would leave a job that runs, and know no id of it.
+    It holds while the job is handed in too: who leaves then may leave a job that runs, and knows no id of it.
     """
 
     def __init__(self, view: _View) -> None:
@@ -152,8 +152,8 @@ class _Interrupts:
             self._view.aside("cancelling …")
             if self._handle is not None:
                 self._cancel(self._handle)
-        elif self._request is not None and not self._request.is_alive():
-            raise KeyboardInterrupt  # nobody leaves before the request has been made
+        elif self._request is None or not self._request.is_alive():
+            raise KeyboardInterrupt  # nobody leaves while the request is being made
 
     def _cancel(self, handle: JobHandle) -> None:
         # In a thread: the main one may be inside the client at this very moment.

@@ -71,7 +71,8 @@ class _Told(logging.Handler):
         self._tell = tell
 
     def emit(self, record: logging.LogRecord) -> None:
-        self._tell(record.getMessage())
+        with contextlib.suppress(OSError):  # who reads goes on, though this cannot be written
+            self._tell(record.getMessage())
 
 
 def _message(error: Exception) -> str:
