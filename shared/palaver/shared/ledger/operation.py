@@ -143,7 +143,7 @@ def reply_error(error: Exception) -> PalaverError:
     for words, why in _NOT_NOW.items():
         if words in str(error):
             refusal = LedgerUnavailableError(f"The ledger takes nothing now: {why}.")
-            refusal.answered = True
+            refusal.answered = words != "read only replica"  # it may have been none when it was asked first
             return refusal
     if any(words in str(error) for words in _NO_PERMISSION):
         return ConfigurationError(
