@@ -5,6 +5,7 @@ canary that leaves with what streams say, and comes back to a subscriber as read
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections import deque
 from collections.abc import Callable
@@ -80,7 +81,8 @@ class Pulse:
             for notice in await inbox.receive():
                 if not isinstance(notice, Signal):
                     with suppress(ValueError):  # whoever may publish may say anything here
-                        self._published(self._clock() - float(notice))
+                        if math.isfinite(sent := float(notice)):
+                            self._published(self._clock() - sent)
 
 
 class Lags:
