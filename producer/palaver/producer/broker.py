@@ -43,9 +43,10 @@ BATCH: Final = 500
 class Broker:
     """The Celery broker, as producers use it. Safe to use from several threads and after a fork.
 
-    `connect_seconds` bounds connecting and every answer: then `BrokerUnavailableError` is raised, naming the
-    URL without its password, and `BrokerFullError` for a message that finds no room. Callers use one
-    connection in turn; who waits for it while another finds the broker away is told so with that one.
+    `connect_seconds` bounds connecting (or a second for each node of a RabbitMQ's, if that is more) and every
+    answer: then `BrokerUnavailableError` is raised, naming the URL without its password, and
+    `BrokerFullError` for a message that finds no room. Callers use one connection in turn; who waits for it
+    while another finds the broker away is told so with that one.
     `asked` is when a caller began to wait, by the monotonic clock, if it has waited before this call.
     """
 

@@ -170,7 +170,7 @@ class JobRequest(ResidentRequest):
 class SubmitRequest(DiscreetRequest):
     """The request of `palaver.submit`. Expired or revoked, it is run all the same: to refuse the job that it
     names, whose reader would wait for ever for a message that is thrown away. One that comes before its time
-    is stored for then.
+    is stored for then, and is from then on cancelled as a job is: no `revoke` reaches it.
     """
 
     expires: Any

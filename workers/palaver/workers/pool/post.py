@@ -55,8 +55,8 @@ class Post:
         """Have the messages of jobs that have their turn sent; done when they are, or have failed (logged).
 
         What goes on goes before what has not begun, also of earlier calls: a crash must not wait behind a
-        backlog. A job's message that waits here already is not put twice: sweeps bring it again and again for
-        as long as a broker is away.
+        backlog. A job's message that waits here already is not put twice, nor waited for again: sweeps bring
+        it again and again for as long as a broker is away.
         """
         if self._sender is None:
             self._sender = threading.Thread(target=self._serve, name="palaver-post", daemon=True)
