@@ -252,7 +252,7 @@ def test_a_question_is_not_asked_without_a_file_of_which_nothing_is_known(page: 
 
 def test_a_link_whose_address_is_told_later_is_one(page: Page) -> None:
     told = f"See [the spec][1].\n\n{WORDS}\n\n[1]: https://example.org/spec\n"
-    turn = ask(page, script(text=told, rate=40))
+    turn = ask(page, script(text=told, rate=10))
     expect(turn.locator(".markdown")).to_contain_text("See [the spec][1].")
     expect_end(turn)
     expect(turn.get_by_role("link", name="the spec")).to_have_attribute("href", "https://example.org/spec")

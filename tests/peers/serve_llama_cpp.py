@@ -1,5 +1,6 @@
 """llama.cpp's own HTTP server, as xllamacpp carries it: python tests/peers/serve_llama_cpp.py MODEL PORT"""
 
+import os
 import sys
 import threading
 
@@ -14,5 +15,6 @@ params.n_ctx = 4096
 params.n_parallel = 4
 params.warmup = False
 server = xllamacpp.Server(params)
-print("listening at", server.listening_address, flush=True)
+# In one piece and on a line of its own: the server writes its log here too, in pieces.
+os.write(1, f"\nlistening at {server.listening_address}\n".encode())
 threading.Event().wait()

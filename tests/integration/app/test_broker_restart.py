@@ -56,7 +56,7 @@ def test_no_time_limit_ends_a_whole_job_before_it_is_stored(
 ) -> None:
     ledger, broker = own_redis(), own_redis()
     env = {"PALAVER_REDIS_URL": ledger.url, "PALAVER_BROKER_URL": broker.url}
-    limits = ("--time-limit", "0.6", "--soft-time-limit", "0.3")
+    limits = ("--time-limit", "3.2", "--soft-time-limit", "3")
     worker = processes.start(("palaver", "worker", *limits), name="worker", env=env)
     worker.wait_for(r"\bready\b", seconds=60)
     assert ledger.running is not None
@@ -64,7 +64,7 @@ def test_no_time_limit_ends_a_whole_job_before_it_is_stored(
     job_id = new_job_id()
     document = {"job_id": job_id, "messages": "Hello", "model": "scripted/echo"}
     Celery(broker=broker.url).send_task(TASK_SUBMIT, args=[document], queue=QueueName.SUBMIT.value)
-    worker.wait_for(r"submit\.waiting .*delay=2$")  # a second and a half after it was taken, at least
+    worker.wait_for(r"submit\.waiting .*delay=4$")  # three seconds and a half after it was taken, at least
     own_redis(port=ledger.port)
     with Client(Settings(redis_url=ledger.url, broker_url=broker.url)) as client, client.ledger:
         assert eventually(lambda: client.ledger.unended() or client.ledger.dead())

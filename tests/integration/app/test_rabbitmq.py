@@ -116,7 +116,7 @@ def test_who_has_no_certificate_is_not_served(system: System) -> None:
 def test_the_next_node_is_behind_tls_too(system: System) -> None:
     url = system.settings.broker_url
     own = f":{urlsplit(url).port}"
-    with closing(Broker(f"{url.replace(own, f':{free_port()}')};{url}")) as broker:
+    with closing(Broker(f"{url.replace(own, f':{free_port()}')};{url}", connect_seconds=IN_TIME)) as broker:
         broker.check()
         broker.send([Dispatch("session", "job", Queue.LOW)])
 

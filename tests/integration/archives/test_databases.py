@@ -74,11 +74,11 @@ async def test_a_database_that_does_not_answer_is_told_without_its_password() ->
 async def test_a_server_that_stands_still_on_an_open_connection_is_given_up(
     postgres_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("palaver.shared.stores.archives.database.SILENT_SECONDS", 0.5)
+    monkeypatch.setattr("palaver.shared.stores.archives.database.SILENT_SECONDS", 3.0)
     database = Database(Settings(archive_url=postgres_url))
     stopped: list[int] = []
     try:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             async with database.transaction() as connection:
                 stopped.append(await server_of(connection))
             os.kill(stopped[0], signal.SIGSTOP)
