@@ -125,8 +125,11 @@ _NOT_NOW: Final = {
     "NOREPLICAS": "too few replicas hear of it",
     "MISCONF": "Redis cannot write to its disk",
     "read only replica": "its Redis is a replica of another one",
+    "Link with MASTER is down": "its Redis is a replica, and waits for the other's data",
 }
 """Why a Redis that answers refuses writes for a while, by its words."""
+_OF_A_REPLICA: Final = ("read only replica", "Link with MASTER is down")
+"""It may have been none when it was asked first."""
 
 _NO_PERMISSION: Final = ("NOPERM", "no permissions to", "can't run this command", "No permissions to")
 """As Redis says it, of a command, a key or a channel, and of each of them in a script."""
@@ -143,7 +146,7 @@ def reply_error(error: Exception) -> PalaverError:
     for words, why in _NOT_NOW.items():
         if words in str(error):
             refusal = LedgerUnavailableError(f"The ledger takes nothing now: {why}.")
-            refusal.answered = words != "read only replica"  # it may have been none when it was asked first
+            refusal.answered = words not in _OF_A_REPLICA
             return refusal
     if any(words in str(error) for words in _NO_PERMISSION):
         return ConfigurationError(
