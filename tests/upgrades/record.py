@@ -2,9 +2,8 @@
 
     python -m tests.upgrades.record tests/upgrades/corpus/v0.1.0.json
 
-To be run at the commit of a release, once. Versions after it read what stands there (`test_corpus.py`).
-Before the first release there is `baseline.json`, which may be recorded anew when stored data changes on
-purpose.
+To be run for a release, once: it is part of its commit. Versions after it read what stands there
+(`test_corpus.py`).
 """
 
 import json

@@ -1,9 +1,8 @@
 """The release before this one, as a folder that processes can be started from.
 
 It is PALAVER_TEST_RELEASE (any git ref), else the newest tag `v1.2.3` that this commit is not part of, else,
-until there is one, the commit in `baseline`: before a release nothing is promised, and that commit may be
-replaced when stored data changes on purpose. A shallow clone is given the tags of where it comes from, if
-that answers. The release runs with the dependencies of this checkout.
+in a copy without tags, the commit in `baseline`, that of the last release. A shallow clone is given the tags
+of where it comes from, if that answers. The release runs with the dependencies of this checkout.
 """
 
 import os

@@ -33,7 +33,7 @@ def cloned(origin: Path, *options: str) -> Path:
     return origin.parent / "clone"
 
 
-def test_until_there_is_a_tag_it_is_the_baseline(origin: Path) -> None:
+def test_where_there_is_no_tag_it_is_the_baseline(origin: Path) -> None:
     git(origin, "tag", "vnext")
     ref, why = chosen(cloned(origin))
     assert ref == BASELINE.read_text().strip()

@@ -3,6 +3,7 @@
 import asyncio
 import urllib.error
 import urllib.request
+from importlib.metadata import version
 from types import SimpleNamespace
 from typing import Any
 
@@ -106,7 +107,7 @@ async def test_jobs_requests_tokens_and_errors_are_counted(told: Engine) -> None
     assert found["palaver_breaker_state{profile=scripted state=open}"] == 0
     assert found["palaver_publish_appends_total{}"] > 0
     assert found["palaver_live_streams{}"] == 0
-    assert found["palaver_worker_info{version=0.1.0.dev0 worker=test-0}"] == 1
+    assert found[f"palaver_worker_info{{version={version('palaver')} worker=test-0}}"] == 1
 
 
 async def test_a_retry_is_an_error_more_and_a_job_that_goes_on(told: Engine) -> None:
