@@ -75,18 +75,21 @@ def test_no_time_limit_ends_a_whole_job_before_it_is_stored(
 def test_a_broker_that_lets_it_in_and_takes_nothing_costs_a_line(
     own_redis: Callable[..., RedisServer], processes: Processes
 ) -> None:
-    server = own_redis()
-    worker = processes.start(("palaver", "worker"), name="worker", env={"PALAVER_REDIS_URL": server.url})
+    # The ledger is another: a worker whose ledger takes nothing asks the broker for nothing.
+    ledger, broker = own_redis(), own_redis()
+    env = {"PALAVER_REDIS_URL": ledger.url, "PALAVER_BROKER_URL": broker.url}
+    worker = processes.start(("palaver", "worker"), name="worker", env=env)
     worker.wait_for(r"\bready\b", seconds=60)
-    with server.client() as raw:
+    with broker.client() as raw:
         raw.config_resetstat()
         raw.config_set("min-replicas-to-write", 1)
-        assert eventually(lambda: refused_writes(raw) > 10)
+        assert eventually(lambda: refused_writes(raw) > 10, seconds=60)
         raw.config_set("min-replicas-to-write", 0)
-    with Client(Settings(redis_url=server.url)) as client:
+    with Client(Settings(redis_url=ledger.url, broker_url=broker.url)) as client:
         assert client.submit("Hello", model="scripted/echo").result(timeout=60).content == "Hello"
     told = re.findall("Cannot connect to|broker.refused reason=.*|broker.unsteady", worker.output)
     assert told == ['broker.refused reason="it has too few replicas for a write"']
+    assert "Traceback" not in worker.output
 
 
 def refused_writes(raw: redis.Redis) -> int:

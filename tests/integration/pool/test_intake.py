@@ -8,6 +8,7 @@ import pytest
 from celery import Celery
 from kombu import Connection
 from kombu import Queue as BrokerQueue
+from redis.exceptions import ResponseError
 
 from palaver.shared.names import TASK_CHAT, TASK_SUBMIT
 from palaver.workers.pool.intake import _ours
@@ -76,6 +77,46 @@ def test_one_that_is_no_message_costs_only_itself(own_redis: Callable[..., Redis
         channel.room = lambda: 50
         assert _taken_at_once(connection, channel) == ["0", "1", "2"]
         assert broker.llen(QUEUE) == 0
+
+
+def test_a_message_whose_note_is_refused_is_run_and_takes_no_room_once_it_is_done(
+    own_redis: Callable[..., RedisServer], caplog: pytest.LogCaptureFixture
+) -> None:
+    server = own_redis()
+    Celery(broker=server.url).send_task(TASK_SUBMIT, args=("s", "j"), queue=QUEUE)
+    with server.client() as broker, Connection(server.url) as connection:
+        channel = _ours(connection).default_channel
+        channel.basic_qos(0, 1, False)
+        broker.set("unacked_index", "taken by somebody else")
+        message = channel.basic_get(QUEUE)
+        assert message.headers["task"] == TASK_SUBMIT
+        assert not channel.qos.can_consume()
+        message.ack_log_error(None, ())
+        assert channel.qos.can_consume()
+    assert [record.getMessage().split()[0] for record in caplog.records] == [
+        "message.not_noted",
+        "message.not_acknowledged",
+    ]
+
+
+def test_a_redis_that_lets_nothing_be_given_back_costs_a_consumer_one_line_and_a_new_connection_itself(
+    own_redis: Callable[..., RedisServer], caplog: pytest.LogCaptureFixture
+) -> None:
+    server = own_redis()
+    with server.client() as broker, Connection(server.url) as connection:
+        channel = _ours(connection).default_channel
+        BrokerQueue(QUEUE, channel=channel).declare()
+        broker.config_set("min-replicas-to-write", 1)
+        cycle = channel.connection.cycle
+        with pytest.raises(ResponseError, match="NOREPLICAS"):
+            cycle.on_poll_init(cycle.poller)
+        channel.basic_consume(QUEUE, no_ack=False, callback=print, consumer_tag="c")
+        for _ in range(30):  # kombu looks at each tenth
+            cycle.maybe_restore_messages()
+        broker.config_set("min-replicas-to-write", 0)
+    (told,) = caplog.records
+    assert told.getMessage() == 'messages.not_restored reason="it has too few replicas for a write"'
+    assert told.exc_info is None
 
 
 def _taken_at_once(connection: Any, channel: Any) -> list[str]:

@@ -27,7 +27,7 @@ from kombu.transport.redis import SentinelChannel
 from kombu.transport.virtual import QoS as VirtualQoS
 from kombu.utils.encoding import bytes_to_str
 from kombu.utils.json import loads
-from redis.exceptions import OutOfMemoryError, ResponseError
+from redis.exceptions import RedisError, ResponseError
 
 from palaver.shared.names import TASK_CHAT, TASK_SUBMIT
 from palaver.shared.outage import reason
@@ -282,7 +282,7 @@ class _RedisQoS(RedisQoS):
         return bool(super().can_consume()) and bool(self.channel.room())
 
     def append(self, message: Any, delivery_tag: str) -> None:
-        """A message that a full Redis does not let us note down is here all the same: it is run."""
+        """A message that Redis does not let us note down is here, and nowhere else: it is run."""
         self.channel.answered = time.monotonic()
         if _is_for(message, TASK_CHAT):
             self.channel.job_from = message.delivery_info["routing_key"]
@@ -290,8 +290,8 @@ class _RedisQoS(RedisQoS):
             return
         try:
             super().append(message, delivery_tag)
-        except OutOfMemoryError:
-            logger.warning("message.not_noted", tag=delivery_tag, error=OutOfMemoryError.__name__)
+        except RedisError as error:
+            logger.warning("message.not_noted", tag=delivery_tag, error=type(error).__name__)
             VirtualQoS.append(self, message, delivery_tag)
             return
         if _is_for(message, TASK_SUBMIT):
@@ -300,8 +300,23 @@ class _RedisQoS(RedisQoS):
     def ack(self, delivery_tag: str) -> None:
         if _is_for(self._delivered.get(delivery_tag), TASK_CHAT):
             VirtualQoS.ack(self, delivery_tag)
-        else:
+            return
+        try:
             super().ack(delivery_tag)
+        except ResponseError:
+            VirtualQoS.ack(self, delivery_tag)  # it comes again; what is done takes no room here
+            raise
+
+    def restore_visible(self, *args: Any, **options: Any) -> None:
+        """Give back messages of workers that died: at each connection, before it consumes, and then every ten
+        seconds. What a Redis without room refuses then, kombu would tell each time, with a traceback.
+        """
+        try:
+            super().restore_visible(*args, **options)
+        except ResponseError as error:
+            if not self.channel.active_queues:
+                raise  # the connection is of no use
+            self.channel.tell_refused("messages.not_restored", error)
 
     def restore_by_tag(self, tag: str, client: Any = None, leftmost: bool = False) -> None:
         """Give a message back. One whose job has begun is let be: its lease says what becomes of it."""
@@ -318,7 +333,7 @@ class _RedisQoS(RedisQoS):
     def _hold_briefly(self, delivery_tag: str) -> None:
         """No sweep knows of it, so it must not wait for the timeout, which outlasts the longest job."""
         taken = time.time() - max(0, self.visibility_timeout - SUBMIT_SECONDS)
-        with suppress(OutOfMemoryError), self.channel.conn_or_acquire() as client:
+        with suppress(RedisError), self.channel.conn_or_acquire() as client:
             client.zadd(self.unacked_index_key, {delivery_tag: taken}, xx=True)
 
     def _remove_from_indices(self, delivery_tag: str, pipe: Any = None) -> Any:
@@ -342,7 +357,7 @@ class _RedisMessage(RedisChannel.Message):  # type: ignore[valid-type,misc]
     def _tell(self, errors: Any, event: str, answer: Callable[[], None]) -> None:
         try:
             answer()
-        except errors as error:
+        except (*errors, ResponseError) as error:
             logger.warning(event, tag=self.delivery_tag, error=type(error).__name__)
 
 
@@ -378,7 +393,7 @@ class _RedisChannel(RedisChannel):
         self.room: Callable[[], int] = lambda: 1
         self.answered = time.monotonic()
         self.job_from: str | None = None  # the queue of the last message, if it names a job
-        self._refused = ""  # why bindings are not refreshed
+        self._refused: set[str] = set()  # the events by which a refusal was told
 
     def conn_or_acquire(self, client: Any = None) -> Any:
         """A client of this channel's pool; kombu would make one for every command, which costs more than
@@ -392,14 +407,18 @@ class _RedisChannel(RedisChannel):
 
     def maybe_refresh_binding_expiry(self) -> None:
         """Called every second. What a full Redis refuses, kombu would tell as often, with a traceback."""
-        refused = ""
         try:
             super().maybe_refresh_binding_expiry()  # type: ignore[misc]
         except ResponseError as error:
-            refused = reason(error)
-        if refused and not self._refused:
-            logger.warning("bindings.not_refreshed", reason=refused)
-        self._refused = refused
+            self.tell_refused("bindings.not_refreshed", error)
+        else:
+            self._refused.discard("bindings.not_refreshed")
+
+    def tell_refused(self, event: str, error: Exception) -> None:
+        """One line, however often Redis refuses it."""
+        if event not in self._refused:
+            self._refused.add(event)
+            logger.warning(event, reason=reason(error))
 
     def _basic_cancel(self, consumer_tag: str) -> None:
         """A fetch that is under way when the last consumer goes would keep the message that it gets until
