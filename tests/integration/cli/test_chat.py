@@ -138,6 +138,19 @@ def test_ctrl_c_while_the_job_is_handed_in_cancels_it(dev: Dev) -> None:
     assert "cancelled · " in screen.shown
 
 
+def test_a_second_ctrl_c_leaves_while_the_job_is_handed_in(dev: Dev) -> None:
+    with Proxy(dev.redis_port) as proxy:
+        patient = {"PALAVER_REDIS_URL": proxy.url, "PALAVER_CONNECT_SECONDS": "600"}
+        trap = proxy.hold("submit")
+        shell = Shell(dev.shell.folder, patient)
+        screen = Screen(replace(dev, shell=shell), "chat", script(endless=True, rate=20))
+        trap.wait()
+        screen.process.send_signal(signal.SIGINT)
+        screen.until("cancelling …")
+        screen.process.send_signal(signal.SIGINT)
+        assert screen.end() == 130
+
+
 def test_an_outage_is_told_on_a_line_of_its_own(dev: Dev) -> None:
     with dev.shell.start("chat", script(endless=True, rate=20), "--session", "outage") as chat:
         with Proxy(dev.redis_port) as proxy:

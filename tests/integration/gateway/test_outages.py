@@ -19,7 +19,7 @@ from tests.integration.gateway.conftest import new_session
 from tests.integration.gateway.here import APIS, BODY, gateway_here
 from tests.integration.ledger.world import World
 from tests.processes import Processes
-from tests.servers import any_redis_binary, missing, run_redis
+from tests.servers import any_redis_binary, free_port, missing, run_redis
 
 pytestmark = pytest.mark.redis
 
@@ -94,3 +94,16 @@ def test_a_job_that_was_refused_is_asked_for_again(world: World) -> None:
             assert "Its job may go on" not in answer.text
             assert "x-palaver-job" not in answer.headers
         world.raw.config_set("min-replicas-to-write", 0)
+
+
+def test_of_a_job_that_a_replica_refused_nobody_knows_whether_it_was_taken_before(world: World) -> None:
+    session_id = world.submit(new_session(), tenant="acme").session_id
+    with gateway_here(world.settings) as here, here.http() as http:
+        http.post(f"/sessions/{session_id}/messages", json={"content": "Hi"}).raise_for_status()
+        world.raw.replicaof("127.0.0.1", free_port())
+        answer = http.post(APIS[0], json=BODY)
+        world.raw.replicaof("NO", "ONE")
+    assert answer.status_code == 503
+    assert "its Redis is a replica" in answer.text
+    assert "Its job may go on" in answer.text
+    assert "x-palaver-job" in answer.headers

@@ -10,8 +10,8 @@ from tests.servers import RedisServer
 
 @pytest.fixture
 def world(any_redis: RedisServer) -> Iterator[World]:
-    """A ledger on an empty server."""
-    world = World(any_redis)
+    """A ledger on an empty server, which may take its time: what is asked of it is not little."""
+    world = World(any_redis, connect_seconds=30)
     yield world
     keys = list(world.raw.scan_iter(count=1000))
     with world.raw.pipeline(transaction=False) as asked:

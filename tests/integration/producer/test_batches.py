@@ -1,8 +1,10 @@
 """Batches by the client: what is stored, what comes back and when, cancelling, retrying."""
 
+import json
 import re
 import threading
 from collections.abc import Iterator
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
@@ -297,6 +299,29 @@ async def test_a_callers_jobs_are_read_beside_the_loop_that_gives_them(
     assert set(given) == {here}
     assert here not in read
     assert ahead == (0 if large else SLICE - 1), "no more waits in memory than is read together"
+
+
+async def test_lines_given_as_bytes_are_read_with_the_callers_context(settings: Settings) -> None:
+    """And few large ones together: `ahead` of them wait in memory."""
+    asked_for, seen, given = ContextVar[str]("asked_for"), set[str](), list[int]()
+    ahead = 0
+
+    def jobs() -> Iterator[bytes]:
+        nonlocal ahead
+        for number in range(20):
+            ahead = max(ahead, number - len(given))
+            yield json.dumps("x" * LARGE_BYTES).encode()
+
+    def noting(job: ChatJob) -> ChatJob:
+        given.append(1)
+        seen.add(asked_for.get())
+        return job
+
+    asked_for.set("acme")
+    async with AsyncClient(settings) as client:
+        handle = await client.batch(jobs(), allow=noting)
+        assert (await handle.progress()).counts.total == 20
+    assert (seen, ahead) == ({"acme"}, 0)
 
 
 async def test_results_are_read_beside_the_loop(

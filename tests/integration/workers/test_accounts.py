@@ -157,6 +157,29 @@ async def test_a_month_knows_from_its_first_moment_of_what_was_set_aside_before(
     assert await other.look(OneMore(nanos=140 * NANO, hard=200)) == Standing(0, held, may_run=released)
 
 
+async def test_the_next_month_is_told_again_what_it_could_not_be_told(
+    ledger: AsyncLedger, link: Link, account: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Clock(monkeypatch, "2026-12-31T23:59:30+00:00")
+    assert (await account.reserve(SEVENTY)).may_run
+    run, refused = link.run, list[Any]()
+
+    async def refuse_one(operation: Any) -> Any:
+        if operation.keys == (ledger.keys.spent(date(2027, 1, 1), "acme"),) and not refused:
+            refused.append(operation)
+            raise LedgerFullError
+        return await run(operation)
+
+    monkeypatch.setattr("palaver.workers.accounts.PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr(link, "run", refuse_one)
+    account.release(SEVENTY.nanos)
+    await account.keep()
+    assert refused
+    clock.now += timedelta(seconds=40)
+    other = Account(link, ledger.keys, "acme", worker="other", numbers=itertools.count(1))
+    assert await other.look(OneMore(nanos=140 * NANO, hard=200)) == Standing(0, 0, may_run=True)
+
+
 async def test_what_the_ledger_refuses_is_no_failure_of_the_provider(
     make_engine: MakeEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
