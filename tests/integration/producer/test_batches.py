@@ -306,7 +306,7 @@ async def test_lines_given_as_bytes_are_read_with_the_callers_context(settings: 
     asked_for, seen, given = ContextVar[str]("asked_for"), set[str](), list[int]()
     ahead = 0
 
-    def jobs() -> Iterator[bytes]:
+    def jobs() -> Iterator[Any]:
         nonlocal ahead
         for number in range(20):
             ahead = max(ahead, number - len(given))
