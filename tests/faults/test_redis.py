@@ -10,7 +10,7 @@ from palaver.shared.errors import LedgerFullError
 from palaver.shared.ids import new_job_id
 from palaver.shared.jobs import Status
 from palaver.shared.names import TASK_PROBE, TASK_SUBMIT, Queue
-from palaver.workers.pool.intake import SUBMIT_SECONDS
+from palaver.workers.pool.redis_channel import SUBMIT_SECONDS
 from tests.faults.conftest import MakeStand
 from tests.faults.proxy import Proxy
 from tests.faults.stand import HURRIED, PROFILES, UNHURRIED, until

@@ -15,10 +15,12 @@ from kombu import Connection, Exchange, Queue
 
 from palaver.producer import Client
 from palaver.shared.ids import new_job_id
+from palaver.shared.ledger import Dispatch
 from palaver.shared.names import TASK_SUBMIT
 from palaver.shared.names import Queue as QueueName
 from palaver.shared.settings import Settings
-from palaver.workers.flower_pages.quiet import quieten
+from palaver.workers.flower_pages.quiet import SELDOM, quieten
+from palaver.workers.flower_pages.streams import _send
 from palaver.workers.pool.intake import Intake
 from tests.processes import Processes
 from tests.servers import RedisServer, eventually
@@ -83,12 +85,29 @@ def test_a_broker_that_lets_it_in_and_takes_nothing_costs_a_line(
     with broker.client() as raw:
         raw.config_resetstat()
         raw.config_set("min-replicas-to-write", 1)
+        assert eventually(lambda: refused_writes(raw) > 3, seconds=60)
+        connected = len(raw.client_list())
         assert eventually(lambda: refused_writes(raw) > 10, seconds=60)
+        assert len(raw.client_list()) < connected + 7, "each try leaves sockets"
         raw.config_set("min-replicas-to-write", 0)
     with Client(Settings(redis_url=ledger.url, broker_url=broker.url)) as client:
         assert client.submit("Hello", model="scripted/echo").result(timeout=60).content == "Hello"
     told = re.findall("Cannot connect to|broker.refused reason=.*|broker.unsteady", worker.output)
     assert told == ['broker.refused reason="it has too few replicas for a write"']
+    assert "Traceback" not in worker.output
+
+
+def test_a_full_broker_is_emptied_by_a_worker_that_comes_then(
+    own_redis: Callable[..., RedisServer], processes: Processes
+) -> None:
+    ledger, broker = own_redis(), own_redis("--maxmemory-policy", "noeviction")
+    env = {"PALAVER_REDIS_URL": ledger.url, "PALAVER_BROKER_URL": broker.url}
+    with Client(Settings(redis_url=ledger.url, broker_url=broker.url)) as client, broker.client() as raw:
+        job = client.submit("Hello", model="scripted/echo")
+        raw.config_set("maxmemory", 1)
+        worker = processes.start(("palaver", "worker"), name="worker", env=env)
+        assert job.result(timeout=60).content == "Hello"
+        assert raw.llen("palaver.normal") == 0
     assert "Traceback" not in worker.output
 
 
@@ -133,10 +152,20 @@ def test_a_full_redis_that_refreshes_no_bindings_costs_a_line(
         assert raw.exists("_kombu.binding.e")
 
 
+def test_a_job_is_cancelled_in_flower_though_the_broker_refuses_the_next_ones_message(
+    own_redis: Callable[..., RedisServer], caplog: pytest.LogCaptureFixture
+) -> None:
+    server = own_redis("--maxmemory", "1", "--maxmemory-policy", "noeviction")
+    _send(Celery(broker=server.url, set_as_current=False), Dispatch("s1", "j1", QueueName.NORMAL))
+    (told,) = [record.getMessage() for record in caplog.records if record.name == "palaver.workers.flower"]
+    assert told == 'send.failed reason="it is out of memory" queue=palaver.normal'
+
+
 def test_flower_tells_of_a_full_redis_once_and_without_a_traceback(
     own_redis: Callable[..., RedisServer], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(logging.getLogger("kombu.transport.redis"), "filters", [])
+    for name in SELDOM:
+        monkeypatch.setattr(logging.getLogger(name), "filters", [])
     quieten()
     server = own_redis()
     with Connection(server.url) as connection, server.client() as raw:
@@ -147,5 +176,8 @@ def test_flower_tells_of_a_full_redis_once_and_without_a_traceback(
         raw.config_set("maxmemory", 1)
         for _ in range(3):
             transport.cycle.maybe_refresh_binding_expiry()
+    for _ in range(3):  # as Flower does of events that it cannot ask for
+        logging.getLogger("flower.events").error("Failed to capture events: '%s', trying", "NOREPLICAS")
+    assert [record.name for record in caplog.records].count("flower.events") == 1
     (told,) = [record for record in caplog.records if record.name == "kombu.transport.redis"]
     assert told.exc_info is None

@@ -1,17 +1,19 @@
 """What becomes of a message between the broker and its job, on Redis."""
 
+import base64
 import json
+import select
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 from celery import Celery
-from kombu import Connection
+from kombu import Connection, Exchange
 from kombu import Queue as BrokerQueue
 from redis.exceptions import ResponseError
 
 from palaver.shared.names import TASK_CHAT, TASK_SUBMIT
-from palaver.workers.pool.intake import _ours
+from palaver.workers.pool.redis_channel import Left, with_our_channels
 from tests.servers import RedisServer
 
 pytestmark = pytest.mark.redis
@@ -28,7 +30,7 @@ def test_only_what_the_ledger_does_not_know_is_noted_and_all_of_it_is_given_back
     with server.client() as broker:
         (sent,) = broker.lrange(QUEUE, 0, -1)
         with Connection(server.url) as connection:
-            channel = _ours(connection).default_channel
+            channel = with_our_channels(connection, Left()).default_channel
             assert channel.basic_get(QUEUE).headers["task"] == task
             assert (broker.hlen("unacked"), broker.llen(QUEUE)) == (notes, 0)
             channel.close()
@@ -42,7 +44,7 @@ def test_an_acknowledged_message_that_names_a_job_is_gone(own_redis: Callable[..
     Celery(broker=server.url).send_task(TASK_CHAT, args=("s", "j"), queue=QUEUE)
     with server.client() as broker:
         with Connection(server.url) as connection:
-            channel = _ours(connection).default_channel
+            channel = with_our_channels(connection, Left()).default_channel
             channel.basic_get(QUEUE).ack()
             channel.close()
         assert (broker.llen(QUEUE), broker.hlen("unacked")) == (0, 0)
@@ -57,7 +59,7 @@ def test_jobs_that_wait_are_taken_together_while_there_is_room(
     for number in range(10):
         sender.send_task(task, args=("s", str(number)), queue=QUEUE)
     with server.client() as broker, Connection(server.url) as connection:
-        channel = _ours(connection).default_channel
+        channel = with_our_channels(connection, Left()).default_channel
         channel.basic_qos(0, 100, False)
         channel.room = lambda: 5
         assert _taken_at_once(connection, channel) == [str(number) for number in range(taken)]
@@ -72,7 +74,7 @@ def test_one_that_is_no_message_costs_only_itself(own_redis: Callable[..., Redis
         for number in range(3):
             sender.send_task(TASK_CHAT, args=("s", str(number)), queue=QUEUE)
             broker.lpush(QUEUE, b"\xff no message")
-        channel = _ours(connection).default_channel
+        channel = with_our_channels(connection, Left()).default_channel
         channel.basic_qos(0, 100, False)
         channel.room = lambda: 50
         assert _taken_at_once(connection, channel) == ["0", "1", "2"]
@@ -85,7 +87,7 @@ def test_a_message_whose_note_is_refused_is_run_and_takes_no_room_once_it_is_don
     server = own_redis()
     Celery(broker=server.url).send_task(TASK_SUBMIT, args=("s", "j"), queue=QUEUE)
     with server.client() as broker, Connection(server.url) as connection:
-        channel = _ours(connection).default_channel
+        channel = with_our_channels(connection, Left()).default_channel
         channel.basic_qos(0, 1, False)
         broker.set("unacked_index", "taken by somebody else")
         message = channel.basic_get(QUEUE)
@@ -99,12 +101,87 @@ def test_a_message_whose_note_is_refused_is_run_and_takes_no_room_once_it_is_don
     ]
 
 
+def test_whole_jobs_that_nobody_could_note_are_taken_one_by_one_and_given_back(
+    own_redis: Callable[..., RedisServer],
+) -> None:
+    server = own_redis()
+    sender = Celery(broker=server.url)
+    for number in range(2):
+        sender.send_task(TASK_SUBMIT, args=("s", str(number)), queue=QUEUE)
+    with server.client() as broker, Connection(server.url) as connection:
+        channel = with_our_channels(connection, Left()).default_channel
+        channel.basic_qos(0, 10, False)
+        broker.set("unacked_index", "taken by somebody else")
+        first = channel.basic_get(QUEUE)
+        assert not channel.qos.can_consume()
+        first.ack_log_error(None, ())
+        assert channel.qos.can_consume()
+        channel.basic_get(QUEUE)
+        assert broker.llen(QUEUE) == 0
+        channel.close()
+        assert [payload(raw) for raw in broker.lrange(QUEUE, 0, -1)] == [["s", "1"]]
+
+
+def test_what_redis_does_not_take_back_the_next_connection_gives_back(
+    own_redis: Callable[..., RedisServer], caplog: pytest.LogCaptureFixture
+) -> None:
+    server, running = own_redis(), set[str]()
+    left = Left(lambda: running)
+    for number in range(3):
+        Celery(broker=server.url).send_task("theirs", args=(number,), queue=QUEUE)
+    with server.client() as broker:
+        with Connection(server.url) as connection:
+            channel = with_our_channels(connection, left).default_channel
+            done, runs, _ = (channel.basic_get(QUEUE) for _ in range(3))
+            running.add(runs.delivery_tag)
+            broker.config_set("min-replicas-to-write", 1)
+            channel.close()
+            broker.config_set("min-replicas-to-write", 0)
+            done.ack()
+            assert broker.hlen("unacked") == 2
+        with Connection(server.url) as connection:
+            channel = with_our_channels(connection, left).default_channel
+            channel.connection.cycle.on_poll_init(None)
+            assert [payload(raw) for raw in broker.lrange(QUEUE, 0, -1)] == [[2]]
+            runs.reject_log_error(
+                None, channel.connection_errors, requeue=True
+            )  # where its channel is closed
+            assert payload(broker.lindex(QUEUE, 0)) == [2]
+            running.clear()
+            channel.basic_consume(QUEUE, no_ack=False, callback=print, consumer_tag="c")
+            channel.connection.cycle.maybe_restore_messages()
+            assert sorted(payload(raw) for raw in broker.lrange(QUEUE, 0, -1)) == [[1], [2]]
+            assert broker.hlen("unacked") == 0
+    assert [record.getMessage().partition(" tag=")[0] for record in caplog.records] == [
+        'messages.not_given_back messages=3 reason="it has too few replicas for a write"',
+        "message.not_rejected",
+    ]
+
+
+def test_a_connection_is_closed_whole_though_redis_refuses_each_farewell(
+    own_redis: Callable[..., RedisServer],
+) -> None:
+    server = own_redis()
+    with server.client() as broker:
+        connection = with_our_channels(Connection(server.url), Left())
+        for number in range(3):
+            channel = connection.channel()
+            exchange = Exchange(f"e{number}", type="fanout")
+            queue = BrokerQueue(f"q{number}", exchange, auto_delete=True)
+            connection.Consumer([queue, BrokerQueue(QUEUE)], channel=channel).consume()
+        connection.transport.cycle.on_poll_init(select.poll())
+        connection.transport.cycle.on_poll_start()
+        broker.config_set("min-replicas-to-write", 1)
+        connection.close()
+        assert len(broker.client_list()) == 1
+
+
 def test_a_redis_that_lets_nothing_be_given_back_costs_a_consumer_one_line_and_a_new_connection_itself(
     own_redis: Callable[..., RedisServer], caplog: pytest.LogCaptureFixture
 ) -> None:
     server = own_redis()
     with server.client() as broker, Connection(server.url) as connection:
-        channel = _ours(connection).default_channel
+        channel = with_our_channels(connection, Left()).default_channel
         BrokerQueue(QUEUE, channel=channel).declare()
         broker.config_set("min-replicas-to-write", 1)
         cycle = channel.connection.cycle
@@ -117,6 +194,11 @@ def test_a_redis_that_lets_nothing_be_given_back_costs_a_consumer_one_line_and_a
     (told,) = caplog.records
     assert told.getMessage() == 'messages.not_restored reason="it has too few replicas for a write"'
     assert told.exc_info is None
+
+
+def payload(raw: bytes) -> Any:
+    """The arguments of a message's task."""
+    return json.loads(base64.b64decode(json.loads(raw)["body"]))[0]
 
 
 def _taken_at_once(connection: Any, channel: Any) -> list[str]:

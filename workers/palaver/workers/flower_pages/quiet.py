@@ -6,20 +6,23 @@ from typing import Final
 __all__ = ["quieten"]
 
 EVERY_SECONDS: Final = 600.0
-REFRESH: Final = "maybe_refresh_binding_expiry"
+SELDOM: Final = {
+    "kombu.transport.redis": "maybe_refresh_binding_expiry",
+    "flower.events": "Failed to capture events",
+}
+"""How the messages of a logger begin that a Redis which takes no writes has it say every second."""
 
 
 class _Seldom(logging.Filter):
-    """A full Redis refuses to refresh the bindings of its queues. Kombu tells that each time that it asks for
-    events, with a traceback.
-    """
+    """Lets through one in ten minutes of the messages that begin so, without its traceback."""
 
-    def __init__(self) -> None:
+    def __init__(self, beginning: str) -> None:
         super().__init__()
+        self._beginning = beginning
         self._told = float("-inf")
 
     def filter(self, record: logging.LogRecord) -> bool:
-        if not str(record.msg).startswith(REFRESH):
+        if not str(record.msg).startswith(self._beginning):
             return True
         record.exc_info = None
         if record.created - self._told < EVERY_SECONDS:
@@ -30,4 +33,5 @@ class _Seldom(logging.Filter):
 
 def quieten() -> None:
     """For this process."""
-    logging.getLogger("kombu.transport.redis").addFilter(_Seldom())
+    for name, beginning in SELDOM.items():
+        logging.getLogger(name).addFilter(_Seldom(beginning))

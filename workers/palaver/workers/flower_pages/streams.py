@@ -13,6 +13,7 @@ from typing import Any, Final, TypeVar
 from flower import urls  # type: ignore[import-untyped]
 from flower.api import BaseApiHandler  # type: ignore[import-untyped]
 from flower.views import BaseHandler  # type: ignore[import-untyped]
+from kombu.exceptions import OperationalError
 from prometheus_client import Counter
 from tornado import web
 
@@ -22,13 +23,17 @@ from palaver.shared.ids import valid_job_id, valid_session_id
 from palaver.shared.ledger import Dispatch, SyncLedger
 from palaver.shared.ledger.replies import Place
 from palaver.shared.ledger.sighting import Sighted
+from palaver.shared.outage import reason
 from palaver.shared.settings import Settings
+from palaver.workers.event_log import event_logger
 from palaver.workers.flower_pages.looks import Looks
 from palaver.workers.flower_pages.quiet import quieten
 from palaver.workers.flower_pages.templates import templates_beside
 from palaver.workers.pool.queues import own_queue
 
 __all__ = ["install"]
+
+logger = event_logger("palaver.workers.flower")
 
 T = TypeVar("T")
 
@@ -203,4 +208,7 @@ def _cancel(session_id: str, job_id: str) -> tuple[str, Dispatch | None]:
 def _send(celery: Any, dispatch: Dispatch) -> None:
     """The next job of its session; a sweep sends what is lost here."""
     queue = own_queue(celery, dispatch.queue)
-    celery.send_task(dispatch.task, args=dispatch.args, task_id=dispatch.task_id, queue=queue)
+    try:
+        celery.send_task(dispatch.task, args=dispatch.args, task_id=dispatch.task_id, queue=queue)
+    except OperationalError as error:  # the job is cancelled all the same
+        logger.warning("send.failed", reason=reason(error), queue=queue)

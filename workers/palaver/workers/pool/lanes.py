@@ -22,7 +22,8 @@ would be missing where jobs can be run.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import Any, Final
 
@@ -150,7 +151,8 @@ class Express(bootsteps.StartStopStep):
         logger.warning("intake.paused" if self._cut_off else "intake.resumed", reason="the ledger")
         if not self._asks:  # the broker delivers by itself, to whoever consumes
             lanes = parent.task_consumer
-            lanes.cancel() if self._cut_off else lanes.consume()
+            with _connects_anew(parent):
+                lanes.cancel() if self._cut_off else lanes.consume()
 
     def _look(self, parent: Any, deliveries: Deliveries, lengths: Lengths) -> None:
         if self._cut_off or not parent.pool.slots.room:
@@ -160,7 +162,10 @@ class Express(bootsteps.StartStopStep):
                 _queue_of(request) for request in state.reserved_requests if not request.acknowledged
             )
             full = [name for name, count in held.items() if count >= PREFETCH]
-            deliveries.look(parent.task_consumer, lengths.waiting(), taken=parent.taken.by_name, full=full)
+            with _connects_anew(parent):
+                deliveries.look(
+                    parent.task_consumer, lengths.waiting(), taken=parent.taken.by_name, full=full
+                )
 
     def stop(self, parent: Any) -> None:
         """The lanes end together, by themselves."""
@@ -183,3 +188,14 @@ def _ask_for_room(channel: Any, room: Callable[[], int]) -> bool:
         return False
     channel.room = room
     return True
+
+
+@contextmanager
+def _connects_anew(parent: Any) -> Iterator[None]:
+    """What closes a channel, as a queue that is gone, has Celery connect anew; of a timer it would only be
+    logged, with a traceback, and other queues be consumed no more.
+    """
+    try:
+        yield
+    except parent.channel_errors as error:
+        raise ConnectionResetError from error

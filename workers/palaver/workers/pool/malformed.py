@@ -5,7 +5,7 @@ from typing import Any, Final, TypeGuard
 
 from kombu.exceptions import KombuError
 
-__all__ = ["MALFORMED", "is_task_id", "task_of"]
+__all__ = ["MALFORMED", "is_for", "is_task_id", "task_of"]
 
 MALFORMED: Final = (
     TypeError,
@@ -38,3 +38,8 @@ def task_of(message: Any) -> Any:
         with suppress(*MALFORMED, KombuError):
             return message.decode()["task"]
     return headers.get("task")
+
+
+def is_for(message: Any, task: str) -> bool:
+    """Whether it is one of this task."""
+    return bool(task_of(message) == task)
