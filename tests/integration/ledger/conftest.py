@@ -5,13 +5,13 @@ from collections.abc import Iterator
 import pytest
 
 from tests.integration.ledger.world import World
-from tests.servers import RedisServer
+from tests.servers import IN_TIME, RedisServer
 
 
 @pytest.fixture
 def world(any_redis: RedisServer) -> Iterator[World]:
-    """A ledger on an empty server, which may take its time: what is asked of it is not little."""
-    world = World(any_redis, connect_seconds=30)
+    """A ledger on an empty server, which may stand still for longer than producers would wait for it."""
+    world = World(any_redis, connect_seconds=IN_TIME)
     yield world
     keys = list(world.raw.scan_iter(count=1000))
     with world.raw.pipeline(transaction=False) as asked:
