@@ -8,7 +8,7 @@ from palaver.shared.profiles import Limits
 from tests.integration.ledger.world import World
 
 ONE = Limits(concurrent=1)
-SHORT = Limits(requests_per_minute=600, window=0.5)  # five in half a second
+SHORT = Limits(requests_per_minute=100, window=3)  # five in three seconds
 P = "openai"
 
 
