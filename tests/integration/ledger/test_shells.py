@@ -87,10 +87,15 @@ def cutter(redis_server: RedisServer) -> Iterator[Cutter]:
         yield cutter
 
 
+def through(cutter: Cutter, *, patience: float = IN_TIME) -> Settings:
+    """Those of a ledger behind it, which waits so many seconds for a reply."""
+    return Settings(redis_url=f"redis://127.0.0.1:{cutter.port}/0", connect_seconds=patience)
+
+
 def test_a_reply_that_is_cut_off_makes_no_second_job(cutter: Cutter, redis_server: RedisServer) -> None:
     world = World(redis_server)
     job = ChatJob(messages="Hi", session_id="s1", idempotency_key="k")
-    with SyncLedger(Settings(redis_url=f"redis://127.0.0.1:{cutter.port}/0")) as ledger:
+    with SyncLedger(through(cutter)) as ledger:
         ledger.check()
         cutter.cuts = 1
         submitted = ledger.submit(job)
@@ -101,7 +106,7 @@ def test_a_reply_that_is_cut_off_makes_no_second_job(cutter: Cutter, redis_serve
 
 
 async def test_the_async_shell_survives_it_too(cutter: Cutter, redis_server: RedisServer) -> None:
-    ledger = AsyncLedger(Settings(redis_url=f"redis://127.0.0.1:{cutter.port}/0"))
+    ledger = AsyncLedger(through(cutter))
     await ledger.check()
     cutter.cuts = 1
     submitted = await ledger.submit(ChatJob(messages="Hi", session_id="s1"))
@@ -136,7 +141,8 @@ async def test_who_asks_again_when_all_connections_have_just_answered_is_served(
         if answered == 1:
             await ledger.check()
 
-    async with AsyncLedger(Settings(redis_url=f"redis://127.0.0.1:{port}")) as ledger:
+    settings = Settings(redis_url=f"redis://127.0.0.1:{port}", connect_seconds=IN_TIME)
+    async with AsyncLedger(settings) as ledger:
         asking = []
         for number in range(SHARED):
             asking.append(asyncio.create_task(ask(ledger)))
@@ -211,13 +217,12 @@ async def test_many_submits_with_one_key_make_one_job(world: World, ledger: Asyn
     assert len(list(world.raw.scan_iter("palaver:job:*"))) == 1
 
 
-PATIENCE = 2.0
+PATIENCE = 4.0
 """Seconds after which a silent Redis counts as gone, where a reply takes a fifth of that."""
 
 
 async def test_a_burst_of_tasks_waits_as_long_as_redis_answers(cutter: Cutter) -> None:
-    settings = Settings(redis_url=f"redis://127.0.0.1:{cutter.port}/0", connect_seconds=PATIENCE)
-    async with aclosing(AsyncLedger(settings)) as ledger:
+    async with aclosing(AsyncLedger(through(cutter, patience=PATIENCE))) as ledger:
         await ledger.submit(ChatJob(messages="Hi"))  # Redis has the script from now on
         cutter.delay = PATIENCE / 5
         submitted = await asyncio.gather(
@@ -227,7 +232,7 @@ async def test_a_burst_of_tasks_waits_as_long_as_redis_answers(cutter: Cutter) -
 
 
 def test_so_does_a_burst_of_threads(cutter: Cutter) -> None:
-    settings = Settings(redis_url=f"redis://127.0.0.1:{cutter.port}/0", connect_seconds=PATIENCE)
+    settings = through(cutter, patience=PATIENCE)
     cutter.delay = PATIENCE / 8  # the last of them wait for longer than their patience
     together = threading.Barrier(400)
 
@@ -243,18 +248,21 @@ def test_so_does_a_burst_of_threads(cutter: Cutter) -> None:
 async def test_all_that_wait_are_told_together_when_redis_is_silent() -> None:
     with socket.create_server(("127.0.0.1", 0), backlog=100) as silent:
         url = f"redis://127.0.0.1:{silent.getsockname()[1]}/0"
-        async with aclosing(AsyncLedger(Settings(redis_url=url, connect_seconds=PATIENCE))) as ledger:
+        async with aclosing(AsyncLedger(Settings(redis_url=url, connect_seconds=PATIENCE / 2))) as ledger:
             asked = [asyncio.create_task(ledger.seq("s1")) for _ in range(10_000)]
             done, _ = await asyncio.wait(asked, return_when=asyncio.FIRST_COMPLETED)
             assert {type(task.exception()) for task in done} == {LedgerUnavailableError}
             await asyncio.sleep(0)
-            assert all(task.done() for task in asked)
+            # Who waited is: what is on its way over another connection ends when its own time does.
+            assert sum(task.done() for task in asked) > len(asked) / 2
+            results = await asyncio.gather(*asked, return_exceptions=True)
+            assert {type(result) for result in results} == {LedgerUnavailableError}
 
 
 def test_so_are_threads() -> None:
     with socket.create_server(("127.0.0.1", 0), backlog=200) as silent:
         url = f"redis://127.0.0.1:{silent.getsockname()[1]}/0"
-        shell = SyncLedger(Settings(redis_url=url, connect_seconds=3 * PATIENCE))
+        shell = SyncLedger(Settings(redis_url=url, connect_seconds=1.5 * PATIENCE))
         together = threading.Barrier(100)
 
         def ask() -> None:
@@ -269,9 +277,8 @@ def test_so_are_threads() -> None:
 
 
 async def test_a_caller_that_gives_up_takes_nobody_along(cutter: Cutter) -> None:
-    settings = Settings(redis_url=f"redis://127.0.0.1:{cutter.port}/0")
     cutter.delay = PATIENCE / 5
-    async with aclosing(AsyncLedger(settings)) as ledger:
+    async with aclosing(AsyncLedger(through(cutter))) as ledger:
         asked = [asyncio.create_task(ledger.seq("s1")) for _ in range(100)]
         await asyncio.sleep(0)
         for task in asked[::2]:
@@ -282,7 +289,7 @@ async def test_a_caller_that_gives_up_takes_nobody_along(cutter: Cutter) -> None
 
 
 async def test_who_waits_when_the_ledger_is_closed_is_told(cutter: Cutter) -> None:
-    ledger = AsyncLedger(Settings(redis_url=f"redis://127.0.0.1:{cutter.port}/0"))
+    ledger = AsyncLedger(through(cutter))
     cutter.hands_on.clear()
     asked = [asyncio.create_task(ledger.seq("s1")) for _ in range(5000)]  # more than leave at once
     await asyncio.to_thread(cutter.asked.wait, 10)
@@ -356,7 +363,8 @@ async def test_a_channel_that_was_left_can_be_joined_again(world: World, ledger:
 
 
 async def test_a_cut_subscription_comes_back_and_says_both(redis_server: RedisServer) -> None:
-    world, ledger = World(redis_server), AsyncLedger(Settings(redis_url=redis_server.url))
+    world = World(redis_server, connect_seconds=IN_TIME)
+    ledger = AsyncLedger(world.settings)
     async with (
         Subscriptions(ledger.settings) as subscriptions,
         subscriptions.listen(world.keys.channel("s1")) as inbox,
