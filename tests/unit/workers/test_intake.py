@@ -13,7 +13,10 @@ from palaver.workers.app import app
 from palaver.workers.pool.intake import Intake, Restarts, broker_told
 
 
-def test_connections_lost_in_a_row_are_one_line(caplog: pytest.LogCaptureFixture) -> None:
+def test_connections_lost_in_a_row_are_one_line(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("billiard.common.monotonic", lambda: 1.0)  # the counter's: all in one moment
     consumer = Intake(lambda _: None, app=app, controller=SimpleNamespace(use_eventloop=False))
     counter = consumer._restart_state
     assert isinstance(counter, Restarts)
