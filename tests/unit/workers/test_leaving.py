@@ -107,13 +107,16 @@ def test_a_worker_that_fails_says_so(exits: Exits) -> None:
 @pytest.mark.parametrize(
     "told", [Leaving.begin, Leaving.leave, Leaving.told], ids=["by itself", "by a command", "by a signal"]
 )
-def test_a_program_whose_worker_has_left_goes_on(exits: Exits, told: Callable[[Leaving], None]) -> None:
+def test_a_program_whose_worker_has_left_goes_on(
+    exits: Exits, monkeypatch: pytest.MonkeyPatch, told: Callable[[Leaving], None]
+) -> None:
+    monkeypatch.setattr(leaving, "END_SECONDS", 60)  # it leaves in time
     before = guards()
-    leaving = guarded(0)
+    left = guarded(0)
     (guard,) = [thread for thread in guards() if thread not in before]
-    told(leaving)
-    leaving.drained()
-    leaving.close()
+    told(left)
+    left.drained()
+    left.close()
     guard.join(20)
     assert not guard.is_alive()
     assert exits.empty()
@@ -129,4 +132,4 @@ def test_the_process_of_a_program_is_not_that_of_a_worker_in_one_of_its_threads(
     with ThreadPoolExecutor(1) as pool:
         leaving = pool.submit(guarded, 0).result()
     leaving.fail()
-    assert guards() == before
+    assert set(guards()) <= set(before)  # those of other tests may end meanwhile
