@@ -12,7 +12,7 @@ from palaver.shared.ledger import Submitted, operations
 from palaver.shared.ledger.replies import SweepTurn
 from tests.integration.ledger.world import EXPIRED, World
 from tests.processes import Processes
-from tests.servers import eventually, missing, redis_binary, start_redis
+from tests.servers import IN_TIME, eventually, missing, redis_binary, start_redis
 
 JOBS = 1500
 """So many that the buffers of connections, which come and go, are a few bytes of each."""
@@ -31,7 +31,8 @@ def world(request: pytest.FixtureRequest, processes: Processes) -> Iterator[Worl
     binary = redis_binary(request.param)
     if binary is None:
         missing(f"no {request.param} server on this machine")
-    world = World(start_redis(processes, binary, "--maxmemory-policy", "noeviction"))
+    server = start_redis(processes, binary, "--maxmemory-policy", "noeviction")
+    world = World(server, connect_seconds=IN_TIME)
     yield world
     world.close()
 
