@@ -19,7 +19,7 @@ from palaver.producer.gateway.protocol import MOST_HEADERS
 from palaver.producer.gateway.stream import KEEP_ALIVE
 from palaver.shared.jobs import Status
 from tests.integration.gateway.conftest import new_session
-from tests.integration.gateway.here import Here, begin, gateway_here
+from tests.integration.gateway.here import STALL_SECONDS, Here, begin, gateway_here
 from tests.integration.ledger.world import World
 from tests.servers import IN_TIME, eventually
 
@@ -93,8 +93,10 @@ def test_a_reset_connection_is_forgotten_at_once(here: Here) -> None:
 def test_a_stream_keeps_nothing_of_its_requests_body(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nor does it wait for it, or end by it."""
     monkeypatch.setattr(bounds, "LARGEST_AT_ONCE", 2)
-    monkeypatch.setattr(stream, "KEEP_ALIVE_SECONDS", 0.5)
-    settings = world.settings.model_copy(update={"gateway_body_bytes": 300_000, "gateway_stall_seconds": 0.5})
+    monkeypatch.setattr(stream, "KEEP_ALIVE_SECONDS", STALL_SECONDS / 2)
+    settings = world.settings.model_copy(
+        update={"gateway_body_bytes": 300_000, "gateway_stall_seconds": STALL_SECONDS}
+    )
     job = world.submit(new_session(), tenant="acme")
     head = f"GET /sessions/{job.session_id}/events HTTP/1.1\r\nhost: x\r\n"
     with gateway_here(settings) as here, here.http() as http, here.connect() as long, here.connect() as late:
