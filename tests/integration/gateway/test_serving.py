@@ -65,7 +65,7 @@ def test_requests_are_counted(http: httpx2.Client) -> None:
 
 def test_a_gateway_of_its_own(stand: Stand) -> None:
     """Impatient with slow clients; it stops while somebody reads, who goes on at another one."""
-    env = {"PALAVER_GATEWAY_STALL_SECONDS": "2", "PALAVER_GATEWAY_ORIGINS": "https://app.example"}
+    env = {"PALAVER_GATEWAY_STALL_SECONDS": "3", "PALAVER_GATEWAY_ORIGINS": "https://app.example"}
     running, url = stand.start_gateway(env=env)
     _it_cuts_off_who_stalls(url, stand.key)
     with stand.http() as second, httpx2.Client(base_url=url, headers=second.headers, trust_env=False) as http:
