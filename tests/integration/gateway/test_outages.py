@@ -7,6 +7,7 @@ import json
 import signal
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,12 @@ import pytest
 
 from palaver.producer import broker, prepare
 from palaver.producer.gateway.access import table
+from palaver.shared.settings import Settings
 from tests.integration.gateway.conftest import new_session
 from tests.integration.gateway.here import APIS, BODY, gateway_here
 from tests.integration.ledger.world import World
 from tests.processes import Processes
-from tests.servers import any_redis_binary, free_port, missing, run_redis
+from tests.servers import any_redis_binary, eventually, missing, run_redis
 
 pytestmark = pytest.mark.redis
 
@@ -37,9 +39,14 @@ def world(processes: Processes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     ):
         monkeypatch.setattr(module, name, 60)  # so that nothing of a job is asked before
     with run_redis(processes, any_redis_binary() or missing("no Redis server on this machine")) as redis:
-        world = World(redis, drain_seconds=1.0, connect_seconds=0.5, files_url=f"file://{tmp_path}/files")
+        world = World(redis, drain_seconds=1.0, files_url=f"file://{tmp_path}/files")
         with closing(world):
             yield world
+
+
+def hasty(world: World) -> Settings:
+    """Of a gateway that does not wait for long, also where Redis goes on and is slow."""
+    return world.settings.model_copy(update={"connect_seconds": 0.5})
 
 
 @contextmanager
@@ -61,8 +68,9 @@ def check(answer: httpx2.Response, key: dict[str, str], told: str) -> None:
 
 def test_a_job_that_may_be_stored_is_not_asked_for_twice(world: World) -> None:
     session_id = world.submit(new_session(), tenant="acme").session_id
-    with gateway_here(world.settings) as here, here.http() as http:
-        http.post(f"/sessions/{session_id}/messages", json={"content": "Hi"}).raise_for_status()
+    with gateway_here(hasty(world)) as here, here.http() as http:
+        said = partial(http.post, f"/sessions/{session_id}/messages", json={"content": "Hi"})
+        assert eventually(lambda: said().is_success)
         with standing_still(world):
             for path, body in BODIES.items():
                 for key in KEYS:
@@ -73,7 +81,8 @@ def test_a_job_that_may_be_stored_is_not_asked_for_twice(world: World) -> None:
 
 def test_a_batch_that_may_be_open_is_not_asked_for_twice(world: World) -> None:
     line = {"custom_id": "1", "method": "POST", "url": "/v1/chat/completions", "body": BODY}
-    with gateway_here(world.settings) as here, here.http() as http:
+    with gateway_here(hasty(world)) as here, here.http() as http:
+        assert eventually(lambda: http.get("/v1/files").is_success), "and the key is known"
         file = http.post("/v1/files", files={"file": ("in.jsonl", json.dumps(line).encode())}).json()
         with standing_still(world):
             for key in KEYS:
@@ -100,7 +109,7 @@ def test_of_a_job_that_a_replica_refused_nobody_knows_whether_it_was_taken_befor
     session_id = world.submit(new_session(), tenant="acme").session_id
     with gateway_here(world.settings) as here, here.http() as http:
         http.post(f"/sessions/{session_id}/messages", json={"content": "Hi"}).raise_for_status()
-        world.raw.replicaof("127.0.0.1", free_port())
+        world.raw.replicaof("127.0.0.1", 9)
         answer = http.post(APIS[0], json=BODY)
         world.raw.replicaof("NO", "ONE")
     assert answer.status_code == 503
