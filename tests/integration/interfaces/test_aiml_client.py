@@ -10,7 +10,6 @@ from palaver.shared import ChatClient, ChatResponse
 from palaver.shared.errors import ChatClientError, ConfigurationError, ValidationError
 from palaver.shared.settings import Settings
 from tests.integration.interfaces.conftest import AIML_KEY, script
-from tests.servers import free_port
 
 pytestmark = [pytest.mark.redis, pytest.mark.worker, pytest.mark.xdist_group("interfaces")]
 
@@ -175,7 +174,7 @@ class TestErrorsAreValues:
         assert "".join([piece async for piece in client.stream_chat(cut)]) == " w0 w1 w2 w3"
 
     async def test_of_a_queue_that_is_not_there(self) -> None:
-        settings = Settings(redis_url=f"redis://127.0.0.1:{free_port()}/0")
+        settings = Settings(redis_url="redis://127.0.0.1:9/0")
         async with Clients(settings) as nobody, AIMLClient(clients=nobody) as client:
             for response in (await client.chat("x"), await client.health_check()):
                 assert response.error_info is not None
