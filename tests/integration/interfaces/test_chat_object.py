@@ -184,7 +184,7 @@ class TestATurn:
 
 class TestCancel:
     async def test_it_reaches_the_job(self, aclients: Clients) -> None:
-        chat = new(aclients, preset=preset("slow/numbers"))
+        chat = new(aclients, script(endless=True, rate=20))
         with pytest.raises(RuntimeError, match="begin"):
             await chat.cancel()
         await chat.begin().cancel()
@@ -198,7 +198,7 @@ class TestCancel:
     async def test_a_turn_whose_task_is_cancelled_ends_and_so_does_its_job(
         self, aclients: Clients, begun: bool
     ) -> None:
-        chat = new(aclients, preset=preset("slow/numbers")).begin()
+        chat = new(aclients, script(endless=True, rate=20)).begin()
         if begun:
             await anext(chat.get_response_generator())
         task_of(chat).cancel()
@@ -334,7 +334,7 @@ class TestSlowReaders:
     async def test_what_the_log_no_longer_has_is_taken_from_the_job(self, tmp_path: Path) -> None:
         with running_system(tmp_path, PALAVER_LOG_MAXLEN="50") as settings:
             async with Clients(settings) as clients:
-                prompt = script(n=3000, rate=2000)
+                prompt = script(n=3000, rate=1000)  # some come one by one, whoever is held up for two seconds
                 chat = new(clients, prompt, queue_size=2, overflow_queue_size=3).begin()
                 pieces = chat.get_response_generator()
                 seen = [await anext(pieces)]
