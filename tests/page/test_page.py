@@ -13,7 +13,7 @@ from tests.page.line import Line
 
 pytestmark = [pytest.mark.page, pytest.mark.redis, pytest.mark.worker, pytest.mark.xdist_group("page")]
 
-WORDS = " ".join(f"w{number}" for number in range(120))  # three seconds of an answer that says this
+WORDS = " ".join(f"w{number}" for number in range(120))  # five seconds of an answer that says this
 
 
 def ask(page: Page, question: str, model: str | None = None) -> Locator:
