@@ -125,14 +125,22 @@ class Running:
         with contextlib.suppress(subprocess.TimeoutExpired):
             self.process.wait(seconds)
         self.kill()
+        self._hear_out()
         return self.process.wait()
 
     def wait(self, seconds: float = 60) -> int:
-        """Its exit code, once it has ended by itself."""
+        """Its exit code, once it has ended by itself, and what it has written is in `lines`."""
         try:
-            return self.process.wait(seconds)
+            code = self.process.wait(seconds)
         except subprocess.TimeoutExpired:
             raise ProcessEnded(f"{self.name}: still running after {seconds} s\n{self.tail()}") from None
+        self._hear_out()
+        return code
+
+    def _hear_out(self) -> None:
+        """Its last lines may still be on their way. What it has started may keep its output open."""
+        with self._news:
+            self._news.wait_for(lambda: self._closed, 5)
 
     def _pump(self) -> None:
         assert self.process.stdout is not None
