@@ -9,7 +9,7 @@ import threading
 import time
 import uuid
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.util import find_spec
@@ -27,6 +27,9 @@ IN_TIME = 15.0
 would wait far longer."""
 
 FLAVOURS = ("redis-7", "redis-6.2", "fakeredis")
+
+PORTS_EACH = 1400
+"""So many ports has a process of tests to itself."""
 
 
 def required() -> bool:
@@ -49,10 +52,22 @@ def missing(what: str) -> NoReturn:
 
 
 def free_port() -> int:
-    """A port of 127.0.0.1 that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port of 127.0.0.1 that nobody listens on now, and that the system gives to nobody by itself."""
+    for port in itertools.islice(_own_ports(), PORTS_EACH):
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise AssertionError("all ports of this process are taken")
+
+
+@cache
+def _own_ports() -> Iterator[int]:
+    """Again and again those of this process, below the ones of the system. Processes of one run have others,
+    and a second run begins elsewhere: what is free stays so until it is used, and while its server is away.
+    """
+    place = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % 16
+    first, begin = 10_000 + place * PORTS_EACH, os.getpid() * 37
+    return itertools.cycle([first + (begin + number) % PORTS_EACH for number in range(PORTS_EACH)])
 
 
 def come_to(server: socket.socket) -> int:
