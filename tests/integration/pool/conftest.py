@@ -71,6 +71,8 @@ def _workers(stack: ExitStack, folder: Any) -> Workers:
         environment = {**urls, "PYTHONPATH": os.environ.get("PYTHONPATH", ""), **(env or {})}
         running = processes.python(*words, *options, name="worker", env=environment)
         running.wait_for(r" ready\.$", seconds=60)
+        # It may not hear what it is told before it has begun to listen, a moment later.
+        assert eventually(lambda: client.control.inspect(timeout=1, limit=1).ping())
         return running
 
     return Workers(server.client, client, start)
