@@ -118,8 +118,9 @@ def test_a_restart_of_the_broker(own_redis: Callable[..., RedisServer], processe
 
 def test_a_broker_without_an_event_loop(processes: Processes, tmp_path: Path) -> None:
     """Celery then has no hub to wake; acknowledgements and results must arrive all the same."""
-    messages = tmp_path / "messages"
+    messages, sent = tmp_path / "messages", tmp_path / "sent"
     messages.mkdir()
+    sent.mkdir()
     # without a folder of its own for them, kombu keeps the exchanges in the current one
     folders = {
         "data_folder_in": str(messages),
@@ -132,12 +133,19 @@ def test_a_broker_without_an_event_loop(processes: Processes, tmp_path: Path) ->
     worker = processes.python(*words, name="worker", env=environment)
     worker.wait_for(r" ready\.$", seconds=60)
     client = Celery("client", broker="filesystem://", set_as_current=False)
-    client.conf.broker_transport_options = folders
+    client.conf.broker_transport_options = {**folders, "data_folder_out": str(sent)}
+
+    def send(seconds: float) -> str:
+        """Put a message where the worker looks, when it is written: kombu reads what it finds."""
+        task_id = str(client.send_task(f"{APP}.nap", args=(seconds,)).id)
+        (message,) = sent.iterdir()
+        message.rename(messages / message.name)
+        return task_id
+
     for _ in range(6):
-        client.send_task(f"{APP}.nap", args=(0.1,))
+        send(0.1)
     assert eventually(lambda: worker.output.count("succeeded in") == 6)
-    last = client.send_task(f"{APP}.nap", args=(1,))
-    worker.wait_for(f"SAYS begun {last.id}")
+    worker.wait_for(f"SAYS begun {send(1)}")
     worker.signal(signal.SIGTERM)
     assert worker.wait(30) == 0
     assert worker.output.count("succeeded in") == 7
