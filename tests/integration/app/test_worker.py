@@ -79,7 +79,8 @@ def test_two_workers_run_a_fair_share_each(
     celery_setup: CeleryTestSetup, start_worker: StartWorker, client: Client
 ) -> None:
     workers = [celery_setup.worker.container, start_worker()]
-    handles = client.submit_many([{"messages": script(8, 40)} for _ in range(200)])
+    # Long ones: while one worker stands still, the other gets no more than its slots.
+    handles = client.submit_many([{"messages": script(8, 5)} for _ in range(200)])
     for handle in handles:
         handle.result(timeout=60)
     assert eventually(lambda: sum(shares(workers)) == 200)
@@ -94,7 +95,7 @@ class TestOneSlot:
     def test_queues_are_served_in_their_order(
         self, celery_setup: CeleryTestSetup, client: Client, ledger: redis.Redis
     ) -> None:
-        blocker = client.submit(script(60, 40))
+        blocker = client.submit(json.dumps({"endless": True, "rate": 20}))
         assert eventually(lambda: client.job(blocker.job_id).status == Status.RUNNING)
         handles = {
             priority: client.submit("hello", session_id=f"p{priority}", priority=priority)
@@ -105,6 +106,8 @@ class TestOneSlot:
         message = ledger.lpop("palaver.low")
         assert isinstance(message, str)
         ledger.lpush("palaver.resume", message)
+        assert eventually(lambda: not ledger.llen("palaver.resume"))  # it waits in the worker
+        blocker.cancel()
         for handle in (*handles.values(), resumed):
             handle.result(timeout=60)
         worker = celery_setup.worker.container.running
@@ -134,7 +137,7 @@ def test_a_drained_worker_hands_its_streams_over(
 
 def test_a_short_stream_is_not_handed_over(celery_setup: CeleryTestSetup, client: Client) -> None:
     worker = celery_setup.worker.container.running
-    handle = client.submit(script(60, 40))
+    handle = client.submit(script(60, 15))
     assert eventually(lambda: handle.status == Status.RUNNING)
     worker.signal(signal.SIGTERM)
     assert handle.result(timeout=30).content
