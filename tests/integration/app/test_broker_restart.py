@@ -62,10 +62,12 @@ def test_no_time_limit_ends_a_whole_job_before_it_is_stored(
     worker = processes.start(("palaver", "worker", *limits), name="worker", env=env)
     worker.wait_for(r"\bready\b", seconds=60)
     assert ledger.running is not None
-    ledger.running.kill()
+    ledger.running.signal(signal.SIGSTOP)  # one that is known to be away lets it take nothing
     job_id = new_job_id()
     document = {"job_id": job_id, "messages": "Hello", "model": "scripted/echo"}
     Celery(broker=broker.url).send_task(TASK_SUBMIT, args=[document], queue=QueueName.SUBMIT.value)
+    worker.wait_for(r"palaver\.submit\[\S+ received")
+    ledger.running.kill()
     worker.wait_for(r"submit\.waiting .*delay=4$")  # three seconds and a half after it was taken, at least
     own_redis(port=ledger.port)
     with Client(Settings(redis_url=ledger.url, broker_url=broker.url)) as client, client.ledger:
@@ -144,7 +146,7 @@ def test_a_full_redis_that_refreshes_no_bindings_costs_a_line(
         with caplog.at_level(logging.WARNING):
             for _ in range(3):
                 connection.transport.cycle.maybe_refresh_binding_expiry()
-        (told,) = caplog.records
+        (told,) = ours(caplog)
         assert told.getMessage() == 'bindings.not_refreshed reason="it is out of memory"'
         assert told.exc_info is None
         raw.config_set("maxmemory", 0)
@@ -159,6 +161,12 @@ def test_a_job_is_cancelled_in_flower_though_the_broker_refuses_the_next_ones_me
     _send(Celery(broker=server.url, set_as_current=False), Dispatch("s1", "j1", QueueName.NORMAL))
     (told,) = [record.getMessage() for record in caplog.records if record.name == "palaver.workers.flower"]
     assert told == 'send.failed reason="it is out of memory" queue=palaver.normal'
+
+
+def ours(caplog: pytest.LogCaptureFixture) -> list[logging.LogRecord]:
+    """What is told here of a broker, and not of what a test before this has left."""
+    told_by = ("kombu", "palaver.workers.intake")
+    return [record for record in caplog.records if record.name.startswith(told_by)]
 
 
 def test_flower_tells_of_a_full_redis_once_and_without_a_traceback(
