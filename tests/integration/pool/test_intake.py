@@ -2,6 +2,7 @@
 
 import base64
 import json
+import logging
 import select
 from collections.abc import Callable
 from typing import Any
@@ -95,7 +96,7 @@ def test_a_message_whose_note_is_refused_is_run_and_takes_no_room_once_it_is_don
         assert not channel.qos.can_consume()
         message.ack_log_error(None, ())
         assert channel.qos.can_consume()
-    assert [record.getMessage().split()[0] for record in caplog.records] == [
+    assert [record.getMessage().split()[0] for record in _lines(caplog)] == [
         "message.not_noted",
         "message.not_acknowledged",
     ]
@@ -152,7 +153,7 @@ def test_what_redis_does_not_take_back_the_next_connection_gives_back(
             channel.connection.cycle.maybe_restore_messages()
             assert sorted(payload(raw) for raw in broker.lrange(QUEUE, 0, -1)) == [[1], [2]]
             assert broker.hlen("unacked") == 0
-    assert [record.getMessage().partition(" tag=")[0] for record in caplog.records] == [
+    assert [record.getMessage().partition(" tag=")[0] for record in _lines(caplog)] == [
         'messages.not_given_back messages=3 reason="it has too few replicas for a write"',
         "message.not_rejected",
     ]
@@ -191,7 +192,7 @@ def test_a_redis_that_lets_nothing_be_given_back_costs_a_consumer_one_line_and_a
         for _ in range(30):  # kombu looks at each tenth
             cycle.maybe_restore_messages()
         broker.config_set("min-replicas-to-write", 0)
-    (told,) = caplog.records
+    (told,) = _lines(caplog)
     assert told.getMessage() == 'messages.not_restored reason="it has too few replicas for a write"'
     assert told.exc_info is None
 
@@ -199,6 +200,12 @@ def test_a_redis_that_lets_nothing_be_given_back_costs_a_consumer_one_line_and_a
 def payload(raw: bytes) -> Any:
     """The arguments of a message's task."""
     return json.loads(base64.b64decode(json.loads(raw)["body"]))[0]
+
+
+def _lines(caplog: pytest.LogCaptureFixture) -> list[logging.LogRecord]:
+    """What is told here of a broker, and not of what a test before this has left."""
+    told_by = ("kombu", "palaver.workers.intake")
+    return [record for record in caplog.records if record.name.startswith(told_by)]
 
 
 def _taken_at_once(connection: Any, channel: Any) -> list[str]:
