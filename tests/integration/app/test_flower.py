@@ -209,7 +209,7 @@ def test_a_refused_button_says_so_until_it_is_used_again_and_a_long_id_hides_non
 def test_the_task_of_a_batch_shows_how_far_it_is(flower: Flower, system: System) -> None:
     settings = Settings(redis_url=system.url, files_url=system.environment["PALAVER_FILES_URL"])
     with Client(settings) as client:
-        batch = client.batch([json.dumps({"n": 1, "rate": 5})] * 30, model="scripted/echo", window=2)
+        batch = client.batch([json.dumps({"n": 1, "rate": 5})] * 600, model="scripted/echo", window=2)
 
         def shown() -> list[dict[str, Any]]:
             tasks = json.loads(flower.open("/api/tasks?taskname=palaver.batch")).values()
@@ -217,7 +217,7 @@ def test_the_task_of_a_batch_shows_how_far_it_is(flower: Flower, system: System)
 
         assert eventually(lambda: any(task["state"] == "PROGRESS" for task in shown()))
         (told,) = {task["result"] for task in shown() if task["state"] == "PROGRESS"}
-        assert re.fullmatch(r"\d+ of 30", told)
+        assert re.fullmatch(r"\d+ of 600", told)
         batch.cancel()
         assert eventually(lambda: all(task["state"] == "SUCCESS" for task in shown()))
 
