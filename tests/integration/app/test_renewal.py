@@ -43,6 +43,13 @@ def openai(name: str, server: ModelServer, **more: object) -> str:
     )
 
 
+def rewrite(path: Path, text: str) -> None:
+    """Put another file in its place: of one that is written nobody knows when it is whole."""
+    another = path.with_suffix(".new")
+    another.write_text(text)
+    another.replace(path)
+
+
 def sent_key(server: ModelServer) -> str:
     headers: dict[str, str] = server.last()["headers"]
     return headers["authorization"]
@@ -71,7 +78,7 @@ def test_a_new_key_in_its_file(
     running = worker()
     assert ask(client, "m/x")
     assert sent_key(model_server) == "Bearer sk-old"
-    key.write_text("sk-newer\n")
+    rewrite(key, "sk-newer\n")
     running.wait_for("catalog.renewed")
     assert ask(client, "m/x")
     assert sent_key(model_server) == "Bearer sk-newer"
@@ -83,10 +90,10 @@ def test_profiles_come_and_go_and_what_runs_goes_on(
 ) -> None:
     config.write_text(openai("old", model_server) + '[models]\ndefault = "old/x"\n')
     # what a worker has announced is forgotten one and a half leases later
-    running = worker(env={"PALAVER_LEASE_SECONDS": "2", "PALAVER_RENEW_SECONDS": "0.6"})
+    running = worker(env={"PALAVER_LEASE_SECONDS": "4", "PALAVER_RENEW_SECONDS": "0.6"})
     slow = client.submit(json.dumps({"n": 80, "rate": 20}), model="old/x")
     assert eventually(lambda: slow.status == Status.RUNNING)
-    config.write_text(openai("new", model_server) + '[models]\ndefault = "new/x"\n')
+    rewrite(config, openai("new", model_server) + '[models]\ndefault = "new/x"\n')
     running.wait_for("catalog.renewed")
     assert eventually(lambda: not refused(client, "new/x"))  # it is announced a moment later
     assert ask(client, "new/x") == ask(client, "default")
@@ -107,10 +114,10 @@ def test_a_broken_file_changes_nothing(
     config.write_text(openai("m", model_server))
     running = worker()
     for broken, reason in BROKEN.items():
-        config.write_text(broken)
+        rewrite(config, broken)
         running.wait_for(f"catalog.refused reason=.*{reason}")
         assert ask(client, "m/x")
-    config.write_text(openai("m", model_server, models=["x", "y"]))
+    rewrite(config, openai("m", model_server, models=["x", "y"]))
     running.wait_for("catalog.renewed")
     assert eventually(lambda: not refused(client, "m/y"))
     assert ask(client, "m/y")
