@@ -54,8 +54,11 @@ def test_neither_takes_the_messages_of_the_other(redis_server: RedisServer, star
 def test_a_worker_is_controlled_in_its_namespace(
     redis_server: RedisServer, start: Start, processes: Processes
 ) -> None:
-    start("theirs")
-    start("ours")
+    for namespace in ("theirs", "ours"):
+        start(namespace)
+        # One that has taken a job listens to what it is told; one that is ready may be about to.
+        with Client(Settings(redis_url=redis_server.url, namespace=namespace)) as client:
+            assert client.submit("Hello", model="scripted/echo").result(timeout=60).content == "Hello"
     env = {"PALAVER_REDIS_URL": redis_server.url, "PALAVER_NAMESPACE": "ours"}
     command = ("celery", "-A", "palaver.workers", "inspect", "active_queues", "--timeout", "3")
     asked = processes.start(command, name="inspect", env=env)
