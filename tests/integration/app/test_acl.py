@@ -60,7 +60,7 @@ def test_workers_and_producers_and_readers_have_all_that_they_need(
 ) -> None:
     environment = {"PALAVER_REDIS_URL": url(guarded, "worker")}
     worker = processes.start(("palaver", "worker"), name="worker", env=environment)  # gossip and mingle too
-    worker.wait_for(r"\bready\b", seconds=60)
+    name = worker.wait_for(r"(\S+@\S+) ready\.$", seconds=60)[1]
     producer = {"PALAVER_REDIS_URL": url(guarded, "producer")}
     with Client(Settings(redis_url=url(guarded, "producer"))) as client, connect(guarded, "reader") as reader:
         handle = client.submit("Hello", session_id="s1")
@@ -71,10 +71,11 @@ def test_workers_and_producers_and_readers_have_all_that_they_need(
         for command in (("status", "--quick"), ("dead", "list"), ("job", "show", handle.job_id)):
             told = processes.start(("palaver", *command), name=command[0], env=producer)
             assert told.wait(30) == 0, told.output
+        ping = ("inspect", "ping", "--destination", name, "--timeout", "20")  # by itself it waits a second
         inspected = processes.start(
-            ("celery", "-A", "palaver.workers", "inspect", "ping"), name="inspect", env=environment
+            ("celery", "-A", "palaver.workers", *ping), name="inspect", env=environment
         )
-        assert inspected.wait(30) == 0, inspected.output
+        assert inspected.wait() == 0, inspected.output
     with closing(System(Settings(redis_url=url(guarded, "worker")))) as system:
         shown = {metric.name for metric, values in system.families() if values}
         assert system.problems() == []
