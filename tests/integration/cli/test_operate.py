@@ -56,7 +56,7 @@ def test_a_provider_is_paused_and_resumed_and_its_worker_drained(
         assert job.result(timeout=IN_TIME).content.endswith("three")
         running.wait_for(r"provider\.resumed profile=scripted")
 
-        long = client.submit('{"n": 30, "rate": 20}', model="scripted/echo")
+        long = client.submit('{"n": 100, "rate": 20}', model="scripted/echo")
         assert eventually(lambda: long.view().text)
         code, said = command("drain", "w1@here", "--wait")
         draining = {"worker": "w1@here", "state": "draining", "running": 1}
