@@ -28,6 +28,8 @@ def test_a_provider_that_is_away_is_told(
     tables["away"] = {"kind": "openai", "base_url": away}
     palaver_env |= {"PALAVER_PROVIDERS": json.dumps(tables), "PALAVER_MODELS": '{"default": "up/x"}'}
     worker()
+    settings = Settings(redis_url=palaver_env["PALAVER_REDIS_URL"])
+    assert eventually(lambda: status.look(settings).workers)  # announced a moment after it is ready
     shown = processes.start(("palaver", "status"), env=palaver_env)
     assert shown.wait(30) == 1
     shown.wait_for(r"^up +answered in [\d.]+ ms")
