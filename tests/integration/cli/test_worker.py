@@ -10,11 +10,12 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.integration.cli.shell import PALAVER, Dev, Shell, without
-from tests.servers import RedisServer
+from tests.servers import RedisServer, eventually
 
 
 @pytest.mark.parametrize("words", [["worker"], ["dev"]], ids=" ".join)
@@ -61,8 +62,13 @@ def test_a_further_worker_becomes_the_process_has_a_name_of_its_own_and_takes_ce
             assert worker.stdout is not None
             while "ready" not in (line := worker.stdout.readline()):
                 assert line, worker.communicate()
-            workers = json.loads(dev.shell.run("status", "--json").stdout)["workers"]
-            (found,) = [each for each in workers if each["pid"] == worker.pid]
+
+            def announced() -> list[dict[str, Any]]:
+                workers = json.loads(dev.shell.run("status", "--json").stdout)["workers"]
+                return [each for each in workers if each["pid"] == worker.pid]
+
+            assert eventually(announced)  # a moment after it is ready
+            (found,) = announced()
             assert (found["name"], found["slots"]) == (f"palaver-{worker.pid}@{socket.gethostname()}", 7)
         finally:
             worker.send_signal(signal.SIGTERM)
