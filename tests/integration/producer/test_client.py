@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from palaver.producer import AsyncClient, Client, JobHandle
+from palaver.producer import AsyncClient, Client, JobHandle, broker
 from palaver.producer.bulk import CHUNK, Bulk
 from palaver.shared.errors import (
     BrokerUnavailableError,
@@ -412,13 +412,17 @@ def test_no_broker_stores_nothing(settings: Settings, stored: Stored) -> None:
 
 
 def test_a_broker_that_fails_after_the_job_was_stored_loses_nothing(
-    settings: Settings, own_redis: Callable[..., RedisServer], caplog: pytest.LogCaptureFixture
+    settings: Settings,
+    own_redis: Callable[..., RedisServer],
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    broker = own_redis()
-    client = Client(Settings(**{**settings.model_dump(), "broker_url": broker.url}))
-    client.submit("x")  # the connection is trusted for a moment now
-    assert broker.running is not None
-    broker.running.kill()
+    monkeypatch.setattr(broker, "TRUSTED_SECONDS", IN_TIME)
+    server = own_redis()
+    client = Client(Settings(**{**settings.model_dump(), "broker_url": server.url}))
+    client.submit("x")  # the connection is trusted now
+    assert server.running is not None
+    server.running.kill()
     with caplog.at_level(logging.WARNING, "palaver.producer"):
         handle = client.submit("x")
     assert handle.status is Status.QUEUED
