@@ -24,7 +24,7 @@ from palaver.shared.errors import (
 )
 from palaver.shared.events import AnyEvent, StreamEnd
 from palaver.shared.jobs import Status
-from palaver.shared.ledger import AsyncLedger, Signal, Subscriptions
+from palaver.shared.ledger import AsyncLedger, Keys, Signal, Subscriptions
 from palaver.shared.names import Queue
 from palaver.shared.responses import ChatResponse
 from palaver.shared.settings import Settings
@@ -87,9 +87,10 @@ async def test_who_still_reads_when_the_client_is_closed_is_told_so(
 
     readers = [read(client.events("s1")), read(handle.events())]
     reading = [asyncio.create_task(reader) for reader in (*readers, handle.result())]
+    channel = Keys(settings.namespace).channel("s1").encode()
     with redis_server.client() as redis:
         async with asyncio.timeout(IN_TIME):
-            while not redis.pubsub_channels():  # noqa: ASYNC110 - they listen
+            while channel not in redis.pubsub_channels():  # noqa: ASYNC110 - they listen
                 await asyncio.sleep(0.01)
         async with AsyncClient(settings) as another:
             await another.check()
@@ -100,7 +101,7 @@ async def test_who_still_reads_when_the_client_is_closed_is_told_so(
             async with asyncio.timeout(IN_TIME):
                 with pytest.raises(LedgerUnavailableError, match="closed"):
                     await reader
-        assert redis.pubsub_channels() == []
+        assert channel not in redis.pubsub_channels()
 
 
 async def test_who_has_read_all_may_close_the_client_before_it_is_told_of_the_end(
@@ -347,6 +348,7 @@ async def test_leaving_an_async_loop_early_gives_up_the_subscription(
     client: Client, settings: Settings, work_on: WorkOn, redis_server: RedisServer
 ) -> None:
     handle = client.submit("Hello")
+    channel = Keys(settings.namespace).channel(handle.session_id).encode()
     work_on(handle).start()
     async with AsyncClient(settings) as reading:
         theirs = await reading.job(handle.job_id)
@@ -355,4 +357,4 @@ async def test_leaving_an_async_loop_early_gives_up_the_subscription(
                 if event.type == "stream_start":
                     break
         with redis_server.client() as redis:
-            assert redis.pubsub_channels() == []
+            assert channel not in redis.pubsub_channels()
