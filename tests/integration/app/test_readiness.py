@@ -110,7 +110,7 @@ def test_one_that_works_on_a_backlog_is_ready_while_canaries_wait_behind_it(watc
         with Client(watched.settings) as client:
 
             def too_long_for_an_idle_system() -> bool:
-                client.submit_many([ChatJob(messages="hello", priority=9) for _ in range(20)])
+                client.submit_many([ChatJob(messages="hello", priority=9) for _ in range(50)])
                 waits = client.ledger.vigil().canaries["palaver.low"].waits_for
                 assert not watched.says("canary")
                 assert not watched.says("stuck")
@@ -156,8 +156,11 @@ def test_leases_that_run_out_before_they_are_renewed_are_told(watched: Watched) 
     with Client(watched.settings) as client:
         handle = client.submit(json.dumps({"endless": True, "rate": 20}))
         next(iter(handle))
-        watched.redis.client_pause(2500, all=False)
-        assert eventually(lambda: watched.says("leases"), every=0.1)
+        watched.redis.client_pause(30_000, all=False)
+        try:
+            assert eventually(lambda: watched.says("leases"), every=0.1)
+        finally:
+            watched.redis.client_unpause()
         assert watched.is_ready()
         handle.cancel()
     assert eventually(lambda: [each["running"] for each in status.look(watched.settings).workers] == [0])
