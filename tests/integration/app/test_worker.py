@@ -120,7 +120,7 @@ def test_a_drained_worker_hands_its_streams_over(
     celery_setup: CeleryTestSetup, start_worker: StartWorker, client: Client
 ) -> None:
     first, second = celery_setup.worker.container.running, start_worker("--queues", "palaver.resume")
-    handles = [client.submit(script(200, 50), session_id=f"s{number}") for number in range(3)]
+    handles = [client.submit(script(200, 25), session_id=f"s{number}") for number in range(3)]
     assert eventually(lambda: all(handle.status == Status.RUNNING for handle in handles))
     first.signal(signal.SIGTERM)
     first.wait_for("Warm shutdown")
@@ -223,7 +223,7 @@ def test_celerys_restart_lets_streams_end_and_begins_again(
     running.wait_for(r"\bready\b", seconds=60)
     settings = Settings(redis_url=palaver_env["PALAVER_REDIS_URL"])
     with Client(settings) as client, SyncLedger(settings) as ledger:
-        job = client.submit(script(60, 20), model="scripted/echo")
+        job = client.submit(script(60, 10), model="scripted/echo")
         next(iter(job))
         running.forget()
         running.signal(signal.SIGHUP)
