@@ -15,7 +15,7 @@ from kombu import Connection, Exchange, Queue
 
 from palaver.producer import Client
 from palaver.shared.ids import new_job_id
-from palaver.shared.ledger import Dispatch
+from palaver.shared.ledger import Dispatch, SyncLedger
 from palaver.shared.names import TASK_SUBMIT
 from palaver.shared.names import Queue as QueueName
 from palaver.shared.settings import Settings
@@ -126,6 +126,8 @@ def test_how_it_is_can_be_asked_while_a_lost_broker_is_said_goodbye(
     words = ("-m", "celery", "-A", "tests.integration.app.asked_app", "worker", "--without-mingle")
     worker = processes.python(*words, "--loglevel", "INFO", env={"PALAVER_REDIS_URL": server.url})
     worker.wait_for(r" ready\.$", seconds=60)
+    with SyncLedger(Settings(redis_url=server.url)) as ledger:
+        assert eventually(ledger.workers)  # announced a moment after it is ready
     assert server.running is not None
     server.running.kill()
     worker.wait_for("asked meanwhile: it has no connection to the broker")
