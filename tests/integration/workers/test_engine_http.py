@@ -61,7 +61,7 @@ async def test_failures_of_a_server_end_the_job_with_the_partial_text(
     engine: Engine, fail: dict[str, Any], error: str, partial: str
 ) -> None:
     job = await engine.submit(
-        {"n": 9, "rate": 200, "fail": fail}, model="restart/m", max_retries=0, timeouts={"read": 0.3}
+        {"n": 9, "rate": 200, "fail": fail}, model="restart/m", max_retries=0, timeouts={"read": 3}
     )
     outcome = await engine.run(job)
     end = (await engine.events(job))[-1]["data"]
