@@ -187,7 +187,7 @@ async def test_an_answer_beyond_its_bound_ends_its_job_with_what_there_is(
 
 async def test_a_total_timeout_and_the_deadline_end_a_stream(engine: Engine) -> None:
     late = await engine.answer("hello", model="silent/m", timeouts={"total": 0.1}, session_id="a")
-    over = await engine.answer("hello", model="silent/m", deadline=1, session_id="b")
+    over = await engine.answer("hello", model="silent/m", deadline=3, session_id="b")
     assert (end_of(late)["status"], end_of(late)["error"]["type"]) == ("failed", "TimeoutError")
     assert (end_of(over)["status"], end_of(over)["error"]["type"]) == ("expired", "JobExpiredError")
     assert end_of(over)["text"] == "one"
@@ -343,8 +343,9 @@ async def test_a_frozen_redis_pauses_the_provider_and_nobody_is_lost(
 
 
 async def test_a_draining_worker_hands_its_jobs_over_with_their_text(make_engine: MakeEngine) -> None:
-    old, new = await make_engine(), await make_engine()
-    job = await old.submit({"n": 60}, model="slow/echo")
+    old = await make_engine(profiles={"slow": {"kind": "scripted", "options": {"rate": 10}}})
+    new = await make_engine(profiles={"slow": {"kind": "scripted", "options": {"rate": 0}}})
+    job = await old.submit({"n": 60}, model="slow/echo")  # for six seconds, or until it is handed over
     running = asyncio.create_task(old.run(job))
     await old.said(job)
     await old.service.drain(0)
