@@ -139,10 +139,13 @@ async def test_a_long_delay_holds_no_slot_and_comes_never_before_the_first_conti
 
 @pytest.mark.parametrize("model", ["slow/echo", "slowagain/echo"])
 async def test_a_takeover_goes_on_behind_the_finished_requests(make_engine: MakeEngine, model: str) -> None:
-    slow = {"kind": "scripted", "options": {"rate": 30}}
-    profiles = {"slow": slow, "slowagain": slow | {"resume": "restart"}}
-    old, new = await make_engine(profiles=profiles), await make_engine(profiles=profiles)
-    job = await old.submit({"n": 29}, model=model, complete=True, params={"max_tokens": 10})
+    def profiles(rate: int) -> dict[str, Any]:
+        slow = {"kind": "scripted", "options": {"rate": rate}}
+        return {"slow": slow, "slowagain": slow | {"resume": "restart"}}
+
+    # It would take the old one four seconds, three of them after it is looked at.
+    old, new = await make_engine(profiles=profiles(12)), await make_engine(profiles=profiles(0))
+    job = await old.submit({"n": 49}, model=model, complete=True, params={"max_tokens": 10})
     running = asyncio.create_task(old.run(job))
     async with asyncio.timeout(20):
         while len((await old.ledger.job(job.job_id)).text.split()) < 13:  # noqa: ASYNC110
@@ -151,8 +154,8 @@ async def test_a_takeover_goes_on_behind_the_finished_requests(make_engine: Make
     assert (await running).reason == "released"
     assert (await new.run(job)).status is Status.COMPLETED
     events = await new.events(job)
-    assert end_of(events)["response"]["content"] == text_of(events) == "".join(f" w{n}" for n in range(29))
-    assert kinds(events).count("progress") == 2  # no request was asked again that had ended
+    assert end_of(events)["response"]["content"] == text_of(events) == "".join(f" w{n}" for n in range(49))
+    assert kinds(events).count("progress") == 4  # no request was asked again that had ended
     assert (offsets(events)[-1] == 0) == (model == "slowagain/echo")
 
 
