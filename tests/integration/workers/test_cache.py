@@ -187,11 +187,15 @@ async def test_when_every_leader_fails_nobody_waits_in_line(engine: Engine, serv
     assert requests(server) == 20
 
 
+FIRST_HANGS = {"fail": {"kind": "idle", "after": 2, "times": 1}}
+"""The first of all requests says two words, and no more for as long as somebody waits."""
+
+
 async def test_when_the_leader_is_cancelled_a_follower_takes_over(
     make_http: MakeHttp, server: ModelServer
 ) -> None:
     engines = [await make_http(lease_seconds=60, renew_seconds=20) for _ in range(2)]
-    script = {"n": 30, "rate": 20}
+    script = {"n": 30} | FIRST_HANGS
     ((leader, leads),) = await crowd(engines, script, 1)
     await engines[0].said(leader)
     follower = await submit(engines[1], script, session_id="f1")
@@ -205,7 +209,7 @@ async def test_when_the_leader_is_cancelled_a_follower_takes_over(
 
 async def test_when_the_leader_dies_a_follower_takes_over(make_http: MakeHttp, server: ModelServer) -> None:
     dying, living = [await make_http(lease_seconds=1, renew_seconds=0.3) for _ in range(2)]
-    script = {"n": 40, "rate": 20}
+    script = {"n": 40} | FIRST_HANGS
     leader = await submit(dying, script)
     leads = asyncio.create_task(dying.run(leader))
     await dying.said(leader)
