@@ -20,7 +20,7 @@ A_DOLLAR = {"input": 1e6, "output": 1e6}  # a token
 SCRIPTED = {"kind": "scripted", "options": {"rate": 0}}
 PROFILES: dict[str, dict[str, Any]] = {
     "dear": {**SCRIPTED, "prices": {"echo": A_DOLLAR}},
-    "slow": {**SCRIPTED, "options": {"rate": 100}, "prices": {"*": A_DOLLAR}},
+    "slow": {**SCRIPTED, "options": {"rate": 10}, "prices": {"*": A_DOLLAR}},
     "cheap": {**SCRIPTED, "prices": {"*": {"input": 0, "output": 0}}},
     "unknown": SCRIPTED,
     "silent": {"kind": PREFIX + "Silent", "prices": {"*": A_DOLLAR}},
@@ -133,7 +133,9 @@ async def test_a_parked_job_forgets_nothing(engine: Engine) -> None:
 
 @pytest.mark.parametrize("dies", [True, False], ids=["dies", "hands over"])
 async def test_an_earlier_workers_part_is_in_the_sum(make_engine: MakeEngine, dies: bool) -> None:
-    first, second = [await make_engine(profiles=PROFILES) for _ in range(2)]
+    faster = PROFILES["slow"] | {"options": {"rate": 0}}
+    first = await make_engine(profiles=PROFILES)
+    second = await make_engine(profiles=PROFILES | {"slow": faster})
     job = await first.submit({"n": 100, "usage": COUNTED}, model="slow/echo", params={"max_tokens": 100})
     running = asyncio.create_task(first.run(job))
     await first.said(job)
