@@ -280,8 +280,11 @@ async def test_a_takeover_asks_no_finished_request_and_runs_no_finished_tool_aga
 async def test_a_takeover_between_rounds_tells_nothing_twice(
     make_engine: MakeEngine, said: list[str]
 ) -> None:
-    old, new = await make_engine(tools=TOOLS), await make_engine(tools=TOOLS)
-    script = rounds({"deltas": said, "usage": False, **calling("clock")}, {"text": "noon", "start": 0.4})
+    late = {"kind": "scripted", "options": {"rate": 0, "start": 60}}  # but for its first round
+    old = await make_engine(tools=TOOLS, profiles={"scripted": late})
+    new = await make_engine(tools=TOOLS)
+    first = {"start": 0, "deltas": said, "usage": False, **calling("clock")}
+    script = rounds(first, {"text": "noon"})
     job = await old.submit(script, tools=[CLOCK])
     running = asyncio.create_task(old.run(job))
     await told(old, job, "tool_result")
