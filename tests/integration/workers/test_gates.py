@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 
 from palaver.shared.jobs import ChatJob, Status
@@ -424,7 +425,7 @@ async def test_an_agent_that_has_begun_waits_with_the_only_slot_there_is(
     code, tenants = "tests.integration.workers.user_agents", {"acme": {"running": 1}}
     one, other = await make_workers(ONE, agents=code, tenants=tenants)
     other.engine.service.slots = 1
-    server.running.signal(signal.SIGSTOP)
+    server.running.signal(signal.SIGSTOP)  # its first answer ends when somebody else waits
     agent = await submit(other, {"n": 4}, session_id="a", tenant="acme", agent="twice")
     await stand(one.engine, "http", running=1, waiting=0)
     # It has the place when the first answer has ended, and the second request waits for it.
@@ -447,14 +448,26 @@ async def test_an_agent_one_of_whose_first_requests_is_made_does_not_begin_anew_
     make_workers: MakeWorkers, server: ModelServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also if it can lend its slot to nobody."""
-    monkeypatch.setattr("palaver.workers.waiting.MOMENT_SECONDS", 0.3)
+    monkeypatch.setattr("palaver.workers.waiting.MOMENT_SECONDS", 3.0)
     one, other = await make_workers(ONE, agents="tests.integration.workers.user_agents")
     first = await submit(one, HOLD, session_id="s1")
     await one.engine.said(first)
+    server.running.signal(signal.SIGSTOP)  # what it is asked now goes on until the gate was asked twice
     other.engine.service.slots = 0
-    agent = await submit(other, {"n": 10, "rate": 20, "key": "a"}, session_id="a", agent="at_once")
+    agent = await submit(other, {"n": 10}, session_id="a", agent="at_once")
     records = one.engine.ledger.keys.gate("http") + ":records"
+
+    def known_by() -> Any:
+        """What the gate knows its request by, which is another one when it comes again."""
+        record: Any = one.engine.client.hget(records, f"a/{agent.job_id}")
+        return record and orjson.loads(record)["token"]
+
     async with asyncio.timeout(20):
+        while (first_token := known_by()) is None:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        while known_by() in (None, first_token):  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        server.running.signal(signal.SIGCONT)
         while server.stats()["requests"] < 2 or server.stats()["open"] > 1:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
     assert len(one.engine.client.hkeys(records)) == 2, "it waits no more"
