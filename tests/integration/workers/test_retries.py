@@ -3,6 +3,7 @@ HTTP."""
 
 import asyncio
 import email.utils
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -121,14 +122,18 @@ async def test_a_date_in_retry_after_is_read(http: Engine) -> None:
 
 
 async def test_an_open_breaker_is_skipped_fails_fast_and_closes_by_a_probe(
-    http: Engine, server: ModelServer
+    http: Engine, server: ModelServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    broken = {"fail": {"status": 500}}
-    for number in range(2):
-        await http.answer(broken, model="weak/m", max_retries=0, session_id=f"b{number}")
-    asked = server.stats()["requests"]
-    fast = await http.answer("hello", model="weak/m", max_retries=0, session_id="fast")
-    other = await http.answer("hello", model=["weak/m", "scripted/echo"], max_retries=0, session_id="other")
+    broken, now = {"fail": {"status": 500}}, time.monotonic()
+    with monkeypatch.context() as still:
+        still.setattr(http.service._bounding.breakers, "_clock", lambda: now)  # its pause goes on
+        for number in range(2):
+            await http.answer(broken, model="weak/m", max_retries=0, session_id=f"b{number}")
+        asked = server.stats()["requests"]
+        fast = await http.answer("hello", model="weak/m", max_retries=0, session_id="fast")
+        other = await http.answer(
+            "hello", model=["weak/m", "scripted/echo"], max_retries=0, session_id="other"
+        )
     error = end_of(fast)["error"]
     assert (error["type"], error["retryable"], error["provider"]) == ("CircuitOpenError", True, "weak")
     assert 0 < error["details"]["retry_after"] <= PAUSE
