@@ -201,9 +201,11 @@ async def test_the_first_failure_ends_a_batch_that_is_to_fail_fast(engine: Engin
 
 
 async def test_a_worker_that_hands_over_gives_its_lines_back_at_once(
-    make_engine: MakeEngine, engine: Engine, open_batch: Open, files_url: str
+    make_engine: MakeEngine, files_url: str
 ) -> None:
-    batch = await open_batch([{"n": 20, "rate": 50}] * 10, window=10)
+    slow = {"scripted": {"kind": "scripted", "options": {"rate": 2}}}
+    engine = await make_engine(files_url=files_url, profiles=slow, **HASTE)
+    batch = await open_batch_on(engine)([{"n": 20}] * 10, window=10)  # for ten seconds
     driver = asyncio.create_task(drive(engine, batch))
     await until(engine, batch, lambda view: view.running == 10)
     await engine.service.drain(0)
