@@ -233,7 +233,7 @@ async def test_a_limit_that_is_set_in_the_middle_of_a_batch_knows_what_its_lines
     file.write_text("")
     engine = await make_engine(profiles=PROFILES, config=str(file), files_url=f"file://{tmp_path}/files")
     await answered(engine, "acme", session_id="before")
-    slow = SEVENTY | {"rate": 20}
+    slow = SEVENTY | {"rate": 1.2}  # it takes three seconds: the limit is to be there before its end
     batch = await open_batch_on(engine)(
         [SEVENTY, SEVENTY, slow, SEVENTY], tenant="acme", window=1, model="dear/echo"
     )
