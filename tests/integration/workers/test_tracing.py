@@ -156,9 +156,10 @@ async def test_a_collector_that_hangs_holds_up_nobody(monkeypatch: pytest.Monkey
     try:
         async with asyncio.timeout(10):
             await spans.aclose()
-        assert closing.is_set()
-        (thread,) = (thread for thread in threading.enumerate() if thread.name == "palaver-traces")
-        assert thread.daemon
+        assert await asyncio.to_thread(closing.wait, 20)
+        threads = [thread for thread in threading.enumerate() if thread.name == "palaver-traces"]
+        assert threads
+        assert all(thread.daemon for thread in threads)  # one of a test before may be about to end
     finally:
         over.set()
 
