@@ -285,8 +285,7 @@ class Path:
                     continue
                 await asyncio.sleep(len(data) / self.rate)
                 if connection > self.dead:
-                    writer.write(data)
-                    await writer.drain()
+                    writer.write(data)  # Redis may stand still for a moment: that is not the path
                 elif not self.swallows:
                     await asyncio.Event().wait()
 
