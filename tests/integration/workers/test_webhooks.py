@@ -328,7 +328,7 @@ async def test_a_wait_for_a_place_at_a_host_is_no_try(
     for job in (*jobs, elsewhere):
         await engine.run(job)
     receiver.held.clear()
-    await deliver(seconds=1)
+    await deliver(seconds=3)
     await receiver.has(AT_ONE_HOST + 1)
     assert elsewhere.job_id in receiver.ids
     await stands(engine, jobs[0], "1")  # it was sent, in vain
