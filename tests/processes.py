@@ -115,8 +115,10 @@ class Running:
 
     def kill(self) -> None:
         """SIGKILL it with all that it started, at once, as a crash of its machine would."""
-        with contextlib.suppress(ProcessLookupError):
+        try:
             os.killpg(self.process.pid, signal.SIGKILL)
+        except ProcessLookupError:  # it has ended; or, just forked, it has no group of its own yet
+            self.signal(signal.SIGKILL)
         self.process.wait()
 
     def stop(self, seconds: float = 15) -> int:
