@@ -53,5 +53,5 @@ def make_stand(processes: Processes, redis_server: RedisServer, broker_url: str)
 
 @pytest.fixture
 def stand(make_stand: MakeStand) -> Stand:
-    """A stand in a hurry: leases of two seconds."""
+    """A stand in a hurry: leases of four seconds."""
     return make_stand()

@@ -1,6 +1,6 @@
 """The test stand: a Redis, a provider over HTTP, several worker processes, many jobs; faults; and the books.
 
-    stand = Stand(processes, redis)           # settings of a system in a hurry: leases of two seconds
+    stand = Stand(processes, redis)           # settings of a system in a hurry: leases of four seconds
     workers = stand.workers(2)
     jobs = stand.submit(50, words=40, rate=20)
     stand.streaming(jobs)                     # every one of them has said something
@@ -42,7 +42,7 @@ from tests.model_server import start_model_server
 from tests.processes import WORKER, Processes, Running
 from tests.servers import RedisServer, eventually
 
-LEASE = 2.0
+LEASE = 4.0
 HURRIED = {"PALAVER_LEASE_SECONDS": str(LEASE), "PALAVER_RENEW_SECONDS": "0.5", "PALAVER_DRAIN_SECONDS": "1"}
 """For tests that wait for leases: everything that is timed by them happens five times as fast."""
 UNHURRIED = {"PALAVER_LEASE_SECONDS": "10", "PALAVER_RENEW_SECONDS": "3", "PALAVER_DRAIN_SECONDS": "30"}
