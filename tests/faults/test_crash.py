@@ -16,7 +16,7 @@ pytestmark = [pytest.mark.redis, pytest.mark.worker, pytest.mark.xdist_group("fa
 @pytest.mark.any_broker
 def test_a_killed_workers_answers_go_on_from_where_they_were(stand: Stand) -> None:
     workers = stand.workers(3)
-    jobs = stand.submit(45, words=60, rate=20)
+    jobs = stand.submit(45, words=100, rate=20)
     stand.streaming(jobs)
     victim = stand.busiest(workers, jobs)
     fault = stand.kill(victim)
@@ -36,8 +36,8 @@ def test_a_killed_workers_answers_go_on_from_where_they_were(stand: Stand) -> No
 @pytest.mark.long
 def test_each_profile_goes_on_in_its_own_way(stand: Stand) -> None:
     (first,) = stand.workers(1)
-    jobs = {name: stand.submit(1, words=60, model=f"{name}/m")[0] for name in PROFILES}
-    jobs["complete"] = stand.submit(1, words=60, model="auto/m", complete=True)[0]
+    jobs = {name: stand.submit(1, words=120, model=f"{name}/m")[0] for name in PROFILES}
+    jobs["complete"] = stand.submit(1, words=120, model="auto/m", complete=True)[0]
     stand.streaming(list(jobs.values()))
     stand.kill(first)
     stand.workers(1)
@@ -58,7 +58,7 @@ def test_a_zombie_writes_nothing(stand: Stand) -> None:
         fault = time.time()
         held = stand.held(jobs, first)
         until(lambda: not stand.held(held, first), "its jobs were not taken over")
-        stand.let_pass(2 * stand.lease, since=fault)
+        stand.let_pass(stand.lease + 2, since=fault)  # while its jobs go on elsewhere
     books = stand.settle(jobs)
     recoveries = books.recoveries(held, fault)
     assert len(recoveries) == len(held)
