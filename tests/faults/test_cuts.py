@@ -274,10 +274,11 @@ def test_a_request_that_hears_no_reply_is_counted_once(
 ) -> None:
     names, keys = set[str](), ledger.keys
     cut = cutting(proxy, names)
-    first = operations.throttle(keys, "k1", per_minute=20, token="t1")
+    first, begun = operations.throttle(keys, "k1", per_minute=20, token="t1"), time.monotonic()
     assert cut("throttle", lambda: ledger.run(first)) == 0
     assert ledger.run(operations.throttle(keys, "k1", per_minute=20, token="t2")) == 0
-    assert 2 < ledger.run(operations.throttle(keys, "k1", per_minute=20, token="t3")) <= 3
+    wait = ledger.run(operations.throttle(keys, "k1", per_minute=20, token="t3"))
+    assert 3 - (time.monotonic() - begun) <= wait <= 3
     assert names == THROTTLING
 
 
@@ -397,7 +398,7 @@ def test_what_webhooks_need_when_nobody_hears_a_reply(stand: Stand, proxy: Proxy
     assert taken(60) == []
     cut("webhook_due", lambda: ledger.cancel(*place))
     # it is there again when the time of who took it and did not hear of it is over
-    assert cut("webhook_take", lambda: taken(0.2)) == []
+    assert cut("webhook_take", lambda: taken(3)) == []
     until(lambda: taken(60), "it is lost")
     cut("take", lambda: ledger.run(operations.take_stored_batches(keys, seconds=1, limit=9)))
     stands = operations.webhook_stands(keys, *place, "delivered")
