@@ -101,7 +101,7 @@ def ids(stand: Stand, handle: BatchHandle, name: str) -> Counter[str]:
 def test_a_batch_outlives_its_workers(stand: Stand) -> None:
     """One is killed, one is stopped for longer than a lease, one hands over."""
     killed, stopped, leaving = stand.workers(3)
-    handle = stand.client.batch(lines(900), window=60)
+    handle = stand.client.batch(lines(900), window=30)  # not over before each worker has been sent for
     until(lambda: handle.progress.drivers == 3, "some worker has no driver")
     until(lambda: handle.progress.counts.done, "nothing is done")
     stand.kill(killed)
