@@ -16,7 +16,7 @@ WEAK = """
 kind = "openai"
 base_url = "{url}"
 resume = "prefix"
-breaker = {{ failures = 3, pause = 4 }}
+breaker = {{ failures = 3, pause = 8 }}
 """
 
 
