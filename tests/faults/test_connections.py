@@ -22,7 +22,7 @@ OwnRedis = Callable[..., RedisServer]
 def test_connections_that_are_reset_again_and_again(stand: Stand) -> None:
     with Proxy(stand.redis.port) as proxy:
         stand.workers(2, env={"PALAVER_REDIS_URL": proxy.url})
-        jobs = stand.submit(20, words=80, rate=20)
+        jobs = stand.submit(20, words=200, rate=20)
         stand.streaming(jobs)
         for _ in range(5):
             assert proxy.reset() >= 2
