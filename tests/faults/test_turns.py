@@ -18,7 +18,7 @@ from tests.faults.stand import Books, Job, Stand, in_time
 pytestmark = [pytest.mark.redis, pytest.mark.worker, pytest.mark.xdist_group("faults")]
 
 TROUBLES: tuple[dict[str, Any], ...] = (
-    {"n": 40},
+    {"n": 100},
     {"n": 10, "fail": {"status": 500}},
     {"n": 10, "fail": {"kind": "cut", "after": 5}},
     {"n": 10, "fail": {"status": 503, "retry_after": 3.1}},  # long enough to be parked
