@@ -9,9 +9,9 @@ pytestmark = [pytest.mark.redis, pytest.mark.worker, pytest.mark.long, pytest.ma
 
 def test_a_killed_leader_strands_nobody(stand: Stand) -> None:
     workers = stand.workers(2)
-    (leader,) = stand.submit(1, words=60, rate=20, cache=True)
+    (leader,) = stand.submit(1, words=120, rate=20, cache=True)
     stand.streaming([leader])
-    followers = stand.submit(10, words=60, rate=20, cache=True)
+    followers = stand.submit(10, words=120, rate=20, cache=True)
     until(lambda: all(job.handle.view().worker for job in followers), "nobody claims the followers")
     asking = next(worker for worker in workers if stand.held([leader], worker))
     assert stand.provider.stats()["requests"] == 1
