@@ -15,7 +15,7 @@ AGENTS = ("walking/", "plain/", "asking/")
 def test_a_worker_is_killed_while_agents_answer(stand: Stand) -> None:
     env = {"PYTHONPATH": str(ROOT), "PALAVER_AGENTS": "tests.faults.walking_agents"}
     workers = stand.workers(2, env=env)
-    jobs = [job for agent in AGENTS for job in stand.submit(6, words=60, rate=20, agent=agent)]
+    jobs = [job for agent in AGENTS for job in stand.submit(6, words=120, rate=20, agent=agent)]
     stand.streaming(jobs)
     victim = stand.busiest(workers, jobs)
     stand.kill(victim)
