@@ -20,11 +20,14 @@ OwnRedis = Callable[..., RedisServer]
 
 pytestmark = [pytest.mark.redis, pytest.mark.worker, pytest.mark.xdist_group("faults"), pytest.mark.long]
 
+PATIENT = {**HURRIED, "PALAVER_RENEW_SECONDS": "1.5"}
+"""A worker has so long, and one second more, to renew its leases when Redis is there again."""
+
 
 @pytest.mark.parametrize(
     ("settings", "pause"),
     [
-        pytest.param(HURRIED, 5, id="longer than a lease", marks=pytest.mark.any_broker),
+        pytest.param(PATIENT, 5, id="longer than a lease", marks=pytest.mark.any_broker),
         pytest.param(UNHURRIED, 15, id="15 seconds"),
     ],
 )
@@ -98,7 +101,7 @@ def test_a_full_redis_takes_no_job_and_the_running_ones_end(
 ) -> None:
     stand = make_stand(own_redis("--maxmemory-policy", "noeviction"))
     (worker,) = stand.workers(1, slots=5)
-    running = stand.submit(5, words=60, rate=20)
+    running = stand.submit(5, words=100, rate=20)
     stand.streaming(running)
     waiting = stand.submit(5, words=10)
     Celery(broker=stand.redis.url).send_task(TASK_PROBE, queue=Queue.LOW.value)
