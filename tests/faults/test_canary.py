@@ -64,7 +64,7 @@ FLOWER = ROOT / "deploy/flower/flowerconfig.py"
 LOGGED = ("job.ended", "webhook.delivered")
 """Events of the workers' logs, some of many."""
 OPTIONS = {
-    "LEASE_SECONDS": "2",
+    "LEASE_SECONDS": "4",
     "RENEW_SECONDS": "0.5",
     "WEBHOOK_NETWORKS": "127.0.0.0/8",
     "TOOLS": "canary_code",
