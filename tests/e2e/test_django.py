@@ -44,6 +44,7 @@ def manage(processes: Processes, *words: str, env: dict[str, str]) -> Running:
 def visit(processes: Processes, env: dict[str, str]) -> dict[str, Any]:
     visitor = processes.start((sys.executable, str(PROJECT / "visit.py")), name="visit", env=env)
     assert visitor.wait(90) == 0, visitor.output
+    visitor.drained()
     told: dict[str, Any] = json.loads(visitor.lines[-1])
     return told
 
@@ -105,5 +106,6 @@ def test_a_setting_that_is_missing_or_wrong_is_named(
     env = {**project, "SHOP_CHAT_URLS": name}
     worker = manage(processes, "palaver_worker", env=env)
     assert worker.wait(60) == 1
+    worker.drained()
     assert "DJANGO_AI_CHAT_URLS" in worker.output
     assert "Traceback" not in worker.output
