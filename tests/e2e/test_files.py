@@ -46,5 +46,6 @@ def test_a_worker_with_a_wrong_extractor_does_not_start(
     env = {**palaver_env, "PALAVER_TEXT_EXTRACTOR": "your_app.extractors.Custom"}
     running = processes.start(("palaver", "worker"), name="worker", env=env)
     assert running.wait(60) == 2
+    running.drained()
     assert "PALAVER_TEXT_EXTRACTOR: your_app.extractors.Custom cannot be imported" in running.output
     assert "Traceback" not in running.output
