@@ -52,6 +52,7 @@ def test_the_caller_answers_the_calls_itself(
         (sys.executable, "-c", program(page, "tool_calls")), name="caller", env=palaver_env
     )
     assert caller.wait() == 0, caller.output
+    caller.drained()
     assert caller.lines[-1] == "the sky: blue"
 
 
@@ -59,5 +60,6 @@ def test_a_module_that_is_not_there_is_named(processes: Processes, palaver_env: 
     env = {**palaver_env, "PALAVER_TOOLS": "no.such.module"}
     running = processes.start(("palaver", "worker"), name="worker", env=env)
     assert running.wait(60) == 2
+    running.drained()
     assert "PALAVER_TOOLS: no.such.module cannot be imported" in running.output
     assert "Traceback" not in running.output
