@@ -56,4 +56,5 @@ async def test_an_answer_becomes_an_instance(
     shown = program(ROOT / "producer" / "README.md", "response_model")
     caller = processes.start((sys.executable, "-c", shown), name="caller", env=palaver_env)
     assert caller.wait() == 0, caller.output
+    caller.drained()
     assert caller.lines[-1] == "4.5"
