@@ -59,6 +59,7 @@ def test_a_producer_and_three_readers(
     producer = processes.start((sys.executable, "-c", snippet("python")), name="producer", env=palaver_env)
 
     assert producer.wait() == 0, producer.output
+    producer.drained()
     assert "The quick brown fox" in producer.output
     assert "job_queued" in producer.output
     assert "stream_end" in producer.lines[-1]
@@ -81,6 +82,7 @@ def test_a_conversation_without_any_configuration(
     shown = pages.program(ROOT / "README.md", "Conversations")
     running = processes.start((sys.executable, "-c", shown), name="program", env=palaver_env)
     assert running.wait() == 0, running.output
+    running.drained()
     assert "agent I need help" in running.output
 
 
