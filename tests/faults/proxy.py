@@ -27,6 +27,8 @@ SMALL_BUFFER = 32 * 1024
 LINGER_NOT = struct.pack("ii", 1, 0)
 NOTHING = (b"*-1\r\n", b"$-1\r\n")
 """Replies that no trap catches: a queue was asked for a message, and there was none."""
+NOT_RUN = b"-NOSCRIPT"
+"""How another such reply begins: the server does not know the script, which will be sent to it whole."""
 PUSHED = (b"*3\r\n$7\r\nmessage\r\n", b"*4\r\n$8\r\npmessage\r\n")
 """How values begin that answer no command."""
 SUBSCRIBING = (b"SUBSCRIBE", b"PSUBSCRIBE", b"UNSUBSCRIBE", b"PUNSUBSCRIBE")
@@ -231,7 +233,7 @@ class _Connection:
             await self.proxy.flowing.wait()
             if self.owed and not message.startswith(PUSHED):
                 words = self.owed.popleft()
-                if message not in NOTHING:
+                if message not in NOTHING and not message.startswith(NOT_RUN):
                     await self.proxy.inspect(words, reply=True)
             writer.write(message)
             await writer.drain()
