@@ -20,8 +20,8 @@ from palaver.shared.ledger.exchange import Exchange
 from palaver.shared.ledger.operation import R
 from palaver.shared.ledger.scripts import Script, load, script_names
 
-EPOCH: Final = 1_800_000_000_000
-"""The time at which every run begins, ms."""
+EPOCH: Final = 2_700_000_000_000
+"""The time at which every run begins, ms. Far ahead: a real Redis keeps nothing until a time gone by."""
 
 
 @dataclass(frozen=True, slots=True)
