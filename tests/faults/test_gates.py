@@ -76,8 +76,8 @@ def test_a_real_minute_has_all_that_is_allowed_and_no_more(stand: Stand) -> None
     stand.workers(2)
     books = stand.settle(stand.submit(200, words=1, model="minute/m"), seconds=120)
     begun = sorted(event["time"] for events in books.events.values() for event in events if _begins(event))
-    # Readers hear of a request later than it was counted: three seconds of the minute are left to that.
-    assert all(later - first > 57 for first, later in zip(begun, begun[120:], strict=False))
+    # Readers hear of a request later than it was counted: a second of the minute is left to that.
+    assert all(later - first > 59 for first, later in zip(begun, begun[120:], strict=False))
     in_time(65, [begun[-1] - begun[0]], "the last of two hundred")
 
 
@@ -102,8 +102,8 @@ def test_real_tokens_are_never_more_than_allowed(stand: Stand) -> None:
         )
         for job in jobs
     )
-    # Readers hear of a request later than it was counted: three of the ten seconds are left to that.
-    most = max(sum(tokens for at, tokens in used if begun <= at < begun + 7) for begun, _ in used)
+    # Readers hear of a request later than it was counted: a second of the ten is left to that.
+    most = max(sum(tokens for at, tokens in used if begun <= at < begun + 9) for begun, _ in used)
     assert most <= 1_000
     in_time(
         1.3 * sum(tokens for _, tokens in used) / 100 + 15, [used[-1][0] - used[0][0]], "the last of them"
