@@ -5,7 +5,7 @@ PYTHON ?= $(shell for p in python3.12 python3.11 python3 python3.13 python3.14 p
 BIN := .venv/bin
 TESTS ?=
 # Most tests wait for other processes more than they compute: four of them keep two cores busy.
-test: WORKERS ?= 4
+test: WORKERS ?= 5
 faults faults-rabbitmq soak: WORKERS ?= 2
 SECONDS ?= 600
 ROUNDS ?= 5

@@ -13,7 +13,7 @@ import pytest
 from palaver.producer.gateway import asking
 from tests.garbage import no_collector
 from tests.integration.gateway.conftest import new_session
-from tests.integration.gateway.here import APIS, BODY, STALL_SECONDS, Here, gateway_here
+from tests.integration.gateway.here import APIS, BODY, Here, gateway_here
 from tests.integration.ledger.world import World
 from tests.servers import IN_TIME, RedisServer, eventually
 
@@ -30,7 +30,7 @@ FILE = b'--x\r\ncontent-disposition: form-data; name="file"; filename="a.txt"\r\
 
 @pytest.fixture
 def world(redis_server: RedisServer) -> Iterator[World]:
-    world = World(redis_server, drain_seconds=1.0, gateway_stall_seconds=STALL_SECONDS)
+    world = World(redis_server, drain_seconds=1.0, gateway_stall_seconds=1.5)
     yield world
     world.close()
 

@@ -289,7 +289,7 @@ async def test_a_caller_that_gives_up_takes_nobody_along(cutter: Cutter) -> None
 
 
 async def test_who_waits_when_the_ledger_is_closed_is_told(cutter: Cutter) -> None:
-    ledger = AsyncLedger(through(cutter))
+    ledger = AsyncLedger(through(cutter, patience=PATIENCE))
     cutter.hands_on.clear()
     asked = [asyncio.create_task(ledger.seq("s1")) for _ in range(5000)]  # more than leave at once
     await asyncio.to_thread(cutter.asked.wait, 10)

@@ -35,8 +35,10 @@ class Served:
         self._lending = lending
         self._sealed = sealed
         self._fixed = catalog is not None
-        self._catalog = Catalog.load(settings) if catalog is None else catalog
-        self._stamps = self._stamped()
+        self._stamps: Stamps = {}
+        if catalog is None:
+            catalog, self._stamps = _read(settings, {})
+        self._catalog = catalog
         self._serving = Serving.of(self._catalog)
 
     @property
@@ -89,17 +91,17 @@ class Served:
 
         One that cannot be read, or cannot be served, is told in the log, and changes nothing.
         """
-        if self._fixed or (stamps := self._stamped()) == self._stamps:
+        if self._fixed or (stamps := stamps_of(self._stamps)) == self._stamps:
             return False
         self._stamps = stamps
         try:
-            catalog = Catalog.load(self._settings)
+            catalog, stamps = _read(self._settings, stamps)
             serving = Serving.of(catalog)
         except ConfigurationError as error:
             logger.error("catalog.refused", reason=str(error))
             return False
         before, self._catalog, self._serving = self._catalog, catalog, serving
-        self._stamps = self._stamped()  # it may name other files
+        self._stamps = stamps
         for name, profile in before.profiles.items():
             if profile != catalog.profiles.get(name):
                 await self._lending.retire(name)
@@ -119,6 +121,15 @@ class Served:
             await self._lending.retire(forgotten)
         return profile
 
-    def _stamped(self) -> Stamps:
-        files = [profile.api_key_file for profile in self._catalog.profiles.values()]
-        return stamps_of([self._settings.config, *filter(None, files)])
+
+def _read(settings: Settings, stamps: Stamps) -> tuple[Catalog, Stamps]:
+    """The catalog, and how each of its files was before it was read: who writes one meanwhile has it read
+    again. `stamps` are known; a file that they have not is read once more.
+    """
+    while True:
+        catalog = Catalog.load(settings)
+        keys = [profile.api_key_file for profile in catalog.profiles.values()]
+        files = [settings.config, *filter(None, keys)]
+        if stamps.keys() >= set(files):
+            return catalog, {file: stamps[file] for file in files}
+        stamps = {**stamps_of(files), **stamps}

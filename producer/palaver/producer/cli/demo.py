@@ -106,14 +106,13 @@ class LateReader(Reader):
 class Crash:
     """The worker that writes an answer is killed. How long does the answer stand still?"""
 
-    def __init__(self, stack: Stack, parts: Parts, handle: JobHandle) -> None:
-        view = handle.view()
+    def __init__(self, stack: Stack, parts: Parts, *, worker: str, attempt: int) -> None:
         # The ledger has the worker's name and, behind a slash, which of its lives it is.
-        writer = stack.workers[(view.worker or "").rpartition("/")[0]]
+        writer = stack.workers[worker.rpartition("/")[0]]
         (other,) = (part for part in stack.workers.values() if part is not writer)
         self.victim, self.heir = writer.name, other.name
         self.recovery: float | None = None
-        self._attempt = view.attempt
+        self._attempt = attempt
         parts.kill(writer)
         self._at = time.monotonic()
 
@@ -163,8 +162,8 @@ class Story(threading.Thread):
             if late is None and JOINS_AT in first.state.text:
                 late = LateReader(self._parts, handle.session_id, first)
                 page.remark("a second reader joins")
-            if crash is None and DIES_AT in first.state.text:
-                crash = Crash(self._stack, self._parts, handle)
+            if crash is None and DIES_AT in first.state.text and (worker := (view := handle.view()).worker):
+                crash = Crash(self._stack, self._parts, worker=worker, attempt=view.attempt)
                 page.remark(f"{crash.victim} is killed")
         write("\n\n")
         result = handle.result(timeout=PATIENCE).content

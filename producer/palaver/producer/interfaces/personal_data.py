@@ -96,7 +96,7 @@ async def _end_jobs(ledger: AsyncLedger, session_id: str) -> None:
     try:
         async with asyncio.timeout(ENDING_SECONDS):
             while unended := (await ledger.snapshot(session_id, after=0)).jobs:
-                for job_id in unended:
+                for job_id in reversed(unended):  # the first last: its end is the turn of the next
                     with suppress(JobGoneError):
                         await ledger.cancel(session_id, job_id, mode="rollback")
                 await asyncio.sleep(_POLL_SECONDS)
