@@ -15,12 +15,11 @@ from kombu import Connection, Exchange, Queue
 
 from palaver.producer import Client
 from palaver.shared.ids import new_job_id
-from palaver.shared.ledger import Dispatch, SyncLedger
+from palaver.shared.ledger import SyncLedger
 from palaver.shared.names import TASK_SUBMIT
 from palaver.shared.names import Queue as QueueName
 from palaver.shared.settings import Settings
 from palaver.workers.flower_pages.quiet import SELDOM, quieten
-from palaver.workers.flower_pages.streams import _send
 from palaver.workers.pool.intake import Intake
 from tests.processes import Processes
 from tests.servers import RedisServer, eventually
@@ -154,15 +153,6 @@ def test_a_full_redis_that_refreshes_no_bindings_costs_a_line(
         raw.config_set("maxmemory", 0)
         connection.transport.cycle.maybe_refresh_binding_expiry()
         assert raw.exists("_kombu.binding.e")
-
-
-def test_a_job_is_cancelled_in_flower_though_the_broker_refuses_the_next_ones_message(
-    own_redis: Callable[..., RedisServer], caplog: pytest.LogCaptureFixture
-) -> None:
-    server = own_redis("--maxmemory", "1", "--maxmemory-policy", "noeviction")
-    _send(Celery(broker=server.url, set_as_current=False), Dispatch("s1", "j1", QueueName.NORMAL))
-    (told,) = [record.getMessage() for record in caplog.records if record.name == "palaver.workers.flower"]
-    assert told == 'send.failed reason="it is out of memory" queue=palaver.normal'
 
 
 def ours(caplog: pytest.LogCaptureFixture) -> list[logging.LogRecord]:

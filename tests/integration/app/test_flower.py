@@ -5,7 +5,7 @@ import json
 import re
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,7 +21,7 @@ from palaver.shared.settings import Settings
 from tests.browser import open_page
 from tests.integration.app.conftest import System
 from tests.processes import ROOT, Processes
-from tests.servers import eventually, free_port
+from tests.servers import RedisServer, eventually, free_port
 
 pytestmark = [pytest.mark.redis, pytest.mark.worker, pytest.mark.xdist_group("system")]
 
@@ -230,6 +230,21 @@ def test_only_the_page_s_own_button_ends_a_stream(flower: Flower) -> None:
         flower.open("/streams/cancel", body="session_id=s1&job_id=<b>", X_Palaver="cancel")
     assert json.loads(flower.open("/streams/cancel", body=ids, X_Palaver="cancel")) == {"status": "gone"}
     assert set(json.loads(flower.open("/streams/data"))) == {"running", "workers", "streams", "batches"}
+
+
+def test_a_job_is_cancelled_though_the_broker_takes_no_message_of_the_next(
+    system: System, processes: Processes, own_redis: Callable[..., RedisServer]
+) -> None:
+    ledger, broker = own_redis(), own_redis("--maxmemory-policy", "noeviction")
+    env = {"PALAVER_REDIS_URL": ledger.url, "PALAVER_BROKER_URL": broker.url}
+    flower = start_flower(system, processes, "--address=127.0.0.1", FLOWER_UNAUTHENTICATED_API="true", **env)
+    with Client(Settings(redis_url=ledger.url, broker_url=broker.url)) as client, broker.client() as raw:
+        first, second = (client.submit("Hello", session_id="s1") for _ in range(2))
+        raw.config_set("maxmemory", 1)
+        ids = f"session_id=s1&job_id={first.job_id}"
+        told = flower.open("/streams/cancel", body=ids, X_Palaver="cancel")
+        assert json.loads(told) == {"status": "cancelled"}
+        assert (first.status, second.status) == (Status.CANCELLED, Status.QUEUED)
 
 
 def test_beyond_the_loopback_it_asks_for_a_login(system: System, processes: Processes) -> None:

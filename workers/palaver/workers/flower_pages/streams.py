@@ -13,7 +13,6 @@ from typing import Any, Final, TypeVar
 from flower import urls  # type: ignore[import-untyped]
 from flower.api import BaseApiHandler  # type: ignore[import-untyped]
 from flower.views import BaseHandler  # type: ignore[import-untyped]
-from kombu.exceptions import OperationalError
 from prometheus_client import Counter
 from tornado import web
 
@@ -23,17 +22,13 @@ from palaver.shared.ids import valid_job_id, valid_session_id
 from palaver.shared.ledger import Dispatch, SyncLedger
 from palaver.shared.ledger.replies import Place
 from palaver.shared.ledger.sighting import Sighted
-from palaver.shared.outage import reason
 from palaver.shared.settings import Settings
-from palaver.workers.event_log import event_logger
 from palaver.workers.flower_pages.looks import Looks
 from palaver.workers.flower_pages.quiet import quieten
 from palaver.workers.flower_pages.templates import templates_beside
-from palaver.workers.pool.queues import own_queue
+from palaver.workers.pool.post import Post
 
 __all__ = ["install"]
-
-logger = event_logger("palaver.workers.flower")
 
 T = TypeVar("T")
 
@@ -146,7 +141,7 @@ class StreamsCancel(_Told, BaseApiHandler):  # type: ignore[misc]
             raise web.HTTPError(400, "session_id and job_id must name a job")
         status, dispatch = await _answered(asyncio.to_thread(_cancel, session_id, job_id))
         if dispatch is not None:
-            await asyncio.to_thread(_send, self.capp, dispatch)
+            await _post(self.capp).send([dispatch])
         CANCELS.labels(status).inc()
         self.write({"status": status})
 
@@ -205,10 +200,7 @@ def _cancel(session_id: str, job_id: str) -> tuple[str, Dispatch | None]:
     return str(cancelled.status) if cancelled.ended else "asked", cancelled.dispatch
 
 
-def _send(celery: Any, dispatch: Dispatch) -> None:
-    """The next job of its session; a sweep sends what is lost here."""
-    queue = own_queue(celery, dispatch.queue)
-    try:
-        celery.send_task(dispatch.task, args=dispatch.args, task_id=dispatch.task_id, queue=queue)
-    except OperationalError as error:  # the job is cancelled all the same
-        logger.warning("send.failed", reason=reason(error), queue=queue)
+@cache
+def _post(celery: Any) -> Post:
+    """For the next job of a session; a sweep sends what is lost here."""
+    return Post(celery)
