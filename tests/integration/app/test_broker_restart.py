@@ -14,6 +14,7 @@ from celery import Celery
 from kombu import Connection, Exchange, Queue
 
 from palaver.producer import Client
+from palaver.shared.errors import JobNotFoundError
 from palaver.shared.ids import new_job_id
 from palaver.shared.ledger import SyncLedger
 from palaver.shared.names import TASK_SUBMIT
@@ -96,6 +97,42 @@ def test_a_broker_that_lets_it_in_and_takes_nothing_costs_a_line(
     told = re.findall("Cannot connect to|broker.refused reason=.*|broker.unsteady", worker.output)
     assert told == ['broker.refused reason="it has too few replicas for a write"']
     assert "Traceback" not in worker.output
+
+
+def test_a_message_that_is_held_while_the_broker_restarts_ends_no_worker(
+    own_redis: Callable[..., RedisServer], processes: Processes
+) -> None:
+    """A job's message is long forgotten then, and of one the job's only copy."""
+    ledger, broker = own_redis(), own_redis()
+    env = {"PALAVER_REDIS_URL": ledger.url, "PALAVER_BROKER_URL": broker.url, "PALAVER_LEASE_SECONDS": "60"}
+    worker = processes.start(("palaver", "worker"), name="worker", env=env)
+    worker.wait_for(r"\bready\b", seconds=60)
+    assert ledger.running is not None
+    assert broker.running is not None
+    with Client(Settings(redis_url=ledger.url, broker_url=broker.url, connect_seconds=30)) as client:
+        streaming = client.submit('{"endless": true, "rate": 20}', model="scripted/echo")
+        next(iter(streaming))
+        document = {"job_id": new_job_id(), "messages": "Hello", "model": "scripted/echo"}
+        ledger.running.signal(signal.SIGSTOP)
+        Celery(broker=broker.url).send_task(TASK_SUBMIT, args=[document], queue=QueueName.SUBMIT.value)
+        worker.wait_for(r"Task palaver.submit\[.*received")
+        broker.running.kill()
+        worker.wait_for("messages.not_given_back messages=1 ")
+        own_redis(port=broker.port)
+        worker.forget()
+        worker.wait_for("Connected to")
+        ledger.running.signal(signal.SIGCONT)
+        assert eventually(lambda: is_stored(client, document["job_id"]))
+        assert client.job(document["job_id"]).result(timeout=60).content == "Hello"
+        streaming.cancel()
+    assert "Traceback" not in worker.output
+
+
+def is_stored(client: Client, job_id: str) -> bool:
+    try:
+        return bool(client.job(job_id))
+    except JobNotFoundError:
+        return False
 
 
 def test_a_full_broker_is_emptied_by_a_worker_that_comes_then(

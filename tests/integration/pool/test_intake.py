@@ -1,9 +1,11 @@
 """What becomes of a message between the broker and its job, on Redis."""
 
 import base64
+import gc
 import json
 import logging
 import select
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -14,8 +16,9 @@ from kombu import Queue as BrokerQueue
 from redis.exceptions import ResponseError
 
 from palaver.shared.names import TASK_CHAT, TASK_SUBMIT
-from palaver.workers.pool.redis_channel import Left, with_our_channels
-from tests.servers import RedisServer
+from palaver.workers.pool.redis_channel import Left, give_back, with_our_channels
+from tests.processes import Processes
+from tests.servers import RedisServer, missing, redis_binary, start_redis
 
 pytestmark = pytest.mark.redis
 
@@ -159,22 +162,76 @@ def test_what_redis_does_not_take_back_the_next_connection_gives_back(
     ]
 
 
-def test_a_connection_is_closed_whole_though_redis_refuses_each_farewell(
+def test_one_that_nobody_could_note_or_take_back_stays_until_somebody_does(
     own_redis: Callable[..., RedisServer],
 ) -> None:
+    """Once, also where its task gives it back meanwhile."""
     server = own_redis()
+    left = Left(lambda: {"runs"})
+    Celery(broker=server.url).send_task("theirs", args=("only",), queue=QUEUE)
     with server.client() as broker:
-        connection = with_our_channels(Connection(server.url), Left())
-        for number in range(3):
-            channel = connection.channel()
-            exchange = Exchange(f"e{number}", type="fanout")
-            queue = BrokerQueue(f"q{number}", exchange, auto_delete=True)
-            connection.Consumer([queue, BrokerQueue(QUEUE)], channel=channel).consume()
-        connection.transport.cycle.on_poll_init(select.poll())
-        connection.transport.cycle.on_poll_start()
-        broker.config_set("min-replicas-to-write", 1)
-        connection.close()
-        assert len(broker.client_list()) == 1
+        with Connection(server.url) as connection:
+            channel = with_our_channels(connection, left).default_channel
+            for name in ("unacked", "unacked_index"):
+                broker.set(name, "taken by somebody else")
+            message = channel.basic_get(QUEUE)
+            broker.delete("unacked", "unacked_index")
+            broker.config_set("min-replicas-to-write", 1)
+            channel.close()
+            broker.config_set("min-replicas-to-write", 0)
+            message.reject_log_error(None, (OSError,), requeue=True)
+            assert list(left.all()) == [message.delivery_tag]
+        with Connection(server.url) as connection:
+            channel = with_our_channels(connection, left).default_channel
+            give_back(connection, left.all())
+            channel.connection.cycle.on_poll_init(None)
+        assert [payload(raw) for raw in broker.lrange(QUEUE, 0, -1)] == [["only"]]
+        assert not left.all()
+
+
+@pytest.mark.parametrize("gone", [False, True])
+def test_a_connection_is_closed_whole_though_no_farewell_is_heard(
+    own_redis: Callable[..., RedisServer], gone: bool
+) -> None:
+    """By a Redis that refuses each, or one that is gone."""
+    server = own_redis()
+    connection, channels = with_our_channels(Connection(server.url), Left()), list[weakref.ref[Any]]()
+    for number in range(3):
+        channel = connection.channel()
+        exchange = Exchange(f"e{number}", type="fanout")
+        queue = BrokerQueue(f"q{number}", exchange, auto_delete=True)
+        connection.Consumer([queue, BrokerQueue(QUEUE)], channel=channel).consume()
+        channels.append(weakref.ref(channel))
+    connection.transport.cycle.on_poll_init(select.poll())
+    connection.transport.cycle.on_poll_start()
+    if gone:
+        assert server.running is not None
+        server.running.kill()
+    else:
+        with server.client() as broker:
+            broker.config_set("min-replicas-to-write", 1)
+    connection.close()
+    if not gone:
+        with server.client() as broker:
+            assert len(broker.client_list()) == 1
+    del channel, queue, exchange, connection
+    gc.collect()
+    assert [channel() for channel in channels] == [None] * 3
+
+
+@pytest.mark.parametrize("flavour", ["redis-7", "redis-6.2"])
+def test_a_full_redis_of_each_version_binds_no_queue_and_costs_no_connection(
+    processes: Processes, caplog: pytest.LogCaptureFixture, flavour: str
+) -> None:
+    server = start_redis(processes, redis_binary(flavour) or missing(flavour))
+    with Connection(server.url) as connection, server.client() as broker:
+        channel = with_our_channels(connection, Left()).default_channel
+        queue = BrokerQueue("q", Exchange("e", type="fanout"), expires=10)
+        broker.config_set("maxmemory", 1)
+        connection.Consumer([queue], channel=channel).consume()
+        broker.config_set("maxmemory", 0)
+    (told,) = _lines(caplog)
+    assert told.getMessage() == 'queue.not_bound reason="it is out of memory"'
 
 
 def test_a_redis_that_lets_nothing_be_given_back_costs_a_consumer_one_line_and_a_new_connection_itself(

@@ -27,7 +27,7 @@ from palaver.shared.settings import redacted_url
 from palaver.workers.event_log import event_logger
 from palaver.workers.pool.consumption import Taken
 from palaver.workers.pool.malformed import MALFORMED, is_for, is_task_id
-from palaver.workers.pool.redis_channel import Left, with_our_channels
+from palaver.workers.pool.redis_channel import Left, give_back, with_our_channels
 
 __all__ = ["Intake"]
 
@@ -115,11 +115,18 @@ class Intake(Consumer):
                 connection.transport.register_with_event_loop(connection.connection, self.hub)
         except Exception:
             # A note of kombu's for the end of the process would keep the sockets of its channels until then.
-            ignore_errors(connection, partial(connection.collect, socket_timeout=FAREWELL_SECONDS))
+            bound_open_broker_sockets(connection, FAREWELL_SECONDS)
+            ignore_errors(connection, connection.close)
             raise
         self._refused = ""
         self._connected = time.monotonic()
         return connection
+
+    def shutdown(self) -> None:
+        """What has not ended here goes back before the connection does."""
+        if self.connection:
+            ignore_errors(self.connection, partial(give_back, self.connection, self._left.all()))
+        super().shutdown()
 
     def on_connection_error_before_connected(self, exc: Exception) -> None:
         """It lets us in and refuses what it is told, as a Redis that takes no writes: one line, however long
@@ -203,8 +210,9 @@ def _told(message: Any, error: Exception | None) -> dict[str, Any]:
 
 
 def _running() -> set[str]:
-    """The delivery tags of what runs."""
-    return {request._message.delivery_tag for request in list(state.active_requests)}  # noqa: SLF001 - as above
+    """The delivery tags of what runs. The request of a job has forgotten its message."""
+    messages = [request._message for request in list(state.active_requests)]  # noqa: SLF001 - as above
+    return {message.delivery_tag for message in messages if message is not None}
 
 
 def broker_told(connection: Any) -> Any:

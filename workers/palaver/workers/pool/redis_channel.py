@@ -12,14 +12,14 @@ from kombu.transport.redis import SentinelChannel as KombuSentinelChannel
 from kombu.transport.virtual import QoS as VirtualQoS
 from kombu.utils.encoding import bytes_to_str
 from kombu.utils.json import loads
-from redis.exceptions import OutOfMemoryError, RedisError, ResponseError
+from redis.exceptions import RedisError, ResponseError
 
 from palaver.shared.names import TASK_CHAT, TASK_SUBMIT
-from palaver.shared.outage import reason
+from palaver.shared.outage import FULL, reason
 from palaver.workers.event_log import event_logger
 from palaver.workers.pool.malformed import MALFORMED, is_for
 
-__all__ = ["SUBMIT_SECONDS", "Left", "with_our_channels"]
+__all__ = ["SUBMIT_SECONDS", "Left", "give_back", "with_our_channels"]
 
 logger = event_logger("palaver.workers.intake")
 
@@ -51,14 +51,18 @@ class Left:
             if not is_for(message, TASK_CHAT):
                 self._messages[tag] = message
 
-    def drop(self, tag: str) -> None:
-        """It has been given back, or acknowledged."""
-        self._messages.pop(tag, None)
+    def drop(self, tag: str) -> Any:
+        """It has been given back, or acknowledged. Returns it; None if it was not here."""
+        return self._messages.pop(tag, None)
+
+    def all(self) -> dict[str, Any]:
+        """Each by its tag."""
+        return dict(self._messages)
 
     def due(self) -> dict[str, Any]:
         """What can be given back now."""
         running = self._running() if self._messages else ()
-        return {tag: message for tag, message in self._messages.items() if tag not in running}
+        return {tag: message for tag, message in self.all().items() if tag not in running}
 
 
 def with_our_channels(connection: Any, left: Left) -> Any:
@@ -69,6 +73,13 @@ def with_our_channels(connection: Any, left: Left) -> Any:
     if kind in ours:
         transport.Channel, transport.left = ours[kind], left
     return connection
+
+
+def give_back(connection: Any, messages: Mapping[str, Any]) -> None:
+    """Give these back, over a connection with our channels; on any other it does nothing."""
+    channel = connection.default_channel
+    if isinstance(channel, _Channel):
+        channel.qos.give_back(messages)
 
 
 class _QoS(KombuQoS):
@@ -127,20 +138,30 @@ class _QoS(KombuQoS):
             raise
 
     def reject(self, delivery_tag: str, requeue: bool = False) -> None:
-        message = self._delivered.get(delivery_tag)
-        self._forget(delivery_tag)
+        left = self._forget(delivery_tag)
+        message = self._delivered.get(delivery_tag) or left
         try:
-            super().reject(delivery_tag, requeue)
+            if requeue:
+                self._give_back(delivery_tag, message, leftmost=True)
+                VirtualQoS.ack(self, delivery_tag)
+            else:
+                super().reject(delivery_tag)
         except (RedisError, OSError) as error:
             if requeue:
                 self.channel.left.keep({delivery_tag: message})
-            if isinstance(error, ResponseError):
-                VirtualQoS.ack(self, delivery_tag)
+            if requeue or isinstance(error, ResponseError):
+                VirtualQoS.ack(self, delivery_tag)  # what is left is given back from there alone
             raise
 
-    def _forget(self, delivery_tag: str) -> None:
+    def give_back(self, messages: Mapping[str, Any]) -> None:
+        """These go back to their queues, and are left here no more."""
+        for tag, message in messages.items():
+            self._give_back(tag, message)
+            self.channel.left.drop(tag)
+
+    def _forget(self, delivery_tag: str) -> Any:
         self._only_here.discard(delivery_tag)
-        self.channel.left.drop(delivery_tag)
+        return self.channel.left.drop(delivery_tag)
 
     def restore_visible(self, *args: Any, **options: Any) -> None:
         """Give back messages of workers that died, and those that were left here: at each connection, before
@@ -148,13 +169,11 @@ class _QoS(KombuQoS):
         time, with a traceback.
         """
         try:
-            for tag, message in self.channel.left.due().items():
-                self._give_back(tag, message)
-                self.channel.left.drop(tag)
+            self.give_back(self.channel.left.due())
             super().restore_visible(*args, **options)
         except ResponseError as error:
             # A full one may be emptied; to any other the connection is of no use.
-            if not (self.channel.active_queues or isinstance(error, OutOfMemoryError)):
+            if not (self.channel.active_queues or reason(error) == FULL):
                 raise
             self.channel.tell_refused("messages.not_restored", error)
 
@@ -190,7 +209,7 @@ class _QoS(KombuQoS):
         """Whether Redis has the message by its tag. Of a note the reply alone may have been lost."""
         if is_for(message, TASK_CHAT):
             return False
-        return getattr(message, "noted", True) or bool(client.hexists(self.unacked_key, tag))
+        return getattr(message, "noted", True) or client.hget(self.unacked_key, tag) is not None
 
     def _hold_briefly(self, delivery_tag: str) -> None:
         """No sweep knows of it, so it must not wait for the timeout, which outlasts the longest job."""
@@ -244,6 +263,7 @@ class _Channel(KombuChannel):
     Message = _Message
 
     connection: Any
+    connection_errors: tuple[type[Exception], ...]
     qos: Any
     pool: Any
     priority_steps: list[int]
@@ -299,13 +319,24 @@ class _Channel(KombuChannel):
         """A full Redis refuses it. Our queues need no binding, and broadcasts come all the same."""
         try:
             super()._queue_bind(*args)  # type: ignore[misc]
-        except OutOfMemoryError as error:
+        except ResponseError as error:
+            if reason(error) != FULL:
+                raise
             self.tell_refused("queue.not_bound", error)
 
     def _delete(self, *args: Any, **options: Any) -> None:
-        """What Redis keeps of a queue is nobody's: this channel, and those behind it, close all the same."""
-        with suppress(ResponseError):
+        """What Redis keeps of a queue is nobody's: this channel, and those behind it, close all the same. A
+        broker that is gone is asked once.
+        """
+        transport = self.connection
+        if getattr(transport, "lost", False):
+            return
+        try:
             super()._delete(*args, **options)
+        except ResponseError:
+            pass
+        except self.connection_errors:
+            transport.lost = True
 
     def _do_restore_message(
         self, payload: Any, exchange: str, routing_key: str, pipe: Any, leftmost: bool = False
@@ -319,7 +350,7 @@ class _Channel(KombuChannel):
 
     def close(self) -> None:
         if self._in_poll:
-            with suppress(Empty, ResponseError):  # a fetch that is refused has taken nothing
+            with suppress(Empty, ResponseError, *self.connection_errors):  # it took nothing
                 self._brpop_read()
         super().close()
 
