@@ -44,7 +44,7 @@ class Background:
             self._stay()
             raise
         try:
-            return future.result(timeout)
+            return _result_of(future, timeout)
         except BaseException:
             future.cancel()
             self._stay()
@@ -132,6 +132,16 @@ def background() -> Background:
         if _current is None or not _current.usable:
             _current = Background()
         return _current
+
+
+def _result_of(future: Future[T], timeout: float | None) -> T:
+    """As `future.result`, which may answer an interrupt by a RuntimeError of its lock."""
+    done = threading.Lock()
+    done.acquire()
+    future.add_done_callback(lambda _: done.release())
+    if not done.acquire(timeout=-1 if timeout is None else min(max(timeout, 0), threading.TIMEOUT_MAX)):
+        raise TimeoutError
+    return future.result()
 
 
 def _after_fork() -> None:
