@@ -88,5 +88,6 @@ async def _together(works: list[Awaitable[None]]) -> None:
         await asyncio.gather(*tasks)
     finally:
         for task in tasks:
-            task.cancel()
+            if not task.cancelling():  # a second time would interrupt it where it cancels its job
+                task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
