@@ -64,10 +64,10 @@ def test_a_dead_workers_lease_ends_a_lease_from_now(swept: World) -> None:
     pass_time(swept, job, seconds=1)
     swept.sweep()
     swept.sweep()
-    assert swept.due(job) == pytest.approx(swept.time() + 9, abs=3)
+    assert swept.due(job) == pytest.approx(swept.time() + 9, abs=1)
     pass_time(swept, job, seconds=20)
     swept.sweep()
-    assert swept.due(job) == pytest.approx(swept.time() + 10, abs=3)
+    assert swept.due(job) == pytest.approx(swept.time() + 10, abs=1)
     assert swept.ledger.job(job.job_id).held
     pass_time(swept, job, seconds=20)
     assert swept.sweep().dispatches == [Dispatch("s1", job.job_id, "palaver.resume")]

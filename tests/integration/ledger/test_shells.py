@@ -254,7 +254,7 @@ async def test_all_that_wait_are_told_together_when_redis_is_silent() -> None:
             assert {type(task.exception()) for task in done} == {LedgerUnavailableError}
             await asyncio.sleep(0)
             # Who waited is: what is on its way over another connection ends when its own time does.
-            assert sum(task.done() for task in asked) > len(asked) / 2
+            assert sum(task.done() for task in asked) >= len(asked) - SHARED * 400
             results = await asyncio.gather(*asked, return_exceptions=True)
             assert {type(result) for result in results} == {LedgerUnavailableError}
 

@@ -118,7 +118,7 @@ def test_a_message_that_was_overtaken_is_lost(swept: World, busy: bool) -> None:
     queue = NORMAL if busy else RESUME
     assert swept.sweep(*([] if busy else [RESUME])).dispatches == [Dispatch("s1", lost.job_id, queue)]
     assert enlisted(swept) == set()
-    assert (swept.due(lost) or 0) - swept.time() == pytest.approx(10, abs=3)
+    assert (swept.due(lost) or 0) - swept.time() == pytest.approx(10, abs=1)
     assert swept.sweep(RESUME).looked == 0
 
 
