@@ -6,7 +6,10 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from celery import bootsteps
+from celery.worker.loops import asynloop
 from kombu import Connection
+from kombu.asynchronous import Hub
 
 from palaver.shared.broker_url import BrokerURL
 from palaver.workers.app import app
@@ -26,6 +29,54 @@ def test_connections_lost_in_a_row_are_one_line(
     (record,) = caplog.records
     assert record.getMessage().startswith('broker.unsteady connections_lost="5 in 1s')
     assert record.exc_info is None
+
+
+@pytest.mark.parametrize(
+    ("again", "records"),
+    [(ConnectionResetError("again"), 0), (OSError("away"), 0), (ValueError("a fault"), 1)],
+)
+def test_a_lost_connection_that_is_read_once_more_is_no_traceback(
+    again: Exception, records: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    Intake(lambda _: None, app=app, controller=SimpleNamespace(use_eventloop=False))
+    hub, first = Hub(), ConnectionResetError("first")
+
+    def lose() -> None:
+        hub.call_soon(_throw, again)
+        raise first
+
+    hub.call_soon(lose)
+    with pytest.raises(ConnectionResetError) as lost:
+        _turn_until_lost(hub)
+    assert lost.value is first
+    assert len(caplog.records) == records
+
+
+def _throw(error: Exception) -> None:
+    raise error
+
+
+def _turn_until_lost(hub: Hub) -> None:
+    """Celery's event loop, with nothing of a consumer but what it asks for."""
+    part = SimpleNamespace(register_with_event_loop=lambda _: None)
+    consumer = SimpleNamespace(
+        connection=SimpleNamespace(
+            connection_errors=(OSError,),
+            get_heartbeat_interval=lambda: 0,
+            transport=SimpleNamespace(driver_type="any"),
+        ),
+        consume=lambda: None,
+        controller=part,
+        create_task_handler=lambda: None,
+        event_dispatcher=None,
+        on_ready=lambda: None,
+        register_with_event_loop=part.register_with_event_loop,
+        restart_count=1,
+        timer_entries_before_start=set(),
+    )
+    running = SimpleNamespace(state=vars(bootsteps)["RUN"])  # celery-types does not know it
+    qos = SimpleNamespace(prev=0, value=0, update=lambda: None)
+    asynloop(consumer, consumer.connection, consumer, running, hub, qos, 0, None)
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ Celery logs the body of a message that it cannot use, and a few kinds of malform
 Here each of them costs one line of log, and the message.
 """
 
+import logging
 import math
 import re
 import time
@@ -17,7 +18,7 @@ from typing import Any
 from celery import signals
 from celery.exceptions import CPendingDeprecationWarning
 from celery.utils.threads import bound_open_broker_sockets  # type: ignore[attr-defined] # the stub is older
-from celery.worker import state
+from celery.worker import loops, state
 from celery.worker.consumer.consumer import Consumer
 from kombu.common import ignore_errors
 
@@ -90,6 +91,7 @@ class Intake(Consumer):
         self._refused = ""  # why the broker did, when it was tried last
         self._connected = -math.inf  # when, by the monotonic clock
         self._left = Left(_running)
+        logging.getLogger(loops.__name__).addFilter(self._is_news)
 
     def turn(self) -> None:
         """Celery's thread turns."""
@@ -147,6 +149,14 @@ class Intake(Consumer):
             super().on_connection_error_after_connected(exc)
         if time.monotonic() - self._connected < AGAIN_SECONDS:
             time.sleep(AGAIN_SECONDS)  # it refuses what each connection begins with, as a queue's declaration
+
+    def _is_news(self, record: logging.LogRecord) -> bool:
+        """Celery may read from a lost connection once more while it leaves its loop, and would log the second
+        error with a traceback. That the connection is lost is a line of its own.
+        """
+        error = record.exc_info[1] if record.exc_info else None
+        lost = self.connection_errors
+        return not (isinstance(error, lost) and isinstance(error.__context__, lost))
 
     def on_send_event_buffered(self) -> None:  # type: ignore[override] # the stub is wrong
         """Send the events of many tasks together: Celery would publish each task's at once, which costs as

@@ -38,8 +38,11 @@ class Mailbox:
         self._thread: threading.Thread | None = None
 
     def attach(self, hub: Any) -> None:
-        """Run calls on kombu's event loop from now on."""
+        """Run calls on kombu's event loop from now on, those first that it forgot with a lost connection: an
+        error ends its turn, with all that was to be called in it.
+        """
         self._hub = hub
+        self.wake()
 
     def start_thread(self) -> None:
         """Run calls in a thread of our own: this broker transport has no event loop."""

@@ -1,0 +1,27 @@
+"""What is posted to Celery's thread is done, also where its turn ends by an error."""
+
+import pytest
+from kombu.asynchronous import Hub
+
+from palaver.workers.pool.mailbox import Mailbox
+
+BEFORE = 50
+"""So many callbacks raise: which of a turn is called first is the hub's own affair."""
+
+
+def test_what_was_posted_as_a_connection_was_lost_is_done_on_the_next() -> None:
+    hub, mailbox, done = Hub(), Mailbox(), []
+    mailbox.attach(hub)
+    next(hub.create_loop())
+    mailbox.post(lambda: done.append("posted"))
+    for _ in range(BEFORE):
+        hub.call_soon(_lose)
+    with pytest.raises(ConnectionResetError):
+        next(hub.create_loop())
+    mailbox.attach(hub)
+    next(hub.create_loop())
+    assert done == ["posted"]
+
+
+def _lose() -> None:
+    raise ConnectionResetError
