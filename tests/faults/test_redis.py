@@ -127,13 +127,14 @@ def test_a_whole_job_comes_back_from_a_worker_that_died_before_it_could_store_it
     redis, broker = own_redis(), own_redis()
     stand = make_stand(redis, {**HURRIED, "PALAVER_BROKER_URL": broker.url})
     (worker,) = stand.workers(1)
-    assert redis.running is not None
-    redis.running.kill()
+    stand.raw.config_set("maxmemory", 1)  # while Redis is away a worker asks for nothing
     job_id = new_job_id()
     document = {"job_id": job_id, "messages": "Hello", "model": "prefix/m"}
     celery = Celery(broker=broker.url, changes={"task_protocol": protocol})
     celery.send_task(TASK_SUBMIT, args=[document], queue=Queue.SUBMIT.value)
     worker.wait_for("submit.waiting")
+    assert redis.running is not None
+    redis.running.kill()
     stand.kill(worker)
     own_redis(port=redis.port)
     with broker.client() as messages:
