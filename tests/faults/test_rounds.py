@@ -23,9 +23,12 @@ def calls(*each: tuple[str, str, float]) -> list[dict[str, Any]]:
 
 ROUNDS = [
     {"n": 6, "tool_calls": calls(("a", "mark", 0), ("b", "mark", 0.5), ("c", "amark", 0.2))},
-    {"n": 14, "tool_calls": calls(("d", "mark", 0.3))},
+    {"n": 14, "rate": 4, "tool_calls": calls(("d", "mark", 0.3))},
     {},
 ]
+"""The second one takes two seconds: a kill that comes with the first tools comes before anybody is in the
+third. Of that as little may be left to say as one answer has room for, and then nothing is continued.
+"""
 
 
 @dataclass(frozen=True)
