@@ -375,7 +375,9 @@ def look_at_all(run: Run, announced: list[str], *, flower: str, pages: tuple[str
             run.look("flower", f"{flower}/{page}/{task}")
     for page in ("tasks", "workers?json=1", "streams", "streams/data", "metrics", "broker"):
         run.look("flower", f"{flower}/{page}")
-    assert '"broker": {' in run.look("flower", f"{flower}/api/workers?refresh=1"), "it has not asked them"
+    # it waits a second for their answer, and knows it from then on
+    refreshed = f"{flower}/api/workers?refresh=1"
+    assert eventually(lambda: '"broker": {' in run.look("flower", refreshed)), "it has not asked them"
     for address in pages:
         run.look("told to Prometheus", f"{address}/metrics")
 
