@@ -122,16 +122,44 @@ def test_lines_of_a_driver_that_died_come_again(world: World) -> None:
     assert batch.view().counts.completed == 4
 
 
+def die(batch: BatchWorld, driver: str) -> dict[int, int]:
+    """What it held, each with the deaths before."""
+    claimed = batch.try_claim(driver, 100)
+    batch.expire_lease(driver)
+    batch.sweep()
+    return claimed.lines  # type: ignore[no-any-return]
+
+
 def test_deaths_are_counted_with_the_lines_that_were_held(world: World) -> None:
     batch = BatchWorld(world, total=2)
-    for deaths in range(3):
-        claimed = batch.try_claim(f"d{deaths}", 100)
-        assert claimed.lines == {0: deaths, 1: deaths}
-        batch.expire_lease(f"d{deaths}")
-        batch.sweep()
-    assert batch.try_claim("last", 1).lines == {0: 3}
+    assert die(batch, "d0") == {0: 0, 1: 0}
+    assert die(batch, "d1") == {0: 1, 1: 1}
+    assert batch.try_claim("last", 1).lines == {0: 2}
     batch.leave("last")
     assert batch.try_claim("other", 1).lines == {0: 0}, "a driver that leaves has not died"
+
+
+def test_of_lines_that_died_together_only_the_guilty_one_is_given_up(world: World) -> None:
+    """Line 1 ends each process that begins it, with all that runs there."""
+    batch = BatchWorld(world, total=5)
+    assert batch.claim("d0", 4) == [0, 1, 2, 3]
+    batch.expire_lease("d0")
+    batch.sweep()
+    assert die(batch, "d1") == {0: 1, 1: 1, 2: 1, 3: 1, 4: 0}
+    assert batch.try_claim("d2", 100).lines == {0: 2, 4: 1}, "one that may be the last of a driver"
+    assert batch.try_claim("d2", 100).lines == {}
+    batch.note("d2", 0)
+    assert batch.try_claim("d2", 100).lines == {1: 2}
+    batch.expire_lease("d2")
+    batch.sweep()
+    claimed = batch.try_claim("d3", 100)
+    assert claimed.lines == {1: 3, 2: 2}, "4 died twice with it"
+    batch.note("d3", 1, 2)
+    assert batch.claim("d3", 100) == [3]
+    batch.note("d3", 3)
+    assert batch.claim("d3", 100) == [4]
+    batch.note("d3", 4)
+    assert finish(batch, "d3") is BatchStatus.COMPLETED
 
 
 def test_a_driver_that_could_not_renew_is_left_alone_for_a_while(world: World) -> None:

@@ -4,11 +4,13 @@
 -- keys used  {BID}:batch and what begins with it
 -- ARGV 1 batch id · 2 token of the driver · 3 ticket: 1, 2, … · 4 worker · 5 lease in ms · 6 lines that it can take
 --      7 lines that may run at once in all · 8, 9 results that may wait to be stored: how many, and how many bytes
+--      10 deaths of drivers after which a line is given up
 -- reply ok, why the batch was stopped ('' if not), state, index, deaths of drivers that held it, …
 --       states: more (ask again), none (nothing is left that nobody has), over (no result will come any more)
 --       | gone | ended, status | fenced
 local base, token, ticket, worker, term = KEYS[1], ARGV[2], ARGV[3], ARGV[4], tonumber(ARGV[5])
 local room, window, most, most_bytes = tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8]), tonumber(ARGV[9])
+local deaths_allowed = tonumber(ARGV[10])
 -- include clock
 -- include batch
 local refused = refusal(token)
@@ -33,10 +35,30 @@ local function allowance()
   return math.min(room, share - redis.call('ZCARD', held), window - running)
 end
 
+local function is_last_try(line)
+  return tonumber(redis.call('HGET', deaths, line) or 0) == deaths_allowed - 1
+end
+
+-- Of lines that died together one is guilty, as a rule. So each has its last try beside no other in its last: the
+-- guilty one takes none of them along.
+local function take_returned(count)
+  local indexes, lines, beside = {}, redis.call('ZRANGE', returned, 0, -1), false
+  if #lines == 0 then return indexes end
+  for _, line in ipairs(redis.call('ZRANGE', held, 0, -1)) do beside = beside or is_last_try(line) end
+  for _, line in ipairs(lines) do
+    if #indexes == count then break end
+    local last = is_last_try(line)
+    if not (last and beside) then
+      redis.call('ZREM', returned, line)
+      indexes[#indexes + 1] = line
+      beside = beside or last
+    end
+  end
+  return indexes
+end
+
 local function take(count)
-  local flat = redis.call('ZPOPMIN', returned, count)
-  local indexes = {}
-  for i = 1, #flat, 2 do indexes[#indexes + 1] = flat[i] end
+  local indexes = take_returned(count)
   while #indexes < count and next_index < total do
     indexes[#indexes + 1] = int(next_index)
     next_index = next_index + 1

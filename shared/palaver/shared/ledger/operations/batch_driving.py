@@ -26,6 +26,7 @@ from palaver.shared.ledger.operations.admitting import list_of, uncount
 from palaver.shared.ledger.operations.batch_keeping import after_retention
 from palaver.shared.ledger.operations.batches import AT_ONCE, after_end, look_at_batch
 from palaver.shared.ledger.operations.spending import NANO, count_batch, fields_of
+from palaver.shared.ledger.operations.sweeping import POISONED_AFTER
 from palaver.shared.ledger.operations.verdicts import accepted, is_ok
 from palaver.shared.ledger.replies import SweepTurn
 from palaver.shared.ledger.scripts import load
@@ -49,7 +50,8 @@ def claim_lines(
     window: int,
 ) -> Operation[ClaimedLines]:
     """Take at most `room` lines; of `window` that run at once in all, each driver has its share. Tickets
-    count from 1, the first makes the driver one, for `lease` seconds.
+    count from 1, the first makes the driver one, for `lease` seconds. Of lines that are given up if their
+    driver dies once more it holds one at a time.
     """
 
     def decode(raw: Any) -> ClaimedLines:
@@ -57,7 +59,8 @@ def claim_lines(
         lines = {int(index): int(deaths) for index, deaths in zip(flat[::2], flat[1::2], strict=True)}
         return ClaimedLines(stop=_stop(stop), state=text(state), lines=lines)  # type: ignore[arg-type] # the script's
 
-    args = (ticket, worker, milliseconds(lease), room, window, WAITING_RESULTS, WAITING_BYTES)
+    waiting = (WAITING_RESULTS, WAITING_BYTES)
+    args = (ticket, worker, milliseconds(lease), room, window, *waiting, POISONED_AFTER)
     return _operation("batch_claim", keys, batch_id, token=token, args=args, decode=decode)
 
 
