@@ -1,5 +1,6 @@
 """RabbitMQ as the broker, and what befalls it: it crashes, loses queues, is full, or loses its patience."""
 
+import logging
 import re
 import signal
 import socket
@@ -7,10 +8,12 @@ import time
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from celery import Celery
+from celery.worker import loops
 from kombu import Connection
 
 from palaver.producer.broker import Broker
@@ -21,10 +24,13 @@ from palaver.shared.names import QUEUES, TASK_SUBMIT, Queue
 from palaver.shared.settings import Settings
 from palaver.workers.app import install
 from palaver.workers.pool import silence
+from palaver.workers.pool.channels import with_our_channels
 from palaver.workers.pool.deliveries import LOOK_SECONDS
+from palaver.workers.pool.intake import Intake
 from palaver.workers.pool.lanes import PREFETCH
 from palaver.workers.pool.leaving import END_SECONDS
 from palaver.workers.pool.post import Post
+from palaver.workers.pool.redis_channel import Left
 from tests.faults.balancer import Balancer
 from tests.faults.conftest import MakeStand
 from tests.faults.load import Load
@@ -36,6 +42,7 @@ from tests.servers import IN_TIME, RedisServer
 pytestmark = [pytest.mark.worker, pytest.mark.xdist_group("faults"), pytest.mark.rabbitmq, pytest.mark.long]
 
 PATIENCE = 4.0
+BEATS = 100  # jobs of the load: while they come more than one beat of Celery's is due
 IMPATIENT = (f"{{consumer_timeout, {PATIENCE * 1000:.0f}}}", "{channel_tick_interval, 500}")
 """Half an hour, made short: RabbitMQ closes the channel of who has not acknowledged a message for so long."""
 
@@ -72,6 +79,69 @@ def test_a_crash_of_the_broker_under_load_loses_nothing(stand: Stand, broker: Ra
     for worker in workers:
         assert worker.process.poll() is None
         assert not re.search("Traceback|broker.silent", worker.output)
+
+
+def test_a_crash_that_workers_hear_of_late_costs_them_one_connection(stand: Stand, broker: RabbitMQ) -> None:
+    """All that was due meanwhile is due at once: acknowledgements, events, beats. None can be sent."""
+    workers = stand.workers(2)
+    with Load(stand) as load:
+        until(lambda: len(load.jobs) > 40, "no jobs are taken")
+        for worker in workers:
+            worker.signal(signal.SIGSTOP)
+        taken = len(load.jobs)
+        until(lambda: len(load.jobs) > taken + BEATS, "no jobs are taken while workers stand still")
+        broker.kill()
+        for worker in workers:
+            worker.signal(signal.SIGCONT)
+        for worker in workers:
+            worker.wait_for("Cannot connect to")
+        broker.start()
+        taken = len(load.jobs)
+        until(lambda: len(load.jobs) > taken + 40, "jobs are not taken again", seconds=60)
+    stand.settle(load.jobs)
+    for worker in workers:
+        assert worker.process.poll() is None
+        assert worker.output.count("Connection to broker lost") == 1
+        assert "Traceback" not in worker.output
+
+
+def test_an_acknowledgement_that_the_broker_does_not_get_is_a_line(
+    broker: RabbitMQ, caplog: pytest.LogCaptureFixture
+) -> None:
+    Celery(broker=broker.url).send_task("any", queue="any")
+    with Connection(broker.url) as connection:
+        channel: Any = with_our_channels(connection, Left()).default_channel
+        message = channel.message_to_python(channel.basic_get("any"))
+        errors, log = connection.connection_errors, logging.getLogger()
+        connection.connection.transport.sock.shutdown(socket.SHUT_RDWR)
+        message.ack_log_error(log, errors)
+        message.reject_log_error(log, errors)
+    told = [record for record in caplog.records if record.name == "palaver.workers.intake"]
+    assert [record.getMessage().split()[0] for record in told] == [
+        "message.not_acknowledged",
+        "message.not_rejected",
+    ]
+    assert not any(record.exc_info for record in caplog.records)
+
+
+def test_a_connection_that_the_broker_ends_within_a_moment_is_lost(broker: RabbitMQ) -> None:
+    with install(Celery("test", set_as_current=False), Settings(broker_url=broker.url)) as app:
+        consumer = Intake(lambda _: None, app=app, controller=SimpleNamespace(use_eventloop=False))
+        consumer.connection = consumer.connect()
+        consumer.turn()
+        broker.control("close_all_connections", "maintenance")
+        with closing(consumer.connection):
+            until(lambda: finds_the_loss(consumer), "it is not found out")
+
+
+def finds_the_loss(consumer: Intake) -> bool:
+    """Whether it does, as its loop begins."""
+    vars(loops)["_quick_drain"](consumer.connection)
+    try:
+        consumer.turn()
+    except ConnectionResetError:
+        return True
+    return False
 
 
 def test_a_queue_of_another_type_is_told_once_a_second_until_it_is_removed(
@@ -225,6 +295,16 @@ def test_a_command_to_shut_down_ends_a_worker_whose_broker_hangs_after_it(
         worker.signal(signal.SIGCONT)
         worker.wait_for("Got shutdown from remote")
         assert worker.wait(stand.settings.drain_seconds + END_SECONDS + 5) == 0
+
+
+def test_a_worker_that_is_told_to_leave_as_the_broker_dies_does_so(stand: Stand, broker: RabbitMQ) -> None:
+    (worker,) = stand.workers(1)
+    worker.signal(signal.SIGSTOP)
+    broker.kill()
+    worker.signal(signal.SIGTERM)
+    worker.signal(signal.SIGCONT)
+    assert worker.wait(stand.settings.drain_seconds + END_SECONDS + 5) == 0
+    assert "Traceback" not in worker.output
 
 
 def test_a_worker_leaves_in_time_while_the_broker_takes_nothing(stand: Stand, broker: RabbitMQ) -> None:

@@ -3,6 +3,7 @@
 import logging
 import re
 import signal
+import time
 from collections import Counter
 from collections.abc import Callable
 from types import SimpleNamespace
@@ -26,6 +27,8 @@ from tests.processes import Processes
 from tests.servers import RedisServer, eventually
 
 pytestmark = [pytest.mark.redis, pytest.mark.worker]
+
+BEAT_SECONDS = 2.2  # from one beat of Celery's to the next, and a little
 
 
 def test_a_restart_of_the_broker_costs_a_line_and_no_traceback(
@@ -51,6 +54,32 @@ def test_a_restart_of_the_broker_costs_a_line_and_no_traceback(
         told = Counter(re.findall("Connection to broker lost|link.unreachable|sweep.failed", worker.output))
         assert max(told.values()) == 1, told
         assert not re.search("Traceback|Deprecation", worker.output), worker.output
+
+
+@pytest.mark.parametrize("leaves", [False, True], ids=["stays", "leaves"])
+def test_a_loss_of_the_broker_that_a_worker_hears_of_late_is_a_loss_like_any(
+    leaves: bool, own_redis: Callable[..., RedisServer], processes: Processes
+) -> None:
+    """When its beat is due before it can notice: that is not tried again in the thread that would notice."""
+    ledger, broker = own_redis(), own_redis()
+    env = {"PALAVER_REDIS_URL": ledger.url, "PALAVER_BROKER_URL": broker.url}
+    worker = processes.start(("palaver", "worker"), name="worker", env=env)
+    worker.wait_for(r"\bready\b", seconds=60)
+    assert broker.running is not None
+    worker.signal(signal.SIGSTOP)
+    stood_still = time.monotonic()
+    broker.running.kill()
+    if leaves:
+        worker.signal(signal.SIGTERM)
+    else:
+        assert eventually(lambda: time.monotonic() > stood_still + BEAT_SECONDS)
+    worker.signal(signal.SIGCONT)
+    if not leaves:
+        worker.wait_for("Cannot connect to")
+        worker.signal(signal.SIGTERM)
+    assert worker.wait() == 0
+    worker.drained()
+    assert "Traceback" not in worker.output
 
 
 def test_no_time_limit_ends_a_whole_job_before_it_is_stored(

@@ -16,9 +16,10 @@ from kombu import Queue as BrokerQueue
 from redis.exceptions import ResponseError
 
 from palaver.shared.names import TASK_CHAT, TASK_SUBMIT
-from palaver.workers.pool.redis_channel import Left, give_back, with_our_channels
+from palaver.workers.pool.channels import with_our_channels
+from palaver.workers.pool.redis_channel import Left, RedisChannel, give_back
 from tests.processes import Processes
-from tests.servers import RedisServer, missing, redis_binary, start_redis
+from tests.servers import RedisServer, free_port, missing, redis_binary, start_redis
 
 pytestmark = pytest.mark.redis
 
@@ -41,6 +42,16 @@ def test_only_what_the_ledger_does_not_know_is_noted_and_all_of_it_is_given_back
         (again,) = broker.lrange(QUEUE, 0, -1)
         assert json.loads(again)["body"] == json.loads(sent)["body"]
         assert broker.hlen("unacked") == 0
+
+
+def test_channels_are_ours_on_the_next_node_too(own_redis: Callable[..., RedisServer]) -> None:
+    """Where the first does not answer kombu goes on to it, with another transport."""
+    nobody, left = f"redis://127.0.0.1:{free_port()}/0", Left()
+    with Connection(f"{nobody};{own_redis().url}") as connection:
+        with_our_channels(connection, left).ensure_connection(max_retries=3)
+        channel: Any = connection.default_channel
+        assert isinstance(channel, RedisChannel)
+        assert channel.left is left
 
 
 def test_an_acknowledged_message_that_names_a_job_is_gone(own_redis: Callable[..., RedisServer]) -> None:

@@ -10,7 +10,8 @@ BEFORE = 50
 
 
 def test_what_was_posted_as_a_connection_was_lost_is_done_on_the_next() -> None:
-    hub, mailbox, done = Hub(), Mailbox(), []
+    hub, mailbox = Hub(), Mailbox()
+    done: list[str] = []
     mailbox.attach(hub)
     next(hub.create_loop())
     mailbox.post(lambda: done.append("posted"))
@@ -25,3 +26,19 @@ def test_what_was_posted_as_a_connection_was_lost_is_done_on_the_next() -> None:
 
 def _lose() -> None:
     raise ConnectionResetError
+
+
+def test_what_is_left_to_be_read_of_the_connection_before_is_not() -> None:
+    hub, mailbox = Hub(), Mailbox()
+    done: list[str] = []
+
+    def _read(_: Hub) -> None:
+        """As kombu names what it has called next."""
+        raise ConnectionResetError
+
+    mailbox.attach(hub)
+    hub.call_soon(_read, hub)
+    hub.call_soon(done.append, "acknowledged")
+    mailbox.attach(hub)
+    hub.close()
+    assert done == ["acknowledged"]

@@ -11,6 +11,7 @@ import re
 import time
 import warnings
 from collections.abc import Callable, Sized
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -21,14 +22,16 @@ from celery.utils.threads import bound_open_broker_sockets  # type: ignore[attr-
 from celery.worker import loops, state
 from celery.worker.consumer.consumer import Consumer
 from kombu.common import ignore_errors
+from kombu.exceptions import OperationalError
 
 from palaver.shared.names import TASK_SUBMIT
 from palaver.shared.outage import reason
 from palaver.shared.settings import redacted_url
 from palaver.workers.event_log import event_logger
+from palaver.workers.pool.channels import with_our_channels
 from palaver.workers.pool.consumption import Taken
 from palaver.workers.pool.malformed import MALFORMED, is_for, is_task_id
-from palaver.workers.pool.redis_channel import Left, give_back, with_our_channels
+from palaver.workers.pool.redis_channel import Left, give_back
 
 __all__ = ["Intake"]
 
@@ -44,8 +47,11 @@ EVENTS_SECONDS = 0.1  # so late an operator may see what a task does
 
 NAME = re.compile(r"[\w.:@-]{1,200}")  # of a task, or its id
 
-CELERYS_DELAYS = "celery.worker.consumer.delayed_delivery:DelayedDelivery"
-DELAYS = "palaver.workers.pool.queues:Delays"
+STEPS = {
+    "celery.worker.consumer.delayed_delivery:DelayedDelivery": "palaver.workers.pool.queues:Delays",
+    "celery.worker.consumer.heart:Heart": "palaver.workers.pool.heart:Heart",
+}
+"""Celery's, and ours in their places."""
 
 TOLD_OF_BROKER = ("transport", "hostname", "port", "virtual_host", "connect_timeout", "heartbeat")
 
@@ -56,9 +62,7 @@ class Intake(Consumer):
     class Blueprint(Consumer.Blueprint):  # type: ignore[valid-type,misc] # the stub has a variable
         """The consumer's steps. When their connection is lost, they end without one."""
 
-        default_steps = tuple(
-            DELAYS if step == CELERYS_DELAYS else step for step in Consumer.Blueprint.default_steps
-        )
+        default_steps = tuple(STEPS.get(step, step) for step in Consumer.Blueprint.default_steps)
 
         def restart(self, parent: Any, *args: Any, **kwargs: Any) -> None:
             """Have the steps say goodbye. Celery asks the connection which errors of that to ignore, and has
@@ -77,6 +81,7 @@ class Intake(Consumer):
             return {**info, "broker": broker_told(info["broker"])} if "broker" in info else info
 
     amqheartbeat: float | None
+    channel_errors: tuple[type[Exception], ...]
     connection_errors: tuple[type[Exception], ...]
     event_dispatcher: Any
     hub: Any  # kombu's, or None under a transport without one
@@ -91,11 +96,20 @@ class Intake(Consumer):
         self._refused = ""  # why the broker did, when it was tried last
         self._connected = -math.inf  # when, by the monotonic clock
         self._left = Left(_running)
+        self._link: Any = None  # py-amqp's connection, which the hub reads
         logging.getLogger(loops.__name__).addFilter(self._is_news)
 
     def turn(self) -> None:
-        """Celery's thread turns."""
+        """Celery's thread turns. Raises ConnectionResetError if it does so for nothing: what RabbitMQ says
+        within a moment of a connection, as that it ends it, Celery swallows, and kombu makes another one at
+        the next beat, that nobody reads.
+        """
         self.turned = time.monotonic()
+        connection = self.connection
+        if self._link is None or connection is None:
+            return
+        if not connection.connected or connection.connection is not self._link:
+            raise ConnectionResetError("the connection has ended without a word")
 
     def connection_for_read(self, heartbeat: float | None = None) -> Any:
         return self.ensure_connected(self._proof(self.app.connection_for_read(heartbeat=heartbeat)))
@@ -122,12 +136,15 @@ class Intake(Consumer):
             raise
         self._refused = ""
         self._connected = time.monotonic()
+        self._link = connection.connection if connection.transport.driver_type == "amqp" else None
         return connection
 
     def shutdown(self) -> None:
         """What has not ended here goes back before the connection does."""
-        if self.connection:
-            ignore_errors(self.connection, partial(give_back, self.connection, self._left.all()))
+        left = self._left.all()
+        if self.connection and left:
+            with suppress(OperationalError):  # it is gone, and there is no other one
+                ignore_errors(self.connection, partial(give_back, self.connection, left))
         super().shutdown()
 
     def on_connection_error_before_connected(self, exc: Exception) -> None:
@@ -155,7 +172,7 @@ class Intake(Consumer):
         error with a traceback. That the connection is lost is a line of its own.
         """
         error = record.exc_info[1] if record.exc_info else None
-        lost = self.connection_errors
+        lost = (*self.connection_errors, *self.channel_errors)
         return not (isinstance(error, lost) and isinstance(error.__context__, lost))
 
     def on_send_event_buffered(self) -> None:  # type: ignore[override] # the stub is wrong

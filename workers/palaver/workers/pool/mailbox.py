@@ -24,6 +24,8 @@ logger = event_logger("palaver.workers.pool")
 
 Call = Callable[[], object]
 
+READS = {"_read", "_quick_drain"}  # kombu's and Celery's, of what an AMQP connection brings
+
 # What the prefork pool does while it waits for its last tasks; celery-types does not know it.
 run_acknowledgements: Callable[[Any], None] = vars(prefork)["_run_ready_callbacks"]
 
@@ -38,11 +40,22 @@ class Mailbox:
         self._thread: threading.Thread | None = None
 
     def attach(self, hub: Any) -> None:
-        """Run calls on kombu's event loop from now on, those first that it forgot with a lost connection: an
-        error ends its turn, with all that was to be called in it.
+        """Run calls on kombu's event loop from now on: at each connection to the broker. Those first that it
+        forgot with the one before: an error ends its turn, with all that was to be called in it.
         """
         self._hub = hub
+        self.forget_reads()
         self.wake()
+
+    def forget_reads(self) -> None:
+        """Of a connection that is gone: what kombu reads there would be taken for the loss of the next one,
+        or be logged with a traceback as the hub closes.
+        """
+        if self._hub is None:
+            return
+        for callback in self._hub._pop_ready():  # noqa: SLF001 - as Celery's own pools do
+            if getattr(callback.fun, "__name__", None) not in READS:
+                self._hub.call_soon(callback)
 
     def start_thread(self) -> None:
         """Run calls in a thread of our own: this broker transport has no event loop."""

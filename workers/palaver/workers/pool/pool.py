@@ -159,6 +159,7 @@ class AsyncPool(BasePool):
         self._loop.stop()
         self._threads.close()
         self._mailbox.run_posted()
+        self._mailbox.forget_reads()
         self._leaving.ended()
         if self._terminated:  # of the end of that Celery says nothing
             self._leaving.close()

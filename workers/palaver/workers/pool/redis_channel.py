@@ -18,8 +18,9 @@ from palaver.shared.names import TASK_CHAT, TASK_SUBMIT
 from palaver.shared.outage import FULL, reason
 from palaver.workers.event_log import event_logger
 from palaver.workers.pool.malformed import MALFORMED, is_for
+from palaver.workers.pool.message import Message
 
-__all__ = ["SUBMIT_SECONDS", "Left", "give_back", "with_our_channels"]
+__all__ = ["SUBMIT_SECONDS", "Left", "RedisChannel", "SentinelChannel", "give_back"]
 
 logger = event_logger("palaver.workers.intake")
 
@@ -65,20 +66,10 @@ class Left:
         return {tag: message for tag, message in self.all().items() if tag not in running}
 
 
-def with_our_channels(connection: Any, left: Left) -> Any:
-    """The connection, whose channels are of our kind if they are Redis's."""
-    transport = connection.transport
-    ours = {KombuChannel: _Channel, KombuSentinelChannel: _SentinelChannel}
-    kind = getattr(transport, "Channel", None)
-    if kind in ours:
-        transport.Channel, transport.left = ours[kind], left
-    return connection
-
-
 def give_back(connection: Any, messages: Mapping[str, Any]) -> None:
     """Give these back, over a connection with our channels; on any other it does nothing."""
     channel = connection.default_channel
-    if isinstance(channel, _Channel):
+    if isinstance(channel, RedisChannel):
         channel.qos.give_back(messages)
 
 
@@ -226,22 +217,11 @@ class _QoS(KombuQoS):
             return removal.zrem(self.unacked_index_key, delivery_tag)
 
 
-class _Message(KombuChannel.Message):  # type: ignore[valid-type,misc]
-    """One whose acknowledgement the broker does not get comes again. Kombu tells that with a traceback."""
+class _Message(Message, KombuChannel.Message):  # type: ignore[valid-type,misc]
+    """A message that is in Redis too, as a rule."""
 
+    refusals = (ResponseError,)
     noted = True  # in Redis, beside here
-
-    def ack_log_error(self, _logger: Any, errors: Any, multiple: bool = False) -> None:
-        self._tell(errors, "message.not_acknowledged", lambda: self.ack(multiple=multiple))
-
-    def reject_log_error(self, _logger: Any, errors: Any, requeue: bool = False) -> None:
-        self._tell(errors, "message.not_rejected", lambda: self.reject(requeue=requeue))
-
-    def _tell(self, errors: Any, event: str, answer: Callable[[], None]) -> None:
-        try:
-            answer()
-        except (*errors, ResponseError) as error:
-            logger.warning(event, tag=self.delivery_tag, error=type(error).__name__)
 
 
 @contextmanager
@@ -252,7 +232,7 @@ def _dropped() -> Iterator[None]:
         logger.warning("message.discarded", error=type(error).__name__, reason="not a message")
 
 
-class _Channel(KombuChannel):
+class RedisChannel(KombuChannel):
     """A channel of kombu's Redis transport that ends no worker, whatever it reads and whatever breaks.
 
     `room` says how many messages more may be fetched now; `answered` is when there last was an answer to a
@@ -398,5 +378,5 @@ class _Channel(KombuChannel):
         return super()._connparams(asynchronous=asynchronous)  # type: ignore[misc]
 
 
-class _SentinelChannel(_Channel, KombuSentinelChannel):
+class SentinelChannel(RedisChannel, KombuSentinelChannel):
     """The same, to the master that sentinels name."""
