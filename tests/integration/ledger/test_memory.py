@@ -6,10 +6,12 @@ from typing import Any
 
 import pytest
 
+from palaver.shared.batches import BatchStatus
 from palaver.shared.errors import LedgerFullError
 from palaver.shared.jobs import Status
 from palaver.shared.ledger import Submitted, operations
 from palaver.shared.ledger.replies import SweepTurn
+from tests.integration.ledger.batch_world import BatchWorld
 from tests.integration.ledger.world import EXPIRED, World
 from tests.processes import Processes
 from tests.servers import IN_TIME, eventually, missing, redis_binary, start_redis
@@ -98,6 +100,16 @@ def test_renew_release_cancel_and_finish_still_work(world: World) -> None:
     assert world.finish(held, status=Status.CANCELLED).status is Status.CANCELLED
     for job in (running, held, waiting, behind, dead):
         assert world.told(job).count("stream_end") == 1
+
+
+def test_a_batch_that_was_begun_goes_on_to_its_end(world: World) -> None:
+    batch = BatchWorld(world, total=3)
+    assert batch.claim("d1", 1) == [0]
+    fill(world)
+    assert batch.claim("d1", 2) == [1, 2]
+    batch.note("d1", 0, 1, 2)
+    batch.flush(batch.gather("d1"))
+    assert batch.end("d1") is BatchStatus.COMPLETED
 
 
 def test_a_sweep_still_ends_what_is_overdue(world: World) -> None:

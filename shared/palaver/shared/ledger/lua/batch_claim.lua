@@ -36,13 +36,14 @@ local function allowance()
 end
 
 local function is_last_try(line)
-  return tonumber(redis.call('HGET', deaths, line) or 0) == deaths_allowed - 1
+  return stop == '' and tonumber(redis.call('HGET', deaths, line) or 0) == deaths_allowed - 1
 end
 
 -- Of lines that died together one is guilty, as a rule. So each has its last try beside no other in its last: the
--- guilty one takes none of them along.
+-- guilty one takes none of them along. (Those of a batch that is stopped are not tried.)
+local LOOKED_AT = 1000
 local function take_returned(count)
-  local indexes, lines, beside = {}, redis.call('ZRANGE', returned, 0, -1), false
+  local indexes, lines, beside = {}, redis.call('ZRANGE', returned, 0, count + LOOKED_AT), false
   if #lines == 0 then return indexes end
   for _, line in ipairs(redis.call('ZRANGE', held, 0, -1)) do beside = beside or is_last_try(line) end
   for _, line in ipairs(lines) do
@@ -58,6 +59,8 @@ local function take_returned(count)
 end
 
 local function take(count)
+  -- The first write is never refused for memory, and what follows in one script is not either.
+  redis.call('HDEL', batch, '_')
   local indexes = take_returned(count)
   while #indexes < count and next_index < total do
     indexes[#indexes + 1] = int(next_index)
