@@ -124,14 +124,26 @@ def test_an_acknowledgement_that_the_broker_does_not_get_is_a_line(
     assert not any(record.exc_info for record in caplog.records)
 
 
-def test_a_connection_that_the_broker_ends_within_a_moment_is_lost(broker: RabbitMQ) -> None:
+def test_a_connection_that_the_broker_ends_unheard_is_lost(broker: RabbitMQ) -> None:
     with install(Celery("test", set_as_current=False), Settings(broker_url=broker.url)) as app:
         consumer = Intake(lambda _: None, app=app, controller=SimpleNamespace(use_eventloop=False))
         consumer.connection = consumer.connect()
-        consumer.turn()
-        broker.control("close_all_connections", "maintenance")
-        with closing(consumer.connection):
+        with closing(consumer.connection), closing(consumer.connection_for_write()) as for_events:
+            consumer.event_dispatcher = app.events.Dispatcher(for_events)
+            consumer.turn()
+            broker.control("close_all_connections", "maintenance")
             until(lambda: finds_the_loss(consumer), "it is not found out")
+            consumer.connection = consumer.connect()
+            until(lambda: is_ended(for_events), "it is not ended")
+            assert finds_the_loss(consumer)
+            consumer.event_dispatcher = None
+            assert not finds_the_loss(consumer)
+
+
+def is_ended(connection: Connection) -> bool:
+    """Whether it is, and reads so."""
+    vars(loops)["_quick_drain"](connection)
+    return not connection.connected
 
 
 def finds_the_loss(consumer: Intake) -> bool:

@@ -38,7 +38,7 @@ def with_our_channels(connection: Any, left: Left) -> Any:
         channel = getattr(transport, "Channel", None)
         if channel in REDIS:
             transport.Channel, transport.left = REDIS[channel], left
-        elif isinstance(transport, pyamqp.Transport):
+        elif getattr(transport, "Connection", None) is pyamqp.Connection:
             transport.Connection = _Connection
         return transport
 

@@ -100,16 +100,18 @@ class Intake(Consumer):
         logging.getLogger(loops.__name__).addFilter(self._is_news)
 
     def turn(self) -> None:
-        """Celery's thread turns. Raises ConnectionResetError if it does so for nothing: what RabbitMQ says
-        within a moment of a connection, as that it ends it, Celery swallows, and kombu makes another one at
-        the next beat, that nobody reads.
+        """Celery's thread turns. Raises ConnectionResetError if it does so for nothing: that RabbitMQ ends a
+        connection Celery swallows within its first moment, and as it sends an event; and kombu makes another
+        one at the next of AMQP's heartbeats, that nobody reads.
         """
         self.turned = time.monotonic()
-        connection = self.connection
+        connection, events = self.connection, self.event_dispatcher
         if self._link is None or connection is None:
             return
         if not connection.connected or connection.connection is not self._link:
             raise ConnectionResetError("the connection has ended without a word")
+        if events is not None and events.connection is not None and not events.connection.connected:
+            raise ConnectionResetError("the connection for events has ended without a word")
 
     def connection_for_read(self, heartbeat: float | None = None) -> Any:
         return self.ensure_connected(self._proof(self.app.connection_for_read(heartbeat=heartbeat)))
@@ -127,8 +129,9 @@ class Intake(Consumer):
     def connect(self) -> Any:
         connection = self.connection_for_read(heartbeat=self.amqheartbeat)
         try:
+            link = connection.connection
             if self.hub:
-                connection.transport.register_with_event_loop(connection.connection, self.hub)
+                connection.transport.register_with_event_loop(link, self.hub)
         except Exception:
             # A note of kombu's for the end of the process would keep the sockets of its channels until then.
             bound_open_broker_sockets(connection, FAREWELL_SECONDS)
@@ -136,7 +139,7 @@ class Intake(Consumer):
             raise
         self._refused = ""
         self._connected = time.monotonic()
-        self._link = connection.connection if connection.transport.driver_type == "amqp" else None
+        self._link = link if connection.transport.driver_type == "amqp" else None
         return connection
 
     def shutdown(self) -> None:

@@ -54,7 +54,7 @@ class Mailbox:
         if self._hub is None:
             return
         for callback in self._hub._pop_ready():  # noqa: SLF001 - as Celery's own pools do
-            if getattr(callback.fun, "__name__", None) not in READS:
+            if getattr(getattr(callback, "fun", None), "__name__", None) not in READS:
                 self._hub.call_soon(callback)
 
     def start_thread(self) -> None:
