@@ -46,7 +46,8 @@ class Inbox:
         self._notices: list[Notice] = []
         self._waiter: asyncio.Future[None] | None = None
         self._patient_until = 0.0  # by the loop's clock
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: asyncio.Handle | None = None
+        self._rings = math.inf  # when the timer does: uvloop's cannot say it, if that is at once
 
     async def receive(self, timeout: float | None = None) -> list[Notice]:  # noqa: ASYNC109 - silence is no error
         """What has arrived, as soon as there is something; empty after `timeout` seconds of silence."""
@@ -76,12 +77,12 @@ class Inbox:
     def _be_patient_until(self, when: float, loop: asyncio.AbstractEventLoop) -> None:
         # Messages come far more often than silence: the timer stays, and finds out later that it has time.
         self._patient_until = when
-        if when < (math.inf if self._timer is None else self._timer.when()):
+        if when < self._rings:
             self.close()
-            self._timer = loop.call_at(when, self._silent, loop)
+            self._timer, self._rings = loop.call_at(when, self._silent, loop), when
 
     def _silent(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._timer = None
+        self._timer, self._rings = None, math.inf
         if loop.time() >= self._patient_until:
             self._wake()
         elif self._waiter is not None:
