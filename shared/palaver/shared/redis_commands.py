@@ -54,7 +54,11 @@ async def run_async(client: "redis.asyncio.Redis", data: bytes, count: int) -> l
     connection = await pool.get_connection()
 
     async def converse() -> list[Any]:
-        await connection.send_packed_command([data])
+        try:
+            await connection.send_packed_command([data])
+        except RuntimeError as error:
+            # uvloop's word for one that was reset while it waited in the pool, where redis-py does not look.
+            raise redis.ConnectionError("the connection was reset meanwhile") from error
         return [await _async_reply(connection) for _ in range(count)]
 
     async def disconnect(_: Exception) -> None:

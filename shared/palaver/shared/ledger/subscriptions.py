@@ -20,6 +20,7 @@ from palaver.shared.settings import Settings
 
 # A connection that says nothing for so long is asked with a PING, and given up when that goes unanswered too.
 _IDLE_SECONDS: Final = 15.0
+_CANCEL_SECONDS: Final = 1.0
 _BACKOFF_SECONDS: Final = (0.05, 1.0)
 _CHANNELS_AT_ONCE: Final = 500
 _LIMIT: Final = 10_000
@@ -120,6 +121,7 @@ class _Ear(asyncio.Protocol):
             self.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self._transport = None  # uvloop's raises where one writes to it now
         if not self.closed.done():
             self.closed.set_result(None)
 
@@ -156,9 +158,9 @@ class Subscriptions:
     async def aclose(self) -> None:
         """Close the connection. Inboxes get nothing any more."""
         task, self._run_task = self._run_task, None
-        if task is not None:
-            task.cancel()
-            await asyncio.wait([task])
+        while task is not None and not task.done():
+            task.cancel()  # again: on Python 3.11 `wait_for` swallows one that comes with what it waits for
+            await asyncio.wait([task], timeout=_CANCEL_SECONDS)
 
     @contextlib.asynccontextmanager
     async def listen(self, channel: str, limit: int | None = None) -> AsyncIterator[Inbox]:
