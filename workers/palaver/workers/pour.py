@@ -155,6 +155,8 @@ class Pour:
     def begin(self) -> None:
         """Hand on what is there already, and stay at the wire if that is not all."""
         self._arrived()
+        if self._body.is_eof():  # its wire is somebody else's by now; what is left comes turn by turn
+            self._wire = None
         if not self.ended.done() and self._wire is not None:
             _narrow(self._body)
             self._wire.arrived = self._wake
@@ -166,7 +168,10 @@ class Pour:
         if self._next is not None:
             self._next.cancel()
         if self._wire is not None:
-            self._wire.arrived = None
+            if (
+                self._wire.arrived == self._wake
+            ):  # else whoever has it by now has heard of its body's end before
+                self._wire.arrived = None
             self._wire = None
 
     def fail(self, error: Exception) -> None:
