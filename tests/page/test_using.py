@@ -118,10 +118,13 @@ def test_widgets_of_an_agent_stand_where_they_were_shown(page: Page) -> None:
 def test_tool_calls_and_their_results_are_shown(page: Page, stand: Stand, user: str) -> None:
     session_id = f"with-tools-of-{user}"
     page.goto(f"/#{session_id}")
+    trouble = page.get_by_role("alert").filter(has_text="There is no session")
+    expect(trouble).to_be_visible()
     whose: dict[str, Any] = {"tenant": "acme", "user": user, "session_id": session_id}
     shop: dict[str, Any] = {"model": "quick/shop", "tools": [{"name": "price"}], **whose}
     stand.client.submit("tea?", wait=True, **shop)
     page.goto("/#")
+    expect(trouble).to_be_hidden()  # two changes of the address in one turn of the page are none
     page.goto(f"/#{session_id}")
     turn = page.locator(".turn")
     expect_end(turn)
