@@ -67,10 +67,13 @@ class Background:
 
     def spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
         """Run it on the loop without waiting; on a loop that has ended it is dropped."""
-        if self.loop.is_closed() or self.pid != os.getpid():
+        if self.pid != os.getpid():
             coroutine.close()
             return
-        asyncio.run_coroutine_threadsafe(coroutine, self.loop)
+        try:
+            asyncio.run_coroutine_threadsafe(coroutine, self.loop)
+        except RuntimeError:  # the loop is closed
+            coroutine.close()
 
     def at_close(self, closer: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Have something awaited before the loop ends."""

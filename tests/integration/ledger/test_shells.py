@@ -301,6 +301,22 @@ async def test_who_waits_when_the_ledger_is_closed_is_told(cutter: Cutter) -> No
     await ledger.aclose()
 
 
+async def test_who_asks_while_the_ledger_closes_is_told(cutter: Cutter) -> None:
+    ledger = AsyncLedger(through(cutter, patience=PATIENCE))
+    cutter.hands_on.clear()
+    asked = [asyncio.create_task(ledger.seq("s1")) for _ in range(5000)]  # all connections are busy
+    await asyncio.to_thread(cutter.asked.wait, 10)
+    closing = asyncio.create_task(ledger.aclose())
+    await asyncio.sleep(0)  # what serves them is told to end, and has not
+    asked.append(asyncio.create_task(ledger.seq("s1")))
+    await closing
+    cutter.hands_on.set()
+    async with asyncio.timeout(IN_TIME):
+        results = await asyncio.gather(*asked, return_exceptions=True)
+    assert {type(result) for result in results} == {LedgerUnavailableError}
+    await ledger.aclose()
+
+
 async def test_announcements_expire_and_are_withdrawn(world: World, ledger: AsyncLedger) -> None:
     workers = world.keys.workers
     world.raw.hset(workers, "old", '{"expires":1,"time":1.0,"pid":1}')

@@ -139,3 +139,21 @@ def test_what_has_ended_holds_no_worker_whose_own_thread_hangs(loop: LoopThread,
     go_on.set()
     assert eventually(lambda: not slots.hold_only_copies)
     assert execution in slots.running
+
+
+def test_a_soft_limit_that_comes_before_the_first_step_is_told_as_one(loop: LoopThread) -> None:
+    calls, held, body = Calls(), threading.Event(), Body(fails=False)
+    ended: list[Execution] = []
+    limited = order(lambda: wait_for(body.run()))
+    limited.soft_timeout = 0.001
+    execution = CoroutineExecution(
+        limited, loop=loop, post=calls.put, on_end=ended.append, hands_back=False, is_only_copy=False
+    )
+    loop.call(held.wait)
+    execution.start()
+    loop.call(threading.Event().wait, 0.05)  # a loop that stands still for longer than the limit
+    held.set()
+    calls.get(timeout=IN_TIME)()
+    assert ended == [execution]
+    assert "SoftTimeLimitExceeded" in str(told.get_nowait().exception)
+    assert not body.begun.is_set()

@@ -3,6 +3,7 @@ ours.
 """
 
 import asyncio
+import contextlib
 import threading
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
@@ -51,7 +52,7 @@ class LoopThread:
 
     def call(self, function: Callable[..., object], *args: Any) -> None:
         """Run a function on the loop soon. From any thread; without effect once the loop has ended."""
-        if not self.loop.is_closed():
+        with contextlib.suppress(RuntimeError):  # it is closed
             self.loop.call_soon_threadsafe(function, *args)
 
     def begin(self, coroutine: Coroutine[Any, Any, object]) -> None:

@@ -69,6 +69,7 @@ class Multiplexer:
         for serving in busy:
             serving.cancel()
         await asyncio.gather(*busy, return_exceptions=True)
+        self._fail_waiting(_closed())  # of those that came meanwhile, and found all of these still busy
         await self._client.aclose()
 
     async def _serve(self) -> None:

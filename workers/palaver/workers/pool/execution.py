@@ -213,9 +213,11 @@ class CoroutineExecution(Execution):
         if not task.cancelled():
             error = task.exception()
             return self._settle(None if error else task.result(), error)
-        if self.stop is None:
-            return self._settle(None, RuntimeError("the task's coroutine was cancelled from within"))
-        return self._settle(None, _Ended())
+        if self.stop is not None:
+            return self._settle(None, _Ended())
+        if self._soft_due:  # before its first step: nobody was there to translate it
+            return self._settle(None, SoftTimeLimitExceeded(self.order.soft_timeout))
+        return self._settle(None, RuntimeError("the task's coroutine was cancelled from within"))
 
     def _translate(self, error: BaseException) -> BaseException:
         if self._soft_due and isinstance(error, asyncio.CancelledError):
