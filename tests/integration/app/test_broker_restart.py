@@ -138,7 +138,9 @@ def test_a_message_that_is_held_while_the_broker_restarts_ends_no_worker(
     worker.wait_for(r"\bready\b", seconds=60)
     assert ledger.running is not None
     assert broker.running is not None
-    with Client(Settings(redis_url=ledger.url, broker_url=broker.url, connect_seconds=30)) as client:
+    settings = Settings(redis_url=ledger.url, broker_url=broker.url, connect_seconds=30)
+    with Client(settings) as client, broker.client() as raw:
+        assert eventually(lambda: canaries_are_through(client, raw))  # the next ones come a minute later
         streaming = client.submit('{"endless": true, "rate": 20}', model="scripted/echo")
         next(iter(streaming))
         document = {"job_id": new_job_id(), "messages": "Hello", "model": "scripted/echo"}
@@ -155,6 +157,13 @@ def test_a_message_that_is_held_while_the_broker_restarts_ends_no_worker(
         assert client.job(document["job_id"]).result(timeout=60).content == "Hello"
         streaming.cancel()
     assert "Traceback" not in worker.output
+
+
+def canaries_are_through(client: Client, broker: redis.Redis) -> bool:
+    canaries = client.ledger.vigil().canaries
+    return set(canaries) == set(QueueName) and not (
+        any(state.waits_for for state in canaries.values()) or broker.exists("unacked")
+    )
 
 
 def is_stored(client: Client, job_id: str) -> bool:
