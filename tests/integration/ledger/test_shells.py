@@ -301,19 +301,30 @@ async def test_who_waits_when_the_ledger_is_closed_is_told(cutter: Cutter) -> No
     await ledger.aclose()
 
 
-async def test_who_asks_while_the_ledger_closes_is_told(cutter: Cutter) -> None:
-    ledger = AsyncLedger(through(cutter, patience=PATIENCE))
+@pytest.mark.parametrize("connected", [True, False], ids=["while they wait", "while they connect"])
+async def test_who_asks_while_the_ledger_closes_does_not_wait_for_ever(
+    cutter: Cutter, connected: bool
+) -> None:
+    ledger = AsyncLedger(through(cutter, patience=10 * IN_TIME))
+    if connected:
+        cutter.delay = 0.1
+        await asyncio.gather(*(ledger.seq("s1") for _ in range(5000)))  # over all connections
+        cutter.asked.clear()
     cutter.hands_on.clear()
-    asked = [asyncio.create_task(ledger.seq("s1")) for _ in range(5000)]  # all connections are busy
-    await asyncio.to_thread(cutter.asked.wait, 10)
+    before = [asyncio.create_task(ledger.seq("s1")) for _ in range(5000)]
+    await asyncio.to_thread(cutter.asked.wait, IN_TIME)
     closing = asyncio.create_task(ledger.aclose())
-    await asyncio.sleep(0)  # what serves them is told to end, and has not
-    asked.append(asyncio.create_task(ledger.seq("s1")))
-    await closing
-    cutter.hands_on.set()
+    meanwhile = []
+    for _ in range(3):  # in one of these turns they are told to end, and have not
+        meanwhile.append(asyncio.create_task(ledger.seq("s1")))
+        await asyncio.sleep(0)
     async with asyncio.timeout(IN_TIME):
-        results = await asyncio.gather(*asked, return_exceptions=True)
-    assert {type(result) for result in results} == {LedgerUnavailableError}
+        await closing
+        cutter.hands_on.set()
+        told = await asyncio.gather(*before, return_exceptions=True)
+        answered = await asyncio.gather(*meanwhile, return_exceptions=True)
+    assert {type(result) for result in told} == {LedgerUnavailableError}
+    assert {type(result) for result in answered} <= {LedgerUnavailableError, int}  # some are served anew
     await ledger.aclose()
 
 

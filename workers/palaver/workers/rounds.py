@@ -7,6 +7,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from typing import Any, Final, NoReturn
 
+from palaver.shared import ending_tasks
 from palaver.shared.errors import PalaverError
 from palaver.workers.event_log import event_logger
 from palaver.workers.frames import forget_frames, report
@@ -73,12 +74,8 @@ class Background:
 
     async def aclose(self) -> None:
         """End all of it."""
-        while self._tasks:
-            # Again and again: library code may swallow a cancellation that meets another event in one turn.
-            for task in self._tasks:
-                task.cancel()
-            await asyncio.wait(self._tasks, timeout=1.0)
-            self._tasks = [task for task in self._tasks if not task.done()]
+        await ending_tasks.end(self._tasks)
+        self._tasks.clear()
 
 
 async def within(seconds: float, work: Iterable[Coroutine[Any, Any, None]]) -> None:

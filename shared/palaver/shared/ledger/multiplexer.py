@@ -18,7 +18,7 @@ from typing import Any, Final
 import redis.asyncio
 from redis.exceptions import RedisError
 
-from palaver.shared import redis_commands
+from palaver.shared import ending_tasks, redis_commands
 from palaver.shared.redis_commands import Words
 
 SHARED: Final = 8
@@ -65,10 +65,7 @@ class Multiplexer:
     async def aclose(self) -> None:
         """Close the connections. Who waits for a reply gets a ConnectionError; the next call opens others."""
         self._fail_waiting(_closed())
-        busy = list(self._busy)
-        for serving in busy:
-            serving.cancel()
-        await asyncio.gather(*busy, return_exceptions=True)
+        await ending_tasks.end(self._busy)
         self._fail_waiting(_closed())  # of those that came meanwhile, and found all of these still busy
         await self._client.aclose()
 

@@ -15,12 +15,12 @@ from typing import Any, Final, Self, cast
 
 import hiredis
 
+from palaver.shared import ending_tasks
 from palaver.shared.redis_address import Address
 from palaver.shared.settings import Settings
 
 # A connection that says nothing for so long is asked with a PING, and given up when that goes unanswered too.
 _IDLE_SECONDS: Final = 15.0
-_CANCEL_SECONDS: Final = 1.0
 _BACKOFF_SECONDS: Final = (0.05, 1.0)
 _CHANNELS_AT_ONCE: Final = 500
 _LIMIT: Final = 10_000
@@ -158,9 +158,8 @@ class Subscriptions:
     async def aclose(self) -> None:
         """Close the connection. Inboxes get nothing any more."""
         task, self._run_task = self._run_task, None
-        while task is not None and not task.done():
-            task.cancel()  # again: on Python 3.11 `wait_for` swallows one that comes with what it waits for
-            await asyncio.wait([task], timeout=_CANCEL_SECONDS)
+        if task is not None:
+            await ending_tasks.end([task])
 
     @contextlib.asynccontextmanager
     async def listen(self, channel: str, limit: int | None = None) -> AsyncIterator[Inbox]:

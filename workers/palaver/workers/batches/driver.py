@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any, Final
 
+from palaver.shared import ending_tasks
 from palaver.shared.batches import BatchJob, BatchStatus, BatchView, line_id
 from palaver.shared.errors import (
     FileMissingError,
@@ -286,7 +287,7 @@ class Driver:
     async def _leave(self) -> None:
         """End what runs, and give back what has no result."""
         self._slices.close()
-        await _ended({*self._running, *self._flushing})
+        await ending_tasks.end({*self._running, *self._flushing})
         if self._verdict is not None:
             return
         with suppress(PalaverError):
@@ -294,12 +295,3 @@ class Driver:
                 await self._tell()
             leaving = operations.leave_batch(self._parts.ledger.keys, self._batch_id, token=self._token)
             await self._parts.link.run(leaving)
-
-
-async def _ended(tasks: Collection[asyncio.Task[None]]) -> None:
-    """Cancel them, and return when they have ended."""
-    while tasks := [task for task in tasks if not task.done()]:
-        # Again and again: library code may swallow a cancellation that meets another event in one turn.
-        for task in tasks:
-            task.cancel()
-        await asyncio.wait(tasks, timeout=1.0)
