@@ -14,6 +14,8 @@ from packaging.utils import canonicalize_name
 
 from tests.processes import ROOT, clean_environment
 
+pytestmark = pytest.mark.xdist_group("packaging")  # one wheel, one environment
+
 SHIPPED = ("palaver/shared/py.typed", "palaver/producer/py.typed", "palaver/workers/py.typed")
 
 
@@ -41,9 +43,9 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A new environment into which pip installed the wheel; of ours it sees the dependencies alone."""
     folder = tmp_path_factory.mktemp("installed")
-    run(sys.executable, "-m", "venv", folder)
+    run(sys.executable, "-m", "venv", "--without-pip", folder)
     python = folder / "bin" / "python"
-    run(python, "-m", "pip", "install", "-q", "--no-index", "--no-deps", wheel)
+    run(sys.executable, "-m", "pip", "--python", python, "install", "-q", "--no-index", "--no-deps", wheel)
     where = "import sysconfig; print(sysconfig.get_path('purelib'))"
     # A folder in a .pth file adds our dependencies, but not the .pth of our own editable install.
     Path(run(python, "-c", where), "dependencies.pth").write_text(run(sys.executable, "-c", where))
@@ -57,7 +59,7 @@ def test_the_wheel_holds_all_that_runs(wheel: Path) -> None:
         str(path.relative_to(ROOT / room))
         for room in ("shared", "producer", "workers")
         for path in (ROOT / room / "palaver").rglob("*")
-        if path.is_file() and path.suffix != ".pyc" and "node_modules" not in path.parts
+        if path.is_file() and not {"__pycache__", "node_modules"} & set(path.parts)
     }
     assert in_tree <= inside
     assert set(SHIPPED) <= inside

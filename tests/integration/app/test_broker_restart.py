@@ -23,7 +23,7 @@ from palaver.shared.names import Queue as QueueName
 from palaver.shared.settings import Settings
 from palaver.workers.flower_pages.quiet import SELDOM, quieten
 from palaver.workers.pool.intake import Intake
-from tests.processes import Processes
+from tests.processes import WORKER, Processes
 from tests.servers import RedisServer, eventually
 
 pytestmark = [pytest.mark.redis, pytest.mark.worker]
@@ -35,7 +35,7 @@ def test_a_restart_of_the_broker_costs_a_line_and_no_traceback(
     own_redis: Callable[..., RedisServer], processes: Processes
 ) -> None:
     server = own_redis()
-    worker = processes.start(("palaver", "worker"), name="worker", env={"PALAVER_REDIS_URL": server.url})
+    worker = processes.start(WORKER, name="worker", env={"PALAVER_REDIS_URL": server.url})
     worker.wait_for(r"\bready\b", seconds=60)  # with gossip and mingle, as users have it
     for port in (server.port, server.port, None):
         worker.forget()
@@ -63,7 +63,7 @@ def test_a_loss_of_the_broker_that_a_worker_hears_of_late_is_a_loss_like_any(
     """When its beat is due before it can notice: that is not tried again in the thread that would notice."""
     ledger, broker = own_redis(), own_redis()
     env = {"PALAVER_REDIS_URL": ledger.url, "PALAVER_BROKER_URL": broker.url}
-    worker = processes.start(("palaver", "worker"), name="worker", env=env)
+    worker = processes.start(WORKER, name="worker", env=env)
     worker.wait_for(r"\bready\b", seconds=60)
     assert broker.running is not None
     worker.signal(signal.SIGSTOP)
@@ -88,7 +88,7 @@ def test_no_time_limit_ends_a_whole_job_before_it_is_stored(
     ledger, broker = own_redis(), own_redis()
     env = {"PALAVER_REDIS_URL": ledger.url, "PALAVER_BROKER_URL": broker.url}
     limits = ("--time-limit", "3.2", "--soft-time-limit", "3")
-    worker = processes.start(("palaver", "worker", *limits), name="worker", env=env)
+    worker = processes.start((*WORKER, *limits), name="worker", env=env)
     worker.wait_for(r"\bready\b", seconds=60)
     assert ledger.running is not None
     ledger.running.signal(signal.SIGSTOP)  # one that is known to be away lets it take nothing
@@ -111,7 +111,7 @@ def test_a_broker_that_lets_it_in_and_takes_nothing_costs_a_line(
     # The ledger is another: a worker whose ledger takes nothing asks the broker for nothing.
     ledger, broker = own_redis(), own_redis()
     env = {"PALAVER_REDIS_URL": ledger.url, "PALAVER_BROKER_URL": broker.url}
-    worker = processes.start(("palaver", "worker"), name="worker", env=env)
+    worker = processes.start(WORKER, name="worker", env=env)
     worker.wait_for(r"\bready\b", seconds=60)
     with broker.client() as raw:
         raw.config_resetstat()
@@ -134,7 +134,7 @@ def test_a_message_that_is_held_while_the_broker_restarts_ends_no_worker(
     """A job's message is long forgotten then, and of one the job's only copy."""
     ledger, broker = own_redis(), own_redis()
     env = {"PALAVER_REDIS_URL": ledger.url, "PALAVER_BROKER_URL": broker.url, "PALAVER_LEASE_SECONDS": "60"}
-    worker = processes.start(("palaver", "worker"), name="worker", env=env)
+    worker = processes.start(WORKER, name="worker", env=env)
     worker.wait_for(r"\bready\b", seconds=60)
     assert ledger.running is not None
     assert broker.running is not None
@@ -149,8 +149,8 @@ def test_a_message_that_is_held_while_the_broker_restarts_ends_no_worker(
         worker.wait_for(r"Task palaver.submit\[.*received")
         broker.running.kill()
         worker.wait_for("messages.not_given_back messages=1 ")
+        worker.forget()  # while there is no broker: it may be found in the moment in which it begins
         own_redis(port=broker.port)
-        worker.forget()
         worker.wait_for("Connected to")
         ledger.running.signal(signal.SIGCONT)
         assert eventually(lambda: is_stored(client, document["job_id"]))
@@ -181,7 +181,7 @@ def test_a_full_broker_is_emptied_by_a_worker_that_comes_then(
     with Client(Settings(redis_url=ledger.url, broker_url=broker.url)) as client, broker.client() as raw:
         job = client.submit("Hello", model="scripted/echo")
         raw.config_set("maxmemory", 1)
-        worker = processes.start(("palaver", "worker"), name="worker", env=env)
+        worker = processes.start(WORKER, name="worker", env=env)
         assert job.result(timeout=60).content == "Hello"
         assert raw.llen("palaver.normal") == 0
     assert "Traceback" not in worker.output

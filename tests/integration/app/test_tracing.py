@@ -64,7 +64,8 @@ def test_a_trace_goes_from_submit_over_a_takeover_to_the_end(
         first.signal(signal.SIGTERM)
         assert first.wait(30) == 0
         view = client.ledger.job
-        assert eventually(lambda: view(job_id).attempt == 2 and view(job_id).text)
+        said = len(view(job_id).text)
+        assert eventually(lambda: len(view(job_id).text) > said)  # by the second: the first has ended
         job.cancel()
         with pytest.raises(JobCancelledError):
             job.result(timeout=60)

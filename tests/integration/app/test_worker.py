@@ -103,8 +103,9 @@ class TestOneSlot:
         }
         resumed = client.submit("hello", session_id="resumed", priority=0)
         # as a hand-over would: the job's message on the queue of resumed jobs
-        message = ledger.lpop("palaver.low")
+        (message,) = (sent for sent in ledger.lrange("palaver.low", 0, -1) if resumed.job_id in sent)
         assert isinstance(message, str)
+        ledger.lrem("palaver.low", 1, message)
         ledger.lpush("palaver.resume", message)
         assert eventually(lambda: not ledger.llen("palaver.resume"))  # it waits in the worker
         blocker.cancel()

@@ -180,7 +180,7 @@ def test_the_services_of_compose_work_together(processes: Processes) -> None:
             assert not composed.healthy(service), f"{service} is healthy before it runs"
             composed.start(service)
         for service in services:
-            assert eventually(partial(composed.healthy, service), seconds=60, every=0.2), service
+            assert eventually(partial(composed.healthy, service), seconds=60, every=1.0), service
     files_url = composed.environment("worker")["PALAVER_FILES_URL"]
     settings = Settings(
         redis_url=composed.redis_url, config=str(DEPLOY / "palaver.toml"), files_url=files_url

@@ -116,9 +116,10 @@ def ask_and_leave(here: Here, words: bytes, *, answered: bool, times: int) -> No
     """Ask so often, leave without an answer or with its first words, and wait until all is over."""
     address = urlsplit(here.url).hostname, urlsplit(here.url).port
     with ExitStack() as stack:
-        clients = [stack.enter_context(socket.create_connection(address, IN_TIME)) for _ in range(times)]
-        for client in clients:
-            client.sendall(words)
+        clients = list[socket.socket]()
+        for _ in range(times):
+            clients.append(stack.enter_context(socket.create_connection(address, IN_TIME)))
+            clients[-1].sendall(words)  # at once: who says nothing for too long is cut off without a word
         for client in clients if answered else ():
             assert client.recv(12).startswith(b"HTTP/1.1 ")
     state = here.server.server_state

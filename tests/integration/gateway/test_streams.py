@@ -340,14 +340,17 @@ def test_who_comes_while_it_stops_is_sent_on(here: Here, world: World) -> None:
 
 @pytest.mark.parametrize("path", APIS)
 def test_an_answer_that_does_not_end_before_the_process_does_is_told_so(
-    here: Here, world: World, path: str
+    world: World, monkeypatch: pytest.MonkeyPatch, path: str
 ) -> None:
+    monkeypatch.setattr(server, "_LAST_SECONDS", IN_TIME)  # half of the time to drain is left for telling it
+    settings = world.settings.model_copy(update={"drain_seconds": 5.0})
+
     def stop() -> bool:
         begun = eventually(lambda: len(here.gateway.streams) == 1)
         here.server.should_exit = True
         return begun
 
-    with ThreadPoolExecutor(1) as pool:
+    with gateway_here(settings) as here, ThreadPoolExecutor(1) as pool:
         stopping = pool.submit(stop)
         with pytest.raises((openai.APIError, anthropic.APIStatusError), match="stops before the end") as told:
             official(here, path)
