@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { PalaverClient } from "../../producer/palaver/producer/gateway/page/static/client.js";
+import { Conversation } from "../../producer/palaver/producer/gateway/page/static/conversation.js";
 
 const HELLO = "retry: 1000\n: follow\n\n";
 const told = (seq, type = "text_chunk") =>
@@ -66,6 +67,12 @@ for (const [chance, least] of [[0, 500], [1, 1500]]) {
   });
 }
 
+test("what is made of jobs that the log has lost is told, whatever its seq", async (t) => {
+  gateway(t, [HELLO + told(5) + told(4) + told(3, "stream_end") + told(4) + "…"]);
+  const { seqs } = await followed(t, 3);
+  assert.deepEqual(seqs, [5, 3, 4]);
+});
+
 test("a stream that falls silent without an end is left for another one, at once", async (t) => {
   const asked = gateway(t, [HELLO + told(1) + "…", HELLO + told(2)]);
   const { seqs, passed } = await followed(t, 2, { patience: () => 10_000 });
@@ -87,4 +94,25 @@ test("an upload whose answer is cut has failed, and one may be given up", async 
   t.mock.method(globalThis, "fetch", async (_, { signal }) => (signal?.throwIfAborted(), new Response('{"id": "f')));
   await assert.rejects(client.upload(file), { status: 0, code: "unreachable" });
   await assert.rejects(client.upload(file, AbortSignal.abort()), { name: "AbortError" });
+});
+
+test("what was said although no event tells of it is looked for", async () => {
+  const said = [];
+  let show;
+  const shown = new Promise((resolve) => (show = resolve));
+  const client = {
+    session: async () => ({ session_id: "s", resume_after: 0 }),
+    messages: async () => [...said],
+    jobs: async () => [],
+    async *events() {
+      said.push({ id: "1", role: "user", content: "meanwhile", files: [], job_id: "j1", metadata: {} });
+      yield { seq: 1, type: "warning", job_id: "", time: 0, data: { code: "jobs_forgotten", message: "gone" } };
+      await shown;
+    },
+  };
+  const turns = () => [...conversation.transcript.turns.keys()];
+  const ignored = { ended() {}, connected() {}, refused() {} };
+  const conversation = new Conversation(client, "s", { ...ignored, changed: () => turns().length && show() });
+  await conversation.run();
+  assert.deepEqual(turns(), ["j1"]);
 });

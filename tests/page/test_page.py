@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
+import redis
 from playwright.sync_api import BrowserContext, Locator, Page, expect
 
 from tests.integration.gateway.conftest import Stand, script
@@ -131,6 +132,18 @@ def test_a_gateway_that_dies_and_comes_back_loses_nothing(stand: Stand, context:
     expect(page.locator("#offline")).to_be_visible()
     stand.start_gateway("--port", url.rpartition(":")[2])
     expect_answer(turn)
+
+
+def test_an_answer_whose_job_is_lost_ends(stand: Stand, page: Page) -> None:
+    """As after a failover to a Redis that had not heard of it yet."""
+    turn = ask(page, script(endless=True, rate=5))
+    expect(turn.locator(".markdown")).not_to_be_empty()
+    job = stand.client.ledger.keys.job(session_of(page), "*")
+    with redis.Redis.from_url(stand.settings.redis_url) as ledger:
+        ledger.delete(*ledger.scan_iter(job))
+        ledger.client_kill_filter(_type="pubsub")
+    expect_end(turn, "failed")
+    expect(turn.locator(".wrong")).to_contain_text("no longer knows job")
 
 
 def test_a_session_of_a_program_is_shown_too(stand: Stand, page: Page, user: str) -> None:

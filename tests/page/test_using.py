@@ -285,6 +285,16 @@ def test_what_a_hostile_model_writes_does_nothing(page: Page, complaints: list[s
     assert blocked == "TypeError", "no text becomes HTML, whoever writes it"
 
 
+def test_an_answer_that_nests_deeper_than_can_be_followed_is_shown_as_it_is(page: Page) -> None:
+    deep = ">" * 20_000
+    answers = [(script(text=deep, rate=0), deep), ("and then", "and then")]
+    for question, answer in answers:
+        expect_answer(ask(page, question, "quick/echo"), answer)
+    page.reload()
+    for place, (_, answer) in enumerate(answers):
+        expect_answer(page.locator(".turn").nth(place), answer)
+
+
 def test_all_of_it_is_done_without_a_mouse(page: Page) -> None:
     page.keyboard.press("Tab")
     page.get_by_label("Message").fill("")

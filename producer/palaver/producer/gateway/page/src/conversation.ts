@@ -74,6 +74,7 @@ export class Conversation {
   }
 
   #take(event: PalaverEvent): void {
+    if (event.job_id === "") return void this.#lookAgain(); // of jobs that nobody knows any more
     const knew = this.transcript.turns.get(event.job_id)?.endSeq != null;
     const turn = this.transcript.apply(event);
     if (turn === null) return;
@@ -83,6 +84,13 @@ export class Conversation {
     if (event.type === "job_queued" && turn.question === null) void this.#lookForQuestions();
     if (event.type === "job_queued") void this.#lookForPlace();
     if (event.type === "resync" && turn.status !== "running" && turn.status !== "queued") void this.#lookAt(turn);
+  }
+
+  /** What was said although no event tells of it is among the messages. */
+  async #lookAgain(): Promise<void> {
+    await this.#load().catch((error: unknown) => {
+      if (!(error instanceof GatewayError)) throw error; // who follows is told
+    });
   }
 
   async #lookForQuestions(): Promise<void> {

@@ -22,8 +22,18 @@ export class MarkdownView {
   readonly element = h("div", { class: "markdown" });
   #shown: { raw: string; nodes: ChildNode[] }[] = [];
   #links = "";
+  #plain = false;
 
   show(text: string): void {
+    try {
+      if (!this.#plain) return this.#render(text);
+    } catch {
+      this.#plain = true; // nested deeper than marked can follow: it stays a text
+    }
+    this.element.replaceChildren(h("pre", { tabindex: "0" }, text));
+  }
+
+  #render(text: string): void {
     const tokens = marked.lexer(text);
     const links = JSON.stringify(tokens.links);
     let same = 0;

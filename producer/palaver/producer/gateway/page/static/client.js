@@ -13,6 +13,8 @@ const LOOK_AROUND = 1_000;
 /** Answers are documents, and come at once. */
 const LONGEST_REQUEST = 20_000;
 const PAGE = 100;
+/** What may be made for a reader whose events the log has lost: such a one stands in no log, and its seq says nothing. */
+const MADE = new Set(["resync", "stream_end", "warning"]);
 /** What the gateway refused (`status` as in HTTP), or that it was not reached (`status` 0). */
 export class GatewayError extends Error {
     status;
@@ -124,8 +126,7 @@ export class PalaverClient {
                 for await (const message of this.#stream(id, cursor, decoder, options)) {
                     wait = FIRST_WAIT / 2;
                     const event = JSON.parse(message.data);
-                    // A resync is no event of the log: it has the seq up to which it speaks.
-                    if (event.seq <= cursor && event.type !== "resync")
+                    if (event.seq <= cursor && !MADE.has(event.type))
                         continue;
                     cursor = Number(message.id);
                     yield event;

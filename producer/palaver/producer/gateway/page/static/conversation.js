@@ -62,6 +62,8 @@ export class Conversation {
         return recallFrom(jobs, session.resume_after);
     }
     #take(event) {
+        if (event.job_id === "")
+            return void this.#lookAgain(); // of jobs that nobody knows any more
         const knew = this.transcript.turns.get(event.job_id)?.endSeq != null;
         const turn = this.transcript.apply(event);
         if (turn === null)
@@ -76,6 +78,13 @@ export class Conversation {
             void this.#lookForPlace();
         if (event.type === "resync" && turn.status !== "running" && turn.status !== "queued")
             void this.#lookAt(turn);
+    }
+    /** What was said although no event tells of it is among the messages. */
+    async #lookAgain() {
+        await this.#load().catch((error) => {
+            if (!(error instanceof GatewayError))
+                throw error; // who follows is told
+        });
     }
     async #lookForQuestions() {
         if (this.#looking)

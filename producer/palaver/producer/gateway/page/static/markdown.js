@@ -19,7 +19,18 @@ export class MarkdownView {
     element = h("div", { class: "markdown" });
     #shown = [];
     #links = "";
+    #plain = false;
     show(text) {
+        try {
+            if (!this.#plain)
+                return this.#render(text);
+        }
+        catch {
+            this.#plain = true; // nested deeper than marked can follow: it stays a text
+        }
+        this.element.replaceChildren(h("pre", { tabindex: "0" }, text));
+    }
+    #render(text) {
         const tokens = marked.lexer(text);
         const links = JSON.stringify(tokens.links);
         let same = 0;
