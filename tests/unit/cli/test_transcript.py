@@ -81,6 +81,7 @@ def test_reasoning_stands_apart_from_the_text(capsys: pytest.CaptureFixture[str]
         (("warning", {"code": "x", "param": "seed", "message": "left out"}), "seed: left out"),
         (("retry", {"error": ERROR, "delay": 0.5}), "RateLimitError: slow down; again in 0.50 s"),
         (("retry", {"error": ERROR, "model": "a/b"}), "RateLimitError: slow down; again at once with a/b"),
+        (("retry", {"error": ERROR, "model": "\x1b[J"}), "RateLimitError: slow down; again at once with ␛[J"),
         (("tool_call", {"id": "1", "name": "add", "arguments": {"a": 1}}), "calls add {'a': 1}"),
         (("tool_result", {"id": "1", "content": "3"}), "answered: 3"),
         (("widget", {"widget_type": "chart"}), "[chart]"),

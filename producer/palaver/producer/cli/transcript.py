@@ -80,7 +80,7 @@ class Transcript:
         self._text(event, data.text)
 
     def _retried(self, _event: AnyEvent, data: Any) -> None:
-        then = f" with {data.model}" if data.model else ""
+        then = f" with {one_line(data.model)}" if data.model else ""
         again = f"again in {seconds(data.delay)}" if data.delay else "again at once"
         self.aside(f"{describe_error(data.error)}; {again}{then}")
 
@@ -115,7 +115,7 @@ def describe(event: AnyEvent) -> str:
 
 def describe_error(error: ErrorInfo | PalaverError) -> str:
     """`RateLimitError: why` in one line, to be gone on with."""
-    return f"{error.type}: {one_line(error.message).rstrip('.')}"
+    return f"{one_line(error.type)}: {one_line(error.message).rstrip('.')}"
 
 
 def describe_usage(usage: Usage | None) -> str:

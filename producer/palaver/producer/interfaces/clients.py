@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Mapping
 from functools import cached_property
 from typing import Any, Self
@@ -20,6 +21,9 @@ class Clients:
 
     def __init__(self, settings: Settings | None = None) -> None:
         self.settings = settings or Settings.load()
+        self._making = threading.RLock()
+        self._blocking: Client | None = None
+        self._awaited: AsyncClient | None = None
 
     @classmethod
     def of_process(cls) -> Clients:
@@ -36,15 +40,19 @@ class Clients:
             known = _of_process[pid] = (environment, cls())
         return known[1]
 
-    @cached_property
+    @property
     def blocking(self) -> Client:
         """The client of programs without an event loop."""
-        return Client(self.settings)
+        with self._making:  # two of them, and a profile would be sealed for one alone
+            self._blocking = self._blocking or Client(self.settings)
+            return self._blocking
 
-    @cached_property
+    @property
     def awaited(self) -> AsyncClient:
         """The client of programs with an event loop."""
-        return AsyncClient(self.settings)
+        with self._making:
+            self._awaited = self._awaited or AsyncClient(self.settings)
+            return self._awaited
 
     @cached_property
     def catalog(self) -> Catalog | None:
@@ -57,8 +65,8 @@ class Clients:
 
     def close(self) -> None:
         """Close the blocking client's connections."""
-        if "blocking" in vars(self):
-            self.blocking.close()
+        if self._blocking is not None:
+            self._blocking.close()
 
     async def aclose(self) -> None:
         """Close the connections of both on the running loop."""
