@@ -10,16 +10,28 @@ local next_look = 0
 -- What goes on with something goes before what has not begun.
 local AHEAD = 2 ^ 50
 
+-- A line is kept as all else of the gate is, as long as somebody in it asks.
+local function raise_line(record)
+  redis.call('PEXPIRE', queue_key(queue_of(record.line, record.kind)), int(KEEP + 2 * window))
+end
+
 -- At the end of its line, or `ahead`: behind those who came ahead too.
 local function join(entry, record, ahead)
   local queue = queue_of(record.line, record.kind)
-  local key = queue_key(queue)
-  redis.call('ZADD', key, int(redis.call('HINCRBY', gate, 'order', 1) - (ahead and AHEAD or 0)), entry)
-  redis.call('PEXPIRE', key, int(KEEP + 2 * window))
+  redis.call('ZADD', queue_key(queue), int(redis.call('HINCRBY', gate, 'order', 1) - (ahead and AHEAD or 0)), entry)
+  raise_line(record)
   take_turns(record.line, record.kind)
   -- Another one is first there, whose turn is looked at when it could come.
   if ahead then redis.call('ZADD', lines, 'XX', redis.call('HGET', starts, queue) or 0, queue) end
   keep_record(entry, record)
+end
+
+-- Whether it has a place, was given one, or waits for one. One in whose line nobody has asked for too long does not.
+local function stands(entry, record)
+  for _, list in ipairs({queue_key(queue_of(record.line, record.kind)), places, given}) do
+    if redis.call('ZSCORE', list, entry) then return true end
+  end
+  return false
 end
 
 -- Whoever has ended waits no more, and what it was given is free.

@@ -28,7 +28,7 @@ if record and record.token ~= token and redis.call('ZSCORE', places, entry) then
   vacate(entry, record)
   record = nil
 end
-if not record then
+if not (record and stands(entry, record)) then
   record = asked
   record.token, record.by, record.lapsed, record.size, record.since = token, '-', false, 0, now
   join(entry, record, asked.ahead)
@@ -45,5 +45,6 @@ if not has_one and redis.call('ZSCORE', given, entry) then
   if not (record.parked or record.later) then take(entry, record_of(entry), term) end
 end
 raise_all()
+raise_line(record)
 local others, ms = prospect(entry, record)
 return {has_one and 'place' or 'wait', int(next_look), to_send(token), others, ms, math.max(0, closed - now)}
