@@ -1,10 +1,12 @@
 """A batch in a ledger, and short words for what its drivers do."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from palaver.shared.batches import BatchJob, new_batch_id
 from palaver.shared.ledger import BatchStop, ClaimedLines, Gathered, LineResult, NotedResults, operations
 from palaver.shared.ledger.batch_replies import OpenedBatch
+from palaver.shared.spending import Spent
 from tests.integration.ledger.world import LEASE, World
 
 
@@ -47,11 +49,12 @@ class BatchWorld:
         self.held.setdefault(driver, []).extend(lines)
         return lines
 
-    def note(self, driver: str, *indexes: int, error: bytes = b"") -> NotedResults:
-        results = [
-            LineResult(index=index, line=b"result %d\n" % index, error=error, tokens=2, cost=0.5)
-            for index in indexes
-        ]
+    def note(
+        self, driver: str, *indexes: int, error: bytes = b"", spent: Sequence[Spent] = ()
+    ) -> NotedResults:
+        """`spent` by each of them."""
+        told: dict[str, Any] = {"error": error, "tokens": 2, "cost": 0.5, "spent": spent}
+        results = [LineResult(index=index, line=b"result %d\n" % index, **told) for index in indexes]
         noting = operations.note_results(
             self.keys, self.id, token=driver, results=results, retention=self.world.ledger.retention
         )

@@ -13,6 +13,7 @@ from palaver.shared.ledger.operation import nothing_after
 from palaver.shared.ledger.operations import POISONED_AFTER
 from palaver.shared.responses import Usage
 from palaver.shared.spending import DailyUsage, Spending, Spent
+from tests.integration.ledger.batch_world import BatchWorld
 from tests.integration.ledger.world import EXPIRED, World
 
 
@@ -42,6 +43,15 @@ def end(world: World, content: bytes, *, status: Status = Status.COMPLETED, sess
     world.claim(job)
     world.finish(job, status=status, spent=content)
     return job
+
+
+def end_batch(world: World, *models: Spent, lines: int = 1) -> None:
+    """A batch of so many lines, each of which spends this, until a sweep finds it ended."""
+    batch = BatchWorld(world, total=lines, tenant="acme")
+    batch.note("d1", *batch.claim(), spent=models)
+    batch.flush(batch.gather())
+    batch.end()
+    batch.sweep()
 
 
 def running(world: World, *, lease: float = EXPIRED) -> Submitted:
@@ -187,6 +197,19 @@ def test_a_tenants_name_may_be_anything(world: World) -> None:
     for name in names:
         end(world, note(spent(), tenant=name))
     assert sorted(row.tenant or "" for row in rows(world)) == sorted(names)
+
+
+def test_what_a_batch_has_spent_is_counted_whatever_its_models_are_called(world: World) -> None:
+    """Nobody checks the names that agents give."""
+    names = ["p/m", "p/m 7", "p/m\n", "p/m\nz", 'p/"\\', "p/\x00", "p/日本"]
+    end_batch(world, *(spent(model=name) for name in names), lines=2)
+    assert counts(world) == [("acme", name, 2, 0.5) for name in sorted(names)]
+
+
+def test_what_a_batch_has_spent_with_very_many_models_is_counted(world: World) -> None:
+    """More words than a Lua function can return."""
+    end_batch(world, *(spent(model=f"p/m{number}") for number in range(1500)))
+    assert [len(rows(world)), world.raw.zcard(world.keys.batches)] == [1500, 0]
 
 
 @pytest.mark.parametrize("days", [-1, 5000])

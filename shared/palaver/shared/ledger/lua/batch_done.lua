@@ -3,8 +3,8 @@
 -- KEYS 1 palaver:{BID}
 -- keys used  {BID}:batch and what begins with it · {BID}:session hash · {BID}:events stream
 -- ARGV 1 batch id · 2 token of the driver · 3-7 retention
---      8… index, error as JSON ('' for an answer), tokens, billionths of a dollar ('' if not known), result, what it has
---      spent (FIELD newline HOW MUCH newline …); …
+--      8… index, error as JSON ('' for an answer), tokens, billionths of a dollar ('' if not known), result, of how many
+--      words it says what it has spent, and those: field, how much, …; …
 -- reply ok, why the batch was stopped ('' if not), results that wait to be stored, their bytes | gone | ended, status
 --       | fenced
 local base, sid, token = KEYS[1], ARGV[1], ARGV[2]
@@ -22,15 +22,18 @@ redis.call('HDEL', batch, '_')
 local held = held_by(token)
 local completed, failed, tokens, nanos, bytes, first_error = 0, 0, 0, 0, 0, nil
 local sums = {}
-for i = FIRST, #ARGV, FIELDS do
-  local index, failure, used, cost, result, spending = unpack(ARGV, i, i + FIELDS - 1)
+local i = FIRST
+while i <= #ARGV do
+  local index, failure, used, cost, result, words = unpack(ARGV, i, i + FIELDS - 1)
+  local first_word = i + FIELDS
+  i = first_word + tonumber(words)
   if redis.call('ZREM', held, index) == 1 then
     redis.call('RPUSH', results, result)
     redis.call('HDEL', deaths, index)
     if failure == '' then completed = completed + 1 else failed, first_error = failed + 1, first_error or failure end
     tokens, bytes = tokens + tonumber(used), bytes + #result
     if cost == '' then redis.call('HSET', batch, 'unpriced', 1) else nanos = nanos + tonumber(cost) end
-    for field, more in string.gmatch(spending, '([^\n]+)\n(%d+)\n') do sums[field] = (sums[field] or 0) + tonumber(more) end
+    for j = first_word, i - 1, 2 do sums[ARGV[j]] = (sums[ARGV[j]] or 0) + tonumber(ARGV[j + 1]) end
   end
 end
 local done = completed + failed

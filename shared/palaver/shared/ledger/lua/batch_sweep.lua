@@ -6,7 +6,7 @@
 --      3 and 4: a lease that ran out after the one is left alone until the other, as nobody could renew it
 --      5… live workers
 -- reply ok, ms of Redis time of the next look, drivers to send for | gone
---       | ended, ms of its end, tenant, what it has spent: field, how much, …
+--       | ended, ms of its end, tenant, what it has spent: [field, how much, …]
 local base = KEYS[1]
 local began, stopped, spared_until = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
 local FIRST_WORKER, SOON, PATIENCE, LONGEST, SLOW = 5, 1000, 3000, 60000, 3000
@@ -15,7 +15,7 @@ local FIRST_WORKER, SOON, PATIENCE, LONGEST, SLOW = 5, 1000, 3000, 60000, 3000
 if not status then return {'gone'} end
 if ended then
   local at, tenant = unpack(redis.call('HMGET', batch, 'ended', 'tenant'))
-  return {'ended', tonumber(at), tenant, unpack(redis.call('HGETALL', spent))}
+  return {'ended', tonumber(at), tenant, redis.call('HGETALL', spent)}
 end
 redis.call('HDEL', batch, '_')
 local live, workers = {}, 0

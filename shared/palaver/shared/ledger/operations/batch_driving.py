@@ -196,7 +196,7 @@ def sweep_batch(
     def after(raw: Any) -> tuple[Command, ...]:
         if text(raw[0]) != "ended":
             return ()
-        _, ended, tenant, *words = raw
+        _, ended, tenant, words = raw
         return (
             after_retention(keys, batch_id, int(ended), retention),
             *uncount(keys, batch_id, batch_id, list_of(text(tenant))),
@@ -229,8 +229,8 @@ def settle_batches(keys: Keys, changes: Mapping[str, tuple[int, int | None]]) ->
 
 def _words(result: LineResult) -> tuple[Argument, ...]:
     cost = "" if result.cost is None else round(result.cost * NANO)
-    spent = "".join(f"{field}\n{much}\n" for each in result.spent for field, much in fields_of(each))
-    return result.index, result.error, result.tokens, cost, result.line, spent
+    spent = [word for each in result.spent for field in fields_of(each) for word in field]
+    return result.index, result.error, result.tokens, cost, result.line, len(spent), *spent
 
 
 def _stop(word: bytes | str) -> BatchStop:
