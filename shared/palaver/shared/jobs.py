@@ -32,6 +32,7 @@ from palaver.shared.plain import (
     mark,
     measure,
     optional,
+    printable,
     refuse,
     shape,
 )
@@ -244,11 +245,14 @@ def _models(value: Any) -> Any:
     return list(names)
 
 
-def _short(value: str | list[str] | None) -> str | list[str] | None:
-    """Names of models are told in errors and logs."""
-    longest = max(map(len, [value] if isinstance(value, str) else value or [""]))
+def _tellable(value: str | list[str] | None) -> str | list[str] | None:
+    """Names of models are told in errors and logs, and in lists of what was spent."""
+    names = [value] if isinstance(value, str) else value or [""]
+    longest = max(map(len, names))
     if longest > _LONGEST_MODEL:
         raise ValueError(f"must have at most {_LONGEST_MODEL} characters, not {longest}")
+    for name in names:
+        printable(name)
     return value
 
 
@@ -279,7 +283,7 @@ class ChatJob(Document):
     history: Items[Message] | Literal["session"] | None = optional()
     history_limit: HistoryLimit | None = optional()
     system: Text | None = optional()
-    model: Annotated[Text | Names | None, BeforeValidator(_models), AfterValidator(_short)] = optional()
+    model: Annotated[Text | Names | None, BeforeValidator(_models), AfterValidator(_tellable)] = optional()
     params: ChatParams = Field(default_factory=cache(ChatParams))  # nobody can change the one of all jobs
     tools: Annotated[Items[FunctionTool], BeforeValidator(_tools), Field(max_length=MAX_TOOLS)] | None = (
         optional()

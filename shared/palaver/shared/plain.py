@@ -221,10 +221,11 @@ Items: TypeAlias = Annotated[list[T], Field(fail_fast=True, max_length=MAX_ITEMS
 Names: TypeAlias = Annotated[list[Text], Field(fail_fast=True, max_length=MAX_NAMES)]
 
 
-def _printable(value: str) -> str:
+def printable(value: str) -> str:
+    """A name, if a line can hold it as it is. Raises ValueError."""
     if not value.isprintable():
         raise ValueError("must not contain control characters")
     return value
 
 
-Key = Annotated[Name, AfterValidator(_printable)]
+Key = Annotated[Name, AfterValidator(printable)]

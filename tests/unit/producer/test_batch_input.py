@@ -141,6 +141,8 @@ def test_openais_body_becomes_a_job() -> None:
         ({**openai(), "body": "x"}, "body"),
         ({**openai(), "id": 1}, "id"),
         (openai(model="no/x"), "model"),
+        (openai(model="m/x\n"), "body.model"),
+        ({"messages": "x", "model": ["m/x", "m/y\nz"]}, "model"),
         ({"messages": "x", "custom_id": 5}, "custom_id"),
         ({"messages": "x", "custom_id": "x" * 257}, "custom_id"),
         ({"messages": "x", "session_id": "s"}, "session_id"),

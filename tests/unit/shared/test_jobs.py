@@ -81,7 +81,7 @@ WRONG: dict[str, list[Any]] = {
     "messages": ["", [], None, 5],
     "session_id": ["", "a b", "a\n", "a\x00", "ä", "{x}", "x" * 129, 5],
     "job_id": ["", "a:b", "a b", None, 5],
-    "model": ["", "  ", [], ["a/b", ""], 5, {"a": 1}],
+    "model": ["", "  ", [], ["a/b", ""], 5, {"a": 1}, "a/b\n", ["a/b", "a/\x00c"], "a/" + "b" * 511],
     "priority": [-1, 10, True, "5", 5.0],
     "deadline": [-1, 0, 0.5, 7 * 86400 + 1, "60", True, float("nan"), None],
     "run_at": [-1, "tomorrow", True, 1.8e12, datetime.datetime(2026, 1, 1)],
