@@ -16,6 +16,8 @@ from tests.integration.interfaces.conftest import script
 from tests.processes import clean_environment
 from tests.servers import RedisServer
 
+pytestmark = [pytest.mark.redis, pytest.mark.worker, pytest.mark.xdist_group("interfaces")]
+
 
 @pytest.fixture
 def conversations(clients: Clients) -> Conversations:

@@ -25,6 +25,8 @@ from palaver.shared.stores import FileStore
 from palaver.shared.stores.archives.database import Database
 from tests.integration.interfaces.conftest import running_system, script
 
+pytestmark = [pytest.mark.redis, pytest.mark.worker, pytest.mark.xdist_group("interfaces")]
+
 
 @pytest.fixture(scope="session")
 def system_with_database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
