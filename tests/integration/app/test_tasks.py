@@ -210,6 +210,17 @@ def test_a_message_that_is_revoked_before_it_is_run_ends_the_job_that_it_names(o
     assert (end["status"], end["error"]["code"]) == ("failed", "job_cancelled")
 
 
+def test_a_job_that_is_revoked_before_it_begins_is_cancelled(outsider: Outsider) -> None:
+    assert outsider.celery.control.revoke(outsider.job, reply=True, limit=1, timeout=10)
+    outsider.submit({**outsider.document, "messages": "hello"})
+    assert outsider.ended()["status"] == "cancelled"
+    again: dict[str, Any] = {"queue": "palaver.resume", "task_id": outsider.job}
+    outsider.celery.send_task("palaver.chat", args=(outsider.session, outsider.job), **again)
+    outsider.still_works()
+    assert [event["type"] for event in outsider.events()] == ["job_queued", "stream_end"]
+    assert "Discarding" not in outsider.said
+
+
 @pytest.mark.parametrize("form", [dict, json.dumps])
 def test_a_message_that_is_far_too_large_is_not_read_and_ends_the_job_that_it_names(
     outsider: Outsider, form: Callable[[Any], Any]

@@ -5,11 +5,13 @@ import re
 import signal
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 import redis
+from celery import Celery
+from celery.app.control import Control
 from pytest_celery import CeleryTestSetup  # type: ignore[import-untyped]
 
 from palaver.producer import Client
@@ -36,6 +38,13 @@ def client(celery_setup: CeleryTestSetup) -> Any:
     client = Client(settings)
     yield client
     client.close()
+
+
+@pytest.fixture
+def control(celery_setup: CeleryTestSetup) -> Iterator[Control]:
+    """Celery's, for one that has nothing of Palaver."""
+    with Celery("client", broker=celery_setup.broker.container.url, set_as_current=False) as celery:
+        yield celery.control
 
 
 @pytest.fixture
@@ -134,6 +143,22 @@ def test_a_drained_worker_hands_its_streams_over(
         events = list(handle.events(after=0))
         assert Counter(event.type for event in events)["stream_end"] == 1
     assert eventually(lambda: shares([second]) == [3])
+
+
+def test_a_job_that_runs_and_is_revoked_is_cancelled_by_who_is_to_go_on_with_it(
+    celery_setup: CeleryTestSetup, start_worker: StartWorker, client: Client, control: Control
+) -> None:
+    first = celery_setup.worker.container.running
+    start_worker()
+    handle = client.submit(json.dumps({"endless": True, "rate": 20}))
+    assert eventually(lambda: handle.status == Status.RUNNING)
+    assert len(control.revoke(handle.job_id, reply=True, limit=2, timeout=10) or ()) == 2
+    first.signal(signal.SIGTERM)
+    first.wait_for("Warm shutdown")
+    assert not handle.status.ended
+    first.signal(signal.SIGTERM)
+    assert eventually(lambda: handle.status == Status.CANCELLED)
+    assert list(handle.events(after=0))[-1].type == "stream_end"
 
 
 def test_a_short_stream_is_not_handed_over(celery_setup: CeleryTestSetup, client: Client) -> None:

@@ -193,6 +193,11 @@ class WorkerService:
         with self._running.work(job_id) as stop:
             return await self._workshop.runner.run(session_id, job_id, stop, queue=queue)
 
+    async def cancel(self, session_id: str, job_id: str) -> Outcome:
+        """End a job that no worker has, or have its worker end it."""
+        became = await self.ledger.cancel(session_id, job_id)
+        return Outcome(session_id=session_id, job_id=job_id, status=became.status, dispatch=became.dispatch)
+
     async def drive(self, batch_id: str) -> str:
         """Work on a batch, until nothing of it is left to do here; what became of it, or why it is not
         driven. What a worker leaves undone a sweep gives to another one.

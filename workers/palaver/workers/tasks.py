@@ -97,6 +97,7 @@ class DiscreetRequest(Request):
     _on_ack: Any
     _on_reject: Any
     _eta: Any
+    time_start: float | None
     time_limits: Any
     id: Any
 
@@ -152,6 +153,17 @@ class JobRequest(ResidentRequest):
         if self.id in state.requests:
             # A job that runs here was sent again: Celery knows one request of an id, and must find that one.
             self.id = self._request_dict["id"] = f"{self.id}.{new_token()[:8]}"
+
+    def revoked(self) -> bool:
+        """Whether Celery is to throw it away: never, its job would wait for its deadline. One that is not
+        wanted any more is cancelled as it begins.
+        """
+        return False
+
+    def terminate(self, pool: Any, signal: Any = None) -> None:
+        """End the job. One that has not begun is revoked by now."""
+        if self.time_start is not None:
+            super().terminate(pool, signal)
 
     def on_accepted(self, pid: Any, time_accepted: float) -> None:
         """The job begins, and with that its message is acknowledged: nothing asks for it any more."""
@@ -310,13 +322,15 @@ class SubmitDoor(Door):
 
 @shared_task(name=TASK_CHAT, base=JobDoor, bind=True)
 async def chat(self: JobDoor, *args: Any, **kwargs: Any) -> dict[str, Any]:
-    """Run the job `(session_id, job_id)`."""
+    """Run the job `(session_id, job_id)`; one that an operator has revoked is cancelled."""
     address, request = _address(args, kwargs), current_request.get()
     if address is None:
         logger.warning("chat.discarded", task_id=request["id"], reason="it names no job")
         raise JobFailed(ValidationError.code)
     queue = (request["delivery_info"] or {}).get("routing_key") or ""
-    outcome = await _guarded(self.service.run(*address, queue=queue))
+    revoked = address[1] in state.revoked or request["id"] in state.revoked
+    work = self.service.cancel(*address) if revoked else self.service.run(*address, queue=queue)
+    outcome = await _guarded(work)
     if outcome.dispatch is not None:
         await self.post.send([outcome.dispatch])
     return _told(outcome)
