@@ -207,6 +207,22 @@ async def test_what_goes_wrong_is_told_to_the_model(
     assert ("user_tools.py" in caplog.text) == (name in ("broken", "leaving"))  # the log says where it failed
 
 
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("lost", "Error executing lost: CancelledError"),
+        ("exiting", "Error executing exiting: SystemExit"),
+        ("silent", "null"),
+        ("telling", '{"n":5}'),
+    ],
+)
+async def test_nothing_that_a_source_does_ends_a_job(make_engine: MakeEngine, name: str, told: str) -> None:
+    engine = await make_engine(tools=f"{TOOLS}:Careless")
+    events = await engine.answer(rounds(calling(name), {"text": "I see."}), tools=[{"name": name}])
+    assert of(events, "tool_result")[0]["content"] == told
+    assert end_of(events)["response"]["content"] == "I see."
+
+
 async def test_arguments_that_are_no_object_are_not_executed(make_engine: MakeEngine) -> None:
     engine = await make_engine(tools=TOOLS, profiles={"garbled": {"kind": PREFIX + "Garbled"}})
     events = await engine.answer("hello", model="garbled/m", tools=[ADD])

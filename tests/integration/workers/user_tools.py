@@ -1,9 +1,11 @@
 """What an application gives its workers: tools and prompts, found by `PALAVER_TOOLS`."""
 
 import asyncio
+from collections.abc import Mapping
 from typing import Any
 
-from palaver.workers.generation import ToolContext, ToolError, continue_prompt, tool
+from palaver.shared.tools import FunctionTool
+from palaver.workers.generation import Offer, ToolContext, ToolError, ToolSource, continue_prompt, tool
 
 seen: list[ToolContext] = []
 """The contexts of the calls of `wait` and `stuck`, which end when their job does."""
@@ -77,3 +79,19 @@ def numbered(count: int, max_count: int, current_text: str, original_prompt: str
 @continue_prompt(name="faulty")
 async def another(*_: Any) -> str:
     raise RuntimeError(f"password={PASSWORD}")
+
+
+class Careless(ToolSource):
+    """A source that keeps to nothing that one must keep to."""
+
+    async def tools(self) -> Mapping[str, Offer]:
+        return {name: Offer(FunctionTool(name=name)) for name in ("lost", "exiting", "silent", "telling")}
+
+    async def call(self, name: str, arguments: Mapping[str, Any], context: ToolContext) -> Any:
+        if name == "exiting":
+            raise SystemExit(PASSWORD)
+        if name == "lost":
+            answer = asyncio.get_running_loop().create_future()
+            answer.cancel()  # as its connection was lost
+            await answer
+        return {"n": 5} if name == "telling" else None

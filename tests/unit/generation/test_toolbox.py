@@ -1,7 +1,7 @@
 """A worker's sources of tools, and a job's share of them."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
@@ -9,7 +9,7 @@ import pytest
 from palaver.shared.jobs import ChatJob
 from palaver.shared.messages import ToolCall
 from palaver.shared.tools import FunctionTool, ToolChoice
-from palaver.workers.generation import Kit, Offer, Result, Toolbox, ToolContext, ToolSource
+from palaver.workers.generation import Escaped, Kit, Offer, Result, Toolbox, ToolContext, ToolSource
 
 
 class Store(ToolSource):
@@ -165,6 +165,57 @@ async def test_half_a_surrogate_pair_becomes_text() -> None:
 
     (result,) = await results(box(Halved("a", "look")), job("look"), "look")
     assert result.content == "half ?"
+
+
+def loses_its_connection() -> None:
+    raise asyncio.CancelledError  # as its own future does that nobody will fulfil
+
+
+def exits() -> None:
+    raise SystemExit(1)
+
+
+@pytest.mark.parametrize("parallel", [True, False])
+@pytest.mark.parametrize("does", [loses_its_connection, exits])
+async def test_what_a_source_raises_for_a_loop_is_told_to_the_model(
+    does: Callable[[], None], *, parallel: bool
+) -> None:
+    class Odd(Store):
+        async def call(self, name: str, arguments: Mapping[str, Any], context: ToolContext) -> str:
+            does()
+            return await super().call(name, arguments, context)
+
+    (result,) = await results(box(Odd("a", "look")), job("look", parallel_tool_calls=parallel), "look")
+    kind = "SystemExit" if does is exits else "CancelledError"
+    assert (result.is_error, result.content) == (True, f"Error executing look: {kind}")
+
+
+@pytest.mark.parametrize(
+    ("returned", "told"),
+    [
+        (None, "null"),
+        ({"n": 5}, '{"n":5}'),
+        (object(), "Error executing look: the tool returned no JSON: object"),
+    ],
+)
+async def test_what_a_source_returns_that_is_no_string_becomes_json(returned: Any, told: str) -> None:
+    class Odd(Store):
+        async def call(self, name: str, arguments: Mapping[str, Any], context: ToolContext) -> Any:
+            return returned
+
+    (result,) = await results(box(Odd("a", "look")), job("look"), "look")
+    assert result.content == told
+
+
+@pytest.mark.parametrize("does", [loses_its_connection, exits])
+async def test_a_source_that_cannot_tell_its_tools_raises_what_ends_one_job(does: Callable[[], None]) -> None:
+    class Odd(Store):
+        async def tools(self) -> Mapping[str, Offer]:
+            does()
+            return await super().tools()
+
+    with pytest.raises(Escaped):
+        await box(Odd("a", "look")).kit(job("look"))
 
 
 async def test_sources_are_closed() -> None:

@@ -28,7 +28,7 @@ from palaver.shared.tools import FunctionTool
 from palaver.workers.generation.source import Offer, ToolContext, ToolError, ToolSource
 from palaver.workers.generation.user_code import UserCode
 
-__all__ = ["Function", "FunctionTools", "tool"]
+__all__ = ["Function", "FunctionTools", "text_of", "tool"]
 
 MARK: Final = "__palaver_tool__"
 """The attribute by which a function is found again in its module."""
@@ -90,11 +90,11 @@ class Function:
 
     def call(self, arguments: Mapping[str, Any], context: ToolContext) -> str:
         """Run a plain function."""
-        return _text(self.function(**self._bound(arguments, context)))
+        return text_of(self.function(**self._bound(arguments, context)))
 
     async def acall(self, arguments: Mapping[str, Any], context: ToolContext) -> str:
         """Run a coroutine function."""
-        return _text(await self.function(**self._bound(arguments, context)))
+        return text_of(await self.function(**self._bound(arguments, context)))
 
     def _bound(self, arguments: Mapping[str, Any], context: ToolContext) -> dict[str, Any]:
         problem = None
@@ -184,7 +184,8 @@ def _untitled(schema: dict[str, Any]) -> dict[str, Any]:
     return schema
 
 
-def _text(result: Any) -> str:
+def text_of(result: Any) -> str:
+    """A tool's result as the model is told it. Raises ToolError for what is no JSON."""
     if isinstance(result, str):
         return result
     try:

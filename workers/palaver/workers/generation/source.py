@@ -67,7 +67,8 @@ class ToolSource(ABC):
     async def call(self, name: str, arguments: Mapping[str, Any], context: ToolContext) -> str:
         """Run an offered tool; what it says to the model.
 
-        Raises ToolError for what the model shall read; of any other exception it is told the class alone.
+        Raises ToolError for what the model shall read; of any other exception it is told the class alone, a
+        cancellation that nobody asked for among them.
         It is cancelled when the job ends or the call has had its time, and must then return at once:
         `context.stopped` is set for whatever goes on by itself.
         """

@@ -18,10 +18,11 @@ from palaver.shared.settings import Settings
 from palaver.shared.tools import FunctionTool, is_named, is_pattern
 from palaver.workers.event_log import event_logger
 from palaver.workers.frames import forget_frames, frames
+from palaver.workers.generation.functions import text_of
 from palaver.workers.generation.journal import Result
 from palaver.workers.generation.kit import Kit
 from palaver.workers.generation.source import ToolContext, ToolError, ToolSource
-from palaver.workers.generation.user_code import Escaped
+from palaver.workers.generation.user_code import Escaped, contained
 
 __all__ = ["Toolbox"]
 
@@ -61,7 +62,7 @@ class Toolbox:
         offers = {
             name: (source, offer)
             for source in reversed(self._sources)
-            for name, offer in (await source.tools()).items()
+            for name, offer in (await contained(source.tools)).items()
         }
         tools = list(_each(job.tools, offers))
         missing = tuple(tool.name for tool in tools if self._misses(tool, offers))
@@ -139,7 +140,7 @@ class Toolbox:
         limit = asyncio.timeout(seconds)
         try:
             async with limit:
-                return await source.call(call.name, call.arguments, context)
+                return text_of(await contained(source.call, call.name, call.arguments, context))
         except ToolError:
             raise
         except Exception as error:  # noqa: BLE001 - what a tool raises is news for the model, and no failure of the job

@@ -11,18 +11,20 @@ import asyncio
 import contextvars
 import inspect
 import threading
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import Future, InvalidStateError
 from contextlib import suppress
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from palaver.workers.event_log import event_logger
 from palaver.workers.loop import LoopThread
 
-__all__ = ["Escaped", "UserCode"]
+__all__ = ["Escaped", "UserCode", "contained"]
 
 logger = event_logger("palaver.workers.tools")
+
+T = TypeVar("T")
 
 CLOSE_SECONDS = 1.0  # for coroutines that were cancelled to end
 
@@ -64,7 +66,7 @@ class UserCode:
         if self._loop is None or not self._loop.alive:
             self._loop = LoopThread(_lost, name=f"{self._name}s")
             self._loop.start()
-        future = asyncio.run_coroutine_threadsafe(_awaited(function, *args), self._loop.loop)
+        future = asyncio.run_coroutine_threadsafe(contained(function, *args), self._loop.loop)
         return await asyncio.wrap_future(future)
 
     async def _in_thread(self, function: Callable[..., Any], *args: Any) -> Any:
@@ -86,7 +88,10 @@ class UserCode:
         return await asyncio.wrap_future(future)
 
 
-async def _awaited(function: Callable[..., Any], *args: Any) -> Any:
+async def contained(function: Callable[..., Awaitable[T]], *args: Any) -> T:
+    """What a coroutine function returns; raises what it raises, or Escaped. A cancellation that nobody asked
+    for is one of something that it has awaited.
+    """
     try:
         return await function(*args)
     except Exception:
