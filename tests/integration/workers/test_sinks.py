@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from palaver.shared.errors import ConfigurationError
+from palaver.shared.jobs import Status
 from palaver.shared.settings import Settings
 from palaver.workers.service import WorkerService
 from tests import pusher_server
@@ -83,6 +84,29 @@ async def test_a_session_has_one_call_at_a_time(make_engine: MakeEngine) -> None
     await until(engine, f"{OWN}.Remembering", len(logged))
     assert seqs() == sorted(event["seq"] for event in logged)
     assert Remembering.at_once == 0
+
+
+async def test_a_job_is_cancelled_that_is_told_to_end_before_its_sinks_follow_it(
+    make_engine: MakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = await make_engine(sinks=f"{OWN}:Ends")
+    asked, answers, seq = asyncio.Event(), asyncio.Event(), engine.ledger.seq
+
+    async def slow(session_id: str) -> int:
+        asked.set()
+        await answers.wait()
+        return await seq(session_id)
+
+    monkeypatch.setattr(engine.ledger, "seq", slow)
+    job = await engine.submit("hello", model="silent/m")
+    running = asyncio.create_task(engine.run(job))
+    await asked.wait()
+    running.cancel()
+    await asyncio.sleep(0)
+    answers.set()
+    assert (await running).status is Status.CANCELLED
+    assert (await engine.events(job))[-1]["type"] == "stream_end"
+    await until(engine, f"{OWN}:Ends", 1)
 
 
 async def test_a_sink_that_fails_hurts_no_job_and_is_counted(

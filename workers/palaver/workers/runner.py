@@ -87,9 +87,8 @@ class Runner:
         `stream_end` included.
         """
         asked = time.monotonic()
-        claimed = await uninterrupted(
-            self._claim(session_id, job_id, queue), lambda: stop(_told_to_end(job_id))
-        )
+        cancelled = partial(_tell_to_end, stop, job_id)
+        claimed = await uninterrupted(self._claim(session_id, job_id, queue), cancelled)
         if isinstance(claimed, NotClaimed):
             if claimed.gate:  # it has ended while it waited there
                 self._gates.give_up(claimed.gate, (session_id, job_id))
@@ -101,7 +100,7 @@ class Runner:
         self.runs.add(run)
         try:
             with self._leases.hold(JobLease(self._keys, run.claimed, writer, stop)) as held:
-                async with self._sinks.told_of(session_id, job_id):
+                async with self._sinks.told_of(session_id, job_id, cancelled):
                     error = await self._work(run)
                     held.ends()
                     outcome = await uninterrupted(self._ending.end(run, error))
@@ -174,6 +173,10 @@ class Runner:
         brief = replace(claimed, job=b"", text="", reasoning="", journal=[], history=[])
         notes = LedgerNotes(self._link, self._keys, brief, log_entries=self._settings.log_maxlen)
         return Run(brief, JobAnswer(writer), notes, stop, claimed), writer
+
+
+def _tell_to_end(stop: Stop, job_id: str) -> None:
+    stop(_told_to_end(job_id))
 
 
 def _told_to_end(job_id: str) -> PalaverError:

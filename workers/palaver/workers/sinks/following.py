@@ -17,6 +17,7 @@ from palaver.shared.events import AnyEvent, parse_event
 from palaver.shared.ledger import AsyncLedger
 from palaver.shared.ledger.subscriptions import Inbox, Signal, Subscriptions
 from palaver.workers.event_log import event_logger
+from palaver.workers.stop import uninterrupted
 
 __all__ = ["Outlet", "Sinks"]
 
@@ -77,13 +78,19 @@ class Sinks:
         """What became of events, by the sink's name."""
         return {outlet.name: {"published": outlet.published, "lost": outlet.lost} for outlet in self._outlets}
 
-    def told_of(self, session_id: str, job_id: str) -> AbstractAsyncContextManager[None]:
-        """Tell the sinks of what is logged of this job inside."""
-        return self._following(session_id, job_id) if self._outlets else _UNTOLD
+    def told_of(
+        self, session_id: str, job_id: str, cancelled: Callable[[], object]
+    ) -> AbstractAsyncContextManager[None]:
+        """Tell the sinks of what is logged of this job inside. A cancellation on the way in cancels nothing,
+        but calls `cancelled`.
+        """
+        return self._following(session_id, job_id, cancelled) if self._outlets else _UNTOLD
 
     @asynccontextmanager
-    async def _following(self, session_id: str, job_id: str) -> AsyncIterator[None]:
-        followers = await self._begin(session_id)
+    async def _following(
+        self, session_id: str, job_id: str, cancelled: Callable[[], object]
+    ) -> AsyncIterator[None]:
+        followers = await uninterrupted(self._begin(session_id), cancelled)
         for follower in followers:
             follower.begin(job_id)
         try:
