@@ -86,6 +86,13 @@ def test_a_revoked_task_that_waits_never_begins(workers: Workers) -> None:
     assert f"begun {second.id}" not in worker.output
 
 
+def test_the_result_of_a_task_with_a_backend_of_its_own_goes_there(running: Shared) -> None:
+    workers, worker = running
+    workers.send("noted", 7)
+    worker.wait_for("SAYS storing SUCCESS")
+    workers.wait_idle()
+
+
 def test_retries_of_a_coroutine(running: Shared) -> None:
     workers, _ = running
     assert value(workers.send("flaky")) == 2

@@ -12,6 +12,7 @@ import time
 from typing import Any
 
 from celery import Celery, Task, signals
+from celery.backends.base import KeyValueStoreBackend
 from celery.exceptions import SoftTimeLimitExceeded
 
 app = Celery("user", broker=os.environ["USER_BROKER"], backend=os.environ.get("USER_BACKEND"))
@@ -77,10 +78,32 @@ async def early(seconds: float) -> str:
     return "done"
 
 
+class Slow(KeyValueStoreBackend):
+    """A result backend that takes its time."""
+
+    def _set_with_state(self, key: Any, value: Any, state: Any) -> None:
+        say("storing", state)
+        time.sleep(float(os.environ.get("USER_RESULT_SECONDS", "0")))
+
+    def get(self, key: Any) -> Any:
+        return None
+
+
+@app.task(backend=Slow(app))
+async def noted(number: int) -> int:
+    await asyncio.sleep(0)
+    return number
+
+
 @app.task
 async def quick(number: int) -> int:
     await asyncio.sleep(0)
     return number
+
+
+@app.task(ignore_result=True)
+async def resultless() -> None:
+    await asyncio.sleep(0)
 
 
 woken = asyncio.Event()

@@ -64,8 +64,8 @@ class _OffLoop:
 
     def __init__(self, task: Any, writers: Executor) -> None:
         # Celery keeps a backend for each thread, so a task without its own asks for the writing thread's
-        own = getattr(task, "_backend", None)
-        self._find: Callable[[], Any] = (lambda: own) if own is not None else (lambda: task.app.backend)
+        own, usual = task.backend, task.app.backend
+        self._find: Callable[[], Any] = lambda: task.app.backend if own is usual else own
         self._writers = writers
 
     def __getattr__(self, name: str) -> Any:
