@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from celery import Celery
 
+from palaver.workers.pool.bridge import WRITERS
 from tests.integration.pool.conftest import ALONE, APP, Workers
 from tests.processes import Processes
 from tests.servers import RedisServer, eventually
@@ -36,6 +37,20 @@ def test_after_the_time_to_drain_messages_go_back(workers: Workers) -> None:
     assert early.get(timeout=5) == "done", "it was acknowledged, so nobody else would do it"
     assert f"SAYS cancelled {late.id}" in worker.output
     assert workers.queued() == 1
+
+
+@pytest.mark.parametrize("results", [1, 8])
+def test_a_result_that_nobody_takes_does_not_hold_a_worker_that_stops(workers: Workers, results: int) -> None:
+    worker = workers.start("--concurrency", "16", env={"USER_DRAIN": "0", "USER_RESULT_SECONDS": "60"})
+    for number in range(results):
+        workers.send("noted", number)
+    assert eventually(lambda: worker.output.count("SAYS storing") == min(results, WRITERS))
+    workers.send("resultless")
+    worker.wait_for(r"resultless\S+ succeeded")
+    worker.signal(signal.SIGTERM)
+    assert worker.wait(12) == 0
+    assert "left_behind" not in worker.output
+    assert workers.queued() == results
 
 
 def test_a_second_signal_waits_no_longer(workers: Workers) -> None:

@@ -40,5 +40,20 @@ def test_what_is_given_at_once_runs_at_once_and_what_comes_later_in_the_same_thr
     assert eventually(lambda: all(thread.name != "test-threads" for thread in threading.enumerate()))
 
 
+def test_no_more_than_the_most_run_at_once_and_the_rest_in_their_turn() -> None:
+    threads, go, ran_in = Threads("test-few", most=2), threading.Event(), SimpleQueue[int]()
+
+    def note() -> None:
+        go.wait(IN_TIME)
+        ran_in.put(threading.get_ident())
+
+    for _ in range(5):
+        threads.submit(note)
+    assert sum(thread.name == "test-few" for thread in threading.enumerate()) == 2
+    go.set()
+    assert len({ran_in.get(timeout=IN_TIME) for _ in range(5)}) <= 2
+    threads.close()
+
+
 def test_a_function_that_waits_in_c_does_not_hold_a_process_that_ends() -> None:
     assert subprocess.run([sys.executable, "-c", ENDS], timeout=60, check=False).returncode == 0

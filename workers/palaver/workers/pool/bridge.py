@@ -6,18 +6,24 @@ import asyncio
 import functools
 import inspect
 from collections.abc import Callable
-from concurrent.futures import Executor, ThreadPoolExecutor
-from typing import Any, Final
+from concurrent.futures import Executor, Future
+from typing import Any, Final, TypeVar
 
 from celery import Celery
-from celery.backends.base import DisabledBackend
+from celery.backends.base import Backend, DisabledBackend
 
+from palaver.workers.pool.threads import Threads
 from palaver.workers.pool.tracer import in_tracer, wait_for
 
 __all__ = ["bridge", "is_async"]
 
-WRITES: Final = ("store_result", "mark_as_done", "mark_as_failure", "mark_as_retry", "process_cleanup")
-"""What the tracer calls on a result backend."""
+T = TypeVar("T")
+
+WRITERS: Final = 4  # threads
+
+WRITES: Final = frozenset({"store_result", "mark_as_done", "mark_as_failure", "mark_as_retry"})
+CLEANUP: Final = "process_cleanup"
+"""What the tracer calls on a result backend. Of Celery's own none has anything to clean up."""
 
 
 def is_async(task: Any) -> bool:
@@ -29,7 +35,8 @@ def bridge(app: Celery) -> None:
     """Prepare the app's coroutine tasks, once: their body waits inside a tracer, their results leave the
     loop alone.
     """
-    writers: Executor | None = None
+    # What keeps no result waits for no backend that hangs under the results of others.
+    writers = {ignores: _Writers() for ignores in (False, True)}
     tasks: list[Any] = list(app.tasks.values())
     for task in tasks:
         if not is_async(task) or getattr(task, "_palaver_bridged", False):
@@ -37,8 +44,7 @@ def bridge(app: Celery) -> None:
         # `autoretry_for` keeps the body here and wraps it in a plain function, which must see the exceptions
         setattr(task, "_orig_run" if hasattr(task, "_orig_run") else "run", _waiting(_body(task)))
         if not isinstance(task.backend, DisabledBackend):
-            writers = writers or ThreadPoolExecutor(4, thread_name_prefix="palaver-results")
-            task.backend = _OffLoop(task, writers)
+            task.backend = _OffLoop(task, writers[bool(task.ignore_result)])
         task._palaver_bridged = True  # noqa: SLF001 - our own mark on a foreign object
 
 
@@ -57,6 +63,27 @@ def _waiting(body: Callable[..., Any]) -> Callable[..., Any]:
     return run
 
 
+class _Writers(Executor):
+    """A few threads, for which Python does not wait at its end."""
+
+    def __init__(self) -> None:
+        self._threads = Threads("palaver-results", most=WRITERS)
+
+    def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
+        future = Future[T]()
+        self._threads.submit(functools.partial(_settle, future, functools.partial(fn, *args, **kwargs)))
+        return future
+
+
+def _settle(future: Future[T], call: Callable[[], T]) -> None:
+    if not future.set_running_or_notify_cancel():
+        return
+    try:
+        future.set_result(call())
+    except BaseException as error:  # noqa: BLE001 - it is that of who waits
+        future.set_exception(error)
+
+
 class _OffLoop:
     """A result backend whose writes happen in a thread while the tracer waits: a slow or absent backend
     must not stop the other streams of the loop.
@@ -65,11 +92,13 @@ class _OffLoop:
     def __init__(self, task: Any, writers: Executor) -> None:
         # Celery keeps a backend for each thread, so a task without its own asks for the writing thread's
         own, usual = task.backend, task.app.backend
+        cleans_up = getattr(type(own), CLEANUP) is not getattr(Backend, CLEANUP)
+        self._writes = WRITES | {CLEANUP} if cleans_up else WRITES
         self._find: Callable[[], Any] = lambda: task.app.backend if own is usual else own
         self._writers = writers
 
     def __getattr__(self, name: str) -> Any:
-        if name not in WRITES or not in_tracer():
+        if name not in self._writes or not in_tracer():
             return getattr(self._find(), name)
 
         def write(*args: Any, **kwargs: Any) -> Any:

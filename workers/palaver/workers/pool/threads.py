@@ -1,7 +1,9 @@
-"""Threads for plain functions. Python's own executors have it wait at its end for all that runs in theirs;
-a function that waits in C, which nothing can stop, would hold a process that was told to end at once.
+"""Threads for plain functions, and for what is written to result backends. Python's own executors have it
+wait at its end for all that runs in theirs; a function that waits in C, which nothing can stop, would hold a
+process that was told to end at once.
 """
 
+import math
 import threading
 from collections.abc import Callable
 from queue import SimpleQueue
@@ -10,17 +12,19 @@ __all__ = ["Threads"]
 
 
 class Threads:
-    """As many as are needed at once, and kept for what comes next. They end with the process."""
+    """As many as are needed at once, or `most`, and kept for what comes next. They end with the process."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, most: float = math.inf) -> None:
         self._name = name
+        self._left = most  # threads that there may be yet
         self._calls: SimpleQueue[Callable[[], object] | None] = SimpleQueue()
         self._idle = threading.Semaphore(0)
 
     def submit(self, call: Callable[[], object]) -> None:
-        """Run it in a thread at once. It must not raise."""
+        """Run it in a thread, at once or as soon as there is one. It must not raise. From one thread."""
         self._calls.put(call)
-        if not self._idle.acquire(blocking=False):
+        if not self._idle.acquire(blocking=False) and self._left:
+            self._left -= 1
             threading.Thread(target=self._serve, name=self._name, daemon=True).start()
 
     def close(self) -> None:
