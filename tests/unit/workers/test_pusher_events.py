@@ -34,7 +34,7 @@ def test_the_four_kinds_have_the_names_and_keys_of_the_document() -> None:
             event(4, "widget", {"widget_type": "form", "data": {"x": 1}}),
             event(5, "stream_end", {"status": "completed"}),
         ],
-        set(),
+        {},
     )
     assert {message["channel"] for message in told} == {"conversation-session-s;1"}
     common = {"job_id": "j1", "timestamp": "1970-01-01T00:00:00.500000+00:00"}
@@ -47,7 +47,7 @@ def test_the_four_kinds_have_the_names_and_keys_of_the_document() -> None:
 
 
 def test_every_stream_of_an_answer_has_its_start_and_its_end() -> None:
-    streaming: set[str] = set()
+    streaming: dict[str, None] = {}
     pages = [
         [event(1, "stream_start", {"metadata": {"part": 1}}), event(2, "text_chunk", {"delta": "one"})],
         [
@@ -75,9 +75,20 @@ def test_every_stream_of_an_answer_has_its_start_and_its_end() -> None:
     assert not streaming
 
 
+def test_streams_that_end_elsewhere_are_forgotten_the_oldest_first() -> None:
+    streaming: dict[str, None] = {}
+    for number in range(20_000):
+        messages_of("s1", [event(number + 1, "stream_start", {}, f"j{number}")], streaming)
+    assert len(streaming) == 10_000
+    messages_of("s1", [event(20_001, "stream_start", {}, "j10000")], streaming)
+    (_,) = messages_of("s1", [event(20_002, "stream_start", {}, "j20000")], streaming)
+    told = messages_of("s1", [event(20_003, "stream_start", {}, "j10000")], streaming)
+    assert [message["name"] for message in told] == ["stream_end", "stream_start"]
+
+
 def test_a_widget_that_is_told_again_is_the_same_one() -> None:
     widget = {"widget_type": "form", "data": {}, "id": "w1"}
-    told = messages_of("s1", [event(1, "widget", widget), event(3, "widget", widget)], set())
+    told = messages_of("s1", [event(1, "widget", widget), event(3, "widget", widget)], {})
     assert {orjson.loads(message["data"])["id"] for message in told} == {"w1"}
 
 
@@ -94,7 +105,7 @@ def test_no_word_is_lost_repeated_or_too_long(said: list[tuple[str, str, bool]])
         events.append(event(len(events) + 1, "text_chunk", {"delta": text}, job))
         if between:
             events.append(event(len(events) + 1, "widget", {"widget_type": "w", "data": text}, job))
-    told = messages_of("s:1", events, set())
+    told = messages_of("s:1", events, {})
     assert all(len(message["data"].encode()) <= 10_000 for message in told)
     assert all(len(batch) <= BATCH for batch in batches(told))
     assert [message for batch in batches(told) for message in batch] == told
@@ -108,7 +119,7 @@ def test_no_word_is_lost_repeated_or_too_long(said: list[tuple[str, str, bool]])
 
 
 def test_what_is_too_long_to_be_told_says_so() -> None:
-    (told,) = messages_of("s1", [event(1, "widget", {"widget_type": "w", "data": "x" * 20_000})], set())
+    (told,) = messages_of("s1", [event(1, "widget", {"widget_type": "w", "data": "x" * 20_000})], {})
     data = orjson.loads(told["data"])
     assert data["too_large"] is True
     assert data["widget_type"] == "w"

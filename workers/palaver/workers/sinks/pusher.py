@@ -34,7 +34,8 @@ class PusherSink(Sink):
         self._settings = settings
         self._path = f"/apps/{settings.app_id}/batch_events"
         self._http = HttpClient(max_connections=CONNECTIONS)
-        self._streaming: set[str] = set()  # jobs, those among them that other workers have taken over
+        # jobs, those among them that other workers have taken over
+        self._streaming: dict[str, None] = {}
 
     async def publish(self, session_id: str, events: Sequence[AnyEvent]) -> None:
         """See `Sink.publish`."""

@@ -21,14 +21,17 @@ __all__ = ["KINDS", "batches", "messages_of", "signed_query"]
 KINDS: Final = frozenset(("stream_start", "text_chunk", "stream_end", "widget"))
 LARGEST: Final = 10_000  # bytes of an event's data; Pusher takes 10 KB
 BATCH: Final = 10  # events of one request
+STREAMING: Final = 10_000  # jobs of one worker that wait for their end
 _PIECE: Final = 1_500  # characters, which are at most 9,000 bytes of JSON
 
 
-def messages_of(session_id: str, events: Sequence[AnyEvent], streaming: set[str]) -> list[dict[str, str]]:
+def messages_of(
+    session_id: str, events: Sequence[AnyEvent], streaming: dict[str, None]
+) -> list[dict[str, str]]:
     """The events as Pusher's, in order: adjacent chunks of a job are joined, and cut where they are too long.
 
     What cannot be cut and is too long is told without its data, as `too_large`. Every `stream_start` has its
-    `stream_end`: `streaming`, kept here from call to call, are the jobs that wait for theirs.
+    `stream_end`: `streaming`, kept here from call to call, are the jobs that wait for it, the latest last.
     """
     channel = f"conversation-session-{session_id.replace(':', ';')}"  # which may be in a channel's name
     told = (
@@ -75,7 +78,7 @@ def _whole(first: TextChunk, pieces: Sequence[str]) -> TextChunk:
     return first.model_copy(update={"data": data})
 
 
-def _told(event: AnyEvent, streaming: set[str]) -> Iterator[tuple[str, dict[str, Any]]]:
+def _told(event: AnyEvent, streaming: dict[str, None]) -> Iterator[tuple[str, dict[str, Any]]]:
     about = {
         "job_id": event.job_id,
         "timestamp": datetime.fromtimestamp(event.time, UTC).isoformat(),
@@ -85,7 +88,7 @@ def _told(event: AnyEvent, streaming: set[str]) -> Iterator[tuple[str, dict[str,
         case StreamStart():
             if event.job_id in streaming:
                 yield "stream_end", {"status": Status.RUNNING, **about, "id": f"{about['id']}-0"}
-            streaming.add(event.job_id)
+            _note(event.job_id, streaming)
             yield "stream_start", {"metadata": event.data.metadata, "offset": event.data.offset, **about}
         case TextChunk():
             text = event.data.delta
@@ -93,12 +96,20 @@ def _told(event: AnyEvent, streaming: set[str]) -> Iterator[tuple[str, dict[str,
                 id_ = about["id"] if start == 0 else f"{about['id']}-{start // _PIECE}"
                 yield "text_chunk", {"chunk": text[start : start + _PIECE], **about, "id": id_}
         case StreamEnd():
-            streaming.discard(event.job_id)
+            streaming.pop(event.job_id, None)
             yield "stream_end", {"status": event.data.status, **about}
         case Widget():
             shown = {"widget_type": event.data.widget_type, "data": event.data.data}
             # The agent's own id: a widget that is told again is the same one.
             yield "widget", {**shown, **about, "id": getattr(event.data, "id", about["id"])}
+
+
+def _note(job_id: str, streaming: dict[str, None]) -> None:
+    """It begins. Of one that another worker has taken over no end is told here: the oldest are forgotten."""
+    streaming.pop(job_id, None)
+    streaming[job_id] = None
+    if len(streaming) > STREAMING:
+        del streaming[next(iter(streaming))]
 
 
 def _encoded(data: Mapping[str, Any]) -> str:
