@@ -311,23 +311,44 @@ async def test_lines_that_cannot_be_read_fail_alone(engine: Engine) -> None:
     assert found[3].response.error_info.param == "unheard_of"
 
 
-async def test_large_lines_run_as_memory_has_room_for_them(
-    make_engine: MakeEngine, server: ModelServer, files_url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Of eight, two at a time; each is in a slice of its own."""
-    monkeypatch.setattr(workshop, "LINE_BYTES", 250_000)
-    profile = {"kind": "openai", "base_url": server.openai_url}
-    engine = await make_engine(files_url=files_url, profiles={"http": profile}, **HASTE)
+async def open_large(engine: Engine, script: str, *, model: str) -> BatchJob:
+    """Store a batch of eight lines of 100 kB, each in a slice of its own."""
     batch = BatchJob(batch_id=new_batch_id(None, None), input="0" * 64, total=8)
-    large = Message(role=Role.USER, content="x" * 100_000)
-    script = Message(role=Role.USER, content='{"n": 5, "rate": 50}')
-    job = ChatJob(messages=[large, script], model="http/m")
+    messages = [Message(role=Role.USER, content=content) for content in ("x" * 100_000, script)]
+    job = ChatJob(messages=messages, model=model)
     lines = [BatchLine(index=index, custom_id=f"line-{index}", job=job).to_line() for index in range(8)]
     await put_lines(engine, batch, lines, each=1)
     await engine.ledger.open_batch(batch)
+    return batch
+
+
+async def test_large_lines_run_as_memory_has_room_for_them(
+    make_engine: MakeEngine, server: ModelServer, files_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of eight, two at a time."""
+    monkeypatch.setattr(workshop, "LINE_BYTES", 250_000)
+    profile = {"kind": "openai", "base_url": server.openai_url}
+    engine = await make_engine(files_url=files_url, profiles={"http": profile}, **HASTE)
+    batch = await open_large(engine, '{"n": 5, "rate": 50}', model="http/m")
     assert await drive(engine, batch) == "completed"
     assert server.stats()["max_open"] == 2
     assert (await engine.ledger.batch(batch.batch_id)).counts.completed == 8
+
+
+async def test_large_lines_that_wait_for_their_provider_keep_no_other_batch_waiting(
+    make_engine: MakeEngine, files_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(workshop, "LINE_BYTES", 250_000)
+    profiles = {"held": {"kind": PREFIX + "Held"}, "scripted": {"kind": "scripted", "options": {"rate": 0}}}
+    engine = await make_engine(files_url=files_url, profiles=profiles, **HASTE)
+    held = await open_large(engine, "waits", model="held/m")
+    waiting, provider = asyncio.create_task(drive(engine, held)), engine.provider("held", Held)
+    await until(engine, held, lambda view: view.running == 8 and len(provider.asked) == 2)
+    assert await drive(engine, await open_batch_on(engine)([{"text": "small"}] * 3)) == "completed"
+    large = await open_large(engine, '{"text": "large"}', model="scripted/echo")
+    assert await drive(engine, large) == "completed"
+    provider.gate.set()
+    assert await waiting == "completed"
 
 
 async def test_a_worker_that_has_not_the_input_leaves_it_to_others(

@@ -12,7 +12,7 @@ from palaver.shared.batches import SLICE, BatchJob, SliceIndex
 from palaver.shared.errors import FileMissingError
 from palaver.shared.stores.batch_files import BatchFiles
 from palaver.workers.batches.patience import patiently
-from palaver.workers.batches.room import Room
+from palaver.workers.batches.room import Room, Share
 
 __all__ = ["Slices"]
 
@@ -28,7 +28,7 @@ class Slices:
     def __init__(self, files: BatchFiles, batch: BatchJob, *, window: int, room: Room) -> None:
         self._files = files
         self._batch = batch
-        self._room = room
+        self._room, self._share = room, Share()
         self._most = window // SLICE + SPARE
         self._index: asyncio.Task[SliceIndex] | None = None
         self._slices: OrderedDict[int, asyncio.Task[list[bytes]]] = OrderedDict()
@@ -39,7 +39,7 @@ class Slices:
         if self._index is None:
             self._index = asyncio.create_task(self._read_index())
         first, size = (await asyncio.shield(self._index)).place(index)
-        async with self._room.take(size):
+        async with self._room.take(size, self._share):
             yield _line(await self._slice(first), index - first, index)
 
     def close(self) -> None:
