@@ -20,14 +20,11 @@ from palaver.shared.batches import (
     line_id,
     new_batch_id,
 )
-from palaver.shared.errors import ConfigurationError, FileStoreUnavailableError, PalaverError
 from palaver.shared.jobs import ChatJob, Status
-from palaver.shared.ledger import Command, Query, operations
+from palaver.shared.ledger import operations
 from palaver.shared.messages import Message, Role
 from palaver.shared.stores.batch_files import BatchFiles
 from palaver.workers import requests, workshop
-from palaver.workers.batches import driver as driving
-from palaver.workers.batches import patience
 from tests.integration.workers.conftest import Engine, MakeEngine, completed, stand
 from tests.integration.workers.doubles import PREFIX, Held
 from tests.model_server import ModelServer
@@ -110,13 +107,6 @@ async def until(engine: Engine, batch: BatchJob, condition: Callable[[BatchView]
     async with asyncio.timeout(20):
         while not condition(await engine.ledger.batch(batch.batch_id)):  # noqa: ASYNC110
             await asyncio.sleep(0.01)
-
-
-def members(key: str) -> Query[list[str]]:
-    return Query(
-        commands=(Command("ZRANGE", key, 0, -1),),
-        decode=lambda replies: [member.decode() for member in replies[0]],
-    )
 
 
 async def test_a_batch_is_answered_stored_and_ended(engine: Engine, open_batch: Open) -> None:
@@ -284,18 +274,6 @@ async def test_what_the_lines_have_spent_is_counted_once(engine: Engine, open_ba
     assert row.input_tokens + row.output_tokens == (await engine.ledger.batch(batch.batch_id)).tokens
 
 
-async def test_results_leave_the_ledger_while_the_batch_runs(
-    engine: Engine, open_batch: Open, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(driving, "PART_LINES", 10)
-    batch = await open_batch([{"text": f"answer {n}"} for n in range(100)] + [{"endless": True, "rate": 100}])
-    driver = asyncio.create_task(drive(engine, batch))
-    await until(engine, batch, lambda view: view.counts.done == 100 and view.flushed > 90)
-    assert len(await results(engine, batch)) == 100
-    await engine.ledger.cancel_batch(batch.batch_id)
-    await driver
-
-
 async def test_lines_that_cannot_be_read_fail_alone(engine: Engine) -> None:
     batch = BatchJob(batch_id=new_batch_id(None, None), input="0" * 64, total=4)
     line = BatchLine(index=1, custom_id="good", job=ChatJob(messages="Hi", model="scripted/echo"))
@@ -360,48 +338,6 @@ async def test_a_worker_that_has_not_the_input_leaves_it_to_others(
     assert await drive(engine, batch) == "completed"
 
 
-@pytest.mark.parametrize("problem", [FileStoreUnavailableError, ConfigurationError])
-async def test_no_line_fails_for_a_store_that_cannot_be_used(
-    engine: Engine, monkeypatch: pytest.MonkeyPatch, problem: type[PalaverError]
-) -> None:
-    """A driver that does not reach it leaves the lines to others, those that it has begun as well."""
-    batch = BatchJob(batch_id=new_batch_id(None, None), input="0" * 64, total=2)
-    job = ChatJob(messages='{"text": "there"}', model="scripted/echo")
-    lines = [BatchLine(index=index, custom_id=f"line-{index}", job=job).to_line() for index in range(2)]
-    await put_lines(engine, batch, lines, each=1)
-    await engine.ledger.open_batch(batch)
-    read = BatchFiles.slice
-
-    async def read_the_first(files: BatchFiles, batch: BatchJob, first: int) -> list[bytes]:
-        if first:
-            raise problem
-        return await read(files, batch, first)
-
-    monkeypatch.setattr(patience, "PATIENCE", 0.0)
-    with monkeypatch.context() as broken:
-        broken.setattr(BatchFiles, "slice", read_the_first)
-        assert await drive(engine, batch) == "released"
-    assert (await engine.ledger.batch(batch.batch_id)).running == 0
-    assert await drive(engine, batch) == "completed"
-    assert (await engine.ledger.batch(batch.batch_id)).counts.completed == 2
-
-
-async def test_a_driver_leaves_a_batch_whose_output_cannot_be_stored(
-    engine: Engine, open_batch: Open, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    batch = await open_batch([{"text": "x"}])
-
-    async def refuse(*_: object) -> None:
-        raise FileStoreUnavailableError
-
-    monkeypatch.setattr(patience, "PATIENCE", 0.0)
-    with monkeypatch.context() as broken:
-        broken.setattr(BatchFiles, "put_part", refuse)
-        assert await drive(engine, batch) == "no_store"
-    assert await drive(engine, batch) == "completed"
-    assert set(await results(engine, batch)) == {0}
-
-
 async def test_a_line_waits_longer_than_a_job_for_a_provider_that_is_away(
     make_engine: MakeEngine, server: ModelServer, files_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -414,32 +350,6 @@ async def test_a_line_waits_longer_than_a_job_for_a_provider_that_is_away(
     batch = await open_batch_on(engine)([script], model="http/m")
     assert await drive(engine, batch) == "completed"
     assert (await results(engine, batch))[0].response.success
-
-
-async def test_an_output_that_was_not_finished_is_written_again(
-    make_engine: MakeEngine, engine: Engine, open_batch: Open, files_url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The first driver dies between its two files: it has stored all results, and its lease runs out."""
-    batch = await open_batch([{"text": f"answer {n}"} for n in range(5)])
-    hangs = asyncio.Event()
-
-    async def hang(*_: object) -> None:
-        hangs.set()
-        await asyncio.Event().wait()
-
-    with monkeypatch.context() as broken:
-        broken.setattr(BatchFiles, "put_errors", hang)
-        driver = asyncio.create_task(drive(engine, batch))
-        await hangs.wait()
-    leases = f"{engine.ledger.keys.base(batch.batch_id)}:batch:leases"
-    (token,) = await engine.ledger.query(members(leases))
-    await engine.ledger.run(operations.leave_batch(engine.ledger.keys, batch.batch_id, token=token))
-    other = await make_engine(files_url=files_url, **HASTE)
-    assert await drive(other, batch) == "completed"
-    assert await driver in ("fenced", "job_ended")
-    files = BatchFiles.of(engine.service.settings)
-    output = b"".join([piece async for piece in files.output(batch.batch_id)]).splitlines()
-    assert len(output) == 5
 
 
 async def test_a_second_message_for_a_batch_does_nothing(engine: Engine, open_batch: Open) -> None:

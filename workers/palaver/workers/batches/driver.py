@@ -53,7 +53,9 @@ logger = event_logger("palaver.workers.batches")
 POLL_SECONDS: Final = 0.2
 """Until an idle driver asks again: lines may have come back, or places have become free."""
 FLUSH_SECONDS: Final = 10.0
-"""Results are read from the ledger meanwhile; many small parts are for nobody's good."""
+"""Results are read from the ledger meanwhile; many small parts are for nobody's good. Each driver asks as
+often whether it is to store what waits.
+"""
 MOST_LINES: Final = 1000
 """Of one driver at once, whatever the window."""
 GROUP: Final = MOST_LINES
@@ -261,7 +263,10 @@ class Driver:
     # The results
 
     def _flush_if_due(self) -> None:
-        if self._flushing or not self._waiting:
+        """Also if nothing waits, as far as is known here: a driver that tells nothing hears nothing of what
+        others tell, and no line is given out any more when too much of that waits.
+        """
+        if self._flushing:
             return
         many = self._waiting >= PART_LINES / 2 or self._waiting_bytes >= PART_BYTES / 2
         if many or time.monotonic() - self._flushed_at >= FLUSH_SECONDS:

@@ -1,0 +1,198 @@
+"""Batches whose store, Redis or other drivers are slow or away: results are stored, and no line fails."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from palaver.shared.batches import BatchJob, BatchLine, new_batch_id
+from palaver.shared.errors import ConfigurationError, FileStoreUnavailableError, PalaverError
+from palaver.shared.jobs import ChatJob
+from palaver.shared.ledger import Command, Query, operations
+from palaver.shared.ledger.operations import batch_driving
+from palaver.shared.responses import ChatResponse
+from palaver.shared.stores.batch_files import BatchFiles
+from palaver.workers.batches import driver as driving
+from palaver.workers.batches import patience
+from palaver.workers.batches.lines import line_result
+from tests.integration.workers.conftest import Engine, MakeEngine
+from tests.integration.workers.test_batches import (
+    HASTE,
+    Open,
+    drive,
+    open_batch_on,
+    put_lines,
+    results,
+    until,
+)
+
+pytestmark = pytest.mark.redis
+
+
+@pytest.fixture
+def files_url(tmp_path: Path) -> str:
+    return f"file://{tmp_path}/files"
+
+
+@pytest.fixture
+async def engine(make_engine: MakeEngine, files_url: str) -> Engine:
+    return await make_engine(files_url=files_url, **HASTE)
+
+
+@pytest.fixture
+def open_batch(engine: Engine) -> Open:
+    return open_batch_on(engine)
+
+
+def members(key: str) -> Query[list[str]]:
+    return Query(
+        commands=(Command("ZRANGE", key, 0, -1),),
+        decode=lambda replies: [member.decode() for member in replies[0]],
+    )
+
+
+class OtherDriver:
+    """One in another worker, that does what it is told."""
+
+    def __init__(self, engine: Engine, batch: BatchJob) -> None:
+        self.ledger = engine.ledger
+        self.batch_id = batch.batch_id
+
+    async def claim(self, room: int) -> list[int]:
+        claiming = operations.claim_lines(
+            self.ledger.keys,
+            self.batch_id,
+            token="other",
+            ticket=1,
+            worker="other",
+            lease=60,
+            room=room,
+            window=room,
+        )
+        return list((await self.ledger.run(claiming)).lines)
+
+    async def tell(self, *indexes: int) -> None:
+        told = [
+            line_result(index, f"line-{index}", ChatResponse(success=True, content="told"))
+            for index in indexes
+        ]
+        await self.ledger.run(
+            operations.note_results(
+                self.ledger.keys,
+                self.batch_id,
+                token="other",
+                results=told,
+                retention=self.ledger.retention,
+            )
+        )
+
+    async def leave(self) -> None:
+        await self.ledger.run(operations.leave_batch(self.ledger.keys, self.batch_id, token="other"))
+
+
+async def test_the_driver_that_stores_does_so_for_others_while_its_own_lines_take_long(
+    engine: Engine, open_batch: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(driving, "FLUSH_SECONDS", 0.1)
+    batch = await open_batch([{"text": "told"}] * 4 + [{"endless": True, "rate": 100}], window=4)
+    other = OtherDriver(engine, batch)
+    assert await other.claim(3) == [0, 1, 2]
+    driver = asyncio.create_task(drive(engine, batch))
+    await until(engine, batch, lambda view: view.flushed == 1 and view.running == 4)
+    await other.tell(0, 1, 2)
+    await until(engine, batch, lambda view: view.flushed == 4)
+    await engine.ledger.cancel_batch(batch.batch_id)
+    await driver
+
+
+async def test_as_many_results_as_may_wait_are_stored_when_their_driver_is_gone(
+    engine: Engine, open_batch: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(driving, "FLUSH_SECONDS", 0.1)
+    monkeypatch.setattr(batch_driving, "WAITING_RESULTS", 3)
+    batch = await open_batch([{"text": "told"}] * 4)
+    other = OtherDriver(engine, batch)
+    await other.tell(*await other.claim(3))
+    await other.leave()
+    assert await drive(engine, batch) == "completed"
+    assert len(await results(engine, batch)) == 4
+
+
+async def test_results_leave_the_ledger_while_the_batch_runs(
+    engine: Engine, open_batch: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(driving, "PART_LINES", 10)
+    batch = await open_batch([{"text": f"answer {n}"} for n in range(100)] + [{"endless": True, "rate": 100}])
+    driver = asyncio.create_task(drive(engine, batch))
+    await until(engine, batch, lambda view: view.counts.done == 100 and view.flushed > 90)
+    assert len(await results(engine, batch)) == 100
+    await engine.ledger.cancel_batch(batch.batch_id)
+    await driver
+
+
+@pytest.mark.parametrize("problem", [FileStoreUnavailableError, ConfigurationError])
+async def test_no_line_fails_for_a_store_that_cannot_be_used(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch, problem: type[PalaverError]
+) -> None:
+    """A driver that does not reach it leaves the lines to others, those that it has begun as well."""
+    batch = BatchJob(batch_id=new_batch_id(None, None), input="0" * 64, total=2)
+    job = ChatJob(messages='{"text": "there"}', model="scripted/echo")
+    lines = [BatchLine(index=index, custom_id=f"line-{index}", job=job).to_line() for index in range(2)]
+    await put_lines(engine, batch, lines, each=1)
+    await engine.ledger.open_batch(batch)
+    read = BatchFiles.slice
+
+    async def read_the_first(files: BatchFiles, batch: BatchJob, first: int) -> list[bytes]:
+        if first:
+            raise problem
+        return await read(files, batch, first)
+
+    monkeypatch.setattr(patience, "PATIENCE", 0.0)
+    with monkeypatch.context() as broken:
+        broken.setattr(BatchFiles, "slice", read_the_first)
+        assert await drive(engine, batch) == "released"
+    assert (await engine.ledger.batch(batch.batch_id)).running == 0
+    assert await drive(engine, batch) == "completed"
+    assert (await engine.ledger.batch(batch.batch_id)).counts.completed == 2
+
+
+async def test_a_driver_leaves_a_batch_whose_output_cannot_be_stored(
+    engine: Engine, open_batch: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batch = await open_batch([{"text": "x"}])
+
+    async def refuse(*_: object) -> None:
+        raise FileStoreUnavailableError
+
+    monkeypatch.setattr(patience, "PATIENCE", 0.0)
+    with monkeypatch.context() as broken:
+        broken.setattr(BatchFiles, "put_part", refuse)
+        assert await drive(engine, batch) == "no_store"
+    assert await drive(engine, batch) == "completed"
+    assert set(await results(engine, batch)) == {0}
+
+
+async def test_an_output_that_was_not_finished_is_written_again(
+    make_engine: MakeEngine, engine: Engine, open_batch: Open, files_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first driver dies between its two files: it has stored all results, and its lease runs out."""
+    batch = await open_batch([{"text": f"answer {n}"} for n in range(5)])
+    hangs = asyncio.Event()
+
+    async def hang(*_: object) -> None:
+        hangs.set()
+        await asyncio.Event().wait()
+
+    with monkeypatch.context() as broken:
+        broken.setattr(BatchFiles, "put_errors", hang)
+        driver = asyncio.create_task(drive(engine, batch))
+        await hangs.wait()
+    leases = f"{engine.ledger.keys.base(batch.batch_id)}:batch:leases"
+    (token,) = await engine.ledger.query(members(leases))
+    await engine.ledger.run(operations.leave_batch(engine.ledger.keys, batch.batch_id, token=token))
+    other = await make_engine(files_url=files_url, **HASTE)
+    assert await drive(other, batch) == "completed"
+    assert await driver in ("fenced", "job_ended")
+    files = BatchFiles.of(engine.service.settings)
+    output = b"".join([piece async for piece in files.output(batch.batch_id)]).splitlines()
+    assert len(output) == 5
