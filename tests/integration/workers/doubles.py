@@ -63,11 +63,14 @@ class Unfit(Provider):
 class Recording(Provider):
     """Answers `ok` and remembers what it was asked."""
 
-    asked: list[GenerationRequest]
-
     async def stream(self, request: GenerationRequest) -> AsyncGenerator[list[Part], None]:
-        self.__dict__.setdefault("asked", []).append(request)
+        self.asked.append(request)
         yield [TextDelta("ok"), FinishPart("stop", "recorded-1")]
+
+    @cached_property
+    def asked(self) -> list[GenerationRequest]:
+        """The requests so far."""
+        return []
 
 
 class Held(Recording):

@@ -1,6 +1,7 @@
 """Batches whose store, Redis or other drivers are slow or away: results are stored, and no line fails."""
 
 import asyncio
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,9 @@ from palaver.shared.stores.batch_files import BatchFiles
 from palaver.workers.batches import driver as driving
 from palaver.workers.batches import patience
 from palaver.workers.batches.lines import line_result
+from tests.faults.proxy import Proxy
 from tests.integration.workers.conftest import Engine, MakeEngine
+from tests.integration.workers.doubles import PREFIX, Held
 from tests.integration.workers.test_batches import (
     HASTE,
     Open,
@@ -25,6 +28,7 @@ from tests.integration.workers.test_batches import (
     results,
     until,
 )
+from tests.servers import RedisServer
 
 pytestmark = pytest.mark.redis
 
@@ -49,6 +53,13 @@ def members(key: str) -> Query[list[str]]:
         commands=(Command("ZRANGE", key, 0, -1),),
         decode=lambda replies: [member.decode() for member in replies[0]],
     )
+
+
+@pytest.fixture
+def proxy(redis_server: RedisServer) -> Iterator[Proxy]:
+    """Asked for before `make_engine`, it is there as long as the engines."""
+    with Proxy(redis_server.port) as standing:
+        yield standing
 
 
 class OtherDriver:
@@ -128,6 +139,33 @@ async def test_results_leave_the_ledger_while_the_batch_runs(
     assert len(await results(engine, batch)) == 100
     await engine.ledger.cancel_batch(batch.batch_id)
     await driver
+
+
+async def test_results_that_redis_was_not_told_before_a_hand_over_are_told_after_it(
+    proxy: Proxy, make_engine: MakeEngine, redis_url: str, files_url: str
+) -> None:
+    """Redis is away when the lines are answered and their worker is to leave; none is asked again."""
+    profiles = {"held": {"kind": PREFIX + "Held"}}
+    leaving, other = [
+        await make_engine(redis_url=url, profiles=profiles, files_url=files_url, **HASTE)
+        for url in (proxy.url, redis_url)
+    ]
+    provider, spare = (engine.provider("held", Held) for engine in (leaving, other))
+    batch = await open_batch_on(other)([{"text": "x"}] * 3, model="held/m")
+    driver = asyncio.create_task(drive(leaving, batch))
+    await until(other, batch, lambda view: view.running == len(provider.asked) == 3)
+    trap = proxy.hold("batch_done", reply=False)
+    provider.gate.set()
+    await asyncio.to_thread(trap.wait)
+    draining = asyncio.create_task(leaving.service.drain(0))
+    await asyncio.sleep(0.1)  # it is handed over by now
+    assert not driver.done()
+    proxy.reset()
+    await draining
+    assert await driver == "released"
+    spare.gate.set()
+    assert await drive(other, batch) == "completed"
+    assert (len(await results(other, batch)), spare.asked) == (3, [])
 
 
 @pytest.mark.parametrize("problem", [FileStoreUnavailableError, ConfigurationError])

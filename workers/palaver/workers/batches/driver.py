@@ -186,14 +186,17 @@ class Driver:
         return await self._take()
 
     async def _tell(self) -> None:
+        """Tell some results, and keep them until the ledger has them: a hand-over may end the wait for that.
+        What is told again counts nothing twice.
+        """
         sizes = accumulate(len(result.line) for result in self._ready)
         count = next((place for place, size in enumerate(sizes, 1) if size >= GROUP_BYTES), GROUP)
-        results, self._ready = self._ready[:count], self._ready[count:]
-        ledger = self._parts.ledger
+        results, ledger = self._ready[:count], self._parts.ledger
         noting = operations.note_results(
             ledger.keys, self._batch_id, token=self._token, results=results, retention=ledger.retention
         )
         noted = await self._parts.link.run(noting)
+        del self._ready[: len(results)]
         self._waiting, self._waiting_bytes = noted.waiting, noted.waiting_bytes
         self._heed(noted.stop)
 
@@ -298,5 +301,6 @@ class Driver:
         with suppress(PalaverError):
             while self._ready:
                 await self._tell()
+        with suppress(PalaverError):
             leaving = operations.leave_batch(self._parts.ledger.keys, self._batch_id, token=self._token)
             await self._parts.link.run(leaving)
