@@ -3,15 +3,17 @@
 import asyncio
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from palaver.shared.batches import BatchJob, BatchLine, new_batch_id
+from palaver.shared.batches import BatchJob, BatchLine, SliceIndex, new_batch_id
 from palaver.shared.errors import ConfigurationError, FileStoreUnavailableError, PalaverError
 from palaver.shared.jobs import ChatJob
 from palaver.shared.ledger import Command, Query, operations
 from palaver.shared.ledger.operations import batch_driving
 from palaver.shared.responses import ChatResponse
+from palaver.shared.stores import FileRef, FileStore
 from palaver.shared.stores.batch_files import BatchFiles
 from palaver.workers.batches import driver as driving
 from palaver.workers.batches import patience
@@ -194,13 +196,72 @@ async def test_no_line_fails_for_a_store_that_cannot_be_used(
     assert (await engine.ledger.batch(batch.batch_id)).counts.completed == 2
 
 
+@pytest.fixture
+async def of_a_file(engine: Engine, open_batch: Open) -> BatchJob:
+    """A batch of one line, about a file."""
+    ref = await FileStore.of(engine.service.settings).put(b"what is in it", filename="a.txt")
+    return await open_batch([{"text": "read"}], each={"files": [ref.id]})
+
+
+async def refuse(*_: object) -> None:
+    raise FileStoreUnavailableError
+
+
+def away(monkeypatch: pytest.MonkeyPatch, *, times: int) -> None:
+    """The store answers nobody who asks for a file, so many times."""
+    stat, refusals = FileStore.stat, iter(range(times))
+
+    async def ask(store: FileStore, *args: Any) -> FileRef:
+        if next(refusals, None) is not None:
+            raise FileStoreUnavailableError
+        return await stat(store, *args)
+
+    monkeypatch.setattr(FileStore, "stat", ask)
+
+
+async def test_a_line_waits_for_the_store_of_its_files(
+    engine: Engine, of_a_file: BatchJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    away(monkeypatch, times=2)
+    monkeypatch.setattr(patience, "PAUSES", (0.01, 0.01))
+    assert await drive(engine, of_a_file) == "completed"
+    assert (await results(engine, of_a_file))[0].response.success
+
+
+async def test_no_line_fails_for_a_store_that_has_gone_since_it_was_read(
+    engine: Engine, of_a_file: BatchJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    away(monkeypatch, times=1)
+    monkeypatch.setattr(patience, "PATIENCE", 0.0)
+    with monkeypatch.context() as broken:
+        slices = BatchFiles.slices
+
+        async def read_once(files: BatchFiles, batch: BatchJob) -> SliceIndex:
+            broken.setattr(BatchFiles, "slices", refuse)
+            return await slices(files, batch)
+
+        broken.setattr(BatchFiles, "slices", read_once)
+        assert await drive(engine, of_a_file) == "released"
+    assert (await engine.ledger.batch(of_a_file.batch_id)).running == 0
+    assert await drive(engine, of_a_file) == "completed"
+    assert (await results(engine, of_a_file))[0].response.success
+
+
+async def test_a_file_that_cannot_be_read_in_a_store_that_can_fails_its_line_alone(
+    engine: Engine, of_a_file: BatchJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    away(monkeypatch, times=2)
+    monkeypatch.setattr(patience, "PATIENCE", 0.0)
+    assert await drive(engine, of_a_file) == "completed"
+    result = (await results(engine, of_a_file))[0]
+    assert result.response.error_info is not None
+    assert (result.custom_id, result.response.error_info.code) == ("line-0", "file_store_unavailable")
+
+
 async def test_a_driver_leaves_a_batch_whose_output_cannot_be_stored(
     engine: Engine, open_batch: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     batch = await open_batch([{"text": "x"}])
-
-    async def refuse(*_: object) -> None:
-        raise FileStoreUnavailableError
 
     monkeypatch.setattr(patience, "PATIENCE", 0.0)
     with monkeypatch.context() as broken:

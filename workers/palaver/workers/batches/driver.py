@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from itertools import accumulate
 from typing import Any, Final
 
@@ -18,6 +19,7 @@ from palaver.shared import ending_tasks
 from palaver.shared.batches import BatchJob, BatchStatus, BatchView, line_id
 from palaver.shared.errors import (
     FileMissingError,
+    FileStoreUnavailableError,
     JobExpiredError,
     LeaseError,
     LedgerFullError,
@@ -35,7 +37,7 @@ from palaver.shared.ledger import (
 from palaver.shared.responses import ChatResponse
 from palaver.shared.stores.batch_files import BatchFiles
 from palaver.workers.batches.lines import Lines, line_result
-from palaver.workers.batches.patience import NO_STORE
+from palaver.workers.batches.patience import NO_STORE, patiently
 from palaver.workers.batches.room import Room
 from palaver.workers.batches.slices import Slices
 from palaver.workers.batches.storing import PART_BYTES, PART_LINES, Storing
@@ -244,12 +246,23 @@ class Driver:
     async def _answered(self, index: int, deaths: int, stop: Stop) -> None:
         try:
             async with self._slices.line(index) as stored:
-                result = await self._parts.lines.result(self._batch, index, stored, deaths, stop)
+                result = await self._result(index, stored, deaths, stop)
         except NO_STORE as problem:
             self._stop(HandOver(f"The lines of the batch cannot be read: {problem.message}"))
             return
         if result is not None:
             self._ready.append(result)
+
+    async def _result(self, index: int, stored: bytes, deaths: int, stop: Stop) -> LineResult | None:
+        """Raises one of NO_STORE. A file that cannot be read where others can fails its line alone: for that
+        the batch would be left again and again.
+        """
+        ask = partial(self._parts.lines.result, self._batch, index, stored, deaths, stop)
+        try:
+            return await patiently(self._batch_id, ask)
+        except FileStoreUnavailableError:
+            await self._slices.check()
+            return await ask(fails=True)
 
     def _heed(self, stop: BatchStop) -> None:
         """The batch goes on, or why not: lines that run are ended, those that expire with a result."""

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from functools import partial
 
 from palaver.shared.batches import BatchJob, BatchLine, BatchResult, line_id
-from palaver.shared.errors import JobPoisonedError, PalaverError, ValidationError
+from palaver.shared.errors import FileStoreUnavailableError, JobPoisonedError, PalaverError, ValidationError
 from palaver.shared.jobs import CachePolicy, ChatJob
 from palaver.shared.ledger import Claimed, LineResult
 from palaver.shared.ledger.operations import POISONED_AFTER
@@ -60,17 +60,29 @@ class Lines:
             return WINDOW_FACTOR * USUAL_CONCURRENCY
 
     async def result(
-        self, batch: BatchJob, index: int, stored: bytes, deaths: int, stop: Stop
+        self,
+        batch: BatchJob,
+        index: int,
+        stored: bytes,
+        deaths: int,
+        stop: Stop,
+        *,
+        fails: bool = False,
     ) -> LineResult | None:
-        """Have a stored line answered; None if it was stopped to be handed over."""
+        """Have a stored line answered; None if it was stopped to be handed over.
+
+        Raises FileStoreUnavailableError before any model is asked, unless the line `fails` for that as well.
+        """
         try:
             line = BatchLine.parse(stored, batch)
         except ValidationError as problem:
             custom_id = BatchLine.name_of(stored, default=line_id(batch.batch_id, index))
             return line_result(index, custom_id, ChatResponse.failed(problem))
-        return await self._result(batch, line, deaths, stop)
+        return await self._result(batch, line, deaths, stop, fails=fails)
 
-    async def _result(self, batch: BatchJob, line: BatchLine, deaths: int, stop: Stop) -> LineResult | None:
+    async def _result(
+        self, batch: BatchJob, line: BatchLine, deaths: int, stop: Stop, *, fails: bool
+    ) -> LineResult | None:
         job = line.job
         if deaths >= POISONED_AFTER:
             poisoned = JobPoisonedError(job_id=job.job_id)
@@ -88,6 +100,8 @@ class Lines:
         error = await failure_of(self._answered(run, job), job.job_id)
         if isinstance(error, HandOver):
             return None
+        if isinstance(error, FileStoreUnavailableError) and run.ref is None and not fails:
+            raise error
         if error is not None:
             error.job_id = job.job_id
         response, _ = run.answer.result(error)

@@ -42,6 +42,10 @@ class Slices:
         async with self._room.take(size, self._share):
             yield _line(await self._slice(first), index - first, index)
 
+    async def check(self) -> None:
+        """Raises one of NO_STORE if the store cannot be used."""
+        await self._files.slices(self._batch)
+
     def close(self) -> None:
         """Read no more."""
         for reading in (self._index, *self._slices.values()):
