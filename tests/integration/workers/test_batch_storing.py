@@ -271,6 +271,22 @@ async def test_a_driver_leaves_a_batch_whose_output_cannot_be_stored(
     assert set(await results(engine, batch)) == {0}
 
 
+async def test_a_driver_that_cannot_store_what_waits_leaves_the_batch_with_its_lines(
+    engine: Engine, open_batch: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(patience, "PATIENCE", 0.0)
+    monkeypatch.setattr(driving, "FLUSH_SECONDS", 0.0)
+    batch = await open_batch([{"text": "x"}, {"endless": True, "rate": 100}])
+    with monkeypatch.context() as broken:
+        broken.setattr(BatchFiles, "put_part", refuse)
+        assert await drive(engine, batch) == "released"
+    assert (await engine.ledger.batch(batch.batch_id)).running == 0
+    driver = asyncio.create_task(drive(engine, batch))
+    await until(engine, batch, lambda view: view.flushed == 1)
+    await engine.ledger.cancel_batch(batch.batch_id)
+    await driver
+
+
 async def test_an_output_that_was_not_finished_is_written_again(
     make_engine: MakeEngine, engine: Engine, open_batch: Open, files_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -298,6 +298,9 @@ class Driver:
     async def _flush(self) -> None:
         try:
             gathered = await self._storing.flush()
+        except NO_STORE as problem:
+            # Nobody else may store as long as it works on the batch.
+            self._stop(HandOver(f"The results of the batch cannot be stored: {problem.message}"))
         except PalaverError as error:
             logger.info("batch.not_stored", batch_id=self._batch_id, error=error.type)
         else:
