@@ -3,8 +3,10 @@ within its bound, with an error that says which, while another job of the worker
 """
 
 import asyncio
+import contextlib
 import itertools
 import json
+import time
 import zlib
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
@@ -23,6 +25,8 @@ pytestmark = pytest.mark.redis
 
 KB, MB, GB = 1 << 10, 1 << 20, 1 << 30
 EVENT, ANSWER = 64 * KB, 256 * KB
+HOLD_UP = 5.0
+"""Seconds for which no loop may be held up, on the slowest machine."""
 IN_FLIGHT = 32 * MB
 """What may be on its way in the buffers of both ends, beside what was read."""
 
@@ -88,16 +92,29 @@ async def engine(make_engine: MakeEngine, hostile: Hostile) -> Engine:
 
 
 async def beside_another(engine: Engine, **fields: Any) -> list[dict[str, Any]]:
-    """The events of a job, beside which another one has streamed whole."""
+    """The events of a job, beside which another one has streamed whole, and was not held up."""
     other = await engine.submit({"n": 30}, model="slow/echo", session_id="other")
     running = asyncio.create_task(engine.run(other))
     await engine.said(other)
+    turns = asyncio.create_task(longest_turn())
     events = await engine.answer(
         fields.pop("messages", "hi"), **({"max_retries": 0, "session_id": "hostile"} | fields)
     )
     await running
+    turns.cancel()
+    assert await turns < HOLD_UP
     assert text_of(await engine.events(other)) == "".join(f" w{n}" for n in range(30))
     return events
+
+
+async def longest_turn() -> float:
+    """Of the loop, in seconds, until it is cancelled."""
+    longest, last = 0.0, time.monotonic()
+    with contextlib.suppress(asyncio.CancelledError):
+        while True:
+            await asyncio.sleep(0.01)
+            longest, last = max(longest, time.monotonic() - last), time.monotonic()
+    return max(longest, time.monotonic() - last)
 
 
 def sse(*events: Any) -> bytes:
@@ -132,6 +149,12 @@ def calls() -> Iterator[bytes]:
         )
 
 
+SAID = sse(
+    {"type": "message_start", "message": {"model": "m"}},
+    {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": "ok"}},
+    {"type": "message_delta", "delta": {"stop_reason": "end_turn"}},
+    {"type": "message_stop"},
+)
 STREAM = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n"
 PACKED = STREAM.replace(b"\r\n\r\n", b"\r\ncontent-encoding: gzip\r\n\r\n")
 WHOLE = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n\r\n"
@@ -280,6 +303,18 @@ def nested(depth: int) -> Any:
     return value
 
 
+def chain(length: int) -> Any:
+    """A schema of so many definitions, each of which refers to the next one."""
+    refers = {f"d{n}": {"$ref": f"#/$defs/d{n + 1}"} for n in range(length)}
+    return {"$ref": "#/$defs/d0", "$defs": {**refers, f"d{length}": {"type": "string"}}}
+
+
+def wanting(schema: Any) -> Any:
+    """The fields of a job that has Anthropic decode by a schema, as it is."""
+    wanted = {"type": "json_schema", "json_schema": {"name": "x", "schema": schema}}
+    return {"model": "anthropic/m", "params": {"response_format": wanted}}
+
+
 Fields = dict[str, Any]
 
 # What is large is made when it is asked for, and not in each process that looks for tests.
@@ -316,7 +351,7 @@ async def test_a_job_is_refused_before_anything_is_stored(engine: Engine, case: 
     assert not list(engine.client.scan_iter(f"{engine.ledger.keys.namespace}:*:job:*"))
 
 
-TAKEN: dict[str, dict[str, Any]] = {
+TAKEN: dict[str, Fields | Callable[[], Fields]] = {
     "odd characters everywhere": {
         "messages": ODD,
         "user": ODD,
@@ -334,12 +369,17 @@ TAKEN: dict[str, dict[str, Any]] = {
     "many keys": {"metadata": {f"{n:x}": 0 for n in range(100_000)}},
     "a model like a path": {"model": "scripted/../../etc/passwd"},
     "a long history": {"history": [{"role": "user", "content": "a"}] * 20_000},
+    "a schema of a long chain": lambda: wanting(chain(20_000)),
+    "definitions that are none": wanting({"$defs": []}),
 }
 
 
 @pytest.mark.parametrize("case", TAKEN)
-async def test_a_job_that_is_odd_ends_like_any(engine: Engine, case: str) -> None:
-    end = end_of(await beside_another(engine, **({"model": "scripted/echo"} | TAKEN[case])))
+async def test_a_job_that_is_odd_ends_like_any(engine: Engine, hostile: Hostile, case: str) -> None:
+    fields = TAKEN[case]
+    hostile.head, hostile.body = STREAM, lambda: [SAID]
+    said = fields() if callable(fields) else fields
+    end = end_of(await beside_another(engine, **({"model": "scripted/echo"} | said)))
     if case in ("a regular bomb in a schema", "a model like a path"):
         assert end["status"] == "failed"
         assert len(end["error"]["message"]) < 1000

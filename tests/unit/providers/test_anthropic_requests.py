@@ -167,6 +167,8 @@ class TestParameters:
             {"type": "integer", "minimum": 1},
             {"oneOf": [{"type": "string"}, {"type": "null"}]},
             {"type": "array", "items": {"$ref": "#"}},
+            {"$ref": "#/$defs/a", "$defs": {"a": {"$ref": "#/$defs/b"}, "b": {"$ref": "#/$defs/a"}}},
+            {"$defs": [{"type": "string"}]},
             schema_of(Node).json_schema,
         ],
     )

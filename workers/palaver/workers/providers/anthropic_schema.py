@@ -3,6 +3,7 @@
 Source: Anthropic's documentation, "Structured outputs", "JSON Schema limitations".
 """
 
+from graphlib import CycleError, TopologicalSorter
 from typing import Any, Final
 
 from palaver.shared.strict_schema import COMPOSED, within
@@ -58,14 +59,17 @@ def _is_closed(schema: dict[str, Any]) -> bool:
 
 def _recurses(schema: dict[str, Any]) -> bool:
     """Whether it refers to itself, or to what is not among its own definitions."""
-    uses = {_DEFINITIONS + name: _references(part) for name, part in schema.get("$defs", {}).items()}
+    definitions = schema.get("$defs", {})
+    if not isinstance(definitions, dict):
+        return True
+    uses = {_DEFINITIONS + name: _references(part) for name, part in definitions.items()}
     if not _references(schema) <= uses.keys():
         return True
-    # What refers to nothing that is left could be written out; in a circle nothing ever can.
-    while plain := [name for name, others in uses.items() if not others & uses.keys()]:
-        for name in plain:
-            del uses[name]
-    return bool(uses)
+    try:
+        TopologicalSorter(uses).prepare()  # in linear time: a caller may have defined a hundred thousand
+    except CycleError:
+        return True
+    return False
 
 
 def _references(schema: Any) -> set[str]:
