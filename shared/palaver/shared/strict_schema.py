@@ -61,5 +61,10 @@ def with_root(schema: dict[str, Any]) -> dict[str, Any]:
 def _is_whole(schema: dict[str, Any]) -> bool:
     if schema.get("type") != "object" and "properties" not in schema:
         return True
-    every = set(schema.get("properties", {})) == set(schema.get("required", []))
+    every = _names(schema.get("properties", {})) == _names(schema.get("required", []))
     return every and schema.get("additionalProperties") is False
+
+
+def _names(named: Any) -> set[str]:
+    """The names of properties; of anything else, as a constant in a schema may hold it, none."""
+    return {name for name in named if isinstance(name, str)} if isinstance(named, dict | list) else set()

@@ -154,6 +154,8 @@ def test_the_name_is_one_that_providers_take(name: str) -> None:
         (RootModel[Person | Either].model_json_schema(), False),  # anyOf in the root
         ({**Person.model_json_schema(), "not": {"required": ["x"]}}, False),
         (closed("oneOf", "properties"), True),  # names, not keywords
+        ({**closed(), "x-example": {"properties": {}, "required": 5}}, False),  # a value, and no schema
+        ({**closed(), "const": {"properties": 5, "required": [[]]}}, False),
     ],
 )
 def test_strict_decoding_is_asked_for_where_the_schema_allows_it(schema: Any, closed: bool) -> None:
