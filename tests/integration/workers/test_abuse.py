@@ -369,6 +369,10 @@ TAKEN: dict[str, Fields | Callable[[], Fields]] = {
     "many keys": {"metadata": {f"{n:x}": 0 for n in range(100_000)}},
     "a model like a path": {"model": "scripted/../../etc/passwd"},
     "a long history": {"history": [{"role": "user", "content": "a"}] * 20_000},
+    "a long history of short turns": {
+        "history": [{"role": role, "content": "a"} for role in ("user", "assistant")] * 33_000,
+        "history_limit": {"tokens": 10**6},
+    },
     "a schema of a long chain": lambda: wanting(chain(20_000)),
     "definitions that are none": wanting({"$defs": []}),
 }

@@ -57,18 +57,19 @@ def fitted(history: Sequence[Message], room: Room, *, keep_last: bool = False) -
     """The latest turns that have room. With `keep_last` the last one stays in any case: what follows answers
     its calls.
     """
-    kept: list[Message] = []
-    tokens = 0
-    for turn in reversed(_turns(history)):
+    turns = _turns(history)
+    first, count, tokens = len(turns), 0, 0
+    while first:
+        turn = turns[first - 1]
         tokens += tokens_of(turn)
-        count = len(kept) + len(turn)
+        count += len(turn)
         fits = (room.tokens is None or tokens <= room.tokens) and (
             room.messages is None or count <= room.messages
         )
-        if not fits and (kept or not keep_last):
+        if not fits and (first < len(turns) or not keep_last):
             break
-        kept = turn + kept
-    return kept
+        first -= 1
+    return [message for turn in turns[first:] for message in turn]
 
 
 def _turns(history: Sequence[Message]) -> list[list[Message]]:
