@@ -22,6 +22,7 @@ from palaver.workers.service import WorkerService
 from tests.documents import docx, scanned_pdf, text_pdf
 from tests.integration.workers.conftest import PROVIDERS, MakeEngine, text_of
 from tests.integration.workers.doubles import Recording
+from tests.integration.workers.test_engine import end_of
 from tests.integration.workers.user_extractors import CALLS
 from tests.processes import Processes
 from tests.servers import eventually, missing
@@ -398,6 +399,19 @@ async def test_images_are_shown_where_every_model_can_see(
     assert not [event for event in events if event["type"] == "warning"]
     await engine.answer("What is it?", model=["seeing/m", "recording/m"], files=[ref])
     assert "could not be read" in engine.provider("seeing", Recording).asked[1].messages[0].text
+
+
+async def test_a_model_that_nobody_can_ask_is_asked_for_no_file(
+    make_engine: MakeEngine, store: FileStore, files_url: str
+) -> None:
+    """Its own request says what it lacks, should there be one."""
+    profiles = {**PROVIDERS, "keyless": {"kind": "openai", "api_key_env": "NO_SUCH_KEY"}}
+    engine = await make_engine(profiles=profiles, files_url=files_url)
+    ref = await store.put(b"All is well.", filename="notes.txt")
+    for models in (["scripted/echo", "keyless/x"], ["keyless/x", "scripted/echo"]):
+        events = await engine.answer("What?", files=[ref], model=models)
+        assert end_of(events)["status"] == "completed"
+        assert "All is well." in text_of(events)
 
 
 async def test_streams_flow_while_a_file_is_read(

@@ -167,6 +167,22 @@ async def test_an_abstract_that_is_too_dear_is_done_without(make_engine: MakeEng
     assert sent(engine)[-1] == "three"
 
 
+async def test_a_model_that_nobody_can_ask_writes_no_abstract(make_engine: MakeEngine) -> None:
+    """The next one of the list answers the job."""
+    profiles = {
+        "keyless": {"kind": "openai", "api_key_env": "NO_SUCH_KEY"},
+        "own": {"kind": PREFIX + "Answering", "options": {"answers": ["A", "B"]}},
+    }
+    engine = await make_engine(profiles=profiles, lease_seconds=60, renew_seconds=20)
+    await say(engine, "one")
+    limit = {"messages": 1, "summarize": True}
+    job: dict[str, Any] = {"model": ["keyless/m", "own/m"], "history": "session", "history_limit": limit}
+    events = await engine.answer("two", **job)
+    assert end_of(events)["status"] == "completed"
+    assert [data["code"] for data in of(events, "warning")] == ["history_dropped"]
+    assert sent(engine) == ["two"]
+
+
 async def test_a_job_that_fails_keeps_no_abstract(make_engine: MakeEngine) -> None:
     engine = await talking(make_engine, "A", "B", "Abstract.", {"status": 401}, "C")
     await say(engine, "one")

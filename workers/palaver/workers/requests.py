@@ -9,7 +9,7 @@ import time
 from collections.abc import Container
 from functools import partial
 
-from palaver.shared.errors import PalaverError, StreamInterruptedError
+from palaver.shared.errors import ConfigurationError, PalaverError, StreamInterruptedError
 from palaver.shared.jobs import ChatJob
 from palaver.workers.attempts import Attempts
 from palaver.workers.event_log import event_logger
@@ -58,19 +58,29 @@ class Requests:
         return attempts
 
     async def show_images(self, job: ChatJob) -> bool:
-        """Whether every model of the job is shown images. Raises as `attempts`."""
+        """Whether every model of the job that can be asked is shown images. Raises as `attempts`."""
         for ref in await self._served.resolve(job.models):
-            async with await self._served.lend(ref.profile) as provider:
+            try:
+                loan = await self._served.lend(ref.profile)
+            except ConfigurationError:  # a request to it says why, should there be one
+                continue
+            async with loan as provider:
                 if not provider.shows_images:
                     return False
         return True
 
     async def shortened(self, run: Run, work: Work, attempts: Attempts) -> Work:
-        """The work, with an abstract of what its session's history has no room for, if the job wants one."""
+        """The work, with an abstract of what its session's history has no room for, if the job wants one and
+        the model can be asked.
+        """
         limit = work.job.history_limit
         if limit is None or not limit.summarize or work.job.history != "session":
             return work
-        async with await self._served.lend(attempts.ref.profile) as provider:
+        try:
+            loan = await self._served.lend(attempts.ref.profile)
+        except ConfigurationError:  # the job's own request says why
+            return work
+        async with loan as provider:
             return await self._summaries.shortened(run, work, attempts.ref, provider)
 
     async def answer(
