@@ -17,8 +17,8 @@ from palaver.shared.stores import FileStore
 from palaver.workers.agents import ResponseStream, display_widget, with_context
 from palaver.workers.files import JobFiles
 from tests.integration.workers import user_agents
-from tests.integration.workers.conftest import Engine, MakeEngine, text_of
-from tests.integration.workers.doubles import Scripting, Silent
+from tests.integration.workers.conftest import PROVIDERS, Engine, MakeEngine, text_of
+from tests.integration.workers.doubles import PREFIX, Scripting, Silent
 from tests.integration.workers.test_engine import end_of, kinds
 from tests.integration.workers.test_tools import of
 
@@ -421,6 +421,27 @@ async def test_a_provider_that_fails_is_asked_again(engine: Engine) -> None:
     end = end_of(await ask(engine, "asking", cut, model="scripted/echo"))
     assert (end["status"], end["error"]["type"]) == ("failed", "StreamInterruptedError")
     assert end["text"].startswith("Let me ask. It")
+
+
+@pytest.mark.parametrize("first", ["leaving/m", "refusing/m", "keyless/m"])
+async def test_a_model_that_cannot_answer_makes_way_for_the_next(make_engine: MakeEngine, first: str) -> None:
+    refusing = {"kind": PREFIX + "Answering", "options": {"answers": [{"status": 400}]}}
+    keyless = {"kind": "openai", "api_key_env": "NO_SUCH_KEY"}
+    engine = await make_engine(
+        agents=AGENTS, profiles={**PROVIDERS, "refusing": refusing, "keyless": keyless}
+    )
+    events = await ask(engine, "asking", "hi", model=[first, "scripted/echo"])
+    assert (end_of(events)["status"], text_of(events)) == ("completed", "Let me ask. hi")
+    assert kinds(events).count("retry") == 1
+
+
+async def test_a_thought_that_readers_have_is_not_thought_again(engine: Engine) -> None:
+    cut = {"kind": "cut", "after": 2, "times": 1}
+    events = await ask(
+        engine, "asking", json.dumps({"reasoning": "a b c", "text": "t", "fail": cut}), model="scripted/echo"
+    )
+    assert "".join(chunk["delta"] for chunk in of(events, "reasoning_chunk")) == "a b"
+    assert end_of(events)["error"]["type"] == "StreamInterruptedError"
 
 
 @pytest.mark.parametrize("agent", ["asking", "asking/blocking"])

@@ -20,7 +20,7 @@ async def ask_model(messages: MessagesLike, **fields: Unpack[ModelRequestFields]
         return answer.content
 
     A provider that fails before its first word is asked again, or the next of the list is, as the job wants
-    it. Raises its ProviderError; ValidationError for what it cannot be asked.
+    it. Raises its error; ValidationError for what no model can be asked.
     """
     here = conversation()
     return await asyncio.wrap_future(here.call(here.services.ask, ModelRequest.of(messages, fields)))

@@ -9,7 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Container
 
-from palaver.shared.errors import ProviderError, RateLimitError, SpendLimitError, StreamInterruptedError
+from palaver.shared.errors import JobError, PalaverError, RateLimitError, StreamInterruptedError
 from palaver.shared.jobs import ChatJob, Timeouts
 from palaver.shared.messages import Message, Role
 from palaver.shared.profiles import ModelRef
@@ -25,7 +25,7 @@ from palaver.workers.prices import Prices
 from palaver.workers.providers import Asker, Caching, GenerationRequest, Part, ReasoningDelta, TextDelta
 from palaver.workers.run import Run
 from palaver.workers.served import Served
-from palaver.workers.stop import Park
+from palaver.workers.stop import HandOver, Park
 from palaver.workers.waiting import MOMENT_SECONDS
 
 __all__ = ["AgentRequests"]
@@ -46,7 +46,7 @@ class AgentRequests:
 
     async def answer(self, run: Run, job: ChatJob, answer: AgentAnswer, asked: ModelRequest) -> ChatResponse:
         """Ask until a model has answered. Raises the error after which none is asked again: at once, when
-        readers have had words of an answer that broke off.
+        readers have had words, or thoughts, of an answer that broke off.
         """
         self._under_way[job.job_id] += 1
         try:
@@ -61,15 +61,17 @@ class AgentRequests:
             attempts.pass_over()
             heard, asked_ref = _Spoken(answer) if asked.stream else Heard(), attempts.ref
             try:
-                return await self._asked(run, job, asked_ref, asked, heard)
+                response = await self._asked(run, job, asked_ref, asked, heard)
             except Park as parked:
                 if self._goes_on(run):
                     continue  # another of its requests was made meanwhile, or may be
                 await run.notes.failures(attempts.retries, b"", run.answer.spent())
                 run.stop(parked)  # whatever the agent's code makes of it
                 raise
-            except (ProviderError, SpendLimitError) as error:
-                if asked.stream and heard.text:
+            except (HandOver, JobError):  # no model's: the end of the job, or of this run
+                raise
+            except PalaverError as error:
+                if asked.stream and (heard.text or heard.reasoning):
                     raise
                 left = run.ends_at - time.monotonic()
                 delay = attempts.after(error, begun=False, seconds_left=left)
@@ -77,6 +79,9 @@ class AgentRequests:
                 run.answer.retry(error, delay, attempts.ref)
                 if isinstance(error, RateLimitError) and error.retry_after and asked_ref == attempts.ref:
                     delay = min(delay, MOMENT_SECONDS)  # it waits at the gate, which is closed for that time
+            else:
+                await self._note(run)
+                return response
             await asyncio.sleep(delay)
 
     async def _asked(
@@ -92,7 +97,6 @@ class AgentRequests:
                 run.answer.charge(ref, usage)
         if not heard.whole:
             raise StreamInterruptedError(provider=ref.profile)
-        await self._note(run)
         return ChatResponse(
             content=heard.text,
             reasoning=heard.reasoning or None,
