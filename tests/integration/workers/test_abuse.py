@@ -18,6 +18,7 @@ import pytest
 from palaver.shared.errors import ValidationError
 from palaver.shared.jobs import MAX_TOOLS, MAX_VALUES
 from palaver.workers.http import HttpClient, HttpRequest
+from tests.integration.workers.conftest import PROVIDERS as SERVED
 from tests.integration.workers.conftest import Engine, MakeEngine, text_of
 from tests.integration.workers.test_engine import end_of
 
@@ -155,6 +156,13 @@ SAID = sse(
     {"type": "message_delta", "delta": {"stop_reason": "end_turn"}},
     {"type": "message_stop"},
 )
+
+
+def named(name: str, arguments: str, index: int = 0) -> bytes:
+    """A fragment of a call without an id."""
+    return delta(tool_calls=[{"index": index, "function": {"name": name, "arguments": arguments}}])
+
+
 STREAM = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n"
 PACKED = STREAM.replace(b"\r\n\r\n", b"\r\ncontent-encoding: gzip\r\n\r\n")
 WHOLE = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n\r\n"
@@ -214,6 +222,28 @@ async def test_a_provider_ends_its_own_job_only(engine: Engine, hostile: Hostile
     async with asyncio.timeout(20):
         await hostile.left.wait()
     assert hostile.sent < IN_FLIGHT
+
+
+PATIENT = {
+    "endless closing brackets": Case(for_ever(named("f", "[{}")), SILENT),
+    "an endless name": Case(
+        lambda: itertools.chain([named("x" * 8 * MB, "")], for_ever(named("y", "1"))()), SILENT
+    ),
+}
+
+
+@pytest.mark.parametrize("case", PATIENT)
+async def test_what_is_kept_of_an_answer_holds_nobody_up(
+    make_engine: MakeEngine, hostile: Hostile, case: str
+) -> None:
+    """Of profiles that keep as much as they do unless they are told otherwise."""
+    sends = PATIENT[case]
+    profiles = {sends.kind: {"kind": sends.kind, "base_url": hostile.url}, "slow": SERVED["slow"]}
+    engine = await make_engine(profiles=profiles, tools="tests.integration.workers.user_tools")
+    hostile.head, hostile.body = STREAM, sends.body
+    end = end_of(await beside_another(engine, model=f"{sends.kind}/m", tools=[{"name": "clock"}]))
+    assert (end["status"], end["error"]["type"]) == ("failed", sends.error)
+    assert sends.told in end["error"]["message"]
 
 
 async def test_short_lines_that_say_nothing_cost_no_more_than_long_ones(

@@ -12,17 +12,24 @@ _COST: Final = 16 * 1024
 """What a call counts beside its characters: each is told, run and answered. The default bound: a thousand."""
 
 
+_MOST_LOOKED_AT: Final = 1024 * 1024
+"""Characters of a call that are parsed to find out whether it is whole: pieces may end in a bracket each."""
+_LONGEST_NAME: Final = 1024
+"""Of a tool, in characters, when it comes in pieces: no tool has such a name."""
+
+
 class _Call:
     def __init__(self) -> None:
         self.id = ""
         self.name = ""
         self.arguments: list[str] = []
         self._length = 0  # of the arguments
+        self._looked_at = 0  # of _MOST_LOOKED_AT
 
     def take(self, call_id: str | None, name: str | None, arguments: Any) -> None:
         self.id = self.id or call_id or ""
         # Some servers repeat id and name with every fragment, a few send the name in pieces.
-        if name and name != self.name:
+        if name and name != self.name and len(self.name) < _LONGEST_NAME:
             self.name += name
         if isinstance(arguments, dict):
             self.arguments, self._length = [], 0
@@ -48,7 +55,14 @@ class _Call:
         if call_id or self.id or not name or not self.arguments or not self.arguments[-1].endswith("}"):
             return False
         said = arguments if isinstance(arguments, str) else json.dumps(arguments, ensure_ascii=False)
-        return not self._repeats(said or " ") and isinstance(_parsed("".join(self.arguments)), dict)
+        return not self._repeats(said or " ") and self._is_whole()
+
+    def _is_whole(self) -> bool:
+        """Whether the arguments are: found at once of a call that comes in one piece."""
+        if self._looked_at > _MOST_LOOKED_AT:
+            return False
+        self._looked_at += self._length
+        return isinstance(_parsed("".join(self.arguments)), dict)
 
 
 class ToolCallMerger:
