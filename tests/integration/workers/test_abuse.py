@@ -158,6 +158,32 @@ SAID = sse(
 )
 
 
+def thinking() -> Iterator[bytes]:
+    """Much of it, and then blocks without end that are whole at once."""
+    thought = {"type": "thinking_delta", "thinking": "hm" * 16 * KB}
+    yield from itertools.repeat(sse({"type": "content_block_delta", "index": 7, "delta": thought}), 100)
+    block = {"type": "redacted_thinking", "data": "x"}
+    begin = {"type": "content_block_start", "index": 0, "content_block": block}
+    yield from for_ever(sse(begin, {"type": "content_block_stop", "index": 0}))()
+
+
+def begun_by_deltas() -> Iterator[bytes]:
+    """Blocks without end that nobody has begun."""
+    for first in itertools.count(step=100):
+        yield b"".join(
+            sse({"type": "content_block_delta", "index": n, "delta": {"signature": "x"}})
+            for n in range(first, first + 100)
+        )
+
+
+def counts() -> Iterator[bytes]:
+    """Counts that say something of many things, and then of one, again and again."""
+    many = {f"n{n}": n for n in range(100_000)}
+    yield sse({"type": "message_delta", "usage": {"output_tokens": 1, **many}})
+    yield sse({"type": "message_delta", "usage": {"output_tokens": 1}}) * 1000
+    yield SAID
+
+
 def named(name: str, arguments: str, index: int = 0) -> bytes:
     """A fragment of a call without an id."""
     return delta(tool_calls=[{"index": index, "function": {"name": name, "arguments": arguments}}])
@@ -225,6 +251,8 @@ async def test_a_provider_ends_its_own_job_only(engine: Engine, hostile: Hostile
 
 
 PATIENT = {
+    "endless thinking beside much of it": Case(thinking, "blocks", kind="anthropic"),
+    "endless blocks that nobody has begun": Case(begun_by_deltas, "blocks", kind="anthropic"),
     "endless closing brackets": Case(for_ever(named("f", "[{}")), SILENT),
     "an endless name": Case(
         lambda: itertools.chain([named("x" * 8 * MB, "")], for_ever(named("y", "1"))()), SILENT
@@ -244,6 +272,13 @@ async def test_what_is_kept_of_an_answer_holds_nobody_up(
     end = end_of(await beside_another(engine, model=f"{sends.kind}/m", tools=[{"name": "clock"}]))
     assert (end["status"], end["error"]["type"]) == ("failed", sends.error)
     assert sends.told in end["error"]["message"]
+
+
+async def test_counts_of_many_things_hold_nobody_up(make_engine: MakeEngine, hostile: Hostile) -> None:
+    profiles = {"anthropic": {"kind": "anthropic", "base_url": hostile.url}, "slow": SERVED["slow"]}
+    engine = await make_engine(profiles=profiles)
+    hostile.head, hostile.body = STREAM, counts
+    assert end_of(await beside_another(engine, model="anthropic/m"))["status"] == "completed"
 
 
 async def test_short_lines_that_say_nothing_cost_no_more_than_long_ones(

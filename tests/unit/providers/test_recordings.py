@@ -8,7 +8,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from palaver.shared.errors import PalaverError
+from palaver.shared.errors import MalformedStreamError, PalaverError
 from palaver.workers.providers import (
     FinishPart,
     MessagePart,
@@ -187,6 +187,17 @@ def test_a_block_of_thinking_is_told_before_the_words_behind_it() -> None:
     (told,) = [number for number, part in enumerate(parts) if isinstance(part, MessagePart)]
     (first, *_) = [number for number, part in enumerate(parts) if isinstance(part, TextDelta)]
     assert told < first
+
+
+def test_what_a_message_begins_with_counts() -> None:
+    decoder = AnthropicDecoder(DecoderOptions(max_event_bytes=64 * 1024))
+    block = {"type": "text", "text": "x", "data": "x" * 40_000}
+    begun = messages.event("message_start", message={"content": [block]})
+    decoder.feed(begun)
+    assert not decoder.done
+    decoder.feed(begun)
+    with pytest.raises(MalformedStreamError, match="more blocks"):
+        decoder.finish()
 
 
 def test_which_stop_sequence_has_ended_an_answer() -> None:

@@ -1,9 +1,10 @@
 """Answers of Anthropic's messages API, decoded: a stream of events, or one JSON body instead."""
 
+import itertools
 from typing import Any, Final
 
 from palaver.shared.errors import MalformedStreamError, PalaverError
-from palaver.shared.plain import shape
+from palaver.shared.plain import measure, shape
 from palaver.workers.providers.anthropic_event import (
     Block,
     Delta,
@@ -49,12 +50,19 @@ ERRORS: Final[dict[str, int]] = {
 
 _INPUTS: Final = ("input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens")
 _SHOWN: Final = frozenset(("text", "thinking", "redacted_thinking", "tool_use"))
-_COST: Final = 64  # what a block counts beside its characters
+_COST: Final = 256  # what a block counts beside its characters
+_THOUGHT_COST: Final = 16 * 1024
+"""What one of thinking counts, as a call does: each is told, together with all before it."""
+_MOST_COUNTS: Final = 4096
+"""Bytes of all that is counted, about: they are told anew with each event that has some."""
+_THINKING: Final = frozenset(("thinking", "redacted_thinking"))
 _DELTAS: Final = frozenset(("text_delta", "thinking_delta", "signature_delta", "input_json_delta"))
 
 
 class _Open:
     """A block of content that has begun; `number` counts all blocks of the answer."""
+
+    __slots__ = ("data", "input", "kind", "number", "pieces", "signature", "whole")
 
     def __init__(self, number: int, block: Block) -> None:
         self.number = number
@@ -63,6 +71,7 @@ class _Open:
         self.pieces: list[str] = []  # of its thinking
         self.signature: list[str] = [block.signature] if block.signature else []
         self.data = block.data
+        self.whole: dict[str, str] | None = None  # thinking that has ended, as it is told from then on
 
     @property
     def is_signed(self) -> bool:
@@ -71,6 +80,8 @@ class _Open:
 
     def thought(self) -> dict[str, str] | None:
         """A block of thinking, as the provider wants it back."""
+        if self.whole is not None:
+            return self.whole
         if self.kind == "redacted_thinking":
             return {"type": self.kind, "data": repaired(self.data or "")}
         if self.kind != "thinking":
@@ -92,6 +103,7 @@ class AnthropicDecoder(AnswerDecoder):
         self._open: dict[int, _Open] = {}  # by the server's index
         self._usage: dict[str, Any] = {}
         self._left_out: set[str] = set()
+        self._thoughts: list[_Open] = []  # the blocks of thinking
         self._thoughts_told = 0  # blocks of thinking that a MessagePart had
         self._stop_sequence: str | None = None
 
@@ -126,8 +138,8 @@ class AnthropicDecoder(AnswerDecoder):
         for block in self._blocks:
             if block.kind == "tool_use" and block.input:
                 answer.tools.feed(block.number, None, None, block.input)
-        if answer.tools or any(block.is_signed for block in self._blocks):
-            self._tell_thinking(parts)
+        if answer.tools or any(block.is_signed for block in self._thoughts):
+            self._tell_thinking(self._thoughts, parts)
         if self._stop_sequence is not None and answer.reason == "stop_sequence":
             parts.append(MetadataPart({"stop_sequence": repaired(self._stop_sequence)}))
         return parts + answer.finish(FINISH_REASONS)
@@ -174,7 +186,7 @@ class AnthropicDecoder(AnswerDecoder):
         elif kind == "content_block_start" and event.content_block is not None:
             self._begin_block(event.content_block, event.index, sent.data, parts)
         elif kind == "message_start" and event.message is not None:
-            self._take_message(event.message, parts)
+            self._take_message(event.message, len(sent.data), parts)
         elif kind == "message_delta":
             self._take_stop(event.delta or Delta())
             self._count(event.usage, parts)
@@ -186,9 +198,10 @@ class AnthropicDecoder(AnswerDecoder):
             answer.fail(MalformedStreamError("The provider sent an event without a type."))
         answer.settle()
 
-    def _take_message(self, message: Message, parts: list[Part]) -> None:
+    def _take_message(self, message: Message, size: int, parts: list[Part]) -> None:
         answer = self._answer
         answer.begun = True
+        answer.hold(size if message.content else 0)
         answer.model = answer.model or message.model
         for index, block in enumerate(message.content or ()):
             self._begin_block(block, index, None, parts)
@@ -201,16 +214,18 @@ class AnthropicDecoder(AnswerDecoder):
 
     def _end_block(self, index: int | None, parts: list[Part]) -> None:
         block = self._known(index)
-        if block is not None and block.is_signed:
-            self._tell_thinking(parts)
+        if block is None or block.whole is not None:
+            return
+        block.whole = block.thought()
+        if block.is_signed:
+            ended = itertools.takewhile(lambda thought: thought.whole is not None, self._thoughts)
+            self._tell_thinking(list(ended), parts)
 
     def _begin_block(self, block: Block, index: int | None, raw: bytes | None, parts: list[Part]) -> None:
         answer = self._answer
         answer.begun = True
-        opened = _Open(len(self._blocks), block)
-        self._blocks.append(opened)
-        answer.hold(_COST + len(raw or b""))
-        self._open[opened.number if index is None else index] = opened
+        opened = self._add(block, index)
+        answer.hold(len(raw or b""))
         if block.type not in _SHOWN:
             self._leave_out(block.type, parts)
         elif block.type == "tool_use":
@@ -245,10 +260,17 @@ class AnthropicDecoder(AnswerDecoder):
         """The block that a delta belongs to."""
         found = self._known(index)
         if found is None:
-            found = _Open(len(self._blocks), Block(type=kind))
-            self._blocks.append(found)
-            self._open[found.number if index is None else index] = found
+            found = self._add(Block(type=kind), index)
         return found
+
+    def _add(self, block: Block, index: int | None) -> _Open:
+        added = _Open(len(self._blocks), block)
+        self._blocks.append(added)
+        self._open[added.number if index is None else index] = added
+        if added.kind in _THINKING:
+            self._thoughts.append(added)
+        self._answer.hold(_THOUGHT_COST if added.kind in _THINKING else _COST)
+        return added
 
     def _known(self, index: int | None) -> _Open | None:
         """The block of an index: the last one, where the server does not say."""
@@ -263,19 +285,24 @@ class AnthropicDecoder(AnswerDecoder):
             message = f"The answer has content of the type {told!r}; it is left out."
             parts.append(WarningPart("content_left_out", message))
 
-    def _tell_thinking(self, parts: list[Part]) -> None:
-        blocks = [thought for block in self._blocks if (thought := block.thought())]
+    def _tell_thinking(self, thoughts: list[_Open], parts: list[Part]) -> None:
+        blocks = [thought for block in thoughts if (thought := block.thought())]
         if len(blocks) > self._thoughts_told:
             self._thoughts_told = len(blocks)
             parts.append(MessagePart({"thinking_blocks": blocks}))
 
     def _count(self, usage: dict[str, Any] | None, parts: list[Part]) -> None:
         """Counts come at the beginning and, as totals, at the end; some servers send a 0 in one place."""
+        if measure(usage, _MOST_COUNTS) > _MOST_COUNTS:
+            return
+        counted = dict(self._usage)
         for name, value in (usage or {}).items():
-            known = integer(self._usage.get(name))
+            known = integer(counted.get(name))
             count = integer(value)
             if value is not None:
-                self._usage[name] = value if known is None or count is None else max(known, count)
+                counted[name] = value if known is None or count is None else max(known, count)
+        if measure(counted, _MOST_COUNTS) <= _MOST_COUNTS:
+            self._usage = counted
         self._answer.add_usage(_totals(self._usage), parts)
 
     def _take_body(self, body: bytes, parts: list[Part]) -> None:
@@ -289,7 +316,7 @@ class AnthropicDecoder(AnswerDecoder):
             answer.fail(stream_error(document, ERRORS))
             return
         try:
-            self._take_message(lenient_message(document), parts)
+            self._take_message(lenient_message(document), 0, parts)
         except MalformedStreamError as error:
             answer.fail(error)
             return

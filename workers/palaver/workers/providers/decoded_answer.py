@@ -99,7 +99,7 @@ class DecodedAnswer:
         if self._held + self.tools.size > self._limit:
             self.fail(
                 MalformedStreamError(
-                    f"The provider sent more calls of tools than {self._limit} bytes hold. "
+                    f"The provider sent more blocks or calls of tools than {self._limit} bytes hold. "
                     "Raise max_event_bytes in the profile's options if so many, or so large ones, are meant."
                 )
             )
