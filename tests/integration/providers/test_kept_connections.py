@@ -10,11 +10,14 @@ from palaver.workers.http import HttpClient, HttpRequest
 
 
 class Server:
-    """Answers so many requests on each connection, and closes it when it has read another one."""
+    """Answers so many requests on each connection, and closes it when it has read another one, and worked
+    on that for so many seconds.
+    """
 
     def __init__(self) -> None:
         self.answers = 1
         self.resets = False
+        self.works = 0.0
         self.requests = 0
         self.url = ""
 
@@ -23,6 +26,7 @@ class Server:
         while await self._read(reader):
             self.requests += 1
             if not left:
+                await asyncio.sleep(self.works)
                 break
             left -= 1
             writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")
@@ -64,6 +68,18 @@ async def test_a_new_one_that_is_closed_is_a_failure(http: HttpClient, server: S
     with pytest.raises(ConnectionError):
         await ask(http, server)
     assert server.requests == 1
+
+
+@pytest.mark.parametrize("resets", [False, True], ids=["closed", "reset"])
+async def test_one_that_is_closed_late_has_brought_its_request(
+    http: HttpClient, server: Server, resets: bool
+) -> None:
+    """Who worked on it may have to be paid: to ask again is a retry."""
+    server.resets, server.works = resets, 1.5
+    assert await ask(http, server) == b"ok"
+    with pytest.raises(ConnectionError):
+        await ask(http, server)
+    assert server.requests == 2
 
 
 async def test_where_one_is_closed_no_other_kept_one_is_tried(http: HttpClient, server: Server) -> None:

@@ -9,7 +9,8 @@ waking a task, which would cost a stream more than all that is done with its byt
 nothing stands in front of aiohttp: httpx with aiohttp below it doubles what a request costs.
 
 A request that met a kept connection which its server had closed is sent once more, over a new one: this is
-no retry, as it says nothing about the provider, and must not cost a job one.
+no retry, as it says nothing about the provider, and must not cost a job one. That a connection was closed is
+known at once; one that ends later has brought the request, whose work may have to be paid.
 """
 
 from __future__ import annotations
@@ -77,8 +78,12 @@ counts.
 _FOREIGN: Final = tuple(EXCEPTIONS)
 _CLOSED: Final = (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError)
 """What aiohttp says, before any byte of the response, of a connection that the server has closed."""
-_ON_KEPT: Final = ContextVar("on_kept", default=False)
-"""Whether the request that a task has sent last went over a connection that had served another one."""
+_AT_ONCE: Final = 1.0
+"""Seconds within which the news of a closed connection comes, however far the server is."""
+_ON_KEPT: Final = ContextVar[float | None]("on_kept", default=None)
+"""When, on the loop's clock, the request that a task has sent last was given a connection that had served
+another one; None: it had served none.
+"""
 _ON_NEW: Final = ContextVar("on_new", default=False)
 """Whether the next request of a task is to go over a connection that has served none."""
 _WORDS: Final[dict[type[PalaverError], str]] = {
@@ -212,7 +217,7 @@ class _Connector(aiohttp.TCPConnector):
             connection.close()  # where one was closed by its server, the others most likely are
             connection = await super().connect(*request, **options)
         wire = cast("TellingWire", connection.protocol)
-        _ON_KEPT.set(wire.kept)
+        _ON_KEPT.set(asyncio.get_running_loop().time() if wire.kept else None)
         wire.kept = True
         return connection
 
@@ -278,12 +283,13 @@ class HttpClient:
                 sock_read=timeouts.read_seconds,
             ),
         )
-        _ON_KEPT.set(False)
+        _ON_KEPT.set(None)
         _ON_NEW.set(False)
         try:
             return await send()
         except _CLOSED:
-            if not _ON_KEPT.get():
+            given = _ON_KEPT.get()
+            if given is None or asyncio.get_running_loop().time() - given > _AT_ONCE:
                 raise
         _ON_NEW.set(True)
         return await send()
