@@ -10,7 +10,7 @@ from palaver.shared.jobs import Status
 from palaver.shared.responses import ChatResponse
 from palaver.shared.spending import DailyUsage, Spending, Spent
 from tests.integration.workers.conftest import Engine, MakeEngine, text_of
-from tests.integration.workers.doubles import PREFIX
+from tests.integration.workers.doubles import PREFIX, Silent
 from tests.integration.workers.test_engine import KeptPost, end_of
 
 pytestmark = pytest.mark.redis
@@ -87,6 +87,23 @@ async def test_a_cancelled_answer_costs_what_was_said(engine: Engine) -> None:
         True,
         3,
     )
+
+
+@pytest.mark.parametrize("agent", ["asking", "asking/blocking"])
+async def test_a_cancelled_answer_costs_what_was_said_to_its_agent(
+    make_engine: MakeEngine, agent: str
+) -> None:
+    engine = await make_engine(profiles=PROFILES, agents="tests.integration.workers.user_agents")
+    job = await engine.submit("hello", model="silent/m", agent=agent)
+    running, provider = asyncio.create_task(engine.run(job)), engine.provider("silent", Silent)
+    async with asyncio.timeout(20):
+        while not provider.asked:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    await engine.ledger.cancel("s1", job.job_id)
+    assert (await running).status is Status.CANCELLED
+    usage = end_of(await engine.events(job))["usage"]
+    assert (usage["output_tokens"], usage["estimated"]) == (1, True)
+    assert await spent(engine) == {"silent/m": (1, usage["cost"])}
 
 
 async def test_what_an_agents_model_has_thought_is_paid_although_it_was_cut(make_engine: MakeEngine) -> None:

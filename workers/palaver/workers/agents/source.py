@@ -9,7 +9,7 @@ import asyncio
 import copy
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import orjson
@@ -37,6 +37,7 @@ from palaver.workers.files import FileTexts
 from palaver.workers.generation import UserCode
 from palaver.workers.link import Link
 from palaver.workers.run import Run
+from palaver.workers.stop import uninterrupted
 from palaver.workers.work import Work
 
 __all__ = ["Agents"]
@@ -46,6 +47,9 @@ _FOR_MODELS: Final = ("tools", "complete", "response_schema", "chain")
 
 MAKING_SECONDS: Final = 0.1
 """Until a job asks again for a context that another one makes."""
+
+ENDING_SECONDS: Final = 1.0
+"""In which a provider ends a request that is cancelled."""
 
 _GIVING: Final = "giving user, files and context to a copy"
 """What an agent whose attributes cannot be set, as with `__slots__`, raises in."""
@@ -105,6 +109,7 @@ class Agents:
         finally:
             conversation.close()
             outbox.deliver()  # now: after this the job is ended with what it has said
+            await uninterrupted(services.ended())
         answer.finish(text)
 
     async def _respond(
@@ -226,9 +231,21 @@ class _Services:
     run: Run
     job: ChatJob
     answer: AgentAnswer
+    _asking: set[asyncio.Task[Any]] = field(default_factory=set)
 
     async def ask(self, request: ModelRequest) -> ChatResponse:
-        return await self.requests.answer(self.run, self.job, self.answer, request)
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 - a coroutine runs in one
+        self._asking.add(task)
+        try:
+            return await self.requests.answer(self.run, self.job, self.answer, request)
+        finally:
+            self._asking.discard(task)
+
+    async def ended(self) -> None:
+        """Return when the requests that were cancelled are in the job's bill, or after `ENDING_SECONDS`."""
+        if self._asking:
+            await asyncio.wait(self._asking, timeout=ENDING_SECONDS)
 
     async def file_text(self, file_id: str) -> str:
         warn = self.run.answer.warn
