@@ -250,6 +250,37 @@ async def test_a_provider_ends_its_own_job_only(engine: Engine, hostile: Hostile
     assert hostile.sent < IN_FLIGHT
 
 
+async def test_what_only_an_agent_hears_has_the_bound_of_an_answer(
+    make_engine: MakeEngine, hostile: Hostile
+) -> None:
+    engine = await make_engine(
+        profiles={"openai": {"kind": "openai", "base_url": hostile.url}, "slow": SERVED["slow"]},
+        agents="tests.integration.workers.user_agents",
+        max_answer_bytes=ANSWER,
+    )
+    hostile.head, hostile.body = STREAM, for_ever(delta(content="☂" * 50))
+    end = end_of(await beside_another(engine, model="openai/m", agent="asking/blocking"))
+    assert (end["status"], end["error"]["type"]) == ("failed", "AnswerTooLargeError")
+    assert ENDLESS in end["error"]["message"]
+    assert end["usage"]["output_tokens"] > 0
+    async with asyncio.timeout(20):
+        await hostile.left.wait()
+    assert hostile.sent < IN_FLIGHT
+
+
+async def test_an_abstract_has_the_bound_of_an_answer(engine: Engine, hostile: Hostile) -> None:
+    for words in ("one", "two"):
+        await engine.answer(words, model="scripted/echo", history="session", session_id="hostile")
+    answer: Body = lambda: [delta(content="ok"), b"data: [DONE]\n\n"]  # noqa: E731
+    bodies = iter([for_ever(delta(content="☂" * 50)), answer])
+    hostile.head, hostile.body = STREAM, lambda: next(bodies)()
+    limit = {"messages": 2, "summarize": True}
+    events = await beside_another(engine, model="openai/m", history="session", history_limit=limit)
+    assert end_of(events)["response"]["content"] == "ok"
+    warned = [event["data"]["code"] for event in events if event["type"] == "warning"]
+    assert warned[:2] == ["history_not_summarized", "history_dropped"]
+
+
 PATIENT = {
     "endless thinking beside much of it": Case(thinking, "blocks", kind="anthropic"),
     "endless blocks that nobody has begun": Case(begun_by_deltas, "blocks", kind="anthropic"),

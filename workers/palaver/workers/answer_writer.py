@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from palaver.shared.errors import AnswerTooLargeError, PalaverError
 
-__all__ = ["AnswerWriter", "UnheardWriter"]
+__all__ = ["AnswerWriter", "UnheardWriter", "too_large"]
 
 
 class AnswerWriter(Protocol):
@@ -97,5 +97,10 @@ class UnheardWriter:
         except UnicodeEncodeError:  # half a surrogate pair is no text
             said += delta.encode("utf-16", "surrogatepass").decode("utf-16", "replace").encode()
         if len(self.said) + len(self.thought) > self._most:
-            told = f"the answer goes on beyond {self._most} bytes, the bound of PALAVER_MAX_ANSWER_BYTES"
-            raise AnswerTooLargeError(told)
+            raise too_large(self._most)
+
+
+def too_large(most: int, job_id: str | None = None) -> AnswerTooLargeError:
+    """The error of an answer that goes on beyond so many bytes."""
+    told = f"the answer goes on beyond {most} bytes, the bound of PALAVER_MAX_ANSWER_BYTES"
+    return AnswerTooLargeError(told, job_id=job_id)

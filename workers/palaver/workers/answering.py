@@ -48,8 +48,11 @@ class Answering:
         functions = FunctionTools(registry.functions, self.code)
         self.toolbox = Toolbox.of(settings, [functions, *registry.sources, self.tool_servers])
         ask = wrapped([Cache.of(settings, link, keys, process.subscriptions), *policies])
+        most = settings.max_answer_bytes
         self.models = Models(
-            requests=Requests(served=served, ask=ask, prices=prices, paused=paused, counts=counts),
+            requests=Requests(
+                served=served, ask=ask, prices=prices, paused=paused, counts=counts, answer_bytes=most
+            ),
             toolbox=self.toolbox,
             prompts=Prompts(registry.prompts, self.code, seconds=settings.tool_seconds),
             attachments=Attachments(self._files, characters=settings.files_prompt_characters),
@@ -59,7 +62,9 @@ class Answering:
             link=link,
             keys=keys,
             code=self._agent_code,
-            requests=AgentRequests(served=served, ask=ask, prices=prices, paused=paused, counts=counts),
+            requests=AgentRequests(
+                served=served, ask=ask, prices=prices, paused=paused, counts=counts, answer_bytes=most
+            ),
             files=self._files,
             seconds=settings.agent_seconds,
             most=settings.max_document_bytes,

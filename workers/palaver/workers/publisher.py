@@ -19,8 +19,9 @@ from typing import Any
 
 import orjson
 
-from palaver.shared.errors import AnswerTooLargeError, InternalError, LedgerUnavailableError, PalaverError
+from palaver.shared.errors import InternalError, LedgerUnavailableError, PalaverError
 from palaver.shared.ledger import Claimed, Keys, load, operations
+from palaver.workers.answer_writer import too_large
 from palaver.workers.frames import forget_frames
 from palaver.workers.link import Replies, Sender
 from palaver.workers.stop import asked_to_end
@@ -206,8 +207,7 @@ class Writer:
         bound = self._publisher.answer_bytes
         if len(self.said) + len(self.thought) > bound and not self._too_large:
             self._too_large = True
-            told = f"the answer goes on beyond {bound} bytes, the bound of PALAVER_MAX_ANSWER_BYTES"
-            self._tell(AnswerTooLargeError(told, job_id=self._job[1]))
+            self._tell(too_large(bound, self._job[1]))
 
     def _verdict(self, reply: Any) -> PalaverError:
         """Why an append was not taken. The ledger's own decoder knows; here it is off the hot path."""

@@ -34,14 +34,21 @@ class Requests:
     """Makes requests. One per process."""
 
     def __init__(
-        self, *, served: Served, ask: Ask, prices: Prices, paused: Container[str], counts: Counts
+        self,
+        *,
+        served: Served,
+        ask: Ask,
+        prices: Prices,
+        paused: Container[str],
+        counts: Counts,
+        answer_bytes: int,
     ) -> None:
         self._counts = counts
         self._served = served
         self._ask = ask
         self._prices = prices
         self._paused = paused
-        self._summaries = Summaries(ask, prices)
+        self._summaries = Summaries(ask, prices, answer_bytes=answer_bytes)
 
     async def attempts(self, run: Run, work: Work) -> Attempts:
         """The job's models, and what has been spent on them. Raises ValidationError for unknown ones."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Final
 
-from palaver.shared.errors import MalformedStreamError, ProviderError, SpendLimitError
+from palaver.shared.errors import AnswerTooLargeError, MalformedStreamError, ProviderError, SpendLimitError
 from palaver.shared.params import ChatParams
 from palaver.shared.profiles import ModelRef
 from palaver.shared.token_estimate import BYTES_A_TOKEN
@@ -28,9 +28,10 @@ SPARE: Final = 0.5  # of the room is left by a shortened history, for the jobs t
 
 
 class Summaries:
-    """Shortens histories. One per process."""
+    """Shortens histories, by abstracts of `answer_bytes` at most. One per process."""
 
-    def __init__(self, ask: Ask, prices: Prices) -> None:
+    def __init__(self, ask: Ask, prices: Prices, *, answer_bytes: int) -> None:
+        self._answer_bytes = answer_bytes
         self._ask = ask
         self._prices = prices
 
@@ -58,7 +59,7 @@ class Summaries:
         )
         try:
             text = await self._written(run, ref, provider, request)
-        except (ProviderError, SpendLimitError) as error:
+        except (AnswerTooLargeError, ProviderError, SpendLimitError) as error:
             logger.info("job.not_summarized", **run.told(error=error.type))
             run.answer.warn("history_not_summarized", f"{error.type}: no abstract was written.", "history")
             return work
@@ -67,11 +68,11 @@ class Summaries:
 
     async def _written(self, run: Run, ref: ModelRef, provider: Provider, request: GenerationRequest) -> str:
         meter = Meter(request, await self._prices.of(provider, ref.model))
-        heard = Heard()
+        heard = Heard(most=self._answer_bytes)
         try:
             await self._ask(provider, request, heard)
         finally:
             run.answer.charge(ref, heard.usage(meter))
-        if not heard.text.strip():
+        if not (text := heard.text).strip():
             raise MalformedStreamError("the model said nothing", provider=ref.profile)
-        return heard.text
+        return text

@@ -15,6 +15,7 @@ import pydantic
 
 from palaver.shared.errors import (
     AgentError,
+    AnswerTooLargeError,
     ConfigurationError,
     FileError,
     ProviderError,
@@ -30,7 +31,15 @@ __all__ = ["AgentCode"]
 
 logger = event_logger("palaver.workers.agents")
 
-_OWN: Final = (AgentError, ConfigurationError, FileError, ProviderError, ValidationError, WrongStateError)
+_OWN: Final = (
+    AgentError,
+    AnswerTooLargeError,
+    ConfigurationError,
+    FileError,
+    ProviderError,
+    ValidationError,
+    WrongStateError,
+)
 """Errors of ours that an agent may let through: they say what was wrong, and quote nobody."""
 
 

@@ -32,11 +32,19 @@ __all__ = ["AgentRequests"]
 
 
 class AgentRequests:
-    """Makes them. One per process."""
+    """Makes them, for answers of `answer_bytes` at most. One per process."""
 
     def __init__(
-        self, *, served: Served, ask: Ask, prices: Prices, paused: Container[str], counts: Counts
+        self,
+        *,
+        served: Served,
+        ask: Ask,
+        prices: Prices,
+        paused: Container[str],
+        counts: Counts,
+        answer_bytes: int,
     ) -> None:
+        self._answer_bytes = answer_bytes
         self._counts = counts
         self._served = served
         self._under_way = Counter[str]()  # of each job
@@ -59,7 +67,7 @@ class AgentRequests:
         attempts = Attempts(models, run.claimed, max_retries=job.max_retries, paused=self._paused)
         while True:
             attempts.pass_over()
-            heard, asked_ref = _Spoken(answer) if asked.stream else Heard(), attempts.ref
+            heard, asked_ref = self._heard(answer, asked), attempts.ref
             try:
                 response = await self._asked(run, job, asked_ref, asked, heard)
             except Park as parked:
@@ -71,7 +79,7 @@ class AgentRequests:
             except (HandOver, JobError):  # no model's: the end of the job, or of this run
                 raise
             except PalaverError as error:
-                if asked.stream and (heard.text or heard.reasoning):
+                if asked.stream and heard.begun:
                     raise
                 left = run.ends_at - time.monotonic()
                 delay = attempts.after(error, begun=False, seconds_left=left)
@@ -83,6 +91,9 @@ class AgentRequests:
                 await self._note(run)
                 return response
             await asyncio.sleep(delay)
+
+    def _heard(self, answer: AgentAnswer, asked: ModelRequest) -> Heard:
+        return _Spoken(answer, most=self._answer_bytes) if asked.stream else Heard(most=self._answer_bytes)
 
     async def _asked(
         self, run: Run, job: ChatJob, ref: ModelRef, asked: ModelRequest, heard: Heard
@@ -120,8 +131,8 @@ class AgentRequests:
 class _Spoken(Heard):
     """An answer that readers have while it comes."""
 
-    def __init__(self, answer: AgentAnswer) -> None:
-        super().__init__()
+    def __init__(self, answer: AgentAnswer, *, most: int) -> None:
+        super().__init__(most=most)
         self._answer = answer
 
     def take(self, parts: list[Part]) -> bool:
