@@ -10,7 +10,9 @@ from openai import OpenAI
 from pydantic import BaseModel
 
 from tests.integration.gateway.conftest import Stand, new_session, script
-from tests.servers import eventually
+from tests.integration.gateway.here import gateway_here
+from tests.integration.ledger.world import World
+from tests.servers import RedisServer, eventually
 
 pytestmark = [pytest.mark.redis, pytest.mark.worker, pytest.mark.xdist_group("gateway")]
 
@@ -148,6 +150,26 @@ def test_a_response_is_deleted(stand: Stand, client: Any) -> None:
     client.responses.create(model="scripted/echo", input="two", previous_response_id=first.id)
     with pytest.raises(openai.ConflictError):
         client.with_options(max_retries=0).responses.delete(first.id)
+
+
+def test_a_response_is_not_deleted_with_what_was_said_before_it(redis_server: RedisServer) -> None:
+    """Its jobs are forgotten, and the session has this one alone; the messages are kept for longer."""
+    world = World(redis_server, retention=1.0)
+    session_id = new_session()
+    first = world.submit(session_id, "Where was I?", tenant="acme")
+    world.claim(first)
+    world.finish(first, history=[b'{"role":"user","content":"Where was I?"}'])
+    assert eventually(lambda: not world.raw.exists(world.keys.jobs(session_id)))
+    body = {"model": "scripted/echo", "input": "Hi", "background": True}
+    with gateway_here(world.settings) as here, here.http() as http:
+        answer = http.post("/v1/responses", json=body, headers={"x-palaver-session": session_id}).json()
+        assert http.delete(f"/v1/responses/{answer['id']}").status_code == 409
+        said = http.get(f"/sessions/{session_id}/messages").json()["items"]
+        assert said[0]["content"] == "Where was I?"
+        alone = http.post("/v1/responses", json=body).json()
+        assert http.delete(f"/v1/responses/{alone['id']}").json()["deleted"] is True
+        assert http.get(f"/v1/responses/{alone['id']}").status_code == 404
+    world.close()
 
 
 def test_what_a_response_was_asked_with(client: Any) -> None:

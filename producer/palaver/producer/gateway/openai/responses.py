@@ -142,7 +142,8 @@ async def delete_response(gateway: Served, caller: Asking, response_id: str) -> 
     ledger = gateway.client.ledger
     opened = await ledger.query(operations.session(ledger.keys, view.session_id))
     now = await ledger.snapshot(view.session_id, after=0)
-    if opened is not None or {*now.jobs, *now.ended} != {view.job_id}:
+    # Where jobs are forgotten, what was said in them may still be there.
+    if opened is not None or now.forgotten or {*now.jobs, *now.ended} != {view.job_id}:
         told = (
             f"The response is one of several in the session {view.session_id}, which is removed as a whole."
         )
