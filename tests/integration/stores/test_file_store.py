@@ -8,6 +8,7 @@ import stat
 import subprocess
 import sys
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from pathlib import Path
 from uuid import uuid4
 
@@ -25,8 +26,10 @@ from palaver.shared.errors import (
 )
 from palaver.shared.owner import Owner
 from palaver.shared.settings import Settings
-from palaver.shared.stores import FileRef, FileStore
-from tests.s3_server import S3Server
+from palaver.shared.stores import FileRef, FileStore, objects
+from palaver.shared.stores.objects import Objects
+from tests.s3_server import KEYS, S3Server
+from tests.servers import IN_TIME
 
 from .conftest import MakeStore
 
@@ -41,6 +44,7 @@ OTHERS = [
 ]
 A_FILE = "0199f3b0-0000-7000-8000-000000000000"  # that nobody has stored
 LARGE = 6 * 1024 * 1024  # more than one part
+BEYOND_BUFFERS = 32 * 1024 * 1024  # those of the system, and of the client
 
 
 async def stream(size: int, piece: int = 999_983) -> AsyncIterator[bytes]:
@@ -180,6 +184,48 @@ async def test_no_part_of_a_broken_upload_stays_in_an_s3(
     with pytest.raises(FileTooLargeError):
         await FileStore.of(settings).put(stream(LARGE + 1), filename="a.txt")
     assert "<Upload>" not in s3_server.listed(bucket, "uploads")
+
+
+@pytest.mark.xdist_group("s3")
+async def test_who_takes_a_file_slowly_has_it_whole(
+    s3_server: S3Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An S3 may not be silent; who reads may be, for longer."""
+    s3_server.open_to(monkeypatch)
+    monkeypatch.setattr(objects, "_SILENT_SECONDS", 1.0)
+    shorter = {"max_retries": 2, "retry_timeout": timedelta(seconds=0.2)}  # than a silence, as they are
+    monkeypatch.setattr(objects, "_RETRY", shorter)
+    store = FileStore.of(Settings(files_url=s3_server.url(f"b{uuid4().hex}"), files_max_bytes=BEYOND_BUFFERS))
+    ref = await store.put(stream(BEYOND_BUFFERS), filename="large.txt")
+    pieces = store.open(ref.id)
+    read = len(await anext(pieces))
+    await asyncio.sleep(3)
+    async for piece in pieces:
+        read += len(piece)
+    assert read == BEYOND_BUFFERS
+
+
+async def test_an_s3_that_falls_silent_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(objects, "_SILENT_SECONDS", 0.2)
+    for name, value in KEYS.items():
+        monkeypatch.setenv(name, value)
+    asked = asyncio.Event()
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        head = b"content-length: 9\r\nlast-modified: Mon, 01 Jan 2024 00:00:00 GMT\r\netag: x\r\n\r\n"
+        writer.write(b"HTTP/1.1 200 OK\r\n" + head + b"half")
+        asked.set()
+        await reader.read()
+        writer.close()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        store = Objects(f"s3://bucket?endpoint=http://127.0.0.1:{port}")
+        with pytest.raises(FileStoreUnavailableError):
+            async with asyncio.timeout(IN_TIME):
+                assert not [piece async for piece in store.stream("x")]
+        assert asked.is_set()
 
 
 async def test_a_folder_is_closed_to_other_users_of_the_machine(tmp_path: Path) -> None:

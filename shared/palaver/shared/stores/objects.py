@@ -30,7 +30,10 @@ except ModuleNotFoundError:
 
 _PART: Final = 5 * 1024 * 1024  # bytes: the least that S3 takes
 _PARTS_AT_ONCE: Final = 2
-_CLIENT: Final[Any] = {"connect_timeout": timedelta(seconds=5), "timeout": timedelta(seconds=60)}
+_CONNECT_SECONDS: Final = 5.0
+_SILENT_SECONDS: Final = 60.0
+_LONGEST_SECONDS: Final = 24 * 3600.0
+"""Of an answer: it is read as slowly as who asked for it takes it."""
 _RETRY: Final[Any] = {"max_retries": 2, "retry_timeout": timedelta(seconds=10)}
 _OPTIONS: Final = frozenset(("endpoint", "region"))
 _REFUSED: Final = (exceptions.PermissionDeniedError, exceptions.UnauthenticatedError)
@@ -163,7 +166,7 @@ def _s3(bucket: str, path: str, query: Mapping[str, str]) -> store.ObjectStore:
         raise ConfigurationError(
             f"PALAVER_FILES_URL must name a bucket, and nothing else before its prefix; {how}"
         )
-    client: Any = {**_CLIENT, "allow_http": query.get("endpoint", "").startswith("http://")}
+    client: Any = {**_bounds(), "allow_http": query.get("endpoint", "").startswith("http://")}
     options: Any = dict(query)
     try:
         return store.S3Store(
@@ -171,6 +174,14 @@ def _s3(bucket: str, path: str, query: Mapping[str, str]) -> store.ObjectStore:
         )
     except (exceptions.BaseError, ValueError) as error:
         raise ConfigurationError(f"PALAVER_FILES_URL: {_first_line(error)}") from None
+
+
+def _bounds() -> dict[str, timedelta]:
+    return {
+        "connect_timeout": timedelta(seconds=_CONNECT_SECONDS),
+        "read_timeout": timedelta(seconds=_SILENT_SECONDS),
+        "timeout": timedelta(seconds=_LONGEST_SECONDS),
+    }
 
 
 def _memory(_: str, __: str, ___: Mapping[str, str]) -> store.ObjectStore:
