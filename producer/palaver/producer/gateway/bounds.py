@@ -37,8 +37,8 @@ _UPLOADS = "/v1/files"
 _TAKE_NO_BODY: Final = ("GET", "HEAD", "DELETE")
 _FORM_BYTES = 64 * 1024
 """What a form has beside the file in it."""
-_LEAST_RATE: Final = 8 * 1024
-"""Bytes a second, on the whole: who sends less for as long as a client may stall is given up."""
+LEAST_RATE: Final = 8 * 1024
+"""Bytes a second, on the whole: who sends or takes less for as long as a client may stall is given up."""
 LARGEST_AT_ONCE: Final = 16
 """As many bodies of the largest size a process keeps at once in memory, and as many files on its disk until
 they are stored, with all parts of others together.
@@ -183,7 +183,7 @@ class _Counted:
         came = len(message.get("body", b""))
         self._size += came
         if self._deadline is not None:
-            self._deadline += came / _LEAST_RATE
+            self._deadline += came / LEAST_RATE
         if self._size > self._limit:
             raise RefusedBody(_too_large(self._limit))
         if (more := self._size - _SMALL_BYTES - self._taken) > 0:

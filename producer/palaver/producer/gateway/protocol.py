@@ -15,6 +15,7 @@ import httptools
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
+from palaver.producer.gateway.bounds import LEAST_RATE
 from palaver.producer.gateway.counting import Counts
 from palaver.producer.gateway.stream import CUT
 
@@ -217,7 +218,7 @@ class Protocol(HttpToolsProtocol):
 
     def pause_writing(self) -> None:
         super().pause_writing()
-        self._taking.begin(self.stall_seconds, self.cut)
+        self._await_taking()
 
     def resume_writing(self) -> None:
         self._taking.lift()
@@ -257,6 +258,18 @@ class Protocol(HttpToolsProtocol):
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _FORGET_AT_ONCE)
         self.transport.abort()
         self._tell_gone()
+
+    def _await_taking(self) -> None:
+        left = self.transport.get_write_buffer_size()
+        self._taking.begin(self.stall_seconds, partial(self._check_taken, left))
+
+    def _check_taken(self, before: int) -> None:
+        """A large answer that is written as a whole takes its time, as a large body may."""
+        taken = before - self.transport.get_write_buffer_size()
+        if taken < self.stall_seconds * LEAST_RATE:
+            self.cut()
+        else:
+            self._await_taking()
 
     def _is_answering(self) -> bool:
         """Whether what is said now would be taken for a part of an answer, or for one to another request."""

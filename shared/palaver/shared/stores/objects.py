@@ -30,6 +30,8 @@ except ModuleNotFoundError:
 
 _PART: Final = 5 * 1024 * 1024  # bytes: the least that S3 takes
 _PARTS_AT_ONCE: Final = 2
+_PIECE: Final = 64 * 1024
+"""Bytes that are read at a time, or a little more: so much waits in memory for a reader who is slow."""
 _CONNECT_SECONDS: Final = 5.0
 _SILENT_SECONDS: Final = 60.0
 _LONGEST_SECONDS: Final = 24 * 3600.0
@@ -78,7 +80,7 @@ class Objects:
         try:
             with self._told():
                 found = await obstore.get_async(self._store, name)
-                async for piece in found.stream():
+                async for piece in found.stream(_PIECE):
                     yield bytes(piece)
         except exceptions.NotFoundError:
             raise FileNotFoundError(name) from None
