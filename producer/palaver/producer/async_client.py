@@ -82,7 +82,10 @@ class AsyncClient:
         self.files = AsyncFiles(self.settings)
         self._admission = Admission(own_catalog(self.settings))
         self._sealed = SealedProfiles(self.settings)
-        self._hubs: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Hub] = weakref.WeakKeyDictionary()
+        # Weak also where the values are: a hub knows its loop, and who held it beyond that would keep both.
+        self._hubs: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, weakref.ref[Hub]] = (
+            weakref.WeakKeyDictionary()
+        )
         # kombu has no asyncio: one thread serves this client's messages, in order.
         self._thread = OneThread("palaver-broker")
 
@@ -305,8 +308,9 @@ class AsyncClient:
 
     async def leave(self) -> None:
         """Close what this client has on the running loop; its use on others goes on."""
-        hub = self._hubs.pop(asyncio.get_running_loop(), None)
+        hub = self._own_hub()
         if hub is not None:
+            del self._hubs[asyncio.get_running_loop()]
             await hub.release()
 
     aclose = close
@@ -320,13 +324,17 @@ class AsyncClient:
 
     @property
     def _hub(self) -> Hub:
-        loop = asyncio.get_running_loop()
-        hub = self._hubs.get(loop)
+        hub = self._own_hub()
         if hub is None:
             from palaver.producer.hub import Hub
 
-            hub = self._hubs[loop] = Hub.acquire(self.settings)
+            hub = Hub.acquire(self.settings)
+            self._hubs[asyncio.get_running_loop()] = weakref.ref(hub)
         return hub
+
+    def _own_hub(self) -> Hub | None:
+        known = self._hubs.get(asyncio.get_running_loop())
+        return None if known is None else known()
 
     async def _in_turn(self, call: Callable[..., None]) -> None:
         """Call it on the broker's thread; it is told since when its caller waits."""

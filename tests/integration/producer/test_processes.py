@@ -1,7 +1,9 @@
 """A client in programs as they are: that fork, that are interrupted, that end in the middle of an answer."""
 
 import asyncio
+import gc
 import signal
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from textwrap import dedent
@@ -9,6 +11,7 @@ from textwrap import dedent
 import pytest
 
 from palaver.producer import AsyncClient, Client, JobHandle
+from palaver.producer.interfaces import AsyncConversations, Clients
 from palaver.shared.ledger import Keys
 from palaver.shared.settings import Settings
 from tests.integration.producer.stand_in import StandIn
@@ -83,6 +86,24 @@ def test_a_loop_that_ends_closes_the_connections_of_a_client_that_nobody_closes(
         for _ in range(2):
             assert asyncio.run(ask())
             assert eventually(lambda: not opened())
+
+
+@pytest.mark.parametrize("face", ["client", "conversations"])
+def test_a_loop_that_ended_is_kept_by_nobody(settings: Settings, face: str) -> None:
+    """A process that has a loop for each thing it does would keep them all, with what they have opened."""
+    clients = Clients(settings)
+    conversations = AsyncConversations(clients)
+
+    async def use() -> weakref.ref[asyncio.AbstractEventLoop]:
+        if face == "client":
+            await clients.awaited.served()
+        else:
+            await conversations.sessions(user=1)
+        return weakref.ref(asyncio.get_running_loop())
+
+    loops = [asyncio.run(use()) for _ in range(3)]
+    gc.collect()
+    assert [loop() for loop in loops] == [None, None, None]
 
 
 def test_ctrl_c_ends_a_wait(client: Client, run: Run, settings: Settings, redis_server: RedisServer) -> None:

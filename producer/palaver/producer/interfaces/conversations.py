@@ -8,6 +8,7 @@ import weakref
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final, Literal, Unpack
 from uuid import UUID
 
@@ -280,10 +281,12 @@ class AsyncConversations:
     @property
     def _archive(self) -> Archive:
         loop = asyncio.get_running_loop()
-        if loop not in self._archives:
+        opened = self._archives.get(loop)
+        if opened is None:
             archive = open_archive(self._ledger)
-            self._archives[loop] = _Opened(archive, until_loop_ends(archive.aclose))
-        return self._archives[loop].archive
+            closing = until_loop_ends(partial(_close, archive, weakref.ref(self._archives)))
+            opened = self._archives[loop] = _Opened(archive, closing)
+        return opened.archive
 
 
 @dataclass(frozen=True, slots=True)
@@ -292,6 +295,15 @@ class _Opened:
 
     archive: Archive
     closing: AsyncGenerator[None, None]
+
+
+async def _close(
+    archive: Archive, archives: weakref.ref[weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _Opened]]
+) -> None:
+    """It knows its loop, which would be kept as long as it is."""
+    if (kept := archives()) is not None:
+        kept.pop(asyncio.get_running_loop(), None)
+    await archive.aclose()
 
 
 async def _answer(
