@@ -90,9 +90,7 @@ class Sinks:
     async def _following(
         self, session_id: str, job_id: str, cancelled: Callable[[], object]
     ) -> AsyncIterator[None]:
-        followers = await uninterrupted(self._begin(session_id), cancelled)
-        for follower in followers:
-            follower.begin(job_id)
+        followers = await uninterrupted(self._begin(session_id, job_id), cancelled)
         try:
             yield
         finally:
@@ -110,8 +108,10 @@ class Sinks:
         for outlet in self._outlets:
             await outlet.close()
 
-    async def _begin(self, session_id: str) -> list[_Follower]:
-        """The followers of the session: those that still run, for the order's sake, and new ones."""
+    async def _begin(self, session_id: str, job_id: str) -> list[_Follower]:
+        """The followers of the session: those that still run, for the order's sake, and new ones. They tell
+        of the job from this turn of the loop on: in the next one, one that still runs may have left.
+        """
         if self._missing(session_id):
             try:
                 # Before the job writes its first event: one that is missed now is missed for ever.
@@ -122,7 +122,10 @@ class Sinks:
                 for outlet in self._missing(session_id):
                     self._follow(outlet, session_id, after)
         found = (self._followers.get((session_id, outlet)) for outlet in self._outlets)
-        return [follower for follower in found if follower is not None]
+        followers = [follower for follower in found if follower is not None]
+        for follower in followers:
+            follower.begin(job_id)
+        return followers
 
     def _missing(self, session_id: str) -> list[Outlet]:
         """The sinks for which nobody follows the session."""
