@@ -28,7 +28,9 @@ from palaver.shared.errors import (
 )
 from palaver.shared.events import StreamEnd
 from palaver.shared.ids import new_session_id
+from palaver.shared.ledger import SyncLedger, operations
 from palaver.shared.settings import Settings
+from palaver.workers.testing import LocalSystem
 from tests.integration.interfaces.conftest import script
 from tests.pages import program
 from tests.processes import ROOT, Processes
@@ -366,6 +368,18 @@ class TestProcessing:
             )
         (opened,) = set(stored.glob("*")) - before
         assert (await (await aclients.awaited.batches(opened.name)).wait(timeout=30)).status == "cancelled"
+
+    @pytest.mark.parametrize("has_store", [False, True])
+    async def test_nobody_waits_longer_than_for_a_job(self, tmp_path: Path, has_store: bool) -> None:
+        files_url = f"file://{tmp_path}/files" if has_store else ""
+        with LocalSystem(files_url=files_url, deadline=1) as system:
+            async with Clients(system.settings) as clients:
+                with SyncLedger(system.settings) as ledger:
+                    ledger.query(operations.pause_profile(ledger.keys, "scripted", by="ann@desk"))
+                responses = await process_message_batch(["one", "two"], clients=clients)
+        assert [response.error_info and response.error_info.code for response in responses] == [
+            "job_expired"
+        ] * 2
 
 
 def test_the_page_s_example_answers(system: Settings, processes: Processes) -> None:

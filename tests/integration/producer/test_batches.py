@@ -30,8 +30,10 @@ from palaver.shared.errors import (
     WrongStateError,
 )
 from palaver.shared.jobs import ChatJob
+from palaver.shared.ledger import SyncLedger, operations
 from palaver.shared.settings import Settings
 from palaver.shared.stores.batch_files import BatchFiles
+from palaver.workers.testing import LocalSystem
 from tests.integration.producer.driver import Driver, fail
 
 pytestmark = pytest.mark.redis
@@ -69,6 +71,18 @@ def test_results_are_there_as_soon_as_they_are_done(client: Client) -> None:
     assert [result.response.content for result in live] == ["prompt 1"]
     again = [(result.index, result.custom_id) for result in handle.results(order="completion")]
     assert again == [(2, "line-3"), (0, "line-1"), (3, "line-4"), (1, "line-2")]
+
+
+def test_a_line_waits_for_its_provider_as_long_as_the_batch_has(tmp_path: Path) -> None:
+    """A job would wait for a second."""
+    with (
+        LocalSystem(files_url=f"file://{tmp_path}/files", deadline=1) as system,
+        Client(system.settings) as client,
+        SyncLedger(system.settings) as ledger,
+    ):
+        ledger.query(operations.pause_profile(ledger.keys, "scripted", by="ann@desk", seconds=2))
+        handle = client.batch(prompts(2), model="scripted/echo", completion_window=60)
+        assert [result.response.error for result in handle.results()] == [None, None]
 
 
 def test_results_in_the_order_of_the_lines_wait_for_the_first(client: Client) -> None:

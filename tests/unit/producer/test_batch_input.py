@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from palaver.producer.batches import Intake, entries
-from palaver.shared.batches import SLICE, SLICE_BYTES, BatchJob, BatchLine
+from palaver.shared.batches import DEFAULT_COMPLETION_WINDOW, SLICE, SLICE_BYTES, BatchJob, BatchLine
 from palaver.shared.errors import BatchInputError, ValidationError
 from palaver.shared.jobs import ChatJob
 from palaver.shared.messages import UserMessage
@@ -75,8 +75,16 @@ def test_jobs_are_taken_in_all_their_forms() -> None:
     assert [line.custom_id for line in lines] == ["line-1", "mine", "line-3", "theirs"]
     assert [line.index for line in lines] == [0, 1, 2, 3]
     assert [line.job.messages[0].text for line in lines] == ["a prompt", "a dict", "a job", "hi"]
-    assert [line.job.deadline for line in lines] == [77.0, 77.0, 3600.0, 77.0]
     assert {line.job.job_id for line in lines} == {f"{batch.batch_id}.{index}" for index in range(4)}
+
+
+def test_a_line_has_the_time_of_the_batch_unless_it_says_another() -> None:
+    said = [{"messages": "hi", "deadline": 9}, ChatJob(messages="hi", deadline=9)]
+    unsaid = ["hi", {"messages": "hi"}, ChatJob(messages="hi"), openai()]
+    _, lines = taken([*said, *unsaid], completion_window=500)
+    assert [line.job.deadline for line in lines] == [9, 9, 500, 500, 500, 500]
+    assert one(lines[0], completion_window=500).deadline == 9
+    assert one("hi").deadline == DEFAULT_COMPLETION_WINDOW, "and not PALAVER_DEADLINE"
 
 
 def test_lines_take_from_the_batch_what_they_do_not_say() -> None:

@@ -57,7 +57,7 @@ class Intake:
             check_webhook(self._draft.webhook, networks(settings.webhook_networks))
         defaults = defaults_of(fields)
         limit = settings.max_document_bytes
-        self._reader = LineReader(self._draft, defaults, deadline=settings.deadline, max_bytes=limit)
+        self._reader = LineReader(self._draft, defaults, max_bytes=limit)
         self._models = _Models(check_models)
         self._allow = allow
         self._skip_invalid = skip_invalid

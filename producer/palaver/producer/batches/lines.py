@@ -37,10 +37,9 @@ _PLAIN: Final = {name: field.default for name, field in ChatJob.model_fields.ite
 class LineReader:
     """Makes the jobs of one batch: `defaults` has what lines take that say nothing themselves."""
 
-    def __init__(self, batch: BatchJob, defaults: ChatJob, *, deadline: float, max_bytes: int) -> None:
+    def __init__(self, batch: BatchJob, defaults: ChatJob, *, max_bytes: int) -> None:
         self._batch = batch
         self._defaults = defaults
-        self._deadline = deadline
         self._max_bytes = max_bytes
 
     def decoded(self, entry: object) -> Mapping[str, Any] | ChatJob | BatchLine:
@@ -85,7 +84,6 @@ class LineReader:
     def _parsed(self, fields: dict[str, Any]) -> ChatJob:
         if fields.get("params") is None:
             fields["params"] = {}
-        fields.setdefault("deadline", self._deadline)
         return ChatJob.parse(fields, max_bytes=self._max_bytes)
 
     def _completed(self, job: ChatJob, ignored: frozenset[str] = frozenset()) -> ChatJob:
@@ -93,6 +91,8 @@ class LineReader:
         update: dict[str, Any] = {"params": self._defaults.params.merged(job.params)}
         if job.model is None:
             update["model"] = self._defaults.model
+        if "deadline" not in job.model_fields_set:  # it may wait for its provider as long as the batch has
+            update["deadline"] = self._batch.completion_window
         return job.model_copy(update=update)
 
     def _check(self, job: ChatJob, ignored: frozenset[str]) -> None:

@@ -99,7 +99,8 @@ async def _opened(
 ) -> AsyncBatchHandle:
     """The batch; if nobody waits for it any more, it is cancelled, also before its opening has come back."""
     owner = {name: fields[name] for name in _OF_THE_BATCH if name in fields}
-    jobs = [{**fields, "messages": item} for item in items]
+    # Somebody waits for each of them no longer than for a job.
+    jobs = [{"deadline": client.settings.deadline, **fields, "messages": item} for item in items]
     opening = asyncio.ensure_future(
         client.batch(jobs, window=min(window, MAX_WINDOW), skip_invalid=True, **owner)
     )
