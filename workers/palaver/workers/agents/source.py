@@ -234,13 +234,12 @@ class _Services:
     _asking: set[asyncio.Task[Any]] = field(default_factory=set)
 
     async def ask(self, request: ModelRequest) -> ChatResponse:
-        task = asyncio.current_task()
-        assert task is not None  # noqa: S101 - a coroutine runs in one
-        self._asking.add(task)
+        # No name here has the task: it would hold its own error, in a cycle.
+        self._asking.add(_own_task())
         try:
             return await self.requests.answer(self.run, self.job, self.answer, request)
         finally:
-            self._asking.discard(task)
+            self._asking.discard(_own_task())
 
     async def ended(self) -> None:
         """Return when the requests that were cancelled are in the job's bill, or after `ENDING_SECONDS`."""
@@ -250,6 +249,12 @@ class _Services:
     async def file_text(self, file_id: str) -> str:
         warn = self.run.answer.warn
         return await self.files.text(file_id, self.job.user, self.job.tenant, warn=warn)
+
+
+def _own_task() -> asyncio.Task[Any]:
+    task = asyncio.current_task()
+    assert task is not None  # noqa: S101 - a coroutine runs in one
+    return task
 
 
 def _session_context(job: ChatJob, session_id: str, session: AgentSession) -> dict[str, Any]:
