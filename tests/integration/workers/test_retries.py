@@ -13,6 +13,8 @@ import pytest
 from palaver.shared.jobs import Status
 from palaver.shared.ledger import Dispatch
 from palaver.shared.names import Queue
+from palaver.shared.profiles import Catalog
+from palaver.workers.generation import tool
 from tests.integration.workers.conftest import Engine, MakeEngine, text_of
 from tests.integration.workers.doubles import PREFIX
 from tests.integration.workers.test_engine import KeptPost, end_of, kinds
@@ -195,3 +197,28 @@ async def test_a_call_of_an_answer_that_was_not_whole_is_told_once(make_engine: 
     assert text_of(events) == "one"
     assert kinds(events).count("tool_call") == 1
     assert len(end_of(events)["response"]["tool_calls"]) == 1
+
+
+async def test_a_profile_that_goes_between_two_rounds_makes_way_for_the_next_model(
+    make_engine: MakeEngine,
+) -> None:
+    """What was said before is whole: the request that cannot be made has said nothing."""
+    here = {"scripted": {"kind": "scripted", "options": {"rate": 0}}}
+    engine = await make_engine(profiles={**here, "leaving": here["scripted"]}, tools=__name__)
+    leaves.append(lambda: setattr(engine.service._served, "_catalog", Catalog.of(here)))
+    rounds = [{"text": "Well. ", "tool_calls": [{"name": "take_away", "arguments": {}}]}, {"text": "Done."}]
+    models = ["leaving/echo", "scripted/echo"]
+    events = await engine.answer({"rounds": rounds}, model=models, tools=[{"name": "take_away"}])
+    leaves.clear()
+    assert (end_of(events)["status"], text_of(events)) == ("completed", "Well. Done.")
+
+
+leaves: list[Callable[[], None]] = []
+
+
+@tool
+def take_away() -> str:
+    """Have what leaves do so."""
+    for leave in leaves:
+        leave()
+    return "It is gone."

@@ -94,6 +94,7 @@ class Requests:
         self, run: Run, work: Work, attempts: Attempts, *, may_call: bool, thinks: bool
     ) -> Reply:
         """Ask until a model has answered; raises the error after which none is asked again."""
+        run.answer.begun = False  # what was said before is whole
         while True:
             if run.answer.finished or not run.answer.begun:
                 attempts.pass_over()
