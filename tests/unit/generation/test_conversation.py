@@ -1,5 +1,7 @@
 """Histories that no provider would take, mended."""
 
+from typing import Any
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -67,3 +69,20 @@ def test_every_call_has_its_result_at_once_and_every_result_its_call(
         ids = {reply.tool_call_id for reply in conversation[place + 1 : after]}
         assert {call.id for call in message.tool_calls or ()} <= ids
     assert answered(kept, following) == kept
+
+
+class Looked(list[Message]):
+    """Messages that count how often one is looked at."""
+
+    times = 0
+
+    def __getitem__(self, place: Any) -> Any:
+        found = super().__getitem__(place)
+        self.times += len(found) if isinstance(place, slice) else 1
+        return found
+
+
+def test_a_long_history_is_looked_at_once_or_twice() -> None:
+    history = Looked([user(), called("a"), result("a"), said()] * 1000)
+    assert answered(history, [user()]) == history
+    assert history.times < 2 * len(history)

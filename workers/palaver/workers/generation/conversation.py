@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import takewhile
+from itertools import chain, takewhile
 
 from palaver.shared.messages import Message, Role
 
@@ -22,8 +22,10 @@ def answered(history: Sequence[Message], following: Sequence[Message]) -> list[M
             if message.tool_call_id in open_ids:
                 kept.append(message)
             continue
-        results = takewhile(_is_result, [*history[place + 1 :], *following])
-        ids = {result.tool_call_id for result in results} if message.tool_calls else set()
+        # One by one: the list of what follows each would take a long history's length squared.
+        behind = (history[after] for after in range(place + 1, len(history)))
+        results = takewhile(_is_result, chain(behind, following)) if message.tool_calls else ()
+        ids = {result.tool_call_id for result in results}
         calls = [call for call in message.tool_calls or () if call.id in ids]
         open_ids = {call.id for call in calls}
         if calls != (message.tool_calls or []):
