@@ -1,13 +1,19 @@
-"""Bytes of HTTP as they may come: requests that want another protocol, and junk behind a good one."""
+"""Bytes of HTTP as they may come: requests that want another protocol, and junk behind a good one; and names
+that no answer can tell as they came.
+"""
 
 import json
+import logging
 import re
 import socket
+import time
+from typing import Any
 
 import pytest
 
 from palaver.producer.gateway import stream
 from palaver.producer.gateway.protocol import MOST_BODY_WAITING
+from palaver.shared.reader_tokens import make_reader_token
 from tests.integration.gateway.conftest import new_session
 from tests.integration.gateway.here import Here, begin
 from tests.integration.ledger.world import World
@@ -15,6 +21,7 @@ from tests.servers import eventually
 
 pytestmark = pytest.mark.redis
 
+OF_JSON = {"content-type": "application/json"}
 WHOLE = b"HTTP/1.1 201 "
 H2C = b"connection: Upgrade, HTTP2-Settings\r\nupgrade: h2c\r\nhttp2-settings: AAMAAABkAAQAAP__\r\n"
 WEBSOCKET = b"connection: Upgrade\r\nupgrade: websocket\r\n"
@@ -121,3 +128,34 @@ def test_who_still_sends_what_was_refused_is_told_so(here: Here, last: bytes) ->
         if last:
             assert b"".join(iter(lambda: client.recv(100_000), b"")).endswith(b"}")
     assert eventually(lambda: not here.server.server_state.connections)
+
+
+@pytest.mark.parametrize("job", ["%E2%82%AC", "a%0d%0ab", "%00"])
+def test_a_reader_who_names_no_job_is_told_so(
+    here: Here, world: World, caplog: pytest.LogCaptureFixture, job: str
+) -> None:
+    session_id = world.submit(new_session(), tenant="acme").session_id
+    now = time.time()
+    token = make_reader_token(world.settings, session_id, tenant="acme", seconds=60, now=now)
+    with here.http(token) as http:
+        answer = http.get(f"/sessions/{session_id}/events?job={job}")
+    assert (answer.status_code, answer.json()["error"]["param"]) == (422, "job")
+    assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
+
+
+@pytest.mark.parametrize(
+    ("fields", "param"),
+    [
+        ({"metadata": {"palaver:\ud800\n": 1}}, "metadata.palaver:??"),
+        ({"params": {"extra": {"\ud800\n": 1}}}, "params.extra.??"),
+    ],
+)
+def test_a_name_that_no_encoding_can_carry_is_told_without_it(
+    here: Here, world: World, caplog: pytest.LogCaptureFixture, fields: dict[str, Any], param: str
+) -> None:
+    session_id = world.submit(new_session(), tenant="acme").session_id
+    body = json.dumps({"content": "x", **fields})
+    with here.http(here.make_key(tenant="acme", tools=[])) as http:
+        answer = http.post(f"/sessions/{session_id}/messages", content=body, headers=OF_JSON)
+    assert (answer.status_code, answer.json()["error"]["param"]) == (422, param)
+    assert not [record for record in caplog.records if record.levelno >= logging.ERROR]

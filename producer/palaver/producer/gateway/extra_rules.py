@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from palaver.shared.api_keys import ApiKey
-from palaver.shared.plain import refuse
+from palaver.shared.plain import below, refuse
 
 DOING: Final = frozenset(
     {
@@ -117,19 +117,21 @@ _AS_ALWAYS: Final[dict[str, tuple[Any, ...]]] = {
 }
 """What clients say by habit, and what changes nothing."""
 
+_EXTRA: Final = "params.extra"
 
-def check_extra(extra: Any, key: ApiKey | None, param: str = "params.extra.") -> None:
+
+def check_extra(extra: Any, key: ApiKey | None) -> None:
     """Raises ValidationError for a field that buys or does what the key does not allow; what an operator
-    wants of it, the profile says, or the key. `param` is what stands before the field's name.
+    wants of it, the profile says, or the key.
     """
     named = () if key is None else key.extra or ()
     for name, value in extra.items() if isinstance(extra, Mapping) else ():
         if value is None or name in named or value in _AS_ALWAYS.get(name, ()):
             continue
         if name in DOING | COSTING:
-            refuse(f"{param}{name}", "is not taken from clients: the provider would do or cost more")
+            refuse(below(_EXTRA, name), "is not taken from clients: the provider would do or cost more")
         if key is not None and key.is_restricted and name not in HARMLESS:
-            refuse(f"{param}{name}", "is not a field that this API key may have sent to a provider")
+            refuse(below(_EXTRA, name), "is not a field that this API key may have sent to a provider")
 
 
 def check_params(params: Any, key: ApiKey | None) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from palaver.shared.plain import refuse
+from palaver.shared.plain import below, refuse
 
 _OURS: Final = "palaver:"
 BACKGROUND: Final = f"{_OURS}background"
@@ -17,7 +17,7 @@ def check_metadata(metadata: Any) -> None:
     """Raises ValidationError for what only we may say."""
     for name in metadata if isinstance(metadata, dict) else ():
         if _is_ours(name):
-            refuse(f"metadata.{name[:64]}", f"must not begin with {_OURS}")
+            refuse(below("metadata", name), f"must not begin with {_OURS}")
 
 
 def theirs(metadata: Mapping[str, Any]) -> dict[str, Any]:

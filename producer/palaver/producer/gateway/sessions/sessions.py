@@ -38,6 +38,7 @@ from palaver.shared.errors import (
     SessionNotFoundError,
     WrongStateError,
 )
+from palaver.shared.ids import check_job_id
 from palaver.shared.ledger import operations
 from palaver.shared.plain import refuse
 from palaver.shared.reader_tokens import DEFAULT_SECONDS, MOST_SECONDS, make_reader_token
@@ -256,6 +257,7 @@ def _whose(opened: ConversationSession) -> dict[str, str | None]:
 
 
 async def _check_job(gateway: Gateway, caller: Caller, session_id: str, job_id: str) -> None:
+    check_job_id(job_id, param="job")
     if caller.reads is None:
         view = await own_job(gateway, caller, job_id)
     else:
