@@ -139,6 +139,7 @@ class Feeds:
         async with aclosing(reader):
             while (entries := await reader.entries()) is not None:
                 yield b"".join(map(encode, entries)), reader.seq
+                await asyncio.sleep(0)  # the feed, told of the same event, may come behind this reader
                 if feed.ring.place_behind(reader.seq) is not None:
                     return
 
