@@ -48,6 +48,17 @@ test("wherever events begin, and whatever is known by then, the words are the sa
   }
 });
 
+test("what was known of a job before its events came changes nothing", () => {
+  const transcript = new Transcript();
+  const open = { ...JOB, end_seq: null, response: null, ended: null };
+  for (const [count, late, status] of [[2, "queued", "running"], [8, "running", "completed"]]) {
+    for (const told of LOG.slice(0, count)) transcript.apply(told);
+    transcript.addJobs([{ ...open, status: late }]);
+    assert.equal(transcript.turns.get("j1").status, status);
+  }
+  assert.equal(transcript.active, null);
+});
+
 test("a new attempt takes the words back, one that goes on does not", () => {
   const transcript = new Transcript();
   for (const told of LOG.slice(0, 5)) transcript.apply(told);

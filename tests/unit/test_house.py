@@ -42,6 +42,7 @@ BROAD_EXCEPTS: dict[str, str] = {
     "workers/palaver/workers/generation/toolbox.py:_run": "the same",
     "workers/palaver/workers/generation/user_code.py:_work": "what user code raises is its result",
     "workers/palaver/workers/mcp/connection.py:_stay": "no server of tools may end the worker",
+    "workers/palaver/workers/stop.py:uninterrupted": "what is thrown in meanwhile waits for the work",
     "workers/palaver/workers/pool/bridge.py:_settle": "what a result backend raises is its result",
     "workers/palaver/workers/pool/direct.py:__await__": "hands exceptions on to the coroutine",
     "workers/palaver/workers/pool/direct.py:run_direct": "what a user's task raises is its result",

@@ -52,6 +52,13 @@ async def ask(http: HttpClient, server: Server) -> bytes:
         return await response.read(100)
 
 
+@pytest.fixture
+def whenever(monkeypatch: pytest.MonkeyPatch) -> None:
+    """This process may stand still before it hears that a connection was closed."""
+    monkeypatch.setattr("palaver.workers.http._AT_ONCE", 60.0)
+
+
+@pytest.mark.usefixtures("whenever")
 @pytest.mark.parametrize("resets", [False, True], ids=["closed", "reset"])
 async def test_a_request_that_meets_a_closed_one_goes_out_again(
     http: HttpClient, server: Server, resets: bool
@@ -82,6 +89,7 @@ async def test_one_that_is_closed_late_has_brought_its_request(
     assert server.requests == 2
 
 
+@pytest.mark.usefixtures("whenever")
 async def test_where_one_is_closed_no_other_kept_one_is_tried(http: HttpClient, server: Server) -> None:
     """A server that restarts closes them all. A request is sent twice at most, and over one of them."""
     assert await asyncio.gather(*(ask(http, server) for _ in range(3))) == [b"ok"] * 3

@@ -192,14 +192,14 @@ async def test_who_takes_a_file_slowly_has_it_whole(
 ) -> None:
     """An S3 may not be silent; who reads may be, for longer."""
     s3_server.open_to(monkeypatch)
-    monkeypatch.setattr(objects, "_SILENT_SECONDS", 1.0)
-    shorter = {"max_retries": 2, "retry_timeout": timedelta(seconds=0.2)}  # than a silence, as they are
+    settings = Settings(files_url=s3_server.url(f"b{uuid4().hex}"), files_max_bytes=BEYOND_BUFFERS)
+    ref = await FileStore.of(settings).put(stream(BEYOND_BUFFERS), filename="large.txt")
+    monkeypatch.setattr(objects, "_SILENT_SECONDS", 3.0)
+    shorter = {"max_retries": 2, "retry_timeout": timedelta(seconds=1)}  # than a silence, as they are
     monkeypatch.setattr(objects, "_RETRY", shorter)
-    store = FileStore.of(Settings(files_url=s3_server.url(f"b{uuid4().hex}"), files_max_bytes=BEYOND_BUFFERS))
-    ref = await store.put(stream(BEYOND_BUFFERS), filename="large.txt")
-    pieces = store.open(ref.id)
+    pieces = FileStore.of(settings).open(ref.id)
     read = len(await anext(pieces))
-    await asyncio.sleep(3)
+    await asyncio.sleep(5)
     async for piece in pieces:
         read += len(piece)
     assert read == BEYOND_BUFFERS

@@ -16,7 +16,7 @@ from palaver.shared.responses import ChatResponse
 from palaver.shared.stores import FileRef, FileStore
 from palaver.shared.stores.batch_files import BatchFiles
 from palaver.workers.batches import driver as driving
-from palaver.workers.batches import patience
+from palaver.workers.batches import patience, storing
 from palaver.workers.batches.lines import line_result
 from tests.faults.proxy import Proxy
 from tests.integration.workers.conftest import Engine, MakeEngine
@@ -207,22 +207,25 @@ async def refuse(*_: object) -> None:
     raise FileStoreUnavailableError
 
 
-def away(monkeypatch: pytest.MonkeyPatch, *, times: int) -> None:
+def away(
+    monkeypatch: pytest.MonkeyPatch, *, times: int, error: type[PalaverError] = FileStoreUnavailableError
+) -> None:
     """The store answers nobody who asks for a file, so many times."""
     stat, refusals = FileStore.stat, iter(range(times))
 
     async def ask(store: FileStore, *args: Any) -> FileRef:
         if next(refusals, None) is not None:
-            raise FileStoreUnavailableError
+            raise error
         return await stat(store, *args)
 
     monkeypatch.setattr(FileStore, "stat", ask)
 
 
+@pytest.mark.parametrize("error", patience.NO_STORE)
 async def test_a_line_waits_for_the_store_of_its_files(
-    engine: Engine, of_a_file: BatchJob, monkeypatch: pytest.MonkeyPatch
+    engine: Engine, of_a_file: BatchJob, monkeypatch: pytest.MonkeyPatch, error: type[PalaverError]
 ) -> None:
-    away(monkeypatch, times=2)
+    away(monkeypatch, times=2, error=error)
     monkeypatch.setattr(patience, "PAUSES", (0.01, 0.01))
     assert await drive(engine, of_a_file) == "completed"
     assert (await results(engine, of_a_file))[0].response.success
@@ -278,11 +281,35 @@ async def test_a_driver_that_cannot_store_what_waits_leaves_the_batch_with_its_l
     monkeypatch.setattr(driving, "FLUSH_SECONDS", 0.0)
     batch = await open_batch([{"text": "x"}, {"endless": True, "rate": 100}])
     with monkeypatch.context() as broken:
+        broken.setattr(storing, "PART_LINES", 1)
         broken.setattr(BatchFiles, "put_part", refuse)
         assert await drive(engine, batch) == "released"
     assert (await engine.ledger.batch(batch.batch_id)).running == 0
     driver = asyncio.create_task(drive(engine, batch))
     await until(engine, batch, lambda view: view.flushed == 1)
+    await engine.ledger.cancel_batch(batch.batch_id)
+    await driver
+
+
+async def test_lines_that_run_are_not_asked_again_for_a_few_results_that_cannot_be_stored(
+    engine: Engine, open_batch: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(patience, "PATIENCE", 0.0)
+    monkeypatch.setattr(driving, "FLUSH_SECONDS", 0.0)
+    batch = await open_batch([{"text": "x"}, {"endless": True, "rate": 100}])
+    put_part, refused = BatchFiles.put_part, asyncio.Event()
+
+    async def put(files: BatchFiles, *part: Any) -> None:
+        if refused.is_set():
+            return await put_part(files, *part)
+        refused.set()
+        raise FileStoreUnavailableError
+
+    monkeypatch.setattr(BatchFiles, "put_part", put)
+    driver = asyncio.create_task(drive(engine, batch))
+    await until(engine, batch, lambda view: view.flushed == 1)
+    assert refused.is_set()
+    assert not driver.done()
     await engine.ledger.cancel_batch(batch.batch_id)
     await driver
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from palaver.shared.errors import ConfigurationError, FileRefusedError
+from palaver.shared.errors import ConfigurationError, FileRefusedError, FileStoreUnavailableError
 from palaver.shared.owner import Owner
 from palaver.shared.settings import Settings
 from palaver.shared.stores import FileStore
@@ -94,6 +94,17 @@ async def test_documents_have_text(
     text = await make_files().text(ref.id, None)
     assert "von der Katze" in text
     assert "x()" not in text
+
+
+async def test_a_text_that_cannot_be_kept_is_there_all_the_same(
+    store: FileStore, make_files: MakeFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def refuse(*_: object) -> None:
+        raise FileStoreUnavailableError
+
+    ref = await store.put(docx("von der Katze"), filename="a.docx")
+    monkeypatch.setattr(FileStore, "keep_text", refuse)
+    assert "von der Katze" in await make_files().text(ref.id, None)
 
 
 @pytest.fixture(scope="module")

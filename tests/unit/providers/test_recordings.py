@@ -175,6 +175,18 @@ def test_signed_thinking_comes_back() -> None:
     assert told.fields == asked.fields
 
 
+def test_a_signature_that_comes_after_its_block_has_ended_comes_back() -> None:
+    thinking = (
+        messages.start()
+        + messages.begin(type="thinking", thinking="", signature="")
+        + messages.thought("hm")
+        + messages.stop()
+        + messages.delta(type="signature_delta", signature="c2ln")
+    )
+    told = decode(Recording(b"", kind="anthropic"), [thinking + messages.HELLO + messages.ending()])
+    assert told.fields["thinking_blocks"] == [{"type": "thinking", "thinking": "hm", "signature": "c2ln"}]
+
+
 def test_a_block_of_thinking_is_told_before_the_words_behind_it() -> None:
     thinking = (
         messages.start()

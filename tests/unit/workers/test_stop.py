@@ -3,8 +3,10 @@
 import asyncio
 
 import pytest
+from celery.exceptions import SoftTimeLimitExceeded
 
 from palaver.shared.errors import JobCancelledError, JobExpiredError
+from palaver.workers.pool.direct import Driven
 from palaver.workers.stop import Stop, uninterrupted
 
 
@@ -85,3 +87,33 @@ async def test_uninterrupted_work_is_finished_and_tells_of_the_cancellation() ->
     go.set()
     assert await task == "done"
     assert told == ["cancelled"]
+
+
+@pytest.mark.parametrize("heeded", [True, False])
+async def test_a_soft_time_limit_leaves_no_work_half_done(heeded: bool) -> None:
+    go_on, interrupted = asyncio.Event(), asyncio.Event()
+
+    async def work() -> str:
+        await go_on.wait()
+        return "done"
+
+    def limited(_: BaseException) -> BaseException:
+        task.uncancel()
+        return SoftTimeLimitExceeded(1)
+
+    async def body() -> str:
+        return await Driven(uninterrupted(work(), interrupted.set if heeded else None), limited)
+
+    task = asyncio.create_task(body())
+    await asyncio.sleep(0)
+    task.cancel()  # as the pool does, when that limit has come
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert not task.done()
+    assert interrupted.is_set() is heeded
+    go_on.set()
+    if heeded:
+        assert await task == "done"
+    else:
+        with pytest.raises(SoftTimeLimitExceeded):
+            await task

@@ -94,11 +94,13 @@ class Stop:
 
 async def uninterrupted(work: Coroutine[Any, Any, T], interrupted: Callable[[], object] | None = None) -> T:
     """The result of short work that must not stay half done. A cancellation meanwhile cancels nothing; it
-    only calls `interrupted`.
+    only calls `interrupted`. So does a soft time limit; without `interrupted` it is raised when the work is
+    done.
 
     What `work` itself awaits can still be cancelled, as by a link that is being stopped.
     """
     task = asyncio.ensure_future(work)
+    thrown: Exception | None = None
     while not task.done():
         try:
             await asyncio.shield(task)
@@ -108,4 +110,14 @@ async def uninterrupted(work: Coroutine[Any, Any, T], interrupted: Callable[[], 
                 own.uncancel()
                 if interrupted is not None:
                     interrupted()
-    return task.result()
+        except Exception as error:  # noqa: BLE001 - the work's own, or Celery's soft time limit
+            if task.done():
+                break
+            if interrupted is None:
+                thrown = error
+            else:
+                interrupted()
+    result = task.result()
+    if thrown is not None:
+        raise thrown
+    return result

@@ -23,7 +23,7 @@ from palaver.workers.tracing import Tracing
 __all__ = ["Workshop"]
 
 LINE_BYTES: Final = 16 << 20
-"""Of stored lines of batches that run at once; each costs several times its bytes."""
+"""Of stored lines of batches that run at once, beside the first of each; they cost several times as much."""
 
 
 class Workshop:

@@ -19,7 +19,6 @@ from palaver.shared import ending_tasks
 from palaver.shared.batches import BatchJob, BatchStatus, BatchView, line_id
 from palaver.shared.errors import (
     FileMissingError,
-    FileStoreUnavailableError,
     JobExpiredError,
     LeaseError,
     LedgerFullError,
@@ -260,7 +259,7 @@ class Driver:
         ask = partial(self._parts.lines.result, self._batch, index, stored, deaths, stop)
         try:
             return await patiently(self._batch_id, ask)
-        except FileStoreUnavailableError:
+        except NO_STORE:
             await self._slices.check()
             return await ask(fails=True)
 
@@ -299,8 +298,9 @@ class Driver:
         try:
             gathered = await self._storing.flush()
         except NO_STORE as problem:
-            # Nobody else may store as long as it works on the batch.
-            self._stop(HandOver(f"The results of the batch cannot be stored: {problem.message}"))
+            # Nobody else may store as long as it works on the batch; but what runs would be asked again.
+            if self._storing.is_behind or not self._running:
+                self._stop(HandOver(f"The results of the batch cannot be stored: {problem.message}"))
         except PalaverError as error:
             logger.info("batch.not_stored", batch_id=self._batch_id, error=error.type)
         else:

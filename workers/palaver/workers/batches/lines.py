@@ -7,13 +7,14 @@ from collections.abc import Sequence
 from functools import partial
 
 from palaver.shared.batches import BatchJob, BatchLine, BatchResult, line_id
-from palaver.shared.errors import FileStoreUnavailableError, JobPoisonedError, PalaverError, ValidationError
+from palaver.shared.errors import JobPoisonedError, PalaverError, ValidationError
 from palaver.shared.jobs import CachePolicy, ChatJob
 from palaver.shared.ledger import Claimed, LineResult
 from palaver.shared.ledger.operations import POISONED_AFTER
 from palaver.shared.responses import ChatResponse
 from palaver.shared.spending import Spent
 from palaver.workers.answer_writer import UnheardWriter
+from palaver.workers.batches.patience import NO_STORE
 from palaver.workers.job_answer import JobAnswer
 from palaver.workers.metering import Bill, Told
 from palaver.workers.models import Models
@@ -71,7 +72,7 @@ class Lines:
     ) -> LineResult | None:
         """Have a stored line answered; None if it was stopped to be handed over.
 
-        Raises FileStoreUnavailableError before any model is asked, unless the line `fails` for that as well.
+        Raises one of NO_STORE before any model is asked, unless the line `fails` for that as well.
         """
         try:
             line = BatchLine.parse(stored, batch)
@@ -100,7 +101,7 @@ class Lines:
         error = await failure_of(self._answered(run, job), job.job_id)
         if isinstance(error, HandOver):
             return None
-        if isinstance(error, FileStoreUnavailableError) and run.ref is None and not fails:
+        if isinstance(error, NO_STORE) and job.files and run.ref is None and not fails:
             raise error
         if error is not None:
             error.job_id = job.job_id

@@ -6,6 +6,7 @@ another worker may reach it.
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Awaitable, Callable
 from itertools import chain, repeat
@@ -31,11 +32,13 @@ NO_STORE: Final = (ConfigurationError, FileStoreUnavailableError)
 
 async def patiently(batch_id: str, work: Callable[[], Awaitable[T]]) -> T:
     """What `work` returns, tried again while the store cannot be used. Raises one of NO_STORE in the end."""
-    pauses, until = chain(PAUSES, repeat(LONGEST_PAUSE)), time.monotonic() + PATIENCE
+    pauses, until = chain(PAUSES, repeat(LONGEST_PAUSE)), math.inf
     while True:
         try:
             return await work()
         except NO_STORE as error:
+            # From the first failure on: before it the work may have waited for something else.
+            until = min(until, time.monotonic() + PATIENCE)
             pause = next(pauses)
             if time.monotonic() + pause > until:
                 raise

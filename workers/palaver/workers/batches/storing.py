@@ -41,6 +41,7 @@ class Storing:
         self._files = files
         self._batch_id = batch_id
         self._token = token
+        self.is_behind = False  # more waits than a part takes, or as much
 
     async def flush(self) -> Gathered | None:
         """Store a part of what waits, and say what that was; None if another driver stores."""
@@ -50,6 +51,8 @@ class Storing:
         gathered = await self._link.run(gathering)
         if gathered is None or not gathered.results:
             return gathered
+        size = sum(map(len, gathered.results))
+        self.is_behind = len(gathered.results) >= PART_LINES or size >= PART_BYTES
         part = (self._batch_id, gathered.first, gathered.last, gathered.results)
         await patiently(self._batch_id, lambda: self._files.put_part(*part))
         await self._link.run(

@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final, Self
 
-from palaver.shared.errors import ConfigurationError, FileMissingError
+from palaver.shared.errors import ConfigurationError, FileMissingError, FileStoreUnavailableError
 from palaver.shared.owner import Owner
 from palaver.shared.settings import Settings
 from palaver.shared.stores import FileRef, FileStore
@@ -119,7 +119,10 @@ class JobFiles:
         if extracted.problem is not None:
             logger.warning("extraction.failed", file=ref.id, type=ref.type, reason=extracted.problem)
             return extracted
-        await self._store.keep_text(ref, self._extraction.kind, extracted.text)
+        try:
+            await self._store.keep_text(ref, self._extraction.kind, extracted.text)
+        except (FileStoreUnavailableError, ConfigurationError) as error:  # whoever asks next reads it again
+            logger.warning("extraction.not_kept", file=ref.id, error=error.type)
         return extracted
 
     @asynccontextmanager

@@ -21,8 +21,8 @@ T = TypeVar("T")
 
 WRITERS: Final = 4  # threads
 
-WRITES: Final = frozenset({"store_result", "mark_as_done", "mark_as_failure", "mark_as_retry"})
 CLEANUP: Final = "process_cleanup"
+WRITES: Final = frozenset({"store_result", "mark_as_done", "mark_as_failure", "mark_as_retry", CLEANUP})
 """What the tracer calls on a result backend. Of Celery's own none has anything to clean up."""
 
 
@@ -82,6 +82,7 @@ def _settle(future: Future[T], call: Callable[[], T]) -> None:
         future.set_result(call())
     except BaseException as error:  # noqa: BLE001 - it is that of who waits
         future.set_exception(error)
+        del future, call  # it knows this frame
 
 
 class _OffLoop:
@@ -92,13 +93,14 @@ class _OffLoop:
     def __init__(self, task: Any, writers: Executor) -> None:
         # Celery keeps a backend for each thread, so a task without its own asks for the writing thread's
         own, usual = task.backend, task.app.backend
-        cleans_up = getattr(type(own), CLEANUP) is not getattr(Backend, CLEANUP)
-        self._writes = WRITES | {CLEANUP} if cleans_up else WRITES
+        self._cleans_up = getattr(type(own), CLEANUP, None) is not getattr(Backend, CLEANUP)
         self._find: Callable[[], Any] = lambda: task.app.backend if own is usual else own
         self._writers = writers
 
     def __getattr__(self, name: str) -> Any:
-        if name not in self._writes or not in_tracer():
+        if name == CLEANUP and not self._cleans_up:
+            return _nothing  # for that a backend of this thread would be made, which may connect at once
+        if name not in WRITES or not in_tracer():
             return getattr(self._find(), name)
 
         def write(*args: Any, **kwargs: Any) -> Any:
@@ -109,6 +111,10 @@ class _OffLoop:
 
     def _write(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         return getattr(self._find(), name)(*args, **kwargs)
+
+
+def _nothing() -> None:
+    """What most backends clean up."""
 
 
 async def _awaited(future: asyncio.Future[Any]) -> Any:

@@ -24,8 +24,8 @@ class Threads:
         """Run it in a thread, at once or as soon as there is one. It must not raise. From one thread."""
         self._calls.put(call)
         if not self._idle.acquire(blocking=False) and self._left:
-            self._left -= 1
             threading.Thread(target=self._serve, name=self._name, daemon=True).start()
+            self._left -= 1  # only now: the system may have had none
 
     def close(self) -> None:
         """Let each thread end after what it runs."""

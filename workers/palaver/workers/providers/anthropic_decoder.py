@@ -242,11 +242,11 @@ class AnthropicDecoder(AnswerDecoder):
         if delta.text:
             answer.add_text(delta.text, raw, parts)
         elif delta.thinking:
-            self._block(index, "thinking").pieces.append(delta.thinking)
+            self._thought(index).pieces.append(delta.thinking)
             answer.hold(len(delta.thinking))
             answer.add_reasoning(delta.thinking, raw, parts)
         elif delta.signature:
-            self._block(index, "thinking").signature.append(delta.signature)
+            self._thought(index).signature.append(delta.signature)
             answer.hold(len(delta.signature))
         elif delta.partial_json:
             block = self._block(index, "tool_use")
@@ -262,6 +262,12 @@ class AnthropicDecoder(AnswerDecoder):
         if found is None:
             found = self._add(Block(type=kind), index)
         return found
+
+    def _thought(self, index: int | None) -> _Open:
+        """The block of thinking that grows by a delta, also if its server has called it ended."""
+        block = self._block(index, "thinking")
+        block.whole = None
+        return block
 
     def _add(self, block: Block, index: int | None) -> _Open:
         added = _Open(len(self._blocks), block)

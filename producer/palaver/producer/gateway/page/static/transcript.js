@@ -30,6 +30,8 @@ export class Transcript {
     addJobs(jobs) {
         for (const job of [...jobs].sort((one, other) => one.created - other.created)) {
             const turn = this.#turn(job.job_id);
+            if (job.end_seq === null && (turn.follows || turn.endSeq !== null))
+                continue; // its events know more
             turn.status = job.status;
             turn.ahead = job.position;
             turn.waits = job.waits ?? null;
