@@ -5,6 +5,8 @@ import sys
 import threading
 from queue import SimpleQueue
 
+import pytest
+
 from palaver.workers.pool.threads import Threads
 from tests.servers import IN_TIME, eventually
 
@@ -53,6 +55,25 @@ def test_no_more_than_the_most_run_at_once_and_the_rest_in_their_turn() -> None:
     go.set()
     assert len({ran_in.get(timeout=IN_TIME) for _ in range(5)}) <= 2
     threads.close()
+
+
+def test_what_the_system_has_no_thread_for_is_not_run_and_counts_as_none(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    threads, ran = Threads("test-none", most=1), SimpleQueue[str]()
+
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as full:
+        full.setattr(threading.Thread, "start", refuse)
+        with pytest.raises(RuntimeError):
+            threads.submit(lambda: ran.put("refused"))
+    threads.submit(lambda: ran.put("taken"))
+    assert ran.get(timeout=IN_TIME) == "taken"
+    threads.close()
+    assert eventually(lambda: all(thread.name != "test-none" for thread in threading.enumerate()))
+    assert ran.empty()
 
 
 def test_a_function_that_waits_in_c_does_not_hold_a_process_that_ends() -> None:

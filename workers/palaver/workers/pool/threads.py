@@ -21,11 +21,14 @@ class Threads:
         self._idle = threading.Semaphore(0)
 
     def submit(self, call: Callable[[], object]) -> None:
-        """Run it in a thread, at once or as soon as there is one. It must not raise. From one thread."""
-        self._calls.put(call)
+        """Run it in a thread, at once or as soon as there is one. It must not raise. From one thread.
+
+        Raises RuntimeError if the system has no thread for it; then it is not run later either.
+        """
         if not self._idle.acquire(blocking=False) and self._left:
             threading.Thread(target=self._serve, name=self._name, daemon=True).start()
-            self._left -= 1  # only now: the system may have had none
+            self._left -= 1
+        self._calls.put(call)
 
     def close(self) -> None:
         """Let each thread end after what it runs."""
