@@ -3,6 +3,7 @@
 import asyncio
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from pathlib import Path
 from typing import Any, TypeVar
 
 import orjson
@@ -129,6 +130,12 @@ def text_of(events: list[dict[str, Any]]) -> str:
 
 
 MakeEngine = Callable[..., Awaitable[Engine]]
+
+
+@pytest.fixture
+def files_url(tmp_path: Path) -> str:
+    """Of a store of the test's own."""
+    return f"file://{tmp_path}/files"
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -33,11 +32,6 @@ from tests.integration.workers.test_batches import (
 from tests.servers import RedisServer
 
 pytestmark = pytest.mark.redis
-
-
-@pytest.fixture
-def files_url(tmp_path: Path) -> str:
-    return f"file://{tmp_path}/files"
 
 
 @pytest.fixture

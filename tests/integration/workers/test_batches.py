@@ -37,11 +37,6 @@ HASTE = {"lease_seconds": 60, "renew_seconds": 0.2}
 
 
 @pytest.fixture
-def files_url(tmp_path: Path) -> str:
-    return f"file://{tmp_path}/files"
-
-
-@pytest.fixture
 async def engine(make_engine: MakeEngine, files_url: str) -> Engine:
     return await make_engine(files_url=files_url, **HASTE)
 

@@ -36,11 +36,6 @@ MakeFiles = Callable[..., JobFiles]
 
 
 @pytest.fixture
-def files_url(tmp_path: Path) -> str:
-    return f"file://{tmp_path}/files"
-
-
-@pytest.fixture
 def store(files_url: str) -> FileStore:
     return FileStore.of(Settings(files_url=files_url))
 
