@@ -9,9 +9,21 @@ from pytest_celery import CeleryBrokerCluster, CeleryTestWorker, CeleryWorkerClu
 from tests.integration.cli.shell import Inside
 from tests.integration.nodes import LocalRedis, LocalWorker
 from tests.processes import Processes
-from tests.servers import RedisServer
+from tests.servers import IN_TIME, RedisServer
 
 StartWorker = Callable[..., LocalWorker]
+
+
+@pytest.fixture(autouse=True)
+def _patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever asks Redis in this process takes a machine that does much else for no outage."""
+    monkeypatch.setenv("PALAVER_CONNECT_SECONDS", str(IN_TIME))
+
+
+@pytest.fixture
+def default_patience(_patience: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As users have it who set nothing: for tests of what is silent."""
+    monkeypatch.delenv("PALAVER_CONNECT_SECONDS")
 
 
 @pytest.fixture

@@ -64,6 +64,7 @@ def test_a_gateway_asks_the_ledger_before_it_loads_its_server(shell: Shell) -> N
 
 @pytest.mark.timeout(IN_TIME)
 @pytest.mark.parametrize("words", [["chat", "hi"], ["status"]], ids=" ".join)
+@pytest.mark.usefixtures("default_patience")
 def test_a_silent_ledger(inside: Inside, words: list[str], silent_port: int) -> None:
     inside.environment["PALAVER_REDIS_URL"] = f"redis://:hunter2@127.0.0.1:{silent_port}/0"
     check(inside.run(*words), f"127.0.0.1:{silent_port}")

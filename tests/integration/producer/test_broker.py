@@ -125,6 +125,7 @@ def test_who_waits_while_a_broker_is_found_silent_is_told_so_with_the_first() ->
         assert come_to(silent) == 1
 
 
+@pytest.mark.usefixtures("default_patience")
 async def test_so_are_the_tasks_of_an_async_client(settings: Settings) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"redis://127.0.0.1:{silent.getsockname()[1]}/0"

@@ -373,6 +373,7 @@ def test_no_redis_is_one_line_in_time_that_names_the_url(method: str) -> None:
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.usefixtures("default_patience")
 def test_a_redis_that_never_answers_is_given_up_in_time() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         client = Client(redis_url=f"redis://127.0.0.1:{silent.getsockname()[1]}/0")
