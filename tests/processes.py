@@ -2,6 +2,7 @@
 
 import atexit
 import contextlib
+import ctypes
 import os
 import re
 import shutil
@@ -39,6 +40,19 @@ def clean_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if not _FOREIGN.search(name)}
     kept["PATH"] = os.pathsep.join((str(Path(sys.executable).parent), kept.get("PATH", os.defpath)))
     return {**kept, "NO_COLOR": "1", "PYTHONUNBUFFERED": "1", **(extra or {})}
+
+
+def signal_beside(pid: int, number: int) -> None:
+    """Send a process a signal by way of one of its other threads: the main one is not woken by it.
+
+    Only Linux can do this; elsewhere the system chooses.
+    """
+    tasks = Path(f"/proc/{pid}/task")
+    threads = sorted(int(task.name) for task in tasks.iterdir()) if tasks.exists() else [pid]
+    if len(threads) == 1:
+        os.kill(pid, number)
+    else:
+        ctypes.CDLL(None).tgkill(pid, next(thread for thread in threads if thread != pid), number)
 
 
 @cache

@@ -9,11 +9,14 @@ from __future__ import annotations
 import asyncio
 import atexit
 import contextlib
+import math
 import os
 import threading
 from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
 from concurrent.futures import CancelledError, Future
 from typing import Any, Final, TypeVar
+
+from palaver.producer.heeding import wait_for
 
 T = TypeVar("T")
 
@@ -142,7 +145,7 @@ def _result_of(future: Future[T], timeout: float | None) -> T:
     done = threading.Lock()
     done.acquire()
     future.add_done_callback(lambda _: done.release())
-    if not done.acquire(timeout=-1 if timeout is None else min(max(timeout, 0), threading.TIMEOUT_MAX)):
+    if not wait_for(lambda seconds: done.acquire(timeout=seconds), math.inf if timeout is None else timeout):
         raise TimeoutError
     return future.result()
 

@@ -7,7 +7,7 @@ import pty
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -120,9 +120,9 @@ class Dev:
     def json_file(self) -> Path:
         return self.shell.folder / ".palaver" / "dev.json"
 
-    def end(self, number: signal.Signals) -> tuple[int, str]:
+    def end(self, number: signal.Signals, *, send: Callable[[int, int], None] = os.kill) -> tuple[int, str]:
         """Send the signal; the exit code and what was written to stderr."""
-        self.process.send_signal(number)
+        send(self.process.pid, number)
         err = self.process.communicate(timeout=60)[1]
         return self.process.returncode, err
 

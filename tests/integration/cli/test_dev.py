@@ -9,6 +9,7 @@ from importlib.util import find_spec
 import pytest
 
 from tests.integration.cli.shell import Dev, Shell, alive, without
+from tests.processes import signal_beside
 from tests.servers import eventually, missing
 
 pytestmark = [pytest.mark.redis, pytest.mark.worker]
@@ -127,7 +128,7 @@ def test_uses_the_redis_of_the_environment(dev: Dev, shell: Shell) -> None:
         assert set(second.parts) == {"worker"}
         assert second.said["redis_url"] == dev.said["redis_url"]
         assert second.said["worker"] != dev.said["worker"]
-        code, err = second.end(signal.SIGTERM)
+        code, err = second.end(signal.SIGTERM, send=signal_beside)
         assert (code, err.splitlines()[-1]) == (0, "stopped")
         assert gone(second)
         assert not second.json_file.exists()

@@ -23,7 +23,7 @@ from palaver.shared.profiles import Limits
 from palaver.shared.settings import Settings
 from tests.integration.ledger.batch_world import BatchWorld
 from tests.integration.ledger.world import World
-from tests.processes import Processes
+from tests.processes import Processes, signal_beside
 from tests.servers import RedisServer, free_port
 
 pytestmark = pytest.mark.redis
@@ -105,7 +105,7 @@ def test_it_needs_no_worker_and_ends_when_it_is_asked(
             assert set(sample.labels) == set(metric.labels)
     depth = {sample.labels["queue"]: sample.value for sample in found["palaver_queue_messages"].samples}
     assert depth == {"normal": 3, "high": 0, "low": 0, "resume": 0, "submit": 0, "batch": 0}
-    exporter.signal(signal.SIGTERM)
+    signal_beside(exporter.pid, signal.SIGTERM)
     assert exporter.wait(20) == 0
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import os
 import signal
 import weakref
 from collections.abc import Callable
@@ -15,11 +16,14 @@ from palaver.producer.interfaces import AsyncConversations, Clients
 from palaver.shared.ledger import Keys
 from palaver.shared.settings import Settings
 from tests.integration.producer.stand_in import StandIn
-from tests.processes import Processes, Running
+from tests.processes import Processes, Running, signal_beside
 from tests.servers import RedisServer, eventually
 
 WorkOn = Callable[[JobHandle], StandIn]
 Run = Callable[..., Running]
+
+
+Send = Callable[[int, int], None]
 
 
 @pytest.fixture
@@ -126,7 +130,10 @@ def test_ctrl_c_ends_a_wait(client: Client, run: Run, settings: Settings, redis_
     assert running.lines == ["interrupted"]
 
 
-def test_ctrl_c_ends_a_loop_and_the_job_goes_on(client: Client, run: Run, work_on: WorkOn) -> None:
+@pytest.mark.parametrize("send", [os.kill, signal_beside], ids=["to_the_main_thread", "to_another_thread"])
+def test_ctrl_c_ends_a_loop_and_the_job_goes_on(
+    client: Client, run: Run, work_on: WorkOn, send: Send
+) -> None:
     handle = client.submit("x")
     worker = work_on(handle)
     worker.start()
@@ -142,7 +149,7 @@ def test_ctrl_c_ends_a_loop_and_the_job_goes_on(client: Client, run: Run, work_o
         """,
     )
     running.wait_for("^a$")
-    running.signal(signal.SIGINT)
+    send(running.pid, signal.SIGINT)
     assert running.wait(10) == 0
     running.drained()
     assert running.lines == ["a", "interrupted running"]

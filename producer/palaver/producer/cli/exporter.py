@@ -1,13 +1,14 @@
 """`palaver exporter`: the whole system for Prometheus, until Ctrl-C."""
 
 import signal
-import threading
 from collections.abc import Callable
+from queue import SimpleQueue
 
 import orjson
 
 from palaver.producer.cli.system import System
 from palaver.producer.cli.terminal import note, write, write_json
+from palaver.producer.heeding import next_of
 from palaver.shared.errors import PalaverError
 from palaver.shared.metrics import MetricsAddress, MetricsServer, Page, metrics_page
 from palaver.shared.settings import Settings
@@ -18,15 +19,15 @@ PORT = 9463
 
 def run(host: str, port: int, *, as_json: bool) -> int:
     """Serve. A ledger or a broker that is away is told on the page, and does not end it."""
-    over = threading.Event()
+    ends: SimpleQueue[int] = SimpleQueue()
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: over.set())
+        signal.signal(number, lambda number, _: ends.put(number))
     system = System(Settings.load())
     try:
         server = MetricsServer(MetricsAddress(host, port), pages(system))
         try:
             _say_ready(f"http://{server.address}", as_json=as_json)
-            over.wait()
+            next_of(ends)
         finally:
             server.close()
     finally:

@@ -15,6 +15,8 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import IO, Self
 
+from palaver.producer.heeding import next_of
+
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -136,7 +138,7 @@ class Parts:
     def watch(self) -> None:
         """Wait for ever, until StopAsked or PartDied is raised."""
         while True:
-            self._raise_for(self._happened.get())
+            self._raise_for(next_of(self._happened))
 
     def until(self, condition: Callable[[], bool], *, seconds: float) -> bool:
         """Poll `condition` until it holds (True) or the time is over (False); raises as `watch` does."""
@@ -163,7 +165,7 @@ class Parts:
         self._parts.clear()
 
     def _on_signal(self, _number: int, _frame: object) -> None:
-        self._happened.put(None)  # SimpleQueue is the one queue that may be filled from a signal handler
+        self._happened.put(None)
 
     def _asked_again(self) -> bool:
         with contextlib.suppress(Empty):
