@@ -1,6 +1,8 @@
 """What users' tests lean on: a system in this process, its models, and the fixture."""
 
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -177,6 +179,24 @@ class TestSystem:
         files = tmp_path.as_uri()
         with LocalSystem(files_url=files) as system:
             assert system.environment["PALAVER_FILES_URL"] == files
+
+    def test_a_busy_process_is_no_outage(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("PALAVER_CONNECT_SECONDS", "0.02")
+        over = threading.Event()
+
+        def work() -> None:
+            while not over.is_set():
+                sum(range(3_000_000))  # in one piece: no other thread has a turn
+
+        with LocalSystem() as system, ThreadPoolExecutor() as pool:
+            for name, value in system.environment.items():
+                monkeypatch.setenv(name, value)
+            pool.submit(work)
+            try:
+                with Client() as client:
+                    assert client.submit("Hello", wait=True).content == "Hello"
+            finally:
+                over.set()
 
     def test_jobs_that_nobody_waits_for(self, system: LocalSystem, client: Client) -> None:
         for number in range(5):

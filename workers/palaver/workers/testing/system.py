@@ -26,6 +26,9 @@ __all__ = ["LocalSystem"]
 
 LOOK_SECONDS: Final = 0.01
 
+PATIENCE: Final = 30.0
+"""Seconds. The Redis is a thread of this process: it is as late as the process, or its machine, is busy."""
+
 ALONE: Final[dict[str, Any]] = {
     "archive_url": "", "files_url": "", "mcp": {}, "pusher": {}, "sinks": "", "tika_url": "",
 }  # fmt: skip
@@ -45,8 +48,8 @@ class LocalSystem:
 
     def __init__(self, **values: Any) -> None:
         self.models = Models()
-        own = {"broker_url": f"{SCHEME}://{new_token()}", "namespace": f"test-{new_token()[:12]}"}
-        own |= {"redis_url": _redis_url(), "secret": new_token()}
+        own: dict[str, Any] = {"redis_url": _redis_url(), "connect_seconds": PATIENCE, "secret": new_token()}
+        own |= {"broker_url": f"{SCHEME}://{new_token()}", "namespace": f"test-{new_token()[:12]}"}
         self.settings = Settings.load(**{**ALONE, **own, **values})
         self._catalog = _without_keys(Catalog.load(self.settings))
         self._stack = ExitStack()
@@ -60,6 +63,7 @@ class LocalSystem:
         return {
             "PALAVER_ARCHIVE_URL": settings.archive_url,
             "PALAVER_BROKER_URL": settings.broker_url,
+            "PALAVER_CONNECT_SECONDS": str(settings.connect_seconds),
             "PALAVER_FILES_URL": settings.files_url,
             "PALAVER_NAMESPACE": settings.namespace,
             "PALAVER_REDIS_URL": settings.redis_url,
