@@ -149,9 +149,9 @@ def test_a_job_that_runs_and_is_revoked_is_cancelled_by_who_is_to_go_on_with_it(
     celery_setup: CeleryTestSetup, start_worker: StartWorker, client: Client, control: Control
 ) -> None:
     first = celery_setup.worker.container.running
-    start_worker()
     handle = client.submit(json.dumps({"endless": True, "rate": 20}))
     assert eventually(lambda: handle.status == Status.RUNNING)
+    start_worker()  # only now: it could have had the job
     assert len(control.revoke(handle.job_id, reply=True, limit=2, timeout=10) or ()) == 2
     first.signal(signal.SIGTERM)
     first.wait_for("Warm shutdown")
