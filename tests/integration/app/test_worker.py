@@ -152,6 +152,7 @@ def test_a_job_that_runs_and_is_revoked_is_cancelled_by_who_is_to_go_on_with_it(
     handle = client.submit(json.dumps({"endless": True, "rate": 20}))
     assert eventually(lambda: handle.status == Status.RUNNING)
     start_worker()  # only now: it could have had the job
+    assert eventually(lambda: len(control.ping(limit=2, timeout=1) or ()) == 2)  # it hears
     assert len(control.revoke(handle.job_id, reply=True, limit=2, timeout=10) or ()) == 2
     first.signal(signal.SIGTERM)
     first.wait_for("Warm shutdown")
