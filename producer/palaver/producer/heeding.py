@@ -13,7 +13,7 @@ from contextlib import suppress
 from queue import Empty, SimpleQueue
 from typing import Final, TypeVar
 
-__all__ = ["HEED_SECONDS", "next_of", "wait_for"]
+__all__ = ["next_of", "wait_for"]
 
 T = TypeVar("T")
 

@@ -21,8 +21,6 @@ from tests.servers import RedisServer, eventually
 
 WorkOn = Callable[[JobHandle], StandIn]
 Run = Callable[..., Running]
-
-
 Send = Callable[[int, int], None]
 
 
