@@ -11,6 +11,7 @@ from palaver.shared.jobs import Status
 from palaver.workers.pool.leaving import END_SECONDS
 from tests.faults.conftest import MakeStand
 from tests.faults.load import Load
+from tests.faults.proxy import Proxy
 from tests.faults.stand import HURRIED, Stand, in_time, ready, until
 from tests.processes import Running
 from tests.servers import IN_TIME, RedisServer
@@ -88,6 +89,19 @@ def test_a_worker_leaves_while_redis_is_away(
     for job in jobs:
         job.handle.cancel()
     stand.settle(jobs, status=Status.CANCELLED)
+
+
+@pytest.mark.long
+def test_a_worker_that_leaves_waits_for_no_probe_that_the_ledger_does_not_answer(stand: Stand) -> None:
+    with Proxy(stand.redis.port) as proxy:
+        trap = proxy.hold("canary_take")
+        (worker,) = stand.workers(1, env={"PALAVER_REDIS_URL": proxy.url})
+        trap.wait()
+        proxy.stall()
+        told = time.time()
+        worker.signal(signal.SIGTERM)
+        assert worker.wait(30) == 0
+    in_time(1 + END_SECONDS + 1, [time.time() - told], "left while a probe waits")
 
 
 @contextmanager

@@ -39,6 +39,17 @@ def test_after_the_time_to_drain_messages_go_back(workers: Workers) -> None:
     assert workers.queued() == 1
 
 
+def test_what_nobody_misses_is_not_waited_for_after_the_time_to_drain(workers: Workers) -> None:
+    worker = workers.start("--concurrency", "4", env={"USER_DRAIN": "0.5"})
+    workers.send("spare", 600)
+    worker.wait_for("SAYS spare begun")
+    worker.signal(signal.SIGTERM)
+    assert worker.wait(30) == 0
+    assert "SAYS spare cancelled" in worker.output
+    assert "left_behind" not in worker.output
+    assert workers.queued() == 0
+
+
 @pytest.mark.parametrize("results", [1, 8])
 def test_a_result_that_nobody_takes_does_not_hold_a_worker_that_stops(workers: Workers, results: int) -> None:
     worker = workers.start("--concurrency", "16", env={"USER_DRAIN": "0", "USER_RESULT_SECONDS": "60"})

@@ -78,6 +78,16 @@ async def early(seconds: float) -> str:
     return "done"
 
 
+@app.task(acks_late=False, expendable=True)
+async def spare(seconds: float) -> None:
+    say("spare begun")
+    try:
+        await asyncio.sleep(seconds)
+    except asyncio.CancelledError:
+        say("spare cancelled")
+        raise
+
+
 class Slow(KeyValueStoreBackend):
     """A result backend that takes its time."""
 

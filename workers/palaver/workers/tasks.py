@@ -220,8 +220,9 @@ class SubmitRequest(DiscreetRequest):
 
 
 class Door(Task[Any, Any]):
-    """Base of our tasks. `resident`: it ends by itself once the service was told to hand over; `direct`: it
-    runs without Celery's tracer; `limited`: Celery's time limits are for it.
+    """Base of our tasks. `resident`: it ends by itself once the service was told to hand over; `expendable`:
+    nobody misses what it has not done; `direct`: it runs without Celery's tracer; `limited`: Celery's time
+    limits are for it.
 
     A message that only names what the ledger knows is acknowledged when the task begins: if the worker dies,
     a sweep sends another one. RabbitMQ closes the channel of who holds a message for half an hour.
@@ -230,6 +231,7 @@ class Door(Task[Any, Any]):
     abstract = True
     Request = "palaver.workers.tasks:DiscreetRequest"
     resident = False
+    expendable = False
     direct = False
     limited = True
     acks_late = False
@@ -301,10 +303,13 @@ class BatchDoor(Door):
 
 
 class ProbeDoor(Door):
-    """Base of `palaver.probe`: canaries come every few seconds, and are no news."""
+    """Base of `palaver.probe`: canaries come every few seconds, and are no news. A worker that leaves waits
+    for none that hangs: another canary is sent, and who asked for a probe is told that nobody answered.
+    """
 
     abstract = True
     Strategy = "palaver.workers.tasks:taken_quietly"
+    expendable = True
     direct = True
 
 

@@ -265,13 +265,13 @@ class AsyncPool(BasePool):
     def _execution(self, order: Order, task: Any) -> Execution:
         # A resident's tasks are handed over by the resident; a message that was acknowledged early is gone.
         others = task is None or not getattr(task, "resident", False)
-        late = bool(task and task.acks_late)
+        spared = task is not None and (task.acks_late or getattr(task, "expendable", False))
         shared: dict[str, Any] = {
             "loop": self._loop,
             "post": self._mailbox.post,
             "on_end": self.slots.free,
-            "hands_back": others and late,
-            "is_only_copy": others and not late,
+            "hands_back": others and spared,
+            "is_only_copy": others and not spared,
         }
         if getattr(task, "direct", False):
             return DirectExecution(order, **shared)
