@@ -51,8 +51,10 @@ def signal_beside(pid: int, number: int) -> None:
     threads = sorted(int(task.name) for task in tasks.iterdir()) if tasks.exists() else [pid]
     if len(threads) == 1:
         os.kill(pid, number)
-    else:
-        ctypes.CDLL(None).tgkill(pid, next(thread for thread in threads if thread != pid), number)
+        return
+    system = ctypes.CDLL(None, use_errno=True)
+    if system.tgkill(pid, next(thread for thread in threads if thread != pid), number):
+        raise OSError(ctypes.get_errno(), "the thread could not be sent the signal")
 
 
 @cache

@@ -94,13 +94,15 @@ def test_a_worker_leaves_while_redis_is_away(
 @pytest.mark.long
 def test_a_worker_that_leaves_waits_for_no_probe_that_the_ledger_does_not_answer(stand: Stand) -> None:
     with Proxy(stand.redis.port) as proxy:
-        trap = proxy.hold("canary_take")
+        # Celery's thread notes that it has it, in vain: it begins once everything else was handed over.
+        trap = proxy.hold("ZADD", reply=False, where=lambda words: words[1].endswith(b"unacked_index"))
         (worker,) = stand.workers(1, env={"PALAVER_REDIS_URL": proxy.url})
         trap.wait()
         proxy.stall()
         told = time.time()
         worker.signal(signal.SIGTERM)
         assert worker.wait(30) == 0
+    assert "message.not_noted" in worker.output
     in_time(1 + END_SECONDS + 1, [time.time() - told], "left while a probe waits")
 
 

@@ -79,7 +79,8 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
         broker = start_rabbitmq(processes, *(line.format(port=port, folder=folder) for line in SERVED))
         own = f"ssl_certfile={folder}/client.pem&ssl_keyfile={folder}/client.pem"
         url = f"amqps://guest:guest@127.0.0.1:{port}//?ssl_ca_certs={folder}/authority.pem&{own}"
-        settings = Settings(redis_url=start_redis(processes, binary).url, broker_url=url)
+        redis = start_redis(processes, binary)
+        settings = Settings(redis_url=redis.url, broker_url=url, connect_seconds=IN_TIME)
         environment = {"PALAVER_REDIS_URL": settings.redis_url, "PALAVER_BROKER_URL": url}
         worker = processes.start(("palaver", "worker"), name="worker", env=environment)
         worker.wait_for(r"\bready\b", seconds=60)

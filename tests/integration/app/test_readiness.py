@@ -20,7 +20,7 @@ from palaver.producer.cli import status
 from palaver.shared.jobs import ChatJob
 from palaver.shared.settings import Settings
 from tests.processes import Processes, Running
-from tests.servers import any_redis_binary, eventually, missing, start_redis
+from tests.servers import IN_TIME, any_redis_binary, eventually, missing, start_redis
 
 pytestmark = [pytest.mark.redis, pytest.mark.worker, pytest.mark.xdist_group("readiness")]
 
@@ -66,7 +66,7 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
         worker: Running = processes.python(*words, name="worker", env=environment)
         address = worker.wait_for(r"worker\.metrics .*address=(\S+)").group(1)
         worker.wait_for(r"\bready\b", seconds=60)
-        settings = Settings(redis_url=url, lease_seconds=1, renew_seconds=0.3)
+        settings = Settings(redis_url=url, connect_seconds=IN_TIME, lease_seconds=1, renew_seconds=0.3)
         with (
             Celery("operator", broker=url, set_as_current=False) as celery,
             redis.Redis.from_url(url) as client,

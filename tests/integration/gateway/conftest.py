@@ -17,7 +17,7 @@ from tests.integration.gateway.here import Here, gateway_here
 from tests.integration.gateway.keys import make_key
 from tests.integration.ledger.world import World
 from tests.processes import ROOT, WORKER, Processes, Running
-from tests.servers import RedisServer, any_redis_binary, missing, start_redis
+from tests.servers import IN_TIME, RedisServer, any_redis_binary, missing, start_redis
 
 SECRET = "of the gateway, its workers and the tests"
 PALAVER_TOML = """
@@ -89,7 +89,7 @@ def running_stand(
         redis = start_redis(processes, binary)
         values = {"redis_url": redis.url, "config": str(config), "secret": SECRET}
         values |= {"files_url": f"file://{folder}/files"}
-        settings = Settings(**values)
+        settings = Settings(**values, connect_seconds=IN_TIME)
         environment = {f"PALAVER_{name.upper()}": value for name, value in values.items()}
         key = make_key(settings, tenant="acme")
         worker = processes.start(

@@ -13,7 +13,7 @@ from palaver.producer.interfaces import Chat, Clients
 from palaver.shared.settings import Settings
 from tests.model_server import start_model_server
 from tests.processes import ROOT, WORKER, Processes
-from tests.servers import any_redis_binary, missing, start_redis
+from tests.servers import IN_TIME, any_redis_binary, missing, start_redis
 
 PALAVER_TOML = """
 [providers.scripted]
@@ -73,7 +73,12 @@ def running_system(folder: Path, **variables: str) -> Iterator[Settings]:
         more = {"PYTHONPATH": str(ROOT), "PALAVER_TOOLS": "tests.integration.workers.user_tools"}
         words = (*WORKER, "--without-mingle", "--concurrency", "100")
         processes.start(words, name="worker", env=env | more | variables).wait_for(r"\bready\b", seconds=60)
-        yield Settings(redis_url=redis.url, config=str(config), files_url=env["PALAVER_FILES_URL"])
+        yield Settings(
+            redis_url=redis.url,
+            config=str(config),
+            files_url=env["PALAVER_FILES_URL"],
+            connect_seconds=IN_TIME,
+        )
 
 
 @pytest.fixture

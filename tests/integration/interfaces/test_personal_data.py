@@ -35,7 +35,7 @@ def system_with_database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
     url = f"sqlite:///{folder}/archive.db"
     asyncio.run(_upgraded(url))
     with running_system(folder, PALAVER_ARCHIVE_URL=url) as settings:
-        yield Settings(redis_url=settings.redis_url, config=settings.config, archive_url=url)
+        yield settings.model_copy(update={"files_url": "", "archive_url": url})
 
 
 @pytest.fixture(params=["system", "system_with_database"])

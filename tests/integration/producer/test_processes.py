@@ -17,7 +17,7 @@ from palaver.shared.ledger import Keys
 from palaver.shared.settings import Settings
 from tests.integration.producer.stand_in import StandIn
 from tests.processes import Processes, Running, signal_beside
-from tests.servers import RedisServer, eventually
+from tests.servers import IN_TIME, RedisServer, eventually
 
 WorkOn = Callable[[JobHandle], StandIn]
 Run = Callable[..., Running]
@@ -37,7 +37,11 @@ def run(processes: Processes, settings: Settings, tmp_path: Path) -> Run:
             handle = client.job({handle.job_id!r})
         """
         script.write_text(dedent(head) + dedent(program))
-        env = {"PALAVER_REDIS_URL": settings.redis_url, "PALAVER_NAMESPACE": settings.namespace}
+        env = {
+            "PALAVER_REDIS_URL": settings.redis_url,
+            "PALAVER_NAMESPACE": settings.namespace,
+            "PALAVER_CONNECT_SECONDS": str(IN_TIME),
+        }
         return processes.python("-W", "error", str(script), env=env)
 
     return start

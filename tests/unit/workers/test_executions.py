@@ -6,11 +6,11 @@ import weakref
 from collections.abc import Callable, Iterator
 from functools import partial
 from queue import SimpleQueue
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from billiard.einfo import ExceptionInfo
+from celery import signals
 
 from palaver.workers.loop import LoopThread
 from palaver.workers.pool.direct import run_direct
@@ -60,6 +60,13 @@ class Body:
             threading.Event().wait(0.01)
 
 
+class Direct:
+    """A Celery task, as far as one without the tracer needs it."""
+
+    def __init__(self, body: Body) -> None:
+        self.run = body.run
+
+
 @pytest.fixture(scope="module")
 def loop() -> Iterator[LoopThread]:
     thread = LoopThread(lambda: None)
@@ -76,8 +83,7 @@ def threads() -> Iterator[Threads]:
 
 
 def direct(body: Body, **shared: Any) -> Execution:
-    task = SimpleNamespace(run=body.run)
-    run = partial(run_direct, task, "id", {}, ((), {}, None), "", "")
+    run = partial(run_direct, Direct(body), "id", {}, ((), {}, None), "", "")
     return DirectExecution(order(run), **shared)
 
 
@@ -139,6 +145,60 @@ def test_what_has_ended_holds_no_worker_whose_own_thread_hangs(loop: LoopThread,
     go_on.set()
     assert eventually(lambda: not slots.hold_only_copies)
     assert execution in slots.running
+
+
+def test_what_the_system_has_no_thread_for_fails_and_its_slot_is_free(
+    loop: LoopThread, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slots, calls, threads = Slots(1), Calls(), Threads("test-refused")
+    shared: dict[str, Any] = {"loop": loop, "post": calls.put, "on_end": slots.free, "threads": threads}
+    shared |= {"hands_back": False, "is_only_copy": True}
+
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as full:
+        full.setattr(threading.Thread, "start", refuse)
+        slots.put(ThreadExecution(order(lambda: "refused"), **shared), place=1)
+    assert not slots.hold_only_copies
+    slots.put(ThreadExecution(order(lambda: "run"), **shared), place=1)
+    calls.get(timeout=IN_TIME)()
+    assert "can't start new thread" in str(told.get_nowait().exception)
+    calls.get(timeout=IN_TIME)()
+    assert told.get_nowait() == "run"
+    threads.close()
+
+
+@pytest.mark.parametrize(
+    ("ends", "state"), [("alone", "SUCCESS"), ("failing", "FAILURE"), ("ended", "REVOKED")]
+)
+def test_how_a_task_without_the_tracer_has_ended_is_told_to_celery_s_signals(
+    loop: LoopThread, ends: str, state: str
+) -> None:
+    calls, states, body = Calls(), SimpleQueue[str](), Body(fails=ends == "failing")
+
+    def note(state: str, **_: Any) -> None:
+        states.put(state)
+
+    async def done() -> None:
+        await asyncio.sleep(0)
+
+    if ends == "alone":
+        body.run = done  # type: ignore[method-assign]
+        body.begun.set()
+    signals.task_postrun.connect(note)
+    execution = direct(
+        body, loop=loop, post=calls.put, on_end=lambda _: None, hands_back=False, is_only_copy=False
+    )
+    execution.start()
+    assert body.begun.wait(IN_TIME)
+    if ends == "ended":
+        execution.terminate()
+    assert states.get(timeout=IN_TIME) == state
+    signals.task_postrun.disconnect(note)
+    calls.get(timeout=IN_TIME)()
+    if ends != "ended":
+        told.get_nowait()
 
 
 def test_a_soft_limit_that_comes_before_the_first_step_is_told_as_one(loop: LoopThread) -> None:

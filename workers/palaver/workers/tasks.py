@@ -303,8 +303,8 @@ class BatchDoor(Door):
 
 
 class ProbeDoor(Door):
-    """Base of `palaver.probe`: canaries come every few seconds, and are no news. A worker that leaves waits
-    for none that hangs: another canary is sent, and who asked for a probe is told that nobody answered.
+    """Base of `palaver.probe`: canaries come every few seconds, and are no news. At the end of the time to
+    drain they are cancelled: another canary is sent, and who asks may ask another worker.
     """
 
     abstract = True

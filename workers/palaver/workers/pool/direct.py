@@ -42,10 +42,11 @@ async def run_direct(
     current_request.set(request)
     began = time.monotonic()
     signals.task_prerun.send(sender=task, task=task, task_id=task_id, args=args, kwargs=kwargs)
-    state, retval, answer = states.SUCCESS, None, (0, None)  # type: tuple[str, Any, tuple[int, Any]]
+    # What is cancelled is neither done nor has it failed: its worker leaves, or an operator has revoked it.
+    state, retval, answer = states.REVOKED, None, (0, None)  # type: tuple[str, Any, tuple[int, Any]]
     try:
         retval = await task.run(*args, **kwargs)
-        answer = (0, repr(retval))
+        state, answer = states.SUCCESS, (0, repr(retval))
         signals.task_success.send(sender=task, result=retval)
     except Exception as error:  # noqa: BLE001 - what a task raises is its result
         info = ExceptionInfo()

@@ -259,7 +259,10 @@ class ThreadExecution(Execution):
         self._thread: int | None = None
 
     def _begin(self) -> None:
-        self._threads.submit(self._main)
+        try:
+            self._threads.submit(self._main)
+        except RuntimeError as error:  # the system has no thread for it
+            self._settle(None, error)
 
     def _main(self) -> None:
         answer: Any = None

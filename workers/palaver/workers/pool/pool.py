@@ -263,15 +263,16 @@ class AsyncPool(BasePool):
         return execution
 
     def _execution(self, order: Order, task: Any) -> Execution:
-        # A resident's tasks are handed over by the resident; a message that was acknowledged early is gone.
+        # A resident's tasks are handed over by the resident; a message that was acknowledged early is gone,
+        # which matters unless what it asks for is expendable.
         others = task is None or not getattr(task, "resident", False)
-        spared = task is not None and (task.acks_late or getattr(task, "expendable", False))
+        dispensable = task is not None and (task.acks_late or getattr(task, "expendable", False))
         shared: dict[str, Any] = {
             "loop": self._loop,
             "post": self._mailbox.post,
             "on_end": self.slots.free,
-            "hands_back": others and spared,
-            "is_only_copy": others and not spared,
+            "hands_back": others and dispensable,
+            "is_only_copy": others and not dispensable,
         }
         if getattr(task, "direct", False):
             return DirectExecution(order, **shared)
