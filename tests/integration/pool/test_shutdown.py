@@ -142,6 +142,28 @@ def test_a_restart_of_the_broker(own_redis: Callable[..., RedisServer], processe
     assert worker.stop() == 0
 
 
+def test_connections_are_cut_and_the_broker_is_there(workers: Workers) -> None:
+    """What runs is acknowledged over the next ones, and not run again; what has not begun goes back."""
+    worker = workers.start("--concurrency", "4")
+    naps = [workers.send("nap", seconds) for seconds in (1, 4)]
+    for nap in naps:
+        worker.wait_for(f"SAYS begun {nap.id}")
+    later = workers.send("quick", 1, countdown=3)
+    worker.wait_for(f"quick.{later.id}. received")
+    with workers.broker() as broker:
+        for kind in ("normal", "pubsub"):
+            broker.client_kill_filter(_type=kind)
+        worker.wait_for("Connection to broker lost")
+        for nap in naps:
+            worker.wait_for(f"nap.{nap.id}. succeeded")
+        worker.wait_for(f"quick.{later.id}. succeeded")
+        assert eventually(lambda: broker.hlen("unacked") == 0)
+    assert workers.queued() == 0
+    assert worker.output.count("SAYS begun") == 2
+    assert worker.output.count(" succeeded in ") == 3
+    assert worker.stop() == 0
+
+
 def test_a_broker_without_an_event_loop(processes: Processes, tmp_path: Path) -> None:
     """Celery then has no hub to wake; acknowledgements and results must arrive all the same."""
     messages, sent = tmp_path / "messages", tmp_path / "sent"

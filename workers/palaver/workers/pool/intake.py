@@ -11,7 +11,7 @@ import re
 import time
 import warnings
 from collections.abc import Callable, Sized
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -164,7 +164,8 @@ class Intake(Consumer):
         connection for events, which may hang with the other one.
         """
         bound_open_broker_sockets(getattr(self.event_dispatcher, "connection", None), FAREWELL_SECONDS)
-        with warnings.catch_warnings():
+        leaves = state.should_stop not in (None, False)
+        with warnings.catch_warnings(), nullcontext() if leaves else self._left.going_on():
             warnings.simplefilter("ignore", CPendingDeprecationWarning)
             super().on_connection_error_after_connected(exc)
         if time.monotonic() - self._connected < AGAIN_SECONDS:

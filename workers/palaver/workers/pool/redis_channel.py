@@ -38,13 +38,29 @@ again after so long; a job that was stored all the same is not made twice."""
 
 
 class Left:
-    """Messages that Redis did not take back when their connection went, by their delivery tags: the next one
-    gives them back. Not those of which something is `running` here, which may end yet.
+    """Messages that did not go back when their connection went, by their delivery tags: the next one gives
+    them back. Not those of which something is `running` here, which may end yet.
     """
 
     def __init__(self, running: Callable[[], Collection[str]] = tuple) -> None:
         self._running = running
+        self._goes_on = False
         self._messages: dict[str, Any] = {}
+
+    @contextmanager
+    def going_on(self) -> Iterator[None]:
+        """The worker outlives the connections that are closed in here: what runs is acknowledged later, and
+        would run twice if its message went back to a Redis that is still there, or there again.
+        """
+        self._goes_on = True
+        try:
+            yield
+        finally:
+            self._goes_on = False
+
+    def stays(self) -> Collection[str]:
+        """What does not go back with its connection, though Redis may be there."""
+        return self._running() if self._goes_on else ()
 
     def keep(self, messages: Mapping[str, Any]) -> None:
         """To be given back. One that names a job is not: its lease says what becomes of it."""
@@ -172,11 +188,13 @@ class _QoS(KombuQoS):
         """What cannot be given back now, the next connection gives back: kombu would leave it, and what comes
         behind it, to the timeout.
         """
-        left = dict(self._delivered)
+        left, stays = dict(self._delivered), self.channel.left.stays()
         try:
-            for tag in self._delivered:
-                self.restore_by_tag(tag, client)
-                del left[tag]
+            # Also for what stays: a channel that is closed acknowledges by the client it has, and makes none.
+            with self.channel.conn_or_acquire(client) as connected:
+                for tag in [tag for tag in self._delivered if tag not in stays]:
+                    self.restore_by_tag(tag, connected)
+                    del left[tag]
         except (RedisError, OSError) as error:
             logger.warning("messages.not_given_back", messages=len(left), reason=reason(error))
         self.channel.left.keep(left)
