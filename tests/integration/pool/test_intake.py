@@ -17,7 +17,7 @@ from redis.exceptions import ResponseError
 
 from palaver.shared.names import TASK_CHAT, TASK_SUBMIT
 from palaver.workers.pool.channels import with_our_channels
-from palaver.workers.pool.redis_channel import Left, RedisChannel, give_back
+from palaver.workers.pool.redis_channel import Left, RedisChannel, settle
 from tests.processes import Processes
 from tests.servers import RedisServer, free_port, missing, redis_binary, start_redis
 
@@ -173,6 +173,57 @@ def test_what_redis_does_not_take_back_the_next_connection_gives_back(
     ]
 
 
+@pytest.mark.parametrize("requeue", [None, False], ids=["acknowledged", "rejected"])
+@pytest.mark.parametrize("closed", [False, True], ids=["live", "closed"])
+def test_what_redis_does_not_hear_is_done_it_is_told_again(
+    own_redis: Callable[..., RedisServer], closed: bool, requeue: bool | None
+) -> None:
+    server, left = own_redis(), Left(lambda: {message.delivery_tag})
+    Celery(broker=server.url).send_task("theirs", args=("once",), queue=QUEUE)
+    with server.client() as broker:
+        with Connection(server.url) as connection:
+            channel = with_our_channels(connection, left).default_channel
+            message = channel.basic_get(QUEUE)
+            if closed:
+                with left.going_on():
+                    channel.close()
+            broker.config_set("min-replicas-to-write", 1)
+            if requeue is None:
+                message.ack_log_error(None, channel.connection_errors)
+            else:
+                message.reject_log_error(None, channel.connection_errors, requeue=requeue)
+            broker.config_set("min-replicas-to-write", 0)
+            assert broker.hlen("unacked") == 1
+            assert not left.all()
+        with Connection(server.url) as connection:
+            channel = with_our_channels(connection, left).default_channel
+            channel.connection.cycle.on_poll_init(None)
+        assert not broker.exists("unacked", "unacked_index", QUEUE)
+        assert not left.unheard()
+
+
+def test_what_is_being_acknowledged_as_its_connection_goes_does_not_go_back(
+    own_redis: Callable[..., RedisServer],
+) -> None:
+    server, left = own_redis(), Left()
+    for number in range(2):
+        Celery(broker=server.url).send_task("theirs", args=(number,), queue=QUEUE)
+    with server.client() as broker:
+        with Connection(server.url) as connection:
+            channel = with_our_channels(connection, left).default_channel
+            first, _ = (channel.basic_get(QUEUE) for _ in range(2))
+            first.answering = True
+            with left.going_on():
+                channel.close()
+        with Connection(server.url) as connection:
+            channel = with_our_channels(connection, left).default_channel
+            channel.connection.cycle.on_poll_init(None)
+            assert [payload(raw) for raw in broker.lrange(QUEUE, 0, -1)] == [[1]]
+            first.ack()
+        assert broker.hlen("unacked") == 0
+        assert not left.all()
+
+
 def test_one_that_nobody_could_note_or_take_back_stays_until_somebody_does(
     own_redis: Callable[..., RedisServer],
 ) -> None:
@@ -194,7 +245,7 @@ def test_one_that_nobody_could_note_or_take_back_stays_until_somebody_does(
             assert list(left.all()) == [message.delivery_tag]
         with Connection(server.url) as connection:
             channel = with_our_channels(connection, left).default_channel
-            give_back(connection, left.all())
+            settle(connection, left.all())
             channel.connection.cycle.on_poll_init(None)
         assert [payload(raw) for raw in broker.lrange(QUEUE, 0, -1)] == [["only"]]
         assert not left.all()

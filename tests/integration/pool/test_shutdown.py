@@ -164,6 +164,30 @@ def test_connections_are_cut_and_the_broker_is_there(workers: Workers) -> None:
     assert worker.stop() == 0
 
 
+def test_one_that_leaves_between_two_connections_gives_back_what_it_has(
+    own_redis: Callable[..., RedisServer], processes: Processes
+) -> None:
+    server = own_redis("--appendonly", "yes")
+    words = ("-m", "celery", "-A", APP, "worker", "--loglevel", "INFO", "--concurrency", "4", *ALONE)
+    env = {"USER_BROKER": server.url, "USER_DRAIN": "5"}
+    worker = processes.python(*words, name="worker", env=env)
+    worker.wait_for(r" ready\.$", seconds=60)
+    client = Celery("client", broker=server.url, set_as_current=False)
+    nap = client.send_task(f"{APP}.nap", args=(600,))
+    worker.wait_for(f"SAYS begun {nap.id}")
+    assert server.running is not None
+    server.running.stop()
+    worker.wait_for("Cannot connect to")
+    worker.signal(signal.SIGTERM)
+    worker.wait_for("Warm shutdown")
+    again = own_redis("--appendonly", "yes", port=server.port)
+    assert worker.wait(30) == 0
+    assert f"SAYS cancelled {nap.id}" in worker.output
+    with again.client() as broker:
+        assert broker.hlen("unacked") == 0
+        assert broker.llen("celery") == 1
+
+
 def test_a_broker_without_an_event_loop(processes: Processes, tmp_path: Path) -> None:
     """Celery then has no hub to wake; acknowledgements and results must arrive all the same."""
     messages, sent = tmp_path / "messages", tmp_path / "sent"

@@ -10,8 +10,8 @@ import math
 import re
 import time
 import warnings
-from collections.abc import Callable, Sized
-from contextlib import nullcontext, suppress
+from collections.abc import Callable, Iterator, Sized
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -31,7 +31,8 @@ from palaver.workers.event_log import event_logger
 from palaver.workers.pool.channels import with_our_channels
 from palaver.workers.pool.consumption import Taken
 from palaver.workers.pool.malformed import MALFORMED, is_for, is_task_id
-from palaver.workers.pool.redis_channel import Left, give_back
+from palaver.workers.pool.message import Message
+from palaver.workers.pool.redis_channel import Left, settle
 
 __all__ = ["Intake"]
 
@@ -142,13 +143,32 @@ class Intake(Consumer):
         self._link = link if connection.transport.driver_type == "amqp" else None
         return connection
 
+    def call_soon_ack(self, p: Any, *args: Any, **kwargs: Any) -> Any:
+        """Celery knows no more of the request then, and the broker knows not yet."""
+        message = getattr(p, "__self__", None)
+        if isinstance(message, Message):
+            message.answering = True
+        return super().call_soon_ack(p, *args, **kwargs)  # type: ignore[misc] # the stub is older
+
     def shutdown(self) -> None:
-        """What has not ended here goes back before the connection does."""
+        """What has not ended here goes back before the connection does; by another one, if that is lost."""
         left = self._left.all()
-        if self.connection and left:
-            with suppress(OperationalError):  # it is gone, and there is no other one
-                ignore_errors(self.connection, partial(give_back, self.connection, left))
+        if left or self._left.unheard():
+            with suppress(OperationalError), self._farewell() as connection:
+                ignore_errors(connection, partial(settle, connection, left))
         super().shutdown()
+
+    @contextmanager
+    def _farewell(self) -> Iterator[Any]:
+        """The connection, or one that is tried once, and not for long. Raises OperationalError."""
+        if self.connection:
+            yield self.connection
+            return
+        with self._proof(self.app.connection_for_write()) as connection:
+            patience = {"socket_timeout": FAREWELL_SECONDS, "socket_connect_timeout": FAREWELL_SECONDS}
+            connection.transport_options = {**connection.transport_options, **patience}
+            connection.ensure_connection(max_retries=1, interval_start=0, timeout=FAREWELL_SECONDS)
+            yield connection
 
     def on_connection_error_before_connected(self, exc: Exception) -> None:
         """It lets us in and refuses what it is told, as a Redis that takes no writes: one line, however long
@@ -164,8 +184,7 @@ class Intake(Consumer):
         connection for events, which may hang with the other one.
         """
         bound_open_broker_sockets(getattr(self.event_dispatcher, "connection", None), FAREWELL_SECONDS)
-        leaves = state.should_stop not in (None, False)
-        with warnings.catch_warnings(), nullcontext() if leaves else self._left.going_on():
+        with warnings.catch_warnings(), self._left.going_on():
             warnings.simplefilter("ignore", CPendingDeprecationWarning)
             super().on_connection_error_after_connected(exc)
         if time.monotonic() - self._connected < AGAIN_SECONDS:

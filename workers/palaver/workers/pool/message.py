@@ -11,12 +11,15 @@ logger = event_logger("palaver.workers.intake")
 
 
 class Message:
-    """Before one of kombu's. One whose acknowledgement the broker does not get comes again: kombu tells that
-    with a traceback, and of a pipe that is broken raises, although whoever reads from it will find out.
+    """Before one of kombu's. Of an acknowledgement that the broker does not get kombu tells with a traceback,
+    and of a pipe that is broken raises, although whoever reads from it will find out.
     """
 
     refusals: ClassVar[tuple[type[Exception], ...]] = ()
     """What a broker answers that is there, and does not let itself be told."""
+
+    answering = False
+    """Whether it is to be acknowledged, or rejected, in a moment."""
 
     delivery_tag: Any
     ack: Callable[..., None]

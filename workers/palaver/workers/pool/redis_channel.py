@@ -20,7 +20,7 @@ from palaver.workers.event_log import event_logger
 from palaver.workers.pool.malformed import MALFORMED, is_for
 from palaver.workers.pool.message import Message
 
-__all__ = ["SUBMIT_SECONDS", "Left", "RedisChannel", "SentinelChannel", "give_back"]
+__all__ = ["SUBMIT_SECONDS", "Left", "RedisChannel", "SentinelChannel", "settle"]
 
 logger = event_logger("palaver.workers.intake")
 
@@ -38,14 +38,15 @@ again after so long; a job that was stored all the same is not made twice."""
 
 
 class Left:
-    """Messages that did not go back when their connection went, by their delivery tags: the next one gives
-    them back. Not those of which something is `running` here, which may end yet.
+    """What a connection left to the next one, by the messages' delivery tags: some are to be given back, of
+    others Redis has not heard that they are done. What is `running` here may end yet, and is neither.
     """
 
     def __init__(self, running: Callable[[], Collection[str]] = tuple) -> None:
         self._running = running
         self._goes_on = False
         self._messages: dict[str, Any] = {}
+        self._unheard: set[str] = set()
 
     @contextmanager
     def going_on(self) -> Iterator[None]:
@@ -58,9 +59,18 @@ class Left:
         finally:
             self._goes_on = False
 
-    def stays(self) -> Collection[str]:
-        """What does not go back with its connection, though Redis may be there."""
-        return self._running() if self._goes_on else ()
+    def staying(self, messages: Mapping[str, Any]) -> set[str]:
+        """What of these does not go back with its connection, though Redis may be there. One that runs and
+        is nowhere else does.
+        """
+        if not self._goes_on:
+            return set()
+        running = self._running()
+        return {
+            tag
+            for tag, message in messages.items()
+            if message.answering or (tag in running and message.noted)
+        }
 
     def keep(self, messages: Mapping[str, Any]) -> None:
         """To be given back. One that names a job is not: its lease says what becomes of it."""
@@ -72,21 +82,37 @@ class Left:
         """It has been given back, or acknowledged. Returns it; None if it was not here."""
         return self._messages.pop(tag, None)
 
+    def note_unheard(self, tag: str) -> None:
+        """It is done, and Redis has not heard so."""
+        self._unheard.add(tag)
+
+    def note_heard(self, tags: Collection[str]) -> None:
+        """Now it has."""
+        self._unheard.difference_update(tags)
+
+    def unheard(self) -> list[str]:
+        """What is done, and Redis has not heard so."""
+        return list(self._unheard)
+
     def all(self) -> dict[str, Any]:
-        """Each by its tag."""
+        """Each message that is not done, by its tag."""
         return dict(self._messages)
 
     def due(self) -> dict[str, Any]:
         """What can be given back now."""
         running = self._running() if self._messages else ()
-        return {tag: message for tag, message in self.all().items() if tag not in running}
+        return {
+            tag: message for tag, message in self.all().items() if not (message.answering or tag in running)
+        }
 
 
-def give_back(connection: Any, messages: Mapping[str, Any]) -> None:
-    """Give these back, over a connection with our channels; on any other it does nothing."""
+def settle(connection: Any, messages: Mapping[str, Any]) -> None:
+    """Give these back, and tell Redis what is done of which it has not heard, over a connection with our
+    channels; on any other it does nothing.
+    """
     channel = connection.default_channel
     if isinstance(channel, RedisChannel):
-        channel.qos.give_back(messages)
+        channel.qos.settle(messages)
 
 
 class _QoS(KombuQoS):
@@ -134,41 +160,55 @@ class _QoS(KombuQoS):
             self._hold_briefly(delivery_tag)
 
     def ack(self, delivery_tag: str) -> None:
-        self._forget(delivery_tag)
-        if is_for(self._delivered.get(delivery_tag), TASK_CHAT):
+        message = self._take_up(delivery_tag)
+        if is_for(message, TASK_CHAT):
             VirtualQoS.ack(self, delivery_tag)
             return
-        try:
+        with self._heard_later(delivery_tag):
             super().ack(delivery_tag)
-        except ResponseError:
-            VirtualQoS.ack(self, delivery_tag)  # it comes again; what is done takes no room here
-            raise
 
     def reject(self, delivery_tag: str, requeue: bool = False) -> None:
-        left = self._forget(delivery_tag)
-        message = self._delivered.get(delivery_tag) or left
-        try:
-            if requeue:
-                self._give_back(delivery_tag, message, leftmost=True)
-                VirtualQoS.ack(self, delivery_tag)
-            else:
+        message = self._take_up(delivery_tag)
+        if not requeue:
+            with self._heard_later(delivery_tag):
                 super().reject(delivery_tag)
-        except (RedisError, OSError) as error:
-            if requeue:
-                self.channel.left.keep({delivery_tag: message})
-            if requeue or isinstance(error, ResponseError):
-                VirtualQoS.ack(self, delivery_tag)  # what is left is given back from there alone
+            return
+        try:
+            self._give_back(delivery_tag, message, leftmost=True)
+        except (RedisError, OSError):
+            self.channel.left.keep({delivery_tag: message})
+            raise
+        finally:
+            VirtualQoS.ack(self, delivery_tag)  # what is left is given back from there alone
+
+    def _take_up(self, delivery_tag: str) -> Any:
+        """The message, of which it is said now what becomes of it."""
+        self._only_here.discard(delivery_tag)
+        left = self.channel.left.drop(delivery_tag)
+        message = self._delivered.get(delivery_tag) or left
+        if message is not None:
+            message.answering = False
+        return message
+
+    @contextmanager
+    def _heard_later(self, delivery_tag: str) -> Iterator[None]:
+        """What Redis does not hear now it is told again: with the next connection, or in ten seconds."""
+        try:
+            yield
+        except (RedisError, OSError):
+            self.channel.left.note_unheard(delivery_tag)
+            VirtualQoS.ack(self, delivery_tag)  # what is done takes no room here
             raise
 
-    def give_back(self, messages: Mapping[str, Any]) -> None:
-        """These go back to their queues, and are left here no more."""
+    def settle(self, messages: Mapping[str, Any]) -> None:
+        """These go back to their queues, and are left here no more; Redis forgets what is done."""
+        left = self.channel.left
+        if done := left.unheard():
+            self._removal(done).execute()
+            left.note_heard(done)
         for tag, message in messages.items():
             self._give_back(tag, message)
-            self.channel.left.drop(tag)
-
-    def _forget(self, delivery_tag: str) -> Any:
-        self._only_here.discard(delivery_tag)
-        return self.channel.left.drop(delivery_tag)
+            left.drop(tag)
 
     def restore_visible(self, *args: Any, **options: Any) -> None:
         """Give back messages of workers that died, and those that were left here: at each connection, before
@@ -176,7 +216,7 @@ class _QoS(KombuQoS):
         time, with a traceback.
         """
         try:
-            self.give_back(self.channel.left.due())
+            self.settle(self.channel.left.due())
             super().restore_visible(*args, **options)
         except ResponseError as error:
             # A full one may be emptied; to any other the connection is of no use.
@@ -188,11 +228,12 @@ class _QoS(KombuQoS):
         """What cannot be given back now, the next connection gives back: kombu would leave it, and what comes
         behind it, to the timeout.
         """
-        left, stays = dict(self._delivered), self.channel.left.stays()
+        left = dict(self._delivered)
+        stay = self.channel.left.staying(left)
         try:
             # Also for what stays: a channel that is closed acknowledges by the client it has, and makes none.
             with self.channel.conn_or_acquire(client) as connected:
-                for tag in [tag for tag in self._delivered if tag not in stays]:
+                for tag in [tag for tag in self._delivered if tag not in stay]:
                     self.restore_by_tag(tag, connected)
                     del left[tag]
         except (RedisError, OSError) as error:
@@ -229,10 +270,13 @@ class _QoS(KombuQoS):
     def _remove_from_indices(self, delivery_tag: str, pipe: Any = None) -> Any:
         if pipe is not None:
             return super()._remove_from_indices(delivery_tag, pipe)  # type: ignore[misc]
+        return self._removal([delivery_tag])
+
+    def _removal(self, delivery_tags: list[str]) -> Any:
         with self.channel.conn_or_acquire() as client:
             # The index last: what is left of a crash in between, kombu cleans up.
-            removal = client.pipeline(transaction=False).hdel(self.unacked_key, delivery_tag)
-            return removal.zrem(self.unacked_index_key, delivery_tag)
+            removal = client.pipeline(transaction=False).hdel(self.unacked_key, *delivery_tags)
+            return removal.zrem(self.unacked_index_key, *delivery_tags)
 
 
 class _Message(Message, KombuChannel.Message):  # type: ignore[valid-type,misc]
