@@ -125,6 +125,7 @@ def start_sentinel(
     password: str = "",
     *,
     tls: Certificates | None = None,
+    down_after_ms: int = DOWN_AFTER_MS,
 ) -> None:
     """Start one that watches the server on the port `master`; with `tls`, it talks nothing else."""
     own = {"port": str(port)} if tls is None else {"port": "0", **tls.of_redis(port)}
@@ -133,7 +134,7 @@ def start_sentinel(
         "bind 127.0.0.1",
         f"sentinel monitor {MASTER} 127.0.0.1 {master} {QUORUM}",
         f"sentinel auth-pass {MASTER} {password}" if password else "",
-        f"sentinel down-after-milliseconds {MASTER} {DOWN_AFTER_MS}",
+        f"sentinel down-after-milliseconds {MASTER} {down_after_ms}",
         f"sentinel failover-timeout {MASTER} 5000",
     )
     path = processes.folder / f"sentinel-{port}.conf"

@@ -182,11 +182,11 @@ def test_a_request_is_repeated_where_that_may_help(stand: Stand) -> None:
     assert client.messages.create(**asked("Hi"))._request_id.startswith("req_")
     impatient = client.with_options(timeout=0.3, max_retries=0)
     key = {"Idempotency-Key": new_session()}
-    prompt = script(n=20, rate=8)  # longer than the client itself may be held up
+    prompt = script(n=40, rate=8)  # longer than the client itself may be held up
     with pytest.raises(anthropic.APITimeoutError):
         impatient.messages.create(**asked(prompt, extra_headers=key))
     answer = client.messages.create(**asked(prompt, extra_headers=key))
-    assert answer.content[0].text == "".join(f" w{number}" for number in range(20))
+    assert answer.content[0].text == "".join(f" w{number}" for number in range(40))
 
 
 def test_blocks_of_text_and_images(client: Any) -> None:

@@ -210,11 +210,11 @@ def test_who_has_no_key(stand: Stand) -> None:
 def test_a_client_that_waits_no_longer_loses_nothing(stand: Stand, client: OpenAI) -> None:
     key = new_session()
     impatient = client.with_options(timeout=0.3, max_retries=0)
-    prompt = script(n=20, rate=8)  # longer than the client itself may be held up
+    prompt = script(n=40, rate=8)  # longer than the client itself may be held up
     with pytest.raises(openai.APITimeoutError):
         ask(impatient, prompt, extra_headers={"Idempotency-Key": key})
     answer = ask(client, prompt, extra_headers={"Idempotency-Key": key})
-    assert answer.choices[0].message.content == "".join(f" w{number}" for number in range(20))
+    assert answer.choices[0].message.content == "".join(f" w{number}" for number in range(40))
     again = ask(client, prompt, extra_headers={"Idempotency-Key": key})
     assert again.id == answer.id
     with pytest.raises(openai.ConflictError):

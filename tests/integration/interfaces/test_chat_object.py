@@ -334,7 +334,7 @@ class TestSlowReaders:
     async def test_what_the_log_no_longer_has_is_taken_from_the_job(self, tmp_path: Path) -> None:
         with running_system(tmp_path, PALAVER_LOG_MAXLEN="50") as settings:
             async with Clients(settings) as clients:
-                prompt = script(n=3000, rate=1000)  # some come one by one, whoever is held up for two seconds
+                prompt = script(n=6000, rate=1000)  # some come one by one, whoever is held up for two seconds
                 chat = new(clients, prompt, queue_size=2, overflow_queue_size=3).begin()
                 pieces = chat.get_response_generator()
                 seen = [await anext(pieces)]
@@ -343,7 +343,7 @@ class TestSlowReaders:
                 log = await clients.awaited.ledger.events(job.session_id)
                 assert json.loads(log[0])["seq"] > 10, "the log has it all: this proves nothing"
                 seen += [piece async for piece in pieces]
-        assert "".join(map(str, seen)) == text == "".join(f" w{n}" for n in range(3000))
+        assert "".join(map(str, seen)) == text == "".join(f" w{n}" for n in range(6000))
 
     async def test_a_slow_callback_keeps_no_job_back(self, aclients: Clients) -> None:
         gate, received, running = asyncio.Event(), list[str](), list[int]()

@@ -22,6 +22,7 @@ from tests.servers import IN_TIME, RedisServer, free_port, missing, redis_binary
 
 pytestmark = pytest.mark.redis
 
+NEVER_MS = 60_000  # no Redis is away here, however long its machine is held up
 UNKNOWN = "its sentinels know no working master of this name"
 UNHEARD = "no sentinel answers that knows a working master of this name"
 
@@ -41,7 +42,7 @@ def binary() -> str:
 def sentinel(processes: Processes, binary: str, redis_server: RedisServer) -> int:
     """The port of one that watches the Redis of this test."""
     port = free_port()
-    start_sentinel(processes, binary, port, redis_server.port)
+    start_sentinel(processes, binary, port, redis_server.port, down_after_ms=NEVER_MS)
     return port
 
 
@@ -55,7 +56,7 @@ def behind_tls(processes: Processes, binary: str, certificates: Certificates) ->
     """A Redis with a sentinel, to which nobody talks without TLS, and their URL."""
     tls, port = free_port(), free_port()
     server = start_redis(processes, binary, *words(certificates.of_redis(tls)))
-    start_sentinel(processes, binary, port, tls, tls=certificates)
+    start_sentinel(processes, binary, port, tls, tls=certificates, down_after_ms=NEVER_MS)
     url = url_of(free_port(), port, scheme="sentinels", query=f"&{certificates.query}")
     return server, url.replace(":hunter2@", "")
 

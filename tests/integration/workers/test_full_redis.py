@@ -51,7 +51,7 @@ async def whole(engine: Engine, job: ChatJob) -> str:
 
 @pytest.mark.parametrize("raised", ["before the end", "after the end"])
 async def test_a_job_ends_with_the_text_that_was_logged(engine: Engine, raised: str) -> None:
-    jobs = [await engine.submit({"n": 150}, model="slow/echo", session_id=f"s{n}") for n in range(20)]
+    jobs = [await engine.submit({"n": 300}, model="slow/echo", session_id=f"s{n}") for n in range(20)]
     running = [asyncio.create_task(engine.run(job)) for job in jobs]
     for job in jobs:
         await engine.said(job)
@@ -62,7 +62,7 @@ async def test_a_job_ends_with_the_text_that_was_logged(engine: Engine, raised: 
     outcomes = await asyncio.gather(*running)
     texts = [await whole(engine, job) for job in jobs]
     assert Status.FAILED in {outcome.status for outcome in outcomes}
-    assert all("".join(f" w{n}" for n in range(150)).startswith(text) for text in texts)
+    assert all("".join(f" w{n}" for n in range(300)).startswith(text) for text in texts)
 
 
 async def test_an_answer_that_could_not_begin_anew_stays_what_it_was(engine: Engine) -> None:
@@ -96,7 +96,7 @@ async def test_a_call_that_could_not_be_stored_was_not_made(engine: Engine) -> N
 
 
 async def test_what_a_session_remembers_of_a_cancelled_job_is_what_was_logged(engine: Engine) -> None:
-    job = await engine.submit({"n": 150}, model="slow/echo")
+    job = await engine.submit({"n": 300}, model="slow/echo")
     running = asyncio.create_task(engine.run(job))
     await engine.said(job)
     memory(engine, 1)

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from billiard.einfo import ExceptionInfo
 from celery import signals
+from celery.exceptions import SoftTimeLimitExceeded
 
 from palaver.workers.loop import LoopThread
 from palaver.workers.pool.direct import run_direct
@@ -167,6 +168,40 @@ def test_what_the_system_has_no_thread_for_fails_and_its_slot_is_free(
     calls.get(timeout=IN_TIME)()
     assert told.get_nowait() == "run"
     threads.close()
+
+
+class Late:
+    """A loop, or threads, of a machine that is held up: what is to begin there waits."""
+
+    def __init__(self, loop: LoopThread) -> None:
+        self.loop = loop.loop
+        self.begins: SimpleQueue[Callable[[], object]] = SimpleQueue()
+        self._call = loop.call
+
+    def call(self, function: Callable[[], object]) -> None:
+        if function.__name__ == "_launch":
+            self.submit(function)
+        else:
+            self._call(function)
+
+    def submit(self, function: Callable[[], object]) -> None:
+        self.begins.put(function)
+
+
+@pytest.mark.parametrize("kind", [CoroutineExecution, ThreadExecution])
+def test_a_soft_limit_that_is_over_before_the_body_begins_ends_it(loop: LoopThread, kind: Any) -> None:
+    late, calls, ran = Late(loop), Calls(), threading.Event()
+    limited = order(ran.set)
+    limited.soft_timeout, limited.timeout_callback = 0.01, lambda *_: None
+    shared: dict[str, Any] = {"post": calls.put, "on_end": lambda _: None, "hands_back": False}
+    shared |= {"threads": late, "loop": loop} if kind is ThreadExecution else {"loop": late}
+    kind(limited, is_only_copy=False, **shared).start()
+    calls.get(timeout=IN_TIME)()  # Celery is told of the limit
+    loop.run(asyncio.sleep(0))
+    late.begins.get(timeout=IN_TIME)()
+    calls.get(timeout=IN_TIME)()
+    assert told.get_nowait().type is SoftTimeLimitExceeded
+    assert not ran.is_set()
 
 
 @pytest.mark.parametrize(

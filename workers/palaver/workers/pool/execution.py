@@ -193,6 +193,8 @@ class CoroutineExecution(Execution):
     def _launch(self) -> None:
         if self.stop is not None:
             return self._settle(None, _Ended())
+        if self._soft_due:
+            return self._settle(None, SoftTimeLimitExceeded(self.order.soft_timeout))
         self._task = self._loop.loop.create_task(self._main())
         # A callback and not the end of _main: a task cancelled before its first step never enters _main.
         self._task.add_done_callback(self._done)
@@ -255,8 +257,9 @@ class ThreadExecution(Execution):
     def __init__(self, order: Order, *, threads: Threads, **shared: Any) -> None:
         super().__init__(order, **shared)
         self._threads = threads
-        self._guard = threading.Lock()
+        self._guard = threading.Lock()  # held to raise in the thread, so that it cannot hit its next task
         self._thread: int | None = None
+        self._soft_due = False  # before it has begun
 
     def _begin(self) -> None:
         try:
@@ -273,6 +276,8 @@ class ThreadExecution(Execution):
                     self._thread = threading.get_ident()
                 if self.stop is not None:
                     raise _Ended
+                if self._soft_due:
+                    raise SoftTimeLimitExceeded(self.order.soft_timeout)
                 answer = self.order.begin()
             finally:
                 with self._guard:
@@ -288,16 +293,13 @@ class ThreadExecution(Execution):
         del error  # it knows this frame
 
     def _interrupt(self) -> None:
-        self._raise(_Ended)
+        with self._guard:
+            _raise_in(self._thread, _Ended)
 
     def _interrupt_softly(self) -> None:
-        self._raise(SoftTimeLimitExceeded)
-
-    def _raise(self, kind: type[BaseException]) -> None:
-        # under the guard, so that it cannot hit the thread's next task
         with self._guard:
-            if self._thread is not None:
-                _raise_in(self._thread, kind)
+            self._soft_due = self._thread is None
+            _raise_in(self._thread, SoftTimeLimitExceeded)
 
 
 class _Ended(BaseException):
