@@ -53,7 +53,8 @@ class Here:
 @contextmanager
 def gateway_here(settings: Settings) -> Iterator[Here]:
     """While it serves."""
-    key, ready = make_key(settings, tenant="acme"), Event()
+    patient = settings.model_copy(update={"connect_seconds": IN_TIME})
+    key, ready = make_key(patient, tenant="acme"), Event()
     with listen("127.0.0.1", 0, stall_seconds=settings.gateway_stall_seconds) as listener:
         server = make_server(settings, host="127.0.0.1", when_ready=ready.set)
         thread = Thread(target=server.run, kwargs={"sockets": [listener]}, name="gateway")
