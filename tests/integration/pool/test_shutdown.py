@@ -1,6 +1,7 @@
 """How a worker ends: warm, out of time to drain, at a second signal, cold, and when its loop crashes."""
 
 import json
+import os
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -162,6 +163,37 @@ def test_connections_are_cut_and_the_broker_is_there(workers: Workers) -> None:
     assert worker.output.count("SAYS begun") == 2
     assert worker.output.count(" succeeded in ") == 3
     assert worker.stop() == 0
+
+
+def test_what_ends_as_connections_are_cut_is_not_run_again(
+    own_redis: Callable[..., RedisServer], processes: Processes, tmp_path: Path
+) -> None:
+    """Celery knows that it has, and the broker does not yet."""
+    server, pipe = own_redis(), tmp_path / "pipe"
+    os.mkfifo(pipe)
+    words = ("-m", "celery", "-A", APP, "worker", "--loglevel", "INFO", "--concurrency", "4", *ALONE)
+    included = ("--include", "tests.integration.app.hanging")
+    worker = processes.python(*words, *included, name="worker", env={"USER_BROKER": server.url})
+    worker.wait_for(r" ready\.$", seconds=60)
+    client = Celery("client", broker=server.url, set_as_current=False)
+    naps = [client.send_task(f"{APP}.nap", args=(1,)) for _ in range(3)]
+    for nap in naps:
+        worker.wait_for(f"SAYS begun {nap.id}")
+    assert eventually(lambda: client.control.inspect(timeout=1, limit=1).ping())
+    client.control.broadcast("hang", arguments={"pipe": str(pipe)})
+    for nap in naps:
+        worker.wait_for(f"SAYS slept {nap.id}")
+    with server.client() as broker:
+        for kind in ("normal", "pubsub"):
+            broker.client_kill_filter(_type=kind)
+        pipe.write_bytes(b"go on")
+        worker.wait_for("Connection to broker lost")
+        for nap in naps:
+            worker.wait_for(f"nap.{nap.id}. succeeded")
+        assert eventually(lambda: broker.hlen("unacked") == 0)
+        assert broker.llen("celery") == 0
+    assert worker.stop() == 0
+    assert worker.output.count("SAYS begun") == 3
 
 
 def test_one_that_leaves_between_two_connections_gives_back_what_it_has(

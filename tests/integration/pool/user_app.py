@@ -65,6 +65,8 @@ async def nap(self: Task[Any, Any], seconds: float) -> str:
     except asyncio.CancelledError:
         say("cancelled", self.request.id)
         raise
+    else:
+        say("slept", self.request.id)
     finally:
         await asyncio.sleep(0)
     return str(self.request.id)

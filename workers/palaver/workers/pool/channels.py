@@ -28,7 +28,7 @@ class _Connection(pyamqp.Connection):
 
 def with_our_channels(connection: Any, left: Left) -> Any:
     """The connection, which is not open yet, and has channels of our kind on Redis and RabbitMQ. `left` is
-    what Redis did not take back of the connections before.
+    what the connections before have left to it.
     """
     kombus = connection.create_transport
 

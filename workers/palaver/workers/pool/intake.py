@@ -160,14 +160,15 @@ class Intake(Consumer):
 
     @contextmanager
     def _farewell(self) -> Iterator[Any]:
-        """The connection, or one that is tried once, and not for long. Raises OperationalError."""
+        """The connection, or another one, to which each node has a short try. Raises OperationalError."""
         if self.connection:
             yield self.connection
             return
-        with self._proof(self.app.connection_for_write()) as connection:
+        with self._proof(self.app.connection_for_read()) as connection:
             patience = {"socket_timeout": FAREWELL_SECONDS, "socket_connect_timeout": FAREWELL_SECONDS}
             connection.transport_options = {**connection.transport_options, **patience}
-            connection.ensure_connection(max_retries=1, interval_start=0, timeout=FAREWELL_SECONDS)
+            tries = max(1, len(connection.alt))
+            connection.ensure_connection(max_retries=tries, interval_start=0, timeout=FAREWELL_SECONDS)
             yield connection
 
     def on_connection_error_before_connected(self, exc: Exception) -> None:

@@ -73,7 +73,9 @@ class Left:
         }
 
     def keep(self, messages: Mapping[str, Any]) -> None:
-        """To be given back. One that names a job is not: its lease says what becomes of it."""
+        """To be given back, if nothing comes of what runs. One that names a job is not: its lease says what
+        becomes of it.
+        """
         for tag, message in messages.items():
             if not is_for(message, TASK_CHAT):
                 self._messages[tag] = message
@@ -176,10 +178,11 @@ class _QoS(KombuQoS):
         try:
             self._give_back(delivery_tag, message, leftmost=True)
         except (RedisError, OSError):
-            self.channel.left.keep({delivery_tag: message})
+            if message is not None:
+                self.channel.left.keep({delivery_tag: message})
+            VirtualQoS.ack(self, delivery_tag)  # it is given back from there alone
             raise
-        finally:
-            VirtualQoS.ack(self, delivery_tag)  # what is left is given back from there alone
+        VirtualQoS.ack(self, delivery_tag)
 
     def _take_up(self, delivery_tag: str) -> Any:
         """The message, of which it is said now what becomes of it."""
@@ -237,7 +240,7 @@ class _QoS(KombuQoS):
                     self.restore_by_tag(tag, connected)
                     del left[tag]
         except (RedisError, OSError) as error:
-            logger.warning("messages.not_given_back", messages=len(left), reason=reason(error))
+            logger.warning("messages.not_given_back", messages=len(left.keys() - stay), reason=reason(error))
         self.channel.left.keep(left)
         self._delivered.clear()
 
