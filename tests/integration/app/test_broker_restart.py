@@ -156,6 +156,9 @@ def test_a_message_that_is_held_while_the_broker_restarts_ends_no_worker(
         assert eventually(lambda: is_stored(client, document["job_id"]))
         assert client.job(document["job_id"]).result(timeout=60).content == "Hello"
         streaming.cancel()
+        worker.wait_for(r"Task palaver\.submit\[\S+ succeeded")
+    # Of a broker that came back empty it was not received again: it was held here, and ran once.
+    assert re.findall(r"Task palaver\.submit\[\S+ (\w+)", worker.output) == ["succeeded"]
     assert "Traceback" not in worker.output
 
 

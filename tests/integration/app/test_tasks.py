@@ -312,12 +312,12 @@ def test_a_message_with_a_job_is_taken_whatever_its_time_was(
 
 def test_a_job_whose_message_comes_before_its_time_waits_in_the_ledger(outsider: Outsider) -> None:
     sent = time.time()
-    outsider.submit({**outsider.document, "messages": "hello"}, countdown=8)
+    outsider.submit({**outsider.document, "messages": "hello"}, countdown=4)
     assert eventually(outsider.events)
     assert eventually(lambda: outsider.redis.hlen("unacked") == 0)
     assert outsider.ended()["status"] == "completed"
     queued, start, *_ = outsider.events()
-    assert queued["time"] < sent + 8 <= start["time"]
+    assert queued["time"] < sent + 4 <= start["time"]
 
 
 def test_a_job_that_says_when_it_is_due_is_due_then(outsider: Outsider) -> None:

@@ -90,7 +90,7 @@ def test_a_tenants_session_is_gone_on_with_for_the_tenant(served: Inside) -> Non
 
 def test_a_terminal_shows_the_text_as_it_comes_and_no_model_controls_it(dev: Dev) -> None:
     deltas = ["\x1b]0;owned\x07", "first ", "\x1b[2J", "last"]
-    screen = Screen(dev, "chat", script(deltas=deltas, rate=0.4))  # seconds from the first word to the last
+    screen = Screen(dev, "chat", script(deltas=deltas, rate=0.6))  # seconds from the first word to the last
     assert "last" not in screen.until("first")
     assert screen.end() == 0
     assert "␛]0;owned␇first ␛[2Jlast\n" in screen.shown

@@ -22,8 +22,8 @@ from tests.servers import IN_TIME
 
 BODY: dict[str, Any] = {"model": "scripted/echo", "messages": [{"role": "user", "content": "Hi"}]}
 APIS = ("/v1/chat/completions", "/v1/messages", "/v1/responses")
-STALL_SECONDS = 4.0
-"""In tests of clients that stall: one that does not may be held up for three seconds by the machine."""
+STALL_SECONDS = 2.5
+"""In tests of clients that stall: one that does not may be held up for two seconds by the machine."""
 
 
 @dataclass(frozen=True)

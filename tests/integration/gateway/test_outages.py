@@ -83,15 +83,7 @@ def test_a_batch_that_may_be_open_is_not_asked_for_twice(world: World) -> None:
     line = {"custom_id": "1", "method": "POST", "url": "/v1/chat/completions", "body": BODY}
     with gateway_here(hasty(world)) as here, here.http() as http:
         assert eventually(lambda: http.get("/v1/files").is_success), "and the key is known"
-        upload = partial(http.post, "/v1/files", files={"file": ("in.jsonl", json.dumps(line).encode())})
-        file: dict[str, Any] = {}
-
-        def is_uploaded() -> bool:
-            answer = upload()
-            file.update(answer.json())
-            return answer.is_success
-
-        assert eventually(is_uploaded)
+        file = http.post("/v1/files", files={"file": ("in.jsonl", json.dumps(line).encode())}).json()
         with standing_still(world):
             for key in KEYS:
                 answer = http.post("/v1/batches", json={"input_file_id": file["id"], **WINDOW}, headers=key)

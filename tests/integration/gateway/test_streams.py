@@ -191,9 +191,9 @@ def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_stream_ends_with_the_token_or_the_key(here: Here, world: World, kind: str) -> None:
     job, now = world.submit(new_session(), tenant="acme"), time.time()
     if kind == "token":
-        credential = make_reader_token(world.settings, job.session_id, tenant="acme", seconds=6, now=now)
+        credential = make_reader_token(world.settings, job.session_id, tenant="acme", seconds=3, now=now)
     else:
-        credential = here.make_key(tenant="acme", expires=now + 6)
+        credential = here.make_key(tenant="acme", expires=now + 3)
     path = f"/sessions/{job.session_id}/events"
     with here.http(credential) as http:
         with http.stream("GET", path) as response:

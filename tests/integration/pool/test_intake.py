@@ -224,6 +224,33 @@ def test_what_is_being_acknowledged_as_its_connection_goes_does_not_go_back(
         assert not left.all()
 
 
+def test_what_runs_and_is_nowhere_else_goes_back_all_the_same(own_redis: Callable[..., RedisServer]) -> None:
+    """A crash would lose it."""
+    server, running = own_redis(), set[str]()
+    left = Left(lambda: running)
+    Celery(broker=server.url).send_task("theirs", args=("only",), queue=QUEUE)
+    with server.client() as broker, Connection(server.url) as connection:
+        channel = with_our_channels(connection, left).default_channel
+        for name in ("unacked", "unacked_index"):
+            broker.set(name, "taken by somebody else")
+        running.add(channel.basic_get(QUEUE).delivery_tag)
+        broker.delete("unacked", "unacked_index")
+        with left.going_on():
+            channel.close()
+        assert [payload(raw) for raw in broker.lrange(QUEUE, 0, -1)] == [["only"]]
+
+
+def test_a_reject_of_what_nobody_knows_leaves_nothing(own_redis: Callable[..., RedisServer]) -> None:
+    server, left = own_redis(), Left()
+    with server.client() as broker, Connection(server.url) as connection:
+        channel = with_our_channels(connection, left).default_channel
+        broker.set("unacked", "taken by somebody else")
+        with pytest.raises(ResponseError):
+            channel.qos.reject("nobody", requeue=True)
+        assert not left.all()
+        assert not left.due()
+
+
 def test_one_that_nobody_could_note_or_take_back_stays_until_somebody_does(
     own_redis: Callable[..., RedisServer],
 ) -> None:

@@ -100,7 +100,7 @@ def test_a_cold_shutdown_gives_messages_back(workers: Workers) -> None:
 
 
 def test_a_soft_shutdown_lets_short_tasks_finish(workers: Workers) -> None:
-    worker = workers.start("--concurrency", "4", env={"USER_SOFT_SHUTDOWN": "8"})
+    worker = workers.start("--concurrency", "4", env={"USER_SOFT_SHUTDOWN": "3"})
     short, long = workers.send("nap", 1), workers.send("nap", 600)
     worker.wait_for(f"SAYS begun {short.id}")
     worker.wait_for(f"SAYS begun {long.id}")

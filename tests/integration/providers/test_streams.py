@@ -162,8 +162,8 @@ async def test_an_error_inside_a_200_tells_the_providers_message(talk: Talks) ->
 
 
 async def test_timeouts_are_between_bytes_and_for_the_whole(talk: Talks) -> None:
-    steady = {"n": 21, "rate": 5}
-    assert text_of(await talk().parts(steady, timeouts=Timeouts(read=3.8))) == words(21)
+    steady = {"n": 16, "rate": 5}
+    assert text_of(await talk().parts(steady, timeouts=Timeouts(read=2.8))) == words(16)
     with pytest.raises(TimeoutError, match=r"longer than 0\.4 s"):
         await talk().parts(steady, timeouts=Timeouts(total=0.4))
     with pytest.raises(TimeoutError, match=r"nothing came for 0\.3 s"):

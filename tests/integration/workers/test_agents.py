@@ -344,11 +344,11 @@ async def test_cancel_reaches_an_agent(engine: Engine, agent: str) -> None:
 
 
 async def test_time_ends_an_agent(make_engine: MakeEngine) -> None:
-    engine = await make_engine(agents=AGENTS, agent_seconds=6)
+    engine = await make_engine(agents=AGENTS, agent_seconds=3)
     late = end_of(await ask(engine, "waiting", session_id="a"))
     total = end_of(await ask(engine, "waiting/thread", session_id="b", timeouts={"total": 0.1}))
     assert (late["status"], late["error"]["code"], late["text"]) == ("failed", "agent_failed", "one ")
-    assert "PALAVER_AGENT_SECONDS, 6" in late["error"]["message"]
+    assert "PALAVER_AGENT_SECONDS, 3" in late["error"]["message"]
     assert total["error"]["type"] == "TimeoutError"
 
 

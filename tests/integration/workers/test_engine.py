@@ -187,7 +187,7 @@ async def test_an_answer_beyond_its_bound_ends_its_job_with_what_there_is(
 
 async def test_a_total_timeout_and_the_deadline_end_a_stream(engine: Engine) -> None:
     late = await engine.answer("hello", model="silent/m", timeouts={"total": 0.1}, session_id="a")
-    over = await engine.answer("hello", model="silent/m", deadline=6, session_id="b")
+    over = await engine.answer("hello", model="silent/m", deadline=3, session_id="b")
     assert (end_of(late)["status"], end_of(late)["error"]["type"]) == ("failed", "TimeoutError")
     assert (end_of(over)["status"], end_of(over)["error"]["type"]) == ("expired", "JobExpiredError")
     assert end_of(over)["text"] == "one"

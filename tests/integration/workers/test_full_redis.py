@@ -96,7 +96,7 @@ async def test_a_call_that_could_not_be_stored_was_not_made(engine: Engine) -> N
 
 
 async def test_what_a_session_remembers_of_a_cancelled_job_is_what_was_logged(engine: Engine) -> None:
-    job = await engine.submit({"n": 300}, model="slow/echo")
+    job = await engine.submit({"n": 150}, model="slow/echo")
     running = asyncio.create_task(engine.run(job))
     await engine.said(job)
     memory(engine, 1)

@@ -377,13 +377,13 @@ async def test_a_job_with_a_total_timeout_is_parked_and_ends_in_time(make_worker
     one, other = await make_workers(ONE)
     first = await submit(one, HOLD, session_id="s1")
     await one.engine.said(first)
-    late = await submit(other, session_id="s2", timeouts={"total": 8})
+    late = await submit(other, session_id="s2", timeouts={"total": 5})
     third = await submit(other, session_id="s3", timeouts={"total": 60})
     for job in (late, third):
         await parked(other, job)
     (end,) = await ended(other, late)
     assert (end["status"], end["error"]["type"]) == ("failed", "TimeoutError")
-    assert "timeouts.total, 8 seconds" in end["error"]["message"]
+    assert "timeouts.total, 5 seconds" in end["error"]["message"]
     await one.engine.ledger.cancel("s1", first.job_id)
     assert (await ended(other, third))[0]["status"] == "completed"
     # Nobody's place was lost with the one that was late.

@@ -43,7 +43,7 @@ async def test_a_sweep_does_not_wait_for_a_loop_that_is_busy(make_engine: MakeEn
     await engine.service.serve(post)
     turns = 0
     while not sweeps(engine):
-        time.sleep(0.5)  # noqa: ASYNC251 - as many short jobs would
+        time.sleep(0.2)  # noqa: ASYNC251 - as many short jobs would
         engine.client.ping()  # a Redis that stands still has no sweep wait for more turns
         await asyncio.sleep(0)
         turns += 1
