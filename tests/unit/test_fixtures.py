@@ -182,3 +182,18 @@ def test_a_missing_service_skips_or_fails(
     )
     result = pytester.runpytest_inprocess("-p", "no:cacheprovider", "-p", "no:asyncio")
     result.assert_outcomes(**outcomes)
+
+
+def test_a_group_of_tests_is_kept_in_one_process(pytester: pytest.Pytester) -> None:
+    # A pytest and a pytest-xdist that do not know each other take it apart, and fail nothing.
+    pytester.makepyfile(
+        """
+        import os, pathlib, pytest
+        @pytest.mark.xdist_group("together")
+        @pytest.mark.parametrize("n", range(4))
+        def test_in_which(n): pathlib.Path(f"process-{os.getpid()}").touch()
+        """
+    )
+    result = pytester.runpytest_subprocess("-n", "2", "--dist", "loadgroup", "-p", "no:cacheprovider")
+    result.assert_outcomes(passed=4)
+    assert len(list(pytester.path.glob("process-*"))) == 1
