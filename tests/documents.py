@@ -1,8 +1,8 @@
-"""Small documents, made here: PDF with a text layer, its scan, DOCX, PNG."""
+"""Small documents, made here: PDF with a text layer, its scan, DOCX, ZIP, PNG."""
 
 import io
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from struct import unpack
 
 _TYPES = "application/vnd.openxmlformats-package.relationships+xml"
@@ -35,25 +35,26 @@ def scanned_pdf(png: bytes) -> bytes:
 
 def docx(text: str) -> bytes:
     """A document of one paragraph."""
-    made = io.BytesIO()
-    with zipfile.ZipFile(made, "w") as archive:
-        archive.writestr(
-            "[Content_Types].xml",
-            f'<Types xmlns="{_OFFICE}/package/2006/content-types">'
+    return zipped(
+        {
+            "[Content_Types].xml": f'<Types xmlns="{_OFFICE}/package/2006/content-types">'
             f'<Default Extension="rels" ContentType="{_TYPES}"/>'
             f'<Override PartName="/word/document.xml" ContentType="{_MAIN}"/></Types>',
-        )
-        archive.writestr(
-            "_rels/.rels",
-            f'<Relationships xmlns="{_OFFICE}/package/2006/relationships"><Relationship Id="r1" '
-            f'Type="{_OFFICE}/officeDocument/2006/relationships/officeDocument" '
+            "_rels/.rels": f'<Relationships xmlns="{_OFFICE}/package/2006/relationships">'
+            f'<Relationship Id="r1" Type="{_OFFICE}/officeDocument/2006/relationships/officeDocument" '
             'Target="word/document.xml"/></Relationships>',
-        )
-        archive.writestr(
-            "word/document.xml",
-            f'<w:document xmlns:w="{_OFFICE}/wordprocessingml/2006/main"><w:body><w:p><w:r><w:t>{text}'
-            "</w:t></w:r></w:p></w:body></w:document>",
-        )
+            "word/document.xml": f'<w:document xmlns:w="{_OFFICE}/wordprocessingml/2006/main"><w:body><w:p>'
+            f"<w:r><w:t>{text}</w:t></w:r></w:p></w:body></w:document>",
+        }
+    )
+
+
+def zipped(members: Mapping[str, str]) -> bytes:
+    """An archive of files by name, without a time: in a test's id it is to be the same in all processes."""
+    made = io.BytesIO()
+    with zipfile.ZipFile(made, "w") as archive:
+        for name, content in members.items():
+            archive.writestr(zipfile.ZipInfo(name), content)
     return made.getvalue()
 
 

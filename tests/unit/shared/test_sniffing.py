@@ -1,23 +1,18 @@
 """A file's type is what its content says."""
 
-import io
-import zipfile
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from palaver.shared.stores.sniffing import UNKNOWN, allowed, content_type
+from tests.documents import zipped
 
 WORD = "application/vnd.openxmlformats-officedocument.wordprocessingml.document"
+OPEN = "application/vnd.oasis.opendocument.text"
 
 
 def archive(*names: str) -> bytes:
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as made:
-        for name in names:
-            made.writestr(name, "application/vnd.oasis.opendocument.text" if name == "mimetype" else "<x/>")
-    return buffer.getvalue()
+    return zipped({name: OPEN if name == "mimetype" else "<x/>" for name in names})
 
 
 @pytest.mark.parametrize(
@@ -37,7 +32,7 @@ def archive(*names: str) -> bytes:
         (archive("[Content_Types].xml", "word/document.xml"), "a.DOCX", WORD),
         (archive("[Content_Types].xml"), "a.zip", UNKNOWN),
         (archive("evil.exe"), "a.docx", UNKNOWN),
-        (archive("mimetype", "content.xml"), "a.zip", "application/vnd.oasis.opendocument.text"),
+        (archive("mimetype", "content.xml"), "a.zip", OPEN),
         (b"a,b\n1,2\n", "a.csv", "text/csv"),
         (b"# Title\n", "a.md", "text/markdown"),
         (b"{}", "a.json", "application/json"),
