@@ -6,6 +6,7 @@ from typing import Annotated
 from pydantic import ConfigDict, Field
 
 from palaver.shared.document import Document
+from palaver.shared.errors import SessionNotFoundError
 from palaver.shared.ids import JobId, SessionId
 from palaver.shared.plain import Integer, JsonObject, Real, Text, optional
 
@@ -41,3 +42,8 @@ class SessionInfo(Document):
     context: JsonObject = Field(default_factory=dict)
     created: Real | None = optional()
     last_event: Real | None = optional()
+
+
+def unknown_session(session_id: str) -> SessionNotFoundError:
+    """The error for a session that is not there, or is another's."""
+    return SessionNotFoundError(f"There is no session {session_id}.", param="session_id")

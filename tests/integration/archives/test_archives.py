@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from palaver.shared.conversations import ConversationMessage, ConversationSession, MessageType
+from palaver.shared.errors import SessionNotFoundError
 from palaver.shared.owner import Owner
 from palaver.shared.sessions import SessionStatus
 from palaver.shared.stores.archives import Archive
@@ -146,3 +147,11 @@ async def test_a_deleted_session_is_gone_with_its_messages(archive: Archive) -> 
     owner = Owner(user="u1")
     assert (await archive.sessions(owner, limit=10)).items == [kept]
     assert [each.session_id for each in (await archive.search(owner, "words", limit=10)).items] == [kept.id]
+
+
+async def test_nothing_is_stored_of_a_session_that_is_not_there(archive: Archive) -> None:
+    of = session(1, user="u1")
+    with pytest.raises(SessionNotFoundError, match=f"no session {of.id}"):
+        await archive.add([message(of, 1, "words")])
+    await archive.create(of)
+    assert await said(archive, of) == []

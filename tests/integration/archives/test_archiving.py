@@ -3,7 +3,7 @@
 import asyncio
 import signal
 import uuid
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,8 @@ from tests.postgres import run_postgres, start_postgres
 from tests.processes import Processes
 
 pytestmark = pytest.mark.xdist_group("postgres")
+
+DATABASES = ("sqlite", "postgresql")
 
 
 class World:
@@ -206,25 +208,41 @@ async def test_a_worker_without_the_database_leaves_its_conversations_alone(worl
     assert await world.said() == [("user", "Hello"), ("agent", "Hi")]
 
 
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize(
+    ("archive_url", "step"),
+    [*((kind, "add") for kind in ("redis", *DATABASES)), *((kind, "create") for kind in DATABASES)],
+    indirect=["archive_url"],
+)
 async def test_what_is_erased_while_it_is_archived_does_not_come_back(
-    world: World, monkeypatch: pytest.MonkeyPatch
+    world: World, monkeypatch: pytest.MonkeyPatch, step: str, when: str
 ) -> None:
     job = await world.submit("Hello")
     await world.finish(job, content="Hi")
-    store = world.archive.add
+    if step == "create":
+        await world.archive.delete(world.session)  # it has begun before there was this archive
 
-    async def erased_before(messages: Sequence[ConversationMessage]) -> None:
+    async def erase() -> None:
         await world.ledger.erase([job.session_id])
         await world.archive.delete(world.session)
-        await world.archive.create(world.session)  # as the archiver had done before
-        with redis.Redis.from_url(world.ledger.settings.redis_url) as raw:
-            raw.delete(world.keys.session(job.session_id))
-        await store(messages)
 
-    monkeypatch.setattr(world.archive, "add", erased_before)
+    done = getattr(world.archive, step)
+
+    async def erased_meanwhile(*args: Any) -> None:
+        if when == "before":
+            await erase()
+        try:
+            await done(*args)
+        finally:
+            if when == "after":
+                await erase()
+
+    monkeypatch.setattr(world.archive, step, erased_meanwhile)
     await world.look()
     assert await world.said() == []
     assert (await world.archive.sessions(Owner(user="u1"), limit=10)).items == []
+    with redis.Redis.from_url(world.ledger.settings.redis_url) as raw:
+        assert list(raw.scan_iter(f"*{job.session_id}*")) == []
 
 
 async def archived(world: World) -> None:

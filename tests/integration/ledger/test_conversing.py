@@ -37,8 +37,10 @@ def message(number: int, **fields: Any) -> ConversationMessage:
     return ConversationMessage(session_id=SESSION.id, message_type="user", created=number, **fields)
 
 
-def store(world: World, *messages: ConversationMessage) -> None:
-    world.ledger.run(operations.store_messages(world.keys, SID, messages, retention=world.ledger.retention))
+def store(world: World, *messages: ConversationMessage) -> bool:
+    return world.ledger.run(
+        operations.store_messages(world.keys, SID, messages, retention=world.ledger.retention)
+    )
 
 
 def unarchived(world: World, session_id: str = SID) -> set[str]:
@@ -81,6 +83,7 @@ def test_a_closed_session_takes_no_job_until_it_is_active_again(world: World) ->
 
 def test_messages_are_stored_once_and_in_their_order(world: World) -> None:
     late, early = message(3, content="late\n{}"), message(1, content="é")
+    open_session(world)
     store(world, late, early)
     stored = world.dump()
     store(world, early, late)
@@ -90,6 +93,19 @@ def test_messages_are_stored_once_and_in_their_order(world: World) -> None:
     rest = world.ledger.query(operations.stored_messages(world.keys, SID, after=first.after, limit=2))
     assert [each.created for each in (*first.items, *rest.items)] == [1, 2, 3]
     assert (first.items[0], rest.items[0], rest.after) == (early, late, None)
+
+
+def test_no_message_is_stored_of_a_session_that_was_never_opened_or_was_erased(world: World) -> None:
+    world.submit(SID)  # it is one of jobs, and no conversation
+    stored = world.dump()
+    assert not store(world, message(1))
+    assert world.dump() == stored
+    open_session(world)
+    assert store(world, message(1))
+    world.ledger.erase([SID])
+    erased = world.dump()
+    assert not store(world, message(1))
+    assert world.dump() == erased
 
 
 def test_an_owner_s_list_has_the_latest_first(world: World) -> None:

@@ -39,13 +39,13 @@ from palaver.shared.conversations import (
     Page,
     parse_session_id,
 )
-from palaver.shared.errors import PalaverError, SessionClosedError, SessionNotFoundError, WaitTimeoutError
+from palaver.shared.errors import PalaverError, SessionClosedError, WaitTimeoutError
 from palaver.shared.ledger import Announcement, AsyncLedger, operations
 from palaver.shared.messages import MessagesLike
 from palaver.shared.owner import Owner
 from palaver.shared.plain import refuse, shape
 from palaver.shared.responses import ChatResponse
-from palaver.shared.sessions import SessionStatus
+from palaver.shared.sessions import SessionStatus, unknown_session
 from palaver.shared.stores.archives import Archive, archive_session, open_archive
 
 UNSERVED_SECONDS: Final = 10.0
@@ -169,7 +169,10 @@ class AsyncConversations:
         content: str = "",
         **fields: Unpack[MessageFields],
     ) -> ConversationMessage:
-        """Store a message that is no job's. No agent is told of it."""
+        """Store a message that is no job's. No agent is told of it.
+
+        Raises SessionNotFoundError where the session has been erased, or has expired.
+        """
         if not isinstance(session, ConversationSession):
             refuse("session", f"must be a session, not {shape(session)}")
         said = {**fields, "message_type": message_type, "content": content}
@@ -253,7 +256,7 @@ class AsyncConversations:
         name = parse_session_id(session_id)
         session = await self._archive.session(name)
         if session is None or not is_his(session):
-            raise SessionNotFoundError(f"There is no session {name}.", param="session_id")
+            raise unknown_session(name)
         return session
 
     async def _open(self, session: ConversationSession) -> None:

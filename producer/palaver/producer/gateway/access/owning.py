@@ -12,6 +12,7 @@ from palaver.shared.errors import BatchNotFoundError, JobNotFoundError, SessionN
 from palaver.shared.ids import check_job_id, check_session_id
 from palaver.shared.ledger import JobView, operations
 from palaver.shared.ledger.operations import SessionOwner
+from palaver.shared.sessions import unknown_session
 
 
 async def check_session(gateway: Gateway, caller: Caller, session_id: str) -> None:
@@ -59,11 +60,6 @@ def is_uuid(text: str) -> bool:
         return str(UUID(text)) == text
     except ValueError:
         return False
-
-
-def unknown_session(session_id: str) -> SessionNotFoundError:
-    """The error for one that is not there, or is another's."""
-    return SessionNotFoundError(f"There is no session {session_id}.", param="session_id")
 
 
 async def _owners(gateway: Gateway, session_ids: Sequence[str]) -> list[SessionOwner]:

@@ -8,12 +8,13 @@ from collections.abc import Awaitable, Sequence
 from typing import Final
 
 from palaver.producer.gateway.access.caller import Caller
-from palaver.producer.gateway.access.owning import lost_sessions, unknown_session
+from palaver.producer.gateway.access.owning import lost_sessions
 from palaver.producer.gateway.access.table import FRESH_SECONDS
 from palaver.producer.gateway.state import Gateway
 from palaver.producer.gateway.stream import ByteStream
 from palaver.shared.errors import PalaverError, UnauthorizedError
 from palaver.shared.frames import frames
+from palaver.shared.sessions import unknown_session
 
 log = logging.getLogger("palaver.gateway")
 

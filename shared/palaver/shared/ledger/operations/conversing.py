@@ -123,14 +123,14 @@ def unlist(keys: Keys, owner: Owner, entries: Sequence[str]) -> Query[None]:
 
 def store_messages(
     keys: Keys, session_id: str, messages: Sequence[ConversationMessage], *, retention: Retention
-) -> Operation[None]:
-    """Keep messages of a session, each once."""
+) -> Operation[bool]:
+    """Keep messages of a session, each once; False if there is none, and then nothing is kept."""
     words = (word for message in messages for word in (message.order, message.to_json()))
     return Operation(
         script=load("store_messages"),
         keys=(keys.base(session_id),),
         args=(milliseconds(retention.session), *words),
-        decode=_nothing,
+        decode=lambda raw: bool(checked(raw)[1]),
     )
 
 

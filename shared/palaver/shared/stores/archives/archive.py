@@ -38,7 +38,10 @@ class Archive(Protocol):
         """Somebody's sessions, the latest first."""
 
     async def add(self, messages: Sequence[ConversationMessage]) -> None:
-        """Store messages of one session. Those that are there already stay as they are."""
+        """Store messages of one session. Those that are there already stay as they are.
+
+        Raises SessionNotFoundError, and stores none, where the session is not there, or is not any more.
+        """
 
     async def messages(
         self, session_id: str, *, after: str | None = None, limit: int

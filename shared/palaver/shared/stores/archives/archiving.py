@@ -5,9 +5,11 @@ The id of a message is made of its job's, so that it is stored once however many
 
 import logging
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Final
 
-from palaver.shared.errors import ArchiveUnavailableError, ConfigurationError
+from palaver.shared.conversations import ConversationMessage, ConversationSession
+from palaver.shared.errors import ArchiveUnavailableError, ConfigurationError, SessionNotFoundError
 from palaver.shared.ledger import AsyncLedger, Snapshot, operations
 from palaver.shared.stores.archives.archive import Archive
 from palaver.shared.stores.archives.transcript import messages_of
@@ -55,12 +57,25 @@ async def _store(ledger: AsyncLedger, archive: Archive, moment: Snapshot) -> Non
     views = sorted(moment.jobs.values(), key=lambda view: view.created)
     messages = [message for view in views for message in messages_of(view)]
     if messages:
-        # It may have begun before there was this archive.
-        await archive.create(session)
+        await _add(ledger, archive, session, messages)
+
+
+async def _add(
+    ledger: AsyncLedger, archive: Archive, session: ConversationSession, messages: list[ConversationMessage]
+) -> None:
+    """Store messages of a session that the ledger had a moment ago. Once erased it stays so."""
+    reading = operations.session(ledger.keys, session.session_id)
+    try:
         await archive.add(messages)
-        if await ledger.query(operations.session(ledger.keys, moment.session_id)) is None:
-            # Somebody had it erased meanwhile.
-            await archive.delete(session)
+    except SessionNotFoundError:
+        if await ledger.query(reading) is None:
+            return
+        # It has begun before there was this archive.
+        await archive.create(session)
+        with suppress(SessionNotFoundError):
+            await archive.add(messages)
+    if await ledger.query(reading) is None:
+        await archive.delete(session)
 
 
 def _orphans(noted: Mapping[str, float], moment: Snapshot) -> set[str]:

@@ -32,6 +32,12 @@ _LACKING: Final = ("no such table", "no such column", "has no column named")
 """How SQLite says that tables are not those of this version."""
 _NO_DATABASE: Final = ("SQLITE_NOTADB", "SQLITE_CORRUPT")
 """How it says that the file is none of its own, or has been damaged."""
+_NO_PARENT: Final = {"23503", "SQLITE_CONSTRAINT_FOREIGNKEY"}
+"""How PostgreSQL and SQLite say that a row belongs to another that is not there."""
+
+
+class NoParentError(Exception):
+    """A row was not taken: the one that it belongs to is not there."""
 
 
 class Database:
@@ -46,7 +52,7 @@ class Database:
         """A connection; what is written is there when the block ends, or nothing of it is.
 
         Raises ArchiveUnavailableError; ConfigurationError where a table is missing, or the file is no
-        database; InternalError for what the database does not take.
+        database; NoParentError; InternalError for what else the database does not take.
         """
         try:
             async with self.engine.begin() as connection:
@@ -67,8 +73,11 @@ class Database:
             "is it up to date? palaver archive upgrade"
         )
 
-    def _refused(self, error: DBAPIError) -> ConfigurationError | InternalError:
-        if getattr(error.orig, "sqlite_errorname", None) in _NO_DATABASE:
+    def _refused(self, error: DBAPIError) -> ConfigurationError | InternalError | NoParentError:
+        sqlite_name = getattr(error.orig, "sqlite_errorname", None)
+        if sqlite_name in _NO_PARENT or getattr(error.orig, "sqlstate", None) in _NO_PARENT:
+            return NoParentError()
+        if sqlite_name in _NO_DATABASE:
             return ConfigurationError(
                 f"PALAVER_ARCHIVE_URL: {self.shown} is no database of SQLite, or has been damaged; "
                 "name another file, or bring back a copy of this one"

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Sequence
 from palaver.shared.conversations import ConversationMessage, ConversationSession, Page
 from palaver.shared.ledger import AsyncLedger, operations
 from palaver.shared.owner import Owner
-from palaver.shared.sessions import SessionStatus
+from palaver.shared.sessions import SessionStatus, unknown_session
 from palaver.shared.stores.archives.archive import LARGEST_PAGE
 
 
@@ -54,9 +54,11 @@ class RedisArchive:
     async def add(self, messages: Sequence[ConversationMessage]) -> None:
         """See `Archive`."""
         session_id = str(messages[0].session_id)
-        await self._ledger.run(
-            operations.store_messages(self._keys, session_id, messages, retention=self._ledger.retention)
+        storing = operations.store_messages(
+            self._keys, session_id, messages, retention=self._ledger.retention
         )
+        if not await self._ledger.run(storing):
+            raise unknown_session(session_id)
 
     async def messages(
         self, session_id: str, *, after: str | None = None, limit: int

@@ -9,9 +9,9 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from palaver.shared.conversations import ConversationMessage, ConversationSession, Page
 from palaver.shared.owner import Owner
-from palaver.shared.sessions import SessionStatus
+from palaver.shared.sessions import SessionStatus, unknown_session
 from palaver.shared.settings import Settings
-from palaver.shared.stores.archives.database import Database
+from palaver.shared.stores.archives.database import Database, NoParentError
 from palaver.shared.stores.archives.tables import messages, sessions
 
 
@@ -59,7 +59,10 @@ class SqlArchive:
 
     async def add(self, messages_: Sequence[ConversationMessage]) -> None:
         """See `Archive`."""
-        await self._add(messages, messages_)
+        try:
+            await self._add(messages, messages_)
+        except NoParentError:
+            raise unknown_session(str(messages_[0].session_id)) from None
 
     async def messages(
         self, session_id: str, *, after: str | None = None, limit: int
