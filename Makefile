@@ -4,8 +4,8 @@ PYTHON ?= $(shell for p in python3.12 python3.11 python3 python3.13 python3.14 p
 	$$p -c 'import sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
 BIN := .venv/bin
 TESTS ?=
-# Most tests wait for other processes more than they compute: four of them keep two cores busy.
-test: WORKERS ?= 5
+# Most tests wait for other processes more than they compute: seven of them keep two cores busy.
+test: WORKERS ?= 7
 faults faults-rabbitmq soak: WORKERS ?= 2
 SECONDS ?= 600
 ROUNDS ?= 5
