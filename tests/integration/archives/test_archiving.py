@@ -245,6 +245,24 @@ async def test_what_is_erased_while_it_is_archived_does_not_come_back(
         assert list(raw.scan_iter(f"*{job.session_id}*")) == []
 
 
+@pytest.mark.parametrize("archive_url", DATABASES, indirect=True)
+async def test_a_redis_that_loses_all_it_has_takes_nothing_from_a_database(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = await world.submit("Hello")
+    await world.finish(job, content="Hi")
+    store = world.archive.add
+
+    async def lost_behind_it(*args: Any) -> None:
+        await store(*args)
+        with redis.Redis.from_url(world.ledger.settings.redis_url) as raw:
+            raw.flushdb()
+
+    monkeypatch.setattr(world.archive, "add", lost_behind_it)
+    await world.look()
+    assert await world.said() == [("user", "Hello"), ("agent", "Hi")]
+
+
 async def archived(world: World) -> None:
     """Return when everything is."""
     async with asyncio.timeout(30):

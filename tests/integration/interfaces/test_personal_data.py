@@ -20,10 +20,13 @@ from palaver.shared.errors import (
     SessionNotFoundError,
     ValidationError,
 )
+from palaver.shared.ledger.keys import Keys
+from palaver.shared.owner import Owner
 from palaver.shared.settings import Settings
 from palaver.shared.stores import FileStore
 from palaver.shared.stores.archives.database import Database
 from tests.integration.interfaces.conftest import running_system, script
+from tests.servers import eventually
 
 pytestmark = [pytest.mark.redis, pytest.mark.worker, pytest.mark.xdist_group("interfaces")]
 
@@ -112,6 +115,21 @@ def test_an_export_has_all_sessions_with_their_messages_and_jobs(conversations: 
     assert b"wine" not in orjson.dumps(exported)
     with pytest.raises(ValidationError):
         list(conversations.export())
+
+
+def test_a_session_that_is_on_no_list_is_erased_once_it_has_another_message(system: Settings) -> None:
+    """A Redis that fails over may lose what it was told last; the session is never told again."""
+    user = somebody("u")
+    with Clients(system) as clients, redis.Redis.from_url(system.redis_url) as raw:
+        conversations = Conversations(clients)
+        (session_id,) = talk(conversations, user, "words")
+        raw.delete(Keys(system.namespace).owner(Owner(user=user)))
+        assert conversations.sessions(user=user).items == []
+        conversations.send_message(session_id, "more words", user)
+        assert [str(each.id) for each in conversations.sessions(user=user).items] == [session_id]
+        assert conversations.erase(user=user) == 1
+        # Its worker leaves the line of jobs, with ids alone, a moment after it has ended the job.
+        assert eventually(lambda: held(raw, session_id) == [])
 
 
 def test_what_is_erased_is_nowhere(conversations: Conversations) -> None:

@@ -262,12 +262,12 @@ class AsyncConversations:
     async def _open(self, session: ConversationSession) -> None:
         """The ledger knows the session when a job of it runs, however long it was silent."""
         ledger = self._ledger
-        opening = operations.open_session(
-            ledger.keys,
-            session,
-            retention=ledger.retention,
-            in_database=bool(ledger.settings.archive_url),
-        )
+        if not ledger.settings.archive_url:
+            # On its owner's list too: Redis may have lost it there, or somebody who read the list while the
+            # session began have taken it off.
+            await self._archive.create(session)
+            return
+        opening = operations.open_session(ledger.keys, session, retention=ledger.retention, in_database=True)
         await ledger.run(opening)
 
     async def _now(self) -> float:

@@ -63,17 +63,21 @@ async def _store(ledger: AsyncLedger, archive: Archive, moment: Snapshot) -> Non
 async def _add(
     ledger: AsyncLedger, archive: Archive, session: ConversationSession, messages: list[ConversationMessage]
 ) -> None:
-    """Store messages of a session that the ledger had a moment ago. Once erased it stays so."""
+    """Store messages of a session that the ledger had a moment ago. Once erased it stays so: whoever erases
+    it removes last what the archive has.
+    """
     reading = operations.session(ledger.keys, session.session_id)
     try:
         await archive.add(messages)
+        return
     except SessionNotFoundError:
-        if await ledger.query(reading) is None:
+        if not ledger.settings.archive_url or await ledger.query(reading) is None:
+            log.info("archive.erased_meanwhile session_id=%s", session.session_id)
             return
-        # It has begun before there was this archive.
-        await archive.create(session)
-        with suppress(SessionNotFoundError):
-            await archive.add(messages)
+    # It has begun before there was this database.
+    await archive.create(session)
+    with suppress(SessionNotFoundError):  # erased, and so is what was created
+        await archive.add(messages)
     if await ledger.query(reading) is None:
         await archive.delete(session)
 
