@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import redis
 
+from palaver.producer.interfaces import personal_data
 from palaver.shared.conversations import ConversationMessage, ConversationSession
 from palaver.shared.errors import (
     ArchiveUnavailableError,
@@ -44,7 +45,9 @@ class World:
 
     async def open(self) -> None:
         await self.archive.create(self.session)
-        in_database = bool(self.ledger.settings.archive_url)
+        await self.open_in_ledger(in_database=bool(self.ledger.settings.archive_url))
+
+    async def open_in_ledger(self, *, in_database: bool) -> None:
         opening = operations.open_session(
             self.keys, self.session, retention=self.ledger.retention, in_database=in_database
         )
@@ -220,11 +223,10 @@ async def test_what_is_erased_while_it_is_archived_does_not_come_back(
     job = await world.submit("Hello")
     await world.finish(job, content="Hi")
     if step == "create":
-        await world.archive.delete(world.session)  # it has begun before there was this archive
+        await begun_before_the_database(world)
 
     async def erase() -> None:
-        await world.ledger.erase([job.session_id])
-        await world.archive.delete(world.session)
+        await personal_data.erase(world.ledger, world.archive, [world.session])
 
     done = getattr(world.archive, step)
 
@@ -243,6 +245,34 @@ async def test_what_is_erased_while_it_is_archived_does_not_come_back(
     assert (await world.archive.sessions(Owner(user="u1"), limit=10)).items == []
     with redis.Redis.from_url(world.ledger.settings.redis_url) as raw:
         assert list(raw.scan_iter(f"*{job.session_id}*")) == []
+
+
+async def begun_before_the_database(world: World) -> None:
+    """Have Redis say so."""
+    await world.archive.delete(world.session)
+    with redis.Redis.from_url(world.ledger.settings.redis_url) as raw:
+        raw.hdel(world.keys.session(world.session.session_id), "database")
+
+
+@pytest.mark.parametrize("archive_url", DATABASES, indirect=True)
+async def test_what_began_before_there_was_a_database_goes_on_in_it(world: World) -> None:
+    job = await world.submit("Hello")
+    await begun_before_the_database(world)
+    await world.finish(job, content="Hi")
+    await world.look()
+    assert await world.said() == [("user", "Hello"), ("agent", "Hi")]
+    assert (await world.archive.sessions(Owner(user="u1"), limit=10)).items == [world.session]
+
+
+@pytest.mark.parametrize("archive_url", DATABASES, indirect=True)
+async def test_no_archiver_brings_a_session_back_that_its_database_has_had(world: World) -> None:
+    """Whoever sends it a message while it is erased has the ledger know it again for a moment."""
+    job = await world.submit("Hello")
+    await world.archive.delete(world.session)
+    await world.finish(job, content="Hi")
+    await world.look()
+    assert await world.archive.session(job.session_id) is None
+    assert await world.said() == []
 
 
 @pytest.mark.parametrize("archive_url", DATABASES, indirect=True)

@@ -7,7 +7,7 @@ import pytest
 import redis
 
 from palaver.shared.conversations import ConversationMessage, ConversationSession
-from palaver.shared.errors import SessionBusyError, SessionClosedError
+from palaver.shared.errors import SessionBusyError, SessionClosedError, SessionNotFoundError
 from palaver.shared.jobs import ChatJob, Status
 from palaver.shared.ledger import erasing, exchange, operations
 from palaver.shared.ledger.replies import Submitted
@@ -125,8 +125,33 @@ def test_an_owner_s_list_has_the_latest_first(world: World) -> None:
     assert listed(user) == [older.order]
 
 
+@pytest.mark.parametrize("was", ["nothing", "of jobs", "erased"])
+def test_no_job_is_archived_with_a_session_that_is_no_conversation(world: World, was: str) -> None:
+    if was == "of jobs":
+        world.submit(SID)
+    elif was == "erased":
+        submit(world)
+        world.ledger.erase([SID])
+    stored = world.dump()
+    for fields in ({}, {"on_busy": "parallel"}, {"idempotency_key": "k"}, {"priority": 9, "run_at": 2e9}):
+        with pytest.raises(SessionNotFoundError, match="create one") as refused:
+            world.submit(SID, archive=True, **fields)
+        assert refused.value.param == "session_id"
+    assert world.dump() == stored
+
+
 def submit(world: World, **fields: Any) -> Submitted:
+    """A job in a conversation."""
+    open_session(world)
     return world.submit(SID, archive=True, **fields)
+
+
+def test_a_job_is_known_when_it_comes_again_whatever_became_of_its_conversation(world: World) -> None:
+    open_session(world)
+    job = ChatJob(messages="Hi", session_id=SID, archive=True)
+    first = world.ledger.submit(job)
+    world.raw.hdel(world.keys.session(SID), "created")  # by a failover
+    assert world.ledger.submit(job) == first
 
 
 def test_a_job_is_noted_before_it_is_there_and_others_are_not(world: World) -> None:
@@ -238,10 +263,25 @@ def test_an_erased_session_of_jobs_is_closed_to_its_last_key(world: World) -> No
     assert steps > 4
 
 
+def test_no_message_outlives_its_session_whenever_it_comes(world: World) -> None:
+    """And wherever the eraser is cut off."""
+    open_session(world)
+    conversation, replies, number = erasing.erase(world.keys, [SID]), None, 0
+    while not isinstance(commands := exchange.step(conversation, replies), exchange.Done):
+        replies = []
+        for words in commands:
+            number += 1
+            is_kept = store(world, message(number))
+            assert is_kept == world.raw.exists(world.keys.stored(SID))
+            replies.append(answer(world, words))
+            assert world.raw.exists(world.keys.stored(SID)) <= world.raw.exists(world.keys.session(SID))
+    assert number > 4
+
+
 @pytest.mark.parametrize("ended", [3, 105])
 def test_an_erased_session_is_gone_and_others_are_as_they_were(world: World, ended: int) -> None:
     """Also when it had more jobs than a session lists; and never is a key looked at that is not its own."""
-    other = world.submit("other", archive=True, idempotency_key="k")
+    other = world.submit("other", idempotency_key="k")
     world.claim(other)
     world.finish(other)
     before = world.dump()

@@ -6,7 +6,7 @@ import asyncio
 import time
 import weakref
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, Literal, Unpack
@@ -39,7 +39,7 @@ from palaver.shared.conversations import (
     Page,
     parse_session_id,
 )
-from palaver.shared.errors import PalaverError, SessionClosedError, WaitTimeoutError
+from palaver.shared.errors import PalaverError, SessionClosedError, SessionNotFoundError, WaitTimeoutError
 from palaver.shared.ledger import Announcement, AsyncLedger, operations
 from palaver.shared.messages import MessagesLike
 from palaver.shared.owner import Owner
@@ -84,8 +84,8 @@ class AsyncConversations:
         opened = {**dict(new), "created": await self._now()}
         session = await beside(lambda: ConversationSession.validated(opened), opened)
         await self._archive.create(session)
-        await self._open(session)
-        return session
+        async with self._opened(session):
+            return session
 
     async def session(self, session_id: SessionLike, **whose: Unpack[Whose]) -> ConversationSession:
         """A session, for whom it belongs to. Raises SessionNotFoundError."""
@@ -105,10 +105,11 @@ class AsyncConversations:
         """Complete or archive a session, which then takes no more messages, or make it active again."""
         found = await self.session(session_id, **whose)
         session = ConversationSession.validated({**found.model_dump(), "status": status})
-        await self._open(session)
-        await self._archive.set_status(session.session_id, session.status)
-        keys = self._ledger.keys
-        await self._ledger.run(operations.set_status(keys, session.session_id, session.status))
+        async with self._opened(session):
+            await self._archive.set_status(session.session_id, session.status)
+            keys = self._ledger.keys
+            if not await self._ledger.run(operations.set_status(keys, session.session_id, session.status)):
+                raise unknown_session(session.session_id)
         return session
 
     async def submit_message(
@@ -130,10 +131,10 @@ class AsyncConversations:
         if session.status is not SessionStatus.ACTIVE:
             told = f"The session is {session.status} and takes no more messages."
             raise SessionClosedError(told, param="session_id")
-        await self._open(session)
         job |= {"session_id": session.session_id, "agent": session.agent_path, "archive": True}
         job |= {"user": session.user, "tenant": session.tenant}
-        handle: AsyncJobHandle = await self._clients.awaited.submit(message, **job)
+        async with self._opened(session):
+            handle: AsyncJobHandle = await self._clients.awaited.submit(message, **job)
         return handle
 
     async def send_message(
@@ -217,8 +218,8 @@ class AsyncConversations:
     async def delete_session(self, session_id: SessionLike, **whose: Unpack[Whose]) -> None:
         """Remove a session for good: its messages, jobs, log and history. What still runs is cancelled.
 
-        Raises SessionNotFoundError, and WaitTimeoutError when a worker does not end a job in a minute: then
-        repeat the call.
+        Raises SessionNotFoundError; ConfigurationError where PALAVER_ARCHIVE_URL is not set, and the session
+        is in a database; WaitTimeoutError when a worker does not end a job in a minute: then repeat the call.
         """
         session = await self.session(session_id, **whose)
         await personal_data.erase(self._ledger, self._archive, [session])
@@ -259,16 +260,22 @@ class AsyncConversations:
             raise unknown_session(name)
         return session
 
-    async def _open(self, session: ConversationSession) -> None:
-        """The ledger knows the session when a job of it runs, however long it was silent."""
+    @asynccontextmanager
+    async def _opened(self, session: ConversationSession) -> AsyncIterator[None]:
+        """A session that was found, for what is done with it. One that was erased since is not begun anew."""
         ledger = self._ledger
-        if not ledger.settings.archive_url:
-            # On its owner's list too: Redis may have lost it there, or somebody who read the list while the
-            # session began have taken it off.
-            await self._archive.create(session)
+        if ledger.settings.archive_url:
+            await personal_data.reopen(ledger, self._archive, session)
+            yield
             return
-        opening = operations.open_session(ledger.keys, session, retention=ledger.retention, in_database=True)
-        await ledger.run(opening)
+        if session.owner.is_somebody:
+            # Redis may have lost it there, or who read the list as the session began have taken it off.
+            await ledger.query(operations.list_session(ledger.keys, session, session.owner))
+        try:
+            yield
+        except SessionNotFoundError:
+            await personal_data.unlist(ledger, session)
+            raise
 
     async def _now(self) -> float:
         return await self._ledger.query(operations.time())

@@ -9,10 +9,11 @@ from typing import Any, Final
 
 from palaver.producer.files import AsyncFiles
 from palaver.shared.conversations import ConversationMessage, ConversationSession, Page
-from palaver.shared.errors import FileMissingError, JobGoneError, WaitTimeoutError
+from palaver.shared.errors import ConfigurationError, FileMissingError, JobGoneError, WaitTimeoutError
 from palaver.shared.ledger import AsyncLedger, JobView, operations
+from palaver.shared.ledger.operation import Operation
 from palaver.shared.owner import Owner
-from palaver.shared.sessions import SessionStatus
+from palaver.shared.sessions import SessionStatus, unknown_session
 from palaver.shared.stores import FileRef
 from palaver.shared.stores.archives import LARGEST_PAGE, Archive, archive_session
 
@@ -49,17 +50,40 @@ async def erase(ledger: AsyncLedger, archive: Archive, sessions: list[Conversati
     """Remove these sessions from the archive and from the ledger, with their jobs and logs.
 
     Their jobs are cancelled first. Raises WaitTimeoutError when one does not end: then the call is to be
-    repeated, and nothing of these sessions goes on meanwhile. May be repeated after any failure.
+    repeated, and nothing of these sessions goes on meanwhile. Raises ConfigurationError, and removes nothing,
+    where they are in a database that is not configured here. May be repeated after any failure.
     """
-    for session in sessions:
-        opening = operations.open_session(ledger.keys, session, retention=ledger.retention)
-        await ledger.run(opening)
+    await _check_all_is_here(ledger, sessions)
+    if ledger.settings.archive_url:  # Redis may know none of them, and is to know that they are closed
+        for session in sessions:
+            await ledger.run(_opening(ledger, session))
     await erase_jobs(ledger, [session.session_id for session in sessions])
     # Last: whoever repeats the call finds here what is to be erased.
     for session in sessions:
-        if session.owner.is_somebody:  # on a list in Redis from before there was a database
-            await ledger.query(operations.unlist(ledger.keys, session.owner, [session.order]))
+        await unlist(ledger, session)
         await archive.delete(session)
+    # Whoever found one in the database before may have opened it in the ledger since it was erased there.
+    again = [session for session in sessions if await _is_there(ledger, session)]
+    if again:
+        await erase_jobs(ledger, [session.session_id for session in again])
+
+
+async def reopen(ledger: AsyncLedger, archive: Archive, session: ConversationSession) -> None:
+    """Have the ledger know a session of a database, however long it was silent.
+
+    Raises SessionNotFoundError where somebody has erased it meanwhile.
+    """
+    is_new = await ledger.run(_opening(ledger, session))
+    # After it: an eraser looks for a session that was opened again once it has left the database.
+    if is_new and await archive.session(session.session_id) is None:
+        await erase_jobs(ledger, [session.session_id])
+        raise unknown_session(session.session_id)
+
+
+async def unlist(ledger: AsyncLedger, session: ConversationSession) -> None:
+    """Take a session off the list of its owner in Redis: it may be from before there was a database."""
+    if session.owner.is_somebody:
+        await ledger.query(operations.unlist(ledger.keys, session.owner, [session.order]))
 
 
 async def export_files(files: AsyncFiles, owner: Owner) -> AsyncIterator[dict[str, Any]]:
@@ -89,6 +113,23 @@ async def erase_jobs(ledger: AsyncLedger, session_ids: list[str]) -> None:
     for session_id in session_ids:
         await _end_jobs(ledger, session_id)
     await ledger.erase(session_ids)
+
+
+async def _check_all_is_here(ledger: AsyncLedger, sessions: list[ConversationSession]) -> None:
+    for session in sessions if not ledger.settings.archive_url else ():
+        name = session.session_id
+        if await ledger.query(operations.is_in_database(ledger.keys, name)):
+            raise ConfigurationError(
+                f"PALAVER_ARCHIVE_URL is not set here, and session {name} is in a database."
+            )
+
+
+def _opening(ledger: AsyncLedger, session: ConversationSession) -> Operation[bool]:
+    return operations.open_session(ledger.keys, session, retention=ledger.retention, in_database=True)
+
+
+async def _is_there(ledger: AsyncLedger, session: ConversationSession) -> bool:
+    return await ledger.query(operations.session(ledger.keys, session.session_id)) is not None
 
 
 async def _end_jobs(ledger: AsyncLedger, session_id: str) -> None:

@@ -28,6 +28,12 @@ def erase(keys: Keys, session_ids: Collection[str]) -> Exchange[int]:
             unlisted.add(session_id)
         else:
             found += yield from _removed(keys, own)
+            # In one step: nobody stores anything with a session of which a part is gone. And last: whoever
+            # erases the session again finds what is left, and it is closed until nothing is.
+            whole = Command("UNLINK", *keys.of_session(session_id))
+            found += yield from exchange.query(
+                Query(commands=(whole,), decode=lambda replies: int(replies[0]))
+            )
     if unlisted:
         found += yield from _sought(keys, unlisted)
     forget = [Command("ZREM", keys.unarchived, session_id) for session_id in sorted(set(session_ids))]
@@ -37,8 +43,8 @@ def erase(keys: Keys, session_ids: Collection[str]) -> Exchange[int]:
 
 
 def _listed(keys: Keys, session_id: str) -> Exchange[list[str] | None]:
-    """All keys that the session can have; None if it is a batch. What tells of others comes behind them:
-    whoever erases it again finds what is left, and it is closed until nothing is.
+    """All keys that the session's jobs can have, each job's own last: it is what tells of the others. None if
+    it is a batch.
     """
     jobs, ended, batches = yield from exchange.query(
         _carried_out(
@@ -61,7 +67,7 @@ def _listed(keys: Keys, session_id: str) -> Exchange[list[str] | None]:
     for job_id in job_ids:
         own += (keys.text(session_id, job_id), keys.reasoning(session_id, job_id))
         own.append(keys.job(session_id, job_id))
-    return [*own, *keys.of_session(session_id)]
+    return own
 
 
 def _sought(keys: Keys, wanted: Collection[str]) -> Exchange[int]:

@@ -78,7 +78,7 @@ class Keys:
         return f"{self.base(session_id)}:unarchived"
 
     def of_session(self, session_id: str) -> tuple[str, ...]:
-        """The keys that a session of jobs or a conversation has, beside those of its jobs; its hash last."""
+        """The keys that a session of jobs or a conversation has, beside those of its jobs."""
         kinds = (self.events, self.waiting, self.jobs, self.ended, self.messages, self.stored)
         of_kinds = (kind(session_id) for kind in kinds)
         return (*of_kinds, self.unarchived_jobs(session_id), self.session(session_id))

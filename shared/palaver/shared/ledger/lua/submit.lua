@@ -7,18 +7,19 @@
 --      17 messages that the session's history gets, one JSON a line · 18 error for a job that this one interrupts
 --      19 how many of the session's jobs may not have ended · 20 tenant ('' for none, which is
 --      one like any other) · 21 name of the list of unended jobs that has it ('' for none) · 22 user ('' for none)
---      23 '1': the session is not to begin with this job · 24 what its webhook's delivery needs ('' for none)
+--      23 what the session is to be: '' · begun: it is not to begin with this job · opened: a conversation
+--      24 what its webhook's delivery needs ('' for none)
 -- reply ok, job id, cursor, created (1, 0), status, position, job to send ('' for none), its queue, ms of Redis time;
 --       if it has ended another job also the id of that, what it has spent, the gate at which it has waited, the list
 --       of unended jobs that had it
 --       | conflict, job id | busy, active job | closed, status | full, jobs that have not ended
---       | foreign: the session is another tenant's, or kept for one
+--       | foreign: the session is another tenant's, or kept for one | unopened: there is no such conversation
 local base, sid, jid = KEYS[1], ARGV[1], ARGV[2]
 local fingerprint, idempotency_key, on_busy, queue = ARGV[8], ARGV[9], ARGV[10], ARGV[11]
 local run_at, deadline_after, reads_history = math.max(tonumber(ARGV[12]), 0), tonumber(ARGV[13]), ARGV[14] == '1'
 local model, document, user_messages, interrupted = ARGV[15], ARGV[16], ARGV[17], ARGV[18]
 local most_unended, tenant, counts = tonumber(ARGV[19]), ARGV[20], ARGV[21]
-local user, only_goes_on, notice = ARGV[22], ARGV[23] == '1', ARGV[24]
+local user, session_is, notice = ARGV[22], ARGV[23], ARGV[24]
 local job = base .. ':job:' .. jid
 -- include clock
 -- include retention
@@ -63,7 +64,7 @@ end
 local session_status, active, seq, owner, opened = unpack(
   redis.call('HMGET', session, 'status', 'active', 'seq', 'tenant', 'created'))
 owner = owner or opened and ''
-if owner and owner ~= tenant or only_goes_on and not (owner or seq) then return instead({'foreign'}) end
+if owner and owner ~= tenant or session_is == 'begun' and not (owner or seq) then return instead({'foreign'}) end
 
 local known = redis.call('HGET', job, 'fp')
 if known then
@@ -78,6 +79,11 @@ if key then
     if body ~= fingerprint then return instead({'conflict', first}) end
     return instead(recall(first, 0))
   end
+end
+-- It was erased, as a rule, and nothing of it comes back: the job was noted for the archive before.
+if session_is == 'opened' and not opened then
+  redis.call('ZREM', base .. ':unarchived', jid)
+  return instead({'unopened'})
 end
 if session_status == 'completed' or session_status == 'archived' then return instead({'closed', session_status}) end
 if on_busy == 'reject' and run_at <= now then

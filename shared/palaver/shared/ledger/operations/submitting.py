@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 import orjson
 
@@ -71,11 +71,18 @@ def session_of(job: ChatJob) -> str:
     return job.job_id
 
 
-def _only_goes_on(session_id: str, job: ChatJob) -> bool:
-    """Whether the session has to be there: its name is for another's idempotency key."""
+def _session_is(session_id: str, job: ChatJob) -> Literal["", "begun", "opened"]:
+    """What the session has to be before the job: a conversation, if what is said is kept with it; begun, if
+    its name is for another's idempotency key.
+    """
+    if job.archive:
+        return "opened"
     if not is_key_session(session_id):
-        return False
-    return job.idempotency_key is None or session_id != session_for(job.tenant, job.idempotency_key)
+        return ""
+    is_its_own = job.idempotency_key is not None and session_id == session_for(
+        job.tenant, job.idempotency_key
+    )
+    return "" if is_its_own else "begun"
 
 
 def reserve(keys: Keys, jobs: Sequence[ChatJob]) -> Query[list[bool]]:
@@ -101,9 +108,9 @@ def submit(
     worker (default: by its priority); `counts` the list of unended jobs that it was given a place in.
 
     Nothing is stored when it raises: ConflictError (the idempotency key or the job id was used with another
-    body), SessionBusyError, QueueFullError, SessionClosedError, SessionNotFoundError (it is another
-    tenant's), LedgerFullError. Whether the id is that of a
-    job in another session, `reserve` tells.
+    body), SessionBusyError, QueueFullError, SessionClosedError, SessionNotFoundError (it is another tenant's,
+    or no conversation that could keep what is said), LedgerFullError. Whether the id is that of a job in
+    another session, `reserve` tells.
     """
     session_id = session_of(job)
     queue = queue_for(job.priority) if queue is None else queue
@@ -184,6 +191,12 @@ def accepted_job(raw: Any, job_id: str) -> Any:
             )
         case "foreign":
             raise SessionNotFoundError("The job's tenant has no such session.", param="session_id")
+        case "unopened":
+            raise SessionNotFoundError(
+                "There is no such conversation, or not any more: create one, and name its id.",
+                job_id=job_id,
+                param="session_id",
+            )
         case "closed":
             raise SessionClosedError(
                 f"The session is {text(raw[1])} and takes no more messages.", param="session_id"
@@ -215,7 +228,7 @@ def _submit_args(
             job.tenant or "",
             counts,
             job.user or "",
-            "1" if _only_goes_on(session_id, job) else "",
+            _session_is(session_id, job),
             _notice(job),
         ),
     )
@@ -256,6 +269,8 @@ def _after_submit(
             Command("DEL", keys.index(job_id)),
             Command("ZREM", keys.due, due_member(session_id, job_id)),
         )
+    if text(raw[0]) == "unopened":  # nor what was said of its session: it has no job that could be noted
+        commands = (*commands, Command("ZREM", keys.unarchived, session_id))
     # Who waits for its session's turn waits for no worker yet, and is sent with that turn.
     if takes_turns(job) and (not is_there or (is_ok(raw) and int(raw[5]) > 0)):
         commands = (*commands, wait_no_more(keys, session_id, job_id))

@@ -71,7 +71,7 @@ async def _add(
         await archive.add(messages)
         return
     except SessionNotFoundError:
-        if not ledger.settings.archive_url or await ledger.query(reading) is None:
+        if await _is_known_to(ledger, session.session_id) or await ledger.query(reading) is None:
             log.info("archive.erased_meanwhile session_id=%s", session.session_id)
             return
     # It has begun before there was this database.
@@ -80,6 +80,13 @@ async def _add(
         await archive.add(messages)
     if await ledger.query(reading) is None:
         await archive.delete(session)
+
+
+async def _is_known_to(ledger: AsyncLedger, session_id: str) -> bool:
+    """Whether the archive has had this session before: what is not there now, somebody has removed."""
+    if not ledger.settings.archive_url:
+        return True
+    return await ledger.query(operations.is_in_database(ledger.keys, session_id))
 
 
 def _orphans(noted: Mapping[str, float], moment: Snapshot) -> set[str]:
