@@ -2,6 +2,7 @@
 
 import gc
 import os
+import signal
 import sys
 from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack
@@ -36,6 +37,10 @@ settings.load_profile("patient")
 
 # To rewrite the asserts of all tests takes each process of the suite ten seconds; the next one finds it done.
 sys.dont_write_bytecode = False
+
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    # So a shell's script starts what it does not wait for; the commands of the tests are to heed Ctrl-C.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 guard.install()
 for _name in [name for name in os.environ if name.startswith("PALAVER_")]:

@@ -51,7 +51,15 @@ WORKERS_OWN = (
 CLIENTS_OWN = ("announced", "watch", "submit", "snapshot")
 """`index` only for jobs that have a time."""
 COMMANDS = ("SET", "GET", "LPUSH", "SUBSCRIBE", "XRANGE")
-CONVERSING = {"open_session", "set_status", "store_messages", "prolong", "keep_context", "keep_profile"}
+CONVERSING = {
+    "open_session",
+    "set_status",
+    "store_messages",
+    "prolong",
+    "erase_session",
+    "keep_context",
+    "keep_profile",
+}
 """Of what a conversation, its agent and a sealed profile need in the ledger."""
 THROTTLING = {"throttle"}
 """Of what the gateway needs."""
@@ -253,6 +261,8 @@ def test_what_conversations_need_and_hears_no_reply(stand: Stand, proxy: Proxy, 
     assert page.items == [said]
     prolonging = operations.prolong(keys, session.session_id, ["gone"], retention=ledger.retention)
     cut("prolong", lambda: ledger.run(prolonging))
+    cut("erase_session", lambda: ledger.erase([session.session_id]))
+    assert list(stand.raw.scan_iter(f"*{session.session_id}*")) == []
     keeping = operations.keep_profile(keys, "sealed-1", b"content", seconds=60)
     assert cut("keep_profile", lambda: ledger.run(keeping))
 

@@ -273,8 +273,8 @@ class ChatJob(Document):
     """One request to a model, whole: everything a worker needs, and no secret.
 
     Times are in seconds: `deadline` counts from submit or `run_at`, `run_at` is Unix time (an aware
-    datetime is taken too). `archive` has what is said in it stored with its conversation, which has
-    to be there. Raises ValidationError; its `param` names the field.
+    datetime is taken too). `archive` has what is said in it stored with its conversation, which the
+    ledger has to know. Raises ValidationError; its `param` names the field.
     """
 
     version: Annotated[Integer, Field(ge=1)] = VERSION

@@ -15,7 +15,10 @@ import pytest
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from palaver.producer.gateway import bounds, stream
+from palaver.producer.gateway.access import owning
 from palaver.producer.gateway.protocol import MOST_HEADERS
+from palaver.producer.gateway.sessions import sessions
+from palaver.producer.gateway.state import Gateway
 from palaver.producer.gateway.stream import KEEP_ALIVE
 from palaver.shared.jobs import Status
 from tests.integration.gateway.conftest import new_session
@@ -49,6 +52,25 @@ def test_a_session_that_is_removed_takes_no_job_any_more(here: Here, world: Worl
         world.finish(job, status=Status.CANCELLED)
         assert removing.result(IN_TIME).status_code == 204
         assert http.get(path).status_code == 404
+
+
+def test_a_session_that_is_erased_while_a_message_comes_does_not_begin_anew(
+    here: Here, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once its caller was found to have it: what is not there any more is no session of jobs either."""
+    check = owning.check_session
+
+    async def then_erased(gateway: Gateway, *args: Any) -> None:
+        await check(gateway, *args)
+        await gateway.conversations.erase(user="ann", tenant="acme")
+
+    key = here.make_key(tenant="acme", user="ann")
+    with here.http(key) as http:
+        session_id = http.post("/sessions", json={}).json()["session_id"]
+        monkeypatch.setattr(sessions, "check_session", then_erased)
+        late = http.post(f"/sessions/{session_id}/messages", json={"content": "words"})
+        assert (late.status_code, late.json()["error"]["code"]) == (404, "session_not_found")
+    assert not [key for key in world.dump() if session_id.encode() in key]
 
 
 def kept() -> int:

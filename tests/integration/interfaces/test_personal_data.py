@@ -13,12 +13,13 @@ import orjson
 import pytest
 import redis
 
-from palaver.producer.interfaces import AsyncConversations, Clients, Conversations
+from palaver.producer.interfaces import AsyncConversations, Clients, Conversations, personal_data
 from palaver.shared.errors import (
     BatchNotFoundError,
     ConfigurationError,
     SessionNotFoundError,
     ValidationError,
+    WaitTimeoutError,
 )
 from palaver.shared.ledger.keys import Keys
 from palaver.shared.owner import Owner
@@ -169,12 +170,13 @@ def interpose(
     *,
     before: Call | None = None,
     after: Call | None = None,
-) -> None:
-    """Have something done before or after the next call of this method."""
-    method = getattr(of, name)
+) -> Callable[[], bool]:
+    """Have something done before or after the next call of this method; whether it was."""
+    method, called = getattr(of, name), []
 
     async def once(*args: Any, **fields: Any) -> Any:
         monkeypatch.setattr(of, name, method)
+        called.append(name)
         if before:
             await before()
         result = await method(*args, **fields)
@@ -183,6 +185,7 @@ def interpose(
         return result
 
     monkeypatch.setattr(of, name, once)
+    return lambda: bool(called)
 
 
 @pytest.fixture(params=["submit_message", "set_status"])
@@ -210,21 +213,63 @@ def test_what_is_erased_does_not_come_back_by_a_call_that_had_begun(
             await call()
 
     if step == "removed":
-        interpose(monkeypatch, archive, "delete", before=refused)
+        is_done = [interpose(monkeypatch, archive, "delete", before=refused)]
         conversations._run(erase())
     else:
         if step == "found":
-            interpose(monkeypatch, awaited, "_found", after=erase)
+            is_done = [interpose(monkeypatch, awaited, "_found", after=erase)]
         else:
-            for of, name in ((client, "submit"), (archive, "set_status")):
-                interpose(monkeypatch, of, name, before=erase)
+            places = ((client, "submit"), (archive, "set_status"))
+            is_done = [interpose(monkeypatch, of, name, before=erase) for of, name in places]
         with pytest.raises(SessionNotFoundError):
             conversations._run(call())
+    assert any(done() for done in is_done)
     with redis.Redis.from_url(client.settings.redis_url) as raw:
         assert held(raw, word) == []
         assert eventually(lambda: held(raw, session_id) == [])
     assert conversations.sessions(user=user).items == []
     assert conversations.erase(user=user) == 0
+
+
+def test_a_session_that_is_erased_as_it_begins_is_on_no_list(
+    conversations: Conversations, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    user, word = somebody("u"), somebody("secret")
+    awaited = conversations.awaited
+    archive = conversations._run(archive_of(awaited))
+    is_done = interpose(monkeypatch, archive, "create", after=partial(awaited.erase, user=user))
+    with pytest.raises(SessionNotFoundError):
+        conversations.create_session(None, user=user, context={"of": word})
+    assert is_done()
+    with redis.Redis.from_url(awaited._clients.settings.redis_url) as raw:
+        assert held(raw, word, user) == []
+
+
+def test_an_eraser_who_fails_at_what_was_opened_meanwhile_may_repeat_it(
+    conversations: Conversations, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    user, word = somebody("u"), somebody("secret")
+    (session_id,) = talk(conversations, user, word)
+    awaited = conversations.awaited
+    archive = conversations._run(archive_of(awaited))
+
+    async def late() -> None:
+        with suppress(SessionNotFoundError):
+            await awaited.submit_message(session_id, script(endless=True, rate=100, text=word), user)
+            interpose(monkeypatch, personal_data, "erase_jobs", before=fail)
+
+    async def fail() -> None:
+        raise WaitTimeoutError("A worker hangs.")
+
+    is_done = interpose(monkeypatch, archive, "delete", before=late)
+    with suppress(WaitTimeoutError):
+        conversations.erase(user=user)
+    assert is_done()
+    conversations.erase(user=user)
+    with redis.Redis.from_url(awaited._clients.settings.redis_url) as raw:
+        assert held(raw, word) == []
+        assert eventually(lambda: held(raw, session_id) == [])
+    assert conversations.sessions(user=user).items == []
 
 
 async def archive_of(conversations: AsyncConversations) -> Archive:

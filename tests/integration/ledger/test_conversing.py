@@ -1,6 +1,7 @@
 """What the ledger has of conversations: their sessions, their messages, and what is not archived yet."""
 
 import uuid
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -68,6 +69,34 @@ def test_jobs_and_an_opened_session_do_not_disturb_each_other(world: World) -> N
     assert opened(world) == SESSION
 
 
+def test_an_opened_session_is_kept_on_and_no_other_begun(world: World) -> None:
+    def keep(*, in_database: bool = False) -> bool:
+        return world.ledger.run(
+            operations.keep_session(
+                world.keys, SID, retention=world.ledger.retention, in_database=in_database
+            )
+        )
+
+    def place() -> str | None:
+        return world.ledger.query(operations.kept_in(world.keys, SID))
+
+    assert not keep()
+    assert world.dump() == {}
+    world.submit(SID)  # a session of jobs
+    stored = world.dump()
+    assert not keep(in_database=True)
+    assert (world.dump(), place()) == (stored, None)
+    open_session(world)
+    key = world.keys.session(SID)
+    world.raw.pexpire(key, 5_000)
+    assert keep()
+    kept = world.ledger.retention.session
+    assert kept - 60 < world.seconds_to_live(key) <= kept
+    assert place() == "redis"
+    assert keep(in_database=True)
+    assert (opened(world), place()) == (SESSION, "database")
+
+
 def test_a_closed_session_takes_no_job_until_it_is_active_again(world: World) -> None:
     status = SESSION.status.__class__
     assert not world.ledger.run(operations.set_status(world.keys, SID, status.COMPLETED))
@@ -133,11 +162,18 @@ def test_no_job_is_archived_with_a_session_that_is_no_conversation(world: World,
         submit(world)
         world.ledger.erase([SID])
     stored = world.dump()
-    for fields in ({}, {"on_busy": "parallel"}, {"idempotency_key": "k"}, {"priority": 9, "run_at": 2e9}):
-        with pytest.raises(SessionNotFoundError, match="create one") as refused:
+    kinds: list[dict[str, Any]] = [
+        {"user": "u1", "on_busy": "parallel"},
+        {"idempotency_key": "k", "webhook": "https://example.com/"},
+        {"priority": 9, "run_at": 2e9},
+    ]
+    for fields in kinds:
+        with pytest.raises(SessionNotFoundError, match="no conversation") as refused:
             world.submit(SID, archive=True, **fields)
         assert refused.value.param == "session_id"
-    assert world.dump() == stored
+    # The name of the session, until an archiver looks: somebody else may have noted a job of it since.
+    world.raw.zrem(world.keys.unarchived, SID)
+    assert {key: held for key, held in world.dump().items() if b":ready:" not in key} == stored
 
 
 def submit(world: World, **fields: Any) -> Submitted:
@@ -246,9 +282,12 @@ def erase_in_part(world: World, steps: int) -> bool:
     return False
 
 
-def test_an_erased_session_of_jobs_is_closed_to_its_last_key(world: World) -> None:
+def test_an_erased_session_of_jobs_is_closed_to_its_last_key(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """And where somebody is cut off, whoever does it again finds what is left."""
-    jobs = [ChatJob(messages="Hi", session_id=SID, idempotency_key=f"k{number}") for number in range(105)]
+    monkeypatch.setattr(erasing, "BATCH", 3)  # many steps, of few jobs
+    jobs = [ChatJob(messages="Hi", session_id=SID, idempotency_key=f"k{number}") for number in range(5)]
     status, retention = SESSION.status.__class__, world.ledger.retention
     is_done, steps = False, 0
     while not is_done:
@@ -260,11 +299,35 @@ def test_an_erased_session_of_jobs_is_closed_to_its_last_key(world: World) -> No
         is_done = erase_in_part(world, steps := steps + 1)
         world.ledger.erase([SID])
         assert not [key for key in world.dump() if SID.encode() in key or b":job:" in key]
-    assert steps > 4
+    assert steps > 9
+
+
+@pytest.mark.parametrize("opened_again_after", range(1, 20, 2))
+def test_no_job_outlives_its_session_though_somebody_opens_it_again(
+    world: World, monkeypatch: pytest.MonkeyPatch, opened_again_after: int
+) -> None:
+    monkeypatch.setattr(erasing, "BATCH", 3)
+    for job in [submit(world, on_busy="parallel") for _ in range(3)]:
+        world.claim(job)
+        world.finish(job)
+    world.ledger.run(operations.set_status(world.keys, SID, SESSION.status.__class__.ARCHIVED))
+    conversation, replies, number = erasing.erase(world.keys, [SID]), None, 0
+    while not isinstance(commands := exchange.step(conversation, replies), exchange.Done):
+        replies = []
+        for words in commands:
+            number += 1
+            if number == opened_again_after:
+                world.ledger.run(operations.set_status(world.keys, SID, SESSION.status))
+                with suppress(SessionNotFoundError):
+                    world.submit(SID, archive=True, on_busy="parallel")
+            replies.append(answer(world, words))
+    assert number > 20
+    assert [key for key in world.dump() if SID.encode() in key or b":job:" in key] == []
 
 
 def test_no_message_outlives_its_session_whenever_it_comes(world: World) -> None:
     """And wherever the eraser is cut off."""
+    world.submit(SID)
     open_session(world)
     conversation, replies, number = erasing.erase(world.keys, [SID]), None, 0
     while not isinstance(commands := exchange.step(conversation, replies), exchange.Done):

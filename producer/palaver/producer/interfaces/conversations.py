@@ -6,7 +6,7 @@ import asyncio
 import time
 import weakref
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, Literal, Unpack
@@ -39,7 +39,7 @@ from palaver.shared.conversations import (
     Page,
     parse_session_id,
 )
-from palaver.shared.errors import PalaverError, SessionClosedError, SessionNotFoundError, WaitTimeoutError
+from palaver.shared.errors import PalaverError, SessionClosedError, WaitTimeoutError
 from palaver.shared.ledger import Announcement, AsyncLedger, operations
 from palaver.shared.messages import MessagesLike
 from palaver.shared.owner import Owner
@@ -84,8 +84,8 @@ class AsyncConversations:
         opened = {**dict(new), "created": await self._now()}
         session = await beside(lambda: ConversationSession.validated(opened), opened)
         await self._archive.create(session)
-        async with self._opened(session):
-            return session
+        await self._open(session)
+        return session
 
     async def session(self, session_id: SessionLike, **whose: Unpack[Whose]) -> ConversationSession:
         """A session, for whom it belongs to. Raises SessionNotFoundError."""
@@ -105,11 +105,11 @@ class AsyncConversations:
         """Complete or archive a session, which then takes no more messages, or make it active again."""
         found = await self.session(session_id, **whose)
         session = ConversationSession.validated({**found.model_dump(), "status": status})
-        async with self._opened(session):
-            await self._archive.set_status(session.session_id, session.status)
-            keys = self._ledger.keys
-            if not await self._ledger.run(operations.set_status(keys, session.session_id, session.status)):
-                raise unknown_session(session.session_id)
+        await self._open(session)
+        await self._archive.set_status(session.session_id, session.status)
+        keys = self._ledger.keys
+        if not await self._ledger.run(operations.set_status(keys, session.session_id, session.status)):
+            raise unknown_session(session.session_id)
         return session
 
     async def submit_message(
@@ -133,8 +133,8 @@ class AsyncConversations:
             raise SessionClosedError(told, param="session_id")
         job |= {"session_id": session.session_id, "agent": session.agent_path, "archive": True}
         job |= {"user": session.user, "tenant": session.tenant}
-        async with self._opened(session):
-            handle: AsyncJobHandle = await self._clients.awaited.submit(message, **job)
+        await self._open(session)
+        handle: AsyncJobHandle = await self._clients.awaited.submit(message, **job)
         return handle
 
     async def send_message(
@@ -260,22 +260,23 @@ class AsyncConversations:
             raise unknown_session(name)
         return session
 
-    @asynccontextmanager
-    async def _opened(self, session: ConversationSession) -> AsyncIterator[None]:
-        """A session that was found, for what is done with it. One that was erased since is not begun anew."""
+    async def _open(self, session: ConversationSession) -> None:
+        """The ledger knows a session that was found, for what is to be done with it.
+
+        Raises SessionNotFoundError where somebody has erased it meanwhile.
+        """
         ledger = self._ledger
         if ledger.settings.archive_url:
             await personal_data.reopen(ledger, self._archive, session)
-            yield
             return
         if session.owner.is_somebody:
             # Redis may have lost it there, or who read the list as the session began have taken it off.
             await ledger.query(operations.list_session(ledger.keys, session, session.owner))
-        try:
-            yield
-        except SessionNotFoundError:
+        # After it: an eraser takes it off the list once it is not there any more.
+        keeping = operations.keep_session(ledger.keys, session.session_id, retention=ledger.retention)
+        if not await ledger.run(keeping):
             await personal_data.unlist(ledger, session)
-            raise
+            raise unknown_session(session.session_id)
 
     async def _now(self) -> float:
         return await self._ledger.query(operations.time())

@@ -53,19 +53,23 @@ async def erase(ledger: AsyncLedger, archive: Archive, sessions: list[Conversati
     repeated, and nothing of these sessions goes on meanwhile. Raises ConfigurationError, and removes nothing,
     where they are in a database that is not configured here. May be repeated after any failure.
     """
-    await _check_all_is_here(ledger, sessions)
-    if ledger.settings.archive_url:  # Redis may know none of them, and is to know that they are closed
-        for session in sessions:
-            await ledger.run(_opening(ledger, session))
-    await erase_jobs(ledger, [session.session_id for session in sessions])
-    # Last: whoever repeats the call finds here what is to be erased.
-    for session in sessions:
-        await unlist(ledger, session)
-        await archive.delete(session)
-    # Whoever found one in the database before may have opened it in the ledger since it was erased there.
-    again = [session for session in sessions if await _is_there(ledger, session)]
-    if again:
-        await erase_jobs(ledger, [session.session_id for session in again])
+    in_database = bool(ledger.settings.archive_url)
+    if not in_database:
+        await _check_none_is_elsewhere(ledger, sessions)
+    left = list(sessions)
+    while left:
+        if in_database:  # Redis may know none of them, and is to know that they are closed
+            for session in left:
+                await ledger.run(_opening(ledger, session))
+        await erase_jobs(ledger, [session.session_id for session in left])
+        # Last: whoever repeats the call finds here what is to be erased.
+        for session in left:
+            await unlist(ledger, session)
+            await archive.delete(session)
+        # Whoever found one in the database before may have opened it in the ledger since it was erased there.
+        left = [session for session in left if in_database and await _is_in_ledger(ledger, session)]
+        for session in left:
+            await archive.create(session)
 
 
 async def reopen(ledger: AsyncLedger, archive: Archive, session: ConversationSession) -> None:
@@ -115,21 +119,20 @@ async def erase_jobs(ledger: AsyncLedger, session_ids: list[str]) -> None:
     await ledger.erase(session_ids)
 
 
-async def _check_all_is_here(ledger: AsyncLedger, sessions: list[ConversationSession]) -> None:
-    for session in sessions if not ledger.settings.archive_url else ():
+async def _check_none_is_elsewhere(ledger: AsyncLedger, sessions: list[ConversationSession]) -> None:
+    for session in sessions:
         name = session.session_id
-        if await ledger.query(operations.is_in_database(ledger.keys, name)):
-            raise ConfigurationError(
-                f"PALAVER_ARCHIVE_URL is not set here, and session {name} is in a database."
-            )
+        if await ledger.query(operations.kept_in(ledger.keys, name)) == "database":
+            told = f"PALAVER_ARCHIVE_URL is not set here, and session {name} is in a database."
+            raise ConfigurationError(told)
 
 
 def _opening(ledger: AsyncLedger, session: ConversationSession) -> Operation[bool]:
     return operations.open_session(ledger.keys, session, retention=ledger.retention, in_database=True)
 
 
-async def _is_there(ledger: AsyncLedger, session: ConversationSession) -> bool:
-    return await ledger.query(operations.session(ledger.keys, session.session_id)) is not None
+async def _is_in_ledger(ledger: AsyncLedger, session: ConversationSession) -> bool:
+    return await ledger.query(operations.kept_in(ledger.keys, session.session_id)) is not None
 
 
 async def _end_jobs(ledger: AsyncLedger, session_id: str) -> None:

@@ -8,6 +8,7 @@ from palaver.shared.ledger.exchange import BATCH, Exchange
 from palaver.shared.ledger.keys import Keys, due_member
 from palaver.shared.ledger.operation import Command, Query, text
 from palaver.shared.ledger.operations import reading
+from palaver.shared.ledger.operations.conversing import erase_session
 from palaver.shared.ledger.operations.webhooks import forgotten_webhook
 from palaver.shared.names import QUEUES
 
@@ -18,49 +19,52 @@ PAGE: Final = 1000
 def erase(keys: Keys, session_ids: Collection[str]) -> Exchange[int]:
     """Remove every key of these sessions, and what other keys say of their jobs; how many keys there were.
 
-    Their jobs are to have ended, and none is to come: they are to be closed. A session costs what it holds.
-    For batches all keys of the namespace are looked at, once. May be repeated after any failure.
+    Their jobs are to have ended, and the sessions to be closed: a job that comes meanwhile goes with the
+    others, however far it is. A session costs what it holds. For batches all keys of the namespace are looked
+    at, once. May be repeated after any failure.
     """
-    found, unlisted = 0, set[str]()
+    found, batches = 0, set[str]()
     for session_id in sorted(set(session_ids)):
-        own = yield from _listed(keys, session_id)
-        if own is None:
-            unlisted.add(session_id)
+        if (yield from exchange.query(_is_batch(keys, session_id))):
+            batches.add(session_id)
         else:
-            found += yield from _removed(keys, own)
-            # In one step: nobody stores anything with a session of which a part is gone. And last: whoever
-            # erases the session again finds what is left, and it is closed until nothing is.
-            whole = Command("UNLINK", *keys.of_session(session_id))
-            found += yield from exchange.query(
-                Query(commands=(whole,), decode=lambda replies: int(replies[0]))
-            )
-    if unlisted:
-        found += yield from _sought(keys, unlisted)
+            found += yield from _erase_session(keys, session_id)
+    if batches:
+        found += yield from _sought(keys, batches)
     forget = [Command("ZREM", keys.unarchived, session_id) for session_id in sorted(set(session_ids))]
     if forget:
         yield from exchange.query(_carried_out(forget))
     return found
 
 
-def _listed(keys: Keys, session_id: str) -> Exchange[list[str] | None]:
-    """All keys that the session's jobs can have, each job's own last: it is what tells of the others. None if
-    it is a batch.
-    """
-    jobs, ended, batches = yield from exchange.query(
-        _carried_out(
-            [
-                Command("ZRANGE", keys.jobs(session_id), 0, -1),
-                Command("ZRANGE", keys.ended(session_id), 0, -1),
-                Command("EXISTS", keys.batch(session_id)),
-            ]
-        )
-    )
-    if batches:
-        return None
-    job_ids = [text(job_id) for job_id in (*jobs, *ended)]
+def _erase_session(keys: Keys, session_id: str) -> Exchange[int]:
+    """Its jobs, and once it has none all the rest: whoever does it again finds what is left."""
+    found = 0
+    while (rest := (yield from exchange.run(erase_session(keys, session_id)))) is None:
+        job_ids = yield from _listed(keys, session_id)
+        found += yield from _removed(keys, (yield from _keys_of_jobs(keys, session_id, job_ids)))
+        lists = (keys.jobs(session_id), keys.ended(session_id))
+        gone = [Command("ZREM", key, *page) for page in _pages(job_ids) for key in lists]
+        yield from exchange.query(_carried_out(gone))
+    return found + rest
+
+
+def _is_batch(keys: Keys, session_id: str) -> Query[bool]:
+    command = Command("EXISTS", keys.batch(session_id))
+    return Query(commands=(command,), decode=lambda replies: bool(replies[0]))
+
+
+def _listed(keys: Keys, session_id: str) -> Exchange[list[str]]:
+    """The session's jobs."""
+    lists = [Command("ZRANGE", key, 0, -1) for key in (keys.jobs(session_id), keys.ended(session_id))]
+    jobs, ended = yield from exchange.query(_carried_out(lists))
+    return [text(job_id) for job_id in (*jobs, *ended)]
+
+
+def _keys_of_jobs(keys: Keys, session_id: str, job_ids: Sequence[str]) -> Exchange[list[str]]:
+    """All keys that these jobs can have, each job's own last: it is what tells of the others."""
     own: list[str] = []
-    for start in range(0, len(job_ids), BATCH):
-        page = job_ids[start : start + BATCH]
+    for page in _pages(job_ids):
         asked = [Command("HGET", keys.job(session_id, job_id), "key") for job_id in page]
         named = yield from exchange.query(_carried_out(asked))
         own += [keys.idempotency(session_id, text(name)) for name in named if name]
@@ -82,12 +86,16 @@ def _sought(keys: Keys, wanted: Collection[str]) -> Exchange[int]:
 def _removed(keys: Keys, own: Sequence[str]) -> Exchange[int]:
     """How many of these keys there were."""
     found = 0
-    for start in range(0, len(own), BATCH):
-        page = own[start : start + BATCH]
+    for page in _pages(own):
         marks = [mark for key in page for mark in _marks(keys, key)]
         replies = yield from exchange.query(_carried_out([Command("UNLINK", key) for key in page] + marks))
         found += sum(int(reply) for reply in replies[: len(page)])
     return found
+
+
+def _pages(of: Sequence[str]) -> Iterator[Sequence[str]]:
+    for start in range(0, len(of), BATCH):
+        yield of[start : start + BATCH]
 
 
 def _marks(keys: Keys, key: str) -> Iterator[Command]:

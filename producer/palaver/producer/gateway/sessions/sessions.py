@@ -231,6 +231,8 @@ async def _opened(gateway: Gateway, caller: Caller, session_id: str) -> Conversa
         try:
             return await gateway.conversations.session(session_id, **caller.whose)
         except SessionNotFoundError:
+            # Of jobs alone; or erased since, and then it is not there any more.
+            await check_session(gateway, caller, session_id)
             return None
     return found
 

@@ -49,7 +49,8 @@ if TYPE_CHECKING:
     from palaver.shared.ledger.operations.conversing import (
         archived,
         drop_stored,
-        is_in_database,
+        keep_session,
+        kept_in,
         list_session,
         listed,
         open_session,
@@ -144,7 +145,7 @@ _HOMES: Final = {
     "budgeting": "OneMore spend spent_in_month",
     "caching": "ALONE FAILED STORED enter_cache keep_answer leave_cache look_in_cache",
     "conversing": (
-        "archived drop_stored is_in_database list_session listed open_session prolong put_off session "
+        "archived drop_stored keep_session kept_in list_session listed open_session prolong put_off session "
         "sessions set_status store_messages stored_messages take_archivers_turn unarchived_among "
         "unarchived_jobs unarchived_sessions unlist"
     ),
@@ -215,13 +216,14 @@ __all__ = [
     "forget_batch",
     "forget_webhook",
     "gather_results",
-    "is_in_database",
     "is_named",
     "keep_answer",
     "keep_api_key",
     "keep_context",
     "keep_places",
     "keep_profile",
+    "keep_session",
+    "kept_in",
     "leave_batch",
     "leave_cache",
     "leave_gate",

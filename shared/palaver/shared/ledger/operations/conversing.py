@@ -3,7 +3,7 @@ not stored yet.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import orjson
 
@@ -50,6 +50,32 @@ def open_session(
     )
 
 
+def keep_session(
+    keys: Keys, session_id: str, *, retention: Retention, in_database: bool = False
+) -> Operation[bool]:
+    """Keep what was opened as if it had been now; False if it is gone. `in_database`: as `open_session`."""
+    return Operation(
+        script=load("open_session"),
+        keys=(keys.base(session_id),),
+        args=(milliseconds(retention.session), int(in_database)),
+        decode=lambda raw: text(checked(raw)[0]) == "ok",
+    )
+
+
+def erase_session(keys: Keys, session_id: str) -> Operation[int | None]:
+    """Remove all that there is of a session without jobs; how many keys that were, None if it has jobs."""
+
+    def decode(raw: Any) -> int | None:
+        return int(raw[1]) if text(checked(raw)[0]) == "ok" else None
+
+    return Operation(
+        script=load("erase_session"),
+        keys=(keys.base(session_id), *keys.of_session(session_id)),
+        args=(),
+        decode=decode,
+    )
+
+
 def session(keys: Keys, session_id: str) -> Query[ConversationSession | None]:
     """What was opened under this id; None for a session of jobs alone, or of nobody."""
 
@@ -59,10 +85,16 @@ def session(keys: Keys, session_id: str) -> Query[ConversationSession | None]:
     return Query(commands=(_record(keys, session_id),), decode=decode)
 
 
-def is_in_database(keys: Keys, session_id: str) -> Query[bool]:
-    """Whether the session's messages are kept in a database."""
-    command = Command("HEXISTS", keys.session(session_id), "database")
-    return Query(commands=(command,), decode=lambda replies: bool(replies[0]))
+def kept_in(keys: Keys, session_id: str) -> Query[Literal["redis", "database"] | None]:
+    """Where the messages of what was opened under this id are kept; None if nothing was."""
+
+    def decode(replies: Sequence[Any]) -> Literal["redis", "database"] | None:
+        created, database = replies[0]
+        if created is None:
+            return None
+        return "redis" if database is None else "database"
+
+    return Query(commands=(Command("HMGET", keys.session(session_id), "created", "database"),), decode=decode)
 
 
 def sessions(keys: Keys, session_ids: Sequence[str]) -> Query[list[ConversationSession | None]]:

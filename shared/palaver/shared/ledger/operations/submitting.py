@@ -41,7 +41,7 @@ from palaver.shared.ledger.operations.verdicts import (
     is_ok,
     look_at,
 )
-from palaver.shared.ledger.operations.webhooks import note_webhook
+from palaver.shared.ledger.operations.webhooks import forgotten_webhook, note_webhook
 from palaver.shared.ledger.replies import Refused, Submitted
 from palaver.shared.ledger.scripts import load
 from palaver.shared.names import Queue, queue_for
@@ -193,7 +193,8 @@ def accepted_job(raw: Any, job_id: str) -> Any:
             raise SessionNotFoundError("The job's tenant has no such session.", param="session_id")
         case "unopened":
             raise SessionNotFoundError(
-                "There is no such conversation, or not any more: create one, and name its id.",
+                "The session is no conversation, or one that was silent for long: create it, or have "
+                "`submit_message` open it.",
                 job_id=job_id,
                 param="session_id",
             )
@@ -269,8 +270,8 @@ def _after_submit(
             Command("DEL", keys.index(job_id)),
             Command("ZREM", keys.due, due_member(session_id, job_id)),
         )
-    if text(raw[0]) == "unopened":  # nor what was said of its session: it has no job that could be noted
-        commands = (*commands, Command("ZREM", keys.unarchived, session_id))
+        if job.webhook is not None:
+            commands = (*commands, forgotten_webhook(keys, session_id, job_id))
     # Who waits for its session's turn waits for no worker yet, and is sent with that turn.
     if takes_turns(job) and (not is_there or (is_ok(raw) and int(raw[5]) > 0)):
         commands = (*commands, wait_no_more(keys, session_id, job_id))

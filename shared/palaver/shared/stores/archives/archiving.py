@@ -50,8 +50,8 @@ async def _store(ledger: AsyncLedger, archive: Archive, moment: Snapshot) -> Non
     if session is None:
         log.warning("archive.no_conversation session_id=%s jobs=%d", moment.session_id, len(moment.jobs))
         return
-    in_database = await ledger.query(operations.is_in_database(ledger.keys, moment.session_id))
-    if in_database and not ledger.settings.archive_url:
+    place = await ledger.query(operations.kept_in(ledger.keys, moment.session_id))
+    if place == "database" and not ledger.settings.archive_url:
         told = f"PALAVER_ARCHIVE_URL is not set here, and session {moment.session_id} is kept in a database"
         raise ConfigurationError(told)
     views = sorted(moment.jobs.values(), key=lambda view: view.created)
@@ -66,27 +66,24 @@ async def _add(
     """Store messages of a session that the ledger had a moment ago. Once erased it stays so: whoever erases
     it removes last what the archive has.
     """
-    reading = operations.session(ledger.keys, session.session_id)
+    session_id = session.session_id
     try:
         await archive.add(messages)
         return
     except SessionNotFoundError:
-        if await _is_known_to(ledger, session.session_id) or await ledger.query(reading) is None:
-            log.info("archive.erased_meanwhile session_id=%s", session.session_id)
+        place = await ledger.query(operations.kept_in(ledger.keys, session_id))
+        if not ledger.settings.archive_url or place != "redis":
+            # Erased, and perhaps opened by who had found it before: or a database has lost what it had.
+            level = logging.WARNING if place == "database" else logging.INFO
+            log.log(level, "archive.erased_meanwhile session_id=%s messages=%d", session_id, len(messages))
             return
     # It has begun before there was this database.
     await archive.create(session)
     with suppress(SessionNotFoundError):  # erased, and so is what was created
         await archive.add(messages)
-    if await ledger.query(reading) is None:
+    keeping = operations.keep_session(ledger.keys, session_id, retention=ledger.retention, in_database=True)
+    if not await ledger.run(keeping):
         await archive.delete(session)
-
-
-async def _is_known_to(ledger: AsyncLedger, session_id: str) -> bool:
-    """Whether the archive has had this session before: what is not there now, somebody has removed."""
-    if not ledger.settings.archive_url:
-        return True
-    return await ledger.query(operations.is_in_database(ledger.keys, session_id))
 
 
 def _orphans(noted: Mapping[str, float], moment: Snapshot) -> set[str]:
