@@ -17,7 +17,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import httpx2
 import pytest
 import redis
 from celery import Celery
@@ -49,6 +48,7 @@ from tests.canaries import (
     words_in,
 )
 from tests.collector import Collector, start_collector
+from tests.http_clients import http_client
 from tests.processes import ROOT, Processes, Running
 from tests.servers import any_redis_binary, eventually, free_port, missing, start_redis
 
@@ -327,7 +327,7 @@ def end_all(run: Run, handles: list[Any]) -> None:
 
 def over_http(run: Run, key: str) -> None:
     """The gateway, by a key, and by a token that stands in an address, as browsers have it."""
-    with httpx2.Client(base_url=run.url, timeout=30, trust_env=False) as http:
+    with http_client(base_url=run.url, timeout=30) as http:
         mine = {"authorization": f"Bearer {key}"}
         for stream in (False, True):
             body = {"model": "p/m", "stream": stream, "messages": [{"role": "user", "content": PROMPT}]}

@@ -1,17 +1,23 @@
 """Each archive on a real server or file, empty."""
 
+from __future__ import annotations
+
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from palaver.shared.ledger import AsyncLedger
 from palaver.shared.settings import Settings
 from palaver.shared.stores.archives import Archive, open_archive
-from palaver.shared.stores.archives.database import Database
 from tests.postgres import PostgresServer, run_postgres
 from tests.processes import Processes
+
+if TYPE_CHECKING:
+    from palaver.shared.stores.archives.database import Database
+    from palaver.shared.stores.archives.sql_archive import SqlArchive
 
 
 @pytest.fixture(scope="session")
@@ -52,9 +58,23 @@ async def archive_url(request: pytest.FixtureRequest) -> str:
 
 async def upgrade(url: str) -> None:
     """What `palaver archive upgrade` does."""
-    database = Database(Settings(archive_url=url))
+    database = database_at(url)
     await database.upgrade()
     await database.aclose()
+
+
+def database_at(url: str) -> Database:
+    """The database of this address. What it takes is imported here, half a second that few processes need."""
+    from palaver.shared.stores.archives.database import Database
+
+    return Database(Settings(archive_url=url))
+
+
+def archive_at(url: str) -> SqlArchive:
+    """The archive in the database of this address."""
+    from palaver.shared.stores.archives.sql_archive import SqlArchive
+
+    return SqlArchive(Settings(archive_url=url))
 
 
 @pytest.fixture

@@ -1,33 +1,41 @@
 """Databases of conversations: their versions, and what is said when one cannot be used."""
 
+from __future__ import annotations
+
 import asyncio
 import os
 import signal
+from typing import TYPE_CHECKING
 
 import psycopg
 import pytest
-from alembic.autogenerate import compare_metadata
-from alembic.migration import MigrationContext
-from sqlalchemy import Connection
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from palaver.producer.interfaces import AsyncConversations, Clients
 from palaver.shared.conversations import ConversationMessage, ConversationSession
 from palaver.shared.errors import ArchiveUnavailableError, ConfigurationError
 from palaver.shared.owner import Owner
 from palaver.shared.settings import Settings
-from palaver.shared.stores.archives.database import VERSIONS, Database
-from palaver.shared.stores.archives.sql_archive import SqlArchive
-from palaver.shared.stores.archives.tables import metadata
-from tests.integration.archives.conftest import upgrade
+from tests.integration.archives.conftest import archive_at, database_at, upgrade
 from tests.servers import eventually
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+    from sqlalchemy.ext.asyncio import AsyncConnection
+
+    from palaver.shared.stores.archives.database import Database
 
 pytestmark = pytest.mark.xdist_group("postgres")
 
 
 async def test_migrations_make_the_tables_that_the_statements_are_for(database_url: str) -> None:
+    from alembic.autogenerate import compare_metadata
+    from alembic.migration import MigrationContext
+
+    from palaver.shared.stores.archives.database import VERSIONS
+    from palaver.shared.stores.archives.tables import metadata
+
     await upgrade(database_url)
-    database = Database(Settings(archive_url=database_url))
+    database = database_at(database_url)
 
     def differences(connection: Connection) -> list[object]:
         context = MigrationContext.configure(connection, opts={"version_table": VERSIONS})
@@ -39,7 +47,7 @@ async def test_migrations_make_the_tables_that_the_statements_are_for(database_u
 
 
 async def test_an_upgrade_changes_nothing_the_second_time(database_url: str) -> None:
-    database = Database(Settings(archive_url=database_url))
+    database = database_at(database_url)
     with pytest.raises(ConfigurationError, match=r"has no tables yet.*palaver archive upgrade"):
         await database.check()
     before, after = await database.upgrade()
@@ -55,7 +63,7 @@ async def test_upgrades_at_once_wait_for_each_other(postgres_url: str) -> None:
 
 async def test_a_database_of_another_version_is_refused(database_url: str) -> None:
     await upgrade(database_url)
-    database = Database(Settings(archive_url=database_url))
+    database = database_at(database_url)
     async with database.transaction() as connection:
         await connection.exec_driver_sql("UPDATE palaver_archive_version SET version_num = '9999'")
     with pytest.raises(ConfigurationError, match="version 9999"):
@@ -64,7 +72,7 @@ async def test_a_database_of_another_version_is_refused(database_url: str) -> No
 
 
 async def test_a_database_that_does_not_answer_is_told_without_its_password() -> None:
-    archive = SqlArchive(Settings(archive_url="postgresql://palaver:hunter2@127.0.0.1:1/conversations"))
+    archive = archive_at("postgresql://palaver:hunter2@127.0.0.1:1/conversations")
     with pytest.raises(ArchiveUnavailableError, match="PALAVER_ARCHIVE_URL") as refused:
         await archive.sessions(Owner(user="u"), limit=1)
     assert "hunter2" not in f"{refused.value!r} {refused.value.__cause__} {refused.value.__context__}"
@@ -75,7 +83,7 @@ async def test_a_server_that_stands_still_on_an_open_connection_is_given_up(
     postgres_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("palaver.shared.stores.archives.database.SILENT_SECONDS", 3.0)
-    database = Database(Settings(archive_url=postgres_url))
+    database = database_at(postgres_url)
     stopped: list[int] = []
     try:
         async with asyncio.timeout(60):
@@ -105,7 +113,7 @@ async def server_of(connection: AsyncConnection) -> int:
 
 async def test_a_restarted_server_costs_nobody_a_call(postgres_url: str) -> None:
     await upgrade(postgres_url)
-    archive = SqlArchive(Settings(archive_url=postgres_url))
+    archive = archive_at(postgres_url)
     await archive.check()
     with psycopg.connect(postgres_url, autocommit=True) as other:
         other.execute(
@@ -143,7 +151,7 @@ def test_a_loop_that_ends_closes_the_connections_of_conversations_that_nobody_cl
 
 async def test_no_content_is_in_an_error(database_url: str) -> None:
     """Without tables every statement fails, and its values are what somebody said."""
-    archive = SqlArchive(Settings(archive_url=database_url))
+    archive = archive_at(database_url)
     of = ConversationSession(created=1.0)
     words = ConversationMessage(session_id=of.id, message_type="user", content="the words", created=1.0)
     with pytest.raises(ConfigurationError, match="palaver archive upgrade") as refused:

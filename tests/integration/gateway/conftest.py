@@ -13,6 +13,7 @@ import pytest
 
 from palaver.producer import Client
 from palaver.shared.settings import Settings
+from tests.http_clients import async_http_client, http_client
 from tests.integration.gateway.here import Here, gateway_here
 from tests.integration.gateway.keys import make_key
 from tests.integration.ledger.world import World
@@ -50,7 +51,7 @@ class Stand:
     def http(self, key: str | None = None, **options: Any) -> httpx2.Client:
         """A client of the gateway, with `acme`'s key or another one."""
         headers = {"authorization": f"Bearer {key or self.key}"}
-        return httpx2.Client(base_url=self.url, headers=headers, timeout=30, trust_env=False, **options)
+        return http_client(base_url=self.url, headers=headers, timeout=30, **options)
 
     def start_gateway(self, *words: str, env: dict[str, str] | None = None) -> tuple[Running, str]:
         """Another gateway process, and its address."""
@@ -113,7 +114,7 @@ def http(stand: Stand) -> Iterator[httpx2.Client]:
 @pytest.fixture
 async def ahttp(stand: Stand) -> AsyncIterator[httpx2.AsyncClient]:
     headers = {"authorization": f"Bearer {stand.key}"}
-    async with httpx2.AsyncClient(base_url=stand.url, headers=headers, timeout=30, trust_env=False) as client:
+    async with async_http_client(base_url=stand.url, headers=headers, timeout=30) as client:
         yield client
 
 

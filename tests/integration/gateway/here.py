@@ -16,6 +16,7 @@ from palaver.shared.jobs import Status
 from palaver.shared.ledger import operations
 from palaver.shared.ledger.replies import Submitted
 from palaver.shared.settings import Settings
+from tests.http_clients import http_client
 from tests.integration.gateway.keys import make_key
 from tests.integration.ledger.world import World
 from tests.servers import IN_TIME
@@ -39,7 +40,7 @@ class Here:
     def http(self, key: str | None = None, **options: Any) -> httpx2.Client:
         """A client, with `acme`'s key or another one."""
         headers = {"authorization": f"Bearer {key or self.key}"}
-        return httpx2.Client(base_url=self.url, headers=headers, timeout=IN_TIME, trust_env=False, **options)
+        return http_client(base_url=self.url, headers=headers, timeout=IN_TIME, **options)
 
     def connect(self) -> socket.socket:
         """A connection on which nothing was said yet."""

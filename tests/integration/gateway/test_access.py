@@ -14,6 +14,7 @@ from palaver.shared.jobs import ChatJob
 from palaver.shared.ledger import operations
 from palaver.shared.names import DEFAULT_PRIORITY
 from palaver.shared.reader_tokens import make_reader_token
+from tests.http_clients import http_client
 from tests.integration.gateway.conftest import Stand, new_session
 from tests.integration.gateway.sse import following, until_end
 
@@ -160,7 +161,7 @@ def test_a_key_of_a_user_reads_what_is_his(stand: Stand) -> None:
 
 
 def test_without_a_key_nothing_is_served(stand: Stand, theirs: dict[str, str]) -> None:
-    with httpx2.Client(base_url=stand.url, trust_env=False) as http:
+    with http_client(base_url=stand.url) as http:
         for path in ("/sessions", "/agents", f"/sessions/{theirs['session']}/events"):
             answer = http.get(path)
             assert (answer.status_code, answer.headers["www-authenticate"]) == (401, "Bearer")
@@ -278,7 +279,7 @@ def test_a_reader_token_reads_one_session(stand: Stand, theirs: dict[str, str]) 
     with stand.http() as http:
         made = http.post(f"/sessions/{session_id}/tokens", json={"seconds": 600}).json()
     assert 590 < made["expires"] - time.time() <= 600
-    with httpx2.Client(base_url=stand.url, timeout=20, trust_env=False) as browser:
+    with http_client(base_url=stand.url, timeout=20) as browser:
         with following(browser, session_id, token=made["token"]) as events:
             assert until_end(events, theirs["job"])
         bearer = {"authorization": f"Bearer {made['token']}"}

@@ -5,12 +5,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx2
-import openai
 import pytest
-from openai import OpenAI
 
+from tests.http_clients import http_client
 from tests.integration.gateway.conftest import Stand, script
+from tests.sdks import openai
 from tests.servers import eventually
 
 pytestmark = [pytest.mark.redis, pytest.mark.worker, pytest.mark.xdist_group("gateway")]
@@ -18,16 +17,16 @@ pytestmark = [pytest.mark.redis, pytest.mark.worker, pytest.mark.xdist_group("ga
 
 @pytest.fixture
 def client(stand: Stand) -> Iterator[Any]:
-    http = httpx2.Client(trust_env=False)
-    with OpenAI(base_url=f"{stand.url}/v1", api_key=stand.key, http_client=http, timeout=30) as client:
+    http = http_client()
+    with openai.OpenAI(base_url=f"{stand.url}/v1", api_key=stand.key, http_client=http, timeout=30) as client:
         yield client
 
 
 @pytest.fixture
 def other(stand: Stand) -> Iterator[Any]:
     """Another tenant's."""
-    http, key = httpx2.Client(trust_env=False), stand.make_key(tenant="other")
-    with OpenAI(base_url=f"{stand.url}/v1", api_key=key, http_client=http, max_retries=0) as client:
+    http, key = http_client(), stand.make_key(tenant="other")
+    with openai.OpenAI(base_url=f"{stand.url}/v1", api_key=key, http_client=http, max_retries=0) as client:
         yield client
 
 
@@ -211,9 +210,7 @@ def test_wrong_batches(stand: Stand, client: Any, other: Any) -> None:
     with pytest.raises(openai.BadRequestError, match="palaver:unstored"):
         client.batches.create(input_file_id=uploaded(client, json.dumps(marked).encode()).id, **asked)
     slow = stand.make_key(tenant="acme", models=["slow/*"])
-    limited: Any = OpenAI(
-        base_url=f"{stand.url}/v1", api_key=slow, http_client=httpx2.Client(trust_env=False)
-    )
+    limited: Any = openai.OpenAI(base_url=f"{stand.url}/v1", api_key=slow, http_client=http_client())
     ours = lines("one", model="slow/echo") + b'\n{"messages": "one", "model": ["scripted/echo"]}'
     for file in (good, uploaded(client, ours)):
         with pytest.raises(openai.PermissionDeniedError):

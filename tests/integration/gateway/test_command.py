@@ -6,11 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import httpx2
 import pytest
 import redis
 
 from palaver.producer.cli import main
+from tests.http_clients import http_client
 from tests.integration.gateway.conftest import Stand
 from tests.servers import RedisServer, eventually
 
@@ -106,7 +106,7 @@ def test_a_broker_that_is_not_there_is_told_and_what_can_be_read_is_served(stand
     assert "amqp://user:***@127.0.0.1:9// cannot be reached" in told["broker_error"]
     assert "jobs are refused" in running.output
     assert "hunter2" not in running.output
-    with httpx2.Client(base_url=url, headers={"authorization": f"Bearer {stand.key}"}) as http:
+    with http_client(base_url=url, headers={"authorization": f"Bearer {stand.key}"}) as http:
         ready = http.get("/readyz")
         assert ready.status_code == 200
         assert ready.text == "ok\nbroker: broker_unavailable; what is there is served, new jobs are refused\n"
@@ -119,7 +119,7 @@ def test_a_gateway_whose_ledger_can_be_asked_the_time_and_not_read_is_not_ready(
 ) -> None:
     server = own_redis()
     running, url = stand.start_gateway(env={"PALAVER_REDIS_URL": server.url, "PALAVER_BROKER_URL": ""})
-    with httpx2.Client(base_url=url) as http, server.client() as raw:
+    with http_client(base_url=url) as http, server.client() as raw:
         assert http.get("/readyz").text == "ok\n"
         raw.config_set("replica-serve-stale-data", "no")
         raw.replicaof("127.0.0.1", 9)  # as one that still reads its file
@@ -136,7 +136,7 @@ def test_a_ledger_that_takes_no_writes_is_told_and_what_can_be_read_is_served(
     disk.mkdir()
     server = own_redis("--dir", str(disk), "--save", "3600 1000000")
     running, url = stand.start_gateway(env={"PALAVER_REDIS_URL": server.url, "PALAVER_BROKER_URL": ""})
-    with httpx2.Client(base_url=url) as http, server.client() as raw:
+    with http_client(base_url=url) as http, server.client() as raw:
         assert http.get("/readyz").text == "ok\n"
         disk.rmdir()
         raw.bgsave()

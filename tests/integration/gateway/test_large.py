@@ -14,6 +14,7 @@ import pytest
 
 from palaver.producer.gateway.app import create_app
 from palaver.shared.settings import Settings
+from tests.http_clients import async_http_client
 from tests.integration.gateway.conftest import new_session
 from tests.integration.gateway.here import submitted
 from tests.integration.gateway.keys import make_key
@@ -46,7 +47,7 @@ async def http(redis_server: RedisServer) -> AsyncIterator[httpx2.AsyncClient]:
     headers = {"authorization": f"Bearer {make_key(settings)}"}
     app = create_app(settings)
     options: dict[str, Any] = {"transport": httpx2.ASGITransport(app), "headers": headers}
-    async with httpx2.AsyncClient(base_url="http://127.0.0.1", **options) as http:
+    async with async_http_client(base_url="http://127.0.0.1", **options) as http:
         yield http
     await app.state.gateway.aclose()
 

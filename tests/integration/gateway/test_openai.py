@@ -1,16 +1,18 @@
 """The official `openai` package against the gateway: only its base_url is another one."""
 
+from __future__ import annotations
+
 import socket
 from collections.abc import Iterator
 from typing import Any
 
 import httpx2
-import openai
 import pytest
-from openai import OpenAI
 from pydantic import BaseModel
 
+from tests.http_clients import async_http_client, http_client
 from tests.integration.gateway.conftest import Stand, new_session, script
+from tests.sdks import openai
 from tests.servers import IN_TIME, eventually
 
 pytestmark = [pytest.mark.redis, pytest.mark.worker, pytest.mark.xdist_group("gateway")]
@@ -23,18 +25,18 @@ CALLS = script(tool_calls=[{"id": "c1", "name": "look", "arguments": {"at": "ö"
 
 
 @pytest.fixture
-def client(stand: Stand) -> Iterator[OpenAI]:
-    http = httpx2.Client(trust_env=False)
-    with OpenAI(base_url=f"{stand.url}/v1", api_key=stand.key, http_client=http, timeout=30) as client:
+def client(stand: Stand) -> Iterator[openai.OpenAI]:
+    http = http_client()
+    with openai.OpenAI(base_url=f"{stand.url}/v1", api_key=stand.key, http_client=http, timeout=30) as client:
         yield client
 
 
-def ask(client: OpenAI, content: str, **options: object) -> Any:
+def ask(client: openai.OpenAI, content: str, **options: object) -> Any:
     fields = {"model": ECHO, "messages": [{"role": "user", "content": content}], **options}
     return client.chat.completions.create(**fields)  # type: ignore[call-overload]
 
 
-def test_a_completion(client: OpenAI) -> None:
+def test_a_completion(client: openai.OpenAI) -> None:
     answer = ask(client, "one two three", temperature=0.5, user="u1", seed=1)
     (choice,) = answer.choices
     assert (choice.message.role, choice.message.content, choice.finish_reason) == (
@@ -52,7 +54,7 @@ def test_a_completion(client: OpenAI) -> None:
     )
 
 
-def test_a_stream(client: OpenAI) -> None:
+def test_a_stream(client: openai.OpenAI) -> None:
     prompt = script(n=20, reasoning="I count to twenty.", rate=0)
     chunks = list(ask(client, prompt, stream=True, stream_options={"include_usage": True}))
     text = "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices)
@@ -69,19 +71,19 @@ def test_a_stream(client: OpenAI) -> None:
     assert all(chunk.usage is None for chunk in chunks[:-1])
 
 
-def test_a_stream_without_usage_says_none(client: OpenAI) -> None:
+def test_a_stream_without_usage_says_none(client: openai.OpenAI) -> None:
     chunks = list(ask(client, "Hi", stream=True))
     assert all(chunk.choices for chunk in chunks)
 
 
-def test_the_first_words_come_before_the_last_are_written(client: OpenAI) -> None:
+def test_the_first_words_come_before_the_last_are_written(client: openai.OpenAI) -> None:
     stream = ask(client, script(endless=True, rate=50), stream=True)
     words = [next(iter(stream)) for _ in range(3)]
     assert words
     stream.close()
 
 
-def test_tools_are_called_and_answered(client: OpenAI) -> None:
+def test_tools_are_called_and_answered(client: openai.OpenAI) -> None:
     answer = ask(client, CALLS, tools=TOOLS, tool_choice="auto")
     (call,) = answer.choices[0].message.tool_calls
     assert (call.id, call.function.name, call.function.arguments) == ("c1", "look", '{"at":"ö"}')
@@ -103,7 +105,7 @@ def test_tools_are_called_and_answered(client: OpenAI) -> None:
 
 def test_a_key_may_be_for_some_of_the_workers_tools(stand: Stand) -> None:
     key = stand.make_key(tenant="acme", tools=["look"])
-    client = OpenAI(base_url=f"{stand.url}/v1", api_key=key, http_client=httpx2.Client(trust_env=False))
+    client = openai.OpenAI(base_url=f"{stand.url}/v1", api_key=key, http_client=http_client())
     bare, own = {"name": "pay"}, {"name": "pay", "description": "Pays."}
     assert ask(client, "Hi", tools=[*TOOLS, {"type": "function", "function": own}]).choices
     with pytest.raises(openai.PermissionDeniedError) as refused:
@@ -115,14 +117,14 @@ class Tea(BaseModel):
     price: float
 
 
-def test_a_response_format(client: OpenAI) -> None:
+def test_a_response_format(client: openai.OpenAI) -> None:
     parsed = client.chat.completions.parse(
         model=ECHO, messages=[{"role": "user", "content": script(text='{"price": 2.5}')}], response_format=Tea
     )
     assert parsed.choices[0].message.parsed == Tea(price=2.5)
 
 
-def test_a_job_goes_on_with_the_trace_of_its_request(stand: Stand, client: OpenAI) -> None:
+def test_a_job_goes_on_with_the_trace_of_its_request(stand: Stand, client: openai.OpenAI) -> None:
     trace = f"00-{'a' * 32}-{'b' * 16}-01"
     for given, kept in ((trace, trace), ("00-nothing", None)):
         answer = ask(client, "Hi", extra_headers={"traceparent": given})
@@ -131,7 +133,7 @@ def test_a_job_goes_on_with_the_trace_of_its_request(stand: Stand, client: OpenA
         assert view.document.traceparent == kept
 
 
-def test_several_choices(client: OpenAI) -> None:
+def test_several_choices(client: openai.OpenAI) -> None:
     assert ask(client, "Hi", n=1).choices[0].message.content == "Hi"
     once = {"idempotency-key": new_session()}
     for stream in (True, False):  # the scripted provider knows no n
@@ -146,31 +148,31 @@ def test_several_choices(client: OpenAI) -> None:
 @pytest.mark.parametrize(
     ("fields", "kind", "param"),
     [
-        ({"model": "nobody/x"}, openai.NotFoundError, "model"),
-        ({"model": "gpt"}, openai.NotFoundError, "model"),
-        ({"temperature": 9}, openai.BadRequestError, "temperature"),
-        ({"messages": []}, openai.BadRequestError, "messages"),
-        ({"messages": [{"role": "nobody", "content": "Hi"}]}, openai.BadRequestError, "messages[0].role"),
-        ({"logprobs": True}, openai.BadRequestError, "logprobs"),
-        ({"stop": ""}, openai.BadRequestError, "stop"),
-        ({"model": "scripted/status-401"}, openai.InternalServerError, None),
-        ({"model": "scripted/none-such"}, openai.NotFoundError, "model"),
+        ({"model": "nobody/x"}, "NotFoundError", "model"),
+        ({"model": "gpt"}, "NotFoundError", "model"),
+        ({"temperature": 9}, "BadRequestError", "temperature"),
+        ({"messages": []}, "BadRequestError", "messages"),
+        ({"messages": [{"role": "nobody", "content": "Hi"}]}, "BadRequestError", "messages[0].role"),
+        ({"logprobs": True}, "BadRequestError", "logprobs"),
+        ({"stop": ""}, "BadRequestError", "stop"),
+        ({"model": "scripted/status-401"}, "InternalServerError", None),
+        ({"model": "scripted/none-such"}, "NotFoundError", "model"),
     ],
 )  # fmt: skip
 def test_errors_are_of_their_own_classes(
-    client: OpenAI,
+    client: openai.OpenAI,
     stream: bool,
     fields: dict[str, object],
-    kind: type[openai.APIStatusError],
+    kind: str,
     param: str | None,
 ) -> None:
-    with pytest.raises(kind) as refused:
+    with pytest.raises(getattr(openai, kind)) as refused:
         ask(client, "Hi", **{"stream": stream, **fields})
     assert refused.value.param == param
     assert refused.value.message
 
 
-def test_an_error_in_the_middle_of_a_stream(client: OpenAI) -> None:
+def test_an_error_in_the_middle_of_a_stream(client: openai.OpenAI) -> None:
     prompt = script(n=9, rate=0, fail={"kind": "status", "status": 400, "after": 3, "message": "no more"})
     stream, words = iter(ask(client, prompt, stream=True)), ""
     while len(words) < len(" w0 w1 w2"):
@@ -182,13 +184,13 @@ def test_an_error_in_the_middle_of_a_stream(client: OpenAI) -> None:
 
 def test_a_request_that_failed_is_asked_again_only_if_that_may_help(stand: Stand) -> None:
     asked: list[int] = []
-    http = httpx2.Client(trust_env=False, event_hooks={"response": [lambda r: asked.append(r.status_code)]})
-    client = OpenAI(base_url=f"{stand.url}/v1", api_key=stand.key, http_client=http, max_retries=1)
+    http = http_client(event_hooks={"response": [lambda r: asked.append(r.status_code)]})
+    client = openai.OpenAI(base_url=f"{stand.url}/v1", api_key=stand.key, http_client=http, max_retries=1)
     with pytest.raises(openai.InternalServerError):
         ask(client, "Hi", model="scripted/status-401")
     assert asked == [502], "the provider's key is wrong: another try would not help"
     key = stand.make_key(tenant="acme", requests_per_minute=1)
-    limited = OpenAI(base_url=f"{stand.url}/v1", api_key=key, http_client=http, max_retries=0)
+    limited = openai.OpenAI(base_url=f"{stand.url}/v1", api_key=key, http_client=http, max_retries=0)
     ask(limited, "Hi")
     with pytest.raises(openai.RateLimitError) as refused:
         ask(limited, "Hi")
@@ -198,16 +200,18 @@ def test_a_request_that_failed_is_asked_again_only_if_that_may_help(stand: Stand
 
 
 def test_who_has_no_key(stand: Stand) -> None:
-    http = httpx2.Client(trust_env=False)
+    http = http_client()
     with pytest.raises(openai.AuthenticationError):
-        ask(OpenAI(base_url=f"{stand.url}/v1", api_key="sk-none", http_client=http), "Hi")
-    models = OpenAI(base_url=f"{stand.url}/v1", api_key=stand.make_key(models=["slow/*"]), http_client=http)
+        ask(openai.OpenAI(base_url=f"{stand.url}/v1", api_key="sk-none", http_client=http), "Hi")
+    models = openai.OpenAI(
+        base_url=f"{stand.url}/v1", api_key=stand.make_key(models=["slow/*"]), http_client=http
+    )
     with pytest.raises(openai.PermissionDeniedError):
         ask(models, "Hi")
     assert {model.owned_by for model in models.models.list()} == {"slow"}
 
 
-def test_a_client_that_waits_no_longer_loses_nothing(stand: Stand, client: OpenAI) -> None:
+def test_a_client_that_waits_no_longer_loses_nothing(stand: Stand, client: openai.OpenAI) -> None:
     key = new_session()
     impatient = client.with_options(timeout=0.3, max_retries=0)
     prompt = script(n=40, rate=8)  # longer than the client itself may be held up
@@ -261,7 +265,7 @@ def test_a_client_may_cancel_by_leaving(stand: Stand, http: httpx2.Client, strea
     assert eventually(lambda: stand.client.view(job_id).status == "cancelled")
 
 
-def test_models(client: OpenAI) -> None:
+def test_models(client: openai.OpenAI) -> None:
     names = [model.id for model in client.models.list()]
     assert {"default", "scripted/echo", "slow/numbers"} <= set(names)
     assert client.models.retrieve("scripted/echo").owned_by == "scripted"
@@ -269,7 +273,7 @@ def test_models(client: OpenAI) -> None:
         client.models.retrieve("scripted/none")
 
 
-def test_a_request_has_an_id_and_a_head(http: httpx2.Client, client: OpenAI) -> None:
+def test_a_request_has_an_id_and_a_head(http: httpx2.Client, client: openai.OpenAI) -> None:
     answer = ask(client, "Hi")
     assert answer._request_id.startswith("req_")
     assert ask(client, "Hi", stream=True).response.headers["x-request-id"] != answer._request_id
@@ -287,7 +291,7 @@ def test_a_request_has_an_id_and_a_head(http: httpx2.Client, client: OpenAI) -> 
 
 
 async def test_the_async_client(stand: Stand) -> None:
-    http = httpx2.AsyncClient(trust_env=False)
+    http = async_http_client()
     async with openai.AsyncOpenAI(base_url=f"{stand.url}/v1", api_key=stand.key, http_client=http) as client:
         stream = await client.chat.completions.create(
             model=ECHO, messages=[{"role": "user", "content": "one two"}], stream=True

@@ -10,6 +10,7 @@ import httpx2
 import pytest
 
 from palaver.shared.metrics import GATEWAY
+from tests.http_clients import http_client
 from tests.integration.gateway.conftest import Stand, new_session, script
 from tests.integration.gateway.sse import following, told, until_end
 from tests.servers import IN_TIME
@@ -68,7 +69,7 @@ def test_a_gateway_of_its_own(stand: Stand) -> None:
     env = {"PALAVER_GATEWAY_STALL_SECONDS": "3", "PALAVER_GATEWAY_ORIGINS": "https://app.example"}
     running, url = stand.start_gateway(env=env)
     _it_cuts_off_who_stalls(url, stand.key)
-    with stand.http() as second, httpx2.Client(base_url=url, headers=second.headers, trust_env=False) as http:
+    with stand.http() as second, http_client(base_url=url, headers=second.headers) as http:
         answer = http.get("/healthz", headers={"origin": "https://app.example"})
         assert answer.headers["access-control-allow-origin"] == "https://app.example"
         session_id = new_session()
@@ -113,7 +114,7 @@ def test_without_keys_this_machine_is_served(stand: Stand) -> None:
     env = {"PALAVER_NAMESPACE": "nokeys", "PALAVER_DRAIN_SECONDS": "1"}
     running, url = stand.start_gateway(env=env)
     assert "whoever is on this machine" in running.output
-    with httpx2.Client(base_url=url, trust_env=False) as http:
+    with http_client(base_url=url) as http:
         assert http.get("/sessions").status_code == 200
         assert http.get("/sessions", headers={"authorization": "Bearer anything"}).status_code == 200
         for headers in ({"host": "evil.example"}, {"x-forwarded-for": "192.0.2.1"}, {"forwarded": "for=x"}):

@@ -15,9 +15,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-import anthropic
 import httpx2
-import openai
 import pytest
 
 from palaver.producer import AsyncClient, Client, idle, reader
@@ -26,10 +24,12 @@ from palaver.producer.gateway.access import table, watch
 from palaver.shared.ledger import operations
 from palaver.shared.ledger.replies import Submitted
 from palaver.shared.reader_tokens import make_reader_token
+from tests.http_clients import http_client
 from tests.integration.gateway.conftest import SECRET, new_session
 from tests.integration.gateway.here import APIS, BODY, Here, begin, gateway_here, submitted
 from tests.integration.gateway.sse import Told, following, told
 from tests.integration.ledger.world import World
+from tests.sdks import anthropic, openai
 from tests.servers import IN_TIME, RedisServer, eventually
 
 pytestmark = pytest.mark.redis
@@ -91,10 +91,14 @@ def official(here: Here, path: str) -> None:
     """An official client takes a stream to its end."""
     stream: Iterator[Any]
     if path == "/v1/messages":
-        claude = anthropic.Anthropic(base_url=here.url, api_key=here.key, max_retries=0)
+        claude = anthropic.Anthropic(
+            base_url=here.url, api_key=here.key, max_retries=0, http_client=http_client()
+        )
         stream = claude.messages.create(**BODY, max_tokens=10, stream=True)
     else:
-        client = openai.OpenAI(base_url=f"{here.url}/v1", api_key=here.key, max_retries=0)
+        client = openai.OpenAI(
+            base_url=f"{here.url}/v1", api_key=here.key, max_retries=0, http_client=http_client()
+        )
         stream = client.chat.completions.create(**BODY, stream=True)
     list(stream)
 

@@ -26,7 +26,7 @@ from palaver.shared.owner import Owner
 from palaver.shared.settings import Settings
 from palaver.shared.stores import FileStore
 from palaver.shared.stores.archives import Archive
-from palaver.shared.stores.archives.database import Database
+from tests.integration.archives.conftest import upgrade
 from tests.integration.interfaces.conftest import running_system, script
 from tests.servers import eventually
 
@@ -42,7 +42,7 @@ def system_with_database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
     """A system whose conversations are in a file."""
     folder = tmp_path_factory.mktemp("database")
     url = f"sqlite:///{folder}/archive.db"
-    asyncio.run(_upgraded(url))
+    asyncio.run(upgrade(url))
     with running_system(folder, PALAVER_ARCHIVE_URL=url) as settings:
         yield settings.model_copy(update={"files_url": "", "archive_url": url})
 
@@ -54,12 +54,6 @@ def conversations(request: pytest.FixtureRequest) -> Iterator[Conversations]:
         conversations = Conversations(clients)
         yield conversations
         conversations._run(conversations.awaited.aclose())
-
-
-async def _upgraded(url: str) -> None:
-    database = Database(Settings(archive_url=url))
-    await database.upgrade()
-    await database.aclose()
 
 
 def somebody(word: str) -> str:

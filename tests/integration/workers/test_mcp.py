@@ -18,7 +18,6 @@ from palaver.shared.errors import ConfigurationError
 from palaver.shared.jobs import ChatJob
 from palaver.shared.settings import Settings
 from palaver.shared.tool_servers import ToolServer
-from palaver.workers.mcp.connection import Connection
 from palaver.workers.service import WorkerService
 from tests.integration.workers.conftest import Engine, MakeEngine
 from tests.integration.workers.doubles import Scripting
@@ -341,6 +340,8 @@ async def gone(pid: str) -> None:
 
 async def test_a_connection_ends_at_whatever_moment_it_is_told_to() -> None:
     """Cancelled while it fails, the package's task group tells of the failure alone."""
+    from palaver.workers.mcp.connection import Connection  # not in every process that collects the tests
+
     nobody = ToolServer(name="shop", url=f"http://127.0.0.1:{free_port()}/mcp")
     for turns in range(40):
         connection = Connection(nobody)

@@ -1,4 +1,7 @@
-"""What a process writes to us, line by line: whatever it writes, a worker keeps no more than its bound."""
+"""What a process writes to us, line by line: whatever it writes, a worker keeps no more than its bound.
+
+The package for MCP is imported by the tests, not by every process that collects them.
+"""
 
 import codecs
 import tracemalloc
@@ -6,11 +9,8 @@ import tracemalloc
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from mcp import types
 
 from palaver.shared.tool_servers import ToolServer
-from palaver.workers.mcp import lines
-from palaver.workers.mcp.transport import Signals, transport_of
 
 LONG = 40_000_000
 NEXT = '{"jsonrpc":"2.0","id":1,"result":{}}'
@@ -18,6 +18,8 @@ SHELL = f"head -c {LONG} /dev/zero | tr '\\000' x; echo; echo '{NEXT}'; cat"
 
 
 def read(pieces: list[bytes]) -> list[str]:
+    from palaver.workers.mcp import lines
+
     decoder = codecs.getincrementaldecoder(lines.ENCODING)("replace")
     return "".join([decoder.decode(piece) for piece in pieces] + [decoder.decode(b"", True)]).split("\n")
 
@@ -39,7 +41,7 @@ def test_lines_within_the_bound_come_whole_however_they_are_cut(
 
 @pytest.mark.parametrize("size", [1, 7, 1000, 65_536])
 def test_of_a_longer_line_no_more_is_kept_than_the_bound(monkeypatch: pytest.MonkeyPatch, size: int) -> None:
-    monkeypatch.setattr(lines, "MOST_BYTES", 5000)
+    monkeypatch.setattr("palaver.workers.mcp.lines.MOST_BYTES", 5000)
     content = b"before\n" + b"x" * 20_000 + b"\nafter\n" + b"y" * 4999 + b"\n"
     before, long, *others = read([content[at : at + size] for at in range(0, len(content), size)])
     assert (before, others) == ("before", ["after", "y" * 4999, ""])
@@ -49,7 +51,11 @@ def test_of_a_longer_line_no_more_is_kept_than_the_bound(monkeypatch: pytest.Mon
 async def test_a_process_that_writes_one_endless_line_takes_no_memory(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(lines, "MOST_BYTES", 100_000)
+    monkeypatch.setattr("palaver.workers.mcp.lines.MOST_BYTES", most := 100_000)
+    from mcp import types
+
+    from palaver.workers.mcp.transport import Signals, transport_of
+
     server = ToolServer(name="flood", command="sh", args=["-c", SHELL])
     tracemalloc.start()
     try:
@@ -61,4 +67,4 @@ async def test_a_process_that_writes_one_endless_line_takes_no_memory(
         tracemalloc.stop()
     assert isinstance(broken, ValueError)
     assert isinstance(following.message, types.JSONRPCResponse)
-    assert peak < 20 * lines.MOST_BYTES < LONG
+    assert peak < 20 * most < LONG
