@@ -108,3 +108,25 @@ def test_a_process_that_reads_large_documents_again_and_again_still_collects(sta
     left, is_on = subprocess.run(words, check=True, capture_output=True, text=True, timeout=60).stdout.split()
     assert is_on == str(found)
     assert int(left) < 75 if found else int(left) == 150
+
+
+ENDING = """
+import sys
+from palaver.shared.collector import end_unsearched
+
+class Cycle:
+    def __init__(self):
+        self.own = self
+
+    def __del__(self):
+        print("found", flush=True)
+
+made = Cycle()
+{start}
+"""
+
+
+@pytest.mark.parametrize(("start", "told"), [("end_unsearched()", ""), ("", "found\n")])
+def test_a_process_ends_without_a_last_search(start: str, told: str) -> None:
+    words = [sys.executable, "-c", ENDING.format(start=start)]
+    assert subprocess.run(words, check=True, capture_output=True, text=True, timeout=60).stdout == told
