@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from palaver.shared.collector import COLLECTIONS
 from tests import guard
 from tests.processes import WORKER, Processes, Running
 from tests.servers import (
@@ -80,8 +81,9 @@ def _servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[_Servers]:
 
 
 def _emptied(server: RedisServer) -> RedisServer:
-    with server.client() as client, client.pipeline(transaction=False) as emptying:
-        emptying.flushall().script_flush().execute()
+    """Of all but the scripts that it knows: each test would load its own again."""
+    with server.client() as client:
+        client.flushall()
     return server
 
 
@@ -155,13 +157,15 @@ def worker(processes: Processes, palaver_env: dict[str, str]) -> Callable[..., R
 @pytest.hookimpl(wrapper=True)
 def pytest_collection() -> Generator[None, object, object]:
     """Modules and tests stay to the end: a search of them for garbage finds nothing, now or later. While they
-    are collected such searches take each process more than a second.
+    are collected such searches take each process more than a second; later, as often as Python makes them, a
+    twentieth of its time.
     """
     gc.disable()
     try:
         return (yield)
     finally:
         gc.freeze()
+        gc.set_threshold(*COLLECTIONS)
         gc.enable()
 
 
